@@ -1,0 +1,1 @@
+"""How the portal is wired: settings, addresses, Celery, access, and the embedded services."""

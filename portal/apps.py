@@ -1,0 +1,14 @@
+"""How the portal is wired, and who may see what."""
+
+from django.apps import AppConfig
+
+
+class PortalConfig(AppConfig):
+    """The app of tokens, scopes, health and start-up checks."""
+
+    name = "portal"
+    verbose_name = "Access"
+
+    def ready(self) -> None:
+        """Register the start-up checks."""
+        from portal import checks  # noqa: F401

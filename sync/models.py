@@ -1,0 +1,126 @@
+"""The ledger of synchronisation: what was asked for, and every attempt to read a day."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from usage.models import Source, SourceDay
+
+
+class Counts(models.Model):
+    """What reading cost and what it changed; the same columns for one attempt and for a whole run."""
+
+    requests = models.PositiveIntegerField(default=0, db_default=0)
+    retries = models.PositiveIntegerField(default=0, db_default=0)
+    bytes = models.PositiveBigIntegerField(default=0, db_default=0)
+    fetched = models.PositiveBigIntegerField(default=0, db_default=0)
+    inserted = models.PositiveBigIntegerField(default=0, db_default=0)
+    changed = models.PositiveBigIntegerField(default=0, db_default=0)
+    unchanged = models.PositiveBigIntegerField(default=0, db_default=0)
+    withdrawn = models.PositiveBigIntegerField(default=0, db_default=0)
+    returned = models.PositiveBigIntegerField(default=0, db_default=0)
+    rejected = models.PositiveBigIntegerField(default=0, db_default=0)
+    seconds = models.DecimalField(max_digits=12, decimal_places=3, default=0, db_default=0)
+
+    class Meta:
+        abstract = True
+
+
+COUNTED = tuple(field.name for field in Counts._meta.local_fields)
+
+
+class Trigger(models.TextChoices):
+    """Who asked for a run."""
+
+    SCHEDULE = "schedule", "Schedule"
+    RETRY = "retry", "Retry of failed days"
+    COMMAND = "command", "Command line"
+    API = "api", "API"
+    ADMIN = "admin", "Admin"
+
+
+class SyncRun(Counts):
+    """One request to read days `[from_day, to_day)` of a source, and how far it got."""
+
+    source = models.ForeignKey(Source, models.PROTECT, related_name="runs", db_index=False)
+    trigger = models.CharField(max_length=8, choices=Trigger)
+    requested_by = models.CharField(max_length=200, blank=True, default="")
+    from_day = models.DateField()
+    to_day = models.DateField(help_text="Exclusive.")
+    days_total = models.PositiveIntegerField(default=0, db_default=0)
+    days_done = models.PositiveIntegerField(default=0, db_default=0)
+    days_failed = models.PositiveIntegerField(default=0, db_default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, default="")
+    days = models.ManyToManyField(SourceDay, through="SyncRunDay", related_name="runs")
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        constraints = [
+            models.CheckConstraint(condition=Q(to_day__gt=F("from_day")), name="syncrun_half_open"),
+            models.CheckConstraint(condition=Q(trigger__in=Trigger.values), name="syncrun_known_trigger"),
+        ]
+        indexes = [
+            models.Index("source", "created_at", name="syncrun_source"),
+            models.Index("source", "from_day", "to_day", name="syncrun_open", condition=Q(finished_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.from_day}–{self.to_day} ({self.get_trigger_display()})"
+
+
+class SyncRunDay(models.Model):
+    """One day that a run waits for."""
+
+    class Outcome(models.TextChoices):
+        """How the day ended for the run."""
+
+        WAITING = "waiting", "Waiting"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    run = models.ForeignKey(SyncRun, models.CASCADE, related_name="run_days", db_index=False)
+    source_day = models.ForeignKey(SourceDay, models.PROTECT, related_name="run_days", db_index=False)
+    outcome = models.CharField(max_length=7, choices=Outcome, default=Outcome.WAITING, db_default=Outcome.WAITING)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("run", "source_day", name="syncrunday_once")]
+        indexes = [
+            models.Index("source_day", name="syncrunday_waiting", condition=Q(outcome="waiting")),
+            models.Index("source_day", "run", name="syncrunday_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}: {self.source_day} {self.outcome}"
+
+
+class LoadAttempt(Counts):
+    """One attempt to read one day: written when the day is claimed, completed when the attempt ends."""
+
+    class Outcome(models.TextChoices):
+        """How an attempt ended; an attempt without an end belongs to a worker that died or still runs."""
+
+        RUNNING = "running", "Running"
+        LOADED = "loaded", "Loaded"
+        UNCHANGED = "unchanged", "Unchanged"
+        PARTIAL = "partial", "Partial"
+        SUSPECT = "suspect", "Suspect"
+        FAILED = "failed", "Failed"
+        DEFERRED = "deferred", "Put off"
+        LOST = "lost", "Lease lost"
+
+    source_day = models.ForeignKey(SourceDay, models.PROTECT, related_name="attempts", db_index=False)
+    number = models.PositiveIntegerField(help_text="The fencing token the day was claimed with.")
+    worker = models.CharField(max_length=200)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=9, choices=Outcome, default=Outcome.RUNNING, db_default=Outcome.RUNNING)
+    error = models.TextField(blank=True, default="", db_default="")
+
+    class Meta:
+        ordering = ("-started_at", "-id")
+        constraints = [models.UniqueConstraint("source_day", "number", name="loadattempt_once")]
+
+    def __str__(self) -> str:
+        return f"{self.source_day} #{self.number}"

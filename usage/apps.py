@@ -1,0 +1,10 @@
+"""What usage is: the records, the days they belong to, and how far they can be trusted."""
+
+from django.apps import AppConfig
+
+
+class UsageConfig(AppConfig):
+    """The app that knows nothing of vendors, HTTP or Celery."""
+
+    name = "usage"
+    verbose_name = "Usage"

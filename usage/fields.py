@@ -1,0 +1,64 @@
+"""Column types of our own: exact numbers of any size, and secrets that are encrypted at rest."""
+
+from functools import lru_cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class NumericField(models.DecimalField):  # type: ignore[type-arg]
+    """A PostgreSQL `NUMERIC` without a limit: a vendor's number is kept to its last digit."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_digits", 1000)
+        kwargs.setdefault("decimal_places", 500)
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        """Leave the formal limits out of migrations: the column has none."""
+        name, path, args, kwargs = super().deconstruct()
+        kwargs.pop("max_digits", None)
+        kwargs.pop("decimal_places", None)
+        return name, path, args, kwargs
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:  # noqa: ARG002
+        """Return `numeric`, without precision and scale."""
+        return "numeric"
+
+
+@lru_cache(maxsize=8)
+def _fernet(keys: tuple[str, ...]) -> MultiFernet:
+    if not keys:
+        raise ImproperlyConfigured("PORTAL_ENCRYPTION_KEYS is empty: set it to keys made by `manage.py new_key`.")
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
+    """Text that the database only ever sees encrypted, with the first of PORTAL_ENCRYPTION_KEYS.
+
+    Any of the keys decrypts; with none that fits, reading raises ImproperlyConfigured rather than handing out
+    the ciphertext. The empty string stays empty.
+    """
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:  # noqa: ARG002
+        """Decrypt what the database holds."""
+        if not value:
+            return value
+        try:
+            return _fernet(tuple(settings.PORTAL_ENCRYPTION_KEYS)).decrypt(value.encode()).decode()
+        except InvalidToken:
+            raise ImproperlyConfigured(
+                f"{self.model.__name__}.{self.attname} was encrypted with a key that is not in PORTAL_ENCRYPTION_KEYS: "
+                "add the old key behind the new one."
+            ) from None
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        """Encrypt on the way in."""
+        value = super().get_db_prep_save(value, connection)
+        if not value:
+            return value
+        return _fernet(tuple(settings.PORTAL_ENCRYPTION_KEYS)).encrypt(value.encode()).decode()

@@ -1,0 +1,99 @@
+"""A source: one account at one vendor, and how it is to be read."""
+
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from usage.fields import EncryptedTextField
+
+
+class SourceQuerySet(models.QuerySet["Source"]):
+    """Questions one asks of sources."""
+
+    def running(self) -> Self:
+        """Sources that are read: enabled and not halted by a refused credential."""
+        return self.filter(enabled=True, halted_at=None)
+
+
+class Source(models.Model):
+    """One account at one vendor (design.md, Words); many sources may share a vendor.
+
+    The credential is either `credential`, encrypted at rest, or the name of an environment variable that holds
+    it; the database refuses both at once.
+    """
+
+    slug = models.SlugField(unique=True, help_text="Its name in addresses and commands, e.g. ona-main.")
+    vendor = models.SlugField(db_index=False, help_text="The vendor's folder name under sync/vendors/.")
+    base_url = models.URLField(max_length=500, help_text="Where the vendor's API begins.")
+    credential = EncryptedTextField(blank=True, default="", help_text="The key or token. Stored encrypted, never shown.")
+    credential_env = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        validators=[RegexValidator(r"^[A-Za-z_][A-Za-z0-9_]*$", "A name of letters, digits and _ is allowed.")],
+        help_text="Or: the name of the environment variable that holds it.",
+    )
+    time_zone = models.CharField(
+        max_length=64, default="UTC", help_text="IANA name; the zone whose calendar days this source is read by."
+    )
+    options = models.JSONField(default=dict, blank=True, help_text="The vendor's own options.")
+    enabled = models.BooleanField(default=True, help_text="Off: nothing is read; what is held stays.")
+    interval_minutes = models.PositiveIntegerField(
+        default=60, validators=[MinValueValidator(1)], help_text="How often it is read, in minutes."
+    )
+    backfill_from = models.DateField(help_text="The first day to hold.")
+    look_back_days = models.PositiveSmallIntegerField(
+        default=3, help_text="How many past days stay provisional and are read again."
+    )
+    max_concurrency = models.PositiveSmallIntegerField(
+        default=2, validators=[MinValueValidator(1)], help_text="How many workers may read it at once."
+    )
+    requests_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Over all workers; empty: unlimited."
+    )
+    next_sync_at = models.DateTimeField(null=True, blank=True, editable=False)
+    halted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    halt_reason = models.TextField(blank=True, default="", editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = SourceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("slug",)
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(credential="") | Q(credential_env=""),
+                name="source_one_credential",
+                violation_error_message="Give a credential or the name of a variable that holds it, not both.",
+            ),
+            models.CheckConstraint(condition=Q(interval_minutes__gte=1), name="source_interval_positive"),
+            models.CheckConstraint(condition=Q(max_concurrency__gte=1), name="source_max_concurrency_positive"),
+            models.CheckConstraint(
+                condition=Q(requests_per_minute=None) | Q(requests_per_minute__gte=1),
+                name="source_requests_per_minute_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(halted_at=None, halt_reason="") | (Q(halted_at__isnull=False) & ~Q(halt_reason="")),
+                name="source_halted_with_reason",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                F("next_sync_at").asc(nulls_first=True),
+                name="source_next_sync",
+                condition=Q(enabled=True, halted_at=None),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone whose days this source is read by."""
+        return ZoneInfo(self.time_zone)

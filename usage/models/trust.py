@@ -1,0 +1,58 @@
+"""What went differently than hoped: days that came back changed, and records that could not be kept."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from usage.models.day import SourceDay
+
+
+class Restatement(models.Model):
+    """A day that was loaded before and came back different: what changed in counts and sums."""
+
+    source_day = models.ForeignKey(SourceDay, models.PROTECT, related_name="restatements")
+    attempt = models.PositiveIntegerField()
+    at = models.DateTimeField(db_default=Now())
+    records_before = models.PositiveBigIntegerField()
+    records_after = models.PositiveBigIntegerField()
+    inserted = models.PositiveBigIntegerField(default=0)
+    changed = models.PositiveBigIntegerField(default=0)
+    withdrawn = models.PositiveBigIntegerField(default=0)
+    returned = models.PositiveBigIntegerField(default=0)
+    moved = models.PositiveBigIntegerField(default=0, help_text="Records that the vendor now reports on another day.")
+    sums_before = models.JSONField(default=dict)
+    sums_after = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("-at", "-id")
+        indexes = [models.Index("at", "id", name="restatement_at")]
+
+    def __str__(self) -> str:
+        return f"{self.source_day} restated {self.at:%Y-%m-%d %H:%M}"
+
+
+class RejectedRecord(models.Model):
+    """A record that could not be kept as usage: its payload as it came, and the reason.
+
+    One row per distinct payload of a day; `resolved_at` is set by the first read that no longer meets it.
+    """
+
+    source_day = models.ForeignKey(SourceDay, models.PROTECT, related_name="rejected_records", db_index=False)
+    payload = models.TextField(help_text="The record as the vendor sent it.")
+    payload_digest = models.CharField(max_length=32)
+    reason = models.TextField()
+    attempt = models.PositiveIntegerField()
+    first_seen_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-last_seen_at", "-id")
+        constraints = [
+            models.UniqueConstraint("source_day", "payload_digest", name="rejectedrecord_once"),
+            models.CheckConstraint(condition=~Q(reason=""), name="rejectedrecord_has_reason"),
+        ]
+        indexes = [models.Index("last_seen_at", "id", name="rejectedrecord_seen")]
+
+    def __str__(self) -> str:
+        return f"{self.source_day}: {self.reason[:80]}"
