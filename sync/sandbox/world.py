@@ -43,6 +43,16 @@ class Edit:
     bad: float = 0.0
 
 
+PLAIN = Edit()
+BY_CHANCE = {
+    "restated": Edit(restated=0.1),
+    "vanished": Edit(vanished=0.1),
+    "late": Edit(late=0.05),
+    "emptied": Edit(emptied=True),
+    "bad": Edit(bad=0.02),
+}
+
+
 @dataclass
 class World:
     """The one state behind all sandboxes: same seed, date and edits, same answers.
@@ -50,6 +60,8 @@ class World:
     `now` is a callable so that tests can set the clock; `days` is how far history reaches back from today;
     `scale` multiplies the number of records; `records_per_day` overrides it exactly, where given.
     `credential` is what every vendor accepts (in its own scheme). `zone` is the Workato account's.
+    `edits` holds what was arranged for a vendor's day. `faults` maps a fault's name (faults.py has them), or
+    `<vendor>.<name>`, to its probability: per request, or per day for the names of `BY_CHANCE`.
     """
 
     seed: int = 1
@@ -68,8 +80,34 @@ class World:
         return self.now().date() - timedelta(days=self.days)
 
     def edit(self, vendor: str, day: date) -> Edit:
-        """Return what was arranged for a vendor's day."""
-        return self.edits.get((vendor, day), PLAIN)
+        """Return how a vendor's day differs from its plain history by now: as arranged, or else by chance."""
+        arranged = self.edits.get((vendor, day))
+        if arranged is not None:
+            return arranged
+        return self._chanced(vendor, day) if self.faults else PLAIN
+
+    def share(self, vendor: str, fault: str) -> float:
+        """Return the probability of a fault for one vendor: its own where it has one, else everybody's."""
+        return self.faults.get(f"{vendor}.{fault}", self.faults.get(fault, 0.0))
+
+    def set_clock(self, now: datetime | None) -> None:
+        """Stop the clock at `now` (aware), or with None let it run with the real one."""
+        self.now = (lambda: datetime.now(UTC)) if now is None else (lambda: now)
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock on and leave it as it was, stopped or running."""
+        before = self.now
+        self.now = lambda: before() + by
+
+    def _chanced(self, vendor: str, day: date) -> Edit:
+        """Return the edit a past day has by chance; it happens 3 to 48 hours after the date's end in UTC."""
+        end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        for name, edit in BY_CHANCE.items():
+            if self.chance(self.share(vendor, name), vendor, name, day):
+                happens = end + timedelta(hours=3, seconds=self.roll("happens", vendor, name, day) % (45 * 3600))
+                if happens <= self.now():
+                    return edit
+        return PLAIN
 
     def roll(self, *parts: Any) -> int:
         """Return 64 random bits that depend on the seed and `parts` only."""
@@ -79,9 +117,6 @@ class World:
     def chance(self, share: float, *parts: Any) -> bool:
         """Tell, always the same way for the same `parts`, whether a share of cases includes this one."""
         return share > 0 and self.roll("chance", *parts) < share * 2**64
-
-
-PLAIN = Edit()
 
 
 class ContentFaults(Protocol):
@@ -101,4 +136,10 @@ class VendorSandbox(Protocol):
     def __init__(self, world: World) -> None: ...
 
     def answer(self, request: Request, faults: ContentFaults) -> Answer:
-        """Answer one request; `request.path` is without the `/<vendor>` prefix."""
+        """Answer one request; `request.path` is without the `/<vendor>` prefix, the body is decompressed."""
+
+    def refuse(self, status: int, message: str) -> Answer:
+        """Answer with an error of the vendor's own shape, for the faults 401, 403, 429, 500 and 503.
+
+        Where a vendor's sandbox lacks this method the server says `{"message": ...}` in its place.
+        """
