@@ -1,0 +1,121 @@
+"""Who asks, and whether they may: portal tokens, the staff session, and the permission that judges both."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from portal.models import ApiToken
+from usage.access import Access
+
+CHALLENGE = 'Bearer realm="usage portal"'
+NOT_ACCEPTED = "The token is not accepted: it is unknown, expired or revoked."
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAccess:
+    """The rights of a token: its scopes, and its sources where it is limited to some."""
+
+    token: ApiToken
+    source_ids: frozenset[int] | None
+
+    @property
+    def name(self) -> str:
+        """The token's name and visible prefix."""
+        return f"token {self.token}"
+
+    def refusal(self, scope: str, permission: str) -> str:  # noqa: ARG002
+        """Return a sentence that names the missing scope, or ''."""
+        return "" if scope in self.token.scopes else f"The token lacks the scope {scope}."
+
+
+@dataclass(frozen=True, slots=True)
+class StaffAccess:
+    """The rights of a member of staff: Django's permissions, over every source."""
+
+    user: AbstractUser
+    source_ids: frozenset[int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The user's name."""
+        return self.user.get_username()
+
+    def refusal(self, scope: str, permission: str) -> str:  # noqa: ARG002
+        """Return a sentence that names the missing permission, or ''."""
+        return "" if self.user.has_perm(permission) else f"You lack the permission {permission}."
+
+
+def token_access(secret: str) -> TokenAccess | None:
+    """Return the rights of the token with this secret and note its use; None for one that opens nothing.
+
+    Costs one query, and once a minute a second.
+    """
+    now = timezone.now()
+    token = ApiToken.objects.of_secret(secret, now)
+    if token is None:
+        return None
+    token.note_use(now)
+    chosen: list[int] = token.chosen_source_ids  # type: ignore[attr-defined]
+    return TokenAccess(token, frozenset(chosen) if token.limited else None)
+
+
+class TokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer up_…`; every token that does not open anything gets the same answer."""
+
+    def authenticate(self, request: Request) -> tuple[ApiToken, Access] | None:
+        """Return the token and its rights; None where the request carries no Bearer header."""
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        access = token_access(secret.strip())
+        if access is None:
+            raise AuthenticationFailed(NOT_ACCEPTED)
+        return access.token, access
+
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
+        """Return the challenge that makes a refusal a 401."""
+        return CHALLENGE
+
+
+class StaffSessionAuthentication(SessionAuthentication):
+    """The admin's session, for active staff; unsafe methods need the CSRF token."""
+
+    def authenticate(self, request: Request) -> tuple[AbstractUser, Access] | None:
+        """Return the member of staff and their rights; None for anyone else."""
+        user: Any = getattr(request._request, "user", None)  # noqa: SLF001 (as DRF's own class reads it)
+        if user is None or not (user.is_active and user.is_staff):
+            return None
+        self.enforce_csrf(request)
+        return user, StaffAccess(user)
+
+
+class IsKnown(BasePermission):
+    """Let in whoever is known, whatever they may do: for the schema and for addresses that do not exist."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002
+        """Tell whether a token or a session came with the request."""
+        return request.auth is not None
+
+
+class HasScope(IsKnown):
+    """Let in whoever has what the view asks for: `view.scope` of a token, `view.permission` of staff.
+
+    A view without both is closed.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Tell whether the request may go on; raises PermissionDenied that names what is missing."""
+        if not super().has_permission(request, view):
+            return False
+        scope, permission = getattr(view, "scope", ""), getattr(view, "permission", "")
+        refusal = request.auth.refusal(scope, permission) if scope and permission else "Nobody may do this."
+        if refusal:
+            raise PermissionDenied(refusal)
+        return True

@@ -1,0 +1,65 @@
+"""`manage.py create_token`: make a token of the API and print its secret, once."""
+
+from argparse import ArgumentParser
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from portal.models import Scope, create_token
+from usage.models import Source
+
+
+class Command(BaseCommand):
+    help = "Make an API token. Its secret is printed once, alone on standard output."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="What the token is for.")
+        parser.add_argument(
+            "--scope",
+            action="append",
+            choices=Scope.values,
+            help=f"What it may be used for; repeat for several. Default: {Scope.USAGE_READ} and {Scope.SYNC_READ}.",
+        )
+        parser.add_argument("--source", action="append", metavar="SLUG", help="Limit it to sources; repeat for several.")
+        parser.add_argument(
+            "--expires", metavar="WHEN", help="A date (its start in UTC), an instant, or a number of days, e.g. 90d."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        sources = named_sources(options["source"]) if options["source"] else None
+        expires_at = expiry(options["expires"], timezone.now()) if options["expires"] else None
+        scopes = options["scope"] or [Scope.USAGE_READ, Scope.SYNC_READ]
+        try:
+            token, secret = create_token(options["name"], scopes, sources=sources, expires_at=expires_at)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from None
+        self.stderr.write(f"Made {token}: {', '.join(token.scopes)}. The secret is shown this once:", self.style.SUCCESS)
+        self.stdout.write(secret)
+
+
+def named_sources(slugs: list[str]) -> list[Source]:
+    """Return the sources of these slugs; raises CommandError that names the ones there are none of."""
+    found = {source.slug: source for source in Source.objects.filter(slug__in=slugs)}
+    unknown = sorted(set(slugs) - set(found))
+    if unknown:
+        raise CommandError(f"There is no source {', '.join(unknown)}.")
+    return list(found.values())
+
+
+def expiry(text: str, now: datetime) -> datetime:
+    """Return the instant that `text` names: `90d` from now, a date, or an RFC 3339 instant; it must lie ahead."""
+    if text.endswith("d") and text[:-1].isdecimal():
+        moment = now + timedelta(days=int(text[:-1]))
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise CommandError(f"--expires {text}: give a date, an instant or a number of days like 90d.") from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+    if moment <= now:
+        raise CommandError(f"--expires {text} lies in the past.")
+    return moment

@@ -1,0 +1,138 @@
+"""Portal tokens: what lets a program in, for what, for which sources, and until when."""
+
+import hashlib
+import secrets
+import string
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.postgres.expressions import ArraySubquery
+from django.contrib.postgres.fields import ArrayField
+from django.db import models, transaction
+from django.db.models import OuterRef, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from usage.models import Source
+
+ALPHABET = string.digits + string.ascii_letters
+PREFIX_LENGTH = 8
+SECRET_LENGTH = 43  # 62**43 > 2**256: as much as 32 random bytes hold
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class Scope(models.TextChoices):
+    """What a token may be used for."""
+
+    USAGE_READ = "usage:read", "Read usage"
+    SYNC_READ = "sync:read", "Read sources, days and runs"
+    SYNC_RUN = "sync:run", "Ask for a synchronisation"
+    MIRROR_READ = "mirror:read", "Read through the vendor-compatible endpoints"
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    """Questions one asks of tokens."""
+
+    def usable(self, now: datetime) -> Self:
+        """Tokens that open something at `now`: neither revoked nor expired."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+
+    def of_secret(self, secret: str, now: datetime) -> "ApiToken | None":
+        """Return the usable token of `secret`, with the ids of its sources, in one query.
+
+        The look-up is by the secret's hash in a unique index: its duration tells nothing about the secret.
+        """
+        chosen = ApiToken.sources.through.objects.filter(apitoken=OuterRef("pk")).values("source")
+        found = self.usable(now).filter(digest=digest(secret))
+        return found.annotate(chosen_source_ids=ArraySubquery(chosen)).first()
+
+
+class ApiToken(models.Model):
+    """A token of the portal: only the SHA-256 of its secret is stored; the secret is shown once, when it is made.
+
+    A `limited` token sees the chosen `sources` and cannot learn that there are others; when the last of them
+    is taken away it sees nothing, rather than everything.
+    """
+
+    name = models.CharField(max_length=200, help_text="What it is for.")
+    prefix = models.CharField(max_length=16, editable=False, help_text="How its secret begins.")
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=20, choices=Scope), help_text="What it may be used for.")
+    limited = models.BooleanField(default=False, help_text="It sees only the sources chosen here.")
+    sources = models.ManyToManyField(Source, blank=True, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", editable=False
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it does not expire.")
+    revoked_at = models.DateTimeField(null=True, blank=True, help_text="From then on it opens nothing.")
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        verbose_name = "API token"
+        constraints = [
+            models.CheckConstraint(condition=~Q(name=""), name="apitoken_has_name"),
+            models.CheckConstraint(condition=Q(scopes__contained_by=Scope.values), name="apitoken_known_scopes"),
+            models.CheckConstraint(condition=Q(scopes__len__gt=0), name="apitoken_has_scope"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def note_use(self, now: datetime) -> None:
+        """Write down that it was used, at most once a minute however many processes see it."""
+        before = now - USE_NOTED_EVERY
+        if self.last_used_at is None or self.last_used_at < before:
+            stale = Q(last_used_at=None) | Q(last_used_at__lt=before)
+            ApiToken.objects.filter(stale, pk=self.pk).update(last_used_at=now)
+
+    def revoke(self) -> None:
+        """Make it open nothing from the next request on; a second call changes nothing."""
+        ApiToken.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
+        self.refresh_from_db(fields=["revoked_at"])
+
+
+def digest(secret: str) -> bytes:
+    """Return what is stored of a secret: its SHA-256. A random secret of 256 bits needs no salt and no stretching."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def create_token(
+    name: str,
+    scopes: Iterable[str] = (Scope.USAGE_READ,),
+    *,
+    sources: Iterable[Source] | None = None,
+    expires_at: datetime | None = None,
+    created_by: AbstractBaseUser | None = None,
+) -> tuple[ApiToken, str]:
+    """Make a token and return it with its secret, which exists nowhere else and cannot be shown again.
+
+    `sources` None leaves it unlimited; an empty list makes a token that sees nothing. Raises ValidationError
+    for an empty name, no scope or an unknown one.
+    """
+    prefix = f"up_{_random(PREFIX_LENGTH)}"
+    secret = f"{prefix}_{_random(SECRET_LENGTH)}"
+    token = ApiToken(
+        name=name,
+        prefix=prefix,
+        digest=digest(secret),
+        scopes=sorted({str(scope) for scope in scopes}),
+        limited=sources is not None,
+        expires_at=expires_at,
+        created_by=created_by,
+    )
+    token.full_clean()
+    with transaction.atomic():
+        token.save(force_insert=True)
+        token.sources.set(sources or [])
+    return token, secret
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -1,0 +1,41 @@
+"""What the API asks of whoever is asking: a name, the sources they may see, and whether they may do a thing."""
+
+from typing import Any, Protocol
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+
+from usage.models import Source
+
+
+class Access(Protocol):
+    """The rights behind one request; `request.auth` is one (portal/authentication.py makes them).
+
+    `source_ids`: ids of the only sources that may be seen, None for every source.
+    """
+
+    @property
+    def name(self) -> str:
+        """Who asks, as it is written into the ledger."""
+
+    @property
+    def source_ids(self) -> frozenset[int] | None:
+        """The row scope."""
+
+    def refusal(self, scope: str, permission: str) -> str:
+        """Return why the thing that needs `scope` (of a token) or `permission` (of staff) is refused, or ''."""
+
+
+def visible_sources(request: Request) -> QuerySet[Source]:
+    """Return the sources that the request may know of."""
+    return in_scope(Source.objects.all(), request, "id")
+
+
+def in_scope(queryset: QuerySet[Any], request: Request, path: str) -> QuerySet[Any]:
+    """Leave out rows of sources that the request may not know of; `path` leads from a row to its source's id."""
+    access: Access | None = request.auth
+    if access is None:  # only where a schema is drawn up, without anyone asking
+        return queryset.none()
+    if access.source_ids is None:
+        return queryset
+    return queryset.filter(**{f"{path}__in": sorted(access.source_ids)})
