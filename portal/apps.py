@@ -10,5 +10,5 @@ class PortalConfig(AppConfig):
     verbose_name = "Access"
 
     def ready(self) -> None:
-        """Register the start-up checks."""
-        from portal import checks  # noqa: F401
+        """Register the start-up checks, and make the Celery application the one that tasks are sent through."""
+        from portal import celery, checks  # noqa: F401

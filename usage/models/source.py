@@ -55,6 +55,12 @@ class Source(models.Model):
     requests_per_minute = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Over all workers; empty: unlimited."
     )
+    failures = models.PositiveIntegerField(
+        default=0, db_default=0, editable=False, help_text="Failed reads since the last that succeeded, over all days."
+    )
+    paused_until = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Not read before: the vendor failed day after day."
+    )
     next_sync_at = models.DateTimeField(null=True, blank=True, editable=False)
     halted_at = models.DateTimeField(null=True, blank=True, editable=False)
     halt_reason = models.TextField(blank=True, default="", editable=False)
