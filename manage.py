@@ -3,17 +3,21 @@
 
 import os
 import sys
+from contextlib import nullcontext
 
 
 def main() -> None:
     """Run one management command, with PostgreSQL and Redis at hand."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-    from portal.services import at_hand
+    from portal.services import ServiceError, at_hand, needs_servers
 
-    with at_hand():
-        from django.core.management import execute_from_command_line
+    try:
+        with at_hand() if needs_servers(sys.argv) else nullcontext():
+            from django.core.management import execute_from_command_line
 
-        execute_from_command_line(sys.argv)
+            execute_from_command_line(sys.argv)
+    except ServiceError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -4,15 +4,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import environ
+import django_stubs_ext
 import structlog
 
+from portal.environment import BASE_DIR, read_environment
 from portal.logs import log_settings
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-if not env.bool("PORTAL_IGNORE_DOTENV", default=False):
-    env.read_env(BASE_DIR / ".env", overwrite=False)
+env = read_environment()
 
 DEBUG = env.bool("DEBUG", default=False)
 PORTAL_DATA_DIR = Path(env.str("PORTAL_DATA_DIR", default=str(BASE_DIR / "var")))
@@ -38,13 +36,14 @@ INSTALLED_APPS = [
     "portal.apps.PortalConfig",
     "usage.apps.UsageConfig",
     "sync.apps.SyncConfig",
-    "django.contrib.admin",
+    "portal.apps.PortalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "django.forms",
     "rangefilter",
     "rest_framework",
     "django_filters",
@@ -85,11 +84,12 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 USE_I18N = False
+FORMAT_MODULE_PATH = "portal.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = PORTAL_DATA_DIR / "static"
-STATICFILES_DIRS: list[Path] = []
+STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -1,0 +1,6 @@
+"""The embedded PostgreSQL and Valkey: found, started when nobody has yet, stopped when nobody needs them any more."""
+
+from portal.services.hand import Services, at_hand, needs_servers
+from portal.services.home import ServiceError
+
+__all__ = ["ServiceError", "Services", "at_hand", "needs_servers"]

