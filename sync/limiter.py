@@ -42,11 +42,11 @@ def take_slot(redis_url: str) -> Script:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestRate:
-    """How often a source may be asked: `requests_per_minute` over all workers, None for as often as one likes."""
+class SourceLimiter:
+    """Keeps `requests_per_minute` of one source over all workers; a source without a limit needs none."""
 
     source: str
-    requests_per_minute: int | None
+    requests_per_minute: int
     longest_wait: float = WAIT_SECONDS
 
     def acquire(self) -> None:
@@ -55,8 +55,6 @@ class RequestRate:
         Raises PutOff where its turn is more than `longest_wait` seconds (and more than two slots) away, and
         SyncError where Redis does not answer: rather no request than one too many.
         """
-        if self.requests_per_minute is None:
-            return
         between = 60 / self.requests_per_minute
         taken, wait = self._ask(between, max(self.longest_wait, 2 * between))
         if not taken:

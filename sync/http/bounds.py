@@ -5,7 +5,7 @@ from typing import Protocol, Self
 
 
 class Limiter(Protocol):
-    """What is asked before every request; `sync.limiter.RequestRate` is the real one."""
+    """What is asked before every request; `sync.limiter.SourceLimiter` is the real one."""
 
     def acquire(self) -> None:
         """Wait until a request may be made; raise PutOff where that takes longer than a worker may wait."""

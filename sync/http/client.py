@@ -37,7 +37,8 @@ class VendorHTTP:
     `authorization` is the whole value of the Authorization header; it is kept out of `repr`, logs and errors.
     `hosts` are the vendor's own; `allowed_hosts` are those that the settings add (`host` or `host:port`), the
     only ones that may be spoken to without TLS. `before_request` is called before every request, retries
-    included, and what it raises passes through. Raises HostNotAllowed where `base_url` leads elsewhere.
+    included, and what it raises passes through. Raises HostNotAllowed where `base_url` leads elsewhere, and
+    AuthenticationRefused where the credential cannot be sent.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class VendorHTTP:
         limiter: Limiter | None = None,
         before_request: Callable[[], None] | None = None,
     ) -> None:
+        if not (authorization.isascii() and authorization.isprintable()):
+            raise AuthenticationRefused("The credential holds characters that no header can carry.")
         self.base = address.checked_base(base_url, hosts, allowed_hosts)
         self.host = self.base.netloc.decode()
         self.bounds = bounds or Bounds.from_settings()
