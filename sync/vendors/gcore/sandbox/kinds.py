@@ -1,0 +1,222 @@
+"""The resource types of the Gcore stand-in: the table of contracts.md, apart from the reader's."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+FLAVORS = ("g2-standard-2-4", "g2-standard-4-8", "g2-standard-8-16", "g2-memory-4-32", "g3-standard-16-64")
+VOLUME_TYPES = ("standard", "ssd_hiiops", "ssd_lowlatency", "cold", "ultra")
+NAMED = ("last_name", "type", "uuid")
+FLAVORED = ("flavor", "last_name", "type", "uuid")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One resource type.
+
+    `weight`: its share of the records, in thousandths. `meter`: how a day's value comes about: the `minutes`
+    it ran, its `size` in GiB times those minutes, or up to `rate` units a day, in `digits` decimals. `own`: the
+    fields only this type has. `choices`: what its `chosen` field (flavor, volume type, …) can be; `split`:
+    whether metrics and totals differ by that field too.
+    """
+
+    type: str
+    weight: int
+    unit: str
+    filters: tuple[str, ...]
+    meter: Literal["minutes", "size", "rate"] = "minutes"
+    rate: int = 0
+    digits: int = 6
+    own: tuple[str, ...] = ()
+    chosen: str = ""
+    choices: tuple[str, ...] = ("",)
+    split: bool = True
+    uuid: bool = True
+    last_name: bool = True
+    tags: bool = False
+    size_unit: str = "GiB"
+    totals: bool = True
+
+    @property
+    def changes(self) -> bool:
+        """Whether a resource of this type can be given another flavor while it lives."""
+        return self.chosen == "flavor"
+
+    def metric(self, choice: int) -> str:
+        """Return the billing metric's name for one of the choices."""
+        return f"{self.type}_{self.choices[choice]}" if self.split and self.chosen else self.type
+
+
+def machine(kind: str, weight: int, *choices: str) -> Kind:
+    """Return a type that is billed by the minute and by flavor."""
+    return Kind(kind, weight, "minutes", FLAVORED, chosen="flavor", choices=choices or FLAVORS, tags=True)
+
+
+KINDS: tuple[Kind, ...] = (
+    machine(
+        "ai_cluster", 8, "bm3-ai-1xlarge-h100-80-8", "bm3-ai-1xlarge-a100-80-8", "bm3-ai-ndp-large-l40s-48-8"
+    ),
+    machine("ai_virtual_cluster", 9, "g3-ai-32-192-1500-l40s-48-1", "g3-ai-64-384-3000-l40s-48-2"),
+    Kind(
+        "backup",
+        50,
+        "gbminutes",
+        ("last_name", "last_size", "schedule_id", "source_volume_uuid", "type", "uuid"),
+        "size",
+        own=("last_size", "schedule_id", "source_volume_uuid"),
+        size_unit="bytes",
+        totals=False,
+    ),
+    machine("baremetal", 14, "bm1-infrastructure-small", "bm2-hf-medium", "bm1-basic-large"),
+    machine("basic_vm", 40, "g0-basic-1-1", "g0-basic-1-2", "g0-basic-2-4"),
+    Kind("containers", 34, "GBS", NAMED, "rate", 90_000),
+    Kind("dbaas_postgresql_connection_pooler", 9, "minutes", NAMED),
+    Kind("dbaas_postgresql_cpu", 14, "minutes", NAMED),
+    Kind("dbaas_postgresql_memory", 14, "gbminutes", NAMED, "size"),
+    Kind("dbaas_postgresql_public_network", 9, "minutes", NAMED),
+    Kind(
+        "dbaas_postgresql_volume",
+        14,
+        "gbminutes",
+        (*NAMED, "volume_type"),
+        "size",
+        own=("size_unit",),
+        chosen="volume_type",
+        choices=VOLUME_TYPES[:2],
+    ),
+    Kind(
+        "egress_traffic",
+        80,
+        "bytes",
+        ("instance_name", "instance_type", "port_id", "type", "vm_id"),
+        "rate",
+        40_000_000_000,
+        0,
+        own=("instance_name", "port_id", "size_unit", "vm_id"),
+        chosen="instance_type",
+        choices=("vm", "baremetal", "router"),
+        uuid=False,
+        last_name=False,
+        tags=True,
+        size_unit="bytes",
+    ),
+    Kind(
+        "external_ip",
+        50,
+        "minutes",
+        ("attached_to_vm", "ip_address", "network_id", "port_id", "subnet_id", "type"),
+        own=("attached_to_vm", "ip_address", "network_id", "port_id", "subnet_id"),
+        uuid=False,
+        last_name=False,
+    ),
+    Kind(
+        "file_share",
+        14,
+        "gbminutes",
+        ("file_share_type", "last_name", "last_size", "type", "uuid"),
+        "size",
+        own=("last_size", "size_unit"),
+        chosen="file_share_type",
+        choices=("default_share_type", "vast_share_type"),
+        tags=True,
+    ),
+    Kind(
+        "floatingip",
+        40,
+        "minutes",
+        ("ip_address", "last_name", "type", "uuid"),
+        own=("ip_address",),
+        tags=True,
+    ),
+    Kind("functions", 24, "GBS", NAMED, "rate", 4_000),
+    Kind("functions_calls", 24, "MLS", NAMED, "rate", 3),
+    Kind("functions_traffic", 24, "GB", NAMED, "rate", 60),
+    Kind(
+        "image",
+        20,
+        "gbminutes",
+        ("last_name", "last_size", "type", "uuid"),
+        "size",
+        own=("last_size", "size_unit"),
+        tags=True,
+        size_unit="bytes",
+    ),
+    Kind(
+        "inference",
+        16,
+        "GPU minutes",
+        FLAVORED,
+        "rate",
+        2_880,
+        chosen="flavor",
+        choices=("inference-16vcpu-232gib-1xh100-80gb", "inference-16vcpu-232gib-1xl40s"),
+        split=False,
+    ),
+    Kind(
+        "inference_public_models",
+        6,
+        "tokens",
+        (),
+        "rate",
+        5_000_000,
+        0,
+        chosen="model",
+        choices=("qwen3-30b",),
+    ),
+    machine("instance", 200),
+    machine("load_balancer", 20, "lb1-1-2", "lb1-2-4", "lb1-4-8"),
+    Kind(
+        "log_index",
+        12,
+        "gbminutes",
+        ("last_name", "last_size", "type", "uuid"),
+        "size",
+        own=("last_size", "size_unit"),
+    ),
+    Kind(
+        "snapshot",
+        34,
+        "gbminutes",
+        ("last_name", "last_size", "source_volume_uuid", "type", "uuid", "volume_type"),
+        "size",
+        own=("last_size", "size_unit", "source_volume_uuid"),
+        chosen="volume_type",
+        choices=VOLUME_TYPES,
+        tags=True,
+    ),
+    Kind(
+        "volume",
+        221,
+        "gbminutes",
+        ("attached_to_vm", "last_name", "last_size", "type", "uuid", "volume_type"),
+        "size",
+        own=("attached_to_vm", "last_size", "size_unit"),
+        chosen="volume_type",
+        choices=VOLUME_TYPES,
+        tags=True,
+    ),
+)
+BY_TYPE = {kind.type: kind for kind in KINDS}
+FILLER = next(index for index, kind in enumerate(KINDS) if kind.type == "instance")
+
+PROJECTS = (4101, 4102, 4102, 4177, 5003, 5003, 5003, 51208)
+REGIONS = (76, 76, 76, 84, 84, 104, 18, 7)
+ROLES = (
+    "web",
+    "api",
+    "db-primary",
+    "db-replica",
+    "cache",
+    "queue-worker",
+    "büro-vpn",
+    "données-archive",
+    "搜索-index",
+    "çalışma-düğümü",
+    "журнал",
+    "render 🚀",
+    "=billing",
+    "ci-runner",
+    "grafana",
+    "mail, outbound",
+)
+STAGES = ("prod", "prod", "prod", "staging", "dev")
+TEAMS = ("platform", "data", "ml", "web", "finance", "büro-köln")

@@ -1,0 +1,125 @@
+"""What may be asked of the Gcore stand-in's usage report, and what is wrong with what was asked."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sync.vendors.gcore.sandbox.kinds import BY_TYPE
+
+SORTABLE = ("billing_value", "first_seen", "last_name", "last_seen", "project", "region", "type")
+Direction = Literal["asc", "desc"]
+
+
+class InvalidQuestionError(Exception):
+    """A body that the vendor answers with 400: `fields` maps each field to what is wrong with it."""
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        super().__init__(str(fields))
+        self.fields = fields
+
+
+class SchemaFilter(msgspec.Struct):
+    """Rows of one type whose `field` has one of `values`."""
+
+    type: str
+    field: str
+    values: list[str]
+
+
+class Condition(msgspec.Struct):
+    """One condition on tags; without a key any key will do, without a value any value (assumed)."""
+
+    key: str | None = None
+    value: str | None = None
+    strict: bool = False
+
+
+class Tags(msgspec.Struct):
+    """Conditions on tags, any or all of which must hold; none at all hold always (assumed)."""
+
+    conditions: list[Condition]
+    condition_type: Literal["OR", "AND"] = "OR"
+
+
+class Question(msgspec.Struct):
+    """The body of `POST /cloud/v1/usage_report`; an empty list of ids or types filters nothing (assumed)."""
+
+    time_from: datetime
+    time_to: datetime
+    enable_last_day: bool = False
+    limit: Annotated[int, Meta(gt=0)] = 10
+    offset: Annotated[int, Meta(ge=0)] = 0
+    projects: list[int] | None = None
+    regions: list[int] | None = None
+    types: list[str] | None = None
+    schema_filter: SchemaFilter | None = None
+    tags: Tags | None = None
+    sorting: list[dict[str, Direction]] | None = None
+    order_by: list[str] | None = None
+
+    def days(self) -> list[date]:
+        """Return the UTC days that are asked for."""
+        first, end = day_of(self.time_from), day_of(self.time_to) + timedelta(days=self.enable_last_day)
+        return [first + timedelta(days=number) for number in range((end - first).days)]
+
+    def order(self) -> list[tuple[str, bool]]:
+        """Return the fields to sort by, and whether downward; `order_by` goes before `sorting` (assumed)."""
+        if self.order_by:
+            return [(field, way == "desc") for field, _, way in (key.partition(".") for key in self.order_by)]
+        return [(field, way == "desc") for one in self.sorting or () for field, way in one.items()]
+
+
+def day_of(instant: datetime) -> date:
+    """Return the UTC day of an instant; without an offset it is taken as UTC (assumed)."""
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC).date()
+
+
+def start_of(on: date) -> datetime:
+    """Return the first instant of a UTC day."""
+    return datetime.combine(on, time(), UTC)
+
+
+def asked(body: bytes) -> Question:
+    """Return what a request asks; raises InvalidQuestionError. A bare date is refused (assumed)."""
+    try:
+        question = msgspec.json.decode(body, type=Question)
+    except msgspec.ValidationError as error:
+        raise InvalidQuestionError(placed(str(error))) from None
+    except msgspec.DecodeError as error:
+        raise InvalidQuestionError({"__root__": [f"Invalid JSON: {error}"]}) from None
+    wrong = faults_of(question)
+    if wrong:
+        raise InvalidQuestionError(wrong)
+    return question
+
+
+def placed(complaint: str) -> dict[str, list[str]]:
+    """Return what msgspec complains of, by the field it is about."""
+    missing = re.search(r"required field `(\w+)`", complaint)
+    if missing:
+        return {missing[1]: ["Field required"]}
+    found = re.search(r"`\$\.(\w+)", complaint)
+    return {found[1] if found else "__root__": [complaint.partition(" - at")[0]]}
+
+
+def faults_of(question: Question) -> dict[str, list[str]]:
+    """Return what is wrong with a question whose fields are of the right types."""
+    wrong: dict[str, list[str]] = {}
+    unknown = [kind for kind in question.types or () if kind not in BY_TYPE]
+    if unknown:
+        wrong["types"] = [f"Unknown resource type: {', '.join(unknown)}"]
+    if day_of(question.time_to) < day_of(question.time_from):
+        wrong["time_to"] = ["time_to must not be before time_from"]
+    if any(field not in SORTABLE for one in question.sorting or () for field in one):
+        wrong["sorting"] = [f"Fields must be among: {', '.join(SORTABLE)}"]
+    if any(not re.fullmatch(rf"({'|'.join(SORTABLE)})\.(asc|desc)", key) for key in question.order_by or ()):
+        wrong["order_by"] = [f"Must be <field>.asc or <field>.desc with a field among: {', '.join(SORTABLE)}"]
+    if question.schema_filter:
+        kind = BY_TYPE.get(question.schema_filter.type)
+        if kind is None or question.schema_filter.field not in kind.filters:
+            allowed = ", ".join(kind.filters) if kind else "none"
+            wrong["schema_filter"] = [f"Fields of this type: {allowed}"]
+    return wrong

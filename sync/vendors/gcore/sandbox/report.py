@@ -1,0 +1,219 @@
+"""The Gcore stand-in's usage report: the matching records of a day or a period, and their totals."""
+
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sync.vendors.gcore.sandbox.history import DayListing
+from sync.vendors.gcore.sandbox.kinds import Kind
+from sync.vendors.gcore.sandbox.question import Condition, Question, Tags
+from sync.vendors.gcore.sandbox.rows import region_of, value_of
+from sync.vendors.gcore.sandbox.stock import Piece, Stock
+
+Row = dict[str, Any]
+Amounts = dict[int, int]  # sums of scaled quantities by their number of decimals
+COLUMNS = {"project": "project_id", "region": "region_id"}
+
+
+class Totals:
+    """Exact sums per type, metric, unit, region and, where the type is split by it, flavor or the like."""
+
+    def __init__(self) -> None:
+        self.sums: dict[tuple[Stock, int, int], Amounts] = defaultdict(lambda: defaultdict(int))
+
+    def add(self, stock: Stock, piece: Piece, amounts: Amounts) -> None:
+        """Count one record in; `backup` has no totals."""
+        if stock.kind.totals:
+            group = self.sums[stock, piece.choice, region_of(piece.bits)]
+            for digits, scaled in amounts.items():
+                group[digits] += scaled
+
+    def rows(self) -> list[Row]:
+        """Write the totals out."""
+        merged: dict[tuple[Stock, str, int, int | None], Amounts] = defaultdict(lambda: defaultdict(int))
+        for (stock, choice, region), amounts in self.sums.items():
+            split = choice if stock.kind.split else None
+            for digits, scaled in amounts.items():
+                merged[stock, stock.metrics[choice], region, split][digits] += scaled
+        return [total_row(*group, amounts) for group, amounts in merged.items()]
+
+
+def total_row(stock: Stock, metric: str, region: int, choice: int | None, amounts: Amounts) -> Row:
+    """Write one total out."""
+    row = {
+        "type": stock.kind.type,
+        "billing_metric_name": metric,
+        "billing_value": total(amounts),
+        "billing_value_unit": stock.kind.unit,
+        "region": region,
+        "region_id": region,
+    }
+    if choice is not None and stock.kind.chosen:
+        row[stock.kind.chosen] = stock.kind.choices[choice]
+    return row
+
+
+def total(amounts: Amounts) -> Any:
+    """Return the exact sum of quantities kept by their number of decimals."""
+    most = max(amounts)
+    return value_of(sum(scaled * 10 ** (most - digits) for digits, scaled in amounts.items()), most)
+
+
+@dataclass(slots=True)
+class Report:
+    """What matches a question: how many records, any slice of them, and their totals.
+
+    `held` counts what it keeps in memory. `is_bad` tells of a record that was arranged to break the contract.
+    """
+
+    count: int
+    totals: list[Row]
+    page: Callable[[int, int], list[Row]]
+    is_bad: Callable[[int], bool]
+    held: int
+
+
+def report(days: Sequence[DayListing], question: Question) -> Report:
+    """Return the records that match; one day is never built whole unless it has to be searched or sorted."""
+    return of_day(days[0], question) if len(days) == 1 else of_period(days, question)
+
+
+def of_day(day: DayListing, question: Question) -> Report:
+    """Return the matching records of a single day."""
+    totals = Totals()
+    matching: list[int] | range = []
+    keys: list[Row] = []
+    searched, sorted_by = is_searched(question), question.order()
+    for index, stock, piece in day.pieces(wanted_kinds(question)):
+        if searched or sorted_by:
+            row = day.written(stock, piece)
+            if not matches(row, question):
+                continue
+            if sorted_by:
+                keys.append({name: row.get(COLUMNS.get(name, name)) for name, _ in sorted_by})
+        matching.append(index)
+        totals.add(stock, piece, {piece.digits: piece.scaled})
+    if sorted_by:
+        matching = [matching[place] for place in ranked(keys, sorted_by)]
+    elif len(matching) == len(day):
+        matching = range(len(day))
+
+    def page(start: int, end: int) -> list[Row]:
+        return [day.row(index) for index in matching[start:end]]
+
+    held = 0 if isinstance(matching, range) else len(matching)
+    return Report(len(matching), totals.rows(), page, lambda number: day.is_bad(matching[number]), held)
+
+
+@dataclass(slots=True)
+class Sum:
+    """One resource over several days: the exact amounts, its first day and its latest one."""
+
+    stock: Stock
+    first: tuple[DayListing, Piece]
+    last: tuple[DayListing, Piece]
+    amounts: Amounts
+    bad: bool
+
+    def row(self) -> Row:
+        """Write it out with the name and size of its latest day."""
+        day, piece = self.last
+        row = day.written(self.stock, piece)
+        row["billing_value"] = total(self.amounts)
+        row["first_seen"] = self.first[0].instant(self.first[1].first * 60)
+        return row
+
+
+def of_period(days: Sequence[DayListing], question: Question) -> Report:
+    """Return the matching records of several days (or none), summed up per resource; filters see the sums."""
+    summed: dict[tuple[int, int, int, int], Sum] = {}
+    for day in days:
+        for index, stock, piece in day.pieces(wanted_kinds(question)):
+            identity = (stock.number, piece.slot, piece.generation, piece.choice)
+            one = summed.get(identity)
+            if one is None:
+                one = summed[identity] = Sum(stock, (day, piece), (day, piece), defaultdict(int), bad=False)
+            one.last = (day, piece)
+            one.amounts[piece.digits] += piece.scaled
+            one.bad |= day.is_bad(index)
+    found = [(one.row(), one) for one in summed.values()]
+    found = [(row, one) for row, one in found if matches(row, question)]
+    found.sort(key=lambda pair: default_place(pair[0]))
+    if question.order():
+        found = [found[place] for place in ranked([pair[0] for pair in found], question.order())]
+    totals = Totals()
+    for _, one in found:
+        totals.add(one.stock, one.last[1], one.amounts)
+    rows = [dict(row) for row, _ in found]
+    bad = [one.bad for _, one in found]
+    return Report(
+        len(rows), totals.rows(), lambda start, end: rows[start:end], lambda number: bad[number], len(rows)
+    )
+
+
+def default_place(row: Row) -> tuple[str, ...]:
+    """Return what the default order goes by: type, id (a missing one first) or name, first seen, metric."""
+    ident = row.get("uuid") or row.get("port_id") or ""
+    return (
+        row["type"],
+        ident,
+        "" if ident else row["last_name"],
+        row["first_seen"],
+        row["billing_metric_name"],
+    )
+
+
+def ranked(rows: Sequence[Row], order: Sequence[tuple[str, bool]]) -> list[int]:
+    """Return the places of rows in the asked order; equal ones stay as they were, no name goes first."""
+    places = list(range(len(rows)))
+    for name, downward in reversed(order):
+        column = COLUMNS.get(name, name)
+        empty = "" if name == "last_name" else 0
+        places.sort(
+            key=lambda place: rows[place].get(column, rows[place].get(name)) or empty, reverse=downward
+        )
+    return places
+
+
+def wanted_kinds(question: Question) -> Callable[[Kind], bool]:
+    """Return the test of whether records of a kind can match at all."""
+    types = set(question.types or ())
+    only = question.schema_filter.type if question.schema_filter else None
+    return lambda kind: (not types or kind.type in types) and (only is None or kind.type == only)
+
+
+def is_searched(question: Question) -> bool:
+    """Tell whether each record has to be looked at."""
+    return any((question.projects, question.regions, question.schema_filter, question.tags))
+
+
+def matches(row: Row, question: Question) -> bool:
+    """Tell whether a record is asked for; a schema filter leaves other types out (assumed)."""
+    wanted = question.schema_filter
+    return (
+        (not question.projects or row["project_id"] in question.projects)
+        and (not question.regions or row["region_id"] in question.regions)
+        and (wanted is None or str(row.get(wanted.field)) in wanted.values)
+        and (question.tags is None or tagged(row.get("tags") or [], question.tags))
+    )
+
+
+def tagged(tags: Sequence[dict[str, str]], wanted: Tags) -> bool:
+    """Tell whether a record's tags satisfy the conditions."""
+    pairs = [pair for tag in tags for pair in tag.items()]
+    met = (any(holds(condition, *pair) for pair in pairs) for condition in wanted.conditions)
+    if not wanted.conditions:
+        return True
+    return all(met) if wanted.condition_type == "AND" else any(met)
+
+
+def holds(condition: Condition, key: str, value: str) -> bool:
+    """Tell whether one tag satisfies one condition: the key exactly, the value exactly or in part."""
+    if condition.key is not None and condition.key != key:
+        return False
+    if condition.value is None:
+        return True
+    same = operator.eq if condition.strict else lambda part, whole: part.casefold() in whole.casefold()
+    return bool(same(condition.value, value))
