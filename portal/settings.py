@@ -10,6 +10,9 @@ import structlog
 from portal.environment import BASE_DIR, read_environment
 from portal.logs import log_settings
 
+# Django's generic classes take their type arguments at run time too.
+django_stubs_ext.monkeypatch()
+
 env = read_environment()
 
 DEBUG = env.bool("DEBUG", default=False)
