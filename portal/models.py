@@ -78,7 +78,9 @@ class ApiToken(models.Model):
         verbose_name = "API token"
         constraints = [
             models.CheckConstraint(condition=~Q(name=""), name="apitoken_has_name"),
-            models.CheckConstraint(condition=Q(scopes__contained_by=Scope.values), name="apitoken_known_scopes"),
+            models.CheckConstraint(
+                condition=Q(scopes__contained_by=Scope.values), name="apitoken_known_scopes"
+            ),
             models.CheckConstraint(condition=Q(scopes__len__gt=0), name="apitoken_has_scope"),
         ]
 

@@ -20,7 +20,13 @@ API_PREFIX = "/api/"
 
 def problem(status: int, detail: str, **members: Any) -> JsonResponse:
     """Return an answer of `application/problem+json`; `members` are added to it as they are."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **members,
+    }
     return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
 
 
@@ -58,7 +64,9 @@ def named(error: exceptions.APIException, request: Request) -> dict[str, Any]:
     of_query = request.method in SAFE_METHODS
     return {
         "errors": [
-            {"parameter": name, "detail": message} if of_query else {"pointer": f"#/{name}", "detail": message}
+            {"parameter": name, "detail": message}
+            if of_query
+            else {"pointer": f"#/{name}", "detail": message}
             for name, message in flat(error.detail)
         ]
     }

@@ -23,9 +23,13 @@ class Command(BaseCommand):
             choices=Scope.values,
             help=f"What it may be used for; repeat for several. Default: {Scope.USAGE_READ} and {Scope.SYNC_READ}.",
         )
-        parser.add_argument("--source", action="append", metavar="SLUG", help="Limit it to sources; repeat for several.")
         parser.add_argument(
-            "--expires", metavar="WHEN", help="A date (its start in UTC), an instant, or a number of days, e.g. 90d."
+            "--source", action="append", metavar="SLUG", help="Limit it to sources; repeat for several."
+        )
+        parser.add_argument(
+            "--expires",
+            metavar="WHEN",
+            help="A date (its start in UTC), an instant, or a number of days, e.g. 90d.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,7 +40,9 @@ class Command(BaseCommand):
             token, secret = create_token(options["name"], scopes, sources=sources, expires_at=expires_at)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
-        self.stderr.write(f"Made {token}: {', '.join(token.scopes)}. The secret is shown this once:", self.style.SUCCESS)
+        self.stderr.write(
+            f"Made {token}: {', '.join(token.scopes)}. The secret is shown this once:", self.style.SUCCESS
+        )
         self.stdout.write(secret)
 
 
@@ -57,7 +63,9 @@ def expiry(text: str, now: datetime) -> datetime:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise CommandError(f"--expires {text}: give a date, an instant or a number of days like 90d.") from None
+            raise CommandError(
+                f"--expires {text}: give a date, an instant or a number of days like 90d."
+            ) from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
     if moment <= now:
