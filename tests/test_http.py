@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 import stamina
@@ -20,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
-from werkzeug import Request, Response
 
 from sync.errors import (
     AuthenticationRefused,
@@ -28,6 +28,7 @@ from sync.errors import (
     LeaseLost,
     PutOff,
     RequestRefused,
+    SyncError,
     VendorUnavailable,
     WrongShape,
 )
@@ -46,8 +47,8 @@ def _without_waiting() -> Iterator[None]:
         yield
 
 
-def client(address: str, **bounds: float) -> VendorHTTP:
-    limits = {"timeout": 5.0, "max_bytes": 100_000, "attempts": 4} | bounds
+def client(address: str, **bounds: Any) -> VendorHTTP:
+    limits: dict[str, Any] = {"timeout": 5.0, "max_bytes": 100_000, "attempts": 4} | bounds
     return VendorHTTP(
         address,
         f"APIKey {SECRET}",
@@ -55,6 +56,13 @@ def client(address: str, **bounds: float) -> VendorHTTP:
         allowed_hosts=["127.0.0.1", "localhost"],
         bounds=Bounds(**limits),
     )
+
+
+def failure(http: VendorHTTP, kind: type[SyncError], said: str) -> SyncError:
+    """Return how a request failed, which is of this kind and says so."""
+    with pytest.raises(kind, match=said) as failed:
+        http.get("/")
+    return failed.value
 
 
 @pytest.fixture
@@ -257,9 +265,9 @@ def test_retry_after_is_seconds_or_a_date_or_nothing():
 
 
 def test_a_vendor_that_hangs_is_given_up_in_plain_words():
+    said = r"did not answer within 0\.2 seconds\. Gave up after 2"
     with raw(lambda connection: time.sleep(2)) as address, client(address, timeout=0.2, attempts=2) as http:
-        with pytest.raises(VendorUnavailable, match=r"did not answer within 0\.2 seconds\. Gave up after 2"):
-            http.get("/")
+        assert failure(http, VendorUnavailable, said)
 
 
 def test_a_body_that_only_drips_is_given_up():
@@ -270,8 +278,7 @@ def test_a_body_that_only_drips_is_given_up():
             time.sleep(0.02)
 
     with raw(drip) as address, client(address, total_seconds=0.3, attempts=2) as http:
-        with pytest.raises(VendorUnavailable, match="too slowly"):
-            http.get("/")
+        assert failure(http, VendorUnavailable, "too slowly")
 
 
 # How much.
@@ -295,8 +302,7 @@ def test_an_answer_that_is_too_large_is_refused_unread(answer: bytes):
 
 def test_an_answer_packed_in_a_way_nobody_asked_for_is_refused():
     with raw(HEAD + b"Content-Encoding: br\r\n\r\nxx") as address, client(address) as http:
-        with pytest.raises(WrongShape, match="packed as 'br'"):
-            http.get("/")
+        assert failure(http, WrongShape, "packed as 'br'")
 
 
 # Where to.
@@ -377,22 +383,21 @@ def test_a_refused_connection_is_named():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with client(f"http://127.0.0.1:{port}", attempts=1) as http:
-        with pytest.raises(VendorUnavailable, match=rf"127\.0\.0\.1:{port} refused the connection"):
-            http.get("/")
+        assert failure(http, VendorUnavailable, rf"127\.0\.0\.1:{port} refused the connection")
 
 
 def test_an_unknown_name_is_named():
     bounds = Bounds(attempts=1)
     with VendorHTTP("https://nowhere.invalid", "x", hosts=["nowhere.invalid"], bounds=bounds) as http:
-        with pytest.raises(VendorUnavailable, match=r"name nowhere\.invalid could not be resolved"):
-            http.get("/")
+        assert failure(http, VendorUnavailable, r"name nowhere\.invalid could not be resolved")
 
 
 def test_a_server_without_tls_is_named():
-    with raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address:
-        with client(address.replace("http:", "https:"), attempts=1) as http:
-            with pytest.raises(VendorUnavailable, match="No TLS connection"):
-                http.get("/")
+    with (
+        raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address,
+        client(address.replace("http:", "https:"), attempts=1) as http,
+    ):
+        assert failure(http, VendorUnavailable, "No TLS connection")
 
 
 @pytest.fixture
@@ -426,10 +431,7 @@ def test_a_certificate_that_nobody_vouches_for_is_named_at_once(self_signed: ssl
         thread = threading.Thread(target=_accept_tls, args=(listener, self_signed))
         thread.start()
         with client(f"https://127.0.0.1:{listener.getsockname()[1]}") as http:
-            with pytest.raises(
-                VendorUnavailable, match="certificate of .* is not to be trusted: self-signed"
-            ):
-                http.get("/")
+            assert failure(http, VendorUnavailable, "certificate of .* is not to be trusted: self-signed")
             assert http.stats.requests == 1
         thread.join()
 
