@@ -15,11 +15,14 @@ from usage.models import Source
 
 
 @contextmanager
-def open_reader(source: Source, before_request: Callable[[], None] | None = None) -> Iterator[VendorReader]:
+def open_reader(
+    source: Source, before_request: Callable[[], None] | None = None, bounds: Bounds | None = None
+) -> Iterator[VendorReader]:
     """Yield the reader of a source, connected for the time of the block.
 
-    `before_request` is called before every request. Raises SyncError for an unknown vendor or wrong options,
-    AuthenticationRefused where no credential is at hand, HostNotAllowed for a base URL that is not the vendor's.
+    `before_request` is called before every request; `bounds` are those of the settings unless given. Raises
+    SyncError for an unknown vendor or wrong options, AuthenticationRefused where no credential is at hand,
+    HostNotAllowed for a base URL that is not the vendor's.
     """
     vendor = reader_type(source)
     account = Account(source.slug, source.zone, source.options)
@@ -29,7 +32,7 @@ def open_reader(source: Source, before_request: Callable[[], None] | None = None
         vendor.authorization(credential(source)),
         hosts=vendor.hosts,
         allowed_hosts=settings.PORTAL_ALLOWED_VENDOR_HOSTS,
-        bounds=Bounds.from_settings(),
+        bounds=bounds or Bounds.from_settings(),
         limiter=limiter,
         before_request=before_request,
     ) as http:

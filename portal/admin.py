@@ -1,0 +1,170 @@
+"""API tokens on the staff pages: made, shown once, watched, revoked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.views.decorators.cache import never_cache
+
+from portal.models import ApiToken, Scope, create_token
+from usage.admin.base import PageAction, PortalAdmin
+from usage.admin.display import badge
+from usage.models import Source
+
+
+class TokenForm(forms.ModelForm[ApiToken]):
+    """What a new token is for, may do and may see."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices,
+        initial=[Scope.USAGE_READ],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="What it may be used for.",
+    )
+    sources = forms.ModelMultipleChoiceField(
+        Source.objects.defer("credential"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="The sources that a limited token sees.",
+    )
+
+    class Meta:
+        model = ApiToken
+        fields = ("name", "scopes", "limited", "sources", "expires_at")
+
+    def clean(self) -> dict[str, Any]:
+        """A token is limited to at least one source, or sees all of them."""
+        given = super().clean() or self.cleaned_data
+        if bool(given.get("limited")) != bool(given.get("sources")):
+            self.add_error(
+                "sources", "Choose at least one source for a limited token, and none for any other."
+            )
+        expires_at = given.get("expires_at")
+        if expires_at and expires_at <= timezone.now():
+            self.add_error("expires_at", "A time in the future is allowed.")
+        return given
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(PortalAdmin):
+    """Tokens, the latest first: only ever revoked, never changed or deleted, so that the list stays true."""
+
+    form = TokenForm
+    list_display = (
+        "name",
+        "prefix_shown",
+        "state",
+        "scopes_shown",
+        "limited",
+        "expires_at",
+        "last_used_at",
+        "created_by",
+    )
+    actions = None
+    fields = ("name", "scopes", "limited", "sources", "expires_at")
+    shown = (
+        "name",
+        "prefix_shown",
+        "state",
+        "scopes_shown",
+        "limited",
+        "sources",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+        "created_by",
+        "created_at",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Fetch who made it along."""
+        return super().get_queryset(request).select_related("created_by").defer("digest")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002
+        """The form for a new token, everything but the secret for one that is there."""
+        return self.fields if obj is None else self.shown
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
+        """Everything of a token that is there."""
+        return () if obj is None else self.shown
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Nobody: what a token may do is what was agreed on when it was made."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Nobody; revoking does it."""
+        return False
+
+    def save_model(self, request: Any, obj: ApiToken, form: Any, change: bool) -> None:  # noqa: ARG002
+        """Make the token; its secret stays with this one request, whose answer shows it."""
+        given = form.cleaned_data
+        token, request.secret_shown_once = create_token(
+            given["name"],
+            given["scopes"],
+            sources=given["sources"] if given["limited"] else None,
+            expires_at=given["expires_at"],
+            created_by=request.user,
+        )
+        obj.pk, obj.prefix = token.pk, token.prefix
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Nothing is left to save: the token was made with its sources."""
+
+    def response_add(self, request: Any, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
+        """Show the secret, on a page that nothing keeps."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "The token is made",
+            "opts": self.opts,
+            "token": obj,
+            "secret": request.secret_shown_once,
+        }
+        return shown_once(request, context)
+
+    def page_actions(self, request: HttpRequest, obj: ApiToken) -> Sequence[PageAction]:
+        """Revoking, for who may change tokens."""
+        if obj.revoked_at or not request.user.has_perm("portal.change_apitoken"):
+            return ()
+        return (
+            PageAction(
+                "revoke", "Revoke", self.revoke, "It opens nothing from then on, and that is for good."
+            ),
+        )
+
+    def revoke(self, request: HttpRequest, token: ApiToken) -> None:
+        """Make a token open nothing."""
+        token.revoke()
+        self.log_change(request, token, "Revoked.")
+        messages.success(request, f"{token} is revoked.")
+
+    @admin.display(description="secret begins with")
+    def prefix_shown(self, token: ApiToken) -> str:
+        """How the secret begins."""
+        return f"{token.prefix}…"
+
+    @admin.display(description="state")
+    def state(self, token: ApiToken) -> SafeString:
+        """Whether it opens anything."""
+        if token.revoked_at:
+            return badge("Revoked", "plain")
+        if token.expires_at and token.expires_at <= timezone.now():
+            return badge("Expired", "plain")
+        return badge("Usable", "good")
+
+    @admin.display(description="scopes")
+    def scopes_shown(self, token: ApiToken) -> str:
+        """What it may be used for."""
+        return ", ".join(token.scopes)
+
+
+@never_cache
+def shown_once(request: HttpRequest, context: dict[str, Any]) -> TemplateResponse:
+    """Return the one page that shows a secret."""
+    return TemplateResponse(request, "admin/portal/token_made.html", context)

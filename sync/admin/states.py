@@ -1,0 +1,82 @@
+"""How the states of sources, days, runs and attempts look: one word on a colour that says how bad it is."""
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from sync.models import LoadAttempt, SyncRun
+from usage.admin.display import badge
+from usage.models import DayState, Source, SourceDay, Verification
+
+DAY_TONES = {
+    DayState.DUE: "plain",
+    DayState.LOADING: "busy",
+    DayState.LOADED: "good",
+    DayState.PARTIAL: "warn",
+    DayState.SUSPECT: "warn",
+    DayState.FAILED: "bad",
+}
+VERIFICATION_TONES = {Verification.VERIFIED: "good", Verification.UNVERIFIED: "warn"}
+ATTEMPT_TONES = {
+    LoadAttempt.Outcome.LOADED: "good",
+    LoadAttempt.Outcome.UNCHANGED: "good",
+    LoadAttempt.Outcome.RUNNING: "busy",
+    LoadAttempt.Outcome.PARTIAL: "warn",
+    LoadAttempt.Outcome.SUSPECT: "warn",
+    LoadAttempt.Outcome.FAILED: "bad",
+}
+
+
+def source_state(source: Source) -> SafeString:
+    """Return whether a source is read, and if not, why in a word."""
+    if source.halted_at:
+        return badge("Halted", "bad")
+    if not source.enabled:
+        return badge("Off", "plain")
+    if source.paused_until and source.paused_until > timezone.now():
+        return badge("Paused", "warn")
+    return badge("Running", "good")
+
+
+def day_state(day: SourceDay) -> SafeString:
+    """Return where a day stands."""
+    return badge(day.get_state_display(), DAY_TONES.get(DayState(day.state), "plain"))
+
+
+def day_verification(day: SourceDay) -> SafeString | str:
+    """Return whether a day agrees with the vendor's checksum; nothing where the vendor gives none."""
+    if day.verification == Verification.NONE:
+        return ""
+    return badge(day.get_verification_display(), VERIFICATION_TONES[Verification(day.verification)])
+
+
+def attempt_outcome(attempt: LoadAttempt) -> SafeString:
+    """Return how an attempt ended."""
+    return badge(
+        attempt.get_outcome_display(), ATTEMPT_TONES.get(LoadAttempt.Outcome(attempt.outcome), "plain")
+    )
+
+
+def run_progress(run: SyncRun) -> SafeString:
+    """Return a bar of the run's days and the numbers beside it."""
+    ended = run.days_done + run.days_failed
+    failed = format_html(" · {} failed", run.days_failed) if run.days_failed else ""
+    return format_html(
+        '<progress max="{}" value="{}">{} of {}</progress> {} of {} days{}',
+        max(run.days_total, 1),
+        ended,
+        ended,
+        run.days_total,
+        ended,
+        run.days_total,
+        failed,
+    )
+
+
+def run_state(run: SyncRun) -> SafeString:
+    """Return whether a run still waits for days, and how it ended."""
+    if run.finished_at is None:
+        return badge("Running", "busy")
+    if run.error or run.days_failed:
+        return badge("Ended with failures", "bad")
+    return badge("Done", "good")

@@ -1,0 +1,173 @@
+"""Sources as people set them up: what is allowed, what a vendor prescribes, whether the connection works."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import available_timezones
+
+import msgspec
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from sync.engine.reading import open_reader
+from sync.errors import HostNotAllowed, SyncError
+from sync.http import Bounds
+from sync.http.address import checked_base
+from sync.vendors import readers
+from sync.vendors.base import VendorReader
+from usage.models import Source
+
+LONGEST_HISTORY = timedelta(days=3700)
+# A test is waited for by a person: it gives up sooner than a worker would.
+PROBE_BOUNDS = Bounds(timeout=10.0, attempts=2, longest_wait=2.0, total_seconds=15.0)
+OWN_VARIABLES = frozenset({"SECRET_KEY", "DATABASE_URL", "REDIS_URL"})
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """How a test of a source's connection ended, in one or two sentences without any secret."""
+
+    ok: bool
+    words: str
+
+
+def probe(source: Source) -> ProbeResult:
+    """Make the vendor's cheapest request with the source's address and credential, and say how that went."""
+    try:
+        with open_reader(source, bounds=PROBE_BOUNDS) as reader:
+            return ProbeResult(ok=True, words=reader.probe())
+    except SyncError as error:
+        return ProbeResult(ok=False, words=error.reason)
+
+
+def validated_source(**values: Any) -> Source:
+    """Return a new, unsaved source; what is not given comes from the vendor, then from the model.
+
+    Raises ValidationError with one message per field that says what is allowed.
+    """
+    source = Source(**filled_in(values))
+    errors: dict[str, list[Any]] = {}
+    try:
+        source.full_clean()
+    except ValidationError as error:
+        errors = error.update_error_dict({})
+    for field, message in vendor_errors(source).items():
+        errors.setdefault(field, [message])
+    if errors:
+        raise ValidationError(errors)
+    return source
+
+
+def filled_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a new source's `values` with what was left empty and its vendor prescribes."""
+    filled = dict(values)
+    reader = readers().get(filled.get("vendor", ""))
+    if reader is not None:
+        filled["base_url"] = filled.get("base_url") or reader.base_url
+        filled["time_zone"] = filled.get("time_zone") or reader.time_zone or "UTC"
+        if filled.get("requests_per_minute") is None:
+            filled["requests_per_minute"] = reader.requests_per_minute
+    return filled
+
+
+def vendor_errors(source: Source) -> dict[str, str]:
+    """Return by field what is not allowed about a source and what is; empty where it may be kept as it is."""
+    reader = readers().get(source.vendor)
+    if reader is None:
+        return {"vendor": f"No vendor is named “{source.vendor}”; there are {', '.join(readers())}."}
+    found = {
+        "vendor": fixed_error(source, "vendor"),
+        "base_url": address_error(source, reader),
+        "time_zone": fixed_error(source, "time_zone") or zone_error(source, reader),
+        "options": options_error(source, reader),
+        "credential": credential_error(source),
+        "credential_env": variable_error(source),
+        "backfill_from": backfill_error(source),
+    }
+    return {field: message for field, message in found.items() if message}
+
+
+def fixed_error(source: Source, field: str) -> str:
+    """Vendor and zone say what a day of the source is, so they are fixed once there are days."""
+    kept = Source.objects.filter(pk=source.pk, days__isnull=False).values_list(field, flat=True).first()
+    if kept is None or kept == getattr(source, field):
+        return ""
+    return f"It stays {kept}: days of this source are held. Add another source instead."
+
+
+def address_error(source: Source, reader: type[VendorReader]) -> str:
+    """Requests, and the credential with them, go to the vendor's own hosts or to those the settings allow."""
+    try:
+        checked_base(source.base_url, reader.hosts, settings.PORTAL_ALLOWED_VENDOR_HOSTS)
+    except HostNotAllowed as error:
+        return error.reason
+    return ""
+
+
+def zone_error(source: Source, reader: type[VendorReader]) -> str:
+    """The vendor's own zone where it has one, else any IANA zone."""
+    if reader.time_zone and source.time_zone != reader.time_zone:
+        return f"Days of {reader.title} are days of {reader.time_zone}."
+    if source.time_zone not in available_timezones():
+        return f"“{source.time_zone}” is no time zone; a name such as Europe/Berlin is allowed."
+    return ""
+
+
+def options_error(source: Source, reader: type[VendorReader]) -> str:
+    """What the vendor's options type takes."""
+    options: Any = source.options
+    if not isinstance(options, Mapping):
+        return 'A JSON object is allowed, such as {} or {"name": "value"}.'
+    try:
+        reader.checked_options(options)
+    except SyncError as error:
+        return f"{error.reason}. Allowed: {options_in_words(reader)}."
+    return ""
+
+
+def options_in_words(reader: type[VendorReader]) -> str:
+    """Return the names of a vendor's options, e.g. `workspace_ids, external_ids`; `none` without."""
+    return ", ".join(field.name for field in msgspec.structs.fields(reader.options_type)) or "none"
+
+
+def credential_error(source: Source) -> str:
+    """One way to the credential, and characters that a header can carry."""
+    if bool(source.credential) == bool(source.credential_env):
+        return "Give either the credential or the name of an environment variable that holds it."
+    if not (source.credential.isascii() and source.credential.isprintable()):
+        return "Only printable ASCII characters without line breaks are allowed."
+    return ""
+
+
+def variable_error(source: Source) -> str:
+    """The portal's own secrets are never sent to a vendor."""
+    name = source.credential_env.upper()
+    if name in OWN_VARIABLES or name.startswith("PORTAL_"):
+        return f"{source.credential_env} is a setting of the portal itself; name a variable of its own."
+    return ""
+
+
+def backfill_error(source: Source) -> str:
+    """A first day within the last ten years or so."""
+    first: date | None = source.backfill_from
+    if first is None:
+        return ""
+    today = timezone.now().date()
+    earliest = today - LONGEST_HISTORY
+    if not earliest <= first <= today:
+        return f"A day from {earliest} to {today} is allowed."
+    return ""
+
+
+def named_options(reader: type[VendorReader], given: Iterable[str]) -> dict[str, Any]:
+    """Return options from `name=value` texts; raises SyncError that names what is allowed."""
+    known = {field.name for field in msgspec.structs.fields(reader.options_type)}
+    options = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known:
+            raise SyncError(f"“{text}” is no option of {reader.title}. Allowed: {options_in_words(reader)}.")
+        options[name] = value
+    return options

@@ -1,0 +1,5 @@
+"""The staff pages of usage: the three record tables and restatements, all of them read-only."""
+
+from usage.admin import records, restatements
+
+__all__ = ["records", "restatements"]

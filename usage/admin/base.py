@@ -1,0 +1,116 @@
+"""What the portal's admin pages share: bounded lists, filters in one form, buttons and tables."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
+
+from usage.admin.display import Table
+from usage.admin.paging import BoundedPaginator
+
+
+@dataclass(frozen=True, slots=True)
+class PageAction:
+    """A button of a record's page; `act` does it and leaves a message, `form` are inputs it needs."""
+
+    name: str
+    label: str
+    act: Callable[[HttpRequest, Any], None]
+    explains: str = ""
+    form: forms.Form | None = None
+
+
+class PortalAdmin(admin.ModelAdmin[Any]):
+    """A list whose pages are bounded and whose filters are one form, beside pages with buttons and tables."""
+
+    change_list_template = "admin/portal/change_list.html"
+    change_form_template = "admin/portal/change_form.html"
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 0
+    sortable_by: ClassVar[Any] = ()
+    offered_lookups: ClassVar[tuple[str, ...]] = ()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
+        """Only what a filter offers may be asked by: no address makes the database read a whole table."""
+        return lookup in self.offered_lookups
+
+    def page_actions(self, request: HttpRequest, obj: Any) -> Sequence[PageAction]:  # noqa: ARG002
+        """Return the buttons of a record's page: those that this person may press now, and no others."""
+        return ()
+
+    def page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:  # noqa: ARG002
+        """Return the tables of a record's page."""
+        return ()
+
+    def page_words(self, request: HttpRequest, obj: Any) -> str:  # noqa: ARG002
+        """Return what a record's page says first."""
+        return ""
+
+    def render_change_form(  # noqa: PLR0917
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """Add the words, buttons and tables of an existing record."""
+        if obj is not None:
+            context |= {
+                "page_words": self.page_words(request, obj),
+                "page_actions": [
+                    (action, self.action_url(obj, action)) for action in self.page_actions(request, obj)
+                ],
+                "page_tables": self.page_tables(request, obj),
+            }
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the address that the buttons post to."""
+        view = self.admin_site.admin_view(require_POST(self.take_action))
+        return [path("<int:pk>/do/<slug:name>/", view, name=self._action_name), *super().get_urls()]
+
+    def take_action(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        """Do what a button says, if the page would offer it to this person, and show the page again."""
+        obj = get_object_or_404(self.get_queryset(request), pk=pk)
+        offered = {action.name: action for action in self.page_actions(request, obj)}
+        if name not in offered or not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        offered[name].act(request, obj)
+        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", pk)
+
+    def action_url(self, obj: Any, action: PageAction) -> str:
+        """Return the address that a button posts to."""
+        return reverse(f"admin:{self._action_name}", args=[obj.pk, action.name])
+
+    @property
+    def _action_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_do"
+
+
+class ReadOnlyAdmin(PortalAdmin):
+    """Pages of what the engine writes: nobody adds, changes or deletes it by hand."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False

@@ -1,0 +1,192 @@
+"""The filters of the lists: inputs of one form that are understood fully or refused, never half applied."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest
+from rangefilter.filters import DateRangeFilter
+
+from usage.models import Source
+
+Choice = dict[str, Any]
+
+
+class ChoiceFilter(admin.SimpleListFilter):
+    """A drop-down of the filter form."""
+
+    template = "admin/portal/filter_choice.html"
+    everything = "All"
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:  # noqa: ARG002
+        """Yield the options, the one that filters nothing first."""
+        yield {"selected": not self.value(), "value": "", "display": self.everything}
+        for value, title in self.lookup_choices:
+            yield {"selected": self.value() == str(value), "value": value, "display": title}
+
+    def refuse(self, request: HttpRequest, reason: str) -> IncorrectLookupParameters:
+        """Tell the person why the filter was not applied; Django then shows the unfiltered list."""
+        messages.error(request, reason)
+        return IncorrectLookupParameters(reason)
+
+
+class SourceFilter(ChoiceFilter):
+    """The sources that have rows in the table."""
+
+    title = "source"
+    parameter_name = "source"
+    everything = "All sources"
+    path = "source"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Return the slugs; each source costs one look into an index, however many rows it has."""
+        rows = model_admin.model._default_manager.filter(**{self.path: OuterRef("pk")})  # noqa: SLF001
+        return [(slug, slug) for slug in Source.objects.filter(Exists(rows)).values_list("slug", flat=True)]
+
+    def has_output(self) -> bool:
+        """Always there, so that a link to a source without rows shows an empty list and not every row."""
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the rows of the chosen source."""
+        if not self.value():
+            return queryset
+        source = Source.objects.filter(slug=self.value()).values_list("pk", flat=True).first()
+        if source is None:
+            raise self.refuse(request, f"There is no source “{self.value()}”.")
+        return queryset.filter(**{self.path: source})
+
+
+class SourceOfDayFilter(SourceFilter):
+    """The sources of rows that belong to a source day."""
+
+    path = "source_day__source"
+
+
+class WithdrawnFilter(ChoiceFilter):
+    """Withdrawn records are left out unless asked for."""
+
+    title = "withdrawn records"
+    parameter_name = "withdrawn"
+    everything = "Hidden"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Return what may be asked for."""
+        return [("shown", "Shown, struck through"), ("only", "Only these")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave out, take in or single out what the vendor no longer reports."""
+        match self.value():
+            case "shown":
+                return queryset
+            case "only":
+                return queryset.filter(withdrawn_at__isnull=False)
+            case None | "":
+                return queryset.filter(withdrawn_at=None)
+        raise self.refuse(request, f"“{self.value()}” is no choice of withdrawn records: shown and only are.")
+
+
+class ExactFilter(ChoiceFilter):
+    """An input that is compared exactly with one indexed column, `field`."""
+
+    template = "admin/portal/filter_exact.html"
+    field: models.Field[Any, Any]
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Return nothing: any value may be typed."""
+        return []
+
+    def has_output(self) -> bool:
+        """Always there."""
+        return True
+
+    @property
+    def numeric(self) -> bool:
+        """Whether only a whole number makes sense."""
+        return isinstance(self.field, models.IntegerField)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the rows whose column has exactly the typed value."""
+        typed = (self.value() or "").strip()
+        if not typed:
+            return queryset
+        try:
+            value = self.field.to_python(typed)
+        except ValidationError:
+            raise self.refuse(request, f"“{typed}” is not a whole number, as {self.title} is.") from None
+        return queryset.filter(**{self.field.attname: value})
+
+
+def exact(model: type[models.Model], column: str) -> type[ExactFilter]:
+    """Return the filter of one indexed column."""
+    field = model._meta.get_field(column)  # noqa: SLF001
+    members = {"title": str(getattr(field, "verbose_name", column)), "parameter_name": column, "field": field}
+    return type(f"{column}Filter", (ExactFilter,), members)
+
+
+class RangeFilter(DateRangeFilter):  # type: ignore[misc]
+    """Two dates, both included, in UTC; a date that is none is refused."""
+
+    template = "admin/portal/filter_range.html"
+
+    def _get_form_fields(self) -> dict[str, forms.Field]:
+        names = {self.lookup_kwarg_gte: "from", self.lookup_kwarg_lte: "to, included"}
+        return {
+            name: forms.DateField(label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}))
+            for name, label in names.items()
+        }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the rows from the beginning of the first date up to the end of the last."""
+        if self.form.is_bound and not self.form.is_valid():
+            messages.error(request, f"The range of “{self.title}” takes dates such as 2026-11-20.")
+            raise IncorrectLookupParameters(self.form.errors)
+        bounds: dict[str, Any] = dict(self.form.cleaned_data) if self.form.is_bound else {}
+        return queryset.filter(**self._make_query_filter(request, bounds))
+
+    def _make_query_filter(self, request: HttpRequest, validated_data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        first, last = (validated_data.get(name) for name in (self.lookup_kwarg_gte, self.lookup_kwarg_lte))
+        of_instants = isinstance(self.field, models.DateTimeField)
+        asked = {}
+        if first:
+            asked[f"{self.field_path}__gte"] = begins(first) if of_instants else first
+        if last:
+            after = last + timedelta(days=1)
+            asked[f"{self.field_path}__lt"] = begins(after) if of_instants else after
+        return asked
+
+
+def begins(on: Any) -> datetime:
+    """Return the first instant of a UTC date."""
+    return datetime(on.year, on.month, on.day, tzinfo=UTC)
+
+
+def one_of(column: str, title: str, choices: type[models.TextChoices]) -> type[ChoiceFilter]:
+    """Return the drop-down of a column with few known values."""
+
+    class OneOf(ChoiceFilter):
+        """Keep the rows with the chosen value."""
+
+        parameter_name = column
+
+        def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+            return [(value, str(label)) for value, label in choices.choices]
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            if not self.value():
+                return queryset
+            if self.value() not in choices.values:
+                raise self.refuse(
+                    request, f"“{self.value()}” is no {title}; there are {', '.join(choices.values)}."
+                )
+            return queryset.filter(**{column: self.value()})
+
+    OneOf.title = title
+    return OneOf
