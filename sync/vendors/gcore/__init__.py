@@ -1,0 +1,1 @@
+"""Gcore: what every resource consumed, by the day (contracts.md, Gcore)."""

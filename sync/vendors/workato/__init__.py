@@ -1,0 +1,1 @@
+"""Workato Embedded: what every recipe used, by the hour (contracts.md, Workato Embedded)."""

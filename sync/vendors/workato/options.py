@@ -1,0 +1,47 @@
+"""Which workspaces a Workato source reads."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    """The workspaces to read, as a list or as text with commas; with neither, all that the account has.
+
+    `max_ids_per_request`: the vendor asks for all workspaces in one request, so only more than this many are
+    split over several.
+    """
+
+    workspace_ids: list[int] | int | str = ""
+    external_ids: list[str | int] | int | str = ""
+    max_ids_per_request: Annotated[int, msgspec.Meta(ge=1)] = 1000
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the ids are not ids, or of both kinds."""
+        if self.workspaces() and self.externals():
+            raise ValueError("give workspace_ids or external_ids, not both")
+
+    def scope(self) -> tuple[str, list[int] | list[str]] | None:
+        """Return the name of the chosen ids' field with the ids, None where none are chosen."""
+        if ids := self.workspaces():
+            return "workspace_ids", ids
+        if externals := self.externals():
+            return "external_ids", externals
+        return None
+
+    def workspaces(self) -> list[int]:
+        """Return the chosen workspace ids, each once."""
+        try:
+            return list(dict.fromkeys(int(one) for one in listed(self.workspace_ids)))
+        except ValueError:
+            raise ValueError("workspace_ids: numbers with commas between them are allowed") from None
+
+    def externals(self) -> list[str]:
+        """Return the chosen external ids, each once."""
+        return listed(self.external_ids)
+
+
+def listed(value: Any) -> list[str]:
+    """Return ids as texts in their order, each once, from a list, a single id or a text with commas."""
+    texts = value if isinstance(value, list) else str(value).split(",")
+    return list(dict.fromkeys(text for one in texts if (text := str(one).strip())))
