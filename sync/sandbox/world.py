@@ -104,8 +104,8 @@ class World:
         end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         for name, edit in BY_CHANCE.items():
             if self.chance(self.share(vendor, name), vendor, name, day):
-                happens = end + timedelta(hours=3, seconds=self.roll("happens", vendor, name, day) % (45 * 3600))
-                if happens <= self.now():
+                after = timedelta(hours=3, seconds=self.roll("happens", vendor, name, day) % (45 * 3600))
+                if end + after <= self.now():
                     return edit
         return PLAIN
 
@@ -123,7 +123,10 @@ class ContentFaults(Protocol):
     """Faults of one answer's content, decided by the server for this request, for a vendor to carry out."""
 
     def hit(self, name: str) -> bool:
-        """Tell whether the fault `name` (e.g. `repeated_token`, `duplicate`, `bad_record`, `growth`) strikes now."""
+        """Tell whether the fault `name` of faults.py's CONTENT_FAULTS strikes now.
+
+        Ask once per answer, and only where the fault could be carried out.
+        """
 
 
 class VendorSandbox(Protocol):

@@ -1,0 +1,163 @@
+"""The sandbox server's own endpoints under `/_sandbox/`: what it saw, and what shall go wrong."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from sync.sandbox.faults import checked
+from sync.sandbox.upstream import Upstream
+from sync.sandbox.world import Answer, Edit, Request
+
+
+class NextFault(msgspec.Struct, forbid_unknown_fields=True):
+    """A fault for the next `times` chances, after `after` spared ones."""
+
+    name: str
+    times: int = 1
+    after: int = 0
+
+
+class DayEdit(msgspec.Struct, forbid_unknown_fields=True):
+    """An edit of one vendor's day; the fields of `Edit` are shares of its records."""
+
+    vendor: str
+    day: date
+    restated: float = 0.0
+    vanished: float = 0.0
+    late: float = 0.0
+    emptied: bool = False
+    bad: float = 0.0
+
+
+class Clock(msgspec.Struct, forbid_unknown_fields=True):
+    """Stop the clock at `now`, or let it run (`now` null); `advance_seconds` moves it on instead."""
+
+    now: datetime | None = None
+    advance_seconds: float | None = None
+
+
+class Credential(msgspec.Struct, forbid_unknown_fields=True):
+    """The credential that every vendor accepts from now on."""
+
+    credential: str
+
+
+def control(upstream: Upstream, request: Request) -> Answer:
+    """Answer a request to `/_sandbox<path>`: JSON both ways, 400 with a `message` where it cannot."""
+    action = ACTIONS.get((request.method, request.path.rstrip("/")))
+    if action is None:
+        known = ", ".join(f"{method} /_sandbox{path}" for method, path in ACTIONS)
+        return _json(404, {"message": f"There are: {known}."})
+    try:
+        return _json(200, action(upstream, request.body or b"{}"))
+    except (msgspec.DecodeError, ValueError) as error:
+        return _json(400, {"message": str(error)})
+
+
+def _json(status: int, content: Any) -> Answer:
+    return Answer(status, msgspec.json.encode(content))
+
+
+def _overview(upstream: Upstream, _body: bytes) -> dict[str, Any]:
+    world = upstream.world
+    return {
+        "vendors": sorted(upstream.vendors),
+        "credential": world.credential,
+        "now": world.now(),
+        "seed": world.seed,
+        "days": world.days,
+        "faults": world.faults,
+        "edits": [
+            {"vendor": vendor, "day": day, **msgspec.to_builtins(edit)}
+            for (vendor, day), edit in sorted(world.edits.items())
+        ],
+        "settings": upstream.settings,
+    }
+
+
+def _stats(upstream: Upstream, _body: bytes) -> dict[str, Any]:
+    return upstream.stats.as_json()
+
+
+def _reset_stats(upstream: Upstream, _body: bytes) -> dict[str, Any]:
+    upstream.stats.reset()
+    return {}
+
+
+def _set_faults(upstream: Upstream, body: bytes) -> dict[str, float]:
+    wanted = msgspec.json.decode(body, type=dict[str, float])
+    for name in wanted:
+        checked(name)
+    for name, probability in wanted.items():
+        upstream.faults.set(name, probability)
+    return upstream.world.faults
+
+
+def _next_fault(upstream: Upstream, body: bytes) -> dict[str, Any]:
+    wanted = msgspec.json.decode(body, type=NextFault)
+    upstream.faults.next(wanted.name, wanted.times, wanted.after)
+    return {}
+
+
+def _clear_faults(upstream: Upstream, _body: bytes) -> dict[str, Any]:
+    upstream.faults.clear()
+    return {}
+
+
+def _edit(upstream: Upstream, body: bytes) -> dict[str, Any]:
+    wanted = msgspec.json.decode(body, type=DayEdit)
+    if wanted.vendor not in upstream.vendors:
+        raise ValueError(f"There is no vendor {wanted.vendor!r} here.")
+    shares = {name: getattr(wanted, name) for name in Edit.__slots__}
+    upstream.world.edits[wanted.vendor, wanted.day] = Edit(**shares)
+    return {}
+
+
+def _clear_edits(upstream: Upstream, _body: bytes) -> dict[str, Any]:
+    upstream.world.edits.clear()
+    return {}
+
+
+def _clock(upstream: Upstream, body: bytes) -> dict[str, Any]:
+    wanted = msgspec.json.decode(body, type=Clock)
+    if wanted.now is not None and wanted.now.tzinfo is None:
+        raise ValueError("`now` needs an offset, e.g. a Z at its end.")
+    if wanted.advance_seconds is None:
+        upstream.world.set_clock(wanted.now)
+    else:
+        upstream.world.advance(timedelta(seconds=wanted.advance_seconds))
+    return {"now": upstream.world.now()}
+
+
+def _credential(upstream: Upstream, body: bytes) -> dict[str, Any]:
+    upstream.world.credential = msgspec.json.decode(body, type=Credential).credential
+    return {}
+
+
+def _settings(upstream: Upstream, body: bytes) -> Any:
+    wanted = msgspec.json.decode(body, type=dict[str, Any])
+    before = msgspec.to_builtins(upstream.settings)
+    unknown = sorted(set(wanted) - set(before))
+    if unknown:
+        raise ValueError(f"Unknown settings {', '.join(unknown)}; known are {', '.join(before)}.")
+    changed = msgspec.convert({**before, **wanted}, type(upstream.settings))
+    for name in before:
+        setattr(upstream.settings, name, getattr(changed, name))
+    return changed
+
+
+ACTIONS: dict[tuple[str, str], Callable[[Upstream, bytes], Any]] = {
+    ("GET", ""): _overview,
+    ("GET", "/stats"): _stats,
+    ("POST", "/stats/reset"): _reset_stats,
+    ("POST", "/faults"): _set_faults,
+    ("POST", "/faults/next"): _next_fault,
+    ("POST", "/faults/clear"): _clear_faults,
+    ("POST", "/edits"): _edit,
+    ("POST", "/edits/clear"): _clear_edits,
+    ("POST", "/now"): _clock,
+    ("POST", "/credential"): _credential,
+    ("POST", "/settings"): _settings,
+}

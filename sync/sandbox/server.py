@@ -1,0 +1,229 @@
+"""The sandbox's HTTP server, on 127.0.0.1 only: vendors under `/<vendor>/`, control under `/_sandbox/`."""
+
+import asyncio
+import contextlib
+import gzip
+import socket
+import struct
+import threading
+import time
+import zlib
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import parse_qs, unquote
+
+from aiohttp import web
+
+from sync.sandbox.control import control
+from sync.sandbox.faults import Faults
+from sync.sandbox.stats import Seen, Stats
+from sync.sandbox.upstream import Reply, Settings, Upstream
+from sync.sandbox.world import Answer, Request, World
+
+HOST: Final = "127.0.0.1"
+CONTROL: Final = "_sandbox"
+HUGE_CHUNK: Final = b" " * 65536
+HUGE_CHUNKS: Final = 16384  # 1 GiB; a client that reads this far has no limit
+BOMB_CHUNKS: Final = 4096  # 256 MiB, as 256 KiB on the wire
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST
+
+
+class Handler:
+    """Turns HTTP requests into the upstream's, and carries out the faults of the connection."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+
+    async def __call__(self, message: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        path, _, query = message.raw_path.partition("?")
+        vendor, slash, rest = unquote(path).lstrip("/").partition("/")
+        request = Request(
+            message.method,
+            slash + rest,
+            parse_qs(query, keep_blank_values=True) if query else {},
+            {name.lower(): value for name, value in message.headers.items()},
+            await message.read(),
+        )
+        if vendor == CONTROL:
+            return _response(control(self.upstream, request))
+        return await self._of_vendor(vendor, request, message)
+
+    async def _of_vendor(self, vendor: str, request: Request, message: web.BaseRequest) -> web.StreamResponse:
+        """Answer a vendor's request after the latency that is set, and count it however it ends."""
+        stats = self.upstream.stats
+        arrived, status, fault, sent = time.time(), 0, "", 0
+        stats.begin(vendor)
+        try:
+            if self.upstream.settings.latency_ms:
+                await asyncio.sleep(self.upstream.settings.latency_ms / 1000)
+            reply = self.upstream.reply(vendor, request)
+            fault = reply.fault
+            response = await self._carried_out(reply, message)
+            status, sent = response.status, len(reply.answer.body)
+            return response
+        finally:
+            agent = request.headers.get("user-agent", "")
+            seen = Seen(arrived, vendor, request.method, request.path, status, fault, request.body, agent)
+            stats.end(seen, sent)
+
+    async def _carried_out(self, reply: Reply, message: web.BaseRequest) -> web.StreamResponse:
+        match reply.fault:
+            case "hang":
+                await asyncio.sleep(self.upstream.settings.hang_seconds)
+                raise ConnectionResetError
+            case "reset":
+                return await _reset(reply, message)
+            case "truncated":
+                return await _truncated(reply.answer, message)
+            case "huge":
+                return await _huge(reply.answer, message)
+            case "gzip_bomb":
+                return _gzip_bomb(reply.answer)
+        if self.upstream.settings.compress and "gzip" in message.headers.get("Accept-Encoding", ""):
+            return _compressed(reply.answer)
+        return _response(reply.answer)
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = {"Content-Type": answer.content_type, **answer.headers}
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _compressed(answer: Answer) -> web.Response:
+    headers = {"Content-Type": answer.content_type, **answer.headers, "Content-Encoding": "gzip"}
+    return web.Response(status=answer.status, body=gzip.compress(answer.body, 1), headers=headers)
+
+
+async def _half(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
+    """Send the head and half of the body that the head promises."""
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+    response.content_length = max(len(answer.body), 2)
+    await response.prepare(message)
+    await response.write(answer.body[: len(answer.body) // 2] or b"\n")
+    return response
+
+
+async def _truncated(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
+    await _half(answer, message)
+    if message.transport is not None:
+        message.transport.close()
+    raise ConnectionResetError
+
+
+async def _reset(reply: Reply, message: web.BaseRequest) -> web.StreamResponse:
+    """Reset the connection: before the answer or, in the other variant, after half of it."""
+    if reply.variant:
+        await _half(reply.answer, message)
+    transport = message.transport
+    if transport is not None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        transport.abort()
+    raise ConnectionResetError
+
+
+async def _huge(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
+    """Stream spaces after an opening brace until the client leaves."""
+    response = web.StreamResponse(headers={"Content-Type": answer.content_type})
+    await response.prepare(message)
+    await response.write(b"{")
+    for _ in range(HUGE_CHUNKS):
+        await response.write(HUGE_CHUNK)
+    return response
+
+
+def _gzip_bomb(answer: Answer) -> web.Response:
+    packer = zlib.compressobj(wbits=31)
+    packed = b"".join(packer.compress(HUGE_CHUNK) for _ in range(BOMB_CHUNKS)) + packer.flush()
+    headers = {"Content-Type": answer.content_type, "Content-Encoding": "gzip"}
+    return web.Response(body=packed, headers=headers)
+
+
+@contextlib.asynccontextmanager
+async def listening(upstream: Upstream, port: int = 0) -> AsyncIterator[int]:
+    """Serve an upstream on 127.0.0.1 for the context's time, on the port it gives; OSError if it is taken."""
+    server = web.Server(Handler(upstream), access_log=None, handler_cancellation=True)
+    listener = await asyncio.get_running_loop().create_server(server, HOST, port, backlog=1024)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        await server.shutdown(0.2)
+        await listener.wait_closed()
+
+
+class SandboxServer:
+    """The sandbox in a thread of this process, for tests: `with SandboxServer() as sandbox: …`."""
+
+    def __init__(self, world: World | None = None, port: int = 0, settings: Settings | None = None) -> None:
+        self.upstream = Upstream(world or World(), settings or Settings())
+        self.port = port
+        self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's address without a trailing slash; a vendor's paths follow `/<vendor>`."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def world(self) -> World:
+        """The state behind the vendors."""
+        return self.upstream.world
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong."""
+        return self.upstream.faults
+
+    @property
+    def stats(self) -> Stats:
+        """What was asked."""
+        return self.upstream.stats
+
+    @property
+    def settings(self) -> Settings:
+        """Latency, rate limit, compression."""
+        return self.upstream.settings
+
+    def start(self) -> Self:
+        """Begin to listen; raises what kept the server from it."""
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        return self
+
+    def stop(self) -> None:
+        """Stop listening, drop the connections there are and wait for the thread."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with listening(self.upstream, self.port) as self.port:
+            self._ready.set()
+            await self._stop.wait()
