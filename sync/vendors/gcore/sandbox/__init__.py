@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
+from sync.sandbox.memory import Memory
 from sync.sandbox.world import Answer, ContentFaults, Request, World
 from sync.vendors.gcore.sandbox.history import SETTLED, DayListing, slots_of
 from sync.vendors.gcore.sandbox.kinds import KINDS
-from sync.vendors.gcore.sandbox.memory import Memory
 from sync.vendors.gcore.sandbox.question import InvalidQuestionError, Question, asked, start_of
 from sync.vendors.gcore.sandbox.report import Report, report
 from sync.vendors.gcore.sandbox.stock import Stock
@@ -33,7 +33,7 @@ class Sandbox:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._memory: Memory[DayListing | Report] = Memory(REMEMBERED)
+        self._memory = Memory(REMEMBERED)
         self._stocks: tuple[tuple[Any, ...], list[Stock]] | None = None
         self._grown: dict[date, int] = {}
 
@@ -52,9 +52,7 @@ class Sandbox:
         """Return an error in the vendor's shape; the class names other than ValidationError are assumed."""
         name = EXCEPTIONS.get(status, "InternalServerError")
         number = f"{self.world.roll(status, message):032x}"
-        return Answer(
-            status, encode({"exception_class": name, "message": message, "request_id": number, **more})
-        )
+        return Answer(status, encode({"exception_class": name, "message": message, "request_id": number, **more}))
 
     def _refusal(self, request: Request) -> Answer | None:
         """Return why a request is not looked at; the scheme `APIKey` may come in any case."""

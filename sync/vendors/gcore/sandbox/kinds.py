@@ -13,9 +13,9 @@ FLAVORED = ("flavor", "last_name", "type", "uuid")
 class Kind:
     """One resource type.
 
-    `weight`: its share of the records, in thousandths. `meter`: how a day's value comes about: the `minutes`
-    it ran, its `size` in GiB times those minutes, or up to `rate` units a day, in `digits` decimals. `own`: the
-    fields only this type has. `choices`: what its `chosen` field (flavor, volume type, …) can be; `split`:
+    `weight`: its share of the records, in thousandths. `meter`: how a day's value comes about, which is the
+    `minutes` it ran, its `size` in GiB times those minutes, or up to `rate` units in `digits` decimals. `own`:
+    fields only this type has. `choices`: what its `chosen` field (flavor, volume type, …) can be. `split`:
     whether metrics and totals differ by that field too.
     """
 
@@ -52,9 +52,7 @@ def machine(kind: str, weight: int, *choices: str) -> Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    machine(
-        "ai_cluster", 8, "bm3-ai-1xlarge-h100-80-8", "bm3-ai-1xlarge-a100-80-8", "bm3-ai-ndp-large-l40s-48-8"
-    ),
+    machine("ai_cluster", 8, "bm3-ai-1xlarge-h100-80-8", "bm3-ai-1xlarge-a100-80-8", "bm3-ai-ndp-large-l40s-48-8"),
     machine("ai_virtual_cluster", 9, "g3-ai-32-192-1500-l40s-48-1", "g3-ai-64-384-3000-l40s-48-2"),
     Kind(
         "backup",

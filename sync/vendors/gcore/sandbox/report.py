@@ -83,7 +83,7 @@ def report(days: Sequence[DayListing], question: Question) -> Report:
 def of_day(day: DayListing, question: Question) -> Report:
     """Return the matching records of a single day."""
     totals = Totals()
-    matching: list[int] | range = []
+    matching: list[int] = []
     keys: list[Row] = []
     searched, sorted_by = is_searched(question), question.order()
     for index, stock, piece in day.pieces(wanted_kinds(question)):
@@ -97,14 +97,14 @@ def of_day(day: DayListing, question: Question) -> Report:
         totals.add(stock, piece, {piece.digits: piece.scaled})
     if sorted_by:
         matching = [matching[place] for place in ranked(keys, sorted_by)]
-    elif len(matching) == len(day):
-        matching = range(len(day))
+    whole = len(matching) == len(day) and not sorted_by
+    places: Sequence[int] = range(len(day)) if whole else matching
 
     def page(start: int, end: int) -> list[Row]:
-        return [day.row(index) for index in matching[start:end]]
+        return [day.row(index) for index in places[start:end]]
 
-    held = 0 if isinstance(matching, range) else len(matching)
-    return Report(len(matching), totals.rows(), page, lambda number: day.is_bad(matching[number]), held)
+    held = 0 if whole else len(matching)
+    return Report(len(places), totals.rows(), page, lambda number: day.is_bad(places[number]), held)
 
 
 @dataclass(slots=True)
@@ -148,9 +148,7 @@ def of_period(days: Sequence[DayListing], question: Question) -> Report:
         totals.add(one.stock, one.last[1], one.amounts)
     rows = [dict(row) for row, _ in found]
     bad = [one.bad for _, one in found]
-    return Report(
-        len(rows), totals.rows(), lambda start, end: rows[start:end], lambda number: bad[number], len(rows)
-    )
+    return Report(len(rows), totals.rows(), lambda start, end: rows[start:end], lambda number: bad[number], len(rows))
 
 
 def default_place(row: Row) -> tuple[str, ...]:
@@ -171,9 +169,7 @@ def ranked(rows: Sequence[Row], order: Sequence[tuple[str, bool]]) -> list[int]:
     for name, downward in reversed(order):
         column = COLUMNS.get(name, name)
         empty = "" if name == "last_name" else 0
-        places.sort(
-            key=lambda place: rows[place].get(column, rows[place].get(name)) or empty, reverse=downward
-        )
+        places.sort(key=lambda place: rows[place].get(column, rows[place].get(name)) or empty, reverse=downward)
     return places
 
 

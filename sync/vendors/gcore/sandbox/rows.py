@@ -76,9 +76,7 @@ OWN: dict[str, Callable[[Stock, Piece], Any]] = {
     "attached_to_vm": lambda _, piece: vm_or_none(piece.bits),
     "instance_name": lambda stock, piece: name_of(stock, piece) if piece.bits & 7 else None,
     "ip_address": lambda _, piece: address(piece.bits),
-    "last_size": lambda stock, piece: (
-        size_of(piece.bits, piece.age) * (GIB if stock.kind.size_unit == "bytes" else 1)
-    ),
+    "last_size": lambda stock, piece: size_of(piece.bits, piece.age) * (GIB if stock.kind.size_unit == "bytes" else 1),
     "network_id": lambda _, piece: ident(piece.bits >> 50, 2),
     "port_id": placed_ident,
     "schedule_id": lambda _, piece: ident(piece.bits >> 54, 3),

@@ -1,0 +1,66 @@
+"""The intervals of the Workato stand-in: a range cut at the calendar of the account's time zone."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sync.vendors.workato.sandbox.question import Interval
+from usage.days import midnight
+
+HOUR = timedelta(hours=1)
+
+
+class Buckets:
+    """The half-open buckets of `[start, end)`; the first and the last one are cut to the range (assumed).
+
+    Weeks begin on Monday (assumed). Hours follow each other in real time: when clocks are set back, the hour
+    that comes twice is two buckets, which differ in their offset.
+    """
+
+    def __init__(self, start: datetime, end: datetime, interval: Interval, zone: ZoneInfo) -> None:
+        cuts = [cut for cut in cuts_of(start, end, interval, zone) if start < cut < end]
+        self.edges = [start, *cuts, end]
+        self.seconds = [edge.timestamp() for edge in self.edges]
+        self.shown = [edge.astimezone(zone).isoformat(timespec="milliseconds") for edge in self.edges]
+
+    def at(self, second: int) -> int:
+        """Return the number of the bucket that a second since 1970 falls in, -1 for one outside the range."""
+        number = bisect_right(self.seconds, second) - 1
+        return number if number < len(self.edges) - 1 else -1
+
+
+def cuts_of(start: datetime, end: datetime, interval: Interval, zone: ZoneInfo) -> Iterator[datetime]:
+    """Yield the instants at which the calendar of `zone` begins a new interval, up to `end`."""
+    if interval == "hour":
+        yield from hours(start, end, zone)
+    elif interval != "none":
+        on = start.astimezone(zone).date()
+        while (cut := midnight(on, zone)) < end:
+            if begins(interval, on):
+                yield cut
+            on += timedelta(days=1)
+
+
+def begins(interval: Interval, on: date) -> bool:
+    """Tell whether an interval begins on a date."""
+    match interval:
+        case "year":
+            return (on.month, on.day) == (1, 1)
+        case "month":
+            return on.day == 1
+        case "week":
+            return on.isoweekday() == 1
+        case _:
+            return True
+
+
+def hours(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+    """Yield the beginnings of the hours that the clocks of `zone` show."""
+    cut = start.astimezone(UTC)
+    while cut < end:
+        following = cut + HOUR
+        shown = following.astimezone(zone)
+        past = timedelta(minutes=shown.minute, seconds=shown.second, microseconds=shown.microsecond)
+        cut = following - past if past < HOUR else following
+        yield cut

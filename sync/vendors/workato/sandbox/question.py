@@ -1,0 +1,150 @@
+"""What may be asked of the Workato stand-in's usage statistics, and what is wrong with what was asked."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from sync.sandbox.world import Request
+
+INTERVALS = ("none", "year", "month", "week", "day", "hour")
+GROUPS = ("workspace", "recipe")
+BARE = {"from", "to", "workspace_ids", "external_ids", "interval"}
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:?\d\d)")
+LISTS = ("workspace_ids", "external_ids", "recipe_ids", "folder_ids")
+PATTERN_LENGTH = 3
+
+Interval = Literal["none", "year", "month", "week", "day", "hour"]
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error: the status, a message, and what is wrong with which field.
+
+    Which of 400 and 422 is assumed: 400 for what cannot be read or lacks a required field, 422 for values.
+    """
+
+    def __init__(self, status: int, message: str, **errors: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request for usage statistics. Sets of ids are None where the field was not given.
+
+    `bare`: nothing was given but the range, the workspaces and the interval, so that deleted recipes count.
+    """
+
+    start: datetime
+    end: datetime
+    interval: Interval
+    group_by: str
+    bare: bool
+    workspace_ids: frozenset[int]
+    external_ids: frozenset[str]
+    recipe_ids: frozenset[int] | None = None
+    folder_ids: frozenset[int] | None = None
+    recipe_name_pattern: str | None = None
+    folder_name_pattern: str | None = None
+
+
+def asked(request: Request) -> Question:
+    """Return what a request asks in its JSON body and its query (the body wins); raises RefusedError."""
+    fields = {**of_query(request.query), **of_body(request.body)}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    missing = [name for name in ("from", "to") if name not in fields]
+    if missing:
+        raise RefusedError(
+            400, f"Missing required fields: {', '.join(missing)}", **dict.fromkeys(missing, "is missing")
+        )
+    if "workspace_ids" not in fields and "external_ids" not in fields:
+        raise RefusedError(400, "Either workspace_ids or external_ids is required")
+    wrong = faults_of(fields)
+    if wrong:
+        raise RefusedError(422, "; ".join(f"{name} {what}" for name, what in wrong.items()), **wrong)
+    return Question(
+        start=instant(fields["from"]),
+        end=instant(fields["to"]),
+        interval=fields.get("interval", "none"),
+        group_by=fields.get("group_by", "workspace"),
+        bare=not set(fields) - BARE,
+        workspace_ids=numbers(fields, "workspace_ids") or frozenset(),
+        external_ids=frozenset(str(one) for one in fields.get("external_ids", ())),
+        recipe_ids=numbers(fields, "recipe_ids"),
+        folder_ids=numbers(fields, "folder_ids"),
+        recipe_name_pattern=fields.get("recipe_name_pattern"),
+        folder_name_pattern=fields.get("folder_name_pattern"),
+    )
+
+
+def of_query(query: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the fields of a query; lists come repeated, with brackets, or separated by commas (assumed)."""
+    fields: dict[str, Any] = {}
+    for name, values in query.items():
+        name = name.removesuffix("[]")
+        if name in LISTS:
+            fields[name] = [part for value in values for part in value.split(",") if part]
+        else:
+            fields[name] = values[-1]
+    return fields
+
+
+def of_body(body: bytes) -> dict[str, Any]:
+    """Return the fields of a JSON body, none if it is empty; raises RefusedError if it is no object."""
+    if not body.strip():
+        return {}
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise RefusedError(400, f"The request body is not a JSON object: {error}") from None
+
+
+def instant(text: str) -> datetime:
+    """Return the instant of `YYYY-MM-DDTHH:mm:ss.SSSZ`, Z being a Z or an offset (assumed)."""
+    return datetime.fromisoformat(text)
+
+
+def numbers(fields: Mapping[str, Any], name: str) -> frozenset[int] | None:
+    """Return the ids of a field as numbers, None where it was not given."""
+    return frozenset(int(one) for one in fields[name]) if name in fields else None
+
+
+def faults_of(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the values of the fields."""
+    wrong = dict(faults_of_range(fields))
+    for name in LISTS:
+        value = fields.get(name, [])
+        if not isinstance(value, list):
+            wrong[name] = "must be a list"
+        elif name != "external_ids" and not all(re.fullmatch(r"\d{1,18}", str(one)) for one in value):
+            wrong[name] = "must be a list of ids"
+    for name, allowed in (("interval", INTERVALS), ("group_by", GROUPS)):
+        if fields.get(name, allowed[0]) not in allowed:
+            wrong[name] = f"must be one of {', '.join(allowed)}"
+    for kind in ("recipe", "folder"):
+        pattern = fields.get(f"{kind}_name_pattern")
+        if pattern is not None and (not isinstance(pattern, str) or len(pattern) < PATTERN_LENGTH):
+            wrong[f"{kind}_name_pattern"] = f"must have {PATTERN_LENGTH} or more characters"
+        elif pattern is not None and f"{kind}_ids" in fields:
+            wrong[f"{kind}_name_pattern"] = f"cannot be used together with {kind}_ids"
+    return wrong
+
+
+def faults_of_range(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with `from` and `to`."""
+    wrong = {}
+    for name in ("from", "to"):
+        try:
+            readable = bool(INSTANT.fullmatch(fields[name])) and bool(instant(fields[name]))
+        except (TypeError, ValueError):
+            readable = False
+        if not readable:
+            wrong[name] = "must have the format YYYY-MM-DDTHH:mm:ss.SSSZ"
+    if not wrong and instant(fields["to"]) <= instant(fields["from"]):
+        wrong["to"] = "must be after from"
+    return wrong

@@ -1,0 +1,58 @@
+"""Other shapes in which a vendor might send the rows whose fields are not public (contracts.md, Workato)."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+Row = dict[str, Any]
+
+ALIASES: Final = {
+    "task_count": "task_usage",
+    "job_succeeded_count": "jobs_succeeded",
+    "job_failed_count": "jobs_failed",
+    "recipe_count": "recipes_count",
+}
+OTHER_ALIASES: Final = {"job_succeeded_count": "successful_jobs", "job_failed_count": "failed_jobs"}
+UNKNOWN: Final = {name: f"x_{name.removesuffix('_count')}" for name in ALIASES}
+OF_BUCKET: Final = {
+    "from",
+    "to",
+    "time",
+    *ALIASES,
+    *ALIASES.values(),
+    *OTHER_ALIASES.values(),
+    *UNKNOWN.values(),
+}
+SHAPES: Final = {
+    "aliases": "other names for the metrics",
+    "other_aliases": "still other names for the jobs",
+    "time": "a bucket is given by its start alone, as `time`",
+    "nested": "one row per workspace or recipe, with its buckets in a list named `usage`",
+    "unknown": "metrics under names that nobody knows",
+    "incomplete": "no count of failed jobs",
+}
+
+
+def shaped(rows: Iterable[Row], shape: frozenset[str]) -> list[Row]:
+    """Return flat rows in the shape that the names (of SHAPES) together describe."""
+    found = list(rows)
+    for name, names in (("aliases", ALIASES), ("other_aliases", OTHER_ALIASES), ("unknown", UNKNOWN)):
+        if name in shape:
+            found = [{names.get(field, field): value for field, value in row.items()} for row in found]
+    if "incomplete" in shape:
+        found = [{field: value for field, value in row.items() if "failed" not in field} for row in found]
+    if "time" in shape:
+        found = [
+            {("time" if field == "from" else field): value for field, value in row.items() if field != "to"}
+            for row in found
+        ]
+    return nested(found) if "nested" in shape else found
+
+
+def nested(rows: Iterable[Row]) -> list[Row]:
+    """Return one row per workspace or recipe, its buckets in the list `usage`."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        outer = {field: value for field, value in row.items() if field not in OF_BUCKET}
+        inner = {field: value for field, value in row.items() if field in OF_BUCKET}
+        found.setdefault(tuple(outer.values()), {**outer, "usage": []})["usage"].append(inner)
+    return list(found.values())

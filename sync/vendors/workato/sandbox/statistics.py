@@ -1,0 +1,107 @@
+"""The Workato stand-in's usage statistics: what the recipes did, summed up as asked."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sync.vendors.workato.sandbox.account import Recipe
+from sync.vendors.workato.sandbox.buckets import Buckets
+from sync.vendors.workato.sandbox.history import HOUR, Cell, History
+from sync.vendors.workato.sandbox.question import Question
+
+Row = dict[str, Any]
+
+
+class Sums:
+    """What is counted for one row: tasks, jobs and the recipes that had any."""
+
+    __slots__ = ("failed", "recipe", "recipes", "succeeded", "tasks")
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.tasks = self.succeeded = self.failed = 0
+        self.recipes: set[int] = set()
+
+    def add(self, cell: Cell) -> None:
+        """Count a recipe's hour in."""
+        self.tasks += cell.tasks
+        self.succeeded += cell.succeeded
+        self.failed += cell.failed
+        self.recipes.add(cell.recipe.id)
+
+
+def statistics(history: History, question: Question) -> list[Row]:
+    """Return the rows in a fixed order: workspace, recipe, bucket. Buckets without a job have none."""
+    buckets = Buckets(question.start, question.end, question.interval, history.zone)
+    by_recipe = question.group_by == "recipe"
+    sums: dict[tuple[int, int, int], Sums] = {}
+    for cell in matching(history, question):
+        bucket = buckets.at(cell.at)
+        if bucket >= 0:
+            recipe = cell.recipe
+            key = (recipe.workspace.id, recipe.id if by_recipe else 0, bucket)
+            found = sums.get(key)
+            if found is None:
+                found = sums[key] = Sums(recipe)
+            found.add(cell)
+    return [row_of(sums[key], key[2], buckets, by_recipe=by_recipe) for key in sorted(sums)]
+
+
+def row_of(sums: Sums, bucket: int, buckets: Buckets, *, by_recipe: bool) -> Row:
+    """Write one row out; its fields are assumed (contracts.md)."""
+    recipe, workspace = sums.recipe, sums.recipe.workspace
+    row: Row = {
+        "workspace_id": workspace.id,
+        "external_id": workspace.external_id,
+        "workspace_name": workspace.name,
+    }
+    if by_recipe:
+        row["recipe_id"] = recipe.id
+        row["recipe_name"] = recipe.name
+        row["folder_id"] = recipe.folder_id
+        row["folder_name"] = recipe.folder_name
+    row["from"] = buckets.shown[bucket]
+    row["to"] = buckets.shown[bucket + 1]
+    row["task_count"] = sums.tasks
+    row["job_succeeded_count"] = sums.succeeded
+    row["job_failed_count"] = sums.failed
+    if not by_recipe:
+        row["recipe_count"] = len(sums.recipes)
+    return row
+
+
+def matching(history: History, question: Question) -> Iterator[Cell]:
+    """Yield what the wanted recipes did in the hours that the range touches."""
+    wanted = wanted_recipes(question, history.known_until())
+    known: dict[int, bool] = {}
+    first, last = (int(edge.timestamp()) // HOUR for edge in (question.start, question.end))
+    earliest = int(history.earliest().timestamp()) // HOUR
+    for hour in range(max(first, earliest), min(last, history.known_until() // HOUR) + 1):
+        for cell in history.cells(hour):
+            recipe = cell.recipe
+            takes = known.get(recipe.id)
+            if takes is None:
+                takes = known[recipe.id] = wanted(recipe)
+            if takes:
+                yield cell
+
+
+def wanted_recipes(question: Question, now: int) -> Callable[[Recipe], bool]:
+    """Return the test of whether a recipe is asked for; one deleted by `now` only counts in a bare ask.
+
+    Workspaces are the ones named by either of the two lists; unknown ones are passed over (both assumed).
+    """
+
+    def wanted(recipe: Recipe) -> bool:
+        workspace = recipe.workspace
+        listed = workspace.id in question.workspace_ids or workspace.external_id in question.external_ids
+        deleted = recipe.deleted is not None and recipe.deleted * HOUR <= now
+        return (
+            listed
+            and (question.bare or not deleted)
+            and (question.recipe_ids is None or recipe.id in question.recipe_ids)
+            and (question.folder_ids is None or recipe.folder_id in question.folder_ids)
+            and (question.recipe_name_pattern or "") in recipe.name
+            and (question.folder_name_pattern or "") in recipe.folder_name
+        )
+
+    return wanted
