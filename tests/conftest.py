@@ -7,6 +7,7 @@ import pytest
 import redis
 from django.db import connections
 
+from tests.sandbox import sandbox  # noqa: F401
 from tests.scripted import listing, source  # noqa: F401
 from tests.servers import database_name
 

@@ -10,6 +10,7 @@ import time
 import zlib
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qs, unquote
@@ -26,7 +27,9 @@ HOST: Final = "127.0.0.1"
 CONTROL: Final = "_sandbox"
 HUGE_CHUNK: Final = b" " * 65536
 HUGE_CHUNKS: Final = 16384  # 1 GiB; a client that reads this far has no limit
-BOMB_CHUNKS: Final = 4096  # 256 MiB, as 256 KiB on the wire
+BOMB_CHUNKS: Final = 2048
+LOST: Final = frozenset({"hang", "reset", "truncated", "huge"})
+"""Faults after which no complete answer has arrived; counted as status 0."""
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST
 
 
@@ -62,7 +65,8 @@ class Handler:
             reply = self.upstream.reply(vendor, request)
             fault = reply.fault
             response = await self._carried_out(reply, message)
-            status, sent = response.status, len(reply.answer.body)
+            if fault not in LOST:
+                status, sent = response.status, len(reply.answer.body)
             return response
         finally:
             agent = request.headers.get("user-agent", "")
@@ -73,7 +77,7 @@ class Handler:
         match reply.fault:
             case "hang":
                 await asyncio.sleep(self.upstream.settings.hang_seconds)
-                raise ConnectionResetError
+                return _cut(message)
             case "reset":
                 return await _reset(reply, message)
             case "truncated":
@@ -82,19 +86,15 @@ class Handler:
                 return await _huge(reply.answer, message)
             case "gzip_bomb":
                 return _gzip_bomb(reply.answer)
-        if self.upstream.settings.compress and "gzip" in message.headers.get("Accept-Encoding", ""):
-            return _compressed(reply.answer)
-        return _response(reply.answer)
+        compress = self.upstream.settings.compress and "gzip" in message.headers.get("Accept-Encoding", "")
+        return _response(reply.answer, compress)
 
 
-def _response(answer: Answer) -> web.Response:
-    headers = {"Content-Type": answer.content_type, **answer.headers}
-    return web.Response(status=answer.status, body=answer.body, headers=headers)
-
-
-def _compressed(answer: Answer) -> web.Response:
-    headers = {"Content-Type": answer.content_type, **answer.headers, "Content-Encoding": "gzip"}
-    return web.Response(status=answer.status, body=gzip.compress(answer.body, 1), headers=headers)
+def _response(answer: Answer, compress: bool = False) -> web.Response:
+    headers, body = {"Content-Type": answer.content_type, **answer.headers}, answer.body
+    if compress:
+        headers["Content-Encoding"], body = "gzip", gzip.compress(body, 1)
+    return web.Response(status=answer.status, body=body, headers=headers)
 
 
 async def _half(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
@@ -107,21 +107,25 @@ async def _half(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
 
 
 async def _truncated(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
-    await _half(answer, message)
+    response = await _half(answer, message)
     if message.transport is not None:
         message.transport.close()
-    raise ConnectionResetError
+    return response
 
 
 async def _reset(reply: Reply, message: web.BaseRequest) -> web.StreamResponse:
     """Reset the connection: before the answer or, in the other variant, after half of it."""
     if reply.variant:
         await _half(reply.answer, message)
-    transport = message.transport
-    if transport is not None:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        transport.abort()
-    raise ConnectionResetError
+    return _cut(message)
+
+
+def _cut(message: web.BaseRequest) -> web.StreamResponse:
+    """Reset the connection; what is returned can no longer be sent."""
+    if message.transport is not None:
+        message.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        message.transport.abort()
+    return web.Response()
 
 
 async def _huge(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
@@ -129,16 +133,27 @@ async def _huge(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": answer.content_type})
     await response.prepare(message)
     await response.write(b"{")
-    for _ in range(HUGE_CHUNKS):
-        await response.write(HUGE_CHUNK)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(HUGE_CHUNKS):
+            await response.write(HUGE_CHUNK)
     return response
 
 
 def _gzip_bomb(answer: Answer) -> web.Response:
-    packer = zlib.compressobj(wbits=31)
-    packed = b"".join(packer.compress(HUGE_CHUNK) for _ in range(BOMB_CHUNKS)) + packer.flush()
     headers = {"Content-Type": answer.content_type, "Content-Encoding": "gzip"}
-    return web.Response(body=packed, headers=headers)
+    return web.Response(body=_bomb(), headers=headers)
+
+
+@lru_cache(maxsize=1)
+def _bomb() -> bytes:
+    """Return 128 MiB of spaces, gzipped: one chunk's deflate blocks over and over, and the checksum of all."""
+    packer = zlib.compressobj(wbits=-15)
+    blocks = packer.compress(HUGE_CHUNK) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(BOMB_CHUNKS):
+        checksum = zlib.crc32(HUGE_CHUNK, checksum)
+    end = struct.pack("<II", checksum, BOMB_CHUNKS * len(HUGE_CHUNK))
+    return gzip.compress(b"")[:10] + blocks * BOMB_CHUNKS + packer.flush() + end
 
 
 @contextlib.asynccontextmanager

@@ -37,8 +37,7 @@ def sandboxes() -> dict[str, type[VendorSandbox]]:
     """Return every vendor's stand-in by the vendor's name, which is its folder's name."""
     folders = sorted(found.name for found in pkgutil.iter_modules(vendors.__path__) if found.ispkg)
     modules = {name: f"{vendors.__name__}.{name}.sandbox" for name in folders}
-    found = {name: spec for name, module in modules.items() if (spec := find_spec(module)) and spec.origin}
-    return {name: import_module(spec.name).Sandbox for name, spec in found.items()}
+    return {name: import_module(module).Sandbox for name, module in modules.items() if find_spec(module)}
 
 
 class Settings(msgspec.Struct):
@@ -134,15 +133,7 @@ class Upstream:
 
     def _too_many(self, vendor: str, retry_after: str) -> Answer:
         error = self._error(vendor, 429, "Too many requests.")
-        return Answer(
-            error.status, error.body, error.content_type, {**error.headers, "Retry-After": retry_after}
-        )
+        return Answer(error.status, error.body, error.content_type, {**error.headers, "Retry-After": retry_after})
 
     def _error(self, vendor: str, status: int, message: str) -> Answer:
-        refuse = getattr(self.vendors[vendor], "refuse", _refuse)
-        answer: Answer = refuse(status, message)
-        return answer
-
-
-def _refuse(status: int, message: str) -> Answer:
-    return Answer(status, msgspec.json.encode({"message": message}))
+        return self.vendors[vendor].refuse(status, message)

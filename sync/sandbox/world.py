@@ -142,7 +142,4 @@ class VendorSandbox(Protocol):
         """Answer one request; `request.path` is without the `/<vendor>` prefix, the body is decompressed."""
 
     def refuse(self, status: int, message: str) -> Answer:
-        """Answer with an error of the vendor's own shape, for the faults 401, 403, 429, 500 and 503.
-
-        Where a vendor's sandbox lacks this method the server says `{"message": ...}` in its place.
-        """
+        """Answer with an error of the vendor's own shape, for the faults 401, 403, 429, 500 and 503."""

@@ -1,0 +1,16 @@
+"""The stand-in vendors for tests: a server of the test's own, with a small fresh world."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sync.sandbox.server import SandboxServer
+from sync.sandbox.upstream import Settings
+from sync.sandbox.world import World
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxServer]:
+    """A running sandbox with 30 days of history; `.world`, `.faults`, `.settings` and `.stats` are the test's own."""
+    with SandboxServer(World(days=30), settings=Settings(hang_seconds=20)) as server:
+        yield server
