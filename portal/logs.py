@@ -5,6 +5,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.http import HttpRequest, HttpResponseBase
@@ -14,7 +15,7 @@ logger = structlog.get_logger("portal.request")
 
 def log_settings(log_format: str, level: str) -> None:
     """Send every log record, the libraries' too, through structlog as `json` or `console` lines at `level`."""
-    shared = [
+    shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -25,7 +26,7 @@ def log_settings(log_format: str, level: str) -> None:
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     )
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    last = [tracebacks, structlog.processors.JSONRenderer()] if log_format == "json" else [plain]
+    last: list[Any] = [tracebacks, structlog.processors.JSONRenderer()] if log_format == "json" else [plain]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from sync.engine import reading
 from sync.engine.load import load_next
 from sync.engine.plan import ensure_days
 from sync.http import HTTPStats
 from sync.models import LoadAttempt
-from sync.vendors.base import Checked, Page, Pages, Rejected, VendorReader
+from sync.vendors.base import Account, Checked, Page, Pages, Rejected, VendorReader
 from usage.days import Day
 from usage.models import DayState, EnvironmentRow, EnvironmentUsage, Source, SourceDay
 
@@ -76,7 +75,7 @@ def listing(monkeypatch: pytest.MonkeyPatch) -> Listing:
 
     @contextmanager
     def open_reader(source: Source, before_request: Any = None) -> Iterator[VendorReader]:
-        account = reading.Account(source.slug, source.zone, source.options)
+        account = Account(source.slug, source.zone, source.options)
         yield vendor(made)(account, NoHTTP())  # type: ignore[arg-type]
 
     monkeypatch.setattr("sync.engine.load.open_reader", open_reader)
@@ -91,14 +90,28 @@ def source(db: None) -> Source:
 
 def make_source(slug: str = "scripted", **values: Any) -> Source:
     """Return a stored source of the made-up vendor."""
-    given = {"vendor": "scripted", "base_url": "https://scripted.example", "credential": "secret", "backfill_from": DAY}
+    given = {
+        "vendor": "scripted",
+        "base_url": "https://scripted.example",
+        "credential": "secret",
+        "backfill_from": DAY,
+    }
     return Source.objects.create(slug=slug, **(given | values))
 
 
 def row(number: int, *, on: date = DAY, minutes: int = 30, **values: Any) -> EnvironmentRow:
     """Return the environment run `number`, which stopped at noon plus `number` seconds of `on`."""
     stopped = datetime(on.year, on.month, on.day, 12, tzinfo=UTC) + timedelta(seconds=number)
-    plain = EnvironmentRow(f"run-{number}", "env", "project", "user", "runner", "class", stopped - timedelta(minutes=minutes), stopped)
+    plain = EnvironmentRow(
+        f"run-{number}",
+        "env",
+        "project",
+        "user",
+        "runner",
+        "class",
+        stopped - timedelta(minutes=minutes),
+        stopped,
+    )
     return plain._replace(**values)
 
 

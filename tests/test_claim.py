@@ -64,7 +64,11 @@ def test_a_failing_source_is_tried_by_one_worker_at_a_time(planned: Source) -> N
 
 
 def test_days_not_due_yet_and_paused_halted_or_disabled_sources_give_nothing(planned: Source) -> None:
-    for state in ({"paused_until": datetime(2100, 1, 1, tzinfo=UTC)}, {"halted_at": LONG_AGO, "halt_reason": "401"}, {"enabled": False}):
+    for state in (
+        {"paused_until": datetime(2100, 1, 1, tzinfo=UTC)},
+        {"halted_at": LONG_AGO, "halt_reason": "401"},
+        {"enabled": False},
+    ):
         Source.objects.update(**{"paused_until": None, "halted_at": None, "halt_reason": "", "enabled": True} | state)
         assert claim_day(planned.pk, "w") is None
     Source.objects.update(enabled=True)
@@ -94,6 +98,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing_when_it_wakes(listing: Lis
     plan_source(source.pk)
     SourceDay.objects.exclude(day=DAY).update(due_at=datetime(2100, 1, 1, tzinfo=UTC))
     slow = claim_day(source.pk, "slow")
+    assert slow is not None
     expire_leases()
     assert load_next(source.pk, worker="heir").inserted == 5
     listing.records[DAY] = [row(n) for n in range(50)]

@@ -32,7 +32,9 @@ def planned(db: None, listing: Listing) -> Source:
     source = make_source(backfill_from=FIRST)
     for offset in range(5):
         on = FIRST + timedelta(days=offset)
-        listing.records[on] = [row(offset * 10 + n, on=on, stopped_at=Day.of(on, "UTC").start, created_at=None) for n in range(3)]
+        listing.records[on] = [
+            row(offset * 10 + n, on=on, stopped_at=Day.of(on, "UTC").start, created_at=None) for n in range(3)
+        ]
     plan_source(source.pk)
     return source
 
@@ -127,7 +129,9 @@ def test_a_day_that_must_wait_for_the_request_rate_has_not_failed(planned: Sourc
     assert SyncRun.objects.get().days_failed == 0
 
 
-def test_a_listing_that_shifts_while_it_is_paged_is_read_from_its_start_again(planned: Source, listing: Listing) -> None:
+def test_a_listing_that_shifts_while_it_is_paged_is_read_from_its_start_again(
+    planned: Source, listing: Listing
+) -> None:
     shifts = iter([True, True, False, False])
 
     def during(day: Day, at: int) -> None:
@@ -147,7 +151,11 @@ def test_a_listing_that_never_holds_still_fails_the_day(planned: Source, listing
 
     attempt = load_next(planned.pk)
 
-    assert (attempt.outcome, attempt.error, listing.reads) == ("failed", "The listing changed while it was read.", 4)
+    assert (attempt.outcome, attempt.error, listing.reads) == (
+        "failed",
+        "The listing changed while it was read.",
+        4,
+    )
 
 
 def test_an_unforeseen_error_fails_the_day_and_tells_no_secret(planned: Source, listing: Listing) -> None:

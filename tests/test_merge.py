@@ -8,7 +8,15 @@ from django.db import connection
 from sync.models import LoadAttempt
 from sync.vendors.base import Checked, Rejected
 from tests.scripted import DAY, Listing, held, read_day, row
-from usage.models import DayState, EnvironmentUsage, RejectedRecord, Restatement, Source, SourceDay, Verification
+from usage.models import (
+    DayState,
+    EnvironmentUsage,
+    RejectedRecord,
+    Restatement,
+    Source,
+    SourceDay,
+    Verification,
+)
 
 pytestmark = pytest.mark.django_db
 Outcome = LoadAttempt.Outcome
@@ -25,7 +33,13 @@ def test_a_first_load_stores_every_record(source: Source, listing: Listing) -> N
 
     day = the_day(source)
     assert (attempt.outcome, attempt.fetched, attempt.inserted) == (Outcome.LOADED, 250, 250)
-    assert (day.state, day.records, day.complete, day.final, day.withdrawn) == (DayState.LOADED, 250, True, True, 0)
+    assert (day.state, day.records, day.complete, day.final, day.withdrawn) == (
+        DayState.LOADED,
+        250,
+        True,
+        True,
+        0,
+    )
     assert day.sums == {"runtime_seconds": "450000.000000"}
     assert len(held(source)) == 250
     assert not Restatement.objects.exists()
@@ -116,7 +130,12 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
     second = read_day(source)
 
     day = the_day(source)
-    assert (second.outcome, second.withdrawn, day.state, day.suspicion) == (Outcome.LOADED, 20, DayState.LOADED, None)
+    assert (second.outcome, second.withdrawn, day.state, day.suspicion) == (
+        Outcome.LOADED,
+        20,
+        DayState.LOADED,
+        None,
+    )
     assert day.empty
     assert held(source) == {}
 
@@ -190,7 +209,9 @@ def row_versions() -> tuple[int, int, int]:
         return cursor.fetchone()
 
 
-def test_a_record_repeated_on_another_page_counts_once_and_the_last_word_stands(source: Source, listing: Listing) -> None:
+def test_a_record_repeated_on_another_page_counts_once_and_the_last_word_stands(
+    source: Source, listing: Listing
+) -> None:
     listing.records[DAY] = [*(row(n) for n in range(150)), row(7), row(8, minutes=50)]
 
     attempt = read_day(source)
@@ -228,7 +249,12 @@ def test_a_bad_record_leaves_the_day_partial_and_withdraws_nothing(source: Sourc
     attempt = read_day(source)
 
     day = the_day(source)
-    assert (attempt.outcome, attempt.rejected, attempt.inserted, attempt.withdrawn) == (Outcome.PARTIAL, 1, 1, 0)
+    assert (attempt.outcome, attempt.rejected, attempt.inserted, attempt.withdrawn) == (
+        Outcome.PARTIAL,
+        1,
+        1,
+        0,
+    )
     assert (day.state, day.complete, day.rejected) == (DayState.PARTIAL, False, 1)
     assert set(held(source)) == {f"run-{n}" for n in range(6)}
     kept = RejectedRecord.objects.get()
@@ -248,7 +274,11 @@ def test_a_mismatch_is_read_once_more_and_then_shown(source: Source, listing: Li
 
     read_day(source)
 
-    assert (listing.reads, the_day(source).verification, the_day(source).differences) == (2, Verification.VERIFIED, [])
+    assert (listing.reads, the_day(source).verification, the_day(source).differences) == (
+        2,
+        Verification.VERIFIED,
+        [],
+    )
 
     listing.checks = [mismatch, mismatch]
     read_day(source)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import time_machine
 
-from sync.engine.plan import plan_due, plan_now, plan_source, reread, request_sync, resume
+from sync.engine.plan import plan_due, plan_now, plan_source, request_sync, reread, resume
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
 from tests.scripted import Listing, make_source, row
@@ -109,7 +109,11 @@ def test_days_of_a_zone_with_summer_time_have_their_true_length(on: date, hours:
     day = Day.of(on, "Europe/Berlin")
     assert day.hours == hours
     assert Day.of(on + timedelta(days=1), "Europe/Berlin").start == day.end
-    assert Day.containing(day.start, "Europe/Berlin") == Day.containing(day.end - timedelta(seconds=1), "Europe/Berlin") == day
+    assert (
+        Day.containing(day.start, "Europe/Berlin")
+        == Day.containing(day.end - timedelta(seconds=1), "Europe/Berlin")
+        == day
+    )
 
 
 def test_a_day_whose_midnight_does_not_exist_begins_when_its_date_does() -> None:

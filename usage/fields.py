@@ -25,7 +25,7 @@ class NumericField(models.DecimalField):  # type: ignore[type-arg]
         kwargs.pop("decimal_places", None)
         return name, path, args, kwargs
 
-    def db_type(self, connection: BaseDatabaseWrapper) -> str:  # noqa: ARG002
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
         """Return `numeric`, without precision and scale."""
         return "numeric"
 
@@ -44,7 +44,7 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     the ciphertext. The empty string stays empty.
     """
 
-    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:  # noqa: ARG002
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
         """Decrypt what the database holds."""
         if not value:
             return value

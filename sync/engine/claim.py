@@ -97,9 +97,7 @@ def next_day(source: Source, run: SyncRun | None) -> SourceDay | None:
     """Return the day to read next, locked: those that never failed first, the most recent first."""
     days = SourceDay.objects.claimable(Now()).filter(source=source)
     if run is not None:
-        waiting = SyncRunDay.objects.filter(
-            run=run, source_day=OuterRef("pk"), outcome=SyncRunDay.Outcome.WAITING
-        )
+        waiting = SyncRunDay.objects.filter(run=run, source_day=OuterRef("pk"), outcome=SyncRunDay.Outcome.WAITING)
         days = days.filter(Exists(waiting))
     return days.select_for_update(skip_locked=True, no_key=True).order_by("failures", "-day").first()
 
@@ -117,7 +115,9 @@ def take(source: Source, source_day: SourceDay, worker: str) -> Claim:
     )
     if taken_over:
         LoadAttempt.objects.filter(source_day=source_day, finished_at=None).update(
-            outcome=LoadAttempt.Outcome.LOST, finished_at=Now(), error="The worker did not come back before its lease ended."
+            outcome=LoadAttempt.Outcome.LOST,
+            finished_at=Now(),
+            error="The worker did not come back before its lease ended.",
         )
     source_day.refresh_from_db()
     LoadAttempt.objects.create(source_day=source_day, number=source_day.attempt, worker=worker)

@@ -44,7 +44,12 @@ class Reading:
 
 
 def succeed(
-    reading: Reading, day: SourceDay, spool: Spool, checked: Checked, merged: Merged, outcome: LoadAttempt.Outcome
+    reading: Reading,
+    day: SourceDay,
+    spool: Spool,
+    checked: Checked,
+    merged: Merged,
+    outcome: LoadAttempt.Outcome,
 ) -> str:
     """Write a read that was merged; inside the merge's transaction, with `day` locked. Returns the outcome."""
     reached = reading.reached or database_now()
@@ -143,7 +148,7 @@ def count_failure(source: Source) -> None:
 
 def back_off(failures: int) -> timedelta:
     """Return the wait after so many failures in a row: doubling, bounded, and jittered by a quarter."""
-    wait = min(FIRST_BACK_OFF * 2 ** min(failures - 1, 20), LONGEST_BACK_OFF)
+    wait: timedelta = min(FIRST_BACK_OFF * 2 ** min(failures - 1, 20), LONGEST_BACK_OFF)
     return wait * random.uniform(0.75, 1.25)  # noqa: S311
 
 
@@ -151,9 +156,7 @@ def put_off(reading: Reading, error: PutOff) -> None:
     """Write a read that has to wait for the source's request rate; that is no failure."""
     wait = timedelta(seconds=error.retry_after or 30)
     with transaction.atomic():
-        reading.claim.mine.update(
-            state=DayState.DUE, due_at=Now() + wait, lease_expires_at=None, leased_by=""
-        )
+        reading.claim.mine.update(state=DayState.DUE, due_at=Now() + wait, lease_expires_at=None, leased_by="")
         close_attempt(reading, LoadAttempt.Outcome.DEFERRED, error.reason)
 
 
@@ -161,9 +164,7 @@ def halt(reading: Reading, error: SyncError) -> None:
     """Stop the source, with a reason for people, and end every run that waits for it; its days stay due."""
     claim = reading.claim
     with transaction.atomic():
-        claim.mine.update(
-            state=DayState.DUE, due_at=Now(), error=error.reason, lease_expires_at=None, leased_by=""
-        )
+        claim.mine.update(state=DayState.DUE, due_at=Now(), error=error.reason, lease_expires_at=None, leased_by="")
         Source.objects.filter(pk=claim.source.pk, halted_at=None).update(halted_at=Now(), halt_reason=error.reason)
         close_attempt(reading, LoadAttempt.Outcome.FAILED, error.reason, failed=True)
         waiting = SyncRunDay.objects.filter(run__source=claim.source, outcome=SyncRunDay.Outcome.WAITING)
@@ -256,5 +257,7 @@ def note_rejected(day: SourceDay, attempt: int, spool: Spool) -> None:
             update_fields=["reason", "attempt", "last_seen_at", "resolved_at"],
         )
     if met or day.rejected:
-        gone = RejectedRecord.objects.filter(source_day=day, resolved_at=None).exclude(payload_digest__in=spool.rejected)
+        gone = RejectedRecord.objects.filter(source_day=day, resolved_at=None).exclude(
+            payload_digest__in=spool.rejected
+        )
         gone.update(resolved_at=Now())

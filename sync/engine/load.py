@@ -52,7 +52,7 @@ def load(claim: Claim, progress: Progress | None = None) -> None:
         log.info("day put off", reason=error.reason)
     except (AuthenticationRefused, HostNotAllowed) as error:
         halt(reading, error)
-        log.error("source halted", reason=error.reason)
+        log.warning("source halted", reason=error.reason)
     except SyncError as error:
         fail(reading, error)
         log.warning("day failed", reason=error.reason)

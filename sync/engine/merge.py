@@ -72,7 +72,7 @@ class Statements:
         self.day_in_key = "day" in kind.key
 
         self.count_spool = f"SELECT count(*) FROM {self.spool}"
-        self.count_held = f"SELECT count(*) FILTER (WHERE withdrawn_at IS NULL), count(*) FROM {self.table} t WHERE {of_day}"
+        self.count_held = f"SELECT count(*) FROM {self.table} t WHERE {of_day}"
         self.insert = (
             f"INSERT INTO {self.table} (source_id, day, {', '.join(columns)}) "
             f"SELECT %(source)s, %(day)s, {', '.join(incoming[name] for name in columns)} FROM {self.spool} n "
@@ -96,11 +96,12 @@ class Statements:
             f"WHERE {of_day} AND {same} AND t.withdrawn_at IS NULL AND NOT ({differs})"
         )
         self.count_differing = (
-            f"SELECT count(*) FILTER (WHERE t.withdrawn_at IS NULL), count(*) FILTER (WHERE t.withdrawn_at IS NOT NULL) "
+            "SELECT count(*) FILTER (WHERE t.withdrawn_at IS NULL), count(*) FILTER (WHERE t.withdrawn_at IS NOT NULL) "
             f"FROM {self.table} t JOIN {self.spool} n ON {same} WHERE {of_day}"
         )
         self.update = (
-            f"UPDATE {self.table} t SET {assign}, withdrawn_at = NULL, {revise} FROM {self.spool} n WHERE {of_day} AND {same}"
+            f"UPDATE {self.table} t SET {assign}, withdrawn_at = NULL, {revise} "
+            f"FROM {self.spool} n WHERE {of_day} AND {same}"
         )
         self.drop_held = f"DELETE FROM {self.spool} n USING {self.table} t WHERE {of_day} AND {same}"
         elsewhere = f"t.source_id = %(source)s AND t.day <> %(day)s AND {same}"
@@ -131,7 +132,9 @@ def sums_statement(kind: type[UsageRecord], table: str) -> str:
             f"FROM {table} WHERE {of_day} AND withdrawn_at IS NULL GROUP BY 1) AS by_unit)"
         )
     else:
-        pairs = ", ".join(f"'{name}', (sum({name}) FILTER (WHERE withdrawn_at IS NULL))::text" for name in kind.measures)
+        pairs = ", ".join(
+            f"'{name}', (sum({name}) FILTER (WHERE withdrawn_at IS NULL))::text" for name in kind.measures
+        )
         sums = f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
     return (
         f"SELECT count(*) FILTER (WHERE withdrawn_at IS NULL), count(*) FILTER (WHERE withdrawn_at IS NOT NULL), "
@@ -151,7 +154,7 @@ class DayMerge:
     def __init__(self, kind: type[UsageRecord], source_day: SourceDay) -> None:
         self.kind = kind
         self.sql = statements(kind)
-        self.where = {"source": source_day.source_id, "day": source_day.day}
+        self.where: dict[str, Any] = {"source": source_day.source_id, "day": source_day.day}
         self.merged = Merged()
 
     def execute(self, sql: str) -> int:
@@ -177,7 +180,7 @@ class DayMerge:
 
     def holds_nothing(self) -> bool:
         """Tell whether no record of this day was ever stored."""
-        return bool(self.fetch(self.sql.count_held)[0][1] == 0)
+        return bool(self.fetch(self.sql.count_held)[0][0] == 0)
 
     def insert_all(self, spooled: int) -> bool:
         """Insert every spooled row of a day that holds nothing yet; False when some key is taken already."""

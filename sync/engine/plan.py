@@ -57,7 +57,7 @@ def plan_retries(source: Source) -> SyncRun | None:
         return open_run(source, days, Trigger.RETRY)
 
 
-def scheduled_days(source: Source, or_else: Q = Q()) -> QuerySet[SourceDay]:
+def scheduled_days(source: Source, or_else: Q | None = None) -> QuerySet[SourceDay]:
     """Return the days that the schedule reads now (design.md, Plan), and set when it comes back.
 
     Never read ones; loaded ones until one read has happened after their look-back; those of the previous month
@@ -75,7 +75,7 @@ def scheduled_days(source: Source, or_else: Q = Q()) -> QuerySet[SourceDay]:
     if now >= closed_at:
         last_month = (first_of_month - timedelta(days=1)).replace(day=1)
         again |= Q(day__gte=last_month, day__lt=first_of_month, loaded_at__lt=closed_at)
-    chosen = Q(state=DayState.DUE) | (Q(state=DayState.LOADED) & again) | or_else
+    chosen = Q(state=DayState.DUE) | (Q(state=DayState.LOADED) & again) | (or_else or Q(pk=None))
     return SourceDay.objects.filter(chosen, source=source, day__gte=source.backfill_from)
 
 
@@ -105,9 +105,7 @@ def run_over(
     return run
 
 
-def request_sync(
-    source: Source, from_day: date, to_day: date, trigger: Trigger, requested_by: str = ""
-) -> SyncRun:
+def request_sync(source: Source, from_day: date, to_day: date, trigger: Trigger, requested_by: str = "") -> SyncRun:
     """Ask for the days `[from_day, to_day)` of a source to be read again; returns the run that waits for them.
 
     A second request for the range of a run that has not ended joins that run. Raises SyncError, in words for
@@ -132,7 +130,8 @@ def check_range(source: Source, from_day: date, to_day: date) -> None:
     if from_day >= to_day:
         raise SyncError(f"The range is empty: its end {to_day} (exclusive) must lie after {from_day}.")
     if to_day > today(source) + timedelta(days=1):
-        raise SyncError(f"The range reaches into the future: its end (exclusive) may be {today(source) + timedelta(days=1)} at most.")
+        latest = today(source) + timedelta(days=1)
+        raise SyncError(f"The range reaches into the future: its end (exclusive) may be {latest} at most.")
     if (to_day - from_day).days > LONGEST_REQUEST_DAYS:
         raise SyncError(f"The range is too long: {LONGEST_REQUEST_DAYS} days at most.")
 

@@ -49,11 +49,16 @@ def reader_type(source: Source) -> type[VendorReader]:
 
 def credential(source: Source) -> str:
     """Return the source's secret, from the database or the environment; raises AuthenticationRefused without one."""
-    if source.credential:
-        return source.credential
+    secret: str = source.credential
+    if secret:
+        return secret
     if not source.credential_env:
-        raise AuthenticationRefused(f"{source.slug} has no credential; set one, or the name of a variable that holds it.")
+        raise AuthenticationRefused(
+            f"{source.slug} has no credential; set one, or the name of a variable that holds it."
+        )
     value = os.environ.get(source.credential_env, "")
     if not value:
-        raise AuthenticationRefused(f"The environment variable {source.credential_env} is not set where the worker runs.")
+        raise AuthenticationRefused(
+            f"The environment variable {source.credential_env} is not set where the worker runs."
+        )
     return value

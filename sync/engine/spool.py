@@ -50,9 +50,7 @@ class Digest:
 
     def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Take `rows` in."""
-        self.total += sum(
-            int.from_bytes(blake2b(_encode(row), digest_size=16).digest(), "little") for row in rows
-        )
+        self.total += sum(int.from_bytes(blake2b(_encode(row), digest_size=16).digest(), "little") for row in rows)
         self.count += len(rows)
 
     def hexdigest(self) -> str:

@@ -33,7 +33,7 @@ class Verification(models.TextChoices):
 class SourceDayQuerySet(models.QuerySet["SourceDay"]):
     """Questions one asks of days."""
 
-    def claimable(self, now: datetime) -> Self:
+    def claimable(self, now: datetime | Now) -> Self:
         """Days a worker may take: due by now, or left behind by a worker whose lease has ended."""
         return self.filter(
             Q(state=DayState.DUE, due_at__lte=now) | Q(state=DayState.LOADING, lease_expires_at__lte=now)
@@ -64,9 +64,13 @@ class SourceDay(models.Model):
     leased_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     error = models.TextField(blank=True, default="", db_default="")
 
-    final = models.BooleanField(default=False, db_default=False, help_text="Past the look-back; not read again by itself.")
+    final = models.BooleanField(
+        default=False, db_default=False, help_text="Past the look-back; not read again by itself."
+    )
     complete = models.BooleanField(
-        default=False, db_default=False, help_text="The whole day was read after its end, and every record was kept."
+        default=False,
+        db_default=False,
+        help_text="The whole day was read after its end, and every record was kept.",
     )
     loaded_at = models.DateTimeField(null=True, blank=True, help_text="When what is held was last read.")
     covered_until = models.DateTimeField(null=True, blank=True, help_text="Up to when the last read reached.")

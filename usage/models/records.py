@@ -54,7 +54,10 @@ class UsageRecord(models.Model):
     source = models.ForeignKey(Source, models.PROTECT, related_name="+", db_index=False)
     day = models.DateField(help_text="The source day it belongs to.")
     extra = models.JSONField(
-        default=dict, db_default=EMPTY, blank=True, help_text="What the vendor said beyond the portal's columns."
+        default=dict,
+        db_default=EMPTY,
+        blank=True,
+        help_text="What the vendor said beyond the portal's columns.",
     )
     first_seen_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
@@ -105,7 +108,9 @@ class EnvironmentUsage(UsageRecord):
     created_at = models.DateTimeField(null=True, blank=True)
     stopped_at = models.DateTimeField()
     runtime_seconds = models.GeneratedField(
-        expression=Seconds(F("stopped_at") - F("created_at")), output_field=NumericField(null=True), db_persist=True
+        expression=Seconds(F("stopped_at") - F("created_at")),
+        output_field=NumericField(null=True),
+        db_persist=True,
     )
 
     class Meta:
@@ -170,7 +175,9 @@ class ResourceUsage(UsageRecord):
     consumed_unit = models.TextField(blank=True, default="", db_default="")
     project_id = models.BigIntegerField(null=True, blank=True)
     region_id = models.BigIntegerField(null=True, blank=True)
-    resource_id = models.TextField(blank=True, default="", db_default="", help_text="The resource's uuid, where it has one.")
+    resource_id = models.TextField(
+        blank=True, default="", db_default="", help_text="The resource's uuid, where it has one."
+    )
     resource_name = models.TextField(blank=True, default="", db_default="", help_text="Its last known name.")
     first_seen = models.DateTimeField(null=True, blank=True)
     last_seen = models.DateTimeField(null=True, blank=True)
@@ -240,7 +247,9 @@ class RecipeUsage(UsageRecord):
     job_succeeded_count = models.BigIntegerField(null=True, blank=True)
     job_failed_count = models.BigIntegerField(null=True, blank=True)
     recipe_count = models.BigIntegerField(
-        null=True, blank=True, help_text="How many distinct recipes the row stands for: 1, or the deleted ones."
+        null=True,
+        blank=True,
+        help_text="How many distinct recipes the row stands for: 1, or the deleted ones.",
     )
 
     class Meta:
@@ -274,4 +283,3 @@ KINDS: dict[str, type[UsageRecord]] = {
     "resource-usage": ResourceUsage,
     "recipe-usage": RecipeUsage,
 }
-

@@ -29,7 +29,9 @@ class Source(models.Model):
     slug = models.SlugField(unique=True, help_text="Its name in addresses and commands, e.g. ona-main.")
     vendor = models.SlugField(db_index=False, help_text="The vendor's folder name under sync/vendors/.")
     base_url = models.URLField(max_length=500, help_text="Where the vendor's API begins.")
-    credential = EncryptedTextField(blank=True, default="", help_text="The key or token. Stored encrypted, never shown.")
+    credential = EncryptedTextField(
+        blank=True, default="", help_text="The key or token. Stored encrypted, never shown."
+    )
     credential_env = models.CharField(
         max_length=200,
         blank=True,
@@ -38,7 +40,9 @@ class Source(models.Model):
         help_text="Or: the name of the environment variable that holds it.",
     )
     time_zone = models.CharField(
-        max_length=64, default="UTC", help_text="IANA name; the zone whose calendar days this source is read by."
+        max_length=64,
+        default="UTC",
+        help_text="IANA name; the zone whose calendar days this source is read by.",
     )
     options = models.JSONField(default=dict, blank=True, help_text="The vendor's own options.")
     enabled = models.BooleanField(default=True, help_text="Off: nothing is read; what is held stays.")
@@ -53,10 +57,16 @@ class Source(models.Model):
         default=2, validators=[MinValueValidator(1)], help_text="How many workers may read it at once."
     )
     requests_per_minute = models.PositiveIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Over all workers; empty: unlimited."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Over all workers; empty: unlimited.",
     )
     failures = models.PositiveIntegerField(
-        default=0, db_default=0, editable=False, help_text="Failed reads since the last that succeeded, over all days."
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="Failed reads since the last that succeeded, over all days.",
     )
     paused_until = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Not read before: the vendor failed day after day."

@@ -1,5 +1,6 @@
 """`manage.py sync`: read sources now, in the foreground, with a progress bar."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from time import sleep
@@ -28,17 +29,21 @@ class Command(BaseCommand):
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="Sources to read; default: all enabled ones.")
         parser.add_argument("--from", dest="from_day", type=date.fromisoformat, help="First day, e.g. 2026-11-01.")
         parser.add_argument(
-            "--to", dest="to_day", type=date.fromisoformat, help="The day after the last one (default: tomorrow)."
+            "--to",
+            dest="to_day",
+            type=date.fromisoformat,
+            help="The day after the last one (default: tomorrow).",
         )
-        parser.add_argument("--workers", type=int, default=0, help="Readers at once (default: what each source allows).")
+        parser.add_argument(
+            "--workers", type=int, default=0, help="Readers at once (default: what each source allows)."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         sources = chosen_sources(options["slugs"])
         runs = [run for source in sources if (run := self.start(source, options)) is not None]
-        console = Console(file=self.stdout._out, width=None if self.stdout.isatty() else 120)  # type: ignore[attr-defined]
-        with progress_bar(console) as bar:
-            with ThreadPoolExecutor(max(len(runs), 1)) as pool:
-                list(pool.map(lambda run: follow(run, bar, options["workers"]), runs))
+        console = Console(width=None if sys.stdout.isatty() else 140)
+        with progress_bar(console) as bar, ThreadPoolExecutor(max(len(runs), 1)) as pool:
+            list(pool.map(lambda run: follow(run, bar, options["workers"]), runs))
         for run in runs:
             run.refresh_from_db()
         console.print(summary(runs))
@@ -141,20 +146,37 @@ def reason(run: SyncRun) -> str:
     first = failed.order_by("source_day__day").first()
     if first is None:
         return f"{run.days_total - run.days_done} days wait: the vendor keeps failing and is left alone for a while."
-    return f"{run.days_failed} of {run.days_total} days failed; {first.source_day.day}: {first.source_day.error or run.error}"
+    why = first.source_day.error or run.error
+    return f"{run.days_failed} of {run.days_total} days failed; {first.source_day.day}: {why}"
 
 
 def summary(runs: list[SyncRun]) -> Table:
     """Return the table that ends the command."""
     table = Table(title="Synced")
-    for heading in ("source", "days", "failed", "fetched", "inserted", "changed", "unchanged", "withdrawn", "rejected"):
+    for heading in (
+        "source",
+        "days",
+        "failed",
+        "fetched",
+        "inserted",
+        "changed",
+        "unchanged",
+        "withdrawn",
+        "rejected",
+    ):
         table.add_column(heading, justify="left" if heading == "source" else "right")
     for heading in ("requests", "retries", "seconds"):
         table.add_column(heading, justify="right")
     for run in runs:
         counts = (
-            run.fetched, run.inserted, run.changed + run.returned, run.unchanged, run.withdrawn, run.rejected,
-            run.requests, run.retries,
+            run.fetched,
+            run.inserted,
+            run.changed + run.returned,
+            run.unchanged,
+            run.withdrawn,
+            run.rejected,
+            run.requests,
+            run.retries,
         )
         wall = ((run.finished_at or timezone.now()) - run.created_at).total_seconds()
         table.add_row(
