@@ -1,7 +1,7 @@
 """Who asks, and whether they may: portal tokens, the staff session, and the permission that judges both."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AbstractUser
 from django.utils import timezone
@@ -9,10 +9,12 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from portal.models import ApiToken
-from usage.access import Access
+from usage.access import Access, access_of
+
+if TYPE_CHECKING:  # rest_framework.views itself imports this module, through the settings
+    from rest_framework.views import APIView
 
 CHALLENGE = 'Bearer realm="usage portal"'
 NOT_ACCEPTED = "The token is not accepted: it is unknown, expired or revoked."
@@ -30,7 +32,7 @@ class TokenAccess:
         """The token's name and visible prefix."""
         return f"token {self.token}"
 
-    def refusal(self, scope: str, permission: str) -> str:  # noqa: ARG002
+    def refusal(self, scope: str, permission: str) -> str:
         """Return a sentence that names the missing scope, or ''."""
         return "" if scope in self.token.scopes else f"The token lacks the scope {scope}."
 
@@ -47,7 +49,7 @@ class StaffAccess:
         """The user's name."""
         return self.user.get_username()
 
-    def refusal(self, scope: str, permission: str) -> str:  # noqa: ARG002
+    def refusal(self, scope: str, permission: str) -> str:
         """Return a sentence that names the missing permission, or ''."""
         return "" if self.user.has_perm(permission) else f"You lack the permission {permission}."
 
@@ -79,7 +81,7 @@ class TokenAuthentication(BaseAuthentication):
             raise AuthenticationFailed(NOT_ACCEPTED)
         return access.token, access
 
-    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
+    def authenticate_header(self, request: Request) -> str:
         """Return the challenge that makes a refusal a 401."""
         return CHALLENGE
 
@@ -99,9 +101,9 @@ class StaffSessionAuthentication(SessionAuthentication):
 class IsKnown(BasePermission):
     """Let in whoever is known, whatever they may do: for the schema and for addresses that do not exist."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         """Tell whether a token or a session came with the request."""
-        return request.auth is not None
+        return access_of(request) is not None
 
 
 class HasScope(IsKnown):
@@ -110,12 +112,13 @@ class HasScope(IsKnown):
     A view without both is closed.
     """
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         """Tell whether the request may go on; raises PermissionDenied that names what is missing."""
-        if not super().has_permission(request, view):
+        access = access_of(request)
+        if access is None:
             return False
         scope, permission = getattr(view, "scope", ""), getattr(view, "permission", "")
-        refusal = request.auth.refusal(scope, permission) if scope and permission else "Nobody may do this."
+        refusal = access.refusal(scope, permission) if scope and permission else "Nobody may do this."
         if refusal:
             raise PermissionDenied(refusal)
         return True

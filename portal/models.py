@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
@@ -78,9 +78,7 @@ class ApiToken(models.Model):
         verbose_name = "API token"
         constraints = [
             models.CheckConstraint(condition=~Q(name=""), name="apitoken_has_name"),
-            models.CheckConstraint(
-                condition=Q(scopes__contained_by=Scope.values), name="apitoken_known_scopes"
-            ),
+            models.CheckConstraint(condition=Q(scopes__contained_by=Scope.values), name="apitoken_known_scopes"),
             models.CheckConstraint(condition=Q(scopes__len__gt=0), name="apitoken_has_scope"),
         ]
 
@@ -111,7 +109,7 @@ def create_token(
     *,
     sources: Iterable[Source] | None = None,
     expires_at: datetime | None = None,
-    created_by: AbstractBaseUser | None = None,
+    created_by: User | None = None,
 ) -> tuple[ApiToken, str]:
     """Make a token and return it with its secret, which exists nowhere else and cannot be shown again.
 

@@ -27,7 +27,7 @@ def problem(status: int, detail: str, **members: Any) -> JsonResponse:
         "detail": detail,
         **members,
     }
-    return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, json_dumps_params={"ensure_ascii": False})
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
@@ -48,6 +48,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
 
 def said(error: exceptions.APIException) -> str:
     """Return what went wrong in one sentence or more."""
+    if isinstance(error, exceptions.NotAuthenticated):
+        return "Send a portal token (Authorization: Bearer up_…) or sign in to the admin first."
     if not isinstance(error, exceptions.ValidationError):
         return str(error.detail)
     return " ".join(f"{name}: {message}" if name else message for name, message in flat(error.detail))
@@ -64,9 +66,7 @@ def named(error: exceptions.APIException, request: Request) -> dict[str, Any]:
     of_query = request.method in SAFE_METHODS
     return {
         "errors": [
-            {"parameter": name, "detail": message}
-            if of_query
-            else {"pointer": f"#/{name}", "detail": message}
+            {"parameter": name, "detail": message} if of_query else {"pointer": f"#/{name}", "detail": message}
             for name, message in flat(error.detail)
         ]
     }

@@ -1,6 +1,43 @@
 """The portal's addresses."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.routers import SimpleRouter
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from portal.health import health
+from portal.problems import UnknownAddress
+from sync import api as sync
+from usage import api as usage
+
+router = SimpleRouter()
+router.register("environment-usage", usage.EnvironmentUsageViewSet, basename="environment-usage")
+router.register("resource-usage", usage.ResourceUsageViewSet, basename="resource-usage")
+router.register("recipe-usage", usage.RecipeUsageViewSet, basename="recipe-usage")
+router.register("sources", sync.SourceViewSet, basename="sources")
+router.register(f"sources/(?P<source_slug>{sync.SLUG})/days", sync.SourceDayViewSet, basename="source-days")
+router.register("sync-runs", sync.SyncRunViewSet, basename="sync-runs")
+router.register("restatements", sync.RestatementViewSet, basename="restatements")
+router.register("rejected-records", sync.RejectedRecordViewSet, basename="rejected-records")
+
+api = [
+    *router.urls,
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    # The page with its script apart from it: it works under the strict CSP.
+    path(
+        "docs/",
+        SpectacularSwaggerSplitView.as_view(
+            url_name="api:schema", template_name="api/docs.html", title="API of the usage portal"
+        ),
+        name="docs",
+    ),
+]
+
+urlpatterns = [
+    path("api/v1/", include((api, "api"))),
+    re_path("^api/", UnknownAddress.as_view()),
+    path("admin/", admin.site.urls),
+    path("health/", health, name="health"),
+]
+handler400 = "portal.problems.bad_request"
+handler500 = "portal.problems.server_error"

@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import factory
+from factory.declarations import LazyAttribute, Sequence, SubFactory
+from factory.django import DjangoModelFactory
 
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source, SourceDay
 
@@ -13,75 +14,75 @@ FIRST_DAY = date(2026, 1, 1)
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class SourceFactory(factory.django.DjangoModelFactory[Source]):
+class SourceFactory(DjangoModelFactory[Source]):
     """An enabled source of a vendor that exists only here; give `vendor` where a reader is needed."""
 
     class Meta:
         model = Source
 
-    slug = factory.Sequence(lambda n: f"source-{n}")
+    slug = Sequence(lambda n: f"source-{n}")
     vendor = "acme"
     base_url = "http://127.0.0.1:1/acme"
     credential_env = "ACME_KEY"
     backfill_from = FIRST_DAY
 
 
-class SourceDayFactory(factory.django.DjangoModelFactory[SourceDay]):
+class SourceDayFactory(DjangoModelFactory[SourceDay]):
     """One UTC day of a source, due, not read yet; the next one each time."""
 
     class Meta:
         model = SourceDay
 
-    source = factory.SubFactory(SourceFactory)
-    day = factory.Sequence(lambda n: FIRST_DAY + timedelta(days=n))
-    starts_at = factory.LazyAttribute(lambda made: datetime.combine(made.day, datetime.min.time(), UTC))
-    ends_at = factory.LazyAttribute(lambda made: made.starts_at + timedelta(days=1))
+    source = SubFactory(SourceFactory)
+    day = Sequence(lambda n: FIRST_DAY + timedelta(days=n))
+    starts_at = LazyAttribute(lambda made: datetime.combine(made.day, datetime.min.time(), UTC))
+    ends_at = LazyAttribute(lambda made: made.starts_at + timedelta(days=1))
 
 
-class EnvironmentUsageFactory(factory.django.DjangoModelFactory[EnvironmentUsage]):
+class EnvironmentUsageFactory(DjangoModelFactory[EnvironmentUsage]):
     """One run of an hour that stopped on 2026-01-01, a second after the one before."""
 
     class Meta:
         model = EnvironmentUsage
 
-    source = factory.SubFactory(SourceFactory)
-    record_id = factory.Sequence(lambda n: f"run-{n}")
-    environment_id = factory.Sequence(lambda n: f"environment-{n % 7}")
-    project_id = factory.Sequence(lambda n: f"project-{n % 3}")
-    user_id = factory.Sequence(lambda n: f"user-{n % 5}")
+    source = SubFactory(SourceFactory)
+    record_id = Sequence(lambda n: f"run-{n}")
+    environment_id = Sequence(lambda n: f"environment-{n % 7}")
+    project_id = Sequence(lambda n: f"project-{n % 3}")
+    user_id = Sequence(lambda n: f"user-{n % 5}")
     runner_id = "runner-1"
     environment_class_id = "class-1"
-    stopped_at = factory.Sequence(lambda n: FIRST + timedelta(hours=6, seconds=n % 60_000))
-    created_at = factory.LazyAttribute(lambda made: made.stopped_at - timedelta(hours=1))
-    day = factory.LazyAttribute(lambda made: made.stopped_at.date())
+    stopped_at = Sequence(lambda n: FIRST + timedelta(hours=6, seconds=n % 60_000))
+    created_at = LazyAttribute(lambda made: made.stopped_at - timedelta(hours=1))
+    day = LazyAttribute(lambda made: made.stopped_at.date())
 
 
-class ResourceUsageFactory(factory.django.DjangoModelFactory[ResourceUsage]):
+class ResourceUsageFactory(DjangoModelFactory[ResourceUsage]):
     """What one instance ran on 2026-01-01, in minutes."""
 
     class Meta:
         model = ResourceUsage
 
-    source = factory.SubFactory(SourceFactory)
+    source = SubFactory(SourceFactory)
     day = FIRST_DAY
-    resource_key = factory.Sequence(lambda n: UUID(int=n))
+    resource_key = Sequence(lambda n: UUID(int=n))
     resource_type = "instance"
     billing_metric = "instance_minutes"
-    consumed_quantity = Decimal("1440")
+    consumed_quantity = Decimal(1440)
     consumed_unit = "minutes"
     project_id = 11
     region_id = 7
-    resource_id = factory.LazyAttribute(lambda made: str(made.resource_key))
-    resource_name = factory.Sequence(lambda n: f"web-{n}")
+    resource_id = LazyAttribute(lambda made: str(made.resource_key))
+    resource_name = Sequence(lambda n: f"web-{n}")
 
 
-class RecipeUsageFactory(factory.django.DjangoModelFactory[RecipeUsage]):
+class RecipeUsageFactory(DjangoModelFactory[RecipeUsage]):
     """One hour of one recipe on 2026-01-01 or after; the next hour each time."""
 
     class Meta:
         model = RecipeUsage
 
-    source = factory.SubFactory(SourceFactory)
+    source = SubFactory(SourceFactory)
     workspace_id = 501
     external_id = "customer-501"
     workspace_name = "Customer 501"
@@ -89,9 +90,9 @@ class RecipeUsageFactory(factory.django.DjangoModelFactory[RecipeUsage]):
     recipe_name = "Sync orders"
     folder_id = 31
     folder_name = "Orders"
-    starts_at = factory.Sequence(lambda n: FIRST + timedelta(hours=n))
-    ends_at = factory.LazyAttribute(lambda made: made.starts_at + timedelta(hours=1))
-    day = factory.LazyAttribute(lambda made: made.starts_at.date())
+    starts_at = Sequence(lambda n: FIRST + timedelta(hours=n))
+    ends_at = LazyAttribute(lambda made: made.starts_at + timedelta(hours=1))
+    day = LazyAttribute(lambda made: made.starts_at.date())
     task_count = 12
     job_succeeded_count = 3
     job_failed_count = 1

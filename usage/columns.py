@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from django.db import models
 from django.db.models import QuerySet
-from rest_framework.serializers import BaseSerializer
 
 TEXT: Final = "text"
 JSON: Final = "json"
@@ -64,9 +63,9 @@ class Statement:
 
 
 @cache
-def columns_of(serializer: type[BaseSerializer[Any]]) -> tuple[Column, ...]:
-    """Return the columns that a model serializer's fields stand for, in its order."""
-    model = serializer.Meta.model  # type: ignore[attr-defined]
+def columns_of(serializer: Any) -> tuple[Column, ...]:
+    """Return the columns that a model serializer class's fields stand for, in its order."""
+    model = serializer.Meta.model
     paths = {name: str(field.source).replace(".", "__") for name, field in serializer().fields.items()}
     return tuple(Column(name, path, kind_of(model, path)) for name, path in paths.items())
 
@@ -90,8 +89,7 @@ def as_json(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[s
     names = [column.identifier for column in columns]
     marks = [f'"~{place}"' for place, _ in enumerate(keys)]
     cells = [
-        f"{AS_JSON.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}"
-        for column in columns
+        f"{AS_JSON.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}" for column in columns
     ]
     chosen = ", ".join(["row_to_json(r)::text", *(f"t.{mark}" for mark in marks)])
     source = f"({inner.sql}) AS t ({', '.join(names + marks)}), LATERAL (SELECT {', '.join(cells)}) AS r"
@@ -106,8 +104,7 @@ def as_cells(queryset: QuerySet[Any], columns: Sequence[Column]) -> Statement:
     inner = rows(queryset, [column.path for column in columns])
     names = [column.identifier for column in columns]
     cells = [
-        f"{AS_CELL.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}"
-        for column in columns
+        f"{AS_CELL.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}" for column in columns
     ]
     return Statement(f"SELECT {', '.join(cells)} FROM ({inner.sql}) AS t ({', '.join(names)})", inner.params)  # noqa: S608 (as above)
 

@@ -34,9 +34,7 @@ def stream_csv(queryset: QuerySet[Any], columns: Sequence[Column] | None = None)
 
 def stream_ndjson(queryset: QuerySet[Any], columns: Sequence[Column] | None = None) -> Iterator[bytes]:
     """Yield the rows of `queryset`, in its order, as blocks of one JSON object a line; otherwise as `stream_csv`."""
-    return copied(
-        queryset.db, as_json(queryset, columns or columns_of_kind(queryset)), ONE_OBJECT_A_LINE, b"\n"
-    )
+    return copied(queryset.db, as_json(queryset, columns or columns_of_kind(queryset)), ONE_OBJECT_A_LINE, b"\n")
 
 
 def csv_response(
@@ -96,9 +94,12 @@ def copied(using: str, statement: Statement, options: str, line_end: bytes) -> I
     One snapshot from beginning to end, whatever is loaded meanwhile.
     """
     copy_sql = f"COPY ({statement.sql}) TO STDOUT WITH {options}"
-    with snapshot(using) as connection, connection.cursor() as cursor:
-        with cursor.copy(copy_sql, statement.params) as copy:
-            yield from blocks_of(copy, line_end)
+    with (
+        snapshot(using) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(copy_sql, statement.params) as copy,
+    ):
+        yield from blocks_of(copy, line_end)
 
 
 def blocks_of(records: Iterator[bytes | memoryview], line_end: bytes) -> Iterator[bytes]:

@@ -2,26 +2,34 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from usage.models import (
-    EnvironmentUsage,
-    RecipeUsage,
-    RejectedRecord,
-    ResourceUsage,
-    Restatement,
-    Source,
-    SourceDay,
-    UsageRecord,
-)
+from usage.fields import NumericField
+from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
 TRUST = ("extra", "first_seen_at", "changed_at", "revision", "withdrawn_at")
 
 
-class RecordSerializer(serializers.ModelSerializer[Any]):
-    """Names its source by the slug."""
+@extend_schema_field({"type": "string", "format": "decimal", "examples": ["1440.0001"]})
+class ExactNumberField(serializers.DecimalField):
+    """A number as a string with all its digits."""
 
-    source = serializers.SlugField(source="source.slug", read_only=True, help_text="The source's slug.")
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "max_digits": None, "decimal_places": None})
+
+
+class RecordSerializer(serializers.ModelSerializer[Any]):
+    """Names its source by the slug, and keeps every digit."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        NumericField: ExactNumberField,
+    }
+
+    source = serializers.SlugField(  # type: ignore[assignment]
+        source="source.slug", read_only=True, help_text="The source's slug."
+    )
 
 
 class EnvironmentUsageSerializer(RecordSerializer):
@@ -96,99 +104,6 @@ class RecipeUsageSerializer(RecordSerializer):
             "recipe_count",
             *TRUST,
         )
-
-
-class SourceSerializer(serializers.ModelSerializer[Source]):
-    """One account at one vendor; nothing of its credential, and not its options, which are free text."""
-
-    class Meta:
-        model = Source
-        fields = (
-            "slug",
-            "vendor",
-            "base_url",
-            "time_zone",
-            "enabled",
-            "interval_minutes",
-            "backfill_from",
-            "look_back_days",
-            "max_concurrency",
-            "requests_per_minute",
-            "next_sync_at",
-            "halted_at",
-            "halt_reason",
-            "created_at",
-            "updated_at",
-        )
-
-
-class SourceDaySerializer(RecordSerializer):
-    """One calendar day of one source: where it stands in the queue, and what is held of it."""
-
-    class Meta:
-        model = SourceDay
-        fields = (
-            "id",
-            "source",
-            "day",
-            "starts_at",
-            "ends_at",
-            "state",
-            "due_at",
-            "failures",
-            "error",
-            "final",
-            "complete",
-            "loaded_at",
-            "covered_until",
-            "restated_at",
-            "records",
-            "withdrawn",
-            "rejected",
-            "sums",
-            "verification",
-            "differences",
-            "suspicion",
-        )
-
-
-class OfDaySerializer(serializers.ModelSerializer[Any]):
-    """Names its day by the source's slug and the date."""
-
-    source = serializers.SlugField(
-        source="source_day.source.slug", read_only=True, help_text="The source's slug."
-    )
-    day = serializers.DateField(source="source_day.day", read_only=True)
-
-
-class RestatementSerializer(OfDaySerializer):
-    """A day that was loaded before and came back different."""
-
-    class Meta:
-        model = Restatement
-        fields = (
-            "id",
-            "source",
-            "day",
-            "at",
-            "records_before",
-            "records_after",
-            "inserted",
-            "changed",
-            "withdrawn",
-            "returned",
-            "moved",
-            "sums_before",
-            "sums_after",
-        )
-
-
-class RejectedRecordSerializer(OfDaySerializer):
-    """A record that could not be kept as usage, as it came, and the reason."""
-
-    class Meta:
-        model = RejectedRecord
-        fields = ("id", "source", "day", "payload", "reason", "first_seen_at", "last_seen_at", "resolved_at")
 
 
 RECORD_SERIALIZERS: dict[type[UsageRecord], type[RecordSerializer]] = {

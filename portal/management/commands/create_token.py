@@ -63,9 +63,7 @@ def expiry(text: str, now: datetime) -> datetime:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise CommandError(
-                f"--expires {text}: give a date, an instant or a number of days like 90d."
-            ) from None
+            raise CommandError(f"--expires {text}: give a date, an instant or a number of days like 90d.") from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
     if moment <= now:

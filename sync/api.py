@@ -1,0 +1,142 @@
+"""The API of how usage gets in: sources, their days, runs, restatements, rejected records, and asking for a run."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.request import Request
+from rest_framework.reverse import reverse
+
+from sync.engine.plan import check_range, request_sync
+from sync.errors import SyncError
+from sync.filters import RejectedRecordFilter, RestatementFilter, SourceDayFilter, SourceFilter, SyncRunFilter
+from sync.models import SyncRun, Trigger
+from sync.serializers import (
+    RejectedRecordSerializer,
+    RestatementSerializer,
+    SourceDaySerializer,
+    SourceSerializer,
+    SyncRequestSerializer,
+    SyncRunSerializer,
+)
+from usage.access import access_of, visible_sources
+from usage.api import ReadViewSet
+from usage.columns import columns_of
+from usage.models import RejectedRecord, Restatement, Source, SourceDay
+
+SLUG = "[-a-zA-Z0-9_]+"
+
+
+class NotNow(APIException):
+    """The request is understood, but the source's state stands against it."""
+
+    status_code = HTTPStatus.CONFLICT
+
+
+class SyncViewSet(ReadViewSet):
+    """Lists and details of how usage gets in."""
+
+    scope = "sync:read"
+
+
+class SourceViewSet(SyncViewSet):
+    """Accounts at vendors; `sync` asks for days of one to be read again."""
+
+    queryset = Source.objects.all()
+    serializer_class = SourceSerializer
+    filterset_class = SourceFilter
+    permission = "usage.view_source"
+    source_path = "id"
+    lookup_field = "slug"
+    lookup_value_regex = SLUG
+    ordering = "slug"
+    orderings = {"slug": ("slug",)}
+    http_method_names = ["get", "head", "post"]
+
+    @extend_schema(
+        request=SyncRequestSerializer,
+        responses={202: OpenApiResponse(SyncRunSerializer, description="The run; its address is in Location.")},
+    )
+    @action(detail=True, methods=["post"], scope="sync:run", permission="sync.add_syncrun")
+    def sync(self, request: Request, slug: str) -> HttpResponse:
+        """Ask for the days from `from` up to, not including, `to` to be read again.
+
+        A second request for the range of a run that has not ended gets that run.
+        """
+        source: Source = self.get_object()
+        access = access_of(request)
+        requested_by = access.name if access else ""
+        asked = SyncRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        days = (asked.validated_data["from"], asked.validated_data["to"])
+        try:
+            check_range(source, *days)
+        except SyncError as error:
+            raise ValidationError({"to": [error.reason]}) from None
+        try:
+            run = request_sync(source, *days, Trigger.API, requested_by)
+        except SyncError as error:
+            raise NotNow(error.reason) from None
+        address = reverse("api:sync-runs-detail", args=[run.pk], request=request)
+        found = SyncRun.objects.filter(pk=run.pk)
+        return self.one(found, columns_of(SyncRunSerializer), status=202, headers={"Location": address})
+
+
+class SourceDayViewSet(SyncViewSet):
+    """The days of one source: where each stands in the queue, and how far what is held of it can be trusted."""
+
+    queryset = SourceDay.objects.all()
+    serializer_class = SourceDaySerializer
+    filterset_class = SourceDayFilter
+    permission = "usage.view_sourceday"
+    lookup_field = "day"
+    lookup_value_regex = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    ordering = "-day"
+    orderings = {"day": ("day",)}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Return the days of the source in the address; raises Http404 where whoever asks can see none of that name."""
+        slug = self.kwargs.get("source_slug")
+        source = visible_sources(self.request).filter(slug=slug).values_list("pk", flat=True).first()
+        if source is None and not getattr(self, "swagger_fake_view", False):
+            raise Http404
+        return super().get_queryset().filter(source=source)
+
+
+class SyncRunViewSet(SyncViewSet):
+    """Requests to read days of a source, and how far each got."""
+
+    queryset = SyncRun.objects.all()
+    serializer_class = SyncRunSerializer
+    filterset_class = SyncRunFilter
+    permission = "sync.view_syncrun"
+    ordering = "-id"
+    orderings = {"id": ("id",)}
+
+
+class RestatementViewSet(SyncViewSet):
+    """Days that came back different from what was held of them."""
+
+    queryset = Restatement.objects.all()
+    serializer_class = RestatementSerializer
+    filterset_class = RestatementFilter
+    permission = "usage.view_restatement"
+    source_path = "source_day__source_id"
+    ordering = "-at"
+    orderings = {"at": ("at", "id")}
+
+
+class RejectedRecordViewSet(SyncViewSet):
+    """Records that could not be kept as usage."""
+
+    queryset = RejectedRecord.objects.all()
+    serializer_class = RejectedRecordSerializer
+    filterset_class = RejectedRecordFilter
+    permission = "usage.view_rejectedrecord"
+    source_path = "source_day__source_id"
+    ordering = "-last_seen_at"
+    orderings = {"last_seen_at": ("last_seen_at", "id"), "id": ("id",)}
