@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -31,31 +32,44 @@ def environment(**settings: str) -> dict[str, str]:
     }
 
 
+class PortalProcess(subprocess.Popen[bytes]):
+    """A portal process in a session of its own, its output in a file that cannot fill up and block it."""
+
+    def __init__(self, arguments: Sequence[str], **settings: str) -> None:
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115
+        super().__init__(
+            [sys.executable, *arguments],
+            cwd=BASE_DIR,
+            env=environment(**settings),
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def output(self) -> str:
+        """Return what the process has written so far."""
+        self.log.seek(0)
+        return self.log.read().decode()
+
+    def kill_all(self) -> None:
+        """Kill the process and its children with SIGKILL, and wait for it; again is harmless."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+
 @contextmanager
-def portal_process(arguments: Sequence[str], **settings: str) -> Iterator[subprocess.Popen[str]]:
+def portal_process(arguments: Sequence[str], **settings: str) -> Iterator[PortalProcess]:
     """Run `python <arguments>` in the project's root for the time of the block; killed with its children at the end."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=BASE_DIR,
-        env=environment(**settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = PortalProcess(arguments, **settings)
     try:
         yield process
+    except AssertionError as error:
+        error.add_note(f"Output of the process:\n{process.output()}")
+        raise
     finally:
-        kill(process)
-
-
-def kill(process: "subprocess.Popen[str]") -> None:
-    """Kill a process and all its children with SIGKILL, and wait for it."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.communicate()
+        process.kill_all()
+        process.log.close()
 
 
 def wait_for(question: Callable[[], T], what: str = "", *, every: float = 0.02) -> T:

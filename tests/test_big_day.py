@@ -13,9 +13,8 @@ SPARE_KIB = 40 * 1024
 def peak(records: int) -> int:
     """Load a day of so many records in a process of its own; returns that process's peak memory in KiB."""
     with portal_process(["-m", "tests.million", str(records)]) as process:
-        output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
-    return int(output.strip().splitlines()[-1])
+        assert process.wait(900) == 0
+        return int(process.output().strip().splitlines()[-1])
 
 
 @pytest.mark.slow

@@ -1,0 +1,76 @@
+"""End to end: beat's tick, a real worker, real Valkey, real HTTP; the worker killed and started again."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sync import tasks
+from sync.models import SyncRun
+from sync.sandbox.server import SandboxServer
+from sync.sandbox.world import World
+from tests.processes import portal_process, wait_for
+from usage.models import KINDS, DayState, Source, SourceDay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "3", "--loglevel", "INFO"]
+DAYS = 6
+
+
+@pytest.fixture
+def upstream() -> Iterator[SandboxServer]:
+    with SandboxServer(World(days=DAYS + 2, records_per_day=400)) as server:
+        yield server
+
+
+@pytest.fixture
+def sources(upstream: SandboxServer) -> list[Source]:
+    first = datetime.now(UTC).date() - timedelta(days=DAYS)
+    given = {"credential": upstream.world.credential, "backfill_from": first}
+    addresses = {"ona": "/ona/api", "gcore": "/gcore", "workato": "/workato"}
+    zones = {"workato": upstream.world.zone}
+    return [
+        Source.objects.create(
+            slug=vendor,
+            vendor=vendor,
+            base_url=upstream.url + path,
+            time_zone=zones.get(vendor, "UTC"),
+            **given,
+        )
+        for vendor, path in addresses.items()
+    ]
+
+
+def waiting_days() -> int:
+    return SourceDay.objects.filter(loaded_at=None).count()
+
+
+def test_the_tick_fills_every_source_though_its_worker_is_killed_on_the_way(
+    upstream: SandboxServer, sources: list[Source], redis_client: object
+) -> None:
+    upstream.settings.latency_ms = 60
+    with portal_process(WORKER, PORTAL_LEASE_SECONDS="2") as worker:
+        tasks.tick.delay()
+        wait_for(lambda: SourceDay.objects.filter(state=DayState.LOADING).exists(), "the worker to begin")
+        worker.kill_all()
+    assert waiting_days()
+    upstream.settings.latency_ms = 0
+
+    with portal_process(WORKER, PORTAL_LEASE_SECONDS="2"):
+
+        def finished() -> bool:
+            # What beat does every minute.
+            tasks.tick.delay()
+            return not waiting_days() and not SyncRun.objects.filter(finished_at=None).exists()
+
+        wait_for(finished, "every day of every source to be loaded", every=1)
+
+    for source, kind in zip(sources, KINDS.values(), strict=True):
+        days = SourceDay.objects.filter(source=source)
+        assert days.count() == DAYS + 1
+        assert set(days.exclude(ends_at__gt=datetime.now(UTC)).values_list("state", "complete")) == {
+            (DayState.LOADED, True)
+        }
+        assert sum(days.values_list("records", flat=True)) == kind.objects.current().filter(source=source).count() > 0
+        assert not days.filter(verification="unverified").exists()
+    assert not SyncRun.objects.exclude(days_failed=0).exists()
