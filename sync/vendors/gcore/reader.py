@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from sync.errors import ListingShifted
+from sync.errors import ListingShifted, WrongShape
 from sync.vendors.base import Page, Pages, Rejected, VendorReader
 from sync.vendors.gcore.rows import Keys, identity, keyless_row
 from sync.vendors.gcore.totals import Sums, checked
@@ -42,14 +42,20 @@ class Reader(VendorReader):
         Raises ListingShifted where `count` changes or a row comes again on a later page, WrongShape where
         there are fewer or more rows than `count`.
         """
-        report = self.report(day.date)
-        count, offset = report.count, len(report.resources)
-        keys, sums = Keys(), Sums(report.totals)
-        yield page(report, keys, sums)
-        while offset < count:
-            report = self.report(day.date, offset, count)
-            offset += len(report.resources)
+        report, held = self.report(day.date), 0
+        count, keys, sums = report.count, Keys(), Sums(report.totals)
+        while True:
+            if report.count != count:
+                raise ListingShifted(f"The report changed while it was read: {count} rows, then {report.count}.")
+            if held < count and not report.resources:
+                raise WrongShape(f"The report promised {count} rows and gave only {held}.")
+            held += len(report.resources)
             yield page(report, keys, sums)
+            if held >= count:
+                break
+            report = self.report(day.date, held)
+        if held > count:
+            raise WrongShape(f"The report promised {count} rows and gave {held}.")
         return compared(sums.differences(count, report.totals))
 
     def probe(self) -> str:
@@ -58,10 +64,8 @@ class Reader(VendorReader):
         report = self.report(yesterday, limit=1)
         return f"Gcore answered: {report.count} rows of usage on {yesterday}."
 
-    def report(
-        self, day: date, offset: int = 0, count: int | None = None, limit: int | None = None
-    ) -> Report:
-        """Return the report of one day from `offset` on; `count` is what earlier pages advertised."""
+    def report(self, day: date, offset: int = 0, limit: int | None = None) -> Report:
+        """Return the report of one day from `offset` on; raises WrongShape where the answer is none."""
         body = {
             "time_from": f"{day}T00:00:00Z",
             "time_to": f"{day + timedelta(days=1)}T00:00:00Z",
@@ -76,12 +80,6 @@ class Reader(VendorReader):
                 checked(total)
         except (msgspec.DecodeError, UnfitRecordError, UnicodeDecodeError, RecursionError) as error:
             raise self.http.wrong_shape(f"Not a usage report: {reason(error)}", answer) from None
-        if count is not None and report.count != count:
-            raise ListingShifted(f"The report changed while it was read: {count} rows, then {report.count}.")
-        reached = offset + len(report.resources)
-        if reached > report.count or (reached < report.count and not report.resources):
-            given = "more" if reached > report.count else f"only {reached}"
-            raise self.http.wrong_shape(f"The report promised {report.count} rows and gave {given}.", answer)
         return report
 
 

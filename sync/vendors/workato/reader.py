@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sync.errors import WrongShape
+from sync.errors import ListingShifted
 from sync.vendors.base import Page, Pages, VendorReader
 from sync.vendors.wire import compared, reason
 from sync.vendors.workato.deleted import Hours
@@ -89,17 +89,17 @@ class Reader(VendorReader):
     def discovered(self) -> list[int]:
         """Return the ids of all workspaces of the account.
 
-        Reads on until a page is empty, since a page may hold fewer than was asked for; raises WrongShape
-        where a page brings nothing new.
+        Reads on until a page is empty, since a page may hold fewer than was asked for. Raises ListingShifted
+        where one comes again, since then another may have been passed over.
         """
         found: dict[int, None] = {}
         for page in count(1):
-            ids = self.workspaces(page, WORKSPACES_PER_PAGE)
+            ids = dict.fromkeys(self.workspaces(page, WORKSPACES_PER_PAGE))
             if not ids:
                 break
-            if found.keys() >= set(ids):
-                raise WrongShape(f"Page {page} of the workspaces repeats what earlier pages held.")
-            found |= dict.fromkeys(ids)
+            if found.keys() & ids.keys():
+                raise ListingShifted(f"Page {page} of the workspaces holds some of an earlier page.")
+            found |= ids
         return list(found)
 
     def workspaces(self, page: int, per_page: int) -> list[int]:
