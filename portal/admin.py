@@ -42,9 +42,7 @@ class TokenForm(forms.ModelForm[ApiToken]):
         """A token is limited to at least one source, or sees all of them."""
         given = super().clean() or self.cleaned_data
         if bool(given.get("limited")) != bool(given.get("sources")):
-            self.add_error(
-                "sources", "Choose at least one source for a limited token, and none for any other."
-            )
+            self.add_error("sources", "Choose at least one source for a limited token, and none for any other.")
         expires_at = given.get("expires_at")
         if expires_at and expires_at <= timezone.now():
             self.add_error("expires_at", "A time in the future is allowed.")
@@ -86,23 +84,30 @@ class ApiTokenAdmin(PortalAdmin):
         """Fetch who made it along."""
         return super().get_queryset(request).select_related("created_by").defer("digest")
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The form for a new token, everything but the secret for one that is there."""
         return self.fields if obj is None else self.shown
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Everything of a token that is there."""
         return () if obj is None else self.shown
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody: what a token may do is what was agreed on when it was made."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody; revoking does it."""
         return False
 
-    def save_model(self, request: Any, obj: ApiToken, form: Any, change: bool) -> None:  # noqa: ARG002
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Offer one way to save: what follows is the page with the secret."""
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**only_save, **(extra_context or {})})
+
+    def save_model(self, request: Any, obj: ApiToken, form: Any, change: bool) -> None:
         """Make the token; its secret stays with this one request, whose answer shows it."""
         given = form.cleaned_data
         token, request.secret_shown_once = create_token(
@@ -117,7 +122,7 @@ class ApiTokenAdmin(PortalAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Nothing is left to save: the token was made with its sources."""
 
-    def response_add(self, request: Any, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
+    def response_add(self, request: Any, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
         """Show the secret, on a page that nothing keeps."""
         context = {
             **self.admin_site.each_context(request),
@@ -132,11 +137,7 @@ class ApiTokenAdmin(PortalAdmin):
         """Revoking, for who may change tokens."""
         if obj.revoked_at or not request.user.has_perm("portal.change_apitoken"):
             return ()
-        return (
-            PageAction(
-                "revoke", "Revoke", self.revoke, "It opens nothing from then on, and that is for good."
-            ),
-        )
+        return (PageAction("revoke", "Revoke", self.revoke, "It opens nothing from then on, and that is for good."),)
 
     def revoke(self, request: HttpRequest, token: ApiToken) -> None:
         """Make a token open nothing."""

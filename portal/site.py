@@ -26,9 +26,7 @@ class PortalSite(AdminSite):
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """List what staff come for first: usage, then how it got in, then access."""
-        apps = sorted(
-            super().get_app_list(request, app_label), key=lambda app: place(app["app_label"], APPS_IN_ORDER)
-        )
+        apps = sorted(super().get_app_list(request, app_label), key=lambda app: place(app["app_label"], APPS_IN_ORDER))
         for app in apps:
             app["models"].sort(key=lambda model: place(model["object_name"], MODELS_IN_ORDER))
         return apps

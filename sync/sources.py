@@ -19,6 +19,7 @@ from sync.vendors import readers
 from sync.vendors.base import VendorReader
 from usage.models import Source
 
+FIRST_HISTORY = timedelta(days=90)
 LONGEST_HISTORY = timedelta(days=3700)
 # A test is waited for by a person: it gives up sooner than a worker would.
 PROBE_BOUNDS = Bounds(timeout=10.0, attempts=2, longest_wait=2.0, total_seconds=15.0)
@@ -61,8 +62,9 @@ def validated_source(**values: Any) -> Source:
 
 
 def filled_in(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a new source's `values` with what was left empty and its vendor prescribes."""
+    """Return a new source's `values` with what was left empty: as its vendor prescribes, and a history of 90 days."""
     filled = dict(values)
+    filled["backfill_from"] = filled.get("backfill_from") or timezone.now().date() - FIRST_HISTORY
     reader = readers().get(filled.get("vendor", ""))
     if reader is not None:
         filled["base_url"] = filled.get("base_url") or reader.base_url

@@ -75,17 +75,9 @@ class Coverage:
     def words(self) -> str:
         """The state in one sentence, e.g. `Complete through 20 Nov 2026; 2 days provisional; 1 failed.`"""
         if not self.held:
-            return (
-                f"Nothing read yet; {days_in_words(self.waiting)} waiting."
-                if self.waiting
-                else "Nothing read yet."
-            )
+            return f"Nothing read yet; {days_in_words(self.waiting)} waiting." if self.waiting else "Nothing read yet."
         through = self.complete_through
-        first = (
-            f"Complete through {through.day} {through:%b %Y}"
-            if through
-            else "Not complete from its first day on"
-        )
+        first = f"Complete through {through.day} {through:%b %Y}" if through else "Not complete from its first day on"
         counts = {
             "provisional": self.provisional,
             "waiting to be read": self.waiting,
@@ -128,9 +120,7 @@ def trust_in_words(day: SourceDay) -> str:
         return f"Never read; {day.get_state_display().lower()}."
     said = ["Complete" if day.complete else "Not complete"]
     if day.verification != Verification.NONE:
-        said.append(
-            "agrees with the vendor's checksum" if day.verification == Verification.VERIFIED else "unverified"
-        )
+        said.append("agrees with the vendor's checksum" if day.verification == Verification.VERIFIED else "unverified")
     said.append("final" if day.final else "provisional")
     if day.state in TROUBLES:
         said.append(day.get_state_display().lower())

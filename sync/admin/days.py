@@ -1,6 +1,7 @@
 """Source days: what is held of each, how far it can be trusted, and reading it again."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,7 +15,7 @@ from sync.admin.actions import ask, may_sync, who
 from sync.engine import plan
 from sync.models import COUNTED, Trigger
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import NOTHING, Table, at, laid_out, quantity
+from usage.admin.display import NOTHING, Table, at, exact, laid_out, prose, quantity
 from usage.admin.filters import RangeFilter, SourceFilter, one_of
 from usage.coverage import trust_in_words
 from usage.models import DayState, SourceDay, Verification
@@ -133,11 +134,11 @@ class SourceDayAdmin(ReadOnlyAdmin):
         explains = "The next read is kept as it comes, however many records vanish by it."
         return again, PageAction("accept", "Accept what the vendor reports", self.accept_one, explains)
 
-    def page_words(self, request: HttpRequest, obj: SourceDay) -> str:  # noqa: ARG002
+    def page_words(self, request: HttpRequest, obj: SourceDay) -> str:
         """How far the day can be trusted."""
         return trust_in_words(obj)
 
-    def page_tables(self, request: HttpRequest, obj: SourceDay) -> Sequence[Table]:  # noqa: ARG002
+    def page_tables(self, request: HttpRequest, obj: SourceDay) -> Sequence[Table]:
         """The latest attempts, restatements and rejected records."""
         return attempts_of(obj), restatements_of(obj), rejected_of(obj)
 
@@ -199,21 +200,21 @@ class SourceDayAdmin(ReadOnlyAdmin):
 
 def sums_in_words(sums: dict[str, str]) -> str:
     """Return a day's sums as `12,345.5 minutes · 17 GB`; a measure's name stands for its unit."""
-    return " · ".join(f"{number} {name.replace('_', ' ')}" for name, number in sums.items())
+    return " · ".join(f"{exact(Decimal(number))} {name.replace('_', ' ')}" for name, number in sums.items())
 
 
 def attempts_of(day: SourceDay) -> Table:
     """Return the latest attempts to read a day."""
-    columns = ("#", "began (UTC)", "ended (UTC)", "outcome", *COUNTED, "worker", "error")
+    columns = ("#", "began (UTC)", "ended (UTC)", "outcome", "error", *COUNTED, "worker")
     rows = [
         [
             attempt.number,
             at(attempt.started_at),
             at(attempt.finished_at),
             states.attempt_outcome(attempt),
+            prose(attempt.error),
             *(quantity(getattr(attempt, name)) for name in COUNTED),
             attempt.worker,
-            attempt.error,
         ]
         for attempt in day.attempts.all()[:LATEST]
     ]
@@ -251,9 +252,9 @@ def rejected_of(day: SourceDay) -> Table:
     rows = [
         [
             at(record.last_seen_at),
-            record.reason,
+            prose(record.reason),
             at(record.resolved_at),
-            format_html("<code>{}</code>", record.payload[:200]),
+            prose(record.payload[:200]),
         ]
         for record in day.rejected_records.all()[:LATEST]
     ]

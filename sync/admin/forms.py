@@ -32,9 +32,7 @@ class SourceForm(forms.ModelForm[Source]):
     new_credential = forms.CharField(
         required=False,
         label="Credential",
-        widget=forms.PasswordInput(
-            render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}
-        ),
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}),
         help_text=KEEP,
     )
     clear_credential = forms.BooleanField(
@@ -74,6 +72,8 @@ class SourceForm(forms.ModelForm[Source]):
         zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
         choices(self, "time_zone", [("", "The vendor's own, or UTC"), *((zone, zone) for zone in zones)])
         if not self.kept:
+            self.fields["backfill_from"].required = False
+            self.fields["backfill_from"].help_text = "The first day to hold; empty: 90 days ago."
             said = "Over all workers; empty: what the vendor documents."
             self.fields["requests_per_minute"].help_text = said
         elif self.instance.days.exists():

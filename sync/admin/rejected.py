@@ -26,7 +26,7 @@ class ResolvedFilter(ChoiceFilter):
     parameter_name = "status"
     everything = "Open and resolved"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return what may be asked for."""
         return [("open", "Open"), ("resolved", "Resolved")]
 
@@ -72,22 +72,16 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
     @admin.action(description="Read their days again", permissions=["sync"])
     def read_again(self, request: HttpRequest, records: QuerySet[RejectedRecord]) -> None:
         """Have the days of the chosen records read again."""
-        days = SourceDay.objects.filter(pk__in=records.order_by().values("source_day")).select_related(
-            "source"
-        )
+        days = SourceDay.objects.filter(pk__in=records.order_by().values("source_day")).select_related("source")
         ask(request, lambda: plan.reread(days, Trigger.ADMIN, who(request)))
 
     def read_day_again(self, request: HttpRequest, record: RejectedRecord) -> None:
         """Have the day of one record read again."""
         ask(request, lambda: plan.reread([record.source_day], Trigger.ADMIN, who(request)))
 
-    def page_actions(self, request: HttpRequest, obj: RejectedRecord) -> Sequence[PageAction]:  # noqa: ARG002
+    def page_actions(self, request: HttpRequest, obj: RejectedRecord) -> Sequence[PageAction]:
         """Another try."""
-        return (
-            (PageAction("read-again", "Read its day again", self.read_day_again),)
-            if may_sync(request)
-            else ()
-        )
+        return (PageAction("read-again", "Read its day again", self.read_day_again),) if may_sync(request) else ()
 
     @admin.display(description="source day")
     def day_link(self, record: RejectedRecord) -> SafeString:

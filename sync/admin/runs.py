@@ -21,11 +21,11 @@ class ProgressFilter(ChoiceFilter):
     title = "progress"
     parameter_name = "progress"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return what may be asked for."""
         return [("running", "Running"), ("failures", "Ended with failures"), ("done", "Done")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the runs that stand so."""
         match self.value():
             case "running":
@@ -46,7 +46,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         "source",
         "state",
         "progress",
-        "days",
+        "span",
         "trigger",
         "requested_by",
         "records",
@@ -64,7 +64,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         "source",
         "state",
         "progress",
-        "days",
+        "span",
         "trigger",
         "requested_by",
         "asked_at",
@@ -94,7 +94,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return states.run_progress(run)
 
     @admin.display(description="range, end excluded")
-    def days(self, run: SyncRun) -> str:
+    def span(self, run: SyncRun) -> str:
         """The days it spans."""
         return f"{run.from_day} – {run.to_day}"
 
@@ -108,16 +108,14 @@ class SyncRunAdmin(ReadOnlyAdmin):
         """Seconds of reading, of all workers together."""
         return quantity(run.seconds, "s")
 
-    def page_tables(self, request: HttpRequest, obj: SyncRun) -> list[Table]:  # noqa: ARG002
+    def page_tables(self, request: HttpRequest, obj: SyncRun) -> list[Table]:
         """What reading cost and changed."""
         return [Table("Counts", COUNTED, [[quantity(getattr(obj, name)) for name in COUNTED]])]
 
     @admin.display(description="not read yet, or failed")
     def waiting_for(self, run: SyncRun) -> SafeString | str:
         """The first of the days that are still to come or failed."""
-        open_days = (
-            run.run_days.exclude(outcome="done").select_related("source_day").order_by("source_day__day")
-        )
+        open_days = run.run_days.exclude(outcome="done").select_related("source_day").order_by("source_day__day")
         said = [f"{day.source_day.day} {day.get_outcome_display().lower()}" for day in open_days[:31]]
         if len(said) > 30:
             said[30] = "…"

@@ -22,7 +22,7 @@ from sync.models import Trigger
 from sync.sources import options_in_words, probe
 from sync.vendors import readers
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import NOTHING, Table, ago, at, exact, quantity
+from usage.admin.display import NOTHING, Table, ago, at, exact, prose, quantity
 from usage.coverage import Coverage, coverage_of
 from usage.models import Source
 
@@ -79,7 +79,7 @@ class SourceAdmin(PortalAdmin):
         """Leave the credential where it is."""
         return super().get_queryset(request).defer("credential")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Show each source's coverage."""
         return CoveredList
 
@@ -121,11 +121,11 @@ class SourceAdmin(PortalAdmin):
             actions.append(PageAction("sync-range", "Sync this range", self.sync_range, form=form))
         return actions
 
-    def page_words(self, request: HttpRequest, obj: Source) -> str:  # noqa: ARG002
+    def page_words(self, request: HttpRequest, obj: Source) -> str:
         """Why it is not read, where it is not; how far it is read."""
         return " ".join(filter(None, (standstill(obj), coverage_of([obj])[obj.pk].words)))
 
-    def page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:  # noqa: ARG002
+    def page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:
         """The counts of its days and its latest runs."""
         return days_table(coverage_of([obj])[obj.pk], obj), runs_table(obj)
 
@@ -134,9 +134,7 @@ class SourceAdmin(PortalAdmin):
         result = probe(source)
         told = messages.success if result.ok else messages.error
         told(request, result.words)
-        self.log_change(
-            request, source, f"Tested the connection: {'it works' if result.ok else 'it does not work'}."
-        )
+        self.log_change(request, source, f"Tested the connection: {'it works' if result.ok else 'it does not work'}.")
 
     def sync_now(self, request: HttpRequest, source: Source) -> None:
         """Read today and the look-back."""
@@ -147,9 +145,7 @@ class SourceAdmin(PortalAdmin):
         """Read the days that were given."""
         form = RangeForm(request.POST)
         if not form.is_valid():
-            messages.error(
-                request, " ".join(str(message) for errors in form.errors.values() for message in errors)
-            )
+            messages.error(request, " ".join(str(message) for errors in form.errors.values() for message in errors))
             return
         given = form.cleaned_data
         ask(request, lambda: request_days(request, source, given["first"], given["end"]))
@@ -231,16 +227,14 @@ def runs_table(source: Source) -> Table:
     """Return the latest runs of a source."""
     rows = [
         [
-            format_html(
-                '<a href="{}">{}</a>', reverse("admin:sync_syncrun_change", args=[run.pk]), at(run.created_at)
-            ),
+            format_html('<a href="{}">{}</a>', reverse("admin:sync_syncrun_change", args=[run.pk]), at(run.created_at)),
             states.run_state(run),
             states.run_progress(run),
             f"{run.from_day} – {run.to_day}",
             run.get_trigger_display(),
             run.requested_by,
             quantity(run.fetched),
-            run.error,
+            prose(run.error),
         ]
         for run in source.runs.all()[:LATEST]
     ]
@@ -263,7 +257,7 @@ def vendors_table() -> Table:
         [
             reader.title,
             reader.base_url,
-            ", ".join(reader.hosts),
+            prose(", ".join(reader.hosts)),
             reader.time_zone or "any",
             options_in_words(reader),
             reader.requests_per_minute or "not documented",

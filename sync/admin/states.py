@@ -52,9 +52,7 @@ def day_verification(day: SourceDay) -> SafeString | str:
 
 def attempt_outcome(attempt: LoadAttempt) -> SafeString:
     """Return how an attempt ended."""
-    return badge(
-        attempt.get_outcome_display(), ATTEMPT_TONES.get(LoadAttempt.Outcome(attempt.outcome), "plain")
-    )
+    return badge(attempt.get_outcome_display(), ATTEMPT_TONES.get(LoadAttempt.Outcome(attempt.outcome), "plain"))
 
 
 def run_progress(run: SyncRun) -> SafeString:

@@ -11,6 +11,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
 from usage.admin.display import Table
@@ -37,27 +38,33 @@ class PortalAdmin(admin.ModelAdmin[Any]):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+    rows_are = "rows"
     list_max_show_all = 0
     sortable_by: ClassVar[Any] = ()
     offered_lookups: ClassVar[tuple[str, ...]] = ()
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what a filter offers may be asked by: no address makes the database read a whole table."""
         return lookup in self.offered_lookups
 
-    def page_actions(self, request: HttpRequest, obj: Any) -> Sequence[PageAction]:  # noqa: ARG002
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Call the list by what it lists."""
+        title = capfirst(str(self.opts.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def page_actions(self, request: HttpRequest, obj: Any) -> Sequence[PageAction]:
         """Return the buttons of a record's page: those that this person may press now, and no others."""
         return ()
 
-    def page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:  # noqa: ARG002
+    def page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:
         """Return the tables of a record's page."""
         return ()
 
-    def page_words(self, request: HttpRequest, obj: Any) -> str:  # noqa: ARG002
+    def page_words(self, request: HttpRequest, obj: Any) -> str:
         """Return what a record's page says first."""
         return ""
 
-    def render_change_form(  # noqa: PLR0917
+    def render_change_form(
         self,
         request: HttpRequest,
         context: dict[str, Any],
@@ -70,9 +77,7 @@ class PortalAdmin(admin.ModelAdmin[Any]):
         if obj is not None:
             context |= {
                 "page_words": self.page_words(request, obj),
-                "page_actions": [
-                    (action, self.action_url(obj, action)) for action in self.page_actions(request, obj)
-                ],
+                "page_actions": [(action, self.action_url(obj, action)) for action in self.page_actions(request, obj)],
                 "page_tables": self.page_tables(request, obj),
             }
         return super().render_change_form(request, context, add, change, form_url, obj)
@@ -103,14 +108,14 @@ class PortalAdmin(admin.ModelAdmin[Any]):
 class ReadOnlyAdmin(PortalAdmin):
     """Pages of what the engine writes: nobody adds, changes or deletes it by hand."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+    def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody."""
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:  # noqa: ARG002
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Nobody."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:  # noqa: ARG002
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Nobody."""
         return False

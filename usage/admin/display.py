@@ -63,6 +63,11 @@ def runtime(seconds: Decimal | None) -> SafeString:
     )
 
 
+def prose(text: str) -> SafeString | str:
+    """Return a text of some length as a cell of its own width; nothing for no text."""
+    return format_html('<span class="prose">{}</span>', text) if text else ""
+
+
 def laid_out(value: Any) -> SafeString | str:
     """Return JSON one field a line, escaped; `–` where there is nothing."""
     if not value:

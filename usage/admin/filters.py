@@ -25,7 +25,7 @@ class ChoiceFilter(admin.SimpleListFilter):
     template = "admin/portal/filter_choice.html"
     everything = "All"
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:  # noqa: ARG002
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield the options, the one that filters nothing first."""
         yield {"selected": not self.value(), "value": "", "display": self.everything}
         for value, title in self.lookup_choices:
@@ -45,7 +45,7 @@ class SourceFilter(ChoiceFilter):
     everything = "All sources"
     path = "source"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return the slugs; each source costs one look into an index, however many rows it has."""
         rows = model_admin.model._default_manager.filter(**{self.path: OuterRef("pk")})  # noqa: SLF001
         return [(slug, slug) for slug in Source.objects.filter(Exists(rows)).values_list("slug", flat=True)]
@@ -77,7 +77,7 @@ class WithdrawnFilter(ChoiceFilter):
     parameter_name = "withdrawn"
     everything = "Hidden"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return what may be asked for."""
         return [("shown", "Shown, struck through"), ("only", "Only these")]
 
@@ -99,7 +99,7 @@ class ExactFilter(ChoiceFilter):
     template = "admin/portal/filter_exact.html"
     field: models.Field[Any, Any]
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return nothing: any value may be typed."""
         return []
 
@@ -126,7 +126,7 @@ class ExactFilter(ChoiceFilter):
 
 def exact(model: type[models.Model], column: str) -> type[ExactFilter]:
     """Return the filter of one indexed column."""
-    field = model._meta.get_field(column)  # noqa: SLF001
+    field = model._meta.get_field(column)
     members = {"title": str(getattr(field, "verbose_name", column)), "parameter_name": column, "field": field}
     return type(f"{column}Filter", (ExactFilter,), members)
 
@@ -137,7 +137,7 @@ class RangeFilter(DateRangeFilter):  # type: ignore[misc]
     template = "admin/portal/filter_range.html"
 
     def _get_form_fields(self) -> dict[str, forms.Field]:
-        names = {self.lookup_kwarg_gte: "from", self.lookup_kwarg_lte: "to, included"}
+        names = {self.lookup_kwarg_gte: "from", self.lookup_kwarg_lte: "through"}
         return {
             name: forms.DateField(label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}))
             for name, label in names.items()
@@ -151,7 +151,7 @@ class RangeFilter(DateRangeFilter):  # type: ignore[misc]
         bounds: dict[str, Any] = dict(self.form.cleaned_data) if self.form.is_bound else {}
         return queryset.filter(**self._make_query_filter(request, bounds))
 
-    def _make_query_filter(self, request: HttpRequest, validated_data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def _make_query_filter(self, request: HttpRequest, validated_data: dict[str, Any]) -> dict[str, Any]:
         first, last = (validated_data.get(name) for name in (self.lookup_kwarg_gte, self.lookup_kwarg_lte))
         of_instants = isinstance(self.field, models.DateTimeField)
         asked = {}
@@ -176,16 +176,14 @@ def one_of(column: str, title: str, choices: type[models.TextChoices]) -> type[C
 
         parameter_name = column
 
-        def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+        def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
             return [(value, str(label)) for value, label in choices.choices]
 
         def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
             if not self.value():
                 return queryset
             if self.value() not in choices.values:
-                raise self.refuse(
-                    request, f"“{self.value()}” is no {title}; there are {', '.join(choices.values)}."
-                )
+                raise self.refuse(request, f"“{self.value()}” is no {title}; there are {', '.join(choices.values)}.")
             return queryset.filter(**{column: self.value()})
 
     OneOf.title = title

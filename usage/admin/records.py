@@ -32,16 +32,17 @@ class UsageAdmin(ReadOnlyAdmin):
     """
 
     change_list_template = "admin/usage/record_list.html"
+    rows_are = "records"
     kind: ClassVar[type[UsageRecord]]
     asked_by: ClassVar[tuple[str, ...]]
     said_apart: ClassVar[tuple[str, ...]] = ("extra",)
 
-    def get_list_filter(self, request: HttpRequest) -> list[Any]:  # noqa: ARG002
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
         """Range, source, one input per id column, and whether withdrawn records are shown."""
         ids = [exact(self.kind, column) for column in self.asked_by]
         return [(self.kind.instant, RangeFilter), SourceFilter, *ids, WithdrawnFilter]
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what the filters offer."""
         instant = self.kind.instant
         return lookup in {
@@ -52,7 +53,7 @@ class UsageAdmin(ReadOnlyAdmin):
             *self.asked_by,
         }
 
-    def get_ordering(self, request: HttpRequest) -> tuple[str, str]:  # noqa: ARG002
+    def get_ordering(self, request: HttpRequest) -> tuple[str, str]:
         """Newest first, along the index on the kind's instant."""
         return (f"-{self.kind.instant}", "-id")
 
@@ -60,7 +61,7 @@ class UsageAdmin(ReadOnlyAdmin):
         """Fetch the source along, without the credential."""
         return super().get_queryset(request).select_related("source").defer("source__credential")
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Every field: the vendor's own, what it said besides, and what the portal knows of the record."""
         shown_elsewhere = {"id", "source", "day", *ABOUT_US, *self.said_apart}
         own = [field.name for field in self.opts.concrete_fields if field.name not in shown_elsewhere]
@@ -99,9 +100,7 @@ class UsageAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Add the export beside the list."""
-        export = path(
-            "export/", self.admin_site.admin_view(self.export), name=f"usage_{self.opts.model_name}_export"
-        )
+        export = path("export/", self.admin_site.admin_view(self.export), name=f"usage_{self.opts.model_name}_export")
         return [export, *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
@@ -162,9 +161,7 @@ def struck(record: UsageRecord, text: str) -> SafeString | str:
     """Return the first cell of a record, marked where the vendor no longer reports it."""
     if record.withdrawn_at is None:
         return text
-    return format_html(
-        '<span class="withdrawn">{}</span> <span class="badge badge-plain">withdrawn</span>', text
-    )
+    return format_html('<s class="withdrawn">{}</s><span class="visually-hidden"> withdrawn</span>', text)
 
 
 @admin.register(EnvironmentUsage)

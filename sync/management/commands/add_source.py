@@ -1,0 +1,55 @@
+"""`add_source`: set up an account at a vendor from the command line."""
+
+from argparse import ArgumentParser
+from datetime import date
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management import BaseCommand, CommandError
+
+from sync.errors import SyncError
+from sync.sources import named_options, validated_source
+from sync.vendors import readers
+
+
+class Command(BaseCommand):
+    help = "Add a source: one account at one vendor. What is left out comes from the vendor."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("slug", help="its name in addresses and commands, e.g. ona-main")
+        parser.add_argument("vendor", choices=sorted(readers()))
+        parser.add_argument("--credential-env", required=True, metavar="VAR", help="variable that holds the credential")
+        parser.add_argument("--base-url", default="", metavar="URL", help="where the vendor's API begins")
+        parser.add_argument("--time-zone", default="", metavar="ZONE", help="zone of the source's days")
+        parser.add_argument(
+            "--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the vendor"
+        )
+        parser.add_argument("--backfill-from", type=date.fromisoformat, metavar="DAY", help="first day; 90 days ago")
+        parser.add_argument("--look-back-days", type=int, metavar="N", help="days that stay provisional")
+        parser.add_argument("--max-concurrency", type=int, metavar="N", help="workers that may read it at once")
+        parser.add_argument("--requests-per-minute", type=int, metavar="N", help="over all workers")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        fields = ("slug", "vendor", "credential_env", "base_url", "time_zone", "backfill_from")
+        values = {name: given[name] for name in fields}
+        for name in ("look_back_days", "max_concurrency", "requests_per_minute"):
+            if given[name] is not None:
+                values[name] = given[name]
+        try:
+            values["options"] = named_options(readers()[given["vendor"]], given["option"])
+            source = validated_source(**values)
+        except ValidationError as error:
+            raise CommandError(told(error)) from None
+        except SyncError as error:
+            raise CommandError(error.reason) from None
+        source.save()
+        self.stdout.write(f"{source.slug} is added; it is read from {source.backfill_from} on, with the next tick.")
+
+
+def told(error: ValidationError) -> str:
+    """Return the messages of an error, each behind the option it is about."""
+    return "\n".join(
+        f"--{field.replace('_', '-')}: {message}"
+        for field, messages in error.message_dict.items()
+        for message in messages
+    )

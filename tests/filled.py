@@ -1,0 +1,165 @@
+"""A portal that has been read for a month: three vendors' sources, their days in every state, their records."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.utils import timezone
+
+from sync.models import LoadAttempt, SyncRun, SyncRunDay, Trigger
+from tests.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
+from usage.days import Day
+from usage.models import DayState, RejectedRecord, Restatement, Source, SourceDay, Verification
+
+CREDENTIAL = "secret-that-no-page-may-show"
+FIRST = date(2026, 10, 20)
+DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The sources of a filled portal, one per vendor."""
+
+    environments: Source
+    resources: Source
+    recipes: Source
+
+
+def fill() -> Filled:
+    """Create the sources, days, records, runs and troubles."""
+    filled = Filled(
+        SourceFactory(
+            slug="ona-main",
+            vendor="ona",
+            base_url="https://app.gitpod.io/api",
+            credential=CREDENTIAL,
+            credential_env="",
+            backfill_from=FIRST,
+        ),
+        SourceFactory(slug="gcore-main", vendor="gcore", base_url="https://api.gcore.com", backfill_from=FIRST),
+        SourceFactory(
+            slug="workato-emea",
+            vendor="workato",
+            base_url="https://www.workato.com",
+            time_zone="Europe/Berlin",
+            backfill_from=FIRST,
+            options={"workspace_ids": [501]},
+        ),
+    )
+    for source in (filled.environments, filled.resources, filled.recipes):
+        days(source)
+    records(filled)
+    troubles(filled)
+    return filled
+
+
+def days(source: Source) -> None:
+    """Create a month of loaded days, the last three provisional."""
+    verified = Verification.VERIFIED if source.vendor != "ona" else Verification.NONE
+    spans = [Day.of(FIRST + timedelta(days=number), source.zone) for number in range(DAYS)]
+    SourceDay.objects.bulk_create(
+        SourceDay(
+            source=source,
+            day=span.date,
+            starts_at=span.start,
+            ends_at=span.end,
+            state=DayState.LOADED,
+            complete=True,
+            final=number < DAYS - 3,
+            loaded_at=timezone.now() - timedelta(hours=2),
+            covered_until=span.end,
+            attempt=1,
+            records=40 + number,
+            sums={"minutes": str(1440 * (number + 1))},
+            verification=verified,
+        )
+        for number, span in enumerate(spans)
+    )
+
+
+def records(filled: Filled) -> None:
+    """Create records of every kind, a few of them withdrawn."""
+    for number in range(120):
+        stopped = datetime(2026, 11, 18, 22, tzinfo=UTC) - timedelta(hours=3 * number)
+        EnvironmentUsageFactory(
+            source=filled.environments,
+            record_id=str(UUID(int=7919 * (number + 1) << 90)),
+            environment_id=str(UUID(int=104729 * (number % 9 + 1) << 96)),
+            stopped_at=stopped,
+            created_at=stopped - timedelta(minutes=17 * (number % 23 + 1), microseconds=250_000),
+            withdrawn_at=timezone.now() if number % 40 == 3 else None,
+        )
+    for number in range(90):
+        ResourceUsageFactory(
+            source=filled.resources,
+            day=date(2026, 11, 18) - timedelta(days=number // 3),
+            resource_type=("instance", "volume", "egress_traffic")[number % 3],
+            billing_metric=("g2-standard-4-8", "standard", "egress_traffic")[number % 3],
+            consumed_unit=("minutes", "gbminutes", "bytes")[number % 3],
+            consumed_quantity=(Decimal(1440), Decimal("70512.125"), Decimal(98_304_111_872))[number % 3],
+            details={"flavor": "g2-standard-4-8"} if number % 3 == 0 else {"volume_type": "standard"},
+            tags={"team": "data", "env": ["dev", "test"]},
+            extra={"vat_code": "<b>S</b>"},
+        )
+    for number in range(72):
+        RecipeUsageFactory(
+            source=filled.recipes,
+            starts_at=datetime(2026, 11, 18, 20, tzinfo=UTC) - timedelta(hours=number),
+            recipe_id=9001 if number % 6 else None,
+            recipe_name="Sync orders" if number % 6 else "",
+            task_count=12 * number,
+        )
+
+
+def troubles(filled: Filled) -> None:
+    """Have one day fail, one be suspect, one partial, one restated; and runs that tell of it."""
+    failed, suspect, partial, restated = SourceDay.objects.filter(source=filled.resources).order_by("-day")[4:8]
+    for day, state, error in (
+        (failed, DayState.FAILED, "api.gcore.com cannot answer now (HTTP 503). Gave up after 6 attempts."),
+        (suspect, DayState.SUSPECT, ""),
+        (partial, DayState.PARTIAL, ""),
+    ):
+        SourceDay.objects.filter(pk=day.pk).update(state=state, error=error, complete=False, final=False)
+    SourceDay.objects.filter(pk=suspect.pk).update(suspicion={"held": 66, "would_withdraw": 60, "digest": "0" * 32})
+    SourceDay.objects.filter(pk=partial.pk).update(rejected=1)
+    RejectedRecord.objects.create(
+        source_day=partial,
+        payload='{"type":"instance","billing_value":"<script>alert(1)</script>"}',
+        payload_digest="1" * 32,
+        reason="billing_value: a number is expected",
+        attempt=1,
+    )
+    SourceDay.objects.filter(pk=restated.pk).update(restated_at=timezone.now())
+    Restatement.objects.create(
+        source_day=restated,
+        attempt=2,
+        records_before=60,
+        records_after=62,
+        inserted=2,
+        changed=5,
+        sums_after={"minutes": "9"},
+    )
+    LoadAttempt.objects.create(
+        source_day=failed,
+        number=1,
+        worker="worker-1",
+        outcome=LoadAttempt.Outcome.FAILED,
+        finished_at=timezone.now(),
+        requests=6,
+        retries=5,
+        error="api.gcore.com cannot answer now (HTTP 503). Gave up after 6 attempts.",
+    )
+    run = SyncRun.objects.create(
+        source=filled.resources,
+        trigger=Trigger.ADMIN,
+        requested_by="alex",
+        from_day=FIRST,
+        to_day=FIRST + timedelta(days=DAYS),
+        days_total=DAYS,
+        days_done=DAYS - 12,
+        days_failed=1,
+        fetched=81_234,
+        seconds=Decimal("41.207"),
+    )
+    SyncRunDay.objects.create(run=run, source_day=failed, outcome=SyncRunDay.Outcome.FAILED)
