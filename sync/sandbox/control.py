@@ -88,8 +88,8 @@ def _reset_stats(upstream: Upstream, _body: bytes) -> dict[str, Any]:
 
 def _set_faults(upstream: Upstream, body: bytes) -> dict[str, float]:
     wanted = msgspec.json.decode(body, type=dict[str, float])
-    for name in wanted:
-        checked(name)
+    for name, probability in wanted.items():
+        checked(name, probability)
     for name, probability in wanted.items():
         upstream.faults.set(name, probability)
     return upstream.world.faults

@@ -38,10 +38,15 @@ assert set(DAY_FAULTS) == set(BY_CHANCE)  # noqa: S101 - two lists of one thing
 NAMES: Final = frozenset({*REQUEST_FAULTS, *CONTENT_FAULTS, *DAY_FAULTS})
 
 
-def checked(name: str) -> str:
-    """Return a fault's name, `<fault>` or `<vendor>.<fault>`; raises ValueError that lists the known ones."""
+def checked(name: str, probability: float = 1.0) -> str:
+    """Return a fault's name, `<fault>` or `<vendor>.<fault>`.
+
+    Raises ValueError, listing the known names, for an unknown one, and for what is no probability.
+    """
     if name.rpartition(".")[2] not in NAMES:
         raise ValueError(f"Unknown fault {name!r}; known are {', '.join(sorted(NAMES))}.")
+    if not 0 <= probability <= 1:
+        raise ValueError(f"{name}: a probability lies between 0 and 1.")
     return name
 
 
@@ -52,9 +57,7 @@ def parsed(text: str) -> tuple[str, float]:
         probability = float(share) if separator else 1.0
     except ValueError:
         raise ValueError(f"{text!r}: a fault is given as name=probability, e.g. rate_limited=0.05.") from None
-    if not 0 <= probability <= 1:
-        raise ValueError(f"{text!r}: a probability lies between 0 and 1.")
-    return checked(name), probability
+    return checked(name, probability), probability
 
 
 @dataclass
@@ -91,8 +94,8 @@ class Faults:
         return bool(self.world.faults or self._arranged)
 
     def set(self, name: str, probability: float = 1.0) -> None:
-        """Let a fault strike with a probability, 0 meaning never; raises ValueError for an unknown name."""
-        self.world.faults[checked(name)] = probability
+        """Let a fault strike with a probability, 0 meaning never; raises ValueError as `checked` does."""
+        self.world.faults[checked(name, probability)] = probability
 
     def next(self, name: str, times: int = 1, after: int = 0) -> None:
         """Let a fault strike the next `times` chances it has, sparing `after` of them first."""
