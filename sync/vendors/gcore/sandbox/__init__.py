@@ -123,7 +123,7 @@ class Sandbox:
     def _population(self) -> list[Stock]:
         """Return the resources of every type, made anew when the world has been given another size."""
         world = self.world
-        size = (world.seed, world.scale, world.records_per_day)
+        size = world.seed, world.scale, world.records_per_day
         if self._stocks is None or self._stocks[0] != size:
             usual = slots_of(world)
             self._stocks = size, [Stock(world, number, usual[number]) for number in range(len(KINDS))]
@@ -138,4 +138,4 @@ def spoilt(row: Row) -> Row:
         {**row, "first_seen": "yesterday"},
         {name: value for name, value in row.items() if name != "type"},
     )
-    return ways[row["billing_value"].__trunc__() % len(ways)]
+    return ways[int(row["billing_value"]) % len(ways)]

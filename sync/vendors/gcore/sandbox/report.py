@@ -1,6 +1,7 @@
 """The Gcore stand-in's usage report: the matching records of a day or a period, and their totals."""
 
 import operator
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,22 @@ from typing import Any
 from sync.vendors.gcore.sandbox.history import DayListing
 from sync.vendors.gcore.sandbox.kinds import Kind
 from sync.vendors.gcore.sandbox.question import Condition, Question, Tags
-from sync.vendors.gcore.sandbox.rows import region_of, value_of
+from sync.vendors.gcore.sandbox.rows import name_of, project_of, region_of, value_of
 from sync.vendors.gcore.sandbox.stock import Piece, Stock
 
 Row = dict[str, Any]
 Amounts = dict[int, int]  # sums of scaled quantities by their number of decimals
 COLUMNS = {"project": "project_id", "region": "region_id"}
+MOST_DIGITS = 40
+RANKS: dict[str, Callable[[Stock, Piece], Any]] = {
+    "billing_value": lambda _, piece: piece.scaled * 10 ** (MOST_DIGITS - piece.digits),
+    "first_seen": lambda _, piece: piece.first,
+    "last_name": lambda stock, piece: name_of(stock, piece) if stock.kind.last_name else "",
+    "last_seen": lambda _, piece: piece.upto,
+    "project": lambda _, piece: project_of(piece.bits),
+    "region": lambda _, piece: region_of(piece.bits),
+    "type": lambda stock, _: stock.kind.type,
+}  # what a record of one day is sorted by, without writing it out; no name goes first
 
 
 class Totals:
@@ -81,29 +92,28 @@ def report(days: Sequence[DayListing], question: Question) -> Report:
 
 
 def of_day(day: DayListing, question: Question) -> Report:
-    """Return the matching records of a single day."""
+    """Return the matching records of a single day, none of which is kept: only their indexes."""
     totals = Totals()
     matching: list[int] = []
-    keys: list[Row] = []
-    searched, sorted_by = is_searched(question), question.order()
+    keys: list[tuple[Any, ...]] = []
+    searched = is_searched(question)
+    order = question.order()
     for index, stock, piece in day.pieces(wanted_kinds(question)):
-        if searched or sorted_by:
-            row = day.written(stock, piece)
-            if not matches(row, question):
-                continue
-            if sorted_by:
-                keys.append({name: row.get(COLUMNS.get(name, name)) for name, _ in sorted_by})
+        if searched and not matches(day.written(stock, piece), question):
+            continue
         matching.append(index)
         totals.add(stock, piece, {piece.digits: piece.scaled})
-    if sorted_by:
-        matching = [matching[place] for place in ranked(keys, sorted_by)]
-    whole = len(matching) == len(day) and not sorted_by
-    places: Sequence[int] = range(len(day)) if whole else matching
+        if order:
+            keys.append(tuple(RANKS[name](stock, piece) for name, _ in order))
+    if order:
+        matching = [matching[place] for place in ranked(keys, order)]
+    whole = len(matching) == len(day) and not order
+    places: Sequence[int] = range(len(day)) if whole else array("Q", matching)
 
     def page(start: int, end: int) -> list[Row]:
         return [day.row(index) for index in places[start:end]]
 
-    held = 0 if whole else len(matching)
+    held = 0 if whole else len(places)
     return Report(len(places), totals.rows(), page, lambda number: day.is_bad(places[number]), held)
 
 
@@ -141,8 +151,9 @@ def of_period(days: Sequence[DayListing], question: Question) -> Report:
     found = [(one.row(), one) for one in summed.values()]
     found = [(row, one) for row, one in found if matches(row, question)]
     found.sort(key=lambda pair: default_place(pair[0]))
-    if question.order():
-        found = [found[place] for place in ranked([pair[0] for pair in found], question.order())]
+    order = question.order()
+    keys = [tuple(row.get(COLUMNS.get(name, name), "") for name, _ in order) for row, _ in found]
+    found = [found[place] for place in ranked(keys, order)]
     totals = Totals()
     for _, one in found:
         totals.add(one.stock, one.last[1], one.amounts)
@@ -163,13 +174,15 @@ def default_place(row: Row) -> tuple[str, ...]:
     )
 
 
-def ranked(rows: Sequence[Row], order: Sequence[tuple[str, bool]]) -> list[int]:
-    """Return the places of rows in the asked order; equal ones stay as they were, no name goes first."""
-    places = list(range(len(rows)))
-    for name, downward in reversed(order):
-        column = COLUMNS.get(name, name)
-        empty = "" if name == "last_name" else 0
-        places.sort(key=lambda place: rows[place].get(column, rows[place].get(name)) or empty, reverse=downward)
+def ranked(keys: Sequence[tuple[Any, ...]], order: Sequence[tuple[str, bool]]) -> list[int]:
+    """Return the places of keys, one value for each field of the order; equal keys stay as they were."""
+    places = list(range(len(keys)))
+    downward = {way for _, way in order}
+    if len(downward) == 1:
+        places.sort(key=keys.__getitem__, reverse=downward.pop())
+    else:
+        for column in reversed(range(len(order))):
+            places.sort(key=lambda place: keys[place][column], reverse=order[column][1])
     return places
 
 

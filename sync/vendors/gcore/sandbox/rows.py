@@ -47,6 +47,11 @@ def region_of(bits: int) -> int:
     return REGIONS[(bits >> 9) & 7]
 
 
+def project_of(bits: int) -> int:
+    """Return the project a resource belongs to."""
+    return PROJECTS[(bits >> 6) & 7]
+
+
 def tags_of(bits: int) -> list[dict[str, str]]:
     """Return the tags: a list of one-key objects in which a key can come twice."""
     sort = (bits >> 53) & 15
@@ -95,7 +100,7 @@ def described(stock: Stock, piece: Piece) -> dict[str, Any]:
         "type": kind.type,
         "billing_metric_name": stock.metrics[piece.choice],
         "billing_value_unit": kind.unit,
-        "project_id": PROJECTS[(bits >> 6) & 7],
+        "project_id": project_of(bits),
         "region": region,
         "region_id": region,
     }

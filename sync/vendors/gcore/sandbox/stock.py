@@ -103,7 +103,7 @@ def quantity(kind: Kind, *, bits: int, today: int, age: int, minutes: int, day: 
     unit = 10**kind.digits
     full = kind.rate * unit // (1 + (bits >> 20) % 40) * trend(day) * (85 + today % 31) // 100_000
     scaled = max(1, full * minutes // DAY)
-    if kind.digits and (today >> 48) & 127 == 0:  # now and then as many digits as a vendor's arithmetic leaves
+    if kind.digits and (today >> 48) & 31 == 0:  # now and then as many digits as a vendor's arithmetic leaves
         return scaled * 10**16 + today % 10**16, kind.digits + 16
     return scaled, kind.digits
 

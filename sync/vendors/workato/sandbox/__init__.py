@@ -77,13 +77,12 @@ class Sandbox:
             return False
         start = datetime.fromisoformat(row["from"])
         edit = self.world.edit("workato", start.date())
-        who = row.get("recipe_id", row["workspace_id"])
+        who: int = row["recipe_id"] if "recipe_id" in row else row["workspace_id"]
         return edit.bad > 0 and struck(who * 2**32 + int(start.timestamp()), edit.bad)
 
     def _workspaces(self, request: Request, faults: ContentFaults) -> Answer:
-        page, per_page = (whole(request, name, usual) for name, usual in (("page", 1), ("per_page", PER_PAGE)))
-        per_page = min(per_page, PER_PAGE)
-        start = (page - 1) * per_page
+        per_page = min(whole(request, "per_page", PER_PAGE), PER_PAGE)
+        start = (whole(request, "page", 1) - 1) * per_page
         if start and faults.hit("duplicate"):
             start -= 1
         found = self.history.account.workspaces[start : start + per_page]
