@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from sync.http import Bounds, VendorHTTP
@@ -10,17 +11,25 @@ from sync.vendors import readers
 from sync.vendors.base import Account, Checked, Page, VendorReader
 from usage.days import Day
 
-# Where a vendor's own base URL goes on behind its host, which the sandbox's does too.
-PATHS = {"ona": "/ona/api", "gcore": "/gcore", "workato": "/workato"}
+
+def sandboxed(vendor: str, url: str) -> str:
+    """Return the base URL of a vendor's stand-in: its folder's name, then what its own has behind the host."""
+    return f"{url}/{vendor}{urlsplit(readers()[vendor].base_url).path}".rstrip("/")
 
 
 @contextmanager
 def connected(
-    vendor: str, base_url: str, *, zone: str = "UTC", credential: str = "sandbox-key", **options: Any
+    vendor: str,
+    base_url: str,
+    *,
+    zone: str = "UTC",
+    credential: str = "sandbox-key",
+    http_type: type[VendorHTTP] = VendorHTTP,
+    **options: Any,
 ) -> Iterator[VendorReader]:
     """Yield the reader of `vendor`, connected to a server of this machine."""
     reader = readers()[vendor]
-    http = VendorHTTP(
+    http = http_type(
         base_url,
         reader.authorization(credential),
         hosts=reader.hosts,
