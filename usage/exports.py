@@ -3,6 +3,9 @@
 CSV is UTF-8 as RFC 4180 has it: CRLF after every record, a header of the API's field names, a null is an empty
 cell and an empty text is `""`. Text that a spreadsheet would run as a formula gets a leading apostrophe; numbers
 are as they are, with all their digits. NDJSON is the objects of the API's lists, one a line.
+
+A download that fails midway ends in BROKEN: a quote that is never closed, or a line that is no JSON, so that
+whoever reads it fails too. Raising alone would not do: granian then ends the answer as if it were whole.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +21,7 @@ from usage.columns import Column, Statement, as_cells, as_json, columns_of
 from usage.serializers import RECORD_SERIALIZERS
 
 BLOCK_BYTES = 64 * 1024
+BROKEN = b'"The export broke off here and is not complete.'
 # One column of JSON as CSV with a quote and a delimiter that JSON never holds raw: so nothing is ever escaped.
 ONE_OBJECT_A_LINE = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', ENCODING 'UTF8')"
 RFC_4180 = "(FORMAT csv, HEADER, ENCODING 'UTF8')"
@@ -57,20 +61,29 @@ def columns_of_kind(queryset: QuerySet[Any]) -> tuple[Column, ...]:
 
 
 class Stream:
-    """Blocks of an export whose first is already there: a query that fails at once fails before the answer begins."""
+    """Blocks of a download. The first is there before the answer begins: a query that fails at once is an error 500."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
         self._first: bytes | None = next(blocks, b"")
+        self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        if self._failure is not None:
+            raise self._failure
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        return next(self._blocks)
+        try:
+            return next(self._blocks)
+        except StopIteration:
+            raise
+        except Exception as failure:  # noqa: BLE001 (whatever it is: the reader must see it, and it is raised next)
+            self._failure = failure
+            return BROKEN
 
     def close(self) -> None:
         """End the query; called by the server also when the client goes away."""

@@ -1,0 +1,160 @@
+"""Portal tokens: what they open, for how long, and that nobody can read them afterwards."""
+
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+import time_machine
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from portal.authentication import NOT_ACCEPTED
+from portal.models import ApiToken, Scope, create_token, digest
+from tests.callers import API, refused
+from tests.factories import SourceFactory
+from usage.models import Source
+
+pytestmark = pytest.mark.django_db
+
+
+def call(secret: str, **headers: str) -> Any:
+    return Client().get(f"{API}/environment-usage/", headers={"Authorization": f"Bearer {secret}", **headers})
+
+
+def test_a_token_opens_what_its_scopes_say() -> None:
+    _, secret = create_token("reports", [Scope.USAGE_READ])
+    assert call(secret).status_code == 200
+
+
+def test_only_the_hash_of_a_secret_is_stored_and_its_beginning_is_visible() -> None:
+    token, secret = create_token("reports")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT t::text FROM portal_apitoken AS t")
+        (stored,) = cursor.fetchone()
+    assert secret.startswith("up_")
+    assert secret.startswith(token.prefix)
+    assert secret.removeprefix(token.prefix) not in stored
+    assert digest(secret).hex() in stored
+    assert len(secret.rsplit("_", 1)[1]) == 43
+
+
+def test_every_token_that_opens_nothing_gets_the_same_answer() -> None:
+    expired, expired_secret = create_token("expired", expires_at=timezone.now() + timedelta(minutes=5))
+    revoked, revoked_secret = create_token("revoked")
+    revoked.revoke()
+    with time_machine.travel(timezone.now() + timedelta(minutes=6), tick=False):
+        answers = [call(secret) for secret in (expired_secret, revoked_secret, "up_12345678_unknown", "", "a b")]
+    for answer in answers:
+        assert refused(answer, 401) == {"": [NOT_ACCEPTED]}
+        assert answer["WWW-Authenticate"] == 'Bearer realm="usage portal"'
+
+
+def test_a_token_opens_until_it_expires_and_then_no_more() -> None:
+    _, secret = create_token("short", expires_at=timezone.now() + timedelta(minutes=5))
+    with time_machine.travel(timezone.now() + timedelta(minutes=4), tick=False):
+        assert call(secret).status_code == 200
+    with time_machine.travel(timezone.now() + timedelta(minutes=6), tick=False):
+        assert call(secret).status_code == 401
+
+
+def test_revoking_acts_on_the_next_request_and_keeps_its_first_instant() -> None:
+    token, secret = create_token("leaked")
+    assert call(secret).status_code == 200
+    token.revoke()
+    first = token.revoked_at
+    assert call(secret).status_code == 401
+    token.revoke()
+    assert token.revoked_at == first
+
+
+def test_the_last_use_is_written_down_at_most_once_a_minute() -> None:
+    token, secret = create_token("busy")
+    start = timezone.now()
+    with time_machine.travel(start, tick=False):
+        call(secret)
+        with CaptureQueriesContext(connection) as within_the_minute:
+            call(secret)
+    assert not [query for query in within_the_minute if "UPDATE" in query["sql"]]
+    token.refresh_from_db()
+    assert token.last_used_at == start
+    with time_machine.travel(start + timedelta(seconds=61), tick=False):
+        call(secret)
+    token.refresh_from_db()
+    assert token.last_used_at == start + timedelta(seconds=61)
+
+
+def test_a_limited_token_whose_source_is_taken_away_sees_nothing_rather_than_everything() -> None:
+    source = SourceFactory(slug="only")
+    SourceFactory(slug="other")
+    token, secret = create_token("limited", [Scope.SYNC_READ], sources=[source])
+    client = Client(headers={"Authorization": f"Bearer {secret}"})
+    assert [found["slug"] for found in client.get(f"{API}/sources/").json()["results"]] == ["only"]
+    token.sources.clear()
+    assert client.get(f"{API}/sources/").json()["results"] == []
+
+
+def test_a_token_must_have_a_name_and_a_known_scope() -> None:
+    for name, scopes in (("", [Scope.USAGE_READ]), ("x", []), ("x", ["usage:write"])):
+        with pytest.raises(ValidationError):
+            create_token(name, scopes)
+    assert not ApiToken.objects.exists()
+
+
+def test_the_database_refuses_unknown_scopes_too() -> None:
+    create_token("fine")
+    with pytest.raises(IntegrityError, match="apitoken_known_scopes"):
+        ApiToken.objects.update(scopes=["usage:write"])
+
+
+def made(*arguments: str) -> tuple[ApiToken, str, str]:
+    """Run `create_token`; return the token, standard output and standard error."""
+    out, err = StringIO(), StringIO()
+    call_command("create_token", *arguments, stdout=out, stderr=err)
+    return ApiToken.objects.get(), out.getvalue(), err.getvalue()
+
+
+def test_the_command_prints_the_secret_alone_so_that_a_script_can_keep_it() -> None:
+    token, out, err = made("warehouse", "--scope", "usage:read")
+    assert ApiToken.objects.of_secret(out.strip(), timezone.now()) == token
+    assert out.strip() not in err
+    assert "warehouse" in err
+    assert token.scopes == ["usage:read"]
+    assert not token.limited
+
+
+def test_the_command_limits_to_sources_and_takes_an_expiry() -> None:
+    SourceFactory(slug="a")
+    SourceFactory(slug="b")
+    token, _, _ = made("finance", "--source", "a", "--source", "b", "--expires", "2999-01-31")
+    assert token.limited
+    assert set(token.sources.values_list("slug", flat=True)) == {"a", "b"}
+    assert token.expires_at is not None
+    assert token.expires_at.isoformat() == "2999-01-31T00:00:00+00:00"
+
+
+def test_the_command_counts_an_expiry_in_days_too() -> None:
+    token, _, _ = made("short", "--expires", "90d")
+    assert token.expires_at is not None
+    assert timedelta(days=89) < token.expires_at - timezone.now() <= timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["x", "--source", "nowhere"], "There is no source nowhere"),
+        (["x", "--expires", "2020-01-01"], "lies in the past"),
+        (["x", "--expires", "soon"], "give a date"),
+        (["x", "--scope", "everything"], "invalid choice"),
+        ([""], "cannot be blank"),
+    ],
+)
+def test_the_command_says_what_it_does_not_understand(arguments: list[str], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        made(*arguments)
+    assert not ApiToken.objects.exists()
+    assert not Source.objects.exists()
