@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
 
 ARGUMENTS = (
     "--headless",
@@ -35,13 +35,9 @@ def path() -> str | None:
 def install() -> bool:
     """Install Debian's package where there is none and it may be done; returns whether Chromium is there now."""
     if path() is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {
-            "check": False,
-            "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            "stdout": subprocess.DEVNULL,
-        }
-        subprocess.run(["apt-get", "update", "-q"], **quiet)
-        subprocess.run(["apt-get", "install", "-qy", "--no-install-recommends", "chromium"], **quiet)
+        for command in (["update", "-q"], ["install", "-qy", "--no-install-recommends", "chromium"]):
+            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            subprocess.run(["apt-get", *command], check=False, env=quiet, stdout=subprocess.DEVNULL)
     return path() is not None
 
 
@@ -66,9 +62,18 @@ def browser() -> Iterator[Browser]:
 def watch(page: Page) -> list[str]:
     """Return a list that fills with what goes wrong on a page: console errors, CSP violations, failed requests."""
     faults: list[str] = []
-    page.on("console", lambda said: said.type in {"error", "warning"} and faults.append(f"console: {said.text}"))
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            faults.append(f"console: {message.text}")
+
+    def answered(answer: Response) -> None:
+        if answer.status >= 400:
+            faults.append(f"{answer.status}: {answer.url}")
+
+    page.on("console", heard)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-    page.on("response", lambda answer: answer.status >= 400 and faults.append(f"{answer.status}: {answer.url}"))
+    page.on("response", answered)
     return faults
 
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
 from sync.models import LoadAttempt, SyncRun, SyncRunDay, Trigger
+from sync.vendors import readers
 from tests.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from usage.days import Day
 from usage.models import DayState, RejectedRecord, Restatement, Source, SourceDay, Verification
@@ -29,29 +31,23 @@ class Filled:
 def fill() -> Filled:
     """Create the sources, days, records, runs and troubles."""
     filled = Filled(
-        SourceFactory(
-            slug="ona-main",
-            vendor="ona",
-            base_url="https://app.gitpod.io/api",
-            credential=CREDENTIAL,
-            credential_env="",
-            backfill_from=FIRST,
-        ),
-        SourceFactory(slug="gcore-main", vendor="gcore", base_url="https://api.gcore.com", backfill_from=FIRST),
-        SourceFactory(
-            slug="workato-emea",
-            vendor="workato",
-            base_url="https://www.workato.com",
-            time_zone="Europe/Berlin",
-            backfill_from=FIRST,
-            options={"workspace_ids": [501]},
-        ),
+        source("ona-main", "ona", credential=CREDENTIAL, credential_env=""),
+        source("gcore-main", "gcore"),
+        source("workato-emea", "workato", time_zone="Europe/Berlin", options={"workspace_ids": [501]}),
     )
-    for source in (filled.environments, filled.resources, filled.recipes):
-        days(source)
+    for made in (filled.environments, filled.resources, filled.recipes):
+        days(made)
     records(filled)
     troubles(filled)
     return filled
+
+
+def source(slug: str, vendor: str, **values: Any) -> Source:
+    """Create a source at the vendor's own address."""
+    made: Source = SourceFactory.create(
+        slug=slug, vendor=vendor, base_url=readers()[vendor].base_url, backfill_from=FIRST, **values
+    )
+    return made
 
 
 def days(source: Source) -> None:

@@ -1,0 +1,269 @@
+"""Sources on the staff pages: settings that are checked, a credential that is never shown, buttons that work."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from sync.models import SyncRun, Trigger
+from sync.sources import validated_source
+from tests.factories import SourceDayFactory
+from usage.models import DayState, Source, SourceDay
+
+pytestmark = pytest.mark.django_db
+CREDENTIAL = "secret-that-no-page-may-show"
+ADD = "/admin/usage/source/add/"
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("alex"))
+    return client
+
+
+@pytest.fixture
+def source() -> Source:
+    source = validated_source(slug="ona-main", vendor="ona", credential=CREDENTIAL)
+    source.save()
+    return source
+
+
+def sign_in(client: Client, *permissions: str) -> None:
+    """Sign someone in who has these permissions and no others."""
+    user = User.objects.create_user("sam", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+
+
+def page_of(source: Source) -> str:
+    return reverse("admin:usage_source_change", args=[source.pk])
+
+
+def action(source: Source, name: str) -> str:
+    return reverse("admin:usage_source_do", args=[source.pk, name])
+
+
+def settings_of(source: Source, **changed: Any) -> dict[str, Any]:
+    """What the browser would send for a source whose form was changed so."""
+    return {
+        "slug": source.slug,
+        "vendor": source.vendor,
+        "base_url": source.base_url,
+        "time_zone": source.time_zone,
+        "options": "{}",
+        "enabled": "on",
+        "backfill_from": source.backfill_from.isoformat(),
+        "interval_minutes": 60,
+        "look_back_days": 3,
+        "max_concurrency": 2,
+        "requests_per_minute": "",
+        "credential_env": source.credential_env,
+        "new_credential": "",
+        **changed,
+    }
+
+
+def messages(answer: Any) -> list[str]:
+    return [str(message) for message in answer.context["messages"]]
+
+
+def new(**values: Any) -> dict[str, Any]:
+    """What the browser would send for a new source with little filled in."""
+    blank = Source(slug="one", vendor="ona", backfill_from=timezone.now().date())
+    return settings_of(blank, **{"time_zone": "", "new_credential": CREDENTIAL, "backfill_from": "", **values})
+
+
+def test_a_new_source_takes_from_its_vendor_what_is_left_empty(staff: Client) -> None:
+    answer = staff.post(ADD, new(vendor="workato", options='{"workspace_ids": [1]}'))
+
+    assert answer.status_code == 302
+    source = Source.objects.get()
+    assert (source.base_url, source.time_zone) == ("https://www.workato.com", "UTC")
+    assert (source.requests_per_minute, source.options) == (1000, {"workspace_ids": [1]})
+    assert source.credential == CREDENTIAL
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "said"),
+    [
+        ({"base_url": "https://evil.example"}, "base_url", "evil.example is not one of this vendor's hosts"),
+        ({"base_url": "http://app.ona.com/api"}, "base_url", "only spoken to over https"),
+        ({"vendor": "gcore", "time_zone": "Europe/Berlin"}, "time_zone", "Days of Gcore are days of UTC."),
+        ({"vendor": "workato", "options": '{"workspaces": 1}'}, "options", "Allowed: workspace_ids"),
+        ({"options": "[]"}, "options", "A JSON object is allowed"),
+        ({"new_credential": ""}, "new_credential", "Give either the credential or the name"),
+        ({"credential_env": "ONE_KEY"}, "new_credential", "Give either the credential or the name"),
+        ({"credential_env": "SECRET_KEY", "new_credential": ""}, "credential_env", "a setting of the portal itself"),
+        ({"backfill_from": "1999-01-01"}, "backfill_from", "A day from "),
+        ({"vendor": "acme"}, "vendor", "Select a valid choice"),
+    ],
+)
+def test_a_wrong_setting_is_refused_beside_its_field(
+    staff: Client, values: dict[str, Any], field: str, said: str
+) -> None:
+    answer = staff.post(ADD, new(**values))
+
+    assert answer.status_code == 200
+    assert said in " ".join(answer.context["adminform"].form.errors[field])
+    assert CREDENTIAL not in answer.content.decode()
+    assert not Source.objects.exists()
+
+
+def test_the_credential_stays_as_it_is_unless_another_is_given(staff: Client, source: Source) -> None:
+    assert staff.post(page_of(source), settings_of(source, look_back_days=5)).status_code == 302
+    source.refresh_from_db()
+    assert (source.credential, source.look_back_days) == (CREDENTIAL, 5)
+
+    staff.post(page_of(source), settings_of(source, new_credential="another"))
+    source.refresh_from_db()
+    assert source.credential == "another"
+
+
+def test_the_credential_can_be_forgotten_for_a_variable(staff: Client, source: Source) -> None:
+    staff.post(page_of(source), settings_of(source, clear_credential="on", credential_env="ONA_KEY"))
+
+    source.refresh_from_db()
+    assert (source.credential, source.credential_env) == ("", "ONA_KEY")
+
+
+def test_no_page_and_no_history_shows_the_credential(staff: Client, source: Source) -> None:
+    staff.post(page_of(source), settings_of(source, new_credential=CREDENTIAL + "-2"))
+    staff.post(page_of(source), settings_of(source, slug=""))
+    addresses = [page_of(source), f"{page_of(source)[:-7]}history/", "/admin/usage/source/", "/admin/"]
+
+    for address in addresses:
+        assert CREDENTIAL not in staff.get(address).content.decode(), address
+    assert not any(CREDENTIAL in entry.change_message + entry.object_repr for entry in LogEntry.objects.all())
+
+
+def test_vendor_and_zone_cannot_be_changed_once_days_are_held(staff: Client, source: Source) -> None:
+    SourceDayFactory(source=source)
+
+    staff.post(page_of(source), settings_of(source, vendor="gcore", time_zone="Asia/Tokyo"))
+
+    source.refresh_from_db()
+    assert (source.vendor, source.time_zone) == ("ona", "UTC")
+
+
+def test_a_source_of_which_something_is_held_is_not_deleted(staff: Client, source: Source) -> None:
+    delete = reverse("admin:usage_source_delete", args=[source.pk])
+    assert staff.get(delete).status_code == 200
+
+    SourceDayFactory(source=source)
+
+    assert staff.get(delete).status_code == 403
+
+
+def test_a_test_of_the_connection_says_what_is_wrong(staff: Client, source: Source) -> None:
+    Source.objects.update(credential="", credential_env="NOWHERE_SET")
+
+    answer = staff.post(action(source, "test"), follow=True)
+
+    assert messages(answer) == ["The environment variable NOWHERE_SET is not set where the worker runs."]
+
+
+def test_a_range_is_synced_with_both_of_its_days(staff: Client, source: Source) -> None:
+    last = timezone.now().date() - timedelta(days=10)
+    first = last - timedelta(days=2)
+
+    answer = staff.post(action(source, "sync-range"), {"first": first, "last": last}, follow=True)
+
+    run = SyncRun.objects.get()
+    assert (run.from_day, run.to_day, run.days_total) == (first, last + timedelta(days=1), 3)
+    assert (run.trigger, run.requested_by) == (Trigger.ADMIN, "alex")
+    assert messages(answer) == ["ona-main: 3 days will be read, beginning now."]
+    assert "0 of 3 days" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"first": "2026-01-02", "last": "2026-01-01"}, "The last day lies before the first."),
+        ({"first": "", "last": "2026-01-01"}, "This field is required."),
+        ({"first": "2026-01-01", "last": "2999-01-01"}, "The range reaches into the future"),
+    ],
+)
+def test_a_range_that_cannot_be_read_is_refused_in_words(staff: Client, source: Source, given, said: str) -> None:
+    answer = staff.post(action(source, "sync-range"), given, follow=True)
+
+    assert messages(answer)[0].startswith(said)
+    assert not SyncRun.objects.exists()
+
+
+def test_sync_now_reads_the_look_back_and_today(staff: Client, source: Source) -> None:
+    staff.post(action(source, "sync-now"))
+
+    run = SyncRun.objects.get()
+    assert run.days_total == 4
+    assert set(SourceDay.objects.values_list("state", flat=True)) == {DayState.DUE}
+
+
+def test_a_halted_source_says_why_and_can_be_resumed(staff: Client, source: Source) -> None:
+    Source.objects.update(halted_at=timezone.now(), halt_reason="app.gitpod.io does not accept the credential.")
+    page = staff.get(page_of(source)).content.decode()
+    assert "app.gitpod.io does not accept the credential." in page
+    assert "Sync now" not in page
+    assert staff.post(action(source, "sync-now")).status_code == 403
+
+    staff.post(action(source, "resume"))
+
+    source.refresh_from_db()
+    assert (source.halted_at, source.halt_reason) == (None, "")
+
+
+def test_a_viewer_sees_no_button_that_would_refuse(client: Client, source: Source) -> None:
+    sign_in(client, "view_source", "view_sourceday")
+
+    page = client.get(page_of(source)).content.decode()
+
+    assert "/do/" not in page
+    assert "new_credential" not in page
+    assert CREDENTIAL not in page
+    for name in ("test", "sync-now", "sync-range", "resume"):
+        assert client.post(action(source, name)).status_code == 403
+
+
+def test_an_operator_may_sync_but_not_change_the_source(client: Client, source: Source) -> None:
+    sign_in(client, "view_source", "change_sourceday")
+
+    offered = set(re.findall(r"/do/([a-z-]+)/", client.get(page_of(source)).content.decode()))
+
+    assert offered == {"sync-now", "sync-range"}
+    assert client.post(action(source, "sync-now")).status_code == 302
+    assert client.post(page_of(source), settings_of(source)).status_code == 403
+
+
+def test_a_button_is_pressed_and_never_followed(staff: Client, source: Source) -> None:
+    assert staff.get(action(source, "sync-now")).status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.get(username="alex"))
+    assert strict.post(action(source, "sync-now")).status_code == 403
+    assert not SyncRun.objects.exists()
+
+
+def test_the_list_tells_the_coverage_of_every_source_in_a_few_queries(
+    staff: Client, source: Source, django_assert_num_queries
+) -> None:
+    source.backfill_from = timezone.now().date() - timedelta(days=3)
+    source.save()
+    for number in range(3):
+        day = source.backfill_from + timedelta(days=number)
+        held = {"complete": True, "loaded_at": timezone.now(), "state": DayState.LOADED, "records": 1200}
+        SourceDayFactory(source=source, day=day, **(held if number != 1 else {"state": DayState.FAILED}))
+    # Who is asking (2), the bounded count, the page, the coverage (2).
+    with django_assert_num_queries(6):
+        page = staff.get("/admin/usage/source/").content.decode()
+    first = source.backfill_from
+    assert f"Complete through {first.day} {first:%b %Y}; 2 days provisional; 1 day failed." in page
+    assert "2,400" in page
+    # Who is asking (2), the sources, their coverage (2).
+    with django_assert_num_queries(5):
+        overview = staff.get("/admin/").content.decode()
+    assert "1 failed" in overview
+    assert f"?source={source.slug}&amp;state=failed" in overview
