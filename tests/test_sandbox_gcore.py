@@ -219,8 +219,10 @@ def test_projects_regions_and_types_narrow_and_null_does_not(vendor: Sandbox) ->
     rows = ask(vendor)["resources"]
     for column, name in (("project_id", "projects"), ("region_id", "regions"), ("type", "types")):
         wanted = sorted({row[column] for row in rows})[:2]
-        assert ask(vendor, **{name: wanted})["resources"] == [row for row in rows if row[column] in wanted]
-        assert ask(vendor, **{name: None})["resources"] == rows
+        some: Row = {name: wanted}
+        every: Row = {name: None}
+        assert ask(vendor, **some)["resources"] == [row for row in rows if row[column] in wanted]
+        assert ask(vendor, **every)["resources"] == rows
     both = ask(vendor, projects=[5003], types=["volume"])["resources"]
     assert both == [row for row in rows if row["project_id"] == 5003 and row["type"] == "volume"]
     assert ask(vendor, projects=[1])["count"] == 0
