@@ -20,9 +20,11 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.upstream import Settings
 from sync.sandbox.world import Edit, Request, World
 from sync.vendors.ona import protobuf
+from sync.vendors.ona.connect import nanoseconds
 from sync.vendors.ona.sandbox import LIST, Sandbox
-from sync.vendors.ona.sandbox_history import DAY, Run, nanoseconds
-from sync.vendors.ona.sandbox_pages import Block
+from sync.vendors.ona.sandbox.history import DAY
+from sync.vendors.ona.sandbox.pages import Block
+from sync.vendors.ona.sandbox.runs import Run
 from tests import modern_ona
 
 NOW = datetime(2026, 11, 18, 15, 0, tzinfo=UTC)  # a Wednesday

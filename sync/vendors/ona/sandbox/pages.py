@@ -5,13 +5,16 @@ while somebody paged (the fault `growth`) come first, so they push everything af
 insertion does at vendors that page by offset behind their tokens.
 """
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from sync.sandbox.memory import Memory
 from sync.sandbox.world import World
-from sync.vendors.ona.sandbox_history import BLOCK, DAY, EPOCH, Day, Run, block, day_of, nanoseconds, new_run
+from sync.vendors.ona.connect import nanoseconds
+from sync.vendors.ona.sandbox.history import BLOCK, DAY, Day, block, day_of, new_run
+from sync.vendors.ona.sandbox.runs import EPOCH, Run
 
 CACHED_RECORDS: Final = 250_000
 
@@ -79,7 +82,7 @@ class Shelf:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._blocks: OrderedDict[tuple[Day, int, Encoder], Block] = OrderedDict()
+        self._blocks = Memory(CACHED_RECORDS)
         self._inserted: defaultdict[int, list[Run]] = defaultdict(list)
 
     def inserted(self, ordinal: int) -> list[Run]:
@@ -96,15 +99,11 @@ class Shelf:
 
     def block(self, day: Day, number: int, encode: Encoder) -> Block:
         """Return an encoded block of a day's plain history."""
-        key = (day, number, encode)
-        found = self._blocks.get(key)
-        if found is None:
-            found = self._blocks[key] = Block.of(block(day, number), encode)
-            if len(self._blocks) * BLOCK > CACHED_RECORDS:
-                self._blocks.popitem(last=False)
-        else:
-            self._blocks.move_to_end(key)
-        return found
+        return self._blocks.get(
+            (day, number, encode),
+            lambda: Block.of(block(day, number), encode),
+            lambda made: len(made.texts),
+        )
 
 
 class Listing:

@@ -1,0 +1,167 @@
+"""The history of the Ona stand-in: which runs stopped on a day.
+
+Nothing is stored. Run number `i` of a day is a pure function of the world's seed, the day and `i`, so a day
+of millions of runs costs no memory, and a run keeps its number whatever happens to the days around it. Runs
+are made in blocks of 100. Instants are integers: nanoseconds since 1970-01-01T00:00:00Z; days are ordinals
+of UTC dates.
+"""
+
+import math
+import struct
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
+from hashlib import shake_128
+from statistics import NormalDist
+from typing import Final, NamedTuple
+
+from sync.sandbox.world import Edit, World
+from sync.vendors.ona.protobuf import SECOND
+from sync.vendors.ona.sandbox.people import TABLE, favourites, population
+from sync.vendors.ona.sandbox.runs import BAD_KINDS, EPOCH, Environment, Run
+
+VENDOR: Final = "ona"
+BLOCK: Final = 100
+DAY: Final = 86_400 * SECOND
+DICE: Final = struct.Struct("<16sHHHHII")
+"""What is random in a run: id, moment, environment, runtime, quirks, second, fraction."""
+
+DIGITS: Final = (9, 9, 9, 6, 6, 6, 3, 3, 0, 0, 1, 2, 4, 5, 7, 8)  # of a timestamp's fraction, equally likely
+OMITTED: Final = {0: "createdAt", 1: "userId", 2: "environmentClassId", 3: "runnerId", 4: "environmentId"}
+STRIDE: Final = 2_654_435_761  # a prime above any number of runs, so i * STRIDE is a permutation of them
+BY_WEEKDAY: Final = (0.94, 1.04, 1.08, 1.02, 0.86, 0.16, 0.13)
+
+
+class Day(NamedTuple):
+    """What a day holds: the `runs` of its plain history and `late` ones after them, changed by `edit`."""
+
+    seed: int
+    ordinal: int
+    size: int
+    runs: int
+    late: int
+    edit: Edit
+
+    @property
+    def length(self) -> int:
+        """How many run numbers the day has, vanished ones included."""
+        return 0 if self.edit.emptied else self.runs + self.late
+
+    @property
+    def start(self) -> int:
+        """The day's first instant."""
+        return (self.ordinal - EPOCH) * DAY
+
+
+def day_of(world: World, ordinal: int) -> Day:
+    """Return what the world's day holds once it is over."""
+    on = date.fromordinal(ordinal)
+    edit = world.edit(VENDOR, on)
+    per_day = 420 * world.scale if world.records_per_day is None else world.records_per_day
+    count = round(per_day * _swing(world, on)) if world.records_per_day is None else world.records_per_day
+    return Day(world.seed, ordinal, round(per_day), count, math.ceil(count * edit.late), edit)
+
+
+def block(day: Day, number: int) -> list[Run | None]:
+    """Return the runs `[100 * number, 100 * (number + 1))` of a day; None stands for a vanished one."""
+    first = number * BLOCK
+    size = min(BLOCK, day.length - first)
+    runs: list[Run | None] = list(_plain(day, number, size))
+    if day.edit.restated or day.edit.vanished or day.edit.bad:
+        return [_edited(day, first + place, run) for place, run in enumerate(runs) if run is not None]
+    return runs
+
+
+def new_run(day: Day, start: int, end: int, project: str, number: int) -> Run | None:
+    """Return a run that no plain history holds, stopped in `[start, end)`; None for an unknown project."""
+    dice = next(DICE.iter_unpack(shake_128(f"{day.seed}/new/{day.ordinal}/{number}".encode()).digest(DICE.size)))
+    choice = [of for of in population(day.seed, day.size) if project in ("", of.project_id)]
+    if not choice:
+        return None
+    stopped = start + int.from_bytes(dice[0][:8]) % (end - start)
+    return Run(_uuid(dice[0]), choice[dice[2] % len(choice)], stopped - 900 * SECOND, 9, stopped, 9)
+
+
+def _plain(day: Day, number: int, size: int) -> Sequence[Run]:
+    """Return a block's runs before any edit."""
+    dice = shake_128(f"{day.seed}/{VENDOR}/{day.ordinal}/{number}".encode()).digest(DICE.size * size)
+    minutes = _minutes(date.fromordinal(day.ordinal).weekday() > 4)
+    environments, runtimes, start = favourites(day.seed, day.size), _runtimes(), day.start
+    runs = []
+    for id_bytes, moment, environment, runtime, quirks, second, fraction in DICE.iter_unpack(dice):
+        stopped_digits, created_digits = DIGITS[quirks & 15], DIGITS[quirks >> 4 & 15]
+        stopped = start + (minutes[moment >> 4] * 60 + second % 60) * SECOND + fraction % SECOND
+        created = stopped - runtimes[runtime >> 4] - fraction * 7
+        stopped -= stopped % 10 ** (9 - stopped_digits)
+        created -= created % 10 ** (9 - created_digits)
+        omitted = OMITTED.get(quirks >> 8, "")
+        runs.append(
+            Run(
+                _uuid(id_bytes),
+                environments[environment >> 4],
+                None if omitted == "createdAt" else created,
+                created_digits,
+                stopped,
+                stopped_digits,
+                omitted,
+            )
+        )
+    return runs
+
+
+def _edited(day: Day, index: int, run: Run) -> Run | None:
+    """Apply the day's edit to one run: exactly the edit's share of the plain history's runs is touched."""
+    if index >= day.runs:
+        return run
+    edit, rank = day.edit, index * STRIDE
+    if (rank + day.runs // 3) % day.runs < math.ceil(edit.vanished * day.runs):
+        return None
+    if (rank + 2 * day.runs // 3) % day.runs < math.ceil(edit.bad * day.runs):
+        return run._replace(bad=index % BAD_KINDS)
+    if rank % day.runs < math.ceil(edit.restated * day.runs):
+        created = run.stopped_at - 2 * (run.stopped_at - run.created_at) if run.created_at is not None else None
+        return run._replace(environment=_upgraded(run.environment), created_at=created, created_digits=9)
+    return run
+
+
+@lru_cache(maxsize=1024)
+def _upgraded(environment: Environment) -> Environment:
+    """Return the environment as it is said to have been after a restatement: of another class."""
+    return Environment.of(*environment[:4], f"{environment.environment_class_id[:-4]}aaaa")
+
+
+def _uuid(raw: bytes) -> str:
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def _swing(world: World, on: date) -> float:
+    """Return how busy a date is: the weekday, slow growth, summer, the turn of the year, and some noise."""
+    growth = max(0.4, 0.7 + (on - date(2024, 1, 1)).days * 0.0004)
+    season = 0.78 if on.month == 8 else 1.0
+    if (on.month, on.day) >= (12, 24) or (on.month, on.day) == (1, 1):
+        season = 0.3
+    noise = 0.9 + 0.2 * (world.roll(VENDOR, "noise", on) / 2**64)
+    return BY_WEEKDAY[on.weekday()] * growth * season * noise
+
+
+@lru_cache(maxsize=1)
+def _runtimes() -> tuple[int, ...]:
+    """Return a run's length for each outcome: mostly tens of minutes, up to two days."""
+    spread = NormalDist(math.log(2400), 1.15)
+    seconds = (math.exp(spread.inv_cdf((place + 0.5) / TABLE)) for place in range(TABLE))
+    return tuple(round(min(length, 172_800) * SECOND) for length in seconds)
+
+
+@lru_cache(maxsize=2)
+def _minutes(weekend: bool) -> tuple[int, ...]:
+    """Return the minute of the day a run stops in for each outcome: the office hours of two continents."""
+    peaks = [(720, 90, 0.5), (1010, 80, 1.0), (1290, 110, 0.6)] if not weekend else [(900, 220, 1.0)]
+    shapes = [(NormalDist(middle, width), weight * width) for middle, width, weight in peaks]
+    weights = [0.06 + sum(shape.pdf(minute) * weight for shape, weight in shapes) for minute in range(1440)]
+    total, reached = sum(weights), 0.0
+    table: list[int] = []
+    for minute, weight in enumerate(weights):
+        reached += weight
+        table += [minute] * (round(reached / total * TABLE) - len(table))
+    return tuple(table)
