@@ -1,4 +1,4 @@
-"""The process environment and the `.env` file beside manage.py, read the same way by the settings and the services."""
+"""The environment and the `.env` file beside manage.py, read the same way by settings and services."""
 
 from pathlib import Path
 

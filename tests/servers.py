@@ -1,8 +1,8 @@
 """The servers of a test run, started before Django reads its settings; loaded by `-p tests.servers`.
 
-Where DATABASE_URL or REDIS_URL is set, the tests run on that server. Otherwise all runs on this checkout share one
-pair of embedded servers under `var/tests`, and each process has a test database and a Redis database of its own,
-so several runs do not disturb each other.
+Where DATABASE_URL or REDIS_URL is set, the tests run on that server. Otherwise all runs on this checkout
+share one pair of embedded servers under `var/tests`. Each process has a test database and a Redis database of
+its own in either case, so several runs do not disturb each other.
 """
 
 import os
@@ -53,10 +53,9 @@ def servers() -> Iterator[None]:
     if worker() == "main":
         os.environ["PORTAL_TEST_RUN"] = str(os.getpid())
         os.environ["PORTAL_DATA_DIR"] = str(BASE_DIR / "var" / "tests")
-    services = Services(
-        Path(os.environ["PORTAL_DATA_DIR"]), servers=[kind for kind in SERVERS if not os.environ.get(kind.variable)]
-    )
-    if services.servers:
+    missing = [kind for kind in SERVERS if not os.environ.get(kind.variable)]
+    services = Services(Path(os.environ["PORTAL_DATA_DIR"]), servers=missing)
+    if missing:
         os.environ.update(services.start())
         drop_leftover_databases(os.environ["DATABASE_URL"])
     try:
@@ -70,8 +69,8 @@ def servers() -> Iterator[None]:
 def drop_leftover_databases(url: str) -> None:
     """Drop the test databases of runs on this machine that were killed."""
     with psycopg.connect(url, autocommit=True) as connection:
-        found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [DATABASE_PREFIX])
-        for (name,) in found.fetchall():
+        named = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        for (name,) in connection.execute(named, [DATABASE_PREFIX]).fetchall():
             run = name.removeprefix(DATABASE_PREFIX).split("_")[0]
             if not Path("/proc", run).exists():
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -81,14 +80,14 @@ def drop_leftover_databases(url: str) -> None:
 def redis_database(url: str) -> Iterator[str]:
     """Claim a Redis database that no other test process uses, and empty it before and after.
 
-    Database 0 holds the claims and is left alone otherwise; a claim ends by itself where its process was killed.
+    Database 0 holds the claims and is left alone otherwise; a killed process's claim ends by itself.
     """
     address = url.rsplit("/", 1)[0] if url.count("/") > 2 else url
     with closing(redis.Redis.from_url(f"{address}/0")) as claims:
         numbers = range(1, int(claims.config_get("databases")["databases"]))
-        claim = (f"portal-tests:{n}" for n in numbers if claims.set(f"portal-tests:{n}", "1", nx=True, ex=CLAIM_SECONDS))
-        taken = next(claim)
-        mine = f"{address}/{taken.rpartition(':')[2]}"
+        names = {f"portal-tests:{number}": number for number in numbers}
+        taken = next(name for name in names if claims.set(name, "1", nx=True, ex=CLAIM_SECONDS))
+        mine = f"{address}/{names[taken]}"
         with closing(redis.Redis.from_url(mine)) as database:
             database.flushdb()
             yield mine

@@ -12,16 +12,17 @@ from portal.services.home import Home
 from portal.services.server import Postgres, Server, Valkey
 
 SERVERS: tuple[type[Server], ...] = (Postgres, Valkey)
-SERVERLESS = frozenset({"help", "version", "new_key"})
+SERVERLESS = frozenset({"help", "version", "new_key", "sandbox"})
 GENERATED = ("SECRET_KEY", "PORTAL_ENCRYPTION_KEYS")
 
 
 class Services:
     """The embedded servers of one data folder.
 
-    Every user holds a shared lock on `services.lock`. Starting and stopping happens under an exclusive lock on
-    `services.start.lock`, so two processes never start or stop at once; whoever leaves last stops the servers. The
-    locks are the kernel's: a killed process leaves none behind, and the next one adopts the servers it left.
+    Every user holds a shared lock on `services.lock`. Starting and stopping happens under an exclusive lock
+    on `services.start.lock`, so two processes never start or stop at once; whoever leaves last stops the
+    servers. The locks are the kernel's: a killed process leaves none behind, and the next one adopts the
+    servers it left.
     """
 
     def __init__(self, data_dir: Path, *, servers: Sequence[type[Server]] = SERVERS) -> None:
@@ -31,7 +32,6 @@ class Services:
 
     def start(self) -> dict[str, str]:
         """Start what does not run yet; returns the URLs by environment variable. Raises ServiceError."""
-        self.home.create()
         with self._exclusive():
             use = (self.home.root / "services.lock").open("w")
             fcntl.flock(use, fcntl.LOCK_SH)
@@ -55,7 +55,6 @@ class Services:
         """Stop the servers, whoever uses them, and delete the data folder with everything in it."""
         self.stop()
         if self.home.root.is_dir():
-            self.home.create()
             with self._exclusive():
                 for server in self.servers:
                     server.stop()
@@ -69,7 +68,6 @@ class Services:
     @property
     def generated(self) -> dict[str, str]:
         """The keys made for this data folder, by environment variable."""
-        self.home.create()
         with self._exclusive():
             return {name: self.home.secrets[name] for name in GENERATED}
 
@@ -86,8 +84,10 @@ class Services:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
+        self.home.create_root()
         with (self.home.root / "services.start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self.home.create_servers()
             yield
 
 
@@ -101,9 +101,9 @@ def needs_servers(arguments: Sequence[str]) -> bool:
 def at_hand() -> Iterator[None]:
     """Make PostgreSQL and Redis reachable for this process and its children, through the environment.
 
-    Whatever of DATABASE_URL and REDIS_URL is set is used as it is; an embedded server stands in for the other.
-    With the embedded PostgreSQL come SECRET_KEY and PORTAL_ENCRYPTION_KEYS, made once, where they are unset. With
-    both URLs set nothing is started and nothing is written. Raises ServiceError.
+    Whatever of DATABASE_URL and REDIS_URL is set is used as it is; an embedded server stands in for the
+    other. With the embedded PostgreSQL come SECRET_KEY and PORTAL_ENCRYPTION_KEYS, made once, where they are
+    unset. With both URLs set nothing is started and nothing is written. Raises ServiceError.
     """
     env = read_environment()
     missing = [kind for kind in SERVERS if not env.str(kind.variable, default="")]

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -27,18 +28,22 @@ class ServiceError(Exception):
 class Home:
     """The data folder of one portal; `servers/` in it holds what the embedded servers need.
 
-    Where root runs the portal and the data folder lies behind a folder that others may not enter, `servers` is a
-    symbolic link to a folder of its own under /var/lib: permissions of folders that are not ours stay as they are.
+    Where root runs the portal and the data folder lies behind a folder that others may not enter, `servers`
+    is a symbolic link to a folder of its own under /var/lib: permissions of folders that are not ours stay as
+    they are.
     """
 
     root: Path
 
-    def create(self) -> None:
-        """Make the folders that are missing; what exists keeps its owner and mode."""
-        if not self.root.is_dir():
+    def create_root(self) -> None:
+        """Make the data folder if it is missing; one that exists keeps its owner and mode."""
+        with suppress(FileExistsError):
             self.root.mkdir(parents=True)
             # Root's servers run as somebody else, who has to pass through; every file in here is 0600.
             self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+    def create_servers(self) -> None:
+        """Make the servers' folder if it is missing; one process at a time may do this."""
         link = self.root / "servers"
         if link.is_dir():
             return
@@ -56,13 +61,13 @@ class Home:
 
     @cached_property
     def owner(self) -> int:
-        """The user and group id that the servers run as: whoever made the folder, or nobody where root did."""
+        """User and group id of the servers: whoever made their folder, or nobody where root did."""
         return self.servers.stat().st_uid or NOBODY
 
     def run(self, *command: str | Path, log: Path) -> int:
         """Run `command` as the servers' owner, its output appended to `log`; returns the exit status."""
         root = os.geteuid() == 0
-        demoted: dict[str, Any] = {"user": self.owner, "group": self.owner, "extra_groups": []} if root else {}
+        identity = {"user": self.owner, "group": self.owner, "extra_groups": []}
         with open_private(log) as output:
             return subprocess.run(
                 [str(part) for part in command],
@@ -76,7 +81,7 @@ class Home:
                 umask=0o077,
                 # Ctrl-C in a terminal goes to its foreground group; the servers stop after the portal has.
                 start_new_session=True,
-                **demoted,
+                **(identity if root else {}),
             ).returncode
 
     def folder(self, name: str) -> Path:

