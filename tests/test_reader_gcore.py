@@ -302,6 +302,7 @@ def read_into(source: Source) -> str:
         b'{"count": 0, "resources": []}',
         b'{"count": 0, "resources": [], "totals": [{"type": "volume"}]}',
         b'{"count": 0, "resources": [], "totals": [7]}',
+        b'{"count": 0, "resources": [], "totals": [{"type": "a", "billing_value": "NaN", "billing_value_unit": "b"}]}',
     ],
 )
 def test_an_answer_that_is_no_report_fails_the_load_and_is_kept(
@@ -406,7 +407,10 @@ def test_a_repeated_tag_keeps_all_its_values_in_order_and_the_vendors_own_list()
     assert json.loads(made.extra or "")["tags"] == given
 
 
-@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.text(max_size=3), min_size=1, max_size=1), max_size=6))
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), TEXT, min_size=1, max_size=1), max_size=6))
 def test_tags_can_be_given_back_as_the_vendor_listed_them(given: list[dict[str, str]]):
     made = row(tags=given)
     extra, held = json.loads(made.extra or "{}"), json.loads(made.tags or "{}")
@@ -529,6 +533,12 @@ def test_resources_without_a_uuid_are_told_apart_by_their_own_ids():
     assert key(**address) == key(**address, network_id="n2")
     log = {"type": "log_index", "uuid": None}
     assert key(**log) != key(**log, last_name="other")
+
+
+def test_an_unknown_type_without_a_uuid_is_told_apart_by_every_text_of_its_own():
+    tokens = {"type": "inference_public_models", "uuid": ..., "model": "a", "tokens": 5}
+    assert key(**tokens) != key(**tokens | {"model": "b"})
+    assert key(**tokens) == key(**tokens | {"tokens": 6})
 
 
 def test_keys_are_the_same_in_every_process_and_version():

@@ -515,6 +515,25 @@ def test_what_a_rejected_row_may_have_used_is_not_taken_for_deleted_recipes(
     assert checked.differences[0] == {"what": "rows by recipe", "vendor": "2", "portal": "1", "rejected": 1}
 
 
+def test_a_record_that_is_no_object_is_rejected_and_may_have_been_of_any_hour(
+    httpserver: HTTPServer, scripted: VendorReader
+):
+    answering(httpserver, [BARE], [RECIPE | {"task_count": 4}, "text"])
+    pages, checked = everything(scripted, DAY)
+    assert [one.payload for page in pages for one in page.rejected] == ['"text"']
+    assert [one.recipe_id for one in rows(pages)] == [70]
+    assert checked.verification == Verification.UNVERIFIED
+
+
+def test_one_bad_bucket_of_a_nested_row_leaves_the_others(httpserver: HTTPServer, scripted: VendorReader):
+    recipe = {name: value for name, value in RECIPE.items() if name not in {"from", "to", "task_count"}}
+    buckets = [{"time": NINE, "task_usage": "many"}, {"time": TEN, "task_usage": 3}]
+    answering(httpserver, [BARE], [recipe | {"usage": buckets}])
+    pages, _ = everything(scripted, DAY)
+    assert [one.task_count for one in rows(pages)] == [3]
+    assert [one.reason for page in pages for one in page.rejected] == ["task_count: expected int | null, got str"]
+
+
 def test_recipes_that_used_more_than_their_workspace_are_a_difference(httpserver: HTTPServer, scripted: VendorReader):
     answering(httpserver, [BARE], [RECIPE | {"task_count": 11, "job_failed_count": 0}])
     pages, checked = everything(scripted, DAY)
