@@ -1,6 +1,7 @@
 """`manage.py sandbox`: the stand-in vendors over HTTP, on this machine's loopback only."""
 
 import asyncio
+import gc
 import os
 import signal
 from argparse import ArgumentParser
@@ -48,6 +49,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         upstream = Upstream(_world(options), _settings(options))
+        gc.freeze()  # the portal's modules stay; no collection needs to look through them again
         parent = os.getppid() if options["with_parent"] else None
         try:
             asyncio.run(self._serve(upstream, options["port"], parent))

@@ -1,0 +1,1 @@
+"""The Ona stand-in keeps the vendor's contract."""
