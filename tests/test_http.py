@@ -156,12 +156,8 @@ def test_a_passing_failure_is_tried_again(httpserver: HTTPServer, http: VendorHT
 
 
 def test_a_lasting_failure_ends_with_the_vendors_own_words(httpserver: HTTPServer, http: VendorHTTP):
-    httpserver.expect_request("/base/").respond_with_json(
-        {"code": "internal", "message": "no\x00 disk"}, status=500
-    )
-    with pytest.raises(
-        VendorUnavailable, match=r"cannot answer now \(HTTP 500: no disk\)\. Gave up after 4 attempts"
-    ):
+    httpserver.expect_request("/base/").respond_with_json({"code": "internal", "message": "no\x00 disk"}, status=500)
+    with pytest.raises(VendorUnavailable, match=r"cannot answer now \(HTTP 500: no disk\)\. Gave up after 4 attempts"):
         http.get("/")
     assert http.stats.requests == 4
 
@@ -246,9 +242,7 @@ def test_the_vendor_says_how_long_to_wait(httpserver: HTTPServer, http: VendorHT
     assert 1 <= waits[0] <= 1.5
 
 
-def test_a_wait_longer_than_a_worker_may_sleep_is_handed_to_the_queue(
-    httpserver: HTTPServer, http: VendorHTTP
-):
+def test_a_wait_longer_than_a_worker_may_sleep_is_handed_to_the_queue(httpserver: HTTPServer, http: VendorHTTP):
     httpserver.expect_request("/base/").respond_with_data("", status=429, headers={"Retry-After": "600"})
     with pytest.raises(VendorUnavailable, match="asks for fewer requests") as failed:
         http.get("/")
@@ -345,12 +339,8 @@ def test_the_vendors_own_and_the_added_hosts_are_allowed(base_url: str):
 
 
 @pytest.mark.parametrize("status", [307, 308])
-def test_a_redirect_within_the_vendors_address_is_followed(
-    httpserver: HTTPServer, http: VendorHTTP, status: int
-):
-    httpserver.expect_request("/base/old").respond_with_data(
-        "", status=status, headers={"Location": "../new"}
-    )
+def test_a_redirect_within_the_vendors_address_is_followed(httpserver: HTTPServer, http: VendorHTTP, status: int):
+    httpserver.expect_request("/base/old").respond_with_data("", status=status, headers={"Location": "../new"})
     httpserver.expect_request("/new", "POST", data=b'{"q":1}').respond_with_data(b"{}")
     assert http.post("/old", b'{"q":1}') == b"{}"
 
@@ -366,9 +356,7 @@ def test_a_redirect_to_another_host_is_not_followed(httpserver: HTTPServer, http
             other.accept()
 
 
-def test_a_redirect_that_would_drop_the_body_or_never_ends_is_refused(
-    httpserver: HTTPServer, http: VendorHTTP
-):
+def test_a_redirect_that_would_drop_the_body_or_never_ends_is_refused(httpserver: HTTPServer, http: VendorHTTP):
     httpserver.expect_request("/base/").respond_with_data("", status=302, headers={"Location": "/base/"})
     with pytest.raises(RequestRefused, match="is the base URL right"):
         http.post("/", b"{}")
@@ -418,9 +406,7 @@ def self_signed(tmp_path) -> ssl.SSLContext:
     plain = serialization.NoEncryption()
     pem = serialization.Encoding.PEM
     path = tmp_path / "server.pem"
-    path.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + certificate.public_bytes(pem)
-    )
+    path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + certificate.public_bytes(pem))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     return context

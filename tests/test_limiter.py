@@ -57,9 +57,7 @@ def test_a_rate_of_few_requests_a_minute_still_lets_each_worker_take_its_turn(re
     limiter.acquire()
     redis_client.set("portal:request-slot:slow", round((redis_seconds(redis_client) + 0.2) * 1_000_000))
     limiter.acquire()
-    waited_for = int(redis_client.get("portal:request-slot:slow") or 0) / 1_000_000 - redis_seconds(
-        redis_client
-    )
+    waited_for = int(redis_client.get("portal:request-slot:slow") or 0) / 1_000_000 - redis_seconds(redis_client)
     assert 20 < waited_for <= 30.2
 
 

@@ -29,11 +29,11 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST)]
 Reference = Annotated[str, msgspec.Meta(max_length=LONGEST)]
 
 
-class NotPromised(Exception):  # noqa: N818 - a verdict on an answer
+class NotPromised(Exception):
     """An answer that is not a page; says in what it differs."""
 
 
-class Unfit(Exception):  # noqa: N818 - a verdict on a record
+class Unfit(Exception):
     """A single record that cannot be kept; says why."""
 
 
@@ -64,6 +64,7 @@ class Answer(msgspec.Struct):
 
 
 as_documented = msgspec.json.Decoder(Answer)
+as_record = msgspec.json.Decoder(Record)
 as_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 as_records = msgspec.json.Decoder(list[msgspec.Raw] | None)
 as_pagination = msgspec.json.Decoder(Pagination | None)
@@ -129,11 +130,7 @@ def utc(text: str) -> datetime:
 
 def beyond_microseconds(created: str, stopped: str) -> str | None:
     """Return the times that say more than a column holds, as JSON text; raises ValueError as `utc`."""
-    kept = [
-        f'"{name}":"{text}"'
-        for name, text in (("createdAt", created), ("stoppedAt", stopped))
-        if too_exact(text)
-    ]
+    kept = [f'"{name}":"{text}"' for name, text in (("createdAt", created), ("stoppedAt", stopped)) if too_exact(text)]
     return f"{{{','.join(kept)}}}" if kept else None
 
 
@@ -159,12 +156,20 @@ def closer_look(body: bytes, day: Day, nameless: Counter[str]) -> tuple[Page, st
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotPromised(str(error).rstrip(".")) from None
     page = Page(rows := [], rejected := [])
-    for record in records:
+    for record in map(bytes, records):
         try:
-            rows.append(row_of(bytes(record), day, nameless))
+            rows.append(plain_row(record, day) or row_of(record, day, nameless))
         except Unfit as reason:
-            rejected.append(Rejected(bytes(record).decode(errors="replace"), str(reason)))
+            rejected.append(Rejected(record.decode(errors="replace"), str(reason)))
     return page, token
+
+
+def plain_row(record: bytes, day: Day) -> EnvironmentRow | None:
+    """Return the row of a record that is as documented, None for one that has to be read with care."""
+    try:
+        return None if NUL_ESCAPE in record else rows_of([as_record.decode(record)], day)[0]
+    except (ValueError, IndexError):
+        return None
 
 
 def row_of(record: bytes, day: Day, nameless: Counter[str]) -> EnvironmentRow:
