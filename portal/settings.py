@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
-import structlog
 
 from portal.environment import BASE_DIR, read_environment
 from portal.logs import log_settings
@@ -27,7 +26,7 @@ DATABASE_URL = env.str("DATABASE_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        **env.db_url_config(DATABASE_URL or "postgres://"),
+        **env.database("DATABASE_URL"),
         "ENGINE": "django.db.backends.postgresql",
         "CONN_MAX_AGE": env.int("PORTAL_DB_CONN_MAX_AGE", default=60),
         "CONN_HEALTH_CHECKS": True,
@@ -138,6 +137,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["portal.authentication.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "usage.renderers.Negotiation",
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "portal.schema.ApiSchema",
     "DEFAULT_METADATA_CLASS": None,
@@ -184,8 +184,9 @@ PORTAL_HTTP_TIMEOUT_SECONDS = env.float("PORTAL_HTTP_TIMEOUT_SECONDS", default=4
 PORTAL_HTTP_MAX_BYTES = env.int("PORTAL_HTTP_MAX_BYTES", default=64 * 1024 * 1024)
 PORTAL_HTTP_ATTEMPTS = env.int("PORTAL_HTTP_ATTEMPTS", default=6)
 
-PORTAL_LOG_FORMAT = env.str("PORTAL_LOG_FORMAT", default="console" if DEBUG else "json")
-PORTAL_LOG_LEVEL = env.str("PORTAL_LOG_LEVEL", default="INFO")
+PORTAL_LOG_FORMAT = env.choice("PORTAL_LOG_FORMAT", ("json", "console"), "console" if DEBUG else "json")
+PORTAL_LOG_LEVEL = env.choice("PORTAL_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
 LOGGING_CONFIG = None
 log_settings(PORTAL_LOG_FORMAT, PORTAL_LOG_LEVEL)
-structlog.get_logger(__name__)
+# What the environment holds that cannot be read, for the start-up checks: {variable: what it should be}.
+PORTAL_UNREADABLE = env.unreadable

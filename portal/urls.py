@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from portal.docs import DocsView, SchemaView
 from portal.health import health
 from portal.problems import UnknownAddress
 from sync import api as sync
@@ -22,15 +22,8 @@ router.register("rejected-records", sync.RejectedRecordViewSet, basename="reject
 
 api = [
     *router.urls,
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    # The page with its script apart from it: it works under the strict CSP.
-    path(
-        "docs/",
-        SpectacularSwaggerSplitView.as_view(
-            url_name="api:schema", template_name="api/docs.html", title="API of the usage portal"
-        ),
-        name="docs",
-    ),
+    path("schema/", SchemaView.as_view(), name="schema"),
+    path("docs/", DocsView.as_view(), name="docs"),
 ]
 
 urlpatterns = [

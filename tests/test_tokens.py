@@ -44,7 +44,7 @@ def test_only_the_hash_of_a_secret_is_stored_and_its_beginning_is_visible() -> N
 
 
 def test_every_token_that_opens_nothing_gets_the_same_answer() -> None:
-    expired, expired_secret = create_token("expired", expires_at=timezone.now() + timedelta(minutes=5))
+    _, expired_secret = create_token("expired", expires_at=timezone.now() + timedelta(minutes=5))
     revoked, revoked_secret = create_token("revoked")
     revoked.revoke()
     with time_machine.travel(timezone.now() + timedelta(minutes=6), tick=False):
@@ -149,6 +149,7 @@ def test_the_command_counts_an_expiry_in_days_too() -> None:
         (["x", "--source", "nowhere"], "There is no source nowhere"),
         (["x", "--expires", "2020-01-01"], "lies in the past"),
         (["x", "--expires", "soon"], "give a date"),
+        (["x", "--expires", "99999999999d"], "give a date"),
         (["x", "--scope", "everything"], "invalid choice"),
         ([""], "cannot be blank"),
     ],

@@ -26,6 +26,17 @@ class Access(Protocol):
         """Return why the thing that needs `scope` (of a token) or `permission` (of staff) is refused, or ''."""
 
 
+class RightsFirst:
+    """For views that judge who asks before what is asked for: a stranger learns nothing, not even of mistakes."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Let in or refuse, and only then look at the request."""
+        view: Any = self
+        view.perform_authentication(request)
+        view.check_permissions(request)
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+
+
 def visible_sources(request: Request) -> QuerySet[Source]:
     """Return the sources that the request may know of."""
     return in_scope(Source.objects.all(), request, "id")

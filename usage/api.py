@@ -13,13 +13,13 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
-from usage.access import in_scope
+from usage.access import RightsFirst, in_scope
 from usage.columns import Column, columns_of
 from usage.exports import csv_response, ndjson_response
 from usage.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
 from usage.pagination import KeysetPagination, Orderings, Walk, fetched
-from usage.renderers import CSVRenderer, NDJSONRenderer, Negotiation
+from usage.renderers import CSVRenderer, NDJSONRenderer
 from usage.serializers import EnvironmentUsageSerializer, RecipeUsageSerializer, ResourceUsageSerializer
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ Download = Callable[[QuerySet[Any], str, Sequence[Column]], StreamingHttpRespons
 DOWNLOADS: dict[str, Download] = {"csv": csv_response, "ndjson": ndjson_response}
 
 
-class ReadViewSet(GenericViewSet[Any]):
+class ReadViewSet(RightsFirst, GenericViewSet[Any]):
     """Lists and details of a model's rows, within the sources that whoever asks may see.
 
     `scope` and `permission`: what a token and a member of staff need. `source_path`: from a row to its source's
@@ -41,16 +41,9 @@ class ReadViewSet(GenericViewSet[Any]):
     ordering: ClassVar[str]
 
     http_method_names = ["get", "head"]
-    content_negotiation_class = Negotiation
     filter_backends = (StrictFilterBackend,)
     pagination_class = KeysetPagination
     lookup_value_regex = "[0-9]{1,18}"
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse strangers before anything else, also where what they ask for is malformed."""
-        self.perform_authentication(request)
-        self.check_permissions(request)
-        super().initial(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[Any]:
         """Return the rows within the row scope."""

@@ -1,8 +1,9 @@
 """`manage.py create_token`: make a token of the API and print its secret, once."""
 
 from argparse import ArgumentParser
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from portal.models import Scope, create_token
 from usage.models import Source
+from usage.moments import EXPECTED, as_moment, in_zone
 
 
 class Command(BaseCommand):
@@ -57,15 +59,14 @@ def named_sources(slugs: list[str]) -> list[Source]:
 
 def expiry(text: str, now: datetime) -> datetime:
     """Return the instant that `text` names: `90d` from now, a date, or an RFC 3339 instant; it must lie ahead."""
-    if text.endswith("d") and text[:-1].isdecimal():
-        moment = now + timedelta(days=int(text[:-1]))
-    else:
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise CommandError(f"--expires {text}: give a date, an instant or a number of days like 90d.") from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
+    in_days = text.removesuffix("d")
+    try:
+        if in_days != text and in_days.isdecimal():
+            moment = now + timedelta(days=int(in_days))
+        else:
+            moment = in_zone(as_moment(text), ZoneInfo("UTC"))
+    except (ValueError, OverflowError):
+        raise CommandError(f"--expires {text}: give {EXPECTED}, or a number of days, e.g. 90d.") from None
     if moment <= now:
         raise CommandError(f"--expires {text} lies in the past.")
     return moment

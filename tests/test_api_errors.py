@@ -1,0 +1,77 @@
+"""Errors of the API: problem details (RFC 9457), whatever goes wrong and wherever."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from portal.models import Scope
+from tests.callers import API, bearer, refused
+from tests.factories import SourceFactory
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may do everything."""
+    return bearer(*Scope.values)
+
+
+def test_an_address_that_does_not_exist_is_a_problem_too(client: Client) -> None:
+    assert refused(client.get(f"{API}/nowhere/"), 404)[""] == ["There is nothing at /api/v1/nowhere/."]
+    assert refused(client.get("/api/v2/"), 404)
+    assert "end with a slash" in refused(client.get(f"{API}/sources"), 404)[""][0]
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
+def test_a_method_that_does_not_exist_is_refused_with_those_that_do(client: Client, method: str) -> None:
+    response = getattr(client, method)(f"{API}/environment-usage/")
+    assert refused(response, 405)
+    assert response["Allow"] == "GET, HEAD"
+
+
+def test_an_answer_in_a_form_that_nobody_has_is_refused(client: Client) -> None:
+    for accept in ("application/xml", "text/html"):
+        assert refused(client.get(f"{API}/environment-usage/", headers={"Accept": accept}), 406)
+    assert refused(client.get(f"{API}/sources/", headers={"Accept": "text/csv"}), 406)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        ("from=2026-01-01", "application/x-www-form-urlencoded", 415),
+        ("{", "application/json", 400),
+        ("[]", "application/json", 400),
+        ("{}", "application/json", 400),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused(client: Client, body: str, content_type: str, status: int) -> None:
+    SourceFactory(slug="a")
+    response = client.post(f"{API}/sources/a/sync/", body, content_type=content_type)
+    assert refused(response, status)
+
+
+def test_what_is_wrong_with_a_body_is_pointed_at(client: Client) -> None:
+    SourceFactory(slug="a")
+    body = {"from": "2026-13-01"}
+    said = refused(client.post(f"{API}/sources/a/sync/", body, content_type="application/json"))
+    assert set(said) == {"", "from", "to"}
+    assert "YYYY-MM-DD" in said["from"][0]
+
+
+def test_a_failure_that_nobody_expected_is_a_problem_without_its_secrets(client: Client) -> None:
+    client.raise_request_exception = False
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE usage_environmentusage RENAME TO secretly_renamed")
+    response: Any = client.get(f"{API}/environment-usage/")
+    assert refused(response, 500)[""] == ["The portal failed to answer; the failure was logged."]
+    assert b"secretly_renamed" not in response.content
+    assert b"SELECT" not in response.content
+
+
+def test_a_request_that_django_itself_refuses_is_a_problem_under_the_api(client: Client) -> None:
+    response = client.get(f"{API}/sources/", headers={"Host": "evil.example"})
+    assert refused(response, 400)
+    assert "text/html" in Client().get("/admin/", headers={"Host": "evil.example"})["Content-Type"]

@@ -1,0 +1,74 @@
+"""The OpenAPI schema and its page: complete, valid, for those who are let in."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from django.test import Client
+
+from portal.environment import BASE_DIR
+from portal.models import Scope
+from tests.callers import API, bearer
+from tests.processes import environment
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def schema() -> Any:
+    response = bearer(Scope.MIRROR_READ).get(f"{API}/schema/")
+    assert response.status_code == 200
+    return yaml.safe_load(response.content)
+
+
+def test_the_schema_is_valid_and_drawn_up_without_a_warning() -> None:
+    command = [sys.executable, "manage.py", "spectacular", "--validate", "--fail-on-warn"]
+    done = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("openapi: 3.1")
+
+
+def test_every_operation_says_how_to_be_let_in_and_what_can_go_wrong(schema: Any) -> None:
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            assert operation["security"] == [{"token": []}, {"session": []}], path
+            assert {"400", "401", "403"} <= set(operation["responses"]), path
+            for status, response in operation["responses"].items():
+                content = set(response["content"])
+                assert (content == {"application/problem+json"}) == (int(status) >= 400), (path, status)
+
+
+def test_every_parameter_of_usage_has_a_description(schema: Any) -> None:
+    for kind in ("environment-usage", "resource-usage", "recipe-usage"):
+        parameters = {found["name"]: found for found in schema["paths"][f"{API}/{kind}/"]["get"]["parameters"]}
+        assert {"from", "to", "tz", "source", "vendor", "updated_since", "ordering", "cursor"} <= set(parameters)
+        assert [name for name, found in parameters.items() if "description" not in found and name != "format"] == []
+
+
+def test_exports_are_described_as_text_and_numbers_as_strings(schema: Any) -> None:
+    content = schema["paths"][f"{API}/resource-usage/"]["get"]["responses"]["200"]["content"]
+    assert content["text/csv"]["schema"] == {"type": "string"}
+    quantity = schema["components"]["schemas"]["ResourceUsage"]["properties"]["consumed_quantity"]
+    assert quantity["type"] == "string"
+    assert quantity["format"] == "decimal"
+
+
+def test_the_page_has_no_script_or_style_that_the_policy_forbids() -> None:
+    client = bearer(Scope.USAGE_READ)
+    response = client.get(f"{API}/docs/")
+    page = response.content.decode()
+    assert response.status_code == 200
+    assert "'unsafe" not in response["Content-Security-Policy"]
+    assert "<style" not in page
+    assert "<script>" not in page
+    assert "://" not in page.replace("http://testserver", "")
+
+
+def test_the_pages_script_is_served_apart_from_it() -> None:
+    script = bearer(Scope.USAGE_READ).get(f"{API}/docs/", {"script": ""})
+    assert script.status_code == 200
+    assert script["Content-Type"] == "application/javascript"
+    assert b"SwaggerUIBundle" in script.content
+    assert Client().get(f"{API}/docs/", {"script": ""}).status_code == 401

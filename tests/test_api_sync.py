@@ -1,0 +1,85 @@
+"""Asking for days to be read again over the API."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from portal.models import Scope
+from sync.models import SyncRun, Trigger
+from tests.callers import API, bearer, refused
+from tests.factories import SourceFactory
+from usage.models import DayState, Source, SourceDay
+
+pytestmark = pytest.mark.django_db
+DAYS = {"from": "2026-01-02", "to": "2026-01-05"}
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may ask for runs and read them."""
+    return bearer(Scope.SYNC_RUN, Scope.SYNC_READ)
+
+
+@pytest.fixture
+def source() -> Source:
+    made: Source = SourceFactory(slug="a")
+    return made
+
+
+def ask(client: Client, body: Any = None, slug: str = "a") -> Any:
+    return client.post(f"{API}/sources/{slug}/sync/", body or DAYS, content_type="application/json")
+
+
+def test_a_range_is_queued_and_the_answer_says_where_to_look(client: Client, source: Source) -> None:
+    response = ask(client)
+    assert response.status_code == 202
+    run = SyncRun.objects.get()
+    assert response["Location"] == f"http://testserver{API}/sync-runs/{run.pk}/"
+    assert client.get(response["Location"]).json() == response.json()
+    assert response.json()["from_day"] == "2026-01-02"
+    assert response.json()["days_total"] == 3
+    assert run.trigger == Trigger.API
+    assert run.requested_by.startswith("token test (up_")
+    queued = SourceDay.objects.filter(source=source, state=DayState.DUE).order_by("day")
+    assert [str(day.day) for day in queued] == ["2026-01-02", "2026-01-03", "2026-01-04"]
+
+
+def test_a_second_request_for_the_same_range_joins_the_first(client: Client, source: Source) -> None:
+    first, second = ask(client), ask(client)
+    assert first.json() == second.json()
+    assert SyncRun.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter", "said"),
+    [
+        ({"from": "2026-01-05", "to": "2026-01-05"}, "to", "empty"),
+        ({"from": "2026-01-05", "to": "2026-01-01"}, "to", "empty"),
+        ({"from": "2026-01-05", "to": "2026-03-01"}, "to", "future"),
+        ({"from": "1990-01-05", "to": "2026-01-01"}, "to", "too long"),
+        ({"from": "yesterday", "to": "2026-01-01"}, "from", "YYYY-MM-DD"),
+    ],
+)
+@time_machine.travel(datetime(2026, 2, 1, tzinfo=UTC), tick=False)
+def test_a_range_that_cannot_be_read_is_refused_with_the_reason(
+    client: Client, source: Source, body: Any, parameter: str, said: str
+) -> None:
+    assert said in refused(ask(client, body))[parameter][0]
+    assert not SyncRun.objects.exists()
+
+
+def test_a_source_that_is_not_read_is_a_conflict_that_says_why(client: Client, source: Source) -> None:
+    Source.objects.update(enabled=False)
+    assert "switched off" in refused(ask(client), 409)[""][0]
+    Source.objects.update(enabled=True, halted_at=timezone.now(), halt_reason="The key was refused.")
+    assert "The key was refused." in refused(ask(client), 409)[""][0]
+    assert not SyncRun.objects.exists()
+
+
+def test_parameters_in_the_address_are_not_taken_for_the_body(client: Client, source: Source) -> None:
+    response = client.post(f"{API}/sources/a/sync/?from=2026-01-01", DAYS, content_type="application/json")
+    assert response.status_code == 400
