@@ -177,7 +177,7 @@ def test_a_range_is_synced_with_both_of_its_days(staff: Client, source: Source) 
     run = SyncRun.objects.get()
     assert (run.from_day, run.to_day, run.days_total) == (first, last + timedelta(days=1), 3)
     assert (run.trigger, run.requested_by) == (Trigger.ADMIN, "alex")
-    assert messages(answer) == ["ona-main: 3 days will be read, beginning now."]
+    assert messages(answer) == ["3 days of ona-main will be read, beginning now."]
     assert "0 of 3 days" in answer.content.decode()
 
 

@@ -95,7 +95,7 @@ def test_chosen_days_are_read_again(staff: Client) -> None:
     answer = staff.post(DAYS, {"action": "read_again", "_selected_action": [day.pk for day in chosen]}, follow=True)
 
     assert sorted(messages(answer)) == [
-        f"{slug}: 1 day will be read, beginning now." for slug in ("gcore-main", "ona-main", "workato-emea")
+        f"1 day of {slug} will be read, beginning now." for slug in ("gcore-main", "ona-main", "workato-emea")
     ]
     assert set(chosen.values_list("state", flat=True)) == {"due"}
     assert SyncRun.objects.filter(requested_by="alex", days_total=1).count() == 3
@@ -196,7 +196,7 @@ def test_a_token_is_shown_once_and_revoked_for_good(staff: Client) -> None:
 
 
 def test_a_token_may_be_limited_to_sources(staff: Client) -> None:
-    source = SourceFactory()
+    source = SourceFactory.create()
     asked = {"name": "one", "scopes": ["usage:read"], "limited": "on"}
     refused = staff.post(f"{TOKENS}add/", asked)
     assert "Choose at least one source" in refused.content.decode()

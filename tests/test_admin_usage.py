@@ -183,7 +183,7 @@ def test_no_column_of_a_usage_table_can_be_sorted_or_searched_by(staff: Client) 
 
 def test_a_long_list_says_that_its_count_is_estimated(staff: Client, monkeypatch) -> None:
     monkeypatch.setattr(paging, "MOST_ROWS", 100)
-    many_environments(SourceFactory(), 1500)
+    many_environments(SourceFactory.create(), 1500)
 
     answer = staff.get(listing(EnvironmentUsage))
     page = answer.content.decode()
@@ -194,7 +194,7 @@ def test_a_long_list_says_that_its_count_is_estimated(staff: Client, monkeypatch
 
 
 def test_the_newest_page_is_read_off_an_index(staff: Client) -> None:
-    many_environments(SourceFactory(), 3000)
+    many_environments(SourceFactory.create(), 3000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE usage_environmentusage")
     plan = staff.get(listing(EnvironmentUsage)).context["cl"].queryset[:50].explain()

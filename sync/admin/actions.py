@@ -29,7 +29,7 @@ def ask(request: HttpRequest, engine: Callable[[], SyncRun | Iterable[SyncRun] |
     for run in runs:
         called = call_workers(run.source)
         begins = "now" if called else "with the next tick, as the message queue does not answer"
-        messages.success(request, f"{run.source}: {days_in_words(run.days_total)} will be read, beginning {begins}.")
+        messages.success(request, f"{days_in_words(run.days_total)} of {run.source} will be read, beginning {begins}.")
     if not runs:
         messages.info(request, "There is nothing to read.")
     return runs

@@ -154,7 +154,7 @@ class SourceAdmin(PortalAdmin):
         """Let a halted or paused source be read again."""
         plan.resume(source)
         self.log_change(request, source, "Resumed.")
-        messages.success(request, f"{source} is read again, beginning with the next tick.")
+        messages.success(request, f"Reading of {source} resumes with the next tick.")
 
     @admin.display(description="vendor")
     def vendor_title(self, source: Source) -> str:
