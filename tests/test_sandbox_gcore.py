@@ -173,6 +173,7 @@ def test_both_times_are_cut_to_their_utc_day_and_the_last_day_is_left_out_unless
         ("time_from", {"time_from": ...}),
         ("time_to", {"time_to": ...}),
         ("time_to", {"time_to": "2026-11-16T23:00:00Z"}),
+        ("time_to", {"time_from": "0001-01-01T00:00:00+14:00"}),
         ("limit", {"limit": 0}),
         ("limit", {"limit": "10"}),
         ("limit", {"limit": True}),
@@ -193,7 +194,7 @@ def test_both_times_are_cut_to_their_utc_day_and_the_last_day_is_left_out_unless
 def test_what_the_vendor_does_not_take_is_a_400_that_names_the_field(
     vendor: Sandbox, field: str, body: dict[str, Any]
 ) -> None:
-    assert refused(vendor, **body).keys() <= {field, "values", "conditions"}
+    assert refused(vendor, **body).keys() & {field, "values", "conditions"}
 
 
 def test_a_body_that_is_not_json_is_a_400(vendor: Sandbox) -> None:
@@ -326,6 +327,9 @@ def test_there_is_nothing_before_history_and_nothing_tomorrow(world: World, vend
     assert ask(vendor, **span(world.first_day - timedelta(days=1)))["count"] == 0
     assert ask(vendor, **span(world.first_day))["count"] > 0
     assert ask(vendor, **span(NOW.date() + timedelta(days=1)))["count"] == 0
+    everything = ask(vendor, **span(world.first_day, NOW.date()), limit=1)
+    assert ask(vendor, time_from="0001-01-01T00:00:00Z", time_to="9999-12-31T23:00:00Z", limit=1) == everything
+    assert everything["count"] > 1000
 
 
 def edited(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:

@@ -207,6 +207,17 @@ def test_a_range_may_begin_and_end_anywhere_and_in_utc(vendor: Sandbox) -> None:
     }
 
 
+def test_a_range_may_be_far_longer_than_history(vendor: Sandbox) -> None:
+    forever: Row = {"from": "2000-01-01T00:00:00.000Z", "to": "2100-01-01T00:00:00.000Z"}
+    rows = ask(vendor, **forever)
+    assert {(row["from"], row["to"]) for row in rows} == {
+        ("2000-01-01T01:00:00.000+01:00", "2100-01-01T01:00:00.000+01:00")
+    }
+    years = ask(vendor, **forever, interval="year")
+    assert sums(years, "workspace_id") == sums(rows, "workspace_id")
+    assert {row["from"] for row in years} == {"2025-01-01T00:00:00.000+01:00", "2026-01-01T00:00:00.000+01:00"}
+
+
 def test_recipe_count_is_the_distinct_recipes_of_a_bucket(vendor: Sandbox) -> None:
     body: Row = {**span(DAY - timedelta(days=3), DAY), "interval": "day"}
     recipes: dict[tuple[Any, ...], set[int]] = defaultdict(set)
@@ -300,6 +311,7 @@ def test_the_fields_may_come_in_the_query_instead(vendor: Sandbox) -> None:
         (422, "from", {"from": "2026-11-10T00:00:00Z"}),
         (422, "from", {"from": "2026-11-10T00:00:00.000"}),
         (422, "from", {"from": "2026-13-10T00:00:00.000Z"}),
+        (422, "from", {"from": "0001-01-01T00:00:00.000+14:00"}),
         (422, "to", {"to": 5}),
         (422, "to", {"to": "2026-11-09T23:00:00.000Z"}),
         (422, "interval", {"interval": "minute"}),

@@ -67,7 +67,7 @@ class Sandbox:
 
     def _report(self, question: Question, faults: ContentFaults) -> dict[str, Any]:
         """Return the answer's JSON, with the content faults of this request carried out."""
-        days = question.days()
+        days = question.days(self.world.first_day, self.world.now().astimezone(UTC).date())
         if question.offset and days and faults.hit("growth"):
             self._grown[days[-1]] = self._grown.get(days[-1], 0) + 1
         found = self._found(days, question)
@@ -85,13 +85,10 @@ class Sandbox:
 
     def _found(self, days: list[date], question: Question) -> Report:
         """Return what matches, from memory where the same was asked of the same state before."""
-        listings = [self._listing(day) for day in days if self._exists(day)]
+        listings = [self._listing(day) for day in days]
         narrowed = msgspec.structs.replace(question, limit=1, offset=0)
         key = (encode(narrowed), *(self._state(listing.on) for listing in listings))
         return self._memory.get(key, lambda: report(listings, narrowed), lambda found: found.held)
-
-    def _exists(self, day: date) -> bool:
-        return self.world.first_day <= day <= self.world.now().astimezone(UTC).date()
 
     def _state(self, day: date) -> tuple[Any, ...]:
         """Return all that the records of a day depend on."""

@@ -60,10 +60,13 @@ class Question(msgspec.Struct):
     sorting: list[dict[str, Direction]] | None = None
     order_by: list[str] | None = None
 
-    def days(self) -> list[date]:
-        """Return the UTC days that are asked for."""
-        first, end = day_of(self.time_from), day_of(self.time_to) + timedelta(days=self.enable_last_day)
-        return [first + timedelta(days=number) for number in range((end - first).days)]
+    def days(self, earliest: date, latest: date) -> list[date]:
+        """Return the UTC days that are asked for, as far as they are not before `earliest` or after `latest`."""
+        first = max(day_of(self.time_from), earliest)
+        end = min(day_of(self.time_to), latest)
+        if end == day_of(self.time_to) and not self.enable_last_day:
+            end -= timedelta(days=1)
+        return [first + timedelta(days=number) for number in range((end - first).days + 1)]
 
     def order(self) -> list[tuple[str, bool]]:
         """Return the fields to sort by, and whether downward; `order_by` goes before `sorting` (assumed)."""
@@ -90,7 +93,10 @@ def asked(body: bytes) -> Question:
         raise InvalidQuestionError(placed(str(error))) from None
     except msgspec.DecodeError as error:
         raise InvalidQuestionError({"__root__": [f"Invalid JSON: {error}"]}) from None
-    wrong = faults_of(question)
+    try:
+        wrong = faults_of(question)
+    except OverflowError:
+        wrong = {"time_from": ["Out of range"], "time_to": ["Out of range"]}
     if wrong:
         raise InvalidQuestionError(wrong)
     return question

@@ -62,14 +62,13 @@ class Sandbox:
         return self._known[1]
 
     def _usage(self, question: Question, faults: ContentFaults) -> Answer:
-        rows = statistics(self.history, question)
-        bad = {place for place, row in enumerate(rows) if self._is_bad(row)}
-        if rows and faults.hit("bad_record"):
-            bad.add(len(rows) // 2)
-        for place in bad:
-            rows[place] = spoilt(rows[place], place)
-        parts = b",".join(encode(row) for row in shaped(rows, self.shape))
-        return Answer(200, b'{"data":[' + parts + b"]}" if parts else b'{"data":null}')
+        found = statistics(self.history, question)
+        struck_one = len(found) // 2 if len(found) and faults.hit("bad_record") else -1
+        rows = (
+            spoilt(row, place) if place == struck_one or self._is_bad(row) else row for place, row in enumerate(found)
+        )
+        parts = b",".join(map(encode, shaped(rows, self.shape) if self.shape else rows))
+        return Answer(200, b'{"data":[%b]}' % parts if parts else b'{"data":null}')
 
     def _is_bad(self, row: Row) -> bool:
         """Tell whether a row was arranged not to keep the contract, on the day its bucket begins."""

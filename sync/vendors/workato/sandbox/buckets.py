@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from sync.vendors.workato.sandbox.history import History
 from sync.vendors.workato.sandbox.question import Interval
 from usage.days import midnight
 
 HOUR = timedelta(hours=1)
+YEAR = timedelta(days=370)
 
 
 class Buckets:
@@ -18,8 +20,12 @@ class Buckets:
     that comes twice is two buckets, which differ in their offset.
     """
 
-    def __init__(self, start: datetime, end: datetime, interval: Interval, zone: ZoneInfo) -> None:
-        cuts = [cut for cut in cuts_of(start, end, interval, zone) if start < cut < end]
+    def __init__(self, start: datetime, end: datetime, interval: Interval, history: History) -> None:
+        zone = history.zone
+        # Nothing happened outside of history, so its calendar and a year around it are all that is cut up.
+        first = max(start, history.earliest() - YEAR)
+        last = min(end, datetime.fromtimestamp(history.known_until(), UTC) + YEAR)
+        cuts = [cut for cut in cuts_of(first, last, interval, zone) if start < cut < end]
         self.edges = [start, *cuts, end]
         self.seconds = [edge.timestamp() for edge in self.edges]
         self.shown = [edge.astimezone(zone).isoformat(timespec="milliseconds") for edge in self.edges]

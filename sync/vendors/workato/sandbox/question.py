@@ -16,6 +16,7 @@ BARE = {"from", "to", "workspace_ids", "external_ids", "interval"}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:?\d\d)")
 LISTS = ("workspace_ids", "external_ids", "recipe_ids", "folder_ids")
 PATTERN_LENGTH = 3
+YEARS = range(2000, 2101)  # assumed
 
 Interval = Literal["none", "year", "month", "week", "day", "hour"]
 
@@ -145,6 +146,8 @@ def faults_of_range(fields: Mapping[str, Any]) -> dict[str, str]:
             readable = False
         if not readable:
             wrong[name] = "must have the format YYYY-MM-DDTHH:mm:ss.SSSZ"
+        elif instant(fields[name]).year not in YEARS:
+            wrong[name] = f"must lie between the years {YEARS[0]} and {YEARS[-1]}"
     if not wrong and instant(fields["to"]) <= instant(fields["from"]):
         wrong["to"] = "must be after from"
     return wrong

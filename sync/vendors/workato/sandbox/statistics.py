@@ -1,6 +1,7 @@
 """The Workato stand-in's usage statistics: what the recipes did, summed up as asked."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sync.vendors.workato.sandbox.account import Recipe
@@ -12,26 +13,44 @@ Row = dict[str, Any]
 
 
 class Sums:
-    """What is counted for one row: tasks, jobs and the recipes that had any."""
+    """What is counted for one row: tasks, jobs and, of a workspace, the recipes that had any."""
 
     __slots__ = ("failed", "recipe", "recipes", "succeeded", "tasks")
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, *, by_recipe: bool) -> None:
         self.recipe = recipe
         self.tasks = self.succeeded = self.failed = 0
-        self.recipes: set[int] = set()
+        self.recipes: set[int] | None = None if by_recipe else set()
 
     def add(self, cell: Cell) -> None:
         """Count a recipe's hour in."""
         self.tasks += cell.tasks
         self.succeeded += cell.succeeded
         self.failed += cell.failed
-        self.recipes.add(cell.recipe.id)
+        if self.recipes is not None:
+            self.recipes.add(cell.recipe.id)
 
 
-def statistics(history: History, question: Question) -> list[Row]:
-    """Return the rows in a fixed order: workspace, recipe, bucket. Buckets without a job have none."""
-    buckets = Buckets(question.start, question.end, question.interval, history.zone)
+@dataclass(slots=True)
+class Statistics:
+    """The rows that answer a question, each written out when its turn comes.
+
+    Their order is fixed: by workspace, recipe and bucket. Buckets without a job have no row.
+    """
+
+    buckets: Buckets
+    sums: dict[tuple[int, int, int], Sums]
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    def __iter__(self) -> Iterator[Row]:
+        return (row_of(self.sums[key], key[2], self.buckets) for key in sorted(self.sums))
+
+
+def statistics(history: History, question: Question) -> Statistics:
+    """Sum up what the wanted recipes did in the range."""
+    buckets = Buckets(question.start, question.end, question.interval, history)
     by_recipe = question.group_by == "recipe"
     sums: dict[tuple[int, int, int], Sums] = {}
     for cell in matching(history, question):
@@ -41,12 +60,12 @@ def statistics(history: History, question: Question) -> list[Row]:
             key = (recipe.workspace.id, recipe.id if by_recipe else 0, bucket)
             found = sums.get(key)
             if found is None:
-                found = sums[key] = Sums(recipe)
+                found = sums[key] = Sums(recipe, by_recipe=by_recipe)
             found.add(cell)
-    return [row_of(sums[key], key[2], buckets, by_recipe=by_recipe) for key in sorted(sums)]
+    return Statistics(buckets, sums)
 
 
-def row_of(sums: Sums, bucket: int, buckets: Buckets, *, by_recipe: bool) -> Row:
+def row_of(sums: Sums, bucket: int, buckets: Buckets) -> Row:
     """Write one row out; its fields are assumed (contracts.md)."""
     recipe, workspace = sums.recipe, sums.recipe.workspace
     row: Row = {
@@ -54,7 +73,7 @@ def row_of(sums: Sums, bucket: int, buckets: Buckets, *, by_recipe: bool) -> Row
         "external_id": workspace.external_id,
         "workspace_name": workspace.name,
     }
-    if by_recipe:
+    if sums.recipes is None:
         row["recipe_id"] = recipe.id
         row["recipe_name"] = recipe.name
         row["folder_id"] = recipe.folder_id
@@ -64,7 +83,7 @@ def row_of(sums: Sums, bucket: int, buckets: Buckets, *, by_recipe: bool) -> Row
     row["task_count"] = sums.tasks
     row["job_succeeded_count"] = sums.succeeded
     row["job_failed_count"] = sums.failed
-    if not by_recipe:
+    if sums.recipes is not None:
         row["recipe_count"] = len(sums.recipes)
     return row
 
