@@ -22,6 +22,7 @@ class SourceForm(forms.ModelForm[Source]):
     vendor = forms.ChoiceField(help_text="Whose API it is; fixed once days are held.")
     base_url = forms.CharField(
         required=False,
+        label="Base URL",
         widget=forms.URLInput(attrs={"class": "vURLField"}),
         help_text="Empty: the vendor's own address.",
     )
@@ -63,6 +64,7 @@ class SourceForm(forms.ModelForm[Source]):
             "max_concurrency",
             "requests_per_minute",
         )
+        labels = {"credential_env": "Environment variable"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
