@@ -1,8 +1,10 @@
 """The Celery application: broker and schedule from the settings, tasks from the apps."""
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import beat_init, worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 app = Celery("portal")
@@ -10,3 +12,12 @@ app = Celery("portal")
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+@beat_init.connect
+def _check_settings(**_: Any) -> None:
+    """Keep workers and beat from starting on wrong settings."""
+    from portal.checks import stop_where_misconfigured
+
+    stop_where_misconfigured()

@@ -1,18 +1,61 @@
 """The environment and the `.env` file beside manage.py, read the same way by settings and services."""
 
 from pathlib import Path
+from typing import Any
 
 import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+FALSE_WORDS = frozenset({"false", "off", "no", "n", "f", "0", ""})
+KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "on or off"}
 
 
-def read_environment() -> environ.Env:
+class Environment(environ.Env):
+    """The environment's variables, read by type.
+
+    A value that cannot be read does not raise: the default stands in, and `unreadable` says what the variable
+    should be, by its name. The start-up checks report that, all variables at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreadable: dict[str, str] = {}
+
+    def get_value(self, var: str, cast: Any = None, default: Any = "", parse_default: bool = False) -> Any:
+        """Return the variable's value as `cast`, or `default` where it is unset, empty or unreadable."""
+        if not self.ENVIRON.get(var, "").strip():
+            return default
+        try:
+            value = super().get_value(var, cast, default, parse_default)
+        except (ValueError, TypeError):
+            return self._refused(var, KINDS[cast], default)
+        if cast is bool and not value and self.ENVIRON[var].strip().lower() not in FALSE_WORDS:
+            return self._refused(var, KINDS[bool], default)
+        return value
+
+    def choice(self, var: str, choices: tuple[str, ...], default: str) -> str:
+        """Return the variable's value, one of `choices`."""
+        value = self.str(var, default=default)
+        return value if value in choices else self._refused(var, f"one of {', '.join(choices)}", default)
+
+    def database(self, var: str) -> dict[str, Any]:
+        """Return the database that the URL in the variable names, as Django wants it."""
+        try:
+            return dict(self.db_url_config(self.str(var, default="") or "postgres://"))
+        except (ValueError, environ.ImproperlyConfigured):
+            return self._refused(var, "a URL like postgres://user:password@host:5432/name", {"NAME": ""})
+
+    def _refused(self, var: str, kind: str, default: Any) -> Any:
+        self.unreadable[var] = kind
+        return default
+
+
+def read_environment() -> Environment:
     """Return the environment, completed from `.env`; variables that are set already win over the file.
 
     `PORTAL_IGNORE_DOTENV=1` leaves the file out, as the tests do.
     """
-    env = environ.Env()
+    env = Environment()
     if not env.bool("PORTAL_IGNORE_DOTENV", default=False):
         env.read_env(BASE_DIR / ".env", overwrite=False)
     return env

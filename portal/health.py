@@ -1,7 +1,10 @@
-"""Whether the portal can do its work: the one address that strangers may ask."""
+"""Whether the portal lives and can do its work: the addresses that strangers may ask."""
+
+from collections.abc import Callable
 
 from django.core.cache import cache
 from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -10,10 +13,17 @@ from redis.exceptions import RedisError
 
 @never_cache
 @require_safe
-def health(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
-    """Answer 200 where PostgreSQL and Redis both answer, else 503; says which, and nothing else."""
-    answers = {"database": database_answers(), "redis": redis_answers()}
-    return JsonResponse(answers, status=200 if all(answers.values()) else 503)
+def live(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+    """Answer 200: this process answers; nothing else is asked."""
+    return JsonResponse({"live": True})
+
+
+@never_cache
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+    """Answer 200 where all the portal needs is there, else 503 with the reasons, which hold no secret."""
+    reasons = [reason for reason, holds in NEEDS.items() if not holds()]
+    return JsonResponse({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
 
 def database_answers() -> bool:
@@ -33,3 +43,19 @@ def redis_answers() -> bool:
     except RedisError:
         return False
     return True
+
+
+def migrations_applied() -> bool:
+    """Tell whether the database has every table and column that this code knows; False where it does not answer."""
+    try:
+        executor = MigrationExecutor(connection)
+        return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:
+        return False
+
+
+NEEDS: dict[str, Callable[[], bool]] = {
+    "The database does not answer.": database_answers,
+    "Redis does not answer.": redis_answers,
+    "Migrations are to be applied: run manage.py migrate.": migrations_applied,
+}

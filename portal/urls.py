@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from portal.docs import DocsView, SchemaView
-from portal.health import health
+from portal.health import live, ready
 from portal.problems import UnknownAddress
 from sync import api as sync
 from usage import api as usage
@@ -30,7 +30,8 @@ urlpatterns = [
     path("api/v1/", include((api, "api"))),
     re_path("^api/", UnknownAddress.as_view()),
     path("admin/", admin.site.urls),
-    path("health/", health, name="health"),
+    path("health/live", live, name="live"),
+    path("health/ready", ready, name="ready"),
 ]
 handler400 = "portal.problems.bad_request"
 handler500 = "portal.problems.server_error"

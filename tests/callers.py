@@ -71,7 +71,7 @@ def answers(port: int) -> bool:
     """Tell whether the portal at this port is healthy."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         try:
-            connection.request("GET", "/health/")
+            connection.request("GET", "/health/ready")
             return connection.getresponse().status == 200
         except OSError:
             return False
