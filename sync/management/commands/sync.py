@@ -1,5 +1,6 @@
 """`manage.py sync`: read sources now, in the foreground, with a progress bar."""
 
+import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -39,6 +40,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # The bar and the table tell what the log lines would; warnings still show.
+        logging.getLogger("sync").setLevel(logging.WARNING)
         sources = chosen_sources(options["slugs"])
         runs = [run for source in sources if (run := self.start(source, options)) is not None]
         console = Console(width=None if sys.stdout.isatty() else 140)
