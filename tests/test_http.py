@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+from werkzeug import Request, Response
 
 from sync.errors import (
     AuthenticationRefused,
@@ -466,6 +467,47 @@ def test_a_used_up_request_rate_puts_the_read_off(httpserver: HTTPServer):
     with http, pytest.raises(PutOff):
         http.get("/")
     assert not httpserver.log
+
+
+# In the background.
+
+
+def test_requests_in_the_background_run_side_by_side():
+    both = threading.Barrier(2, timeout=10)
+
+    def together(request: Request) -> Response:
+        both.wait()
+        return Response(request.get_data())
+
+    with HTTPServer(threaded=True) as server, client(server.url_for("")) as http:
+        server.expect_request("/").respond_with_handler(together)
+        waiting = [http.post_ahead("/", body) for body in (b"[1]", b"[2]")]
+        assert [answer() for answer in waiting] == [b"[1]", b"[2]"]
+        assert http.stats.requests == 2
+
+
+def test_a_failure_in_the_background_is_raised_where_it_is_waited_for(httpserver: HTTPServer, http: VendorHTTP):
+    httpserver.expect_request("/base/").respond_with_json({"message": "who?"}, status=401)
+    answer = http.post_ahead("/", b"{}")
+    with pytest.raises(AuthenticationRefused, match=r"who\?"):
+        answer()
+
+
+def test_a_lease_is_renewed_by_the_thread_that_reads_while_it_waits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sync.http.client.RENEW_SECONDS", 0.05)
+    renewed = []
+
+    def renew() -> None:
+        renewed.append(threading.get_ident())
+        if len(renewed) == 4:
+            raise LeaseLost("taken over")
+
+    with raw(lambda connection: time.sleep(1)) as address, client(address) as http:
+        http._before_request = renew
+        answer = http.post_ahead("/", b"{}")
+        with pytest.raises(LeaseLost):
+            answer()
+    assert set(renewed) == {threading.get_ident()}
 
 
 # The credential.

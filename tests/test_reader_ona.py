@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,7 @@ from sync.http import Bounds, VendorHTTP
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors.base import Account, Checked, Page
-from sync.vendors.ona.reader import LIST, Reader
+from sync.vendors.ona.reader import LIST, Reader, parts
 from sync.vendors.ona.records import Unfit, page_of, row_of
 from usage.days import Day
 from usage.models import EnvironmentRow
@@ -45,6 +46,18 @@ RECORD = {
 def _without_waiting() -> Iterator[None]:
     with stamina.set_testing(True, attempts=6, cap=True):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the vendor count as near, however busy this machine is."""
+    monkeypatch.setattr("sync.vendors.ona.reader.FAR_SECONDS", float("inf"))
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the vendor count as far away."""
+    monkeypatch.setattr("sync.vendors.ona.reader.FAR_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -139,6 +152,48 @@ def test_pages_are_as_large_as_the_vendor_allows_and_there_is_no_checksum(sandbo
     assert ona.http.stats.requests == 10
     first = msgspec.json.decode(sandbox.stats.requests[0].body)
     assert first["filter"] == {"dateRange": {"startTime": "2026-11-03T00:00:00Z", "endTime": "2026-11-04T00:00:00Z"}}
+
+
+@pytest.mark.usefixtures("far")
+def test_a_large_day_of_a_vendor_far_away_is_read_in_parts_side_by_side(sandbox: SandboxServer, ona: Reader):
+    sandbox.settings.latency_ms = 20
+    found = Counter(row.record_id for row in rows(ona))
+    assert found == Counter(run.id for run in runs(sandbox, DAY))
+    assert sandbox.stats.most["ona"] == 4
+    assert ona.http.stats.requests == len(sandbox.stats.requests)
+
+
+@pytest.mark.usefixtures("far")
+def test_a_small_day_of_a_vendor_far_away_is_read_as_one(sandbox: SandboxServer, ona: Reader):
+    sandbox.world.records_per_day = 200
+    assert len(rows(ona)) == 200
+    assert ona.http.stats.requests == 2
+
+
+@pytest.mark.parametrize("on", [date(2026, 3, 29), date(2026, 10, 25), date(2026, 11, 3)])
+def test_the_parts_of_a_day_are_the_day(on: date):
+    day = Day.of(on, "Europe/Berlin")
+    found = parts(day)
+    assert (found[0].start, found[-1].end) == (day.start, day.end)
+    assert all(part.start < part.end for part in found)
+    assert all(one.end == following.start for one, following in pairwise(found))
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize("fault", ["forbidden", "repeated_token", "wrong_json"])
+def test_a_failure_in_one_part_fails_the_load(sandbox: SandboxServer, ona: Reader, fault: str):
+    sandbox.world.records_per_day = 4000
+    sandbox.faults.next(fault, after=5, times=3)
+    with pytest.raises((AuthenticationRefused, WrongShape)):
+        everything(ona)
+
+
+@pytest.mark.usefixtures("far")
+def test_what_usually_goes_wrong_is_survived_side_by_side_too(sandbox: SandboxServer, ona: Reader):
+    for place, fault in enumerate(["rate_limited", "unavailable", "reset", "truncated"]):
+        sandbox.faults.next(fault, after=2 * place + 1)
+    assert len({row.record_id for row in rows(ona)}) == 950
+    assert ona.http.stats.retries == 4
 
 
 def test_a_day_of_another_zone_is_asked_for_by_its_own_instants(sandbox: SandboxServer):

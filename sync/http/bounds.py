@@ -1,6 +1,7 @@
 """How much talking to a vendor may cost, and what it did cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Protocol, Self
 
 
@@ -45,3 +46,11 @@ class HTTPStats:
     requests: int = 0
     retries: int = 0
     bytes: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    def add(self, requests: int = 0, retries: int = 0, bytes: int = 0) -> None:  # noqa: A002 - the column's name
+        """Count what one of several threads spent."""
+        with self._lock:
+            self.requests += requests
+            self.retries += retries
+            self.bytes += bytes

@@ -1,9 +1,11 @@
 """A vendor's connection: requests that are bounded, retried and counted, and go nowhere else."""
 
 import ssl
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,8 @@ from sync.http import address, body, words
 from sync.http.bounds import Bounds, HTTPStats, Limiter
 
 CONNECT_SECONDS = 10.0
+AT_ONCE = 4  # requests in the background
+RENEW_SECONDS = 1.0
 REDIRECTS = 3
 RETRIED = frozenset({408, 425, 429})
 KEEPING_METHOD = frozenset({307, 308})
@@ -61,6 +65,8 @@ class VendorHTTP:
         self._secret = words.Secret(authorization)
         self._limiter = limiter
         self._before_request = before_request
+        self._owner = threading.get_ident()
+        self._ahead: ThreadPoolExecutor | None = None
         self._urls: dict[str, httpx2.URL] = {}
         headers = {
             "Host": self.host,
@@ -77,7 +83,7 @@ class VendorHTTP:
         self._client = httpx2.Client(
             verify=tls(),
             timeout=httpx2.Timeout(self.bounds.timeout, connect=min(CONNECT_SECONDS, self.bounds.timeout)),
-            limits=httpx2.Limits(max_connections=1, max_keepalive_connections=1),
+            limits=httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
         )
 
     def __repr__(self) -> str:
@@ -92,7 +98,9 @@ class VendorHTTP:
         self.close()
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Let the connections go; requests in the background are not waited for."""
+        if self._ahead is not None:
+            self._ahead.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> bytes:
@@ -109,6 +117,17 @@ class VendorHTTP:
         """Return the body of the answer to `POST {base_url}{path}` with JSON `body`; raises as `get`."""
         return self._answer("POST", self._url(path), body)
 
+    def post_ahead(self, path: str, body: bytes) -> Callable[[], bytes]:
+        """Begin a `post` in the background, AT_ONCE of them at most; returns what waits for its outcome.
+
+        Beginning and waiting belong to the thread that made this object: `before_request` is called there.
+        """
+        self._renew()
+        if self._ahead is None:
+            self._ahead = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vendor-http")
+        asked = self._ahead.submit(self.post, path, body)
+        return lambda: self._outcome(asked)
+
     def redact(self, text: str) -> str:
         """Return `text` without the credential, for whoever keeps or shows what a vendor sent."""
         return self._secret.redact(text)
@@ -118,6 +137,16 @@ class VendorHTTP:
         # Text columns of PostgreSQL cannot hold NUL.
         excerpt = answer[:4000].decode(errors="replace").replace("\x00", "\ufffd")
         return WrongShape(self.redact(reason), payload=self.redact(excerpt))
+
+    def _outcome(self, asked: Future[bytes]) -> bytes:
+        while not wait([asked], timeout=RENEW_SECONDS).done:
+            self._renew()
+        return asked.result()
+
+    def _renew(self) -> None:
+        """Call `before_request`, but from its own thread only: a lease is renewed over that thread's connection."""
+        if self._before_request and threading.get_ident() == self._owner:
+            self._before_request()
 
     def _url(self, path: str) -> httpx2.URL:
         if path not in self._urls:
@@ -138,7 +167,7 @@ class VendorHTTP:
             ):
                 with attempt:
                     attempts = attempt.num
-                    self.stats.retries += attempts > 1
+                    self.stats.add(retries=int(attempts > 1))
                     return self._attempt(method, url, content, deadline)
         except Unanswered as failure:
             often = f" Gave up after {attempts} attempts." if attempts > 1 else ""
@@ -164,11 +193,10 @@ class VendorHTTP:
 
     def _send(self, method: str, url: httpx2.URL, content: bytes, deadline: float) -> tuple[httpx2.Response, bytes]:
         """Return one answer and its body, read within the bounds."""
-        if self._before_request:
-            self._before_request()
+        self._renew()
         if self._limiter:
             self._limiter.acquire()
-        self.stats.requests += 1
+        self.stats.add(requests=1)
         request = httpx2.Request(method, url, headers=self._headers[method], content=content or None)
         try:
             response = self._client.send(request, stream=True)
@@ -182,7 +210,7 @@ class VendorHTTP:
         except httpx2.HTTPError as error:
             reason, again = words.of_failure(error, self.host, self.bounds.timeout)
             raise Unanswered(self.redact(reason), again=again) from None
-        self.stats.bytes += size
+        self.stats.add(bytes=size)
         return response, answer
 
     def _judged(self, response: httpx2.Response, answer: bytes) -> bytes:
