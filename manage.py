@@ -2,6 +2,7 @@
 """The portal's command line; where no server is configured it runs every command on the embedded ones."""
 
 import os
+import signal
 import sys
 from contextlib import nullcontext
 
@@ -11,6 +12,8 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     from portal.services import ServiceError, at_hand, needs_servers
 
+    # A request to stop ends like an error does: what was started is stopped first.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         with at_hand() if needs_servers(sys.argv) else nullcontext():
             from django.core.management import execute_from_command_line
