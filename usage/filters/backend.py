@@ -1,0 +1,53 @@
+"""Where filter sets meet requests: what nobody understands is refused by name."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from usage.access import visible_sources
+from usage.filters.sets import OfSourcesFilter
+
+
+class StrictFilterBackend(DjangoFilterBackend):
+    """Filters a list by the view's filter set and refuses every parameter that nothing there understands."""
+
+    def get_filterset_class(self, view: Any, queryset: Any = None) -> Any:
+        """Return the view's filter set where it lists; a single record is not filtered."""
+        return super().get_filterset_class(view, queryset) if getattr(view, "detail", None) is False else None
+
+    def get_filterset_kwargs(self, request: Any, queryset: QuerySet[Any], view: APIView) -> dict[str, Any]:
+        """Tell the filter set which sources the request may know of."""
+        asked: dict[str, Any] = super().get_filterset_kwargs(request, queryset, view)
+        of_sources = issubclass(self.get_filterset_class(view, queryset), OfSourcesFilter)
+        return {**asked, "sources": visible_sources(request)} if of_sources else asked
+
+    def filter_queryset(self, request: Any, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
+        """Return the filtered rows; raises ValidationError that names every parameter that was not understood."""
+        filterset = self.get_filterset(request, queryset, view)
+        understood = set(filterset.filters if filterset else ()) | set(getattr(view, "parameters", ()))
+        problems = misused(request, understood)
+        if filterset is not None and not filterset.is_valid():
+            for name, errors in filterset.errors.items():
+                problems.setdefault(name, []).extend(errors)
+        if problems:
+            raise exceptions.ValidationError(problems)
+        return filterset.qs if filterset else queryset
+
+
+def misused(request: Request, understood: Iterable[str]) -> dict[str, list[str]]:
+    """Return what is wrong with parameters whatever their meaning: unknown, given twice, or empty."""
+    allowed = sorted(understood)
+    problems: dict[str, list[str]] = {}
+    for name, values in request.query_params.lists():
+        if name not in allowed:
+            problems[name] = [f"Unknown parameter; allowed are: {', '.join(allowed) or 'none'}."]
+        elif len(values) > 1:
+            problems[name] = ["Given more than once; several values go into one, separated by commas."]
+        elif not values[0].strip():
+            problems[name] = ["Empty; give a value or leave the parameter out."]
+    return problems

@@ -1,0 +1,148 @@
+"""The filter sets: everything that each kind of usage may be asked by."""
+
+from collections import OrderedDict
+from typing import Any, ClassVar
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django_filters import rest_framework as django_filters
+
+from usage.filters.fields import ChoiceFilter, MomentFilter, NumbersFilter, SlugsFilter, TextsFilter, ZoneFilter
+from usage.filters.forms import InstantsForm, WholeDaysForm
+from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
+from usage.moments import EXPECTED, EXPECTED_ZONE
+
+
+class OfSourcesFilter(django_filters.FilterSet):
+    """What rows of sources may be asked by; `sources` are the ones that whoever asks may know of.
+
+    `source_path` leads from a row to its source's id.
+    """
+
+    source_path: ClassVar[str] = "source_id"
+
+    source = SlugsFilter(method="of_sources", help_text="Slugs of sources, comma-separated.")
+    vendor = SlugsFilter(method="of_vendors", help_text="Names of vendors, comma-separated.")
+
+    def __init__(self, data: QueryDict | dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> None:
+        known: QuerySet[Source] | None = kwargs.pop("sources", None)
+        super().__init__(data, *args, **kwargs)
+        asked = {"source", "vendor"} & set(data or ())
+        known = Source.objects.all() if known is None else known
+        self.sources = list(known.values_list("pk", "slug", "vendor")) if asked else []
+
+    def get_form_class(self) -> type[forms.Form]:
+        """Return the form, which knows the names that may be asked for."""
+        form: type[forms.Form] = super().get_form_class()
+        names = {"source": [slug for _, slug, _ in self.sources], "vendor": [vendor for *_, vendor in self.sources]}
+        for name, known in names.items():
+            form.base_fields[name].names = frozenset(known)  # type: ignore[attr-defined]
+        return form
+
+    def of_sources(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
+        """Keep the rows of the sources with these slugs."""
+        return self.of_ids(queryset, [pk for pk, slug, _ in self.sources if slug in value])
+
+    def of_vendors(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
+        """Keep the rows of the sources at these vendors."""
+        return self.of_ids(queryset, [pk for pk, _, vendor in self.sources if vendor in value])
+
+    def of_ids(self, queryset: QuerySet[Any], ids: list[int]) -> QuerySet[Any]:
+        """Keep the rows of these sources; one is compared with directly, so that an index gives the order too."""
+        if len(ids) == 1:
+            return queryset.filter(**{self.source_path: ids[0]})
+        return queryset.filter(**{f"{self.source_path}__in": ids})
+
+
+class UsageFilter(OfSourcesFilter):
+    """What every kind of usage may be asked by."""
+
+    tz = ZoneFilter(help_text=f"The zone that dates are of: {EXPECTED_ZONE}. Default: UTC.")
+    updated_since = MomentFilter(
+        field_name="changed_at",
+        lookup_expr="gte",
+        help_text="Only what changed at or after: a date or an instant. With include_withdrawn=true and "
+        "ordering=changed_at, everything that happened since, in the order it happened.",
+    )
+    include_withdrawn = ChoiceFilter(
+        "true", "false", method="with_withdrawn", help_text="true: also records that the vendor has withdrawn."
+    )
+
+    class Meta:
+        form = InstantsForm
+
+    @classmethod
+    def get_filters(cls) -> OrderedDict[str, django_filters.Filter]:
+        """Add the range over the kind's own instant, whose names no Python class body can hold."""
+        instant = getattr(getattr(cls.Meta, "model", None), "instant", "")
+        about = f"the half-open range of {instant}: {EXPECTED}"
+        bounds: dict[str, django_filters.Filter] = {
+            "from": MomentFilter(field_name=instant, lookup_expr="gte", help_text=f"Begins {about}."),
+            "to": MomentFilter(field_name=instant, lookup_expr="lt", help_text=f"Ends {about}. Not included."),
+        }
+        return OrderedDict(bounds | super().get_filters())
+
+    def with_withdrawn(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Leave `queryset` as it is: `filter_queryset` leaves withdrawn records out."""
+        return queryset
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Apply every filter; withdrawn records are left out unless they are asked for."""
+        filtered = super().filter_queryset(queryset)
+        return filtered if self.form.cleaned_data["include_withdrawn"] == "true" else filtered.filter(withdrawn_at=None)
+
+
+class EnvironmentUsageFilter(UsageFilter):
+    """What environment usage may be asked by."""
+
+    record_id = TextsFilter(help_text="The vendor's ids of the records, comma-separated.")
+    environment_id = TextsFilter(help_text="Comma-separated.")
+    project_id = TextsFilter(help_text="Comma-separated.")
+    user_id = TextsFilter(help_text="Comma-separated.")
+    runner_id = TextsFilter(help_text="Comma-separated.")
+    environment_class_id = TextsFilter(help_text="Comma-separated.")
+
+    class Meta(UsageFilter.Meta):
+        model = EnvironmentUsage
+        fields: tuple[str, ...] = ()
+
+
+class ResourceUsageFilter(UsageFilter):
+    """What resource usage may be asked by; ranges are of whole UTC days."""
+
+    resource_type = TextsFilter(help_text="Comma-separated.")
+    project_id = NumbersFilter(help_text="Comma-separated.")
+    region_id = NumbersFilter(help_text="Comma-separated.")
+    resource_id = TextsFilter(help_text="Comma-separated.")
+    billing_metric = TextsFilter(help_text="Comma-separated.")
+    consumed_unit = TextsFilter(help_text="Comma-separated.")
+
+    class Meta:
+        model = ResourceUsage
+        fields: tuple[str, ...] = ()
+        form = WholeDaysForm
+
+
+class RecipeUsageFilter(UsageFilter):
+    """What recipe usage may be asked by."""
+
+    workspace_id = NumbersFilter(help_text="Comma-separated.")
+    external_id = TextsFilter(help_text="Comma-separated.")
+    recipe_id = NumbersFilter(help_text="Comma-separated.")
+    folder_id = NumbersFilter(help_text="Comma-separated.")
+    deleted_recipes = ChoiceFilter(
+        "include",
+        "exclude",
+        "only",
+        method="of_deleted",
+        help_text="What to do with the rows of recipes that were deleted since (recipe_id null). Default: include.",
+    )
+
+    class Meta(UsageFilter.Meta):
+        model = RecipeUsage
+        fields: tuple[str, ...] = ()
+
+    def of_deleted(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Take in, leave out or single out the rows of deleted recipes."""
+        return queryset if value == "include" else queryset.filter(recipe_id__isnull=value == "only")
