@@ -10,7 +10,7 @@ FALSE_WORDS = frozenset({"false", "off", "no", "n", "f", "0", ""})
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "on or off"}
 
 
-class Environment(environ.Env):
+class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no annotations
     """The environment's variables, read by type.
 
     A value that cannot be read does not raise: the default stands in, and `unreadable` says what the variable
@@ -35,15 +35,19 @@ class Environment(environ.Env):
 
     def choice(self, var: str, choices: tuple[str, ...], default: str) -> str:
         """Return the variable's value, one of `choices`."""
-        value = self.str(var, default=default)
-        return value if value in choices else self._refused(var, f"one of {', '.join(choices)}", default)
+        value = str(self.str(var, default=default))
+        if value not in choices:
+            self._refused(var, f"one of {', '.join(choices)}", default)
+            return default
+        return value
 
     def database(self, var: str) -> dict[str, Any]:
         """Return the database that the URL in the variable names, as Django wants it."""
         try:
             return dict(self.db_url_config(self.str(var, default="") or "postgres://"))
         except (ValueError, environ.ImproperlyConfigured):
-            return self._refused(var, "a URL like postgres://user:password@host:5432/name", {"NAME": ""})
+            self._refused(var, "a URL like postgres://user:password@host:5432/name", None)
+            return {"NAME": ""}
 
     def _refused(self, var: str, kind: str, default: Any) -> Any:
         self.unreadable[var] = kind

@@ -29,6 +29,7 @@ class Terminal(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no a
         self, programs: Mapping[str, Sequence[str]], beside: Callable[[], None], last: Collection[str] = ()
     ) -> None:
         super().__init__(Printer(sys.stdout))
+        self._terminating = False
         self.beside = beside
         self.last = last
         self.ended_first: list[str] = []

@@ -8,7 +8,7 @@ its own in either case, so several runs do not disturb each other.
 import os
 import secrets
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -37,9 +37,9 @@ def database_name() -> str:
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
     """Have the servers at hand before pytest-django imports the settings, which it does in this very hook."""
-    session = servers()
-    session.__enter__()
-    early_config.add_cleanup(lambda: session.__exit__(None, None, None))
+    session = ExitStack()
+    session.enter_context(servers())
+    early_config.add_cleanup(session.close)
     return (yield)
 
 
@@ -84,7 +84,7 @@ def redis_database(url: str) -> Iterator[str]:
     """
     address = url.rsplit("/", 1)[0] if url.count("/") > 2 else url
     with closing(redis.Redis.from_url(f"{address}/0")) as claims:
-        numbers = range(1, int(claims.config_get("databases")["databases"]))
+        numbers = range(1, int(claims.config_get("databases")["databases"] or 16))
         names = {f"portal-tests:{number}": number for number in numbers}
         taken = next(name for name in names if claims.set(name, "1", nx=True, ex=CLAIM_SECONDS))
         mine = f"{address}/{names[taken]}"

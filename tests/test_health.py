@@ -4,11 +4,12 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 pytestmark = pytest.mark.django_db
 
 
-def test_live_asks_nothing_of_the_servers(client: Client, settings: object) -> None:
+def test_live_asks_nothing_of_the_servers(client: Client) -> None:
     with CaptureQueriesContext(connection) as queries:
         response = client.get("/health/live")
     assert (response.status_code, response.json()) == (200, {"live": True})
@@ -21,7 +22,7 @@ def test_ready_when_database_redis_and_migrations_are_there(client: Client) -> N
     assert "no-store" in response["Cache-Control"]
 
 
-def test_not_ready_without_redis(client: Client, settings: object) -> None:
+def test_not_ready_without_redis(client: Client, settings: Settings) -> None:
     settings.CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -41,7 +42,7 @@ def test_not_ready_while_migrations_are_missing(client: Client) -> None:
     assert response.json()["reasons"] == ["Migrations are to be applied: run manage.py migrate."]
 
 
-def test_not_ready_without_the_database(client: Client, settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_ready_without_the_database(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = '1ms'")
         with pytest.raises(Exception, match="statement timeout"):

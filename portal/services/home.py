@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cryptography.fernet import Fernet
 
@@ -67,9 +67,9 @@ class Home:
     def run(self, *command: str | Path, log: Path) -> int:
         """Run `command` as the servers' owner, its output appended to `log`; returns the exit status."""
         root = os.geteuid() == 0
-        identity = {"user": self.owner, "group": self.owner, "extra_groups": []}
+        identity: dict[str, Any] = {"user": self.owner, "group": self.owner, "extra_groups": []}
         with open_private(log) as output:
-            return subprocess.run(
+            done = subprocess.run(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -82,7 +82,8 @@ class Home:
                 # Ctrl-C in a terminal goes to its foreground group; the servers stop after the portal has.
                 start_new_session=True,
                 **(identity if root else {}),
-            ).returncode
+            )
+        return done.returncode
 
     def folder(self, name: str) -> Path:
         """Return the folder `name` of the servers' owner, made if missing."""
@@ -164,7 +165,7 @@ def write_private(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def open_private(path: Path) -> Any:
+def open_private(path: Path) -> IO[bytes]:
     """Open `path` for appending, made with mode 0600."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 

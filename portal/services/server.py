@@ -168,10 +168,10 @@ class Postgres(Server):
         """Tell whether the server takes our password; the database is made the first time."""
         import psycopg
 
-        login = {"user": "portal", "password": self.home.secrets["postgres"], "connect_timeout": 5}
+        # In a database of every server: the portal's own may not have been made yet.
+        url = self.url.removesuffix("portal") + "postgres"
         try:
-            place = {"host": "127.0.0.1", "port": self.port, "dbname": "postgres"}
-            with psycopg.connect(**login, **place, autocommit=True) as connection:
+            with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
                 made = connection.execute("SELECT 1 FROM pg_database WHERE datname = 'portal'").fetchone()
                 if made is None:
                     connection.execute("CREATE DATABASE portal")
