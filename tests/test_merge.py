@@ -303,3 +303,13 @@ def test_a_day_that_is_not_over_is_loaded_up_to_now_and_stays_due(source: Source
     read_day(source, today)
     assert not Restatement.objects.exists()
     assert the_day(source, today).records == 2
+
+
+def test_a_reader_that_hands_over_a_record_of_another_day_is_found_out(source: Source, listing: Listing) -> None:
+    listing.records[DAY] = [row(1), row(2, stopped_at=datetime(2026, 11, 9, tzinfo=UTC), created_at=None)]
+
+    attempt = read_day(source)
+
+    assert attempt.outcome == Outcome.FAILED
+    assert "2 records were read, but the day would hold 1" in attempt.error
+    assert not EnvironmentUsage.objects.exists()

@@ -11,7 +11,7 @@ from sync.engine.ledger import Reading, close_attempt, fail, halt, put_off, succ
 from sync.engine.merge import DayMerge, Merged, days_of
 from sync.engine.reading import open_reader
 from sync.engine.spool import Spool
-from sync.errors import AuthenticationRefused, HostNotAllowed, LeaseLost, ListingShifted, PutOff, SyncError
+from sync.errors import AuthenticationRefused, HostNotAllowed, LeaseLost, ListingShifted, PutOff, SyncError, WrongShape
 from sync.models import LoadAttempt, SyncRun
 from sync.vendors.base import Checked, VendorReader
 from usage.models import Restatement, SourceDay, Verification
@@ -138,6 +138,10 @@ def merge(reading: Reading, reader: VendorReader, spool: Spool, checked: Checked
                 return suspect(reading, day, shrink, digest)
             steps.apply(withdraw=not spool.rejected_count)
         day.records, day.withdrawn, day.sums = steps.totals()
+        if not spool.rejected_count and day.records != steps.distinct:
+            raise WrongShape(
+                f"{steps.distinct} records were read, but the day would hold {day.records}: some are not of it."
+            )
         day.digest = digest
         take_from_other_days(reading, steps)
         if before.covered and steps.merged.anything:

@@ -1,8 +1,8 @@
 """Merge: bring the records of one source day to exactly what the vendor now reports, in one transaction.
 
 Works set-wise on the spool's temporary table. Only what differs is written, so reading an unchanged day makes
-no row version. The statements keep to the day's own rows (index on source and day) and to the unique key, so
-their cost does not grow with the table.
+no row version. The statements keep to the day's own rows (by the index on source and instant) and to the
+unique key, so their cost does not grow with the table.
 """
 
 from collections.abc import Iterable
@@ -67,7 +67,7 @@ class Statements:
         differs = f"({', '.join(f't.{c}' for c in rest)}) IS DISTINCT FROM ({', '.join(incoming[c] for c in rest)})"
         assign = ", ".join(f"{name} = {incoming[name]}" for name in rest)
         revise = "revision = t.revision + 1, changed_at = statement_timestamp()"
-        of_day = "t.source_id = %(source)s AND t.day = %(day)s"
+        of_day = of_one_day(kind)
         keys = ", ".join(key)
         self.day_in_key = "day" in kind.key
 
@@ -122,14 +122,22 @@ class Statements:
         return f"t.{name} = n.{name}"
 
 
+def of_one_day(kind: type[UsageRecord]) -> str:
+    """Return the condition for the records `t` of one day; the bounds let the index on the instant find them."""
+    condition = "t.source_id = %(source)s AND t.day = %(day)s"
+    if kind.instant == "day":
+        return condition
+    return f"{condition} AND t.{kind.instant} >= %(starts)s AND t.{kind.instant} < %(ends)s"
+
+
 def sums_statement(kind: type[UsageRecord], table: str) -> str:
     """Return the query for (current records, withdrawn records, sums as text by measure or unit) of one day."""
-    of_day = "source_id = %(source)s AND day = %(day)s"
+    of_day = of_one_day(kind)
     if kind.unit:
         total = f"sum({kind.measures[0]})"
         sums = (
             f"(SELECT jsonb_object_agg(unit, total::text) FROM (SELECT {kind.unit} AS unit, {total} AS total "
-            f"FROM {table} WHERE {of_day} AND withdrawn_at IS NULL GROUP BY 1) AS by_unit)"
+            f"FROM {table} t WHERE {of_day} AND withdrawn_at IS NULL GROUP BY 1) AS by_unit)"
         )
     else:
         pairs = ", ".join(
@@ -138,7 +146,7 @@ def sums_statement(kind: type[UsageRecord], table: str) -> str:
         sums = f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
     return (
         f"SELECT count(*) FILTER (WHERE withdrawn_at IS NULL), count(*) FILTER (WHERE withdrawn_at IS NOT NULL), "
-        f"COALESCE({sums}, '{{}}') FROM {table} WHERE {of_day}"
+        f"COALESCE({sums}, '{{}}') FROM {table} t WHERE {of_day}"
     )
 
 
@@ -154,7 +162,13 @@ class DayMerge:
     def __init__(self, kind: type[UsageRecord], source_day: SourceDay) -> None:
         self.kind = kind
         self.sql = statements(kind)
-        self.where: dict[str, Any] = {"source": source_day.source_id, "day": source_day.day}
+        self.where: dict[str, Any] = {
+            "source": source_day.source_id,
+            "day": source_day.day,
+            "starts": source_day.starts_at,
+            "ends": source_day.ends_at,
+        }
+        self.distinct = 0
         self.merged = Merged()
 
     def execute(self, sql: str) -> int:
@@ -172,6 +186,7 @@ class DayMerge:
     def drop_repeated(self) -> None:
         """Keep one row per key of what was read."""
         self.execute(self.sql.drop_repeated)
+        self.distinct = self.fetch(self.sql.count_spool)[0][0]
 
     def shrink(self) -> Shrink:
         """Return what a merge would withdraw, before anything is changed."""
@@ -184,6 +199,7 @@ class DayMerge:
 
     def insert_all(self, spooled: int) -> bool:
         """Insert every spooled row of a day that holds nothing yet; False when some key is taken already."""
+        self.distinct = spooled
         self.merged.inserted = self.execute(self.sql.insert)
         return self.merged.inserted == spooled
 

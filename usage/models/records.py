@@ -123,7 +123,7 @@ class EnvironmentUsage(UsageRecord):
             ),
         ]
         indexes = [
-            models.Index("source", "day", name="environmentusage_day"),
+            models.Index("source", "stopped_at", "id", name="environmentusage_source"),
             models.Index("stopped_at", "id", name="environmentusage_stopped"),
             models.Index("changed_at", "id", name="environmentusage_changed"),
             models.Index("stopped_at", "id", name="environmentusage_gone", condition=Q(withdrawn_at__isnull=False)),
@@ -268,7 +268,7 @@ class RecipeUsage(UsageRecord):
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="recipeusage_half_open"),
         ]
         indexes = [
-            models.Index("source", "day", name="recipeusage_day"),
+            models.Index("source", "starts_at", "id", name="recipeusage_source"),
             models.Index("starts_at", "id", name="recipeusage_starts"),
             models.Index("changed_at", "id", name="recipeusage_changed"),
             models.Index("starts_at", "id", name="recipeusage_gone", condition=Q(withdrawn_at__isnull=False)),
