@@ -7,7 +7,6 @@ PYTHON ?= $(firstword $(foreach one,python3 python3.14 python3.13 python3.12 pyt
 	$(one) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(one))))
 # What pip has been told about package sources holds for uv too.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
-export UV_LINK_MODE ?= copy
 LOCK := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --quiet
 PROCESSES ?= 2
