@@ -1,0 +1,1 @@
+"""How usage gets in: the engine, its runs, and the vendors."""

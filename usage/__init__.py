@@ -1,0 +1,1 @@
+"""What usage is, and how it is asked for."""
