@@ -8,14 +8,30 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Thread, Timer
+from typing import Any
 
 import honcho.manager
 from honcho.printer import Printer
+from honcho.process import Process
 
 from portal.environment import BASE_DIR
 
 # A worker finishes the day it is reading; what still runs then is killed, which loses nothing either.
 honcho.manager.KILL_WAIT = 30
+
+
+class Program(Process):  # type: ignore[misc]  # honcho has no annotations
+    """One program and the process that reads its output; it is stopped too where the terminal was killed."""
+
+    def run(self, *arguments: Any) -> None:
+        """Start the program and pass its output on until it ends."""
+        Thread(target=self._stop_without, args=(os.getppid(),), daemon=True).start()
+        super().run(*arguments)
+
+    def _stop_without(self, parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(self._child.pid, signal.SIGTERM)
 
 
 class Terminal(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no annotations
@@ -30,6 +46,7 @@ class Terminal(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no a
     ) -> None:
         super().__init__(Printer(sys.stdout))
         self._terminating = False
+        self._process_ctor = Program
         self.beside = beside
         self.last = last
         self.ended_first: list[str] = []

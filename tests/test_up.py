@@ -131,6 +131,11 @@ def test_the_demo_fills_itself_stops_cleanly_and_goes_on_where_it_was(data_dir: 
     assert "Traceback" not in first.text
     assert relatives(data_dir) == []
 
+    killed = Run(data_dir)
+    killed.ended(signal.SIGKILL)
+    # The programs stop by themselves; only the servers stay, for the next command to adopt.
+    killed.wait(lambda: {*relatives(data_dir)} == {*servers(data_dir)})
+
     second = Run(data_dir)
     assert [second.said(label) for label in ("Login", "Password", "Token")] == [
         "admin",
@@ -143,6 +148,11 @@ def test_the_demo_fills_itself_stops_cleanly_and_goes_on_where_it_was(data_dir: 
     assert second.ended(signal.SIGKILL, int(beat[1])) == 1
     assert "Ended without being asked to: beat (status -9)" in second.text
     assert relatives(data_dir) == []
+
+
+def servers(data_dir: Path) -> list[int | None]:
+    """Return the process ids of the embedded servers."""
+    return [server.pid() for server in Services(data_dir).servers]
 
 
 def demo_file(data_dir: Path) -> dict[str, Any]:
