@@ -1,7 +1,9 @@
 """The portal's addresses."""
 
 from django.contrib import admin
-from django.urls import include, path, re_path
+from django.templatetags.static import static
+from django.urls import include, path, re_path, reverse_lazy
+from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
 from portal.docs import DocsView, SchemaView
@@ -27,6 +29,8 @@ api = [
 ]
 
 urlpatterns = [
+    path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
+    path("favicon.ico", RedirectView.as_view(url=static("portal/icon.svg"))),
     path("api/v1/", include((api, "api"))),
     re_path("^api/", UnknownAddress.as_view()),
     path("admin/", admin.site.urls),

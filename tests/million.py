@@ -48,7 +48,7 @@ def load_a_day_of(records: int) -> None:
     def open_reader(source: Source, before_request: Any = None) -> Iterator[VendorReader]:
         yield Reader(Account(source.slug, source.zone, source.options), NoHTTP())  # type: ignore[arg-type]
 
-    load.open_reader = open_reader
+    vars(load)["open_reader"] = open_reader
     source = make_source(f"million-{records}")
     request_sync(source, NOON.date(), NOON.date() + timedelta(days=1), Trigger.COMMAND)
     attempt = load.load_next(source.pk)

@@ -25,27 +25,15 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8900, help="0 takes any free port. Default: 8900.")
         parser.add_argument("--seed", type=int, default=plain.seed, help="Same seed, same history.")
         parser.add_argument("--days", type=int, default=plain.days, help="How far history reaches back.")
-        parser.add_argument(
-            "--scale", type=float, default=plain.scale, help="Multiplies the number of records."
-        )
-        parser.add_argument(
-            "--records-per-day", type=int, help="Exactly so many, in place of a busy-looking curve."
-        )
+        parser.add_argument("--scale", type=float, default=plain.scale, help="Multiplies the number of records.")
+        parser.add_argument("--records-per-day", type=int, help="Exactly so many, in place of a busy-looking curve.")
         parser.add_argument("--credential", default=plain.credential, help="What every vendor accepts.")
         parser.add_argument("--zone", default=plain.zone, help="Time zone of the accounts that have one.")
         parser.add_argument("--latency-ms", type=float, default=0.0, help="Waited before every answer.")
-        parser.add_argument(
-            "--requests-per-minute", type=int, help="Answer 429 to what a credential asks beyond."
-        )
-        parser.add_argument(
-            "--fault", action="append", default=[], metavar="[VENDOR.]NAME=P", help="Repeatable."
-        )
-        parser.add_argument(
-            "--compress", action="store_true", help="Compress answers for clients that accept it."
-        )
-        parser.add_argument(
-            "--with-parent", action="store_true", help="Stop when the starting process is gone."
-        )
+        parser.add_argument("--requests-per-minute", type=int, help="Answer 429 to what a credential asks beyond.")
+        parser.add_argument("--fault", action="append", default=[], metavar="[VENDOR.]NAME=P", help="Repeatable.")
+        parser.add_argument("--compress", action="store_true", help="Compress answers for clients that accept it.")
+        parser.add_argument("--with-parent", action="store_true", help="Stop when the starting process is gone.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         upstream = Upstream(_world(options), _settings(options))
@@ -69,9 +57,7 @@ class Command(BaseCommand):
 
     def _greet(self, upstream: Upstream, port: int) -> None:
         names = ", ".join(f"/{name}" for name in sorted(upstream.vendors))
-        self.stdout.write(
-            f"Sandbox at http://{HOST}:{port} ({names}), credential {upstream.world.credential}"
-        )
+        self.stdout.write(f"Sandbox at http://{HOST}:{port} ({names}), credential {upstream.world.credential}")
         self.stdout.flush()
 
 

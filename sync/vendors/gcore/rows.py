@@ -39,9 +39,7 @@ class Keys:
         else:
             twins = self._all.setdefault(who, [self._first[who]])
             if said in twins and said not in self._page:
-                raise ListingShifted(
-                    "A row of an earlier page came again: the report moved while it was read."
-                )
+                raise ListingShifted("A row of an earlier page came again: the report moved while it was read.")
             digest.update(b"#%d" % len(twins))
             twins.append(said)
         self._page.add(said)

@@ -11,8 +11,7 @@ USAGE_REPORT = "/cloud/v1/usage_report"
 
 # Every sortable field, those that stay the same while a day grows first, so that paging by offset is stable.
 ORDER = [
-    f"{field}.asc"
-    for field in ("type", "project", "region", "last_name", "first_seen", "last_seen", "billing_value")
+    f"{field}.asc" for field in ("type", "project", "region", "last_name", "first_seen", "last_seen", "billing_value")
 ]
 
 # The fields that only some types have: they go to a row's `details`, any other unknown one to `extra`.
