@@ -159,8 +159,23 @@ def test_a_large_day_of_a_vendor_far_away_is_read_in_parts_side_by_side(sandbox:
     sandbox.settings.latency_ms = 20
     found = Counter(row.record_id for row in rows(ona))
     assert found == Counter(run.id for run in runs(sandbox, DAY))
-    assert sandbox.stats.most["ona"] == 4
+    assert sandbox.stats.most["ona"] == 2
     assert ona.http.stats.requests == len(sandbox.stats.requests)
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_source_says_how_many_requests_a_day_may_have_under_way(sandbox: SandboxServer, ona: Reader, at_once: int):
+    sandbox.settings.latency_ms = 20
+    ona.options = Reader.checked_options({"requests_at_once": str(at_once)})
+    assert len(rows(ona)) == 950
+    assert sandbox.stats.most["ona"] == at_once
+
+
+@pytest.mark.parametrize("at_once", ["0", "5", "many"])
+def test_a_number_of_requests_at_once_that_cannot_be_is_refused_by_name(at_once: str):
+    with pytest.raises(SyncError, match="requests_at_once"):
+        Reader.checked_options({"requests_at_once": at_once})
 
 
 @pytest.mark.usefixtures("far")

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DAYS = 12
 
 
-def shared(sandbox: SandboxServer, **values: int) -> Source:
+def shared(sandbox: SandboxServer, **values: Any) -> Source:
     return Source.objects.create(
         slug="shared",
         vendor="ona",
@@ -34,7 +35,7 @@ def read_by_three_processes() -> None:
 
 
 def test_max_concurrency_holds_over_processes(sandbox: SandboxServer) -> None:
-    shared(sandbox, max_concurrency=2)
+    shared(sandbox, max_concurrency=2, options={"requests_at_once": 1})
     sandbox.settings.latency_ms = 50
 
     read_by_three_processes()

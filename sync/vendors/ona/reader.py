@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from time import monotonic
+from typing import Annotated
 
 import msgspec
 
-from sync.http import VendorHTTP
+from sync.http import AT_ONCE, VendorHTTP
 from sync.vendors.base import Checked, Page, Pages, VendorReader
 from sync.vendors.ona.records import NotPromised, page_of
 from usage.days import Day
@@ -19,10 +20,19 @@ LIST = "/gitpod.v1.UsageService/ListEnvironmentUsageRecords"
 PAGE_SIZE = 100  # the most the vendor gives
 EMPTY_PAGES = 100  # assumed: a listing with so many pages in a row that hold nothing never ends
 FAR_SECONDS = 0.025  # a vendor that takes longer for a page is read in parts, side by side
-PARTS = 8  # more than LANES, since most runs end in working hours
-LANES = 4
+PARTS = 8  # more than are read at once, since most runs end in working hours
 
 encode = msgspec.json.Encoder().encode
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    """The options of an Ona source.
+
+    `requests_at_once`: how many requests one worker may have under way for a day that is read in parts; 1 reads
+    every day in one listing. At the vendor, up to `max_concurrency` times as many arrive at once.
+    """
+
+    requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=AT_ONCE)] = 2
 
 
 class Reader(VendorReader):
@@ -32,6 +42,7 @@ class Reader(VendorReader):
     title = "Ona"
     hosts = ("app.gitpod.io", "app.ona.com")
     base_url = "https://app.gitpod.io/api"
+    options_type = Options
 
     @classmethod
     def authorization(cls, credential: str) -> str:
@@ -42,16 +53,17 @@ class Reader(VendorReader):
         """Yield the runs that stopped in `[day.start, day.end)`, in the vendor's own order.
 
         A page is asked for by the token of the one before, so a large day of a vendor far away is mostly waiting:
-        it is read in parts of the day, several at once. Raises WrongShape for an answer that is none, and for a
-        page token that was given before. The vendor gives no checksum.
+        it is read in parts of the day, `requests_at_once` of them side by side. Raises WrongShape for an answer
+        that is none, and for a page token that was given before. The vendor gives no checksum.
         """
         listing = Listing(self.http, day, Counter())
         first = listing.page()
         asked = monotonic()
         second = None if listing.ended else listing.page()
-        if second and not listing.ended and monotonic() - asked > FAR_SECONDS:
+        lanes = self.options.requests_at_once
+        if second and not listing.ended and lanes > 1 and monotonic() - asked > FAR_SECONDS:
             # What was read so far is asked for again.
-            yield from side_by_side(self.http, day)
+            yield from side_by_side(self.http, day, lanes)
             return Checked()
         yield first
         if second:
@@ -112,11 +124,11 @@ class Listing:
             self._given.add(self._token)
 
 
-def side_by_side(http: VendorHTTP, day: Day) -> Iterator[Page]:
-    """Yield the pages of a day whose parts are read LANES at a time; none of them is more than a page ahead."""
+def side_by_side(http: VendorHTTP, day: Day, at_once: int) -> Iterator[Page]:
+    """Yield the pages of a day whose parts are read `at_once` at a time; none of them is more than a page ahead."""
     nameless: Counter[str] = Counter()
     waiting = (Listing(http, part, nameless) for part in parts(day))
-    lanes = deque(islice(waiting, LANES))
+    lanes = deque(islice(waiting, at_once))
     for listing in lanes:
         listing.ask_ahead()
     while lanes:
