@@ -59,7 +59,7 @@ class World:
 
     `now` is a callable so that tests can set the clock; `days` is how far history reaches back from today;
     `scale` multiplies the number of records; `records_per_day` overrides it exactly, where given.
-    `credential` is what every vendor accepts (in its own scheme). `zone` is the Workato account's.
+    `credential` is what every vendor accepts (in its own scheme). `zone` is that of the accounts that have one.
     `edits` holds what was arranged for a vendor's day. `faults` maps a fault's name (faults.py has them), or
     `<vendor>.<name>`, to its probability: per request, or per day for the names of `BY_CHANCE`.
     """

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             name='Source',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(help_text='Its name in addresses and commands, e.g. ona-main.', unique=True)),
+                ('slug', models.SlugField(help_text='Its name in addresses and commands, e.g. main-account.', unique=True)),
                 ('vendor', models.SlugField(db_index=False, help_text="The vendor's folder name under sync/vendors/.")),
                 ('base_url', models.URLField(help_text="Where the vendor's API begins.", max_length=500)),
                 ('credential', usage.fields.EncryptedTextField(blank=True, default='', help_text='The key or token. Stored encrypted, never shown.')),

@@ -158,7 +158,7 @@ class ResourceRow(NamedTuple):
 class ResourceUsage(UsageRecord):
     """What one resource consumed of one billing metric on one UTC day: the vendor's only additive grain.
 
-    `resource_key` is a digest of what identifies the row within a day (contracts.md, Gcore). `details` holds the
+    `resource_key` is a digest of what identifies the row within a day (contracts.md). `details` holds the
     fields of the resource's type (flavor, volume_type, ip_address, …). `tags` is one object per row: a key given
     once maps to its value, a repeated key to the list of its values in the vendor's order.
     """

@@ -26,7 +26,7 @@ class Source(models.Model):
     it; the database refuses both at once.
     """
 
-    slug = models.SlugField(unique=True, help_text="Its name in addresses and commands, e.g. ona-main.")
+    slug = models.SlugField(unique=True, help_text="Its name in addresses and commands, e.g. main-account.")
     vendor = models.SlugField(db_index=False, help_text="The vendor's folder name under sync/vendors/.")
     base_url = models.URLField(max_length=500, help_text="Where the vendor's API begins.")
     credential = EncryptedTextField(

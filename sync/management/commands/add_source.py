@@ -16,7 +16,7 @@ class Command(BaseCommand):
     help = "Add a source: one account at one vendor. What is left out comes from the vendor."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("slug", help="its name in addresses and commands, e.g. ona-main")
+        parser.add_argument("slug", help="its name in addresses and commands, e.g. main-account")
         parser.add_argument("vendor", choices=sorted(readers()))
         parser.add_argument("--credential-env", required=True, metavar="VAR", help="variable that holds the credential")
         parser.add_argument("--base-url", default="", metavar="URL", help="where the vendor's API begins")
