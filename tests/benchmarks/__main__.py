@@ -1,0 +1,44 @@
+"""`python -m tests.benchmarks [NAME…] [--quick]`: run benchmarks, print and write what they found."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from portal.environment import BASE_DIR
+from tests.benchmarks import ona
+from tests.benchmarks.report import Report
+from tests.benchmarks.stage import Stage, stage
+
+
+class Entry(Protocol):
+    """A benchmark: measures on the stage and reports; `quick` asks for sizes that only show that it runs."""
+
+    def __call__(self, stage: Stage, *, quick: bool) -> Report: ...
+
+
+ENTRIES: dict[str, Entry] = {"ona-load": ona.run}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the entries that are named, or all; returns 1 where an aim was missed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"One of {', '.join(ENTRIES)}. Default: all.")
+    parser.add_argument("--quick", action="store_true", help="Tiny sizes: shows that it runs, measures nothing.")
+    parser.add_argument("--out", type=Path, default=BASE_DIR / "bench-results", help="Where the results go.")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - ENTRIES.keys()
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    missed = False
+    for name in options.names or ENTRIES:
+        with stage() as ready:
+            report = ENTRIES[name](ready, quick=options.quick)
+        report.write(options.out)
+        print(report, flush=True)
+        missed |= report.missed
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""The floor: what the same rows cost with nothing around them, by binary COPY and merge into the same table.
+
+`rows`: the rows are in memory already. `pages`: they are read over HTTP first, page by page, with the libraries
+the portal uses (httpx2, msgspec) in the plainest way there is: no retry, no check, no unknown field kept.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import httpx2
+import msgspec
+import psycopg
+
+from tests.benchmarks.contenders import lane
+
+COLUMNS = {
+    "record_id": "text",
+    "environment_id": "text",
+    "project_id": "text",
+    "user_id": "text",
+    "runner_id": "text",
+    "environment_class_id": "text",
+    "created_at": "timestamptz",
+    "stopped_at": "timestamptz",
+    "extra": "text",
+}
+NAMES = ", ".join(COLUMNS)
+REST = [name for name in COLUMNS if name != "record_id"]
+SPOOL = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+INCOMING = NAMES.replace("extra", "COALESCE(n.extra::jsonb, '{}')")
+MERGE = f"""
+    INSERT INTO floor AS t (source_id, day, {NAMES})
+    SELECT 1, %s, {INCOMING} FROM spool n
+    ON CONFLICT (source_id, record_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in REST)}
+    WHERE ({", ".join(f"t.{name}" for name in REST)})
+        IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in REST)})
+"""
+LIST = "/gitpod.v1.UsageService/ListEnvironmentUsageRecords"
+
+Row = tuple[Any, ...]
+
+
+class Record(msgspec.Struct, rename="camel", gc=False):
+    """A record as the sandbox sends it."""
+
+    id: str
+    stopped_at: str
+    created_at: str = ""
+    environment_id: str = ""
+    project_id: str = ""
+    user_id: str = ""
+    runner_id: str = ""
+    environment_class_id: str = ""
+
+
+class Pagination(msgspec.Struct):
+    """Where the listing goes on."""
+
+    next_token: str = msgspec.field(default="", name="nextToken")
+
+
+class Answer(msgspec.Struct):
+    """A page."""
+
+    records: list[Record]
+    pagination: Pagination
+
+
+def rows_of(records: Iterable[Record]) -> list[Row]:
+    """Return the rows of a page, in the order of COLUMNS."""
+    parse = datetime.fromisoformat
+    return [
+        (
+            one.id,
+            one.environment_id,
+            one.project_id,
+            one.user_id,
+            one.runner_id,
+            one.environment_class_id,
+            parse(one.created_at) if one.created_at else None,
+            parse(one.stopped_at),
+            None,
+        )
+        for one in records
+    ]
+
+
+def pages(base_url: str, day: date) -> Iterator[list[Row]]:
+    """Yield the rows of a day's pages, read over one connection."""
+    decode = msgspec.json.Decoder(Answer).decode
+    span = {"startTime": f"{day}T00:00:00Z", "endTime": f"{day + timedelta(days=1)}T00:00:00Z"}
+    headers = {"Authorization": "Bearer sandbox-key", "Content-Type": "application/json"}
+    token = ""
+    with httpx2.Client(headers=headers, verify=False) as client:
+        while True:
+            pagination = {"pageSize": 100, "token": token}
+            body = msgspec.json.encode({"filter": {"dateRange": span}, "pagination": pagination})
+            answer = decode(client.post(base_url + LIST, content=body).content)
+            yield rows_of(answer.records)
+            token = answer.pagination.next_token
+            if not token:
+                return
+
+
+def load_day(database: psycopg.Connection, day: date, batches: Iterable[list[Row]]) -> int:
+    """Copy a day's rows into a temporary table and merge them, in one transaction."""
+    loaded = 0
+    with database.transaction(), database.cursor() as cursor:
+        cursor.execute(f"CREATE TEMPORARY TABLE spool ({SPOOL}) ON COMMIT DROP")
+        with cursor.copy(f"COPY spool ({NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(list(COLUMNS.values()))
+            for batch in batches:
+                loaded += len(batch)
+                for row in batch:
+                    copy.write_row(row)
+        cursor.execute(MERGE, [day])
+    return loaded
+
+
+def main() -> None:
+    """Race with `rows|pages`, the base URL, the first day and the number of days given as arguments."""
+    kind, base_url, first, count = sys.argv[1:]
+    days = [date.fromisoformat(first) + timedelta(days=offset) for offset in range(int(count))]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
+        database.execute("CREATE TABLE floor (LIKE usage_environmentusage INCLUDING ALL)")
+        if kind == "rows":
+            held = {day: list(pages(base_url, day)) for day in days}
+            lane.run(lambda: sum(load_day(database, day, held[day]) for day in days))
+        else:
+            lane.run(lambda: sum(load_day(database, day, pages(base_url, day)) for day in days))
+
+
+if __name__ == "__main__":
+    main()

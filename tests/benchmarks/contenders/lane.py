@@ -1,0 +1,29 @@
+"""A contender's side of a race: say when ready, wait for the start, report what the work itself cost.
+
+Imports nothing but the standard library, since contenders live in environments of their own.
+"""
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+
+
+def spent() -> float:
+    """Return the CPU seconds, user and system, of this process and of the children it has waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def run(work: Callable[[], int]) -> None:
+    """Do `work`, which returns the number of records it loaded, once the referee says so."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    before = spent()
+    records = work()
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    sys.stdout.write(json.dumps({"records": records, "cpu": spent() - before, "peak_kib": peak}) + "\n")
+    sys.stdout.flush()
+    # Connections stay open until the referee has read what their other ends have spent.
+    sys.stdin.readline()

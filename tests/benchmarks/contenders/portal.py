@@ -1,0 +1,81 @@
+"""The portal: workers that take days of a source until none is left, as its Celery tasks do.
+
+The days are planned before the start, as a person would by asking for them.
+"""
+
+import multiprocessing
+import os
+import sys
+from datetime import date
+
+import django
+
+from tests.benchmarks.contenders import lane
+
+
+def plan(base_url: str, first: date, end: date, workers: int) -> None:
+    """Make the days `[first, end)` due for a source that is made where there is none yet."""
+    from sync.engine.plan import request_sync
+    from sync.models import Trigger
+    from usage.models import Source
+
+    source, _ = Source.objects.get_or_create(
+        pk=1,
+        defaults={
+            "slug": "bench",
+            "vendor": "ona",
+            "base_url": base_url,
+            "credential_env": "BENCH_CREDENTIAL",
+            "backfill_from": first,
+            "max_concurrency": workers,
+        },
+    )
+    request_sync(source, first, end, Trigger.COMMAND)
+
+
+def load(worker: int) -> int:
+    """Load day after day; returns the number of records read. Raises RuntimeError where a day was not loaded."""
+    from sync.engine.load import load_next
+    from sync.models import LoadAttempt
+
+    good = {LoadAttempt.Outcome.LOADED, LoadAttempt.Outcome.UNCHANGED}
+    records = 0
+    while (attempt := load_next(1, worker=f"worker-{worker}")) is not None:
+        if attempt.outcome not in good:
+            raise RuntimeError(f"{attempt.source_day}: {attempt.outcome} {attempt.error}")
+        records += attempt.fetched
+    return records
+
+
+def main() -> None:
+    """Race with base URL, first day, end day and number of worker processes as arguments."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    django.setup()
+    from django.db import connection
+
+    # What a worker has long since done when a day comes: its modules are imported, its TLS context is made.
+    import sync.engine.load  # noqa: F401
+    from sync.http.client import tls
+    from sync.vendors import readers
+
+    base_url, first, end, workers = sys.argv[1:]
+    readers()
+    tls()
+    plan(base_url, date.fromisoformat(first), date.fromisoformat(end), int(workers))
+    if workers == "1":
+        lane.run(lambda: load(0))
+        return
+    connection.close()
+    with multiprocessing.get_context("fork").Pool(int(workers)) as pool:
+
+        def work() -> int:
+            records = sum(pool.map(load, range(int(workers)), chunksize=1))
+            pool.close()
+            pool.join()  # what a child has spent is known once it was waited for
+            return records
+
+        lane.run(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What a race costs: wall time, and CPU of everybody who has a part in it, read from /proc."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+from portal.environment import BASE_DIR
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One race: `cpu` of the contender's own processes, the others' beside it; seconds and MiB."""
+
+    records: int
+    wall: float
+    cpu: float
+    postgres_cpu: float
+    sandbox_cpu: float
+    peak_mib: float
+
+    @classmethod
+    def middle(cls, costs: Sequence[Self]) -> Self:
+        """Return the median of each figure over several races."""
+        names = ("wall", "cpu", "postgres_cpu", "sandbox_cpu", "peak_mib")
+        return cls(costs[0].records, *(median(getattr(cost, name) for cost in costs) for name in names))
+
+    @property
+    def rate(self) -> float:
+        """Records a second."""
+        return self.records / self.wall
+
+    @property
+    def cpu_each(self) -> float:
+        """Microseconds of the contender's own CPU for each record."""
+        return self.cpu / self.records * 1e6
+
+    @property
+    def postgres_each(self) -> float:
+        """Microseconds of PostgreSQL's CPU for each record."""
+        return self.postgres_cpu / self.records * 1e6
+
+    @property
+    def sandbox_each(self) -> float:
+        """Microseconds of the sandbox's CPU for each record."""
+        return self.sandbox_cpu / self.records * 1e6
+
+    @property
+    def all_each(self) -> float:
+        """Microseconds of CPU for each record, of the contender and of PostgreSQL together."""
+        return self.cpu_each + self.postgres_each
+
+
+def stat(pid: int | str) -> list[str]:
+    """Return the fields of /proc/<pid>/stat from the third on; raises OSError once the process is gone."""
+    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+
+
+def children(pid: int) -> list[int]:
+    """Return the live children of a process."""
+    found = []
+    for other in Path("/proc").iterdir():
+        try:
+            if other.name.isdigit() and int(stat(other.name)[1]) == pid:
+                found.append(int(other.name))
+        except OSError:
+            continue
+    return found
+
+
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds of a process, of its live children, and of those it has waited for."""
+    while True:
+        alive = children(pid)
+        try:
+            ticks = sum(map(int, stat(pid)[11:15])) + sum(int(each) for one in alive for each in stat(one)[11:13])
+        except FileNotFoundError:
+            continue
+        # A child that was waited for meanwhile would be counted twice, or not at all.
+        if children(pid) == alive:
+            return ticks / TICK
+
+
+class Racer:
+    """A contender's process (contenders/lane.py has its side)."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        self.command = command
+        self.process = subprocess.Popen(
+            command, cwd=BASE_DIR, env={**os.environ, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.process.kill()
+        self.process.communicate()
+
+    def line(self, accepted: Callable[[str], bool]) -> str:
+        """Return the next line that is `accepted`; raises RuntimeError where the process ends before it."""
+        for said in self.process.stdout or ():
+            if accepted(said):
+                return said
+        raise RuntimeError(f"{' '.join(self.command)} ended early; what it said is above.")
+
+    def ready(self) -> None:
+        """Wait until it is ready to start."""
+        self.line(lambda said: said == "ready\n")
+
+    def go(self) -> None:
+        """Let it start, or after its end let it leave."""
+        print(file=self.process.stdin, flush=True)
+
+    def result(self) -> Mapping[str, Any]:
+        """Wait for its end and return what it reports."""
+        said: Mapping[str, Any] = json.loads(self.line(lambda said: said.startswith('{"records"')))
+        return said
+
+
+def race(command: Sequence[str], env: Mapping[str, str], postgres: int, sandbox: int) -> Cost:
+    """Run one contender and return what the work cost from start to end.
+
+    `postgres` and `sandbox` are the process ids of the postmaster and of the sandbox.
+    """
+    with Racer(command, env) as racer:
+        racer.ready()
+        before = cpu_of(postgres), cpu_of(sandbox)
+        started = time.perf_counter()
+        racer.go()
+        result = racer.result()
+        wall = time.perf_counter() - started
+        after = cpu_of(postgres), cpu_of(sandbox)
+        racer.go()
+    return Cost(
+        records=result["records"],
+        wall=wall,
+        cpu=result["cpu"],
+        postgres_cpu=after[0] - before[0],
+        sandbox_cpu=after[1] - before[1],
+        peak_mib=result["peak_kib"] / 1024,
+    )

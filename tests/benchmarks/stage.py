@@ -1,0 +1,88 @@
+"""What every benchmark runs on: embedded servers of its own, and databases as fresh as they can be."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import psycopg
+from cryptography.fernet import Fernet
+
+from portal.environment import BASE_DIR
+from portal.services import Services
+from portal.services.server import Postgres
+
+TEMPLATE = "migrated"
+CREDENTIAL = "sandbox-key"
+
+
+@dataclass
+class Stage:
+    """The servers of one benchmark run."""
+
+    url: str
+    postmaster: int
+    scratch: Path
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def environment(self, database: str) -> dict[str, str]:
+        """Return what a process needs to work on `database`."""
+        address = f"{self.url.rpartition('/')[0]}/{database}"
+        return {"DATABASE_URL": address, "BENCH_CREDENTIAL": CREDENTIAL, "BENCH_SCRATCH": str(self.scratch / database)}
+
+    def fresh(self) -> dict[str, str]:
+        """Return the environment of a new database with the portal's empty tables, and everything on disk before."""
+        name = f"bench_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        self.execute("CHECKPOINT")
+        return self.environment(name)
+
+    def drop(self, environment: dict[str, str]) -> None:
+        """Drop a database again."""
+        self.execute(f"DROP DATABASE {environment['DATABASE_URL'].rpartition('/')[2]} WITH (FORCE)")
+        shutil.rmtree(environment["BENCH_SCRATCH"], ignore_errors=True)
+
+    def execute(self, statement: str) -> None:
+        """Run one statement of administration."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    @property
+    def version(self) -> str:
+        """PostgreSQL's version."""
+        with psycopg.connect(self.url) as connection:
+            return connection.info.parameter_status("server_version") or "unknown"
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Start servers that nobody else uses, migrate the template, and leave nothing behind."""
+    root = Path(tempfile.mkdtemp(prefix="portal-bench-"))
+    services = Services(root / "data")
+    try:
+        os.environ.update(services.start())
+        os.environ.update(
+            DJANGO_SETTINGS_MODULE="portal.settings",
+            PORTAL_IGNORE_DOTENV="1",
+            PORTAL_LOG_LEVEL="ERROR",
+            PORTAL_ALLOWED_VENDOR_HOSTS="127.0.0.1",
+            PORTAL_ENCRYPTION_KEYS=Fernet.generate_key().decode(),
+            SECRET_KEY=secrets.token_urlsafe(64),
+        )
+        postmaster = Postgres(services.home).pid()
+        assert postmaster is not None
+        made = Stage(os.environ["DATABASE_URL"], postmaster, root)
+        made.execute(f"CREATE DATABASE {TEMPLATE}")
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        subprocess.run(migrate, cwd=BASE_DIR, env={**os.environ, **made.environment(TEMPLATE)}, check=True)
+        yield made
+    finally:
+        services.remove()
+        shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,71 @@
+"""The benchmarks run, and say what they found; what they find at this size means nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portal.environment import BASE_DIR
+from tests.benchmarks.report import Aim, Report, Table
+
+
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in an environment that names no server."""
+    env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    command = [sys.executable, "-m", "tests.benchmarks", *arguments]
+    return subprocess.run(command, cwd=BASE_DIR, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_a_quick_run_races_everybody_and_writes_what_it_found(tmp_path: Path):
+    ran = benchmarks("ona-load", "--quick", "--out", str(tmp_path))
+    assert ran.returncode == 0, ran.stderr
+    written = (tmp_path / "ona-load.md").read_text()
+    assert written.strip() in ran.stdout
+    for contender in ("portal, 1 worker", "portal, 4 workers", "unchanged days again", "dlt rest_api", "floor"):
+        assert contender in written
+    found = json.loads((tmp_path / "ona-load.json").read_text())
+    for race in ("plain", "latency"):
+        for costs in found["figures"][race].values():
+            assert all(cost["records"] == 600 and cost["wall"] > 0 and cost["cpu"] > 0 for cost in costs)
+    assert found["figures"]["memory"]["large"]["records"] == 2000
+    assert len(found["aims"]) == 8
+    assert {"measured", "machine", "versions", "rows", "rounds"} <= found["facts"].keys()
+
+
+def test_an_unknown_benchmark_is_refused_with_the_known_ones():
+    ran = benchmarks("speed")
+    assert ran.returncode == 2
+    assert "there is no benchmark speed" in ran.stderr
+    assert "ona-load" in benchmarks("--help").stdout
+
+
+def report(measured: float, *, judged: bool = True) -> Report:
+    aims = [Aim("twice as fast", measured, 2, at_least=True), Aim("half as large", 0.4, 0.5)]
+    table = Table("Speed", ("", "rows/s"), [("ours", "12"), ("theirs", "6")])
+    return Report("speed", "Speed", {"rows": "12"}, [table], aims, {}, judged)
+
+
+def test_an_aim_is_passed_or_missed_and_a_missed_one_shows_in_the_result():
+    assert not report(2.5).missed
+    assert report(1.5).missed
+    assert "| twice as fast |  at least 2 |     1.50 |    MISS |" in str(report(1.5))
+    assert "| half as large | at most 0.5 |     0.40 |    pass |" in str(report(1.5))
+
+
+def test_sizes_too_small_to_tell_miss_nothing():
+    assert not report(1.5, judged=False).missed
+    assert "too small to tell" in str(report(1.5, judged=False))
+
+
+def test_a_table_is_markdown_with_its_numbers_to_the_right():
+    (table,) = report(2).tables
+    assert str(table).splitlines()[2:] == [
+        "|        | rows/s |",
+        "| ------ | -----: |",
+        "| ours   |     12 |",
+        "| theirs |      6 |",
+    ]
