@@ -12,7 +12,7 @@ from tests import chromium
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python as someone on whose path there is neither Chromium nor apt-get."""
-    bare = {**os.environ, **environment, "PATH": "/nowhere"}
+    bare = {**os.environ, "PORTAL_PAGES": "", **environment, "PATH": "/nowhere"}
     return subprocess.run(
         [sys.executable, *arguments], check=False, capture_output=True, text=True, env=bare, cwd=BASE_DIR
     )
