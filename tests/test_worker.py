@@ -74,3 +74,23 @@ def test_the_tick_fills_every_source_though_its_worker_is_killed_on_the_way(
         assert sum(days.values_list("records", flat=True)) == kind.objects.current().filter(source=source).count() > 0
         assert not days.filter(verification="unverified").exists()
     assert not SyncRun.objects.exclude(days_failed=0).exists()
+
+
+def test_a_source_that_hangs_does_not_hold_up_the_others(
+    upstream: SandboxServer, sources: list[Source], redis_client: object
+) -> None:
+    hanging, *others = sources
+    upstream.faults.set(f"{hanging.vendor}.hang", 1.0)
+    upstream.settings.hang_seconds = 300
+    with portal_process(WORKER, PORTAL_HTTP_TIMEOUT_SECONDS="120"):
+
+        def the_others_are_read() -> bool:
+            tasks.tick.delay()
+            return not SourceDay.objects.filter(source__in=others, loaded_at=None).exists()
+
+        tasks.tick.delay()
+        wait_for(lambda: upstream.stats.now[hanging.vendor], "the hanging source to be asked")
+        wait_for(the_others_are_read, "the other sources to be read meanwhile", every=1)
+
+        assert upstream.stats.now[hanging.vendor]
+    assert not SourceDay.objects.filter(source=hanging).exclude(loaded_at=None).exists()

@@ -1,7 +1,9 @@
 """Load: read one claimed day from its vendor, check it, and merge it; a day is loaded whole or not at all."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import structlog
 from django.db import transaction
@@ -30,11 +32,19 @@ def load_next(
     Never raises for what a vendor or a record does: the attempt that is returned says how it ended.
     `progress` is called with the number of records of each page.
     """
+    spare_start_up()
     claim = claim_day(source_id, worker or worker_name(), run)
     if claim is None:
         return None
     load(claim, progress)
     return LoadAttempt.objects.get(source_day=claim.source_day, number=claim.attempt)
+
+
+@cache
+def spare_start_up() -> None:
+    """Leave what the start of this process made out of garbage collection: it stays, and walking it costs 7 % of a load."""
+    gc.collect()
+    gc.freeze()
 
 
 def load(claim: Claim, progress: Progress | None = None) -> None:

@@ -156,18 +156,29 @@ class VendorHTTP:
     def _answer(self, method: str, url: httpx2.URL, content: bytes) -> bytes:
         """Ask until there is an answer, a reason not to ask again, or no attempt left."""
         deadline = time.monotonic() + self.bounds.total_seconds
-        attempts = 0
+        try:
+            return self._attempt(method, url, content, deadline)
+        except Unanswered as failure:
+            # Retrying is prepared only now: nearly every request is answered at once, and it costs a tenth of one.
+            first = failure
+        return self._again(first, method, url, content, deadline)
+
+    def _again(self, first: Unanswered, method: str, url: httpx2.URL, content: bytes, deadline: float) -> bytes:
+        """Ask again after the failure of the first attempt, which counts as one."""
+        attempts = 1
         try:
             for attempt in stamina.retry_context(
                 self._wait_before_next,
                 attempts=self.bounds.attempts,
-                timeout=self.bounds.total_seconds,
+                timeout=max(deadline - time.monotonic(), 0.001),
                 wait_initial=0.2,
                 wait_max=15.0,
             ):
                 with attempt:
                     attempts = attempt.num
-                    self.stats.add(retries=int(attempts > 1))
+                    if attempts == 1:
+                        raise first
+                    self.stats.add(retries=1)
                     return self._attempt(method, url, content, deadline)
         except Unanswered as failure:
             often = f" Gave up after {attempts} attempts." if attempts > 1 else ""
