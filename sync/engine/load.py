@@ -42,7 +42,7 @@ def load_next(
 
 @cache
 def spare_start_up() -> None:
-    """Leave what the start of this process made out of garbage collection: it stays, and walking it costs 7 % of a load."""
+    """Leave what the start of this process made out of garbage collection, whose walks over it cost 7 % of a load."""
     gc.collect()
     gc.freeze()
 
