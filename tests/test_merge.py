@@ -313,3 +313,18 @@ def test_a_reader_that_hands_over_a_record_of_another_day_is_found_out(source: S
     assert attempt.outcome == Outcome.FAILED
     assert "2 records were read, but the day would hold 1" in attempt.error
     assert not EnvironmentUsage.objects.exists()
+
+
+def test_a_day_that_another_takes_a_record_from_while_it_is_read_is_compared_row_by_row(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync.engine.spool.ROWS_IN_MEMORY", 150)
+    listing.records[DAY] = [row(n) for n in range(250)]
+    read_day(source)
+    # What a merge of the other day does to this one, between its claim and its own merge.
+    listing.during = lambda day, at: SourceDay.objects.filter(day=DAY).update(digest="") and None
+
+    attempt = read_day(source)
+
+    assert (attempt.outcome, attempt.unchanged, attempt.withdrawn) == (Outcome.LOADED, 250, 0)
+    assert len(held(source)) == 250

@@ -138,6 +138,8 @@ def merge(reading: Reading, reader: VendorReader, spool: Spool, checked: Checked
         if digest == day.digest:
             unchanged = Merged(unchanged=day.records)
             return succeed(reading, day, spool, checked, unchanged, LoadAttempt.Outcome.UNCHANGED)
+        # Another day's merge may have emptied the digest since the claim: then the rows are still in memory.
+        spool.flush()
         steps = DayMerge(reader.kind, day)
         before = Before.of(day)
         if not fill_empty(steps, spool):

@@ -27,15 +27,6 @@ class UsageQuerySet(models.QuerySet[Any]):
         """Leave out what the vendor has withdrawn."""
         return self.filter(withdrawn_at=None)
 
-    def of_source(self, source: Source) -> Self:
-        """Records of one source."""
-        return self.filter(source=source)
-
-    def in_range(self, start: datetime, end: datetime) -> Self:
-        """Records whose own instant lies in the half-open range `[start, end)`."""
-        instant = self.model.instant
-        return self.filter(**{f"{instant}__gte": start, f"{instant}__lt": end})
-
 
 class UsageRecord(models.Model):
     """What every usage record has: where it came from, when it was seen, and whether it still stands.
