@@ -321,8 +321,12 @@ def test_a_day_that_another_takes_a_record_from_while_it_is_read_is_compared_row
     monkeypatch.setattr("sync.engine.spool.ROWS_IN_MEMORY", 150)
     listing.records[DAY] = [row(n) for n in range(250)]
     read_day(source)
-    # What a merge of the other day does to this one, between its claim and its own merge.
-    listing.during = lambda day, at: SourceDay.objects.filter(day=DAY).update(digest="") and None
+
+    def taken_from(day: Day, at: int) -> None:
+        """Do what a merge of another day does to this one, between its claim and its own merge."""
+        SourceDay.objects.filter(day=DAY).update(digest="")
+
+    listing.during = taken_from
 
     attempt = read_day(source)
 

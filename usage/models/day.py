@@ -39,10 +39,6 @@ class SourceDayQuerySet(models.QuerySet["SourceDay"]):
             Q(state=DayState.DUE, due_at__lte=now) | Q(state=DayState.LOADING, lease_expires_at__lte=now)
         )
 
-    def incomplete(self) -> Self:
-        """Days of which the portal does not hold everything the vendor has."""
-        return self.filter(complete=False)
-
 
 class SourceDay(models.Model):
     """One calendar day of one source, in the source's time zone.
