@@ -8,6 +8,7 @@ from django.db import connection
 from sync.models import LoadAttempt
 from sync.vendors.base import Checked, Rejected
 from tests.scripted import DAY, Listing, held, read_day, row
+from usage.days import Day
 from usage.models import (
     DayState,
     EnvironmentUsage,
