@@ -5,11 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 from threading import Barrier
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from sync.engine.claim import claim_day
 from sync.engine.load import load, load_next
-from sync.engine.plan import plan_source
+from sync.engine.plan import ensure_days, plan_source
 from sync.errors import LeaseLost
 from sync.models import LoadAttempt, SyncRun
 from tests.scripted import DAY, Listing, held, make_source, row
@@ -122,6 +122,27 @@ def test_a_lost_lease_is_noticed_at_the_next_renewal(planned: Source, settings) 
 
     with pytest.raises(LeaseLost):
         claim.renew()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_merge_does_not_wait_for_a_claim_of_the_same_source(listing: Listing) -> None:
+    source = make_source(backfill_from=DAY)
+    ensure_days(source, DAY, DAY + timedelta(days=1))
+    claim = claim_day(source.pk, "w")
+    assert claim is not None
+
+    def merge() -> DayState:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '5s'")
+            load(claim)
+            return SourceDay.objects.get(pk=claim.source_day.pk).state
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        Source.objects.select_for_update(no_key=True).get(pk=source.pk)
+        assert pool.submit(merge).result(60) == DayState.LOADED
 
 
 @pytest.mark.django_db(transaction=True)

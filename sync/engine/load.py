@@ -163,7 +163,8 @@ def merge(reading: Reading, reader: VendorReader, spool: Spool, checked: Checked
 
 def fenced(claim: Claim) -> SourceDay:
     """Return the day, locked; raises LeaseLost where a later attempt holds it."""
-    day = claim.mine.select_for_update(no_key=True).first()
+    # Only the day: the default order looks at the source, whose lock claims take before a day's.
+    day = claim.mine.select_for_update(of=("self",), no_key=True).first()
     if day is None:
         raise LeaseLost(f"{claim.source_day} was taken over by another worker.")
     day.source = claim.source
