@@ -131,7 +131,7 @@ def test_a_merge_does_not_wait_for_a_claim_of_the_same_source(listing: Listing) 
     claim = claim_day(source.pk, "w")
     assert claim is not None
 
-    def merge() -> DayState:
+    def merge() -> str:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '5s'")
