@@ -7,23 +7,16 @@ import msgspec
 
 from sync.sandbox.memory import Memory
 from sync.sandbox.world import Answer, ContentFaults, Request, World
+from sync.vendors.gcore.question import InvalidQuestionError, Question, asked, error, start_of
 from sync.vendors.gcore.sandbox.history import SETTLED, DayListing, slots_of
 from sync.vendors.gcore.sandbox.kinds import KINDS
-from sync.vendors.gcore.sandbox.question import InvalidQuestionError, Question, asked, start_of
 from sync.vendors.gcore.sandbox.report import Report, report
 from sync.vendors.gcore.sandbox.stock import Stock
 
 PATH = "/cloud/v1/usage_report"
 STEP = 5  # minutes between which the figures of today stand still
 REMEMBERED = 2_000_000  # records kept in memory, over all days and questions
-EXCEPTIONS = {
-    400: "ValidationError",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    405: "MethodNotAllowed",
-    429: "TooManyRequests",
-}
+FILTERS = {kind.type: kind.filters for kind in KINDS}
 encode = msgspec.json.Encoder(decimal_format="number").encode
 Row = dict[str, Any]
 
@@ -43,16 +36,14 @@ class Sandbox:
         if refusal is not None:
             return refusal
         try:
-            question = asked(request.body)
-        except InvalidQuestionError as error:
-            return self.refuse(400, f"Validation Error: {error.fields}", invalid_fields=error.fields)
+            question = asked(request.body, FILTERS)
+        except InvalidQuestionError as wrong:
+            return self.refuse(400, f"Validation Error: {wrong.fields}", invalid_fields=wrong.fields)
         return Answer(200, encode(self._report(question, faults)))
 
     def refuse(self, status: int, message: str, **more: Any) -> Answer:
-        """Return an error in the vendor's shape; the class names other than ValidationError are assumed."""
-        name = EXCEPTIONS.get(status, "InternalServerError")
-        number = f"{self.world.roll(status, message):032x}"
-        return Answer(status, encode({"exception_class": name, "message": message, "request_id": number, **more}))
+        """Return an error in the vendor's shape."""
+        return Answer(status, error(status, message, f"{self.world.roll(status, message):032x}", **more))
 
     def _refusal(self, request: Request) -> Answer | None:
         """Return why a request is not looked at; the scheme `APIKey` may come in any case."""

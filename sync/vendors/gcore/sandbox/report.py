@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sync.vendors.gcore.question import Condition, Question, Tags
 from sync.vendors.gcore.sandbox.history import DayListing
 from sync.vendors.gcore.sandbox.kinds import Kind
-from sync.vendors.gcore.sandbox.question import Condition, Question, Tags
 from sync.vendors.gcore.sandbox.rows import name_of, project_of, region_of, value_of
 from sync.vendors.gcore.sandbox.stock import Piece, Stock
 

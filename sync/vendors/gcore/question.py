@@ -1,16 +1,24 @@
-"""What may be asked of the Gcore stand-in's usage report, and what is wrong with what was asked."""
+"""What may be asked of Gcore's usage report, what is wrong with what was asked, and how that is said."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from sync.vendors.gcore.sandbox.kinds import BY_TYPE
-
 SORTABLE = ("billing_value", "first_seen", "last_name", "last_seen", "project", "region", "type")
+EXCEPTIONS = {
+    400: "ValidationError",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    429: "TooManyRequests",
+}  # the class names other than ValidationError are assumed
 Direction = Literal["asc", "desc"]
+Filters = Mapping[str, Sequence[str]]
 
 
 class InvalidQuestionError(Exception):
@@ -60,6 +68,10 @@ class Question(msgspec.Struct):
     sorting: list[dict[str, Direction]] | None = None
     order_by: list[str] | None = None
 
+    def span(self) -> tuple[date, date]:
+        """Return the first UTC day that is asked for and the day after the last; raises OverflowError."""
+        return day_of(self.time_from), day_of(self.time_to) + timedelta(days=self.enable_last_day)
+
     def days(self, earliest: date, latest: date) -> list[date]:
         """Return the UTC days that are asked for, as far as they are not before `earliest` or after `latest`."""
         first = max(day_of(self.time_from), earliest)
@@ -85,8 +97,11 @@ def start_of(on: date) -> datetime:
     return datetime.combine(on, time(), UTC)
 
 
-def asked(body: bytes) -> Question:
-    """Return what a request asks; raises InvalidQuestionError. A bare date is refused (assumed)."""
+def asked(body: bytes, filters: Filters) -> Question:
+    """Return what a request asks; raises InvalidQuestionError. A bare date is refused (assumed).
+
+    `filters`: the fields that a schema filter may name, by the types there are.
+    """
     try:
         question = msgspec.json.decode(body, type=Question)
     except msgspec.ValidationError as error:
@@ -94,7 +109,7 @@ def asked(body: bytes) -> Question:
     except msgspec.DecodeError as error:
         raise InvalidQuestionError({"__root__": [f"Invalid JSON: {error}"]}) from None
     try:
-        wrong = faults_of(question)
+        wrong = faults_of(question, filters)
     except OverflowError:
         wrong = {"time_from": ["Out of range"], "time_to": ["Out of range"]}
     if wrong:
@@ -111,10 +126,16 @@ def placed(complaint: str) -> dict[str, list[str]]:
     return {found[1] if found else "__root__": [complaint.partition(" - at")[0]]}
 
 
-def faults_of(question: Question) -> dict[str, list[str]]:
+def error(status: int, message: str, request_id: str, **more: Any) -> bytes:
+    """Return the body of an error in the vendor's shape."""
+    name = EXCEPTIONS.get(status, "InternalServerError")
+    return msgspec.json.encode({"exception_class": name, "message": message, "request_id": request_id, **more})
+
+
+def faults_of(question: Question, filters: Filters) -> dict[str, list[str]]:
     """Return what is wrong with a question whose fields are of the right types."""
     wrong: dict[str, list[str]] = {}
-    unknown = [kind for kind in question.types or () if kind not in BY_TYPE]
+    unknown = [kind for kind in question.types or () if kind not in filters]
     if unknown:
         wrong["types"] = [f"Unknown resource type: {', '.join(unknown)}"]
     if day_of(question.time_to) < day_of(question.time_from):
@@ -123,9 +144,8 @@ def faults_of(question: Question) -> dict[str, list[str]]:
         wrong["sorting"] = [f"Fields must be among: {', '.join(SORTABLE)}"]
     if any(not re.fullmatch(rf"({'|'.join(SORTABLE)})\.(asc|desc)", key) for key in question.order_by or ()):
         wrong["order_by"] = [f"Must be <field>.asc or <field>.desc with a field among: {', '.join(SORTABLE)}"]
-    if question.schema_filter:
-        kind = BY_TYPE.get(question.schema_filter.type)
-        if kind is None or question.schema_filter.field not in kind.filters:
-            allowed = ", ".join(kind.filters) if kind else "none"
-            wrong["schema_filter"] = [f"Fields of this type: {allowed}"]
+    wanted = question.schema_filter
+    if wanted and wanted.field not in filters.get(wanted.type, ()):
+        allowed = ", ".join(filters.get(wanted.type, ())) or "none"
+        wrong["schema_filter"] = [f"Fields of this type: {allowed}"]
     return wrong
