@@ -20,7 +20,7 @@ help: ## List the targets.
 demo: $(VENV)/.ready ## Run the whole portal with three stand-in vendors; Ctrl-C stops it.
 	@$(PY) manage.py up --demo
 
-test: $(VENV)/.ready .venvs/ona/.ready ## Run every test.
+test: $(VENV)/.ready .venvs/ona/.ready .venvs/api/.ready ## Run every test.
 	@$(PY) -m tests.chromium
 	$(PY) -m pytest -n $(PROCESSES) $(PYTEST)
 
@@ -37,6 +37,7 @@ lock: $(VENV)/.ready ## Resolve the dependencies anew and write the requirements
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --extra embedded --extra dev -o requirements-dev.txt
 	$(LOCK) --group pyproject.toml:ona -o requirements-ona.txt
+	$(LOCK) --group pyproject.toml:api -o requirements-api.txt
 	$(LOCK) --group pyproject.toml:bench -o requirements-bench.txt
 
 clean: ## Remove the environments, the demo's data and every cache.
@@ -53,7 +54,8 @@ $(VENV)/.ready: requirements-dev.txt
 	$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(PY) requirements-dev.txt
 	@touch $@
 
-# Libraries that cannot share an environment with the portal's: the newer Ona SDK, and what is measured beside.
+# Libraries that cannot share an environment with the portal's: the newer Ona SDK, what tries the API from outside,
+# and what is measured beside.
 .venvs/%/.ready: requirements-%.txt $(VENV)/.ready
 	@$(VENV)/bin/uv venv --quiet --allow-existing --python $(PY) .venvs/$*
 	$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venvs/$*/bin/python requirements-$*.txt
