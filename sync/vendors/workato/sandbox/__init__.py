@@ -7,14 +7,13 @@ import msgspec
 
 from sync.sandbox.bits import struck
 from sync.sandbox.world import Answer, ContentFaults, Request, World
+from sync.vendors.workato.question import Question, RefusedError, asked, error, paged
 from sync.vendors.workato.sandbox.history import History
-from sync.vendors.workato.sandbox.question import Question, RefusedError, asked
 from sync.vendors.workato.sandbox.shapes import SHAPES, shaped
 from sync.vendors.workato.sandbox.statistics import statistics
 
 USAGE = "/api/v2/managed_users/statistics/usage"
 WORKSPACES = "/api/managed_users"
-PER_PAGE = 100  # default and most (assumed); more is cut to it
 encode = msgspec.json.Encoder().encode
 Row = dict[str, Any]
 
@@ -40,17 +39,13 @@ class Sandbox:
                     return self._workspaces(request, faults)
                 case _:
                     return self.refuse(404, "Not found")
-        except RefusedError as error:
-            return self.refuse(error.status, error.message, error.errors)
+        except RefusedError as refused:
+            return self.refuse(refused.status, refused.message, refused.errors)
 
     def refuse(self, status: int, message: str, errors: dict[str, str] | None = None) -> Answer:
         """Return an error in the vendor's shape; 5xx come with an `id`."""
-        body: dict[str, Any] = {"message": message}
-        if errors:
-            body["errors"] = [{"field": name, "message": what} for name, what in errors.items()]
-        if status >= 500:
-            body["id"] = f"{self.world.roll(status, message):016x}"
-        return Answer(status, encode(body))
+        more = {"id": f"{self.world.roll(status, message):016x}"} if status >= 500 else {}
+        return Answer(status, error(message, errors, **more))
 
     @property
     def history(self) -> History:
@@ -80,8 +75,8 @@ class Sandbox:
         return edit.bad > 0 and struck(who * 2**32 + int(start.timestamp()), edit.bad)
 
     def _workspaces(self, request: Request, faults: ContentFaults) -> Answer:
-        per_page = min(whole(request, "per_page", PER_PAGE), PER_PAGE)
-        start = (whole(request, "page", 1) - 1) * per_page
+        page, per_page = paged(request.query)
+        start = (page - 1) * per_page
         if start and faults.hit("duplicate"):
             start -= 1
         found = self.history.account.workspaces[start : start + per_page]
@@ -98,14 +93,6 @@ class Sandbox:
             for workspace in found
         ]
         return Answer(200, encode({"result": result}))
-
-
-def whole(request: Request, name: str, usual: int) -> int:
-    """Return a query parameter as a number from 1 on; raises RefusedError."""
-    text = request.query.get(name, [str(usual)])[-1]
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise RefusedError(400, f"{name} must be a positive integer", **{name: "must be a positive integer"})
-    return int(text)
 
 
 def spoilt(row: Row, place: int) -> Row:

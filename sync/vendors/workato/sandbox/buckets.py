@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from sync.vendors.workato.question import Interval
 from sync.vendors.workato.sandbox.history import History
-from sync.vendors.workato.sandbox.question import Interval
 from usage.days import midnight
 
 HOUR = timedelta(hours=1)

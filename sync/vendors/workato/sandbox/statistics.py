@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sync.vendors.workato.question import Question
 from sync.vendors.workato.sandbox.account import Recipe
 from sync.vendors.workato.sandbox.buckets import Buckets
 from sync.vendors.workato.sandbox.history import HOUR, Cell, History
-from sync.vendors.workato.sandbox.question import Question
 
 Row = dict[str, Any]
 

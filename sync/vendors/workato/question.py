@@ -1,14 +1,12 @@
-"""What may be asked of the Workato stand-in's usage statistics, and what is wrong with what was asked."""
+"""What may be asked of Workato's usage statistics and workspaces, what is wrong with it, and how that is said."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
-
-from sync.sandbox.world import Request
 
 INTERVALS = ("none", "year", "month", "week", "day", "hour")
 GROUPS = ("workspace", "recipe")
@@ -18,7 +16,21 @@ LISTS = ("workspace_ids", "external_ids", "recipe_ids", "folder_ids")
 PATTERN_LENGTH = 3
 YEARS = range(2000, 2101)  # assumed
 
+PER_PAGE = 100  # default and most (assumed); more is cut to it
+
 Interval = Literal["none", "year", "month", "week", "day", "hour"]
+
+
+class Request(Protocol):
+    """What a question is read from."""
+
+    @property
+    def query(self) -> Mapping[str, list[str]]:
+        """The query's parameters."""
+
+    @property
+    def body(self) -> bytes:
+        """The body, unpacked."""
 
 
 class RefusedError(Exception):
@@ -81,6 +93,27 @@ def asked(request: Request) -> Question:
         recipe_name_pattern=fields.get("recipe_name_pattern"),
         folder_name_pattern=fields.get("folder_name_pattern"),
     )
+
+
+def paged(query: Mapping[str, list[str]]) -> tuple[int, int]:
+    """Return which page of workspaces is asked for, from 1 on, and its size; raises RefusedError."""
+    return whole(query, "page", 1), min(whole(query, "per_page", PER_PAGE), PER_PAGE)
+
+
+def whole(query: Mapping[str, list[str]], name: str, usual: int) -> int:
+    """Return a query parameter as a number from 1 on; raises RefusedError."""
+    text = query.get(name, [str(usual)])[-1]
+    if not text.isascii() or not text.isdigit() or not int(text[:19]) >= 1 or len(text) > 18:
+        raise RefusedError(400, f"{name} must be a positive integer", **{name: "must be a positive integer"})
+    return int(text)
+
+
+def error(message: str, errors: Mapping[str, str] | None = None, **more: str) -> bytes:
+    """Return the body of an error in the vendor's shape, with what is wrong with which field."""
+    body: dict[str, Any] = {"message": message, **more}
+    if errors:
+        body["errors"] = [{"field": name, "message": what} for name, what in errors.items()]
+    return msgspec.json.encode(body)
 
 
 def of_query(query: Mapping[str, list[str]]) -> dict[str, Any]:
