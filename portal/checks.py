@@ -21,6 +21,8 @@ POSITIVE = (
     "PORTAL_HTTP_TIMEOUT_SECONDS",
     "PORTAL_HTTP_MAX_BYTES",
     "PORTAL_HTTP_ATTEMPTS",
+    "PORTAL_EXPORT_SECONDS",
+    "PORTAL_EXPORTS_AT_ONCE",
 )
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?", re.IGNORECASE)
 

@@ -55,10 +55,11 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
+    "portal.abort.AbortMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.logs.RequestLogMiddleware",
-    "django.middleware.gzip.GZipMiddleware",
+    "portal.compression.GZipMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -185,6 +186,10 @@ PORTAL_ALLOWED_VENDOR_HOSTS = env.list("PORTAL_ALLOWED_VENDOR_HOSTS", default=[]
 PORTAL_HTTP_TIMEOUT_SECONDS = env.float("PORTAL_HTTP_TIMEOUT_SECONDS", default=45.0)
 PORTAL_HTTP_MAX_BYTES = env.int("PORTAL_HTTP_MAX_BYTES", default=64 * 1024 * 1024)
 PORTAL_HTTP_ATTEMPTS = env.int("PORTAL_HTTP_ATTEMPTS", default=6)
+
+# Exports: how long one may take, and how many a process of the web server sends at once.
+PORTAL_EXPORT_SECONDS = env.int("PORTAL_EXPORT_SECONDS", default=3600)
+PORTAL_EXPORTS_AT_ONCE = env.int("PORTAL_EXPORTS_AT_ONCE", default=1)
 
 PORTAL_LOG_FORMAT = env.choice("PORTAL_LOG_FORMAT", ("json", "console"), "console" if DEBUG else "json")
 PORTAL_LOG_LEVEL = env.choice("PORTAL_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")

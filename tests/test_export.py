@@ -22,7 +22,7 @@ from tests.callers import API, bearer, get, refused, served
 from tests.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.processes import wait_for
 from usage.columns import columns_of
-from usage.exports import BLOCK_BYTES, BROKEN, csv_response, stream_csv, stream_ndjson
+from usage.exports import BLOCK_BYTES, BROKEN, Stream, csv_response, stream_csv, stream_ndjson
 from usage.models import EnvironmentUsage, ResourceUsage, Source
 from usage.serializers import RECORD_SERIALIZERS
 
@@ -256,18 +256,36 @@ def test_over_http_an_export_arrives_whole(many: Source, port: int, secret: str)
     assert len(table(body)) == MANY
 
 
+def kill(pids: list[int]) -> None:
+    """End these backends of the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
-def test_an_export_that_fails_midway_breaks_its_reader_too(many: Source, port: int, secret: str, form: str) -> None:
-    asking, answer = opened(port, secret, form)
+def test_an_export_that_fails_midway_ends_in_a_broken_connection(
+    many: Source, port: int, secret: str, form: str, encoding: str
+) -> None:
+    asking, answer = opened(port, secret, form, **{"Accept-Encoding": encoding})
     with closing(asking):
-        body = answer.read(BLOCK_BYTES)
-        (pid,) = wait_for(copying, "the export to run")
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-        body += answer.read()
+        answer.read(BLOCK_BYTES)
+        kill(wait_for(copying, "the export to run"))
+        with pytest.raises(http.client.IncompleteRead):
+            answer.read()
+
+
+@pytest.mark.parametrize("stream", [stream_csv, stream_ndjson])
+def test_what_an_export_that_fails_midway_has_sent_breaks_its_reader_too(many: Source, stream: Any) -> None:
+    blocks = Stream(stream(EnvironmentUsage.objects.order_by("id")))
+    body = next(blocks)
+    kill(copying())
+    with pytest.raises((psycopg.Error, DatabaseError)):
+        for block in blocks:
+            body += block
     assert body.endswith(BROKEN)
     with pytest.raises((csv.Error, json.JSONDecodeError)):
-        table(body) if form == "csv" else [json.loads(line) for line in body.splitlines()]
+        table(body) if stream is stream_csv else [json.loads(line) for line in body.splitlines()]
 
 
 def test_an_export_stops_when_its_reader_goes_away(many: Source, port: int, secret: str) -> None:
