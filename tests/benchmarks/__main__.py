@@ -7,6 +7,8 @@ from typing import Protocol
 
 from portal.environment import BASE_DIR
 from tests.benchmarks import ona
+from tests.benchmarks.asking import Asking
+from tests.benchmarks.ground import MILLION, TEN_MILLION
 from tests.benchmarks.report import Report
 from tests.benchmarks.stage import Stage, stage
 
@@ -17,7 +19,11 @@ class Entry(Protocol):
     def __call__(self, stage: Stage, *, quick: bool) -> Report: ...
 
 
-ENTRIES: dict[str, Entry] = {"ona-load": ona.run}
+ENTRIES: dict[str, Entry] = {
+    "ona-load": ona.run,
+    "ask-1m": Asking("ask-1m", MILLION),
+    "ask-10m": Asking("ask-10m", TEN_MILLION),
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,84 @@
+"""Applications behind granian, run as the README runs the portal, and what their processes take."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from portal.environment import BASE_DIR
+from portal.services.server import free_port
+from tests.benchmarks.cost import children, cpu_of
+
+HOST = "127.0.0.1"
+START_SECONDS = 60.0
+AS_IN_THE_README = ("--workers", "2", "--blocking-threads", "2")
+
+
+@dataclass(frozen=True)
+class Served:
+    """An application that answers: its port, and granian's process id."""
+
+    port: int
+    pid: int
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds that granian and its workers have taken."""
+        return cpu_of(self.pid)
+
+    @property
+    def workers(self) -> list[int]:
+        """The workers' process ids."""
+        return children(self.pid)
+
+    @property
+    def peak_mib(self) -> float:
+        """The largest resident memory of any worker since `forget_peak`, in MiB."""
+        return max(map(peak_kib, self.workers)) / 1024
+
+    def forget_peak(self) -> None:
+        """Let every worker's peak begin anew at what it holds now (proc(5), clear_refs)."""
+        for pid in self.workers:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_kib(pid: int) -> int:
+    """Return VmHWM of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+@contextmanager
+def served(application: str, environment: Mapping[str, str], log: Path) -> Iterator[Served]:
+    """Serve a WSGI application, e.g. `portal.wsgi:application`, on a free port; what it logs goes to `log`."""
+    port = free_port()
+    command = ["-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port), *AS_IN_THE_README]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command, application],
+            cwd=BASE_DIR,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for_workers(process, log)
+        yield Served(port, process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def wait_for_workers(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until every worker listens; raises RuntimeError with the log's end where granian ends before."""
+    deadline = time.monotonic() + START_SECONDS
+    said = log.stat().st_size if log.exists() else 0
+    while log.read_bytes()[said:].count(b"Started worker-") < 2:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"granian does not answer:\n{log.read_text()[-2000:]}")
+        time.sleep(0.05)
