@@ -17,6 +17,7 @@ from sync.errors import AuthenticationRefused, HostNotAllowed, LeaseLost, Listin
 from sync.models import LoadAttempt, SyncRun
 from sync.vendors.base import Checked, VendorReader
 from usage.models import Restatement, SourceDay, Verification
+from usage.settled import hold_settled_mark
 
 logger = structlog.get_logger(__name__)
 
@@ -134,6 +135,7 @@ def merge(reading: Reading, reader: VendorReader, spool: Spool, checked: Checked
     if digest != reading.claim.source_day.digest:
         spool.flush()
     with transaction.atomic():
+        hold_settled_mark()
         day = fenced(reading.claim)
         if digest == day.digest:
             unchanged = Merged(unchanged=day.records)

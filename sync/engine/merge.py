@@ -74,8 +74,9 @@ class Statements:
         self.count_spool = f"SELECT count(*) FROM {self.spool}"
         self.count_held = f"SELECT count(*) FROM {self.table} t WHERE {of_day}"
         self.insert = (
-            f"INSERT INTO {self.table} (source_id, day, {', '.join(columns)}) "
-            f"SELECT %(source)s, %(day)s, {', '.join(incoming[name] for name in columns)} FROM {self.spool} n "
+            f"INSERT INTO {self.table} (source_id, day, first_seen_at, changed_at, {', '.join(columns)}) "
+            "SELECT %(source)s, %(day)s, statement_timestamp(), statement_timestamp(), "
+            f"{', '.join(incoming[name] for name in columns)} FROM {self.spool} n "
             "ON CONFLICT DO NOTHING"
         )
         # The last of several rows with one key is the vendor's latest word.

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Self
 from uuid import UUID
 
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
@@ -18,6 +18,15 @@ from usage.fields import NumericField
 from usage.models.source import Source
 
 EMPTY = Value({}, models.JSONField())
+
+
+def searched(name: str, *columns: str, names: tuple[str, ...] = ()) -> GinIndex:
+    """Return the one index behind a table's searches that give no order.
+
+    It holds `columns` by their value and `names` by their trigrams; any of them alone can be looked up, and
+    several are intersected. It takes new rows in bulk, so that it costs a load less than a B-tree for each.
+    """
+    return GinIndex(*columns, *(OpClass(F(column), name="gin_trgm_ops") for column in names), name=name)
 
 
 class UsageQuerySet(models.QuerySet[Any]):
@@ -121,6 +130,7 @@ class EnvironmentUsage(UsageRecord):
             models.Index("project_id", "stopped_at", "id", name="environmentusage_project"),
             models.Index("user_id", "stopped_at", "id", name="environmentusage_user"),
             models.Index("environment_id", "stopped_at", "id", name="environmentusage_env"),
+            searched("environmentusage_search", "runner_id", "environment_class_id", "runtime_seconds"),
         ]
 
     def __str__(self) -> str:
@@ -191,6 +201,14 @@ class ResourceUsage(UsageRecord):
             models.Index("resource_id", "day", "id", name="resourceusage_resource"),
             GinIndex(fields=["tags"], name="resourceusage_tags"),
             GinIndex(fields=["details"], opclasses=["jsonb_path_ops"], name="resourceusage_details"),
+            searched(
+                "resourceusage_search",
+                "region_id",
+                "billing_metric",
+                "consumed_unit",
+                "consumed_quantity",
+                names=("resource_name",),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -266,6 +284,15 @@ class RecipeUsage(UsageRecord):
             models.Index("workspace_id", "starts_at", "id", name="recipeusage_workspace"),
             models.Index("recipe_id", "starts_at", "id", name="recipeusage_recipe"),
             models.Index("folder_id", "starts_at", "id", name="recipeusage_folder"),
+            searched(
+                "recipeusage_search",
+                "external_id",
+                "task_count",
+                "job_succeeded_count",
+                "job_failed_count",
+                "recipe_count",
+                names=("workspace_name", "recipe_name", "folder_name"),
+            ),
         ]
 
     def __str__(self) -> str:
