@@ -11,20 +11,27 @@ from usage.models.records import (
     ResourceUsage,
     UsageRecord,
 )
+from usage.models.rollups import EnvironmentAccrual, EnvironmentDay, EnvironmentUserDay, RecipeDay, ResourceDay, Rollup
 from usage.models.source import Source
 from usage.models.trust import RejectedRecord, Restatement
 
 __all__ = [
     "KINDS",
     "DayState",
+    "EnvironmentAccrual",
+    "EnvironmentDay",
     "EnvironmentRow",
     "EnvironmentUsage",
+    "EnvironmentUserDay",
+    "RecipeDay",
     "RecipeRow",
     "RecipeUsage",
     "RejectedRecord",
+    "ResourceDay",
     "ResourceRow",
     "ResourceUsage",
     "Restatement",
+    "Rollup",
     "Source",
     "SourceDay",
     "UsageRecord",

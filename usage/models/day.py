@@ -81,6 +81,9 @@ class SourceDay(models.Model):
     )
     differences = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
     suspicion = models.JSONField(null=True, blank=True, help_text="What a guarded read would have changed.")
+    rolled_up = models.BooleanField(
+        default=False, db_default=False, help_text="The rollups hold this day; a day without records needs none."
+    )
     shrink_accepted = models.BooleanField(default=False, db_default=False, help_text="A person accepted the next read.")
 
     objects = SourceDayQuerySet.as_manager()
@@ -107,6 +110,7 @@ class SourceDay(models.Model):
                 condition=Q(state__in=[DayState.DUE, DayState.LOADING, DayState.FAILED, DayState.SUSPECT]),
             ),
             models.Index("day", "source", name="sourceday_by_day"),
+            models.Index("day", "source", name="sourceday_to_roll_up", condition=Q(rolled_up=False, records__gt=0)),
         ]
 
     def __str__(self) -> str:
