@@ -1,0 +1,169 @@
+"""Trust: what an answer is worth is judged by the days it touches, and by no others."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+
+from tests.factories import SourceDayFactory, SourceFactory
+from usage.days import Day
+from usage.models import EnvironmentUsage, ResourceUsage, Source
+from usage.trust import LONGEST_LIST, VENDOR_KINDS, Trust, trust_of
+
+pytestmark = pytest.mark.django_db
+UTC_ZONE = ZoneInfo("UTC")
+NOW = datetime(2026, 1, 11, 10, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _now() -> Any:
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+def at(day: int, month: int = 1) -> datetime:
+    """Return the start of a UTC day of 2026."""
+    return datetime(2026, month, day, tzinfo=UTC)
+
+
+def hold(source: Source, *days: int, **said: Any) -> None:
+    """Hold these days of January, complete and final unless said otherwise."""
+    for day in days:
+        span = Day.of(date(2026, 1, day), source.zone)
+        about = {"complete": True, "final": True, "loaded_at": NOW, "state": "loaded", **said}
+        SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **about)
+
+
+def ask(start: datetime | None = None, end: datetime | None = None, **said: Any) -> Trust:
+    """Return the trust in an answer about environments."""
+    about: dict[str, Any] = {"source_ids": None, "row_scope": None, "zone": UTC_ZONE, **said}
+    return trust_of(about.pop("kind", EnvironmentUsage), start=start, end=end, **about)
+
+
+def test_a_range_of_complete_final_days_is_complete_to_its_last_day() -> None:
+    hold(SourceFactory(), *range(1, 11))
+    found = ask(at(2), at(6))
+    assert found.meta() == {
+        "from": "2026-01-02T00:00:00Z",
+        "to": "2026-01-06T00:00:00Z",
+        "tz": "UTC",
+        "complete": True,
+        "complete_through": "2026-01-05",
+        "missing_days": {"total": 0, "days": []},
+        "partial_days": {"total": 0, "days": []},
+        "provisional_from": None,
+        "restated_since": None,
+        "as_of": "2026-01-11T10:00:00Z",
+    }
+
+
+def test_a_day_never_read_is_missing_and_ends_what_is_complete() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, 1, 2, 4, 5)
+    hold(source, 3, complete=False, final=False, loaded_at=None, state="due")
+    found = ask(at(1), at(8))
+    assert not found.complete
+    assert found.complete_through == date(2026, 1, 2)
+    assert [day["day"] for day in found.missing_days] == ["2026-01-03", "2026-01-06", "2026-01-07"]
+    assert found.provisional_from == date(2026, 1, 3)
+
+
+def test_a_day_read_in_part_is_partial_and_not_missing() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, 1, 3)
+    hold(source, 2, complete=False, final=False, state="partial")
+    found = ask(at(1), at(4))
+    assert found.partial_days == [{"source": "a", "day": "2026-01-02"}]
+    assert (found.missing_total, found.complete) == (0, False)
+    assert found.complete_through == date(2026, 1, 1)
+
+
+def test_today_is_not_complete_and_days_to_come_are_not_missing() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, *range(1, 11))
+    hold(source, 11, complete=False, final=False)
+    found = ask(at(1), at(1, month=2))
+    assert found.missing_total == 0
+    assert found.partial_days == [{"source": "a", "day": "2026-01-11"}]
+    assert (found.complete, found.complete_through) == (False, date(2026, 1, 10))
+
+
+def test_a_question_without_bounds_is_about_all_that_is_held() -> None:
+    hold(SourceFactory(), *range(1, 11))
+    hold(SourceFactory(backfill_from=date(2026, 1, 9)), 9, 10)
+    found = ask()
+    assert (found.meta()["from"], found.meta()["to"]) == (None, None)
+    assert found.missing_total == 2  # today, of both
+    assert found.complete_through == date(2026, 1, 10)
+
+
+def test_a_range_that_begins_before_a_source_is_held_is_not_complete() -> None:
+    hold(SourceFactory(backfill_from=date(2026, 1, 3)), 3, 4, 5)
+    assert ask(at(3), at(5)).complete
+    found = ask(at(1), at(5))
+    assert (found.complete, found.complete_through, found.missing_total) == (False, None, 0)
+    entirely_before = ask(at(1), at(3))
+    assert (entirely_before.complete, entirely_before.complete_through) == (False, None)
+
+
+def test_only_sources_that_report_the_kind_and_are_asked_for_and_may_be_seen_count() -> None:
+    ona, gcore = SourceFactory(vendor="ona"), SourceFactory(vendor="gcore")
+    unknown = SourceFactory(vendor="acme")
+    hold(ona, *range(1, 11))
+    assert VENDOR_KINDS["gcore"] is ResourceUsage
+    assert {day["source"] for day in ask(at(1), at(3)).missing_days} == {unknown.slug}
+    resources = ask(at(1), at(3), kind=ResourceUsage)
+    assert {day["source"] for day in resources.missing_days} == {unknown.slug, gcore.slug}
+    assert ask(at(1), at(3), source_ids=[ona.pk]).complete
+    assert ask(at(1), at(3), row_scope=frozenset({ona.pk})).complete
+    assert ask(at(1), at(3), source_ids=[unknown.pk], row_scope=frozenset({ona.pk})).missing_days == []
+
+
+def test_days_are_those_of_the_source_and_dates_those_of_the_question() -> None:
+    tokyo = SourceFactory(time_zone="Asia/Tokyo")
+    hold(tokyo, 1, 2, 3)
+    asked = ask(at(1), at(4))  # to 2026-01-04 09:00 in Tokyo
+    assert [day["day"] for day in asked.missing_days] == ["2026-01-04"]
+    assert asked.complete_through == date(2026, 1, 2)
+    zone = ZoneInfo("Asia/Tokyo")
+    own = ask(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 4, tzinfo=zone), zone=zone)
+    assert (own.complete, own.complete_through) == (True, date(2026, 1, 3))
+
+
+def test_the_last_restatement_and_the_first_provisional_day_are_told() -> None:
+    source = SourceFactory()
+    hold(source, 1, 2, restated_at=at(5))
+    hold(source, 3, restated_at=at(6))
+    hold(source, 4, 5, final=False)
+    found = ask(at(1), at(6))
+    assert (found.restated_since, found.provisional_from) == (at(6), date(2026, 1, 4))
+    assert ask(at(1), at(3)).restated_since == at(5)
+    assert found.complete
+
+
+def test_accrued_runtime_depends_on_every_day_up_to_yesterday() -> None:
+    source = SourceFactory()
+    hold(source, *range(1, 6))
+    hold(source, 6, 7, 8, 9, final=False)
+    assert ask(at(1), at(3)).complete
+    found = ask(at(1), at(3), accrued=True)
+    assert (found.complete, found.missing_days) == (False, [{"source": source.slug, "day": "2026-01-10"}])
+    assert found.provisional_from == date(2026, 1, 1)
+    hold(source, 10)
+    assert ask(at(1), at(3), accrued=True).complete
+
+
+def test_a_long_list_of_missing_days_is_cut_and_its_length_told() -> None:
+    SourceFactory(backfill_from=date(2025, 1, 1))
+    found = ask(None, at(1))
+    assert (len(found.missing_days), found.missing_total) == (LONGEST_LIST, 365)
+
+
+def test_an_empty_range_touches_nothing(django_assert_num_queries: Any) -> None:
+    SourceFactory()
+    with django_assert_num_queries(2):
+        found = ask(at(2), at(2))
+    assert (found.missing_total, found.complete_through) == (0, None)
+    assert ask(NOW + timedelta(days=2), NOW + timedelta(days=3)).complete is False
