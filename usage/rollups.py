@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from usage.days import dates, midnight
 from usage.models import (
@@ -256,14 +256,14 @@ def fitting(kind: type[UsageRecord], columns: Collection[str]) -> type[Rollup] |
 
 
 def rolled_up(
-    kind: type[UsageRecord],  # noqa: ARG001 - today a day is rolled up for all kinds at once; callers need not know
+    kind: type[UsageRecord] | None,  # noqa: ARG001 - today a day is rolled up for all kinds at once
     source_ids: Collection[int] | None,
     first: date | None,
     end: date | None,
 ) -> bool:
     """Tell whether the rollups of `kind` hold every source day of `[first, end)`; None leaves a side open.
 
-    `source_ids` None means every source. Days that hold no records count as rolled up. For accrued runtime ask
+    `kind` None means every kind, `source_ids` None every source. Days that hold no records count as rolled up. For accrued runtime ask
     with `end` None: a run that touches the range may belong to any later day.
     """
     lacking = to_roll_up()
@@ -326,3 +326,14 @@ def check_day(pk: int) -> dict[str, int]:
         if not day.rolled_up and day.records:
             return {}
         return {name: count for kind in KINDS.values() for name, count in differences(kind, day).items()}
+
+
+def ownerless() -> list[tuple[str, date, str]]:
+    """Return (source, day, rollup) of rollup rows whose source day does not exist."""
+    mine = SourceDay.objects.filter(source_id=OuterRef("source_id"), day=OuterRef("day"))
+    tables: tuple[Any, ...] = (*ROLLUPS, EnvironmentAccrual)
+    return [
+        (slug, on, table._meta.model_name)
+        for table in tables
+        for slug, on in table.objects.exclude(Exists(mine)).values_list("source__slug", "day").distinct()
+    ]

@@ -17,6 +17,7 @@ from sync.errors import AuthenticationRefused, HostNotAllowed, LeaseLost, Listin
 from sync.models import LoadAttempt, SyncRun
 from sync.vendors.base import Checked, VendorReader
 from usage.models import Restatement, SourceDay, Verification
+from usage.rollups import write
 from usage.settled import hold_settled_mark
 
 logger = structlog.get_logger(__name__)
@@ -157,6 +158,9 @@ def merge(reading: Reading, reader: VendorReader, spool: Spool, checked: Checked
                 f"{steps.distinct} records were read, but the day would hold {day.records}: some are not of it."
             )
         day.digest = digest
+        if steps.merged.anything or not day.rolled_up:
+            write(reader.kind, day)
+            day.rolled_up = True
         take_from_other_days(reading, steps)
         if before.covered and steps.merged.anything:
             restate(reading, day, before, steps.merged)
@@ -211,7 +215,9 @@ def take_from_other_days(reading: Reading, steps: DayMerge) -> None:
         # What the digest stood for is no longer what is held, so the next read is compared row by row.
         other.digest = ""
         other.restated_at = reading.reached
-        other.save(update_fields=["records", "withdrawn", "sums", "digest", "restated_at"])
+        write(steps.kind, other)
+        other.rolled_up = True
+        other.save(update_fields=["records", "withdrawn", "sums", "digest", "restated_at", "rolled_up"])
         Restatement.objects.create(
             source_day=other,
             attempt=other.attempt,
