@@ -169,7 +169,7 @@ def test_days_of_a_source_are_asked_by_date_state_and_completeness(client: Clien
         ("page_size=ten", "page_size", "from 1 to 1000"),
         ("count=yes", "count", "count=exact"),
         ("cursor=abc", "cursor", "begin again without it"),
-        ("format=xml", "format", "“xml” is not one of: json, csv, ndjson."),
+        ("format=xml", "format", "“xml” is not one of: json, csv, ndjson"),
         ("format=csv&page_size=5", "page_size", "Unknown parameter"),
     ],
 )

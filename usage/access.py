@@ -3,6 +3,8 @@
 from typing import Any, Protocol
 
 from django.db.models import QuerySet
+from django.http import HttpResponseBase
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from rest_framework.request import Request
 
 from usage.models import Source
@@ -35,6 +37,14 @@ class RightsFirst:
         view.perform_authentication(request)
         view.check_permissions(request)
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Have an answer kept by nobody but who asked, and asked again before each use: an ETag makes that cheap."""
+        answer: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        if not answer.has_header("Cache-Control"):
+            patch_cache_control(answer, private=True, no_cache=True)
+        patch_vary_headers(answer, ("Accept", "Authorization", "Cookie"))
+        return answer
 
 
 def visible_sources(request: Request) -> QuerySet[Source]:

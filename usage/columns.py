@@ -4,13 +4,14 @@ The rows of lists and exports never become Python objects: the query is built by
 that renders each row, and the text is passed on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from django.db import models
 from django.db.models import QuerySet
+from rest_framework.exceptions import ValidationError
 
 TEXT: Final = "text"
 JSON: Final = "json"
@@ -38,6 +39,8 @@ AS_CELL: Final = {
     TEXT: f"CASE WHEN ascii(t.{{0}}) IN ({FORMULA_STARTS}) THEN '''' || t.{{0}} ELSE t.{{0}} END",
     JSON: f"CASE WHEN ascii(t.{{0}}::text) IN ({FORMULA_STARTS}) THEN '''' || t.{{0}}::text ELSE t.{{0}}::text END",
 }
+# The cells of files that know a text from a formula and a number.
+AS_TYPED: Final = {INSTANT: AS_JSON[INSTANT]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,35 @@ def columns_of(serializer: Any) -> tuple[Column, ...]:
     return tuple(Column(name, path, kind_of(model, path)) for name, path in paths.items())
 
 
-def kind_of(model: type[models.Model], path: str) -> str:
-    """Return how the field at an ORM path is to be rendered."""
+def chosen(columns: Sequence[Column], names: str | None) -> tuple[Column, ...]:
+    """Return the columns with these comma-separated names, in the order of the names; all of them for None.
+
+    Raises ValidationError that names what is no column, or is there twice.
+    """
+    if names is None:
+        return tuple(columns)
+    offered = {column.name: column for column in columns}
+    wanted = [name.strip() for name in names.split(",")]
+    for number, name in enumerate(wanted):
+        if name not in offered:
+            raise ValidationError({"fields": [f"There is no “{name}”; there are: {', '.join(offered)}."]})
+        if name in wanted[:number]:
+            raise ValidationError({"fields": [f"“{name}” is named twice."]})
+    return tuple(offered[name] for name in wanted)
+
+
+def field_of(model: type[models.Model], path: str) -> Any:
+    """Return the field at an ORM path; for a generated column, the field of what it computes."""
     field: Any = None
     for part in path.split("__"):
         field = model._meta.get_field(part)
         model = field.related_model or model
-    field = getattr(field, "output_field", None) or field  # a generated column is what it computes
+    return getattr(field, "output_field", None) or field
+
+
+def kind_of(model: type[models.Model], path: str) -> str:
+    """Return how the field at an ORM path is to be rendered."""
+    field = field_of(model, path)
     return next((kind for base, kind in KINDS if isinstance(field, base)), PLAIN)
 
 
@@ -96,15 +121,18 @@ def as_json(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[s
     return Statement(f"SELECT {chosen} FROM {source}", inner.params)  # noqa: S608 (names are the serializer's)
 
 
-def as_cells(queryset: QuerySet[Any], columns: Sequence[Column]) -> Statement:
+def as_cells(
+    queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL
+) -> Statement:
     """Return a SELECT of the cells of a CSV row, named as the API names them.
 
-    Text that a spreadsheet would run is neutralised by a leading apostrophe; numbers are as they are.
+    By default text that a spreadsheet would run is neutralised by a leading apostrophe, which AS_TYPED leaves
+    out; numbers are as they are.
     """
     inner = rows(queryset, [column.path for column in columns])
     names = [column.identifier for column in columns]
     cells = [
-        f"{AS_CELL.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}" for column in columns
+        f"{rendering.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}" for column in columns
     ]
     return Statement(f"SELECT {', '.join(cells)} FROM ({inner.sql}) AS t ({', '.join(names)})", inner.params)  # noqa: S608 (as above)
 

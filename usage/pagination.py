@@ -8,6 +8,7 @@ every row that was there throughout exactly once, whatever is inserted meanwhile
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from django.core import signing
@@ -20,11 +21,14 @@ from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from usage.columns import Column, as_json
+from usage.settled import settled_until
 
 DEFAULT_PAGE_SIZE = 100
 LARGEST_PAGE = 1000
 # What may differ between the requests of one walk.
-NOT_OF_THE_QUESTION = frozenset({"cursor", "page_size", "count", "format", "ordering"})
+NOT_OF_THE_QUESTION = frozenset({"cursor", "page_size", "count", "format", "ordering", "fields"})
+
+FIELDS = "The columns of the answer, comma-separated, in the order they shall have. Default: all."
 
 Orderings = Mapping[str, tuple[str, ...]]
 
@@ -63,26 +67,33 @@ class Ordering:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page begins: after `position`, or, walking backwards, before it."""
+    """Where a page begins: after `position`, or, walking backwards, before it.
+
+    `settled`: the settled mark of the walk (usage/settled.py) where it follows changes; it stays that of the first
+    page, so that a walk in any order gives what had settled when it began.
+    """
 
     position: tuple[Any, ...]
     backwards: bool
+    settled: datetime | None = None
 
     def signed(self, question: str) -> str:
         """Return the cursor as text that is good for `question` only."""
-        return signer(question).sign_object([self.backwards, *(str(value) for value in self.position)])
+        settled = self.settled and self.settled.isoformat()
+        return signer(question).sign_object([self.backwards, settled, *(str(value) for value in self.position)])
 
     @classmethod
     def read(cls, text: str, question: str, queryset: QuerySet[Any], ordering: Ordering) -> Self:
         """Return the cursor that was signed; raises ValidationError for any other text."""
         try:
-            backwards, *said = signer(question).unsign_object(text)
+            backwards, settled, *said = signer(question).unsign_object(text)
         except (signing.BadSignature, ValueError):
             reason = "Damaged, or of another list, other filters or another ordering; begin again without it."
             raise ValidationError({"cursor": [reason]}) from None
         meta = queryset.model._meta
         fields = [meta.get_field(column) for column in ordering.columns]
-        return cls(tuple(field.to_python(value) for field, value in zip(fields, said, strict=True)), backwards)
+        position = tuple(field.to_python(value) for field, value in zip(fields, said, strict=True))
+        return cls(position, backwards, settled and datetime.fromisoformat(settled))
 
 
 def signer(question: str) -> signing.Signer:
@@ -92,26 +103,34 @@ def signer(question: str) -> signing.Signer:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of rows, each already JSON text, and the cursors to its neighbours; `count` where it was asked for."""
+    """One page of rows, each already JSON text, and the cursors to its neighbours.
 
-    rows: list[str]
+    `count` where it was asked for; `settled` where changes are followed.
+    """
+
+    rows: list[bytes]
     next: str | None
     previous: str | None
     count: int | None = None
+    settled: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a request asks of a list besides its filters: the order, the size of a page, and where it begins."""
+    """What a request asks of a list besides its filters: the order, the size of a page, and where it begins.
+
+    `followed`: the column of the last change where the request follows changes by `updated_since`, else ''.
+    """
 
     request: Request
     name: str
     ordering: Ordering
     page_size: int
     counted: bool
+    followed: str = ""
 
     @classmethod
-    def asked(cls, request: Request, offered: Orderings, default: str) -> Self:
+    def asked(cls, request: Request, offered: Orderings, default: str, changed: str = "") -> Self:
         """Return the walk that a request asks for; raises ValidationError that names what is wrong."""
         said = request.query_params
         name, size = said.get("ordering", default), said.get("page_size", str(DEFAULT_PAGE_SIZE))
@@ -122,13 +141,14 @@ class Walk:
         }
         if any(problems.values()):
             raise ValidationError({parameter: [problem] for parameter, problem in problems.items() if problem})
-        return cls(request, name, Ordering.named(name, offered), int(size), "count" in said)
+        followed = changed if "updated_since" in said else ""
+        return cls(request, name, Ordering.named(name, offered), int(size), "count" in said, followed)
 
     @property
     def question(self) -> str:
         """What a cursor belongs to: the list, its filters and its ordering."""
         said = self.request.query_params
-        filters = sorted((name, said[name]) for name in said if name not in NOT_OF_THE_QUESTION)
+        filters = sorted((name, said.getlist(name)) for name in said if name not in NOT_OF_THE_QUESTION)
         return repr((self.request.path, self.name, filters))
 
     def page(self, queryset: QuerySet[Any], columns: Sequence[Column]) -> Page:
@@ -137,23 +157,31 @@ class Walk:
         cursor = Cursor.read(text, self.question, queryset, self.ordering) if text is not None else None
         backwards = cursor is not None and cursor.backwards
         order = self.ordering.reversed() if backwards else self.ordering
+        mark = cursor.settled if cursor else self.mark()
+        queryset = self.settled(queryset, mark)
         rest = order.after(queryset, cursor.position) if cursor else queryset
         # One row more than the page holds tells whether there is another page.
-        found = fetched(order.apply(rest)[: self.page_size + 1], columns, order.columns)
-        more = len(found) > self.page_size
-        shown = found[: self.page_size]
-        if backwards:
-            shown.reverse()
+        found = fetched(order.apply(rest)[: self.page_size + 1], columns, order.columns, self.page_size)
+        edges = (found.last, found.first) if backwards else (found.first, found.last)
         return Page(
-            rows=[row for row, *_ in shown],
-            next=self.beyond(shown[-1:], backwards=False, there=more or backwards),
-            previous=self.beyond(shown[:1], backwards=True, there=more if backwards else cursor is not None),
+            rows=found.rows[::-1] if backwards else found.rows,
+            next=self.beyond(edges[1], mark, backwards=False, there=found.more or backwards),
+            previous=self.beyond(edges[0], mark, backwards=True, there=found.more if backwards else cursor is not None),
             count=queryset.count() if self.counted else None,
+            settled=mark,
         )
 
-    def beyond(self, edge: list[tuple[Any, ...]], *, backwards: bool, there: bool) -> str | None:
+    def mark(self) -> datetime | None:
+        """Return the settled mark as it is now, None where changes are not followed."""
+        return settled_until() if self.followed else None
+
+    def settled(self, queryset: QuerySet[Any], mark: datetime | None) -> QuerySet[Any]:
+        """Leave out what changed at the mark or later: the next walk, from the mark on, has it whole."""
+        return queryset.filter(**{f"{self.followed}__lt": mark}) if mark else queryset
+
+    def beyond(self, edge: tuple[Any, ...], mark: datetime | None, *, backwards: bool, there: bool) -> str | None:
         """Return the cursor to the page beyond the row at the edge, None where there is no such page."""
-        return Cursor(edge[0][1:], backwards).signed(self.question) if edge and there else None
+        return Cursor(edge, backwards, mark).signed(self.question) if edge and there else None
 
     def link(self, cursor: str | None) -> str | None:
         """Return the absolute address of a neighbouring page; following it does not count again."""
@@ -169,14 +197,15 @@ class Walk:
             "next_cursor": page.next,
             "previous_cursor": page.previous,
             **({} if page.count is None else {"count": page.count}),
+            **({} if page.settled is None else {"settled_until": in_utc(page.settled)}),
         }
-        return f'{json.dumps(head)[:-1]}, "results": [{",".join(page.rows)}]}}'.encode()
+        return b'%b, "results": [%b]}' % (json.dumps(head)[:-1].encode(), b",".join(page.rows))
 
 
 class KeysetPagination(BasePagination):
     """How the schema describes a walk; the lists themselves use `Walk`."""
 
-    parameters = ("cursor", "page_size", "ordering", "count")
+    parameters = ("cursor", "page_size", "ordering", "count", "fields")
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """Return the parameters of a list."""
@@ -189,6 +218,7 @@ class KeysetPagination(BasePagination):
             described("page_size", size, "How many rows a page holds."),
             described("ordering", {"type": "string", "enum": orderings, "default": view.ordering}, "- reverses."),
             described("count", {"type": "string", "enum": ["exact"]}, "exact: also count all rows, which takes time."),
+            described("fields", {"type": "string"}, FIELDS),
         ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
@@ -204,6 +234,12 @@ class KeysetPagination(BasePagination):
                 "next_cursor": cursor,
                 "previous_cursor": cursor,
                 "count": {"type": "integer", "description": "With count=exact: all rows that the filters let through."},
+                "settled_until": {
+                    "type": "string",
+                    "format": "date-time",
+                    "description": "With updated_since: everything that changed before this instant is in the walk. "
+                    "It is the updated_since of the next one.",
+                },
                 "results": schema,
             },
         }
@@ -214,13 +250,40 @@ def described(name: str, schema: dict[str, Any], description: str) -> dict[str, 
     return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
 
 
-def fetched(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return (JSON text, key values…) of every row."""
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Rows as JSON objects in UTF-8, the keys of the first and the last of them, and whether there are more."""
+
+    rows: list[bytes]
+    first: tuple[Any, ...]
+    last: tuple[Any, ...]
+    more: bool
+
+
+def fetched(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[str], most: int) -> Rendered:
+    """Return the first `most` rows, with the columns at the ORM paths `keys` as their keys.
+
+    The rows' text is passed on as the database sent it; only the keys at the edges become Python's.
+    """
     statement = as_json(queryset, columns, keys)
     with connections[queryset.db].cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+        result = cursor.pgresult
+        rows = [result.get_value(row, 0) for row in range(min(result.ntuples, most))]
+        first, last = (key_of(cursor, row) if rows else () for row in (0, len(rows) - 1))
+    return Rendered(rows, first, last, result.ntuples > most)
+
+
+def key_of(cursor: Any, row: int) -> tuple[Any, ...]:
+    """Return the key of a row that a cursor has fetched."""
+    cursor.scroll(row, mode="absolute")
+    _, *key = cursor.fetchone()
+    return tuple(key)
+
+
+def in_utc(instant: datetime) -> str:
+    """Return an instant as the API writes it."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def not_a_page_size(text: str) -> str:

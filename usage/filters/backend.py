@@ -1,6 +1,6 @@
 """Where filter sets meet requests: what nobody understands is refused by name."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -29,8 +29,10 @@ class StrictFilterBackend(DjangoFilterBackend):
     def filter_queryset(self, request: Any, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         """Return the filtered rows; raises ValidationError that names every parameter that was not understood."""
         filterset = self.get_filterset(request, queryset, view)
-        understood = set(filterset.filters if filterset else ()) | set(getattr(view, "parameters", ()))
-        problems = misused(request, understood)
+        filters = type(filterset).base_filters if filterset else {}
+        understood = set(filters) | set(getattr(view, "parameters", ()))
+        repeatable = {name for name, one in filters.items() if getattr(one, "repeatable", False)}
+        problems = misused(request, understood, repeatable)
         if filterset is not None and not filterset.is_valid():
             for name, errors in filterset.errors.items():
                 problems.setdefault(name, []).extend(errors)
@@ -39,15 +41,15 @@ class StrictFilterBackend(DjangoFilterBackend):
         return filterset.qs if filterset else queryset
 
 
-def misused(request: Request, understood: Iterable[str]) -> dict[str, list[str]]:
-    """Return what is wrong with parameters whatever their meaning: unknown, given twice, or empty."""
+def misused(request: Request, understood: Iterable[str], repeatable: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return what is wrong with parameters whatever their meaning: unknown, empty, or given twice without need."""
     allowed = sorted(understood)
     problems: dict[str, list[str]] = {}
     for name, values in request.query_params.lists():
         if name not in allowed:
             problems[name] = [f"Unknown parameter; allowed are: {', '.join(allowed) or 'none'}."]
-        elif len(values) > 1:
+        elif len(values) > 1 and name not in repeatable:
             problems[name] = ["Given more than once; several values go into one, separated by commas."]
-        elif not values[0].strip():
+        elif not all(value.strip() for value in values):
             problems[name] = ["Empty; give a value or leave the parameter out."]
     return problems

@@ -9,6 +9,8 @@ from django import forms
 from usage.filters.fields import UTC_ZONE
 from usage.moments import in_zone
 
+SEEN = ("first_seen", "last_seen")
+
 
 class RangeForm(forms.Form):
     """Checks that a range does not run backwards."""
@@ -58,3 +60,15 @@ class WholeDaysForm(InstantsForm):
                 text = f"{bound.isoformat().removesuffix('+00:00')}Z is not the start of a UTC day, which is the"
                 self.add_error(name, f"{text} least that this usage is kept by.")
         return cleaned
+
+
+class CreatedForm(InstantsForm):
+    """Checks what environment usage is asked by."""
+
+    instants = (*InstantsForm.instants, "created_at__gte", "created_at__lt")
+
+
+class SeenForm(WholeDaysForm):
+    """Checks what resource usage is asked by."""
+
+    instants = (*InstantsForm.instants, *(f"{seen}__{bound}" for seen in SEEN for bound in ("gte", "lt")))
