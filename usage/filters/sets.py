@@ -120,7 +120,8 @@ class UsageFilter(OfSourcesFilter):
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Apply every filter; withdrawn records are left out unless they are asked for."""
         filtered = super().filter_queryset(queryset)
-        return filtered if self.form.cleaned_data.get("include_withdrawn") == "true" else filtered.filter(withdrawn_at=None)
+        withdrawn_too = self.form.cleaned_data.get("include_withdrawn") == "true"
+        return filtered if withdrawn_too else filtered.filter(withdrawn_at=None)
 
 
 class EnvironmentUsageFilter(UsageFilter):
