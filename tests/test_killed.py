@@ -20,6 +20,7 @@ from sync.sandbox.world import World
 from tests.processes import portal_process, wait_for
 from usage.days import Day
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay
+from usage.rollups import differences, rolled_up
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/gitpod.v1.UsageService/ListEnvironmentUsageRecords"
@@ -74,7 +75,9 @@ def assert_exact(upstream: SandboxServer, source: Source, days: list[date]) -> N
         assert set(held) == listed(upstream, on)
         day = SourceDay.objects.get(source=source, day=on)
         assert (day.state, day.complete, day.records) == (DayState.LOADED, True, len(held))
+        assert differences(EnvironmentUsage, day) == {}
     assert not EnvironmentUsage.objects.exclude(revision=1).exists()
+    assert rolled_up(EnvironmentUsage, [source.pk], None, None)
 
 
 def asked(source: Source) -> tuple[date, SyncRun]:

@@ -273,11 +273,11 @@ def test_a_change_of_one_record_writes_only_the_rows_it_is_in(transactional_db: 
     source = make_source()
     listing.records[DAY] = [row(n, project_id=f"project-{n}") for n in range(50)]
     read_day(source)
-    before = dict((name, counts) for name, *counts in row_versions())
+    before = {name: counts for name, *counts in row_versions()}
     listing.records[DAY][7] = row(7, project_id="project-7", minutes=31)
     read_day(source)
 
-    after = dict((name, counts) for name, *counts in row_versions())
+    after = {name: counts for name, *counts in row_versions()}
     for rollup in (EnvironmentDay, EnvironmentUserDay, EnvironmentAccrual):
         inserted, updated, deleted = before[rollup._meta.db_table]
         assert after[rollup._meta.db_table] == [inserted, updated + 1, deleted]

@@ -263,8 +263,8 @@ def rolled_up(
 ) -> bool:
     """Tell whether the rollups of `kind` hold every source day of `[first, end)`; None leaves a side open.
 
-    `kind` None means every kind, `source_ids` None every source. Days that hold no records count as rolled up. For accrued runtime ask
-    with `end` None: a run that touches the range may belong to any later day.
+    `kind` None means every kind, `source_ids` None every source. Days that hold no records count as rolled up.
+    For accrued runtime ask with `end` None: a run that touches the range may belong to any later day.
     """
     lacking = to_roll_up()
     if source_ids is not None:
