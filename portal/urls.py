@@ -8,6 +8,7 @@ from rest_framework.routers import SimpleRouter
 
 from portal.docs import DocsView, SchemaView
 from portal.health import live, ready
+from portal.mirrors import mirror
 from portal.problems import UnknownAddress
 from sync import api as sync
 from usage import api as usage
@@ -33,6 +34,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("portal/icon.svg"))),
     path("api/v1/", include((api, "api"))),
     re_path("^api/", UnknownAddress.as_view()),
+    re_path(r"^mirror/(?P<slug>[-a-zA-Z0-9_]+)(?P<path>/.*)$", mirror, name="mirror"),
     path("admin/", admin.site.urls),
     path("health/live", live, name="live"),
     path("health/ready", ready, name="ready"),

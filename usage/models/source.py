@@ -62,6 +62,11 @@ class Source(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Over all workers; empty: unlimited.",
     )
+    mirror_refuses_gaps = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Its mirror answers a question over days that are not held completely with the vendor's 503.",
+    )
     failures = models.PositiveIntegerField(
         default=0,
         db_default=0,

@@ -206,13 +206,13 @@ def holds(number: int, condition: Condition, bound: dict[str, Any]) -> str:
         said.append(f"tag.key = %(key{number})s")
     if condition.value is not None:
         bound[f"value{number}"] = condition.value
-        exact, part = f"value = %(value{number})s", f"strpos(lower(value), lower(%(value{number})s)) > 0"
+        exact, part = f"given.value = %(value{number})s", f"strpos(lower(given.value), lower(%(value{number})s)) > 0"
         said.append(exact if condition.strict else part)
     where = " AND ".join(said) or "true"
     return (
         "EXISTS (SELECT FROM jsonb_each(l.tags) AS tag, jsonb_array_elements_text("
         "CASE jsonb_typeof(tag.value) WHEN 'array' THEN tag.value ELSE jsonb_build_array(tag.value) END"
-        f") AS value WHERE {where})"
+        f") AS given (value) WHERE {where})"
     )
 
 

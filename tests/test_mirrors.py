@@ -1,0 +1,149 @@
+"""Mirrors: who is let in, how completeness is told, and that a portal can feed a portal."""
+
+import gzip
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client, override_settings
+
+from portal.models import Scope, create_token
+from sync.engine.load import load_next
+from sync.engine.plan import ensure_days
+from sync.vendors import mirrors, readers
+from sync.vendors.gcore.wire import USAGE_REPORT
+from sync.vendors.ona.connect import LIST
+from sync.vendors.workato.wire import USAGE
+from tests.factories import SourceFactory
+from tests.mirrored import FIRST, ZONES, Pair, instant, key, read_all
+from tests.mirrored import still as still
+from usage.models import Source, SourceDay
+
+pytestmark = pytest.mark.django_db
+END = FIRST + timedelta(days=2)
+ASKED: dict[str, tuple[str, Any]] = {
+    "ona": (f"/api{LIST}", {"filter": {"dateRange": {"startTime": instant(FIRST), "endTime": instant(END)}}}),
+    "gcore": (USAGE_REPORT, {"time_from": instant(FIRST), "time_to": instant(END)}),
+    "workato": (USAGE, {"from": instant(FIRST, -1), "to": instant(END, -1), "workspace_ids": [1]}),
+}
+BASES = {"ona": "/api"}
+
+
+def ask(vendor: str, secret: str, slug: str = "", **more: Any) -> Any:
+    """Put a vendor's question to a mirror, in the vendor's own header."""
+    path, body = ASKED[vendor]
+    scheme = {"gcore": "APIKey", "workato": "Bearer", "ona": "Bearer"}[vendor]
+    headers = {"Authorization": f"{scheme} {secret}", **more.pop("headers", {})}
+    content = more.pop("content", json.dumps(body).encode())
+    return Client().post(f"/mirror/{slug or vendor}{path}", content, content_type="application/json", headers=headers)
+
+
+def made(vendor: str, **values: Any) -> Source:
+    found: Source = SourceFactory(
+        slug=vendor, vendor=vendor, time_zone=ZONES.get(vendor, "UTC"), backfill_from=FIRST, **values
+    )
+    ensure_days(found, FIRST, END)
+    SourceDay.objects.update(state="loaded", complete=True, loaded_at="2026-11-20T00:00:00Z")
+    return found
+
+
+def test_every_vendor_has_a_mirror() -> None:
+    assert mirrors().keys() == readers().keys()
+
+
+@pytest.mark.parametrize("vendor", ASKED)
+def test_a_token_travels_in_the_vendors_own_header(vendor: str) -> None:
+    made(vendor)
+    answer = ask(vendor, key())
+    assert answer.status_code == 200, answer.content
+    assert answer["Portal-Complete"] == "true"
+    assert answer["Portal-Complete-Through"] == str(END - timedelta(days=1))
+
+
+@pytest.mark.parametrize("vendor", ASKED)
+def test_days_that_are_not_held_completely_are_told_of(vendor: str) -> None:
+    source = made(vendor)
+    SourceDay.objects.filter(source=source, day=END - timedelta(days=1)).update(complete=False)
+    answer = ask(vendor, key())
+    assert (answer.status_code, answer["Portal-Complete"]) == (200, "false")
+    assert answer["Portal-Complete-Through"] == str(FIRST)
+
+
+@pytest.mark.parametrize("vendor", ASKED)
+def test_a_source_can_be_told_to_answer_gaps_with_the_vendors_503(vendor: str) -> None:
+    source = made(vendor, mirror_refuses_gaps=True)
+    assert ask(vendor, key()).status_code == 200
+    SourceDay.objects.filter(source=source, day=FIRST).update(complete=False)
+    answer = ask(vendor, key())
+    assert answer.status_code == 503
+    assert json.loads(answer.content)["message"] == "The portal does not hold all of these days completely yet."
+
+
+@pytest.mark.parametrize("vendor", ASKED)
+@pytest.mark.parametrize("slug", ["there", "not-there"])
+def test_strangers_learn_nothing_of_which_sources_there_are(vendor: str, slug: str) -> None:
+    source = made(vendor)
+    Source.objects.filter(pk=source.pk).update(slug="there")
+    wrong_scope = create_token("t", [Scope.USAGE_READ])[1]
+    elsewhere = key(SourceFactory())
+    said = {
+        status: ask(vendor, secret, slug) for status, secret in ((401, "up_x"), (403, wrong_scope), (404, elsewhere))
+    }
+    for status, answer in said.items():
+        body = json.loads(answer.content)
+        assert answer.status_code == status
+        assert slug not in body["message"].replace(f"source {slug} ", "")
+        assert "There is no source" in body["message"] or status != 404
+
+
+def test_a_source_of_another_vendor_is_not_there() -> None:
+    made("ona")
+    assert ask("gcore", key(), "ona").status_code == 404
+
+
+def test_a_path_that_no_vendor_has_is_not_there() -> None:
+    answer = Client().post("/mirror/ona/api/v1/everything")
+    assert answer.status_code == 404
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_bodies_may_be_gzip_and_bombs_are_refused() -> None:
+    made("gcore")
+    plain = json.dumps(ASKED["gcore"][1]).encode()
+    zipped = {"Content-Encoding": "gzip"}
+    assert ask("gcore", key(), content=gzip.compress(plain), headers=zipped).status_code == 200
+    assert ask("gcore", key(), content=gzip.compress(b" " * 2**24), headers=zipped).status_code == 413
+    assert ask("gcore", key(), content=b"no gzip", headers=zipped).status_code == 400
+    assert ask("gcore", key(), content=plain, headers={"Content-Encoding": "br"}).status_code == 415
+
+
+def test_an_answer_is_not_kept_by_anybody_on_the_way() -> None:
+    made("gcore")
+    assert ask("gcore", key())["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("vendor", ASKED)
+def test_a_portal_can_feed_a_portal(vendor: str, still: Any, live_server: Any) -> None:
+    original = Pair(still, read_all(still, vendor, end=END)).source
+    copy = Source.objects.create(
+        slug=f"{vendor}-copy",
+        vendor=vendor,
+        base_url=f"{live_server.url}/mirror/{original.slug}{BASES.get(vendor, '')}",
+        credential=key(original),
+        time_zone=original.time_zone,
+        backfill_from=FIRST,
+    )
+    ensure_days(copy, FIRST, END)
+    with override_settings(PORTAL_ALLOWED_VENDOR_HOSTS=["127.0.0.1", "localhost"]):
+        assert [load_next(copy.pk).outcome for _ in range(2)] == ["loaded", "loaded"]
+
+    kind = readers()[vendor].kind
+    columns = [name for name in kind.row._fields if name != "id"]  # type: ignore[attr-defined]
+    rows = [list(kind.objects.filter(source=one).order_by(*kind.key).values(*columns)) for one in (original, copy)]
+    assert len(rows[0]) > 100
+    assert rows[0] == rows[1]
+    told = ("day", "state", "complete", "verification", "records", "sums", "digest")
+    days = [list(SourceDay.objects.filter(source=one).order_by("day").values(*told)) for one in (original, copy)]
+    assert days[0] == days[1]
