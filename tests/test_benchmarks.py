@@ -36,6 +36,22 @@ def test_a_quick_run_races_everybody_and_writes_what_it_found(tmp_path: Path):
     assert {"measured", "machine", "versions", "rows", "rounds"} <= found["facts"].keys()
 
 
+@pytest.mark.slow
+def test_a_quick_run_asks_every_kind_and_compares_the_answers(tmp_path: Path):
+    ran = benchmarks("ask-1m", "--quick", "--out", str(tmp_path))
+    assert ran.returncode == 0, ran.stderr
+    written = (tmp_path / "ask-1m.md").read_text()
+    for contender in ("stock DRF", "floor", "page at row", "django-import-export", "plain SQL"):
+        assert contender in written
+    figures = json.loads((tmp_path / "ask-1m.json").read_text())["figures"]
+    kinds = {"environment-usage", "resource-usage", "recipe-usage"}
+    assert all(part.keys() == kinds for part in figures.values())
+    for kind in kinds:
+        assert all(load["requests"] > 0 for turn in figures["Lists"][kind]["100"] for load in turn.values())
+        assert figures["CSV"][kind]["rows"] == 3200 - 32 // 2
+        assert figures["Month x project"][kind]["groups"] > 0
+
+
 def test_an_unknown_benchmark_is_refused_with_the_known_ones():
     ran = benchmarks("speed")
     assert ran.returncode == 2

@@ -5,7 +5,7 @@ Kind after kind has the disk to itself; whoever is compared is measured in the s
 
 from typing import Any
 
-from tests.benchmarks import exports, lists
+from tests.benchmarks import exports, lists, summaries
 from tests.benchmarks.contenders.columns import COLUMNS as KINDS
 from tests.benchmarks.ground import TINY, Findings, Size, ground
 from tests.benchmarks.report import Report, Table, surroundings
@@ -14,6 +14,7 @@ from tests.benchmarks.stage import Stage
 PARTS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "Lists": (lists.measure, lists.COLUMNS),
     "CSV": (exports.measure, exports.COLUMNS),
+    "Month x project": (summaries.measure, summaries.COLUMNS),
 }
 
 
