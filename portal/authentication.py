@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AbstractUser, AnonymousUser, User
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
@@ -11,6 +12,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from portal.models import ApiToken
+from portal.throttling import count_failure, require_turn
 from usage.access import Access, access_of
 
 if TYPE_CHECKING:  # rest_framework.views itself imports this module, through the settings
@@ -39,10 +41,10 @@ class TokenAccess:
 
 @dataclass(frozen=True, slots=True)
 class StaffAccess:
-    """The rights of a member of staff: Django's permissions, over every source."""
+    """The rights of a member of staff: Django's permissions, over the sources of their groups."""
 
     user: AbstractUser
-    source_ids: frozenset[int] | None = None
+    source_ids: frozenset[int] | None
 
     @property
     def name(self) -> str:
@@ -52,6 +54,21 @@ class StaffAccess:
     def refusal(self, scope: str, permission: str) -> str:
         """Return a sentence that names the missing permission, or ''."""
         return "" if self.user.has_perm(permission) else f"You lack the permission {permission}."
+
+
+def staff_scope(user: AbstractBaseUser | AnonymousUser) -> frozenset[int] | None:
+    """Return the ids of the only sources that someone may see by their groups (GroupScope), None for all.
+
+    Costs one query, none for a superuser.
+    """
+    if not isinstance(user, User):
+        return frozenset()
+    if user.is_superuser:
+        return None
+    found = list(user.groups.values_list("source_scope", "source_scope__sources"))
+    if not found or any(scope is None for scope, _ in found):
+        return None
+    return frozenset(source for _, source in found if source is not None)
 
 
 def token_access(secret: str) -> TokenAccess | None:
@@ -69,7 +86,10 @@ def token_access(secret: str) -> TokenAccess | None:
 
 
 class TokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer up_…`; every token that does not open anything gets the same answer."""
+    """`Authorization: Bearer up_…`; every token that does not open anything gets the same answer.
+
+    Every request is counted here, before anything else is judged: what is refused later has cost something too.
+    """
 
     def authenticate(self, request: Request) -> tuple[ApiToken, Access] | None:
         """Return the token and its rights; None where the request carries no Bearer header."""
@@ -78,7 +98,9 @@ class TokenAuthentication(BaseAuthentication):
             return None
         access = token_access(secret.strip())
         if access is None:
+            count_failure(request._request)  # noqa: SLF001 (as DRF's own classes read it)
             raise AuthenticationFailed(NOT_ACCEPTED)
+        require_turn(request._request, f"token:{access.token.prefix}", access.token.rate)  # noqa: SLF001 (as above)
         return access.token, access
 
     def authenticate_header(self, request: Request) -> str:
@@ -95,7 +117,8 @@ class StaffSessionAuthentication(SessionAuthentication):
         if user is None or not (user.is_active and user.is_staff):
             return None
         self.enforce_csrf(request)
-        return user, StaffAccess(user)
+        require_turn(request._request, f"user:{user.pk}")  # noqa: SLF001 (as above)
+        return user, StaffAccess(user, staff_scope(user))
 
 
 class IsKnown(BasePermission):

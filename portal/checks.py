@@ -11,6 +11,8 @@ from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 
+from portal.throttling import RATES_ALLOWED, rate_of
+
 POSTGRES_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://")
 SECRET_KEY_LENGTH = 50
@@ -24,6 +26,7 @@ POSITIVE = (
     "PORTAL_EXPORT_SECONDS",
     "PORTAL_EXPORTS_AT_ONCE",
 )
+RATES = ("PORTAL_API_RATE", "PORTAL_API_FAILURES_RATE")
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?", re.IGNORECASE)
 
 
@@ -143,3 +146,11 @@ def allowed_vendor_hosts(**_: Any) -> Iterator[CheckMessage]:
                 "api.example.com,127.0.0.1:9000.",
                 id="portal.E008",
             )
+
+
+@register()
+def rates(**_: Any) -> Iterator[CheckMessage]:
+    """The limits of the API are rates."""
+    for name in RATES:
+        if rate_of(getattr(settings, name)) is None:
+            yield Error(f"{name} is no rate.", hint=f"Set it to {RATES_ALLOWED}.", id="portal.E009")

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from portal.throttling import validate_rate
 from usage.models import Source
 
 ALPHABET = string.digits + string.ascii_letters
@@ -62,6 +63,14 @@ class ApiToken(models.Model):
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope), help_text="What it may be used for.")
     limited = models.BooleanField(default=False, help_text="It sees only the sources chosen here.")
     sources = models.ManyToManyField(Source, blank=True, related_name="+")
+    rate = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[validate_rate],
+        help_text="How often it may ask, such as 600/min; empty: as often as the settings say.",
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", editable=False
     )
@@ -97,6 +106,25 @@ class ApiToken(models.Model):
         self.refresh_from_db(fields=["revoked_at"])
 
 
+class GroupScope(models.Model):
+    """The only sources that the members of a group see; a group without a row here limits nobody.
+
+    Whoever is in several groups sees what any of them sees; whoever is in none, or is a superuser, sees all.
+    """
+
+    group = models.OneToOneField(Group, models.CASCADE, related_name="source_scope")
+    sources = models.ManyToManyField(
+        Source, blank=True, related_name="+", help_text="Members see these sources and cannot learn of others."
+    )
+
+    class Meta:
+        verbose_name = "limit to sources"
+        verbose_name_plural = "limit to sources"
+
+    def __str__(self) -> str:
+        return f"sources of {self.group}"
+
+
 def digest(secret: str) -> bytes:
     """Return what is stored of a secret: its SHA-256. A random secret of 256 bits needs no salt and no stretching."""
     return hashlib.sha256(secret.encode()).digest()
@@ -108,12 +136,13 @@ def create_token(
     *,
     sources: Iterable[Source] | None = None,
     expires_at: datetime | None = None,
+    rate: str = "",
     created_by: User | None = None,
 ) -> tuple[ApiToken, str]:
     """Make a token and return it with its secret, which exists nowhere else and cannot be shown again.
 
     `sources` None leaves it unlimited; an empty list makes a token that sees nothing. Raises ValidationError
-    for an empty name, no scope or an unknown one.
+    for an empty name, no scope or an unknown one, or a `rate` that is none.
     """
     prefix = f"up_{_random(PREFIX_LENGTH)}"
     secret = f"{prefix}_{_random(SECRET_LENGTH)}"
@@ -124,6 +153,7 @@ def create_token(
         scopes=sorted({str(scope) for scope in scopes}),
         limited=sources is not None,
         expires_at=expires_at,
+        rate=rate,
         created_by=created_by,
     )
     token.full_clean()

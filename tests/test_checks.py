@@ -44,6 +44,8 @@ WRONG = [
         ("PORTAL_ENCRYPTION_KEYS", ""): "portal.E005",
         ("PORTAL_HTTP_TIMEOUT_SECONDS", "-1"): "portal.E007",
         ("PORTAL_ALLOWED_VENDOR_HOSTS", "*.example.com"): "portal.E008",
+        ("PORTAL_API_RATE", "many"): "portal.E009",
+        ("PORTAL_API_FAILURES_RATE", "0/min"): "portal.E009",
     },
 ]
 STARTS = {

@@ -1,0 +1,144 @@
+"""Throttling: how many requests a token, a person or an address may make, and how they are told."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.test import Client
+from structlog.testing import capture_logs
+
+from portal.models import Scope, create_token
+from portal.throttling import Rate, address_of, count, counter
+from tests.callers import API, READ, bearer, refused
+from tests.factories import SourceFactory
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
+LIST = f"{API}/environment-usage/"
+NOBODY = "redis://127.0.0.1:1/0"
+
+
+def left(response: Any) -> int:
+    """Return what the RateLimit field says is left, having checked its form."""
+    found = re.fullmatch(r'"default";r=(\d+);t=(\d+)', response["RateLimit"])
+    assert found, response["RateLimit"]
+    assert 1 <= int(found[2]) <= 60
+    return int(found[1])
+
+
+def limited(rate: str, *scopes: str) -> Client:
+    _, secret = create_token("busy", scopes or READ, rate=rate)
+    return Client(headers={"Authorization": f"Bearer {secret}"})
+
+
+def test_every_answer_says_how_much_is_left_and_the_next_one_is_a_429(settings: Any) -> None:
+    settings.PORTAL_API_RATE = "3/min"
+    client = bearer()
+    answers = [client.get(LIST) for _ in range(3)]
+    assert [left(answer) for answer in answers] == [2, 1, 0]
+    assert {answer["RateLimit-Policy"] for answer in answers} == {'"default";q=3;w=60'}
+    assert {answer.status_code for answer in answers} == {200}
+    late = client.get(LIST)
+    assert "More than 3 requests in 60 seconds" in refused(late, 429)[""][0]
+    assert left(late) == 0
+    assert 1 <= int(late["Retry-After"]) <= 60
+    assert f"again in {late['Retry-After']} seconds" in late.json()["detail"]
+
+
+def test_one_tokens_quota_is_not_anothers(settings: Any) -> None:
+    settings.PORTAL_API_RATE = "1/min"
+    first, second = bearer(), bearer()
+    assert [client.get(LIST).status_code for client in (first, first, second)] == [200, 429, 200]
+
+
+def test_a_token_may_have_a_rate_of_its_own() -> None:
+    client = limited("2/hour")
+    assert client.get(LIST)["RateLimit-Policy"] == '"default";q=2;w=3600'
+    assert [client.get(LIST).status_code for _ in range(2)] == [200, 429]
+    with pytest.raises(ValidationError, match="600/min"):
+        create_token("x", READ, rate="often")
+
+
+def test_a_window_that_has_passed_gives_all_of_the_quota_again() -> None:
+    client = limited("1/s")
+    assert client.get(LIST).status_code == 200
+    deadline = time.monotonic() + 10
+    while client.get(LIST).status_code == 429 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("query", ["?format=csv", "?format=ndjson", "?nonsense=1", "?format=bogus"])
+def test_exports_and_refusals_carry_the_standing_too(query: str) -> None:
+    assert left(limited("5/min").get(LIST + query)) == 4
+
+
+def test_a_post_is_counted_like_any_other_request() -> None:
+    SourceFactory(slug="a")
+    client = limited("1/min", Scope.SYNC_RUN)
+    body = {"from": "2026-01-02", "to": "2026-01-05"}
+    answers = [client.post(f"{API}/sources/a/sync/", body, content_type="application/json") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 429]
+
+
+def test_staff_are_counted_by_person(settings: Any) -> None:
+    settings.PORTAL_API_RATE = "1/min"
+    clients = []
+    for name in ("alex", "sam"):
+        client = Client()
+        client.force_login(User.objects.create_superuser(name))
+        clients.append(client)
+    alex, sam = clients
+    assert [client.get(LIST).status_code for client in (alex, alex, sam)] == [200, 429, 200]
+
+
+def test_an_address_that_guesses_tokens_is_told_to_wait_while_good_tokens_go_on(settings: Any) -> None:
+    settings.PORTAL_API_FAILURES_RATE = "2/min"
+    good, guessing = bearer(), Client(headers={"Authorization": "Bearer up_guess"})
+    answers = [guessing.get(LIST) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    assert int(answers[-1]["Retry-After"]) >= 1
+    assert good.get(LIST).status_code == 200
+
+
+def test_behind_a_proxy_an_address_is_the_one_that_the_proxy_saw(settings: Any) -> None:
+    request = HttpRequest()
+    request.META = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "6.6.6.6, 203.0.113.9"}
+    assert address_of(request) == "10.0.0.1"
+    settings.PORTAL_HTTPS = True
+    assert address_of(request) == "203.0.113.9"
+    forged = HttpRequest()
+    forged.META = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "nonsense"}
+    assert address_of(forged) == "10.0.0.1"
+
+
+def test_no_count_is_lost_where_many_ask_at_once() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        standings = list(pool.map(lambda _: count("many", Rate(50, 60)), range(80)))
+    assert sorted(standing.used for standing in standings if standing) == list(range(1, 81))
+    assert sum(standing.exhausted for standing in standings if standing) == 30
+
+
+def test_counting_is_one_command_to_redis(redis_client: Any) -> None:
+    count("warm", Rate(5, 60))
+    before = redis_client.info("commandstats")
+    count("warm", Rate(5, 60))
+    after = redis_client.info("commandstats")
+    asked = after["cmdstat_evalsha"]["calls"] - before["cmdstat_evalsha"]["calls"]
+    assert asked == 1
+
+
+def test_without_redis_the_api_answers_unlimited_and_says_so_once(settings: Any) -> None:
+    settings.REDIS_URL = NOBODY
+    counter.cache_clear()
+    client = limited("1/min")
+    with capture_logs() as logs:
+        answers = [client.get(LIST) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert not any(answer.has_header("RateLimit") for answer in answers)
+    assert [line["event"] for line in logs if line["event"] == "rate_limits_off"] == ["rate_limits_off"]
+    counter.cache_clear()
