@@ -15,9 +15,7 @@ from django.db import connection
 KEY: Final = 1_937_011_821
 SINCE: Final = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
 
-HOLD: Final = (
-    "SELECT pg_advisory_xact_lock_shared(%s, floor(extract(epoch FROM statement_timestamp()) - %s)::integer)"
-)
+HOLD: Final = "SELECT pg_advisory_xact_lock_shared(%s, floor(extract(epoch FROM statement_timestamp()) - %s)::integer)"
 SETTLED: Final = """
     SELECT least(statement_timestamp(), (
         SELECT to_timestamp(min(objid::bigint) + %s) FROM pg_locks

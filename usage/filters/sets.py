@@ -11,7 +11,15 @@ from django_filters import rest_framework as django_filters
 
 from usage.filters.fields import ChoiceFilter, MomentFilter, NumbersFilter, SlugsFilter, TextsFilter, ZoneFilter
 from usage.filters.forms import CreatedForm, InstantsForm, SeenForm
-from usage.filters.values import ContainsFilter, DetailTextsFilter, TagKeysFilter, TagsFilter, bounds_of, details
+from usage.filters.values import (
+    ContainsFilter,
+    CountBoundFilter,
+    DetailTextsFilter,
+    TagKeysFilter,
+    TagsFilter,
+    bounds_of,
+    details,
+)
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 from usage.moments import EXPECTED, EXPECTED_ZONE
 
@@ -227,7 +235,7 @@ class RecipeUsageFilter(UsageFilter):
     @classmethod
     def further(cls) -> dict[str, django_filters.Filter]:
         """Add the bounds of the counts."""
-        return bounds_of("task_count", "job_succeeded_count", "job_failed_count", "recipe_count")
+        return bounds_of("task_count", "job_succeeded_count", "job_failed_count", "recipe_count", of=CountBoundFilter)
 
     def of_deleted(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Take in, leave out or single out the rows of deleted recipes."""

@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as django_filters
 
-from usage.filters.fields import SeveralFilter, TextsFilter, WholeField
+from usage.filters.fields import SeveralFilter, TextsFilter, WholeField, as_bigint
 
 LEAST_LETTERS = 3
 BOUNDS = ("gte", "gt", "lte", "lt")
@@ -73,10 +73,20 @@ class BoundFilter(django_filters.CharFilter):
     field_class = ExactNumberField
 
 
-def bounds_of(*columns: str) -> dict[str, django_filters.Filter]:
+class CountBoundFilter(BoundFilter):
+    """A bound of a column of whole numbers."""
+
+    field_class = WholeField
+
+    def filter(self, qs: QuerySet[Any], value: int | None) -> QuerySet[Any]:
+        """Keep the rows within the bound."""
+        return qs if value is None else super().filter(qs, as_bigint(value))
+
+
+def bounds_of(*columns: str, of: type[BoundFilter] = BoundFilter) -> dict[str, django_filters.Filter]:
     """Return the bounds by name: `<column>__gte`, `__gt`, `__lte`, `__lt`."""
     return {
-        f"{column}__{bound}": BoundFilter(column, lookup_expr=bound, help_text=f"{IN_WORDS[bound]} this {column}.")
+        f"{column}__{bound}": of(column, lookup_expr=bound, help_text=f"{IN_WORDS[bound]} this {column}.")
         for column in columns
         for bound in BOUNDS
     }
