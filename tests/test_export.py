@@ -22,7 +22,7 @@ from tests.callers import API, bearer, get, refused, served
 from tests.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.processes import wait_for
 from usage.columns import columns_of
-from usage.exports import BLOCK_BYTES, BROKEN, Stream, csv_response, stream_csv, stream_ndjson
+from usage.exports import BLOCK_BYTES, BROKEN, Stream, export, stream_csv, stream_ndjson
 from usage.models import EnvironmentUsage, ResourceUsage, Source
 from usage.serializers import RECORD_SERIALIZERS
 
@@ -211,7 +211,7 @@ def test_a_query_that_fails_at_once_fails_before_the_answer_begins() -> None:
         cursor.execute("ALTER TABLE usage_environmentusage RENAME COLUMN runner_id TO gone")
     try:
         with pytest.raises((psycopg.Error, DatabaseError), match="runner_id"):
-            csv_response(EnvironmentUsage.objects.all(), "x.csv", columns)
+            export(EnvironmentUsage.objects.all(), "x.csv", columns=columns)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE usage_environmentusage RENAME COLUMN gone TO runner_id")
@@ -275,14 +275,21 @@ def test_an_export_that_fails_midway_ends_in_a_broken_connection(
             answer.read()
 
 
+def taken(blocks: Iterator[bytes], into: list[bytes]) -> Iterator[bytes]:
+    """Yield the blocks, and keep them."""
+    for block in blocks:
+        into.append(block)
+        yield block
+
+
 @pytest.mark.parametrize("stream", [stream_csv, stream_ndjson])
 def test_what_an_export_that_fails_midway_has_sent_breaks_its_reader_too(many: Source, stream: Any) -> None:
     blocks = Stream(stream(EnvironmentUsage.objects.order_by("id")))
     body = next(blocks)
     kill(copying())
     with pytest.raises((psycopg.Error, DatabaseError)):
-        for block in blocks:
-            body += block
+        list(taken(blocks, sent := []))
+    body += b"".join(sent)
     assert body.endswith(BROKEN)
     with pytest.raises((csv.Error, json.JSONDecodeError)):
         table(body) if stream is stream_csv else [json.loads(line) for line in body.splitlines()]

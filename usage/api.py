@@ -2,29 +2,40 @@
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
 from typing import Any, ClassVar, TypeVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
-from usage.access import RightsFirst, in_scope
-from usage.columns import Column, columns_of
-from usage.exports import csv_response, ndjson_response
+from usage.access import RightsFirst, access_of, in_scope
+from usage.columns import Column, chosen, columns_of
+from usage.exports import FORMATS, digested, export, one_state
 from usage.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
+from usage.filters.fields import UTC_ZONE
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
-from usage.pagination import KeysetPagination, Orderings, Walk, fetched
-from usage.renderers import CSVRenderer, NDJSONRenderer
-from usage.serializers import EnvironmentUsageSerializer, RecipeUsageSerializer, ResourceUsageSerializer
+from usage.pagination import FIELDS, KeysetPagination, Orderings, Walk, fetched
+from usage.renderers import EXPORT_RENDERERS
+from usage.serializers import (
+    EnvironmentUsageSerializer,
+    ManifestSerializer,
+    RecipeUsageSerializer,
+    ResourceUsageSerializer,
+)
+from usage.settled import settled_until
+from usage.trust import Trust, trust_of, written
 
 T = TypeVar("T")
-Download = Callable[[QuerySet[Any], str, Sequence[Column]], StreamingHttpResponse]
-DOWNLOADS: dict[str, Download] = {"csv": csv_response, "ndjson": ndjson_response}
+# What the manifest of an export is not asked by: it is of the same set, whatever its form.
+OF_THE_FORM = ("format", "ordering", "fields", "cursor", "page_size", "count")
 
 
 class ReadViewSet(RightsFirst, GenericViewSet[Any]):
@@ -32,6 +43,7 @@ class ReadViewSet(RightsFirst, GenericViewSet[Any]):
 
     `scope` and `permission`: what a token and a member of staff need. `source_path`: from a row to its source's
     id. `orderings`: the orders a list may be asked for, each total and held by an index; `ordering`: the default.
+    `followed`: the column that `updated_since` follows up to the settled mark, '' where nothing is followed.
     """
 
     scope: ClassVar[str]
@@ -39,6 +51,7 @@ class ReadViewSet(RightsFirst, GenericViewSet[Any]):
     source_path: ClassVar[str] = "source_id"
     orderings: ClassVar[Orderings]
     ordering: ClassVar[str]
+    followed: ClassVar[str] = ""
 
     http_method_names = ["get", "head"]
     filter_backends = (StrictFilterBackend,)
@@ -51,14 +64,14 @@ class ReadViewSet(RightsFirst, GenericViewSet[Any]):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns of the answer."""
+        """The columns of the answer; raises ValidationError where `fields` names others than there are."""
         serializer: Any = self.get_serializer_class()
-        return columns_of(serializer)
+        return chosen(columns_of(serializer), self.request.query_params.get("fields"))
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """The query parameters that are understood besides the filters."""
-        return ("format",) if self.detail else (*KeysetPagination.parameters, "format")
+        return ("fields", "format") if self.detail else (*KeysetPagination.parameters, "format")
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Return one page of the filtered rows."""
@@ -66,28 +79,31 @@ class ReadViewSet(RightsFirst, GenericViewSet[Any]):
         page = walk.page(queryset, self.columns)
         return HttpResponse(walk.envelope(page), content_type="application/json")
 
+    @extend_schema(parameters=[OpenApiParameter("fields", str, description=FIELDS)])
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Return one row."""
         rows = self.filter_queryset(self.get_queryset())
+        columns = self.columns
         try:
             found = rows.filter(**{self.lookup_field: kwargs[self.lookup_field]})
         except DjangoValidationError:  # e.g. a date that no calendar has
             raise NotFound from None
-        return self.one(found, self.columns)
+        return self.one(found, columns)
 
     def one(self, queryset: QuerySet[Any], columns: Sequence[Column], **answer: Any) -> HttpResponse:
         """Return the only row of `queryset` as an answer; raises NotFound where there is none."""
-        rows = fetched(queryset.order_by()[:1], columns, ())
-        if not rows:
+        found = fetched(queryset.order_by()[:1], columns, (), 1)
+        if not found.rows:
             raise NotFound
-        return HttpResponse(rows[0][0].encode(), content_type="application/json", **answer)
+        return HttpResponse(found.rows[0], content_type="application/json", **answer)
 
     def asked(self, request: Request) -> tuple[QuerySet[Any], Walk]:
         """Return the filtered rows and the walk; raises ValidationError that names all that is wrong with either."""
         problems: dict[str, Any] = {}
         queryset = caught(problems, lambda: self.filter_queryset(self.get_queryset()))
-        walk = caught(problems, lambda: Walk.asked(request, self.orderings, self.ordering))
-        if queryset is None or walk is None:
+        walk = caught(problems, lambda: Walk.asked(request, self.orderings, self.ordering, self.followed))
+        caught(problems, lambda: self.columns)
+        if queryset is None or walk is None or problems:
             raise ValidationError(problems)
         return queryset, walk
 
@@ -106,34 +122,109 @@ class UsageViewSet(ReadViewSet):
     """Lists, details and exports of one kind of usage; a detail shows a withdrawn record too."""
 
     scope = "usage:read"
+    followed = "changed_at"
 
     def get_renderers(self) -> list[BaseRenderer]:
         """Offer exports of lists."""
-        return [JSONRenderer()] if self.detail else [JSONRenderer(), CSVRenderer(), NDJSONRenderer()]
+        exports = EXPORT_RENDERERS if self.action == "list" else ()
+        return [JSONRenderer(), *(renderer() for renderer in exports)]
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """An export is not paged."""
-        return ("ordering", "format") if self.download else super().parameters
+        """An export is not paged, and its manifest says nothing of single columns."""
+        if self.action == "export_manifest":
+            return ("format",)
+        paging = {"cursor", "page_size", "count"} if self.download else set()
+        return tuple(name for name in super().parameters if name not in paging)
 
     @property
-    def download(self) -> Download | None:
-        """How the whole set is sent, None for a page of JSON."""
+    def download(self) -> str | None:
+        """The format in which the whole set is sent, None for a page of JSON."""
         renderer = getattr(self.request, "accepted_renderer", None)
-        return DOWNLOADS.get(renderer.format) if renderer else None
+        return renderer.format if renderer and renderer.format in FORMATS else None
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Return one page of the filtered records, or all of them as an export."""
         if self.download is None:
             return super().list(request, *args, **kwargs)
         queryset, walk = self.asked(request)
-        return self.download(walk.ordering.apply(queryset), self.file_name(request), self.columns)
+        mark = walk.mark()  # read before the rows are
+        rows = walk.ordering.apply(walk.settled(queryset, mark))
+        answer = export(rows, self.file_name(request), self.download, self.columns, lambda: self.trust(request))
+        answer["Link"] = f'<{self.manifest_address(request)}>; rel="describedby"; type="application/json"'
+        if mark is not None:
+            answer["Portal-Settled-Until"] = str(written(mark))
+        return answer
+
+    @extend_schema(responses=ManifestSerializer)
+    @action(detail=False, url_path="export-manifest", url_name="export-manifest")
+    def export_manifest(self, request: Request) -> HttpResponseBase:
+        """Return what an export with these filters holds: rows, sums per unit, a digest, and how far to trust it."""
+        queryset = self.filter_queryset(self.get_queryset())
+        mark = settled_until() if "updated_since" in request.query_params else None
+        if mark is not None:
+            queryset = queryset.filter(changed_at__lt=mark)
+        with one_state(queryset.db):
+            numbers, trust = digested(queryset), self.trust(request)
+        said = {"kind": self.basename, "filters": self.understood(request), **numbers.said(), "meta": trust.meta()}
+        if mark is not None:
+            said["settled_until"] = written(mark)
+        return JsonResponse(said, json_dumps_params={"ensure_ascii": False})
+
+    def manifest_address(self, request: Request) -> str:
+        """Return where the manifest of the export that is asked for is found."""
+        query = request.query_params.copy()
+        for name in OF_THE_FORM:
+            query.pop(name, None)
+        address = f"{request.path}export-manifest/{'?' if query else ''}{query.urlencode()}"
+        return request.build_absolute_uri(address)
+
+    def understood(self, request: Request) -> dict[str, Any]:
+        """Return the filters of the request as they were understood: instants in UTC, lists as lists."""
+        cleaned = self.filters(request).form.cleaned_data
+        return {name: as_understood(cleaned[name]) for name in request.query_params if name in cleaned}
+
+    def trust(self, request: Request) -> Trust:
+        """Return how far the filtered records can be trusted."""
+        filterset = self.filters(request)
+        cleaned = filterset.form.cleaned_data
+        access = access_of(request)
+        return trust_of(
+            filterset._meta.model,
+            source_ids=filterset.source_ids(),
+            start=as_instant(cleaned.get("from")),
+            end=as_instant(cleaned.get("to")),
+            zone=cleaned.get("tz") or UTC_ZONE,
+            row_scope=access.source_ids if access else frozenset(),
+        )
+
+    def filters(self, request: Request) -> Any:
+        """Return the filter set of a request that was found to be well asked."""
+        filterset: Any = StrictFilterBackend().get_filterset(request, self.get_queryset(), self)
+        filterset.is_valid()
+        return filterset
 
     def file_name(self, request: Request) -> str:
         """Return e.g. `resource-usage_2026-01-01_2026-02-01_as-of-20260203T101500Z.csv`."""
         bounds = [re.sub(r"[^0-9A-Za-z.-]", "", request.query_params.get(bound, "")) for bound in ("from", "to")]
         said = [self.basename, *filter(None, bounds), f"as-of-{timezone.now():%Y%m%dT%H%M%SZ}"]
-        return f"{'_'.join(map(str, said))}.{request.accepted_renderer.format}"
+        return f"{'_'.join(map(str, said))}.{self.download}"
+
+
+def as_instant(bound: date | datetime | None) -> datetime | None:
+    """Return a bound of a range as an instant; a date is one of UTC, as records that are kept by days have it."""
+    if bound is None or isinstance(bound, datetime):
+        return bound
+    return datetime.combine(bound, time(), UTC)
+
+
+def as_understood(value: Any) -> Any:
+    """Return a cleaned parameter as JSON has it."""
+    if isinstance(value, (list, tuple)):
+        return [as_understood(one) for one in value]
+    if isinstance(value, date):
+        return written(value)
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
 
 
 class EnvironmentUsageViewSet(UsageViewSet):

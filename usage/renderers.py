@@ -30,6 +30,23 @@ class NDJSONRenderer(ExportRenderer):
     format = "ndjson"
 
 
+class XLSXRenderer(ExportRenderer):
+    """The whole filtered set as a workbook of one sheet, up to 1,048,575 rows."""
+
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    format = "xlsx"
+
+
+class ParquetRenderer(ExportRenderer):
+    """The whole filtered set as a Parquet file."""
+
+    media_type = "application/vnd.apache.parquet"
+    format = "parquet"
+
+
+EXPORT_RENDERERS = (CSVRenderer, NDJSONRenderer, XLSXRenderer, ParquetRenderer)
+
+
 class Negotiation(DefaultContentNegotiation):
     """DRF's, which answers an unknown `format` with what is known instead of a 404."""
 

@@ -111,3 +111,31 @@ RECORD_SERIALIZERS: dict[type[UsageRecord], type[RecordSerializer]] = {
     ResourceUsage: ResourceUsageSerializer,
     RecipeUsage: RecipeUsageSerializer,
 }
+
+
+class ManifestSumSerializer(serializers.Serializer[Any]):
+    """The sum of one measure over the rows of one unit; `without`: how many of them have no value."""
+
+    measure = serializers.CharField()
+    unit = serializers.CharField(help_text="The measure's unit; quantities of different units are never added.")
+    rows = serializers.IntegerField()
+    without = serializers.IntegerField(help_text="Rows that have no value, which the sum leaves out.")
+    sum = ExactNumberField(allow_null=True)
+
+
+class ManifestSerializer(serializers.Serializer[Any]):
+    """What an export with the same filters holds, in numbers, and how far it can be trusted."""
+
+    kind = serializers.CharField(help_text="The kind of usage, as in the address.")
+    filters = serializers.DictField(help_text="The filters as they were understood, instants in UTC.")
+    rows = serializers.IntegerField()
+    sums = ManifestSumSerializer(many=True)
+    digest = serializers.CharField(
+        help_text="The sum, modulo 2^64, over all rows of the first 16 hexadecimal digits of MD5 of `<id>:<revision>`, "
+        "in hexadecimal: whoever has the export can compute it too."
+    )
+    last_changed_at = serializers.DateTimeField(allow_null=True, help_text="When the last of the rows changed.")
+    settled_until = serializers.DateTimeField(
+        required=False, help_text="With updated_since: the set is of what changed before."
+    )
+    meta = serializers.DictField(help_text="How far the set can be trusted, as in a summary.")

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -18,7 +18,7 @@ from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import NOTHING, laid_out, quantity, runtime
 from usage.admin.filters import RangeFilter, SourceFilter, WithdrawnFilter, exact
 from usage.coverage import trust_in_words
-from usage.exports import csv_response
+from usage.exports import Refused, export
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay, UsageRecord
 
 ABOUT_US = ("source", "day", "day_trust", "first_seen_at", "changed_at", "revision", "withdrawn_at")
@@ -33,6 +33,7 @@ class UsageAdmin(ReadOnlyAdmin):
 
     change_list_template = "admin/usage/record_list.html"
     rows_are = "records"
+    source_path = "source_id"
     kind: ClassVar[type[UsageRecord]]
     asked_by: ClassVar[tuple[str, ...]]
     said_apart: ClassVar[tuple[str, ...]] = ("extra",)
@@ -112,7 +113,11 @@ class UsageAdmin(ReadOnlyAdmin):
         except IncorrectLookupParameters:
             # The filter has left a message that says what it did not understand; the list shows it.
             return redirect(f"admin:usage_{self.opts.model_name}_changelist")
-        return csv_response(listed.queryset.select_related(None).defer(None), self.file_name(request))
+        try:
+            return export(listed.queryset.select_related(None).defer(None), self.file_name(request))
+        except Refused as refused:
+            self.message_user(request, str(refused.detail), messages.ERROR)
+            return redirect(f"admin:usage_{self.opts.model_name}_changelist")
 
     def file_name(self, request: HttpRequest) -> str:
         """Return e.g. `resource-usage_gcore-main_2026-11-01_2026-11-30_as-of-2026-12-02T0915Z.csv`."""

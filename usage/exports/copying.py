@@ -1,0 +1,165 @@
+"""CSV and NDJSON as PostgreSQL renders them (COPY … TO STDOUT), and the state of the database they are of.
+
+CSV is UTF-8 as RFC 4180 has it: CRLF after every record, a header of the API's field names, a null is an empty
+cell and an empty text is `""`. Text that a spreadsheet would run as a formula gets a leading apostrophe; numbers
+are as they are, with all their digits. NDJSON is the objects of the API's lists, one a line.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
+
+from usage.columns import AS_CELL, Column, Statement, as_cells, as_json, columns_of
+from usage.serializers import RECORD_SERIALIZERS
+
+BLOCK_BYTES = 64 * 1024
+# One column of JSON as CSV with a quote and a delimiter that JSON never holds raw: so nothing is ever escaped.
+ONE_OBJECT_A_LINE = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', ENCODING 'UTF8')"
+RFC_4180 = "(FORMAT csv, HEADER, ENCODING 'UTF8')"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A connection of its own, in a read-only transaction that sees one state of the database to its end.
+
+    Its own, because an answer is streamed after the request has returned the one it had.
+    """
+
+    connection: BaseDatabaseWrapper
+    as_of: datetime
+    name: str
+
+    @classmethod
+    @contextmanager
+    def taken(cls, using: str) -> Iterator[Self]:
+        """Give a snapshot of now; it ends with the block, or where it lasts longer than PORTAL_EXPORT_SECONDS."""
+        connection = connections[using].copy()
+        try:
+            connection.ensure_connection()
+            connection.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT transaction_timestamp(), pg_export_snapshot(), set_config('statement_timeout', %s, true)",
+                    [f"{settings.PORTAL_EXPORT_SECONDS}s"],
+                )
+                as_of, name, _ = cursor.fetchone()
+            with limited(connection):
+                yield cls(connection, as_of, name)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Let the queries of the block, on the thread's own connection, see the same state.
+
+        Where that connection is in a transaction already, the block sees what that one sees.
+        """
+        with one_state(self.connection.alias, self.name):
+            yield
+
+    def copied(self, statement: Statement, options: str) -> Iterator[bytes]:
+        """Yield what `COPY (statement) TO STDOUT` gives, a record a chunk; raises what the database raises."""
+        copy_sql = f"COPY ({statement.sql}) TO STDOUT WITH {options}"
+        with self.connection.cursor() as cursor, cursor.copy(copy_sql, statement.params) as copy:
+            yield from copy
+
+    def records(
+        self, queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL
+    ) -> Iterator[bytes]:
+        """Yield the header and the rows of `queryset`, in its order, each a record of CSV that ends in LF."""
+        return self.copied(as_cells(queryset, columns, rendering), RFC_4180)
+
+
+@contextmanager
+def one_state(using: str, snapshot: str = "") -> Iterator[None]:
+    """Let all queries of the block see one state of the database: that of now, or of an exported snapshot.
+
+    Within a transaction already, it is the state that the transaction sees.
+    """
+    own = connections[using]
+    if own.in_atomic_block:
+        yield
+        return
+    with transaction.atomic(using=using), own.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if snapshot:
+            cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
+        yield
+
+
+@contextmanager
+def limited(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Cut the connection to the database after PORTAL_EXPORT_SECONDS.
+
+    The database's own limit does not act while it waits for a reader that has stalled.
+    """
+    line = socket.socket(fileno=os.dup(connection.connection.fileno()))
+    limit = threading.Timer(settings.PORTAL_EXPORT_SECONDS, cut, [line])
+    limit.daemon = True
+    limit.start()
+    try:
+        yield
+    finally:
+        limit.cancel()
+        line.close()
+
+
+def cut(line: socket.socket) -> None:
+    """End a connection both ways."""
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def csv_blocks(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequence[Column]) -> Iterator[bytes]:
+    """Yield the rows of `queryset`, in its order, as blocks of CSV of about 64 KB."""
+    return blocks_of(snapshot.records(queryset, columns), b"\r\n")
+
+
+def ndjson_blocks(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequence[Column]) -> Iterator[bytes]:
+    """Yield the rows of `queryset`, in its order, as blocks of one JSON object a line."""
+    return blocks_of(snapshot.copied(as_json(queryset, columns), ONE_OBJECT_A_LINE), b"\n")
+
+
+def stream_csv(queryset: QuerySet[Any], columns: Sequence[Column] | None = None) -> Iterator[bytes]:
+    """Yield the rows of `queryset`, in its order, as blocks of CSV of about 64 KB; nothing else is held in memory.
+
+    `columns` default to the API's for the kind of usage. Raises what the database raises, also after the first
+    blocks: whoever passes the blocks on must then break off visibly. Closing the generator ends the query.
+    """
+    with Snapshot.taken(queryset.db) as snapshot:
+        yield from csv_blocks(snapshot, queryset, columns or columns_of_kind(queryset))
+
+
+def stream_ndjson(queryset: QuerySet[Any], columns: Sequence[Column] | None = None) -> Iterator[bytes]:
+    """Yield the rows of `queryset`, in its order, as blocks of one JSON object a line; otherwise as `stream_csv`."""
+    with Snapshot.taken(queryset.db) as snapshot:
+        yield from ndjson_blocks(snapshot, queryset, columns or columns_of_kind(queryset))
+
+
+def columns_of_kind(queryset: QuerySet[Any]) -> tuple[Column, ...]:
+    """Return the API's columns of the kind of usage that `queryset` is of."""
+    return columns_of(RECORD_SERIALIZERS[queryset.model])
+
+
+def blocks_of(records: Iterator[bytes], line_end: bytes) -> Iterator[bytes]:
+    """Gather records, each ending in LF, into blocks of about 64 KB with another line end."""
+    block = bytearray()
+    for record in records:
+        block += record
+        if line_end != b"\n":
+            block[-1:] = line_end
+        if len(block) >= BLOCK_BYTES:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
