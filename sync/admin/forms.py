@@ -63,6 +63,7 @@ class SourceForm(forms.ModelForm[Source]):
             "look_back_days",
             "max_concurrency",
             "requests_per_minute",
+            "mirror_refuses_gaps",
         )
         labels = {"credential_env": "Environment variable"}
 

@@ -21,6 +21,7 @@ from sync.engine import plan
 from sync.models import Trigger
 from sync.sources import options_in_words, probe
 from sync.vendors import readers
+from usage.access import staff_scope
 from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import NOTHING, Table, ago, at, exact, prose, quantity
 from usage.coverage import Coverage, coverage_of
@@ -42,6 +43,7 @@ SETTINGS: list[tuple[str | None, dict[str, Any]]] = [
             )
         },
     ),
+    ("Mirror", {"fields": ("mirror_refuses_gaps",)}),
 ]
 CREDENTIAL: tuple[str, dict[str, Any]] = (
     "Credential",
@@ -69,6 +71,7 @@ class CoveredList(ChangeList):
 class SourceAdmin(PortalAdmin):
     """Accounts at vendors."""
 
+    source_path = "id"
     form = SourceForm
     change_form_template = "admin/portal/source_form.html"
     list_display = ("slug", "vendor_title", "state", "trust", "records_held", "last_read")
@@ -88,6 +91,14 @@ class SourceAdmin(PortalAdmin):
         if obj is not None and not self.has_change_permission(request, obj):
             return [*SETTINGS, ("Credential", {"fields": ("credential_env",)})]
         return [SETTINGS[0], CREDENTIAL, *SETTINGS[1:]]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whoever sees only some sources adds none: they could not see what they added."""
+        return super().has_add_permission(request) and staff_scope(request) is None
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Whoever sees only some sources keeps their names: a name that is taken would tell of another source."""
+        return () if staff_scope(request) is None else ("slug",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only a source of which nothing is held yet may be deleted; others are switched off."""
