@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says beyond the views: problems, exports, and how to be let in."""
+"""What the OpenAPI schema says beyond the views: problems, headers, examples, exports, and how to be let in."""
 
 from http import HTTPStatus
 from typing import Any, Literal
@@ -7,8 +7,50 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
+from portal.examples import example_of
+
 PROBLEM = "application/problem+json"
-STREAMED = ("text/csv", "application/x-ndjson")
+JSON = "application/json"
+BINARY = (
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.apache.parquet",
+)
+STREAMED = ("text/csv", "application/x-ndjson", *BINARY)
+
+# What parameters are that no filter describes.
+DESCRIBED = {
+    "format": "The format of the answer; it wins over the Accept header.",
+    "id": "The id of the row in the portal.",
+    "slug": "The slug of the source.",
+    "source_slug": "The slug of the source.",
+    "day": "A day of the source, in its own zone.",
+}
+MOMENT = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
+MOMENTS = ("from", "to", "updated_since")
+
+RATE_LIMIT = {
+    "RateLimit": "How many requests are left, and the seconds until there are more.",
+    "RateLimit-Policy": "How many requests may be made, and in how many seconds.",
+}
+HEADERS: dict[str, dict[str, str]] = {
+    "200": RATE_LIMIT,
+    "202": {"Location": "The address of the run.", **RATE_LIMIT},
+    "304": {"ETag": "Names what has not changed."},
+    "401": {"WWW-Authenticate": "How to be let in."},
+    "429": {"Retry-After": "Seconds to wait before the next request.", **RATE_LIMIT},
+}
+ETAG = {"ETag": "Names the answer; sent back as If-None-Match, the same answer is a 304 without a body."}
+FILE = {"Content-Disposition": "Of a download: the name of its file."}
+WRONG = {
+    "400": "page_size: “5000” is not a whole number from 1 to 1000.",
+    "401": "Send a portal token (Authorization: Bearer up_…) or sign in to the admin first.",
+    "403": "The token lacks the scope sync:read.",
+    "404": "No such row.",
+    "406": "Could not satisfy the request Accept header.",
+    "409": "The source is switched off.",
+    "415": "Unsupported media type “text/plain” in request.",
+    "429": "Request was throttled. Expected available in 7 seconds.",
+}
 
 
 class FaultSerializer(serializers.Serializer[Any]):
@@ -30,25 +72,90 @@ class ProblemSerializer(serializers.Serializer[Any]):
 
 
 class ApiSchema(AutoSchema):
-    """Describes what every view has in common: problems in place of answers, and exports beside pages."""
+    """Describes what every view has in common: problems, headers, examples, and exports beside pages."""
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        """Return the operation with an example for each of its parameters and bodies."""
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is not None:
+            components = self.registry.build({})["schemas"]
+            for parameter in operation.get("parameters", []):
+                complete(parameter)
+            for status, response in operation["responses"].items():
+                exemplify(status, response, components)
+            exemplify("", operation.get("requestBody", {}), components)
+        return operation
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        for media_type, content in bodies.get("200", {}).get("content", {}).items():
+        answer = bodies.get("200", {})
+        for media_type, content in answer.get("content", {}).items():
             if media_type in STREAMED:
-                content["schema"] = {"type": "string"}
+                # OpenAPI 3.1 gives bytes no schema, and text that of a string.
+                content["schema"] = {} if media_type in BINARY else {"type": "string"}
+        if self.method == "GET":
+            bodies["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
         for status in self.problem_statuses():
             body: dict[str, Any] = self._get_response_for_code(  # type: ignore[no-untyped-call]
                 ProblemSerializer, str(status), [PROBLEM], direction
             )
             bodies[str(status)] = {**body, "description": HTTPStatus(status).phrase}
+        for status, body in bodies.items():
+            body["description"] = body.get("description") or HTTPStatus(int(status)).phrase
+            body["headers"] = headers(status, set(body.get("content", ())))
         return bodies
+
+    def _get_serializer_field_meta(self, field: Any, direction: str) -> dict[str, Any]:
+        meta: dict[str, Any] = super()._get_serializer_field_meta(field, direction)  # type: ignore[no-untyped-call]
+        if isinstance(field, serializers.JSONField):
+            meta.pop("nullable", None)  # any JSON may be null; to say so again makes null ambiguous
+        return meta
 
     def problem_statuses(self) -> tuple[int, ...]:
         """Return the statuses of the problems that an operation may answer with."""
         if self.method == "POST":
-            return (400, 401, 403, 404, 409, 415)
-        return (400, 401, 403, 404, 406) if "{" in self.path else (400, 401, 403, 406)
+            return (400, 401, 403, 404, 406, 409, 415, 429)
+        return (400, 401, 403, 404, 406, 429) if "{" in self.path else (400, 401, 403, 406, 429)
+
+
+def headers(status: str, media_types: set[str]) -> dict[str, Any]:
+    """Return the headers that an answer of this status may carry, as OpenAPI has them."""
+    said = dict(HEADERS.get(status, {}))
+    if status == "200":
+        said |= ETAG if JSON in media_types else {}
+        said |= FILE if media_types & set(STREAMED) else {}
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in said.items()}
+
+
+def complete(parameter: dict[str, Any]) -> None:
+    """Give a parameter the description, the format and the example that its filter did not."""
+    name, schema = parameter["name"], parameter["schema"]
+    if not parameter.get("description"):
+        parameter["description"] = DESCRIBED.get(name, "")
+    parameter["description"] = parameter["description"].strip()
+    if name in MOMENTS and "format" not in schema:
+        parameter["schema"] = schema = MOMENT
+    if not {"example", "examples"} & set(parameter):
+        parameter["example"] = example_of(schema, {}, name)
+
+
+def exemplify(status: str, body: dict[str, Any], components: dict[str, Any]) -> None:
+    """Give every JSON of a body an example."""
+    for media_type, content in body.get("content", {}).items():
+        if media_type == PROBLEM:
+            content["example"] = problem(int(status))
+        elif media_type == JSON and not {"example", "examples"} & set(content):
+            content["example"] = example_of(content["schema"], components)
+
+
+def problem(status: int) -> dict[str, Any]:
+    """Return what a problem of this status looks like."""
+    detail = WRONG[str(status)]
+    said = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    if status != HTTPStatus.BAD_REQUEST:
+        return said
+    parameter, _, text = detail.partition(": ")
+    return {**said, "errors": [{"parameter": parameter, "detail": text}]}
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
