@@ -275,20 +275,14 @@ def test_an_export_that_fails_midway_ends_in_a_broken_connection(
             answer.read()
 
 
-def taken(blocks: Iterator[bytes], into: list[bytes]) -> Iterator[bytes]:
-    """Yield the blocks, and keep them."""
-    for block in blocks:
-        into.append(block)
-        yield block
-
-
 @pytest.mark.parametrize("stream", [stream_csv, stream_ndjson])
 def test_what_an_export_that_fails_midway_has_sent_breaks_its_reader_too(many: Source, stream: Any) -> None:
     blocks = Stream(stream(EnvironmentUsage.objects.order_by("id")))
     body = next(blocks)
     kill(copying())
+    sent: list[bytes] = []
     with pytest.raises((psycopg.Error, DatabaseError)):
-        list(taken(blocks, sent := []))
+        sent.extend(blocks)
     body += b"".join(sent)
     assert body.endswith(BROKEN)
     with pytest.raises((csv.Error, json.JSONDecodeError)):

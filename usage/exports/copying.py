@@ -23,6 +23,7 @@ from usage.columns import AS_CELL, Column, Statement, as_cells, as_json, columns
 from usage.serializers import RECORD_SERIALIZERS
 
 BLOCK_BYTES = 64 * 1024
+Record = bytes | memoryview
 # One column of JSON as CSV with a quote and a delimiter that JSON never holds raw: so nothing is ever escaped.
 ONE_OBJECT_A_LINE = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', ENCODING 'UTF8')"
 RFC_4180 = "(FORMAT csv, HEADER, ENCODING 'UTF8')"
@@ -67,7 +68,7 @@ class Snapshot:
         with one_state(self.connection.alias, self.name):
             yield
 
-    def copied(self, statement: Statement, options: str) -> Iterator[bytes]:
+    def copied(self, statement: Statement, options: str) -> Iterator[Record]:
         """Yield what `COPY (statement) TO STDOUT` gives, a record a chunk; raises what the database raises."""
         copy_sql = f"COPY ({statement.sql}) TO STDOUT WITH {options}"
         with self.connection.cursor() as cursor, cursor.copy(copy_sql, statement.params) as copy:
@@ -75,7 +76,7 @@ class Snapshot:
 
     def records(
         self, queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL
-    ) -> Iterator[bytes]:
+    ) -> Iterator[Record]:
         """Yield the header and the rows of `queryset`, in its order, each a record of CSV that ends in LF."""
         return self.copied(as_cells(queryset, columns, rendering), RFC_4180)
 
@@ -151,7 +152,7 @@ def columns_of_kind(queryset: QuerySet[Any]) -> tuple[Column, ...]:
     return columns_of(RECORD_SERIALIZERS[queryset.model])
 
 
-def blocks_of(records: Iterator[bytes], line_end: bytes) -> Iterator[bytes]:
+def blocks_of(records: Iterator[Record], line_end: bytes) -> Iterator[bytes]:
     """Gather records, each ending in LF, into blocks of about 64 KB with another line end."""
     block = bytearray()
     for record in records:

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
 from usage.columns import AS_TYPED, INSTANT, NUMBER, Column, field_of, rows
-from usage.exports.copying import Snapshot
+from usage.exports.copying import Record, Snapshot
 
 BATCH_BYTES = 8 * 1024 * 1024  # of CSV, which becomes one row group
 DECIMAL_DIGITS = 38
@@ -95,7 +95,7 @@ def scale_for(finest: int, whole_digits: int, endless: bool) -> int | None:
     return None
 
 
-def batches(records: Iterator[bytes]) -> Iterator[bytes]:
+def batches(records: Iterator[Record]) -> Iterator[bytes]:
     """Gather whole records into batches of about 8 MB."""
     batch = bytearray()
     for record in records:

@@ -19,7 +19,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from usage.columns import AS_TYPED, NUMBER, Column, field_of
-from usage.exports.copying import BLOCK_BYTES, Snapshot
+from usage.exports.copying import BLOCK_BYTES, Record, Snapshot
 
 LARGEST_SHEET = 1_048_575  # rows besides the header
 LARGEST_CELL = 32_767  # characters
@@ -61,15 +61,15 @@ def refuse_too_many(snapshot: Snapshot, queryset: QuerySet[Any]) -> None:
     raise ValidationError({"format": [reason]})
 
 
-def fill(book: xlsxwriter.Workbook, records: Iterator[bytes], model: Any, columns: Sequence[Column]) -> None:
+def fill(book: xlsxwriter.Workbook, records: Iterator[Record], model: Any, columns: Sequence[Column]) -> None:
     """Write the header and every record of CSV into a new sheet."""
     sheet = book.add_worksheet("usage")
     sheet.freeze_panes(1, 0)
-    for place, name in enumerate(next(csv.reader([next(records).decode()]))):
+    for place, name in enumerate(next(csv.reader([str(next(records), "utf-8")]))):
         sheet.write_string(0, place, name, book.add_format({"bold": True}))
     day = book.add_format({"num_format": "yyyy-mm-dd"})
     writers = [writer(sheet, field_of(model, column.path), column.kind, day) for column in columns]
-    for row, cells in enumerate(csv.reader(record.decode() for record in records), start=1):
+    for row, cells in enumerate(csv.reader(str(record, "utf-8") for record in records), start=1):
         for place, (write, cell) in enumerate(zip(writers, cells, strict=True)):
             if cell:
                 write(row, place, cell)
