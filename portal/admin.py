@@ -1,10 +1,12 @@
 """API tokens on the staff pages: made, shown once, watched, revoked."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -12,7 +14,8 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 
-from portal.models import ApiToken, Scope, create_token
+from portal.models import ApiToken, GroupScope, Scope, create_token
+from usage.access import in_staff_scope, staff_scope
 from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import badge
 from usage.models import Source
@@ -34,15 +37,19 @@ class TokenForm(forms.ModelForm[ApiToken]):
         help_text="The sources that a limited token sees.",
     )
 
+    must_be_limited: ClassVar[bool] = False
+
     class Meta:
         model = ApiToken
-        fields = ("name", "scopes", "limited", "sources", "expires_at")
+        fields = ("name", "scopes", "limited", "sources", "expires_at", "rate")
 
     def clean(self) -> dict[str, Any]:
         """A token is limited to at least one source, or sees all of them."""
         given = super().clean() or self.cleaned_data
         if bool(given.get("limited")) != bool(given.get("sources")):
             self.add_error("sources", "Choose at least one source for a limited token, and none for any other.")
+        if self.must_be_limited and not given.get("limited"):
+            self.add_error("limited", "You see only some sources, and so may a token that you make.")
         expires_at = given.get("expires_at")
         if expires_at and expires_at <= timezone.now():
             self.add_error("expires_at", "A time in the future is allowed.")
@@ -65,7 +72,7 @@ class ApiTokenAdmin(PortalAdmin):
         "created_by",
     )
     actions = None
-    fields = ("name", "scopes", "limited", "sources", "expires_at")
+    fields = ("name", "scopes", "limited", "sources", "expires_at", "rate")
     shown = (
         "name",
         "prefix_shown",
@@ -74,6 +81,7 @@ class ApiTokenAdmin(PortalAdmin):
         "limited",
         "sources",
         "expires_at",
+        "rate",
         "revoked_at",
         "last_used_at",
         "created_by",
@@ -81,8 +89,22 @@ class ApiTokenAdmin(PortalAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch who made it along."""
-        return super().get_queryset(request).select_related("created_by").defer("digest")
+        """Fetch who made it along; whoever sees only some sources sees the tokens for those and no others."""
+        tokens = super().get_queryset(request).select_related("created_by").defer("digest")
+        only = staff_scope(request)
+        if only is None:
+            return tokens
+        beyond = ApiToken.sources.through.objects.exclude(source__in=only).values("apitoken")
+        return tokens.filter(limited=True).exclude(pk__in=beyond)
+
+    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Offer the sources that whoever makes the token may see, and no more than those."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        if obj is None:
+            only = staff_scope(request)
+            form.base_fields["sources"].queryset = in_staff_scope(Source.objects.defer("credential"), request, "id")
+            form.base_fields["limited"].initial = form.must_be_limited = only is not None
+        return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The form for a new token, everything but the secret for one that is there."""
@@ -115,6 +137,7 @@ class ApiTokenAdmin(PortalAdmin):
             given["scopes"],
             sources=given["sources"] if given["limited"] else None,
             expires_at=given["expires_at"],
+            rate=given["rate"],
             created_by=request.user,
         )
         obj.pk, obj.prefix = token.pk, token.prefix
@@ -169,3 +192,22 @@ class ApiTokenAdmin(PortalAdmin):
 def shown_once(request: HttpRequest, context: dict[str, Any]) -> TemplateResponse:
     """Return the one page that shows a secret."""
     return TemplateResponse(request, "admin/portal/token_made.html", context)
+
+
+class GroupScopeInline(admin.StackedInline[GroupScope, Group]):
+    """The only sources that the members of a group see; no entry limits nobody."""
+
+    model = GroupScope
+    extra = 0
+    filter_horizontal = ("sources",)
+
+
+# Django's own page of groups, which importing it has registered.
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class LimitedGroupAdmin(GroupAdmin):
+    """Groups of staff: what they may do, and which sources they see."""
+
+    inlines = (GroupScopeInline,)

@@ -27,6 +27,7 @@ LATEST = 20
 class SourceDayAdmin(ReadOnlyAdmin):
     """Days of the sources, the latest first."""
 
+    source_path = "source_id"
     list_display = (
         "day_shown",
         "source",

@@ -8,6 +8,7 @@ from django.utils.safestring import SafeString
 
 from sync.admin import states
 from sync.vendors import readers
+from usage.access import in_staff_scope
 from usage.admin.display import ago, exact
 from usage.coverage import Coverage, coverage_of
 from usage.models import Source
@@ -28,10 +29,13 @@ class SourceLine:
 
 
 def overview(request: HttpRequest) -> list[SourceLine] | None:
-    """Return a line for every source, in three queries; None for someone who may not see sources."""
+    """Return a line for every source that this person may know of, in three queries, and one for their scope.
+
+    None for someone who may not see sources.
+    """
     if not request.user.has_perm("usage.view_source"):
         return None
-    sources = list(Source.objects.defer("credential"))
+    sources = list(in_staff_scope(Source.objects.defer("credential"), request, "id"))
     covered = coverage_of(sources)
     return [source_line(source, covered[source.pk]) for source in sources]
 

@@ -43,6 +43,7 @@ class ResolvedFilter(ChoiceFilter):
 class RejectedRecordAdmin(ReadOnlyAdmin):
     """Records that could not be kept, the latest first."""
 
+    source_path = "source_day__source_id"
     list_display = ("last_seen", "source_day", "reason", "status", "first_seen")
     list_filter = (SourceOfDayFilter, ResolvedFilter, ("last_seen_at", RangeFilter))
     offered_lookups = ("source", "status", "last_seen_at__range__gte", "last_seen_at__range__lte")

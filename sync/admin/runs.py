@@ -41,6 +41,7 @@ class ProgressFilter(ChoiceFilter):
 class SyncRunAdmin(ReadOnlyAdmin):
     """Runs, the latest first."""
 
+    source_path = "source_id"
     list_display = (
         "asked_at",
         "source",

@@ -8,12 +8,14 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import models
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
+from usage.access import in_staff_scope
 from usage.admin.display import Table
 from usage.admin.paging import BoundedPaginator
 
@@ -30,7 +32,12 @@ class PageAction:
 
 
 class PortalAdmin(admin.ModelAdmin[Any]):
-    """A list whose pages are bounded and whose filters are one form, beside pages with buttons and tables."""
+    """A list whose pages are bounded and whose filters are one form, beside pages with buttons and tables.
+
+    `source_path`: from a row to its source's id, '' for rows that are of no source.
+    """
+
+    source_path: ClassVar[str] = ""
 
     change_list_template = "admin/portal/change_list.html"
     change_form_template = "admin/portal/change_form.html"
@@ -42,6 +49,11 @@ class PortalAdmin(admin.ModelAdmin[Any]):
     list_max_show_all = 0
     sortable_by: ClassVar[Any] = ()
     offered_lookups: ClassVar[tuple[str, ...]] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows of the sources that this person may know of: for lists, details, actions and choices."""
+        rows = super().get_queryset(request)
+        return in_staff_scope(rows, request, self.source_path) if self.source_path else rows
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what a filter offers may be asked by: no address makes the database read a whole table."""

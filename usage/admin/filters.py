@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from rangefilter.filters import DateRangeFilter
 
+from usage.access import in_staff_scope
 from usage.models import Source
 
 Choice = dict[str, Any]
@@ -48,7 +49,8 @@ class SourceFilter(ChoiceFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return the slugs; each source costs one look into an index, however many rows it has."""
         rows = model_admin.model._default_manager.filter(**{self.path: OuterRef("pk")})  # noqa: SLF001
-        return [(slug, slug) for slug in Source.objects.filter(Exists(rows)).values_list("slug", flat=True)]
+        known = in_staff_scope(Source.objects.filter(Exists(rows)), request, "id")
+        return [(slug, slug) for slug in known.values_list("slug", flat=True)]
 
     def has_output(self) -> bool:
         """Always there, so that a link to a source without rows shows an empty list and not every row."""
@@ -58,7 +60,8 @@ class SourceFilter(ChoiceFilter):
         """Keep the rows of the chosen source."""
         if not self.value():
             return queryset
-        source = Source.objects.filter(slug=self.value()).values_list("pk", flat=True).first()
+        known = in_staff_scope(Source.objects.filter(slug=self.value()), request, "id")
+        source = known.values_list("pk", flat=True).first()
         if source is None:
             raise self.refuse(request, f"There is no source “{self.value()}”.")
         return queryset.filter(**{self.path: source})
