@@ -1,13 +1,16 @@
 """The API of how usage gets in: sources, their days, runs, restatements, rejected records, and asking for a run."""
 
+import json
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from django.http import Http404, HttpResponse, HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.reverse import reverse
 
@@ -22,13 +25,16 @@ from sync.serializers import (
     SourceSerializer,
     SyncRequestSerializer,
     SyncRunSerializer,
+    with_condition,
 )
 from usage.access import access_of, visible_sources
 from usage.api import ReadViewSet
-from usage.columns import columns_of
+from usage.columns import PLAIN, Column, chosen, columns_of
 from usage.models import RejectedRecord, Restatement, Source, SourceDay
+from usage.pagination import FIELDS
 
 SLUG = "[-a-zA-Z0-9_]+"
+SLUG_COLUMN: Final = (Column("slug", "slug", PLAIN),)
 
 
 class NotNow(APIException):
@@ -56,6 +62,42 @@ class SourceViewSet(SyncViewSet):
     ordering = "slug"
     orderings = {"slug": ("slug",)}
     http_method_names = ["get", "head", "post"]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The slug alone is rendered by PostgreSQL, and the serializer does the rest; raises as the base does."""
+        self.offered()
+        return SLUG_COLUMN
+
+    def offered(self) -> list[str]:
+        """Return the names of the members that are asked for, all of them where `fields` names none."""
+        members = [Column(name, name, PLAIN) for name in SourceSerializer().fields]
+        return [column.name for column in chosen(members, self.request.query_params.get("fields"))]
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Return one page of sources, how each does and how far it is read."""
+        queryset, walk = self.asked(request)
+        page = walk.page(queryset, self.columns)
+        slugs = [json.loads(row)["slug"] for row in page.rows]
+        found = {source.slug: source for source in with_condition(list(queryset.filter(slug__in=slugs)))}
+        rows = [self.rendered(found[slug]) for slug in slugs if slug in found]
+        return HttpResponse(walk.envelope(replace(page, rows=rows)), content_type="application/json")
+
+    @extend_schema(parameters=[OpenApiParameter("fields", str, description=FIELDS)])
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Return one source, how it does and how far it is read."""
+        self.offered()
+        source = with_condition([self.get_object()])[0]
+        return HttpResponse(self.rendered(source), content_type="application/json")
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Leave the credential where it is."""
+        return super().get_queryset().defer("credential")
+
+    def rendered(self, source: Source) -> bytes:
+        """Return the JSON of one source."""
+        said = SourceSerializer(source).data
+        return JSONRenderer().render({name: said[name] for name in self.offered()})
 
     @extend_schema(
         request=SyncRequestSerializer,

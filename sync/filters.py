@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django_filters import rest_framework as django_filters
 
 from sync.models import SyncRun, Trigger
@@ -25,10 +25,20 @@ class SourceFilter(OfSourcesFilter):
     """What sources may be asked by."""
 
     source_path = "id"
+    enabled = ChoiceFilter(*YES_NO, method="of_yes_or_no", help_text="Whether it is read.")
+    halted = ChoiceFilter(*YES_NO, method="of_halted", help_text="Whether reading it was stopped, for halt_reason.")
 
     class Meta:
         model = Source
         fields: tuple[str, ...] = ()
+
+    def of_yes_or_no(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Keep the sources that are switched on, or off."""
+        return queryset.filter(**{name: YES_NO[value]})
+
+    def of_halted(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Keep the sources that are halted, or that are not."""
+        return queryset.filter(halted_at__isnull=not YES_NO[value])
 
 
 class DayRangeFilter(django_filters.FilterSet):
@@ -61,15 +71,21 @@ class SourceDayFilter(DayRangeFilter):
     ends = ("day", "lt")
     state = ChoiceFilter(*DayState.values, help_text="Where the day stands in the queue.")
     verification = ChoiceFilter(*Verification.values, help_text="How it agrees with the vendor's own checksum.")
-    complete = ChoiceFilter(*YES_NO, method="of_complete", help_text="Whether everything of the day is held.")
+    complete = ChoiceFilter(*YES_NO, method="of_yes_or_no", help_text="Whether everything of the day is held.")
+    final = ChoiceFilter(*YES_NO, method="of_yes_or_no", help_text="Whether it is past the look-back.")
+    restated = ChoiceFilter(*YES_NO, method="of_restated", help_text="Whether it ever came back different.")
 
     class Meta(DayRangeFilter.Meta):
         model = SourceDay
         fields: tuple[str, ...] = ()
 
-    def of_complete(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep the days that are complete, or that are not."""
+    def of_yes_or_no(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Keep the days that are so, or that are not."""
         return queryset.filter(**{name: YES_NO[value]})
+
+    def of_restated(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Keep the days that were restated, or that never were."""
+        return queryset.filter(restated_at__isnull=not YES_NO[value])
 
 
 class SyncRunFilter(DayRangeFilter, OfSourcesFilter):
@@ -79,6 +95,7 @@ class SyncRunFilter(DayRangeFilter, OfSourcesFilter):
     ends = ("from_day", "lt")
     trigger = ChoiceFilter(*Trigger.values, help_text="Who asked for it.")
     finished = ChoiceFilter(*YES_NO, method="of_finished", help_text="Whether it has ended.")
+    failed = ChoiceFilter(*YES_NO, method="of_failed", help_text="Whether any of its days failed.")
 
     class Meta(DayRangeFilter.Meta):
         model = SyncRun
@@ -87,6 +104,11 @@ class SyncRunFilter(DayRangeFilter, OfSourcesFilter):
     def of_finished(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Keep the runs that have ended, or that have not."""
         return queryset.filter(finished_at__isnull=not YES_NO[value])
+
+    def of_failed(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Keep the runs with failed days, or those without."""
+        failed = Q(days_failed__gt=0)
+        return queryset.filter(failed if YES_NO[value] else ~failed)
 
 
 class UpdatedSinceForm(InstantsForm):

@@ -1,15 +1,54 @@
 """The fields of sources, days and runs in the API, in their order, and what a request to synchronise holds."""
 
+from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
+from sync.health import Condition, Health
 from sync.models import COUNTED, SyncRun
+from usage.coverage import coverage_of
 from usage.models import RejectedRecord, Restatement, Source, SourceDay
 
 
+class CoverageSerializer(serializers.Serializer[Any]):
+    """How many days of a source stand how, and how many current records they hold."""
+
+    days = serializers.IntegerField(help_text="Days that are known of, from backfill_from on.")
+    held = serializers.IntegerField(help_text="Days that were read at least once.")
+    provisional = serializers.IntegerField(help_text="Days that were read and will be read again by themselves.")
+    waiting = serializers.IntegerField(help_text="Days that are due and were never read.")
+    loading = serializers.IntegerField(help_text="Days that are being read.")
+    failed = serializers.IntegerField(help_text="Days whose latest read failed.")
+    suspect = serializers.IntegerField(help_text="Days whose latest read would have withdrawn most of their records.")
+    partial = serializers.IntegerField(help_text="Days with records that could not be kept.")
+    unverified = serializers.IntegerField(help_text="Days that do not agree with the vendor's own checksum.")
+    records_held = serializers.IntegerField(help_text="Current records.")
+
+
 class SourceSerializer(serializers.ModelSerializer[Source]):
-    """One account at one vendor; nothing of its credential, and not its options, which are free text."""
+    """One account at one vendor, how it does and how far it is read.
+
+    Nothing of its credential, and not its options, which are free text. It is rendered here and not by
+    PostgreSQL: sources are few, and what is said of them is made of their days.
+    """
+
+    health = serializers.ChoiceField(
+        Health.choices, source="condition.health", read_only=True, help_text="How it does, in a word."
+    )
+    health_detail = serializers.CharField(source="condition.words", read_only=True, help_text="The same in a sentence.")
+    latest_read = serializers.DateTimeField(
+        source="coverage.latest_read", read_only=True, allow_null=True, help_text="When a day of it was last read."
+    )
+    complete_through = serializers.DateField(
+        source="coverage.complete_through",
+        read_only=True,
+        allow_null=True,
+        help_text="The last day up to which every day from backfill_from on is complete.",
+    )
+    lag_seconds = serializers.SerializerMethodField(help_text="Seconds since the end of complete_through.")
+    coverage = CoverageSerializer(read_only=True)
 
     class Meta:
         model = Source
@@ -19,17 +58,38 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
             "base_url",
             "time_zone",
             "enabled",
+            "health",
+            "health_detail",
+            "latest_read",
+            "complete_through",
+            "lag_seconds",
+            "coverage",
             "interval_minutes",
             "backfill_from",
             "look_back_days",
             "max_concurrency",
             "requests_per_minute",
             "next_sync_at",
+            "paused_until",
             "halted_at",
             "halt_reason",
             "created_at",
             "updated_at",
         )
+
+    def get_lag_seconds(self, source: Any) -> int:
+        """Whole seconds."""
+        return int(source.condition.lag.total_seconds())
+
+
+def with_condition(sources: list[Source], now: datetime | None = None) -> list[Source]:
+    """Give each source its `coverage` and its `condition`, in two queries however many there are; returns them."""
+    covered = coverage_of(sources)
+    for source in sources:
+        told: Any = source
+        told.coverage = covered[source.pk]
+        told.condition = Condition(source, told.coverage, now or timezone.now())
+    return sources
 
 
 class SourceDaySerializer(serializers.ModelSerializer[SourceDay]):
