@@ -307,6 +307,7 @@ RESOURCES: list[dict[str, str]] = [
     {"first_seen__gte": "2026-01-01", "from": "2026-01-03", "to": "2026-01-05"},
     {"from": "2026-01-03", "to": "2026-01-05"},
 ]
+A_DAY = {"from": "2026-01-20", "to": "2026-01-21"}
 RECIPES: list[dict[str, str]] = [
     {"workspace_name__contains": "abc"},
     {"recipe_name__contains": "abcd"},
@@ -317,10 +318,10 @@ RECIPES: list[dict[str, str]] = [
     {"folder_id": "7"},
     {"deleted_recipes": "only"},
     {"deleted_recipes": "exclude"},
-    {"task_count__gte": "999"},
-    {"job_failed_count__gt": "798"},
-    {"job_succeeded_count__lt": "1"},
-    {"recipe_count__gte": "5000"},
+    {"task_count__gte": "999", **A_DAY},
+    {"job_failed_count__gt": "798", **A_DAY},
+    {"job_succeeded_count__lt": "1", **A_DAY},
+    {"recipe_count__gte": "5000", **A_DAY},
 ]
 SEARCHES = {"environment-usage": ENVIRONMENTS, "resource-usage": RESOURCES, "recipe-usage": RECIPES}
 

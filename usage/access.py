@@ -41,7 +41,7 @@ class RightsFirst:
         view.check_permissions(request)
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
 
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Have an answer kept by nobody but who asked, and asked again before each use: an ETag makes that cheap."""
         answer: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         if not answer.has_header("Cache-Control"):

@@ -28,11 +28,11 @@ class ContainsAnyCase(models.Lookup[Any]):
 
     lookup_name = "contains_any_case"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         """Return the comparison, the wildcards in the text taken as they are."""
         column, params = self.process_lhs(compiler, connection)
         sought = connection.ops.prep_for_like_query(self.rhs)
-        return f"{column} ILIKE %s", [*params, f"%{sought}%"]
+        return f"{column} ILIKE %s", (*params, f"%{sought}%")
 
 
 class PartField(forms.CharField):
@@ -70,11 +70,14 @@ class ExactNumberField(forms.CharField):
 class BoundFilter(django_filters.CharFilter):
     """A bound of a column's values; rows without a value are within no bound."""
 
-    field_class = ExactNumberField
+    field_class: type[forms.CharField] = ExactNumberField
 
 
 class CountBoundFilter(BoundFilter):
-    """A bound of a column of whole numbers."""
+    """A bound of a column of whole numbers.
+
+    No index holds the counts, as it would double what a load costs: they narrow what a range or an id has found.
+    """
 
     field_class = WholeField
 
@@ -85,8 +88,9 @@ class CountBoundFilter(BoundFilter):
 
 def bounds_of(*columns: str, of: type[BoundFilter] = BoundFilter) -> dict[str, django_filters.Filter]:
     """Return the bounds by name: `<column>__gte`, `__gt`, `__lte`, `__lt`."""
+    advice = " To be fast, give from and to or an id as well." if of is CountBoundFilter else ""
     return {
-        f"{column}__{bound}": of(column, lookup_expr=bound, help_text=f"{IN_WORDS[bound]} this {column}.")
+        f"{column}__{bound}": of(column, lookup_expr=bound, help_text=f"{IN_WORDS[bound]} this {column}.{advice}")
         for column in columns
         for bound in BOUNDS
     }
@@ -120,6 +124,7 @@ class TagsFilter(django_filters.Filter):
 
     field_class = ListedField
     repeatable = True
+    parent: django_filters.FilterSet
 
     def filter(self, qs: QuerySet[Any], value: list[tuple[str, str]]) -> QuerySet[Any]:
         """Keep the rows with the tags; a key that was given more than once holds the list of its values."""

@@ -30,6 +30,6 @@ class Migration(migrations.Migration):
         ),
         AddIndexConcurrently(
             model_name='recipeusage',
-            index=django.contrib.postgres.indexes.GinIndex(models.F('external_id'), models.F('task_count'), models.F('job_succeeded_count'), models.F('job_failed_count'), models.F('recipe_count'), trigrams('workspace_name'), trigrams('recipe_name'), trigrams('folder_name'), name='recipeusage_search'),
+            index=django.contrib.postgres.indexes.GinIndex(models.F('external_id'), trigrams('workspace_name'), trigrams('recipe_name'), trigrams('folder_name'), name='recipeusage_search'),
         ),
     ]

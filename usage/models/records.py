@@ -287,10 +287,6 @@ class RecipeUsage(UsageRecord):
             searched(
                 "recipeusage_search",
                 "external_id",
-                "task_count",
-                "job_succeeded_count",
-                "job_failed_count",
-                "recipe_count",
                 names=("workspace_name", "recipe_name", "folder_name"),
             ),
         ]
