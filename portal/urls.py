@@ -12,6 +12,7 @@ from portal.mirrors import mirror
 from portal.problems import UnknownAddress
 from sync import api as sync
 from usage import api as usage
+from usage.summaries import api as summaries
 
 router = SimpleRouter()
 router.register("environment-usage", usage.EnvironmentUsageViewSet, basename="environment-usage")
@@ -24,6 +25,11 @@ router.register("restatements", sync.RestatementViewSet, basename="restatements"
 router.register("rejected-records", sync.RejectedRecordViewSet, basename="rejected-records")
 
 api = [
+    # Before the details, whose addresses look alike.
+    path("environment-usage/summary/", summaries.EnvironmentSummaryView.as_view(), name="environment-summary"),
+    path("resource-usage/summary/", summaries.ResourceSummaryView.as_view(), name="resource-summary"),
+    path("recipe-usage/summary/", summaries.RecipeSummaryView.as_view(), name="recipe-summary"),
+    path("usage/summary/", summaries.OverallSummaryView.as_view(), name="usage-summary"),
     *router.urls,
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(), name="docs"),

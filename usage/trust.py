@@ -90,7 +90,7 @@ class Touched:
 
 
 def trust_of(
-    kind: type[UsageRecord],
+    kind: type[UsageRecord] | None,
     *,
     source_ids: Collection[int] | None,
     start: datetime | None,
@@ -101,6 +101,7 @@ def trust_of(
 ) -> Trust:
     """Return the trust in an answer about `[start, end)` of a kind, over the sources asked for within the row scope.
 
+    `kind` None stands for every kind; `source_ids` None for every source.
     With `accrued`, the days up to yesterday are touched too: a run is only told of when it stops, so what it
     used in the range may come with any later day, and is provisional from the start.
     """
@@ -133,10 +134,10 @@ def trust_of(
 
 
 def reporting(
-    kind: type[UsageRecord], source_ids: Collection[int] | None, row_scope: frozenset[int] | None
+    kind: type[UsageRecord] | None, source_ids: Collection[int] | None, row_scope: frozenset[int] | None
 ) -> list[Source]:
-    """Return the sources that report `kind`, of those asked for, within the row scope."""
-    others = [vendor for vendor, reported in VENDOR_KINDS.items() if reported is not kind]
+    """Return the sources that report `kind` (None: any), of those asked for, within the row scope."""
+    others = [vendor for vendor, reported in VENDOR_KINDS.items() if kind not in (None, reported)]
     found = Source.objects.exclude(vendor__in=others)
     for allowed in (source_ids, row_scope):
         found = found if allowed is None else found.filter(pk__in=allowed)

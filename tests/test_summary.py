@@ -1,0 +1,305 @@
+"""Summaries: the numbers a finance person would check by hand, and what is refused."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.callers import API, bearer, refused
+from tests.callers import get as got
+from tests.factories import (
+    EnvironmentUsageFactory,
+    RecipeUsageFactory,
+    ResourceUsageFactory,
+    SourceFactory,
+)
+from tests.held import hold_days
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    caller = bearer()
+    caller.get(f"{API}/sources/")  # the token's use is written down with the first request
+    return caller
+
+
+ROLLED = {"yes": False}
+
+
+@pytest.fixture(autouse=True, params=["raw", "rolled"])
+def _relation(request: pytest.FixtureRequest) -> None:
+    """Have every test twice: with days that no rollup holds, and with days that are rolled up."""
+    ROLLED["yes"] = request.param == "rolled"
+
+
+def get(client: Client, address: str, **query: Any) -> Any:
+    """Return an answer, after the days of the records were written down, and rolled up where this is about that."""
+    hold_days(rolled=ROLLED["yes"])
+    return got(client, address, **query)
+
+
+def run(source: Any, begins: datetime, ends: datetime, **said: Any) -> None:
+    """Store one run."""
+    EnvironmentUsageFactory(source=source, created_at=begins, stopped_at=ends, day=ends.date(), **said)
+
+
+def at(day: int, hour: int = 0, minute: int = 0, month: int = 1) -> datetime:
+    """Return an instant of 2026."""
+    return datetime(2026, month, day, hour, minute, tzinfo=UTC)
+
+
+def test_a_run_belongs_to_the_day_it_stopped_or_to_the_days_it_lasted(client: Client) -> None:
+    source = SourceFactory()
+    run(source, at(1, 22), at(3, 1), project_id="a")
+    asked = {"group_by": "project_id,day", "from_": "2026-01-01", "to": "2026-01-05"}
+    stopped = get(client, "environment-usage/summary/", **asked)["results"]
+    assert [(row["day"], row["runtime_seconds"], row["records"]) for row in stopped] == [
+        ("2026-01-03", "97200.000000", 1)
+    ]
+    accrued = get(client, "environment-usage/summary/", **asked, basis="accrued")
+    assert [(row["day"], row["runtime_seconds"]) for row in accrued["results"]] == [
+        ("2026-01-01", "7200.000000"),
+        ("2026-01-02", "86400.000000"),
+        ("2026-01-03", "3600.000000"),
+    ]
+    assert accrued["totals"] == [{"records": 1, "runtime_seconds": "97200.000000", "records_without_runtime": 0}]
+
+
+def test_accrued_runtime_is_cut_at_the_range(client: Client) -> None:
+    run(SourceFactory(), at(1, 22), at(9, 1))
+    found = get(client, "environment-usage/summary/", basis="accrued", from_="2026-01-02", to="2026-01-04")
+    assert found["totals"][0]["runtime_seconds"] == "172800.000000"
+
+
+def test_a_run_without_its_beginning_is_counted_apart_and_never_as_zero(client: Client) -> None:
+    EnvironmentUsageFactory(created_at=None, project_id="a")
+    for basis in ("stopped", "accrued"):
+        found = get(client, "environment-usage/summary/", basis=basis, group_by="project_id")
+        assert found["results"] == [
+            {"project_id": "a", "records": 1, "runtime_seconds": None, "records_without_runtime": 1}
+        ]
+
+
+def test_units_are_never_added(client: Client) -> None:
+    source = SourceFactory()
+    ResourceUsageFactory(source=source, consumed_quantity=Decimal("1.25"), project_id=1)
+    ResourceUsageFactory(source=source, consumed_quantity=Decimal(2), project_id=2)
+    ResourceUsageFactory(source=source, consumed_quantity=Decimal(7), consumed_unit="bytes", billing_metric="traffic")
+    found = get(client, "resource-usage/summary/", group_by="resource_type")
+    assert [(row["consumed_unit"], row["consumed_quantity"]) for row in found["totals"]] == [
+        ("minutes", "3.25"),
+        ("bytes", "7"),
+    ]
+    assert {row["consumed_unit"]: row["consumed_quantity"] for row in found["results"]} == {
+        "bytes": "7",
+        "minutes": "3.25",
+    }
+
+
+def test_the_limit_leaves_the_rest_to_others_and_totals_to_the_whole(client: Client) -> None:
+    source = SourceFactory()
+    for number in range(1, 6):
+        ResourceUsageFactory(source=source, consumed_quantity=Decimal(number), project_id=number)
+    found = get(client, "resource-usage/summary/", group_by="project_id", limit="2")
+    assert [row["project_id"] for row in found["results"]] == [5, 4]
+    assert found["others"]["groups"] == 3
+    assert found["others"]["totals"][0]["consumed_quantity"] == "6"
+    assert found["totals"][0]["consumed_quantity"] == "15"
+    up = get(client, "resource-usage/summary/", group_by="project_id", order_by="project_id")
+    assert [row["project_id"] for row in up["results"]] == [1, 2, 3, 4, 5]
+    assert up["others"] is None
+
+
+def test_details_flavors_and_tags_are_dimensions(client: Client) -> None:
+    source = SourceFactory()
+    ResourceUsageFactory(source=source, details={"flavor": "g1", "volume_type": "ssd"}, tags={"team": "x"})
+    ResourceUsageFactory(source=source, details={"flavor": "g1"}, tags={"team": "y", "1": "one"})
+    found = get(client, "resource-usage/summary/", group_by="flavor,tag:team", order_by="tag:team")
+    assert [(row["flavor"], row["tag:team"], row["records"]) for row in found["results"]] == [
+        ("g1", "x", 1),
+        ("g1", "y", 1),
+    ]
+    kinds = get(client, "resource-usage/summary/", group_by="details.volume_type,tag:1")["results"]
+    assert {(row["details.volume_type"], row["tag:1"]) for row in kinds} == {("ssd", None), (None, "one")}
+
+
+def test_deleted_recipes_are_a_row_of_their_own(client: Client) -> None:
+    source = SourceFactory()
+    RecipeUsageFactory(source=source, recipe_id=None, recipe_name="", folder_id=None, task_count=4)
+    RecipeUsageFactory(source=source, recipe_id=1, recipe_name="Deleted recipes", folder_id=None, task_count=5)
+    found = get(client, "recipe-usage/summary/", group_by="recipe_name")["results"]
+    assert [(row["recipe_name"], row["deleted_recipes"], row["task_count"]) for row in found] == [
+        ("Deleted recipes", False, 5),
+        ("Deleted recipes", True, 4),
+    ]
+    folders = get(client, "recipe-usage/summary/", group_by="folder_id")["results"]
+    assert [(row["folder_id"], row["deleted_recipes"]) for row in folders] == [(None, False), (None, True)]
+    assert get(client, "recipe-usage/summary/")["totals"][0]["recipes"] == 1
+
+
+def test_a_count_that_was_never_reported_stays_unknown(client: Client) -> None:
+    RecipeUsageFactory(task_count=None, job_failed_count=0)
+    total = get(client, "recipe-usage/summary/")["totals"][0]
+    assert (total["task_count"], total["job_failed_count"]) == (None, 0)
+
+
+def test_the_previous_month_is_compared_with_whatever_its_length(client: Client) -> None:
+    source = SourceFactory()
+    for day, quantity in ((date(2026, 1, 31), 10), (date(2026, 2, 28), 15), (date(2025, 12, 31), 99)):
+        ResourceUsageFactory(source=source, day=day, consumed_quantity=quantity, project_id=1)
+    ResourceUsageFactory(source=source, day=date(2026, 2, 1), consumed_quantity=3, project_id=2)
+    ResourceUsageFactory(source=source, day=date(2026, 1, 1), consumed_quantity=2, project_id=3)
+    found = get(
+        client,
+        "resource-usage/summary/",
+        from_="2026-02-01",
+        to="2026-03-01",
+        group_by="project_id",
+        compare="previous",
+        measures="consumed_quantity",
+    )
+    rows = {row["project_id"]: row for row in found["results"]}
+    assert rows[1]["previous"] == {"consumed_quantity": "10"}
+    assert rows[1]["change"] == {"consumed_quantity": "5"}
+    assert rows[1]["relative_change"] == {"consumed_quantity": "0.5"}
+    assert rows[2]["relative_change"] == {"consumed_quantity": None}
+    assert (rows[3]["consumed_quantity"], rows[3]["change"]["consumed_quantity"]) == ("0", "-2")
+    assert found["totals"][0]["change"] == {"consumed_quantity": "6"}
+
+
+def test_gaps_of_a_series_are_filled_on_request(client: Client) -> None:
+    ResourceUsageFactory(day=date(2026, 1, 2))
+    found = get(client, "resource-usage/summary/", from_="2026-01-01", to="2026-01-04", group_by="day", fill="zero")[
+        "results"
+    ]
+    assert [(row["day"], row["consumed_quantity"]) for row in found] == [
+        ("2026-01-01", "0"),
+        ("2026-01-02", "1440"),
+        ("2026-01-03", "0"),
+    ]
+
+
+def test_a_day_with_a_clock_change_has_its_hours(client: Client) -> None:
+    source = SourceFactory()
+    begins = datetime(2026, 10, 24, 22, tzinfo=UTC)  # midnight in Berlin; 25 hours later it is midnight again
+    run(source, begins, begins + timedelta(hours=25))
+    asked = {"from_": "2026-10-25", "to": "2026-10-26", "tz": "Europe/Berlin", "basis": "accrued"}
+    hours = get(client, "environment-usage/summary/", **asked, group_by="hour")["results"]
+    assert len(hours) == 25
+    assert {row["runtime_seconds"] for row in hours} == {"3600.000000"}
+    assert [row["hour"] for row in hours][2:4] == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"]
+    (day,) = get(client, "environment-usage/summary/", **asked, group_by="day")["results"]
+    assert (day["day"], day["runtime_seconds"]) == ("2026-10-25", "90000.000000")
+
+
+def test_weeks_begin_on_monday_and_quarters_with_their_first_month(client: Client) -> None:
+    ResourceUsageFactory(day=date(2026, 2, 11))
+    for interval, first in (
+        ("week", "2026-02-09"),
+        ("month", "2026-02-01"),
+        ("quarter", "2026-01-01"),
+        ("year", "2026-01-01"),
+    ):
+        (row,) = get(client, "resource-usage/summary/", group_by=interval)["results"]
+        assert row[interval] == first
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ({"group_by": "day", "tz": "Europe/Berlin"}, "tz"),
+        ({"group_by": "hour"}, "group_by"),
+        ({"from": "2026-01-01", "tz": "Europe/Berlin"}, "from"),
+        ({"group_by": "day,month"}, "group_by"),
+        ({"group_by": "colour"}, "group_by"),
+        ({"group_by": "details.a'b"}, "group_by"),
+        ({"measures": "euros"}, "measures"),
+        ({"order_by": "colour"}, "order_by"),
+        ({"limit": "0"}, "limit"),
+        ({"compare": "next"}, "compare"),
+        ({"compare": "previous"}, "compare"),
+        ({"fill": "zero", "from": "2026-01-01", "to": "2026-01-03"}, "fill"),
+        ({"basis": "accrued"}, "basis"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_by_name(client: Client, query: dict[str, str], parameter: str) -> None:
+    ResourceUsageFactory()
+    assert parameter in refused(client.get(f"{API}/resource-usage/summary/", query))
+
+
+def test_an_hour_of_recipes_is_not_cut(client: Client) -> None:
+    RecipeUsageFactory()
+    query = {"group_by": "day", "tz": "Asia/Kolkata"}
+    assert "tz" in refused(client.get(f"{API}/recipe-usage/summary/", query))
+    assert "from" in refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))
+    assert get(client, "recipe-usage/summary/", group_by="day", tz="Europe/Berlin")["results"]
+
+
+def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:
+    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other")
+    for source in (mine, other):
+        EnvironmentUsageFactory(source=source, environment_class_id="c")
+        ResourceUsageFactory(source=source)
+    limited = bearer(sources=[mine])
+    for address in ("environment-usage/summary/", "resource-usage/summary/"):
+        found = get(limited, address, group_by="source")
+        assert [row["source"] for row in found["results"]] == ["mine"]
+        assert found["totals"][0]["records"] == 1
+        assert {day["source"] for day in found["meta"]["missing_days"]["days"]} == {"mine"}
+        assert get(client, address)["totals"][0]["records"] == 2
+    found = get(limited, "usage/summary/")
+    assert {row["source"] for row in found["results"]} == {"mine"}
+    assert b"other" not in limited.get(f"{API}/usage/summary/").content
+    assert "source" in refused(limited.get(f"{API}/usage/summary/", {"source": "other"}))
+
+
+def test_one_answer_tells_what_was_used_of_everything(client: Client) -> None:
+    ona, gcore, workato = (SourceFactory(slug=name, vendor=name) for name in ("ona", "gcore", "workato"))
+    EnvironmentUsageFactory(source=ona, environment_class_id="large")
+    ResourceUsageFactory(source=gcore)
+    RecipeUsageFactory(source=workato, task_count=12, starts_at=at(1, 5))
+    found = get(client, "usage/summary/", interval="month", from_="2026-01-01", to="2026-02-01")
+    assert [tuple(row.values()) for row in found["results"]] == [
+        ("2026-01-01", "gcore", "gcore", "instance", "instance_minutes", "minutes", "1440", 1),
+        ("2026-01-01", "ona", "ona", "large", "runtime", "seconds", "3600.000000", 1),
+        ("2026-01-01", "workato", "workato", "recipes", "jobs_failed", "jobs", "1", 1),
+        ("2026-01-01", "workato", "workato", "recipes", "jobs_succeeded", "jobs", "3", 1),
+        ("2026-01-01", "workato", "workato", "recipes", "tasks", "tasks", "12", 1),
+    ]
+    assert found["meta"]["complete"] is False
+    assert "interval" in refused(client.get(f"{API}/usage/summary/", {"interval": "hour"}))
+    assert get(client, "usage/summary/", vendor="ona", interval="hour")["results"]
+
+
+def test_withdrawn_records_count_only_on_request(client: Client) -> None:
+    EnvironmentUsageFactory(withdrawn_at=at(5))
+    assert get(client, "environment-usage/summary/")["totals"][0]["records"] == 0
+    assert get(client, "environment-usage/summary/", include_withdrawn="true")["totals"][0]["records"] == 1
+
+
+@pytest.mark.parametrize("kind", ["environment-usage", "resource-usage", "recipe-usage"])
+def test_a_summary_costs_the_same_few_queries_however_much_there_is(client: Client, kind: str) -> None:
+    factory: Any = {
+        "environment-usage": EnvironmentUsageFactory,
+        "resource-usage": ResourceUsageFactory,
+        "recipe-usage": RecipeUsageFactory,
+    }[kind]
+    by = "source,month" if kind == "recipe-usage" else "source,project_id,month"
+    asked = {"group_by": by, "from": "2026-01-01", "to": "2026-02-01"}
+    counts = []
+    for _ in range(2):
+        factory.create_batch(10)
+        hold_days(rolled=ROLLED["yes"])
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(f"{API}/{kind}/summary/", asked).status_code == 200
+        counts.append(len(queries))
+    # The token, the sources twice, their days, whether the rollups hold them, and the numbers.
+    assert counts == [6, 6], [query["sql"] for query in queries]

@@ -1,0 +1,210 @@
+"""The answer to a question: totals, rows in order, what the limit left out, and what was before."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Context, Decimal
+from typing import Any, Final
+
+from rest_framework.exceptions import ValidationError
+
+from usage.summaries.intervals import label, previous
+from usage.summaries.question import Question
+from usage.summaries.relation import extent, relation_of
+from usage.summaries.shapes import Measure
+from usage.summaries.statement import MOST_GROUPS, Group, ask
+from usage.trust import Trust, trust_of
+
+RATIO: Final = Context(prec=12)
+Key = tuple[tuple[Any, ...], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found for one range: the bounds of its intervals, its groups and its totals."""
+
+    bounds: list[datetime]
+    groups: dict[Key, dict[str, Any]]
+    totals: dict[tuple[Any, ...], dict[str, Any]]
+
+
+def find(question: Question) -> Found:
+    """Return the groups and totals of the question's own range."""
+    reach: Any = (question.start, question.end)
+    if question.interval or question.accrued:
+        reach = extent(question)
+    if reach is None or (None not in reach and reach[0] >= reach[1]):
+        return Found([], {}, {})
+    bounds = question.bounds(*reach) if None not in reach else []
+    groups, totals = ask(question, relation_of(question, bounds))
+    return Found(
+        bounds,
+        {(group.key, group.bucket): group.sums for group in groups},
+        {fixed(question, group): group.sums for group in totals},
+    )
+
+
+def fixed(question: Question, group: Group) -> tuple[Any, ...]:
+    """Return the values by which totals are kept apart."""
+    always = question.shape.always
+    return tuple(v for one, v in zip(question.dimensions, group.key, strict=True) if one.name in always)
+
+
+def trust_in(question: Question) -> Trust:
+    """Return how far the answer can be trusted."""
+    return trust_of(
+        question.shape.kind,
+        source_ids=[source.pk for source in question.sources],
+        start=question.start,
+        end=question.end,
+        zone=question.zone,
+        row_scope=question.row_scope,
+        accrued=question.accrued,
+    )
+
+
+def answer(question: Question) -> dict[str, Any]:
+    """Return the answer, JSON-ready; a sum over no value is null, never zero."""
+    meta = trust_in(question).meta()  # first, so that it promises no more than the numbers hold
+    found = find(question)
+    before = find(question.between(*earlier(question))) if question.compare else None
+    if question.fill:
+        fill(question, found)
+    keys = ordered(question, found, before)
+    shown = keys[: question.limit]
+    names = {source.pk: source.slug for source in question.sources}
+    return {
+        "meta": meta,
+        "totals": totals(question, found, before),
+        "results": [row(question, found, before, key, names) for key in shown],
+        "others": others(question, found, keys[len(shown) :]),
+    }
+
+
+def earlier(question: Question) -> tuple[datetime, datetime]:
+    """Return the period before the question's; raises ValidationError beyond the calendar."""
+    assert question.start is not None and question.end is not None  # noqa: S101, PT018 (checked where it is asked)
+    try:
+        return previous(question.start, question.end, question.zone)
+    except (ValueError, OverflowError):
+        raise ValidationError({"compare": ["The period before reaches beyond the calendar."]}) from None
+
+
+def fill(question: Question, found: Found) -> None:
+    """Give every group a row for every interval of the range."""
+    count = len(found.bounds) - 1
+    keys = {key for key, _ in found.groups} or ({()} if not question.dimensions else set())
+    if len(keys) * count > MOST_GROUPS:
+        raise ValidationError({"fill": [f"More than {MOST_GROUPS} rows; ask for less, or without fill."]})
+    for key in keys:
+        for bucket in range(1, count + 1):
+            found.groups.setdefault((key, bucket), nothing(question))
+
+
+def nothing(question: Question) -> dict[str, Any]:
+    """Return the sums of a group without records."""
+    return {name: 0 if measure.whole else Decimal(0) for name, measure in question.summed.items()}
+
+
+def ordered(question: Question, found: Found, before: Found | None) -> list[Key]:
+    """Return the groups in order: as asked, then by interval, then the largest first, then by the dimensions.
+
+    Groups that are only in the period before follow as groups of nothing.
+    """
+    for key in before.groups if before else ():
+        if key[1] < max(len(found.bounds), 1) or not question.interval:
+            found.groups.setdefault(key, nothing(question))
+    keys = sorted(found.groups, key=lambda key: [sortable(value) for value in key[0]])
+    default = [(question.interval, False)] if question.interval else []
+    main = next((name for name in question.measures if name != "records"), question.measures[0])
+    for name, descending in reversed([*question.order, *default, (main, True)]):
+        keys.sort(key=lambda key, name=name: sortable(value_of(question, found, key, name)), reverse=descending)  # type: ignore[misc]
+    return keys
+
+
+def value_of(question: Question, found: Found, key: Key, name: str) -> Any:
+    """Return what a group has under a name: its interval, a dimension or a measure."""
+    if name == question.interval:
+        return key[1]
+    if name in question.summed:
+        return found.groups[key][name]
+    return next(v for one, v in zip(question.dimensions, key[0], strict=True) if one.name == name)
+
+
+def sortable(value: Any) -> tuple[bool, Any]:
+    """Return something that sorts: nothing comes before everything."""
+    return (value is not None, 0 if value is None else value)
+
+
+def totals(question: Question, found: Found, before: Found | None) -> list[dict[str, Any]]:
+    """Return the totals of the whole filter, one per unit and metric where there are such."""
+    always = [one.name for one in question.dimensions if one.name in question.shape.always]
+    keys: Iterable[Any] = dict.fromkeys([*found.totals, *(before.totals if before else ())])
+    if not always:
+        keys = [()]
+    lines = []
+    for key in sorted(keys):
+        sums = found.totals.get(key) or nothing(question)
+        compared = change(question, sums, before.totals.get(key)) if before else {}
+        lines.append({**dict(zip(always, key, strict=True)), **rendered(question, sums), **compared})
+    return lines
+
+
+def row(question: Question, found: Found, before: Found | None, key: Key, names: dict[int, str]) -> dict[str, Any]:
+    """Return one row of the results."""
+    values, bucket = key
+    said: dict[str, Any] = {}
+    if question.interval:
+        said[question.interval] = label(found.bounds[bucket - 1], question.interval, question.zone)
+    for dimension, value in zip(question.dimensions, values, strict=True):
+        said[dimension.name] = names.get(value, value) if dimension.name == "source" else value
+    sums = found.groups[key]
+    compared = change(question, sums, before.groups.get(key)) if before else {}
+    return {**said, **rendered(question, sums), **compared}
+
+
+def others(question: Question, found: Found, left: list[Key]) -> dict[str, Any] | None:
+    """Return what the limit left out: how many groups, and their sums per unit; None where nothing was left out.
+
+    Distinct counts cannot be added and are null.
+    """
+    if not left:
+        return None
+    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for key in left:
+        line = sums.setdefault(fixed(question, Group(key[0], key[1], {})), dict.fromkeys(question.measures))
+        for name, measure in question.summed.items():
+            value = found.groups[key][name]
+            if measure.additive and value is not None:
+                line[name] = value if line[name] is None else line[name] + value
+    always = [one.name for one in question.dimensions if one.name in question.shape.always]
+    lines = [{**dict(zip(always, key, strict=True)), **rendered(question, sums[key])} for key in sorted(sums)]
+    return {"groups": len(left), "totals": lines}
+
+
+def change(question: Question, sums: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the sums before, the difference, and the difference in parts of what was before (12 digits).
+
+    The relative change is null where there was nothing before, and both are where a side is not known.
+    """
+    was = before or nothing(question)
+    said: dict[str, dict[str, Any]] = {"previous": rendered(question, was), "change": {}, "relative_change": {}}
+    for name, measure in question.summed.items():
+        known = sums[name] is not None and was[name] is not None
+        difference: Any = sums[name] - was[name] if known else None
+        said["change"][name] = number(difference, measure)
+        ratio = RATIO.divide(Decimal(difference), Decimal(was[name])) if known and was[name] else None
+        said["relative_change"][name] = None if ratio is None else f"{ratio:f}"
+    return said
+
+
+def rendered(question: Question, sums: dict[str, Any]) -> dict[str, Any]:
+    """Return sums as JSON has them."""
+    return {name: number(sums[name], measure) for name, measure in question.summed.items()}
+
+
+def number(value: Any, measure: Measure) -> Any:
+    """Return a whole number as such and any other as a string with all its digits."""
+    if value is None:
+        return None
+    return int(value) if measure.whole else f"{Decimal(value):f}"

@@ -1,0 +1,166 @@
+"""The addresses of the summaries: one per kind of usage, and one over all of them."""
+
+import json
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.generics import GenericAPIView
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from usage.access import RightsFirst, access_of, in_scope
+from usage.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
+from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
+from usage.summaries.answer import answer
+from usage.summaries.intervals import INTERVALS
+from usage.summaries.overall import OverallFilter, interval_of, overall
+from usage.summaries.question import OF_ENVIRONMENTS, PARAMETERS, Question, asked
+from usage.summaries.shapes import SHAPES, Shape
+from usage.trust import reporting
+
+HELP = {
+    "measures": "What to add up, comma-separated: {measures}. Default: {default}.",
+    "group_by": "What to group by, comma-separated: any of {dimensions}, and at most one interval: {intervals}.",
+    "order_by": "Names of rows' dimensions or measures, comma-separated, - before one for the largest first. Default: "
+    "by interval, then the largest first.",
+    "limit": "How many rows to give; what is left out is added up in others.",
+    "compare": "previous: also the period of the same length before; needs from and to.",
+    "fill": "zero: also a row for every interval without records; needs an interval, from and to.",
+    "basis": "stopped: a run's whole runtime belongs to when it stopped. accrued: it is split over the time it lasted.",
+}
+HELP_INTERVAL = "Also one row per interval. Default: one row for the whole range."
+
+
+def parameters_of(shape: Shape, names: tuple[str, ...]) -> list[OpenApiParameter]:
+    """Return the summary's own parameters as the schema has them."""
+    words = {
+        "measures": ", ".join(shape.measures),
+        "default": ", ".join(shape.default),
+        "dimensions": ", ".join([*shape.dimensions, *(["details.<field>", "tag:<key>"] if shape.json else [])]),
+        "intervals": ", ".join(INTERVALS[INTERVALS.index(shape.smallest) :]),
+    }
+    enums = {"compare": ["previous"], "fill": ["zero"], "basis": ["stopped", "accrued"]}
+    types = {"limit": OpenApiTypes.INT}
+    return [
+        OpenApiParameter(
+            name, types.get(name, OpenApiTypes.STR), enum=enums.get(name), description=HELP[name].format(**words)
+        )
+        for name in names
+    ]
+
+
+def summary_schema(shape: Shape, names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """Return the decorator that describes a summary."""
+    return extend_schema(parameters=parameters_of(shape, names), responses={200: OpenApiTypes.OBJECT})
+
+
+class SummaryView(RightsFirst, GenericAPIView[Any]):
+    """Grouped sums of one kind of usage, exact, by the list's own filters."""
+
+    scope = "usage:read"
+    permission: ClassVar[str]
+    shape: ClassVar[Shape]
+    parameters: ClassVar[tuple[str, ...]] = (*PARAMETERS, "format")
+    detail = False
+    filter_backends = (StrictFilterBackend,)
+    pagination_class = None
+    renderer_classes = (JSONRenderer,)
+    http_method_names = ["get", "head"]
+
+    def get(self, request: Request) -> HttpResponse:
+        """Return meta, the totals of the whole filter, the rows, and what the limit left out."""
+        said = answer(self.question(request))
+        return HttpResponse(json.dumps(said, ensure_ascii=False), content_type="application/json")
+
+    def question(self, request: Request) -> Question:
+        """Return the question; raises ValidationError that names everything that is wrong."""
+        backend, queryset = StrictFilterBackend(), self.get_queryset()
+        backend.filter_queryset(request, queryset, self)
+        filterset: Any = backend.get_filterset(request, queryset, self)
+        filterset.is_valid()
+        scope = row_scope(request)
+        return asked(request.query_params, self.shape, filterset, lambda ids: self.sources(ids, scope), scope)
+
+    def get_queryset(self) -> Any:
+        """Return the records within the row scope."""
+        return in_scope(super().get_queryset(), self.request, "source_id")
+
+    def sources(self, ids: list[int] | None, scope: frozenset[int] | None) -> list[Source]:
+        """Return the sources that the question is about."""
+        return reporting(self.shape.kind, ids, scope)
+
+
+def row_scope(request: Request) -> frozenset[int] | None:
+    """Return the ids of the only sources that may be seen, None for all."""
+    access = access_of(request)
+    return access.source_ids if access is not None else frozenset()
+
+
+@summary_schema(SHAPES["environment-usage"], OF_ENVIRONMENTS)
+class EnvironmentSummaryView(SummaryView):
+    """Sums of completed runs of environments."""
+
+    queryset = EnvironmentUsage.objects.all()
+    filterset_class = EnvironmentUsageFilter
+    permission = "usage.view_environmentusage"
+    shape = SHAPES["environment-usage"]
+    parameters = (*OF_ENVIRONMENTS, "format")
+
+
+@summary_schema(SHAPES["resource-usage"], PARAMETERS)
+class ResourceSummaryView(SummaryView):
+    """Sums of what resources consumed, per metric and unit."""
+
+    queryset = ResourceUsage.objects.all()
+    filterset_class = ResourceUsageFilter
+    permission = "usage.view_resourceusage"
+    shape = SHAPES["resource-usage"]
+
+
+@summary_schema(SHAPES["recipe-usage"], PARAMETERS)
+class RecipeSummaryView(SummaryView):
+    """Sums of what recipes did; deleted recipes are a row of their own."""
+
+    queryset = RecipeUsage.objects.all()
+    filterset_class = RecipeUsageFilter
+    permission = "usage.view_recipeusage"
+    shape = SHAPES["recipe-usage"]
+
+
+class OverallSummaryView(SummaryView):
+    """How much was used of everything, in one answer over all vendors."""
+
+    queryset = Source.objects.all()
+    filterset_class = OverallFilter
+    permission = "usage.view_environmentusage"
+    others_permissions = ("usage.view_resourceusage", "usage.view_recipeusage")
+    parameters = ("interval", "format")
+
+    @extend_schema(
+        parameters=[OpenApiParameter("interval", OpenApiTypes.STR, enum=INTERVALS, description=HELP_INTERVAL)],
+        responses={200: OpenApiTypes.OBJECT},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Return meta, and a quantity per vendor, source, service, metric, unit and interval."""
+        self.check_every_kind(request)
+        backend, queryset = StrictFilterBackend(), self.get_queryset()
+        backend.filter_queryset(request, queryset, self)
+        filterset: Any = backend.get_filterset(request, queryset, self)
+        filterset.is_valid()
+        said = overall(filterset, interval_of(request.query_params.get("interval")), row_scope(request))
+        return HttpResponse(json.dumps(said, ensure_ascii=False), content_type="application/json")
+
+    def get_queryset(self) -> Any:
+        """Return the sources that may be seen."""
+        return in_scope(Source.objects.all(), self.request, "id")
+
+    def check_every_kind(self, request: Request) -> None:
+        """Refuse whoever may see some kinds of usage only; raises PermissionDenied that names what is missing."""
+        access = access_of(request)
+        refusals = [access.refusal(self.scope, name) for name in self.others_permissions] if access else []
+        if any(refusals):
+            raise PermissionDenied(" ".join(filter(None, refusals)))

@@ -1,0 +1,133 @@
+"""One answer over all vendors: how much of what was used, per vendor, source, service, metric and unit."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, Final
+
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django_filters import rest_framework as django_filters
+from rest_framework.exceptions import ValidationError
+
+from usage.filters import (
+    EnvironmentUsageFilter,
+    InstantsForm,
+    MomentFilter,
+    OfSourcesFilter,
+    RecipeUsageFilter,
+    ResourceUsageFilter,
+    UsageFilter,
+    ZoneFilter,
+)
+from usage.models import Source
+from usage.moments import EXPECTED, EXPECTED_ZONE
+from usage.summaries.answer import answer
+from usage.summaries.intervals import INTERVALS
+from usage.summaries.question import asked
+from usage.summaries.shapes import SHAPES
+from usage.trust import reporting, trust_of
+
+SERVICE: Final = {"environment-usage": "environment_class_id", "resource-usage": "resource_type"}
+FILTERS: Final[dict[str, type[UsageFilter]]] = {
+    "environment-usage": EnvironmentUsageFilter,
+    "resource-usage": ResourceUsageFilter,
+    "recipe-usage": RecipeUsageFilter,
+}
+# Measure, metric and unit; a metric that is '' stands in the row itself, as its unit does.
+QUANTITIES: Final = {
+    "environment-usage": (("runtime_seconds", "runtime", "seconds"),),
+    "resource-usage": (("consumed_quantity", "", ""),),
+    "recipe-usage": (
+        ("task_count", "tasks", "tasks"),
+        ("job_succeeded_count", "jobs_succeeded", "jobs"),
+        ("job_failed_count", "jobs_failed", "jobs"),
+    ),
+}
+NAMES: Final = ("vendor", "source", "service", "metric", "unit")
+
+
+class OverallFilter(OfSourcesFilter):
+    """What usage of every kind may be asked by."""
+
+    source_path = "id"
+
+    tz = ZoneFilter(help_text=f"The zone that dates and intervals are of: {EXPECTED_ZONE}. Default: UTC.")
+
+    class Meta:
+        form = InstantsForm
+
+    @classmethod
+    def get_filters(cls) -> OrderedDict[str, django_filters.Filter]:
+        """Add the range, whose names no Python class body can hold."""
+        bounds: dict[str, django_filters.Filter] = {
+            "from": MomentFilter(method="of_range", help_text=f"Begins the half-open range: {EXPECTED}."),
+            "to": MomentFilter(method="of_range", help_text=f"Ends the half-open range: {EXPECTED}. Not included."),
+        }
+        return OrderedDict(bounds | super().get_filters())
+
+    def of_range(self, queryset: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        """Leave the sources as they are: the range is of their records."""
+        return queryset
+
+
+def overall(filterset: OverallFilter, interval: str, row_scope: frozenset[int] | None) -> dict[str, Any]:
+    """Return the answer about every kind of usage; `interval` is '' for one row over the whole range.
+
+    `filterset` is valid. Raises ValidationError where a kind that is asked for cannot be cut like this.
+    """
+    cleaned, ids = filterset.form.cleaned_data, filterset.source_ids()
+    trust = trust_of(
+        None,
+        source_ids=ids,
+        start=cleaned.get("from"),
+        end=cleaned.get("to"),
+        zone=cleaned["tz"],
+        row_scope=row_scope,
+    )
+    results = [line for kind in SHAPES for line in lines_of(kind, filterset, interval, ids, row_scope)]
+    results.sort(key=lambda line: [str(line.get(name, "")) for name in (interval, *NAMES)])
+    return {"meta": trust.meta(), "results": results}
+
+
+def lines_of(
+    kind: str, overall: OverallFilter, interval: str, ids: list[int] | None, row_scope: frozenset[int] | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one kind of usage; none where no source reports it."""
+    shape = SHAPES[kind]
+    sources = reporting(shape.kind, ids, row_scope)
+    if not sources:
+        return
+    data = overall.data if isinstance(overall.data, QueryDict) else QueryDict()
+    known = {name: data[name] for name in ("from", "to", "tz", "source", "vendor") if name in data}
+    visible = Source.objects.all() if row_scope is None else Source.objects.filter(pk__in=sorted(row_scope))
+    filterset = FILTERS[kind](known, sources=visible)
+    if not filterset.is_valid():
+        raise ValidationError(filterset.errors)
+    said = {
+        "group_by": ",".join(filter(None, ("vendor", "source", SERVICE.get(kind, ""), interval))),
+        "measures": ",".join(["records", *(measure for measure, *_ in QUANTITIES[kind])]),
+    }
+    if shape.smallest == "day" and interval == "hour":
+        raise ValidationError({"interval": ["“hour” would cut a UTC day of a source; ask for other vendors alone."]})
+    question = asked(said, shape, filterset, lambda _: sources, row_scope)
+    for row in answer(question)["results"]:
+        if not row["records"]:
+            continue
+        for measure, metric, unit in QUANTITIES[kind]:
+            yield {
+                **({interval: row[interval]} if interval else {}),
+                "vendor": row["vendor"],
+                "source": row["source"],
+                "service": row[SERVICE[kind]] if kind in SERVICE else "recipes",
+                "metric": metric or row["billing_metric"],
+                "unit": unit or row["consumed_unit"],
+                "quantity": None if row[measure] is None else str(row[measure]),
+                "records": row["records"],
+            }
+
+
+def interval_of(text: str | None) -> str:
+    """Return the interval that is asked for, '' for none; raises ValidationError."""
+    if text is not None and text not in INTERVALS:
+        raise ValidationError({"interval": [f"“{text}” is not one of: {', '.join(INTERVALS)}."]})
+    return text or ""
