@@ -77,6 +77,8 @@ def of_kind(schema: Mapping[str, Any], components: Mapping[str, Any], name: str,
         return {member: example_of(of, components, member, depth + 1) for member, of in members.items()}
     if fits(name, schema):
         return NAMED[name]
+    if kind == "string" and isinstance(NAMED.get(name), int):
+        return str(NAMED[name])  # a number in an address
     found = OF_FORMAT.get(schema.get("format", ""), OF_TYPE.get(kind, {}))
     return schema.get("minimum", found) if kind == "integer" and "maximum" in schema else found
 

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 from django.test import Client
+from jsonschema import Draft202012Validator
 
 from portal.environment import BASE_DIR
 from portal.models import Scope
@@ -34,10 +36,11 @@ def test_every_operation_says_how_to_be_let_in_and_what_can_go_wrong(schema: Any
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             assert operation["security"] == [{"token": []}, {"session": []}], path
-            assert {"400", "401", "403"} <= set(operation["responses"]), path
+            assert {"400", "401", "403", "406", "429"} <= set(operation["responses"]), path
             for status, response in operation["responses"].items():
-                content = set(response["content"])
+                content = set(response.get("content", ()))
                 assert (content == {"application/problem+json"}) == (int(status) >= 400), (path, status)
+                assert bool(content) == (status != "304"), (path, status)
 
 
 def test_every_parameter_of_usage_has_a_description(schema: Any) -> None:
@@ -45,6 +48,42 @@ def test_every_parameter_of_usage_has_a_description(schema: Any) -> None:
         parameters = {found["name"]: found for found in schema["paths"][f"{API}/{kind}/"]["get"]["parameters"]}
         assert {"from", "to", "tz", "source", "vendor", "updated_since", "ordering", "cursor"} <= set(parameters)
         assert [name for name, found in parameters.items() if "description" not in found and name != "format"] == []
+
+
+def test_every_parameter_says_what_it_is_and_has_an_example_of_it(schema: Any) -> None:
+    for path, method, operation in operations(schema):
+        for parameter in operation.get("parameters", []):
+            about = (method, path, parameter["name"])
+            assert parameter["description"], about
+            assert {"type", "anyOf", "$ref"} & set(parameter["schema"]), about
+            allowed(schema, parameter["schema"]).validate(parameter["example"])
+
+
+def test_every_body_has_an_example_that_its_schema_allows(schema: Any) -> None:
+    for path, method, operation in operations(schema):
+        bodies = [*operation["responses"].values(), operation.get("requestBody", {})]
+        for media_type, content in (found for body in bodies for found in body.get("content", {}).items()):
+            if media_type.endswith("json"):
+                assert content["example"], (method, path)
+                allowed(schema, content["schema"]).validate(content["example"])
+
+
+def test_the_headers_of_answers_are_described(schema: Any) -> None:
+    responses = schema["paths"][f"{API}/resource-usage/"]["get"]["responses"]
+    assert {"ETag", "RateLimit", "Content-Disposition"} <= set(responses["200"]["headers"])
+    assert {"Retry-After", "RateLimit"} <= set(responses["429"]["headers"])
+    assert "WWW-Authenticate" in responses["401"]["headers"]
+    assert "Location" in schema["paths"][f"{API}/sources/{{slug}}/sync/"]["post"]["responses"]["202"]["headers"]
+
+
+def operations(schema: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, found in schema["paths"].items():
+        yield from ((path, method, operation) for method, operation in found.items())
+
+
+def allowed(schema: Any, part: Any) -> Draft202012Validator:
+    """Return what judges values by a part of the schema, its references followed."""
+    return Draft202012Validator({**part, "components": schema["components"]})
 
 
 def test_exports_are_described_as_text_and_numbers_as_strings(schema: Any) -> None:
