@@ -1,0 +1,59 @@
+"""The README's page of the REST API: every command there is run as it stands, and answers what it says."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from portal.environment import BASE_DIR
+from portal.models import Scope, create_token
+from tests import curl
+from tests.callers import served
+from tests.filled import fill
+from usage.models import ResourceUsage, Source
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# What each command's comment begins with: the status of its answer, and a piece of it.
+EXPECTED = {
+    "One page of a list": (200, '"next_cursor": "'),
+    "Filters": (200, '"resource_type":"volume"'),
+    "Names that contain": (200, '"recipe_name":"Sync orders"'),
+    "Tags": (200, '"tags":{"env": ["dev", "test"], "team": "data"}'),
+    "Every change since": (200, '"settled_until": "2'),
+    "Everything as a file": (200, "id,source,day,resource_key,resource_type,"),
+    "The format by header": (200, '"recipe_id":null'),
+    "What such a file must hold": (200, '"rows"'),
+    "A sum per month and project": (200, '"runtime_seconds"'),
+    "What was used at all vendors": (200, '"gbminutes"'),
+    "Have days read again": (202, '"from_day":"2026-11-01"'),
+    "A mistake is refused": (400, "allowed are:"),
+    "An answer has an ETag": (304, ""),
+}
+
+
+def commands() -> dict[str, str]:
+    """Return the commands of the README's section, by the comment above each."""
+    section = (BASE_DIR / "README.md").read_text().split("## The REST API")[1].split("\n## ")[0]
+    lines = section.split("```sh\n")[1].split("```")[0].splitlines()
+    return {comment.removeprefix("# "): command for comment, command in zip(lines[::2], lines[1::2], strict=True)}
+
+
+def test_every_command_of_the_readme_answers_what_it_says(tmp_path: Path) -> None:
+    fill()
+    for source in Source.objects.all():
+        Source.objects.filter(pk=source.pk).update(slug=f"{source.vendor}-demo")
+    _, secret = create_token("curl", Scope.values)
+    found = commands()
+    assert len(found) == len(EXPECTED)
+    with served() as port:
+        variables = {"TOKEN": secret, "PORTAL": f"http://127.0.0.1:{port}"}
+        for comment, command in found.items():
+            status, piece = next(said for start, said in EXPECTED.items() if comment.startswith(start))
+            answer = curl.run(command, variables, tmp_path)
+            assert (answer.status, piece in answer.body) == (status, True), f"{command}\n{answer}"
+            if answer.headers.get("content-type") == "application/json":
+                json.loads(answer.body)
+    november = ResourceUsage.objects.current().filter(day__gte=date(2026, 11, 1))
+    assert (tmp_path / "usage.csv").read_text().count("\n") == november.count() + 1
