@@ -5,6 +5,7 @@ has none is told so in the shape of the vendor whose path it is, so that nobody 
 """
 
 import zlib
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -15,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from portal.authentication import NOT_ACCEPTED, TokenAccess, token_access
 from portal.models import Scope
 from portal.problems import problem
+from portal.throttling import TooManyRequests, count_failure, require_turn
 from sync.vendors import mirrors, readers
 from sync.vendors.mirror import Answered, Asked, VendorMirror
 from usage.models import Source
@@ -27,9 +29,10 @@ PERMISSION: Final = ""  # no session is taken here, only tokens
 class Refused(Exception):
     """A request that is answered with an error of the vendor's shape."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers
 
 
 @csrf_exempt
@@ -42,7 +45,7 @@ def mirror(request: HttpRequest, slug: str, path: str) -> HttpResponse:
         source = allowed_source(request, slug, vendor)
         answered = kind(source).answer(asked_of(request, path))
     except Refused as refused:
-        return sent(kind.refuse(refused.status, str(refused)))
+        return sent(kind.refuse(refused.status, str(refused)), refused.headers)
     return trusted(kind, source, answered)
 
 
@@ -54,7 +57,10 @@ def vendor_of(path: str) -> tuple[str, type[VendorMirror] | None]:
 
 def allowed_source(request: HttpRequest, slug: str, vendor: str) -> Source:
     """Return the source of that name if the request's token may read it; raises Refused."""
-    access = access_of_header(request.headers.get("Authorization", ""))
+    try:
+        access = counted_access(request)
+    except TooManyRequests as refused:
+        raise Refused(429, str(refused.detail), **{"Retry-After": str(refused.wait)}) from None
     refusal = access.refusal(Scope.MIRROR_READ, PERMISSION)
     if refusal:
         raise Refused(403, refusal)
@@ -67,12 +73,14 @@ def allowed_source(request: HttpRequest, slug: str, vendor: str) -> Source:
     return source
 
 
-def access_of_header(header: str) -> TokenAccess:
-    """Return the rights of the token behind any scheme of an Authorization header; raises Refused."""
-    secret = header.rpartition(" ")[2]
+def counted_access(request: HttpRequest) -> TokenAccess:
+    """Return the rights of the token behind any scheme of the header; raises Refused, TooManyRequests."""
+    secret = request.headers.get("Authorization", "").rpartition(" ")[2]
     access = token_access(secret) if secret else None
     if access is None:
+        count_failure(request)
         raise Refused(401, NOT_ACCEPTED if secret else "Send a portal token in the Authorization header.")
+    require_turn(request, f"token:{access.token.prefix}", access.token.rate)
     return access
 
 
@@ -130,10 +138,10 @@ def trust_of_span(source: Source, answered: Answered) -> Trust:
     return trust_of(kind, source_ids=only, start=start, end=end, zone=source.zone, row_scope=None)
 
 
-def sent(answered: Answered) -> HttpResponse:
-    """Return an answer as Django sends it."""
+def sent(answered: Answered, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """Return an answer as Django sends it, with `headers` beside its own."""
     response = HttpResponse(answered.body, status=answered.status, content_type=answered.content_type)
-    for name, value in answered.headers.items():
+    for name, value in {**answered.headers, **(headers or {})}.items():
         response.headers[name] = value
     response.headers["Cache-Control"] = "private, no-store"
     return response

@@ -118,6 +118,19 @@ def test_bodies_may_be_gzip_and_bombs_are_refused() -> None:
     assert ask("gcore", key(), content=plain, headers={"Content-Encoding": "br"}).status_code == 415
 
 
+@pytest.mark.parametrize("vendor", ASKED)
+def test_a_token_that_asks_too_often_gets_the_vendors_429(vendor: str, redis_client: object) -> None:
+    made(vendor)
+    token, secret = create_token("often", [Scope.MIRROR_READ])
+    token.rate = "2/hour"
+    token.save()
+    answers = [ask(vendor, secret) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert 0 < int(answers[2]["Retry-After"]) <= 3600
+    assert "RateLimit" in answers[0]
+    assert "message" in json.loads(answers[2].content)
+
+
 def test_an_answer_is_not_kept_by_anybody_on_the_way() -> None:
     made("gcore")
     assert ask("gcore", key())["Cache-Control"] == "private, no-store"
