@@ -71,7 +71,7 @@ class SourceViewSet(SyncViewSet):
 
     def offered(self) -> list[str]:
         """Return the names of the members that are asked for, all of them where `fields` names none."""
-        members = [Column(name, name, PLAIN) for name in SourceSerializer().fields]
+        members = [Column(name, name, PLAIN) for name in SourceSerializer.Meta.fields]
         return [column.name for column in chosen(members, self.request.query_params.get("fields"))]
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:

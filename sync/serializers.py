@@ -22,7 +22,9 @@ class CoverageSerializer(serializers.Serializer[Any]):
     loading = serializers.IntegerField(help_text="Days that are being read.")
     failed = serializers.IntegerField(help_text="Days whose latest read failed.")
     suspect = serializers.IntegerField(help_text="Days whose latest read would have withdrawn most of their records.")
-    partial = serializers.IntegerField(help_text="Days with records that could not be kept.")
+    partial = serializers.IntegerField(  # type: ignore[assignment]  # a class method of DRF has the name
+        help_text="Days with records that could not be kept."
+    )
     unverified = serializers.IntegerField(help_text="Days that do not agree with the vendor's own checksum.")
     records_held = serializers.IntegerField(help_text="Current records.")
 
