@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,6 +15,7 @@ from usage.rollups import ROLLUPS
 
 pytestmark = pytest.mark.django_db
 NEXT = DAY + timedelta(days=1)
+TABLES: tuple[Any, ...] = (*ROLLUPS, EnvironmentAccrual)
 
 
 def told(*arguments: str) -> str:
@@ -40,7 +42,7 @@ def two_days(source: Source, listing: Listing) -> Source:
 
 def forgotten() -> None:
     """Bring the portal to what it was before there were rollups."""
-    for model in (*ROLLUPS, EnvironmentAccrual):
+    for model in TABLES:
         model.objects.all().delete()
     SourceDay.objects.update(rolled_up=False)
 

@@ -34,6 +34,7 @@ from usage.rollups import ROLLUPS, differences, fitting, last_stop_day, roll_up,
 pytestmark = pytest.mark.django_db
 MANY = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 NEXT = DAY + timedelta(days=1)
+TABLES: tuple[Any, ...] = (*ROLLUPS, EnvironmentAccrual)
 
 
 def added_up(rollup: type[Rollup], by: tuple[str, ...]) -> dict[tuple[Any, ...], list[Any]]:
@@ -165,8 +166,8 @@ def test_recipe_rollups_follow_every_restatement_and_take_missing_for_missing(
     for read in reads:
         listing.records[DAY] = [
             RecipeRow(workspace, name, name, recipe, "", folder, "", noon + timedelta(hours=hour),
-                      noon + timedelta(hours=hour + 1), *counted, 1)
-            for hour, (workspace, recipe, folder, name, *counted) in enumerate(read)
+                      noon + timedelta(hours=hour + 1), tasks, done, failed, 1)
+            for hour, (workspace, recipe, folder, name, tasks, done, failed) in enumerate(read)
         ]  # fmt: skip
         assert read_day(source).outcome in ("loaded", "unchanged", "suspect")
         assert_exact()
@@ -285,7 +286,7 @@ def test_a_change_of_one_record_writes_only_the_rows_it_is_in(transactional_db: 
 
 def row_versions() -> list[tuple[str, int, int, int]]:
     """Return the rows ever inserted, updated and deleted in every rollup."""
-    names = [model._meta.db_table for model in (*ROLLUPS, EnvironmentAccrual)]
+    names = [model._meta.db_table for model in TABLES]
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute("SELECT pg_stat_clear_snapshot()")
@@ -313,7 +314,7 @@ def test_days_stored_before_there_were_rollups_are_caught_up(source: Source, lis
         read_day(source, on)
     read_day(source, NEXT + timedelta(days=1))
     assert rolled_up(EnvironmentUsage, None, None, None)
-    for model in (*ROLLUPS, EnvironmentAccrual):
+    for model in TABLES:
         model.objects.all().delete()
     SourceDay.objects.update(rolled_up=False)
     assert not rolled_up(EnvironmentUsage, [source.pk], DAY, NEXT)

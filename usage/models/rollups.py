@@ -4,7 +4,7 @@ A rollup's rows are written by `usage.rollups`, in the transaction that changed 
 commit they equal what the records themselves would give. `day` is the source day that owns the records.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -28,6 +28,8 @@ class Rollup(models.Model):
     source = models.ForeignKey(Source, models.PROTECT, related_name="+", db_index=False)
     day = models.DateField()
     records = models.BigIntegerField()
+
+    objects: ClassVar[models.Manager[Any]] = models.Manager()
 
     class Meta:
         abstract = True
