@@ -27,6 +27,7 @@ DESCRIBED = {
 }
 MOMENT = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
 MOMENTS = ("from", "to", "updated_since")
+REPEATED = ("tag",)  # given once for each value
 
 RATE_LIMIT = {
     "RateLimit": "How many requests are left, and the seconds until there are more.",
@@ -100,9 +101,9 @@ class ApiSchema(AutoSchema):
                 ProblemSerializer, str(status), [PROBLEM], direction
             )
             bodies[str(status)] = {**body, "description": HTTPStatus(status).phrase}
-        for status, body in bodies.items():
-            body["description"] = body.get("description") or HTTPStatus(int(status)).phrase
-            body["headers"] = headers(status, set(body.get("content", ())))
+        for code, described in bodies.items():
+            described["description"] = described.get("description") or HTTPStatus(int(code)).phrase
+            described["headers"] = headers(code, set(described.get("content", ())))
         return bodies
 
     def _get_serializer_field_meta(self, field: Any, direction: str) -> dict[str, Any]:
@@ -135,6 +136,9 @@ def complete(parameter: dict[str, Any]) -> None:
     parameter["description"] = parameter["description"].strip()
     if name in MOMENTS and "format" not in schema:
         parameter["schema"] = schema = MOMENT
+    if name in REPEATED:
+        parameter |= {"schema": {"type": "array", "items": {"type": "string"}}, "style": "form", "explode": True}
+        schema = parameter["schema"]
     if not {"example", "examples"} & set(parameter):
         parameter["example"] = example_of(schema, {}, name)
 

@@ -46,7 +46,7 @@ def test_every_answer_of_the_api_is_one_that_its_schema_promises(
     _, secret = create_token("fuzz", Scope.values)
     (tmp_path / "schemathesis.toml").write_text(settings(there()))
     with served() as port:
-        command = [str(SCHEMATHESIS), "run", f"http://127.0.0.1:{port}{API}/schema/", "--no-color", "--workers", "2"]
+        command = [str(SCHEMATHESIS), "run", f"http://127.0.0.1:{port}{API}/schema/", "--no-color"]
         command += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--continue-on-failure"]
         command += ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--generation-database", "none"]
         command += ["--header", f"Authorization: Bearer {secret}"]

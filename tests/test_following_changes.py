@@ -43,7 +43,8 @@ def dataset() -> Iterator[str]:
 def follow(port: int, secret: str, dataset: str, directory: Path) -> dict[str, int]:
     """Run the loader once; returns how many rows of each kind it was given."""
     database = environment()["DATABASE_URL"]
-    command = [PYTHON, "-m", "tests.follower", f"http://127.0.0.1:{port}{API}/", database, dataset, directory]
+    command = [str(PYTHON), "-m", "tests.follower", f"http://127.0.0.1:{port}{API}/"]
+    command += [database, dataset, str(directory)]
     quiet = {"PORTAL_TOKEN": secret, "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(directory)}
     done = subprocess.run(
         command, cwd=BASE_DIR, env={**os.environ, **quiet}, capture_output=True, text=True, check=False
