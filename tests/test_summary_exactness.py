@@ -57,10 +57,10 @@ def name_of(instant: datetime, interval: str, zone: ZoneInfo) -> str:
     return on.replace(month=1, day=1).isoformat() if interval == "year" else on.isoformat()
 
 
-def question_of(kind: str, rollups: bool = True, **said: Any) -> Question:
+def question_of(kind: str, rollups: Any = True, **said: Any) -> Question:
     """Return a question as the API would ask it."""
     words = {name.rstrip("_"): value for name, value in said.items() if value}
-    own = {name: words.pop(name) for name in ("group_by", "measures", "basis") if name in words}
+    own: dict[str, str] = {name: words.pop(name) for name in ("group_by", "measures", "basis") if name in words}
     filterset = FILTERS[kind](words)
     assert filterset.is_valid(), filterset.errors
     shape = SHAPES[kind]

@@ -19,6 +19,7 @@ from usage.summaries.answer import answer
 from usage.summaries.intervals import INTERVALS
 from usage.summaries.overall import OverallFilter, interval_of, overall
 from usage.summaries.question import OF_ENVIRONMENTS, PARAMETERS, Question, asked
+from usage.summaries.serializers import OverallSerializer, SummarySerializer
 from usage.summaries.shapes import SHAPES, Shape
 from usage.trust import reporting
 
@@ -55,7 +56,7 @@ def parameters_of(shape: Shape, names: tuple[str, ...]) -> list[OpenApiParameter
 
 def summary_schema(shape: Shape, names: tuple[str, ...]) -> Callable[[Any], Any]:
     """Return the decorator that describes a summary."""
-    return extend_schema(parameters=parameters_of(shape, names), responses={200: OpenApiTypes.OBJECT})
+    return extend_schema(parameters=parameters_of(shape, names), responses={200: SummarySerializer})
 
 
 class SummaryView(RightsFirst, GenericAPIView[Any]):
@@ -142,7 +143,7 @@ class OverallSummaryView(SummaryView):
 
     @extend_schema(
         parameters=[OpenApiParameter("interval", OpenApiTypes.STR, enum=INTERVALS, description=HELP_INTERVAL)],
-        responses={200: OpenApiTypes.OBJECT},
+        responses={200: OverallSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
         """Return meta, and a quantity per vendor, source, service, metric, unit and interval."""
