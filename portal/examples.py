@@ -72,7 +72,7 @@ def of_kind(schema: Mapping[str, Any], components: Mapping[str, Any], name: str,
     kind = kind_of(schema)
     if kind == "array":
         return [example_of(schema.get("items", {}), components, name, depth + 1)] if depth < DEEPEST else []
-    if kind == "object" and name not in NAMED:
+    if kind == "object" and ("properties" in schema or name not in NAMED):
         members = schema.get("properties", {}) if depth < DEEPEST else {}
         return {member: example_of(of, components, member, depth + 1) for member, of in members.items()}
     if fits(name, schema):

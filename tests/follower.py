@@ -44,7 +44,7 @@ def main() -> None:
     """Follow once, from where the last run ended."""
     address, database, dataset, directory = sys.argv[1:]
     client = {"base_url": address, "auth": {"type": "bearer", "token": os.environ["PORTAL_TOKEN"]}}
-    source = rest_api_source({"client": client, "resources": [resource(kind) for kind in KINDS]})  # type: ignore[typeddict-item,list-item]
+    source = rest_api_source({"client": client, "resources": [resource(kind) for kind in KINDS]})
     pipeline = dlt.pipeline(
         "follower",
         pipelines_dir=directory,

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.module_loading import import_string
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 
 from usage.models import Source
@@ -39,6 +40,9 @@ class RightsFirst:
         view: Any = self
         view.perform_authentication(request)
         view.check_permissions(request)
+        method = (request.method or "").lower()
+        if method not in view.http_method_names or not hasattr(view, method):
+            raise MethodNotAllowed(request.method or "")  # before the format, which may be one of other methods only
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
