@@ -37,6 +37,7 @@ NAMED: Final[dict[str, Any]] = {
     "sums_before": {"minutes": "1430"},
     "sums_after": {"minutes": "1440"},
     "limit": 10,
+    "seconds": "41.207",
 }
 OF_FORMAT: Final = {
     "date": "2026-11-03",
