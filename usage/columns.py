@@ -121,9 +121,7 @@ def as_json(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[s
     return Statement(f"SELECT {chosen} FROM {source}", inner.params)  # noqa: S608 (names are the serializer's)
 
 
-def as_cells(
-    queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL
-) -> Statement:
+def as_cells(queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL) -> Statement:
     """Return a SELECT of the cells of a CSV row, named as the API names them.
 
     By default text that a spreadsheet would run is neutralised by a leading apostrophe, which AS_TYPED leaves

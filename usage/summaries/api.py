@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,6 +14,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from usage.access import RightsFirst, access_of, in_scope
+from usage.exports.copying import one_state
 from usage.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 from usage.summaries.answer import answer
@@ -74,7 +76,10 @@ class SummaryView(RightsFirst, GenericAPIView[Any]):
 
     def get(self, request: Request) -> HttpResponse:
         """Return meta, the totals of the whole filter, the rows, and what the limit left out."""
-        said = answer(self.question(request))
+        question = self.question(request)
+        # One state for the numbers and for what is said of them, whatever is loaded meanwhile.
+        with one_state(DEFAULT_DB_ALIAS):
+            said = answer(question)
         return HttpResponse(json.dumps(said, ensure_ascii=False), content_type="application/json")
 
     def question(self, request: Request) -> Question:
@@ -152,7 +157,8 @@ class OverallSummaryView(SummaryView):
         backend.filter_queryset(request, queryset, self)
         filterset: Any = backend.get_filterset(request, queryset, self)
         filterset.is_valid()
-        said = overall(filterset, interval_of(request.query_params.get("interval")), row_scope(request))
+        with one_state(DEFAULT_DB_ALIAS):
+            said = overall(filterset, interval_of(request.query_params.get("interval")), row_scope(request))
         return HttpResponse(json.dumps(said, ensure_ascii=False), content_type="application/json")
 
     def get_queryset(self) -> Any:
