@@ -139,8 +139,9 @@ def complete(parameter: dict[str, Any]) -> None:
     if name in REPEATED:
         parameter |= {"schema": {"type": "array", "items": {"type": "string"}}, "style": "form", "explode": True}
         schema = parameter["schema"]
-    if not {"example", "examples"} & set(parameter):
-        parameter["example"] = example_of(schema, {}, name)
+    if "examples" not in schema:
+        # In the schema, not beside it: the docs page would fill all of those in, and no list takes them together.
+        parameter["schema"] = {**schema, "examples": [example_of(schema, {}, name)]}
 
 
 def exemplify(status: str, body: dict[str, Any], components: dict[str, Any]) -> None:
