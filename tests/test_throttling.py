@@ -27,7 +27,7 @@ def left(response: Any) -> int:
     found = re.fullmatch(r'"default";r=(\d+);t=(\d+)', response["RateLimit"])
     assert found, response["RateLimit"]
     assert 1 <= int(found[2]) <= 60
-    response.close()  # an export that nobody reads would hold its snapshot
+    b"".join(response)  # an export that nobody reads would hold its snapshot
     return int(found[1])
 
 
