@@ -98,7 +98,11 @@ def parts(question: Question, relation: Relation) -> Statement:
     """Return the SELECT of the rows that are added up, each with its interval's place."""
     made = {f"dimension_{at}": one.expression for at, one in enumerate(question.dimensions)}
     columns = dict.fromkeys([*made, *read_columns(question, relation)])
-    inner = rows(relation.queryset.annotate(**made), list(columns))
+    records = relation.queryset.annotate(**made)
+    if relation.sort == "accrued" and set(question.summed) == {"runtime_seconds"}:
+        # Runs whose beginning nobody told are records, but no part of any date; the rollup leaves them out too.
+        records = records.filter(created_at__isnull=False)
+    inner = rows(records, list(columns))
     names = ", ".join(columns)
     if relation.sort == "accrued":
         sql = SPLIT.format(array=relation.array, inner=inner.sql, names=names)
