@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from django.core.exceptions import RequestDataTooBig
+from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -19,6 +20,7 @@ from portal.problems import problem
 from portal.throttling import TooManyRequests, count_failure, require_turn
 from sync.vendors import mirrors, readers
 from sync.vendors.mirror import Answered, Asked, VendorMirror
+from usage.exports import one_state
 from usage.models import Source
 from usage.trust import Trust, trust_of
 
@@ -43,10 +45,12 @@ def mirror(request: HttpRequest, slug: str, path: str) -> HttpResponse:
         return problem(404, f"No vendor's API that is mirrored here has the path {path}.")
     try:
         source = allowed_source(request, slug, vendor)
-        answered = kind(source).answer(asked_of(request, path))
+        asked = asked_of(request, path)
     except Refused as refused:
         return sent(kind.refuse(refused.status, str(refused)), refused.headers)
-    return trusted(kind, source, answered)
+    # One state for the records and for what is said of them: a day loaded in between would be called complete.
+    with one_state(DEFAULT_DB_ALIAS):
+        return trusted(kind, source, kind(source).answer(asked))
 
 
 def vendor_of(path: str) -> tuple[str, type[VendorMirror] | None]:
@@ -112,6 +116,8 @@ def unpacked(body: bytes, encoding: str) -> bytes:
         raise Refused(400, "The body is not gzip.") from None
     if unzip.unconsumed_tail:
         raise Refused(413, "The body is too large.")
+    if not unzip.eof:
+        raise Refused(400, "The body ends before its gzip does.")
     return plain
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import http.client
-import io
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from django.test import Client
 
 from portal.models import create_token
 from tests.callers import API, bearer, get, refused, served
+from tests.exporting import MANY, download, many_runs, table
 from tests.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.processes import wait_for
 from usage.columns import columns_of
@@ -28,7 +28,6 @@ from usage.serializers import RECORD_SERIALIZERS
 
 # An export has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
-MANY = 120_000
 
 
 @pytest.fixture
@@ -40,30 +39,7 @@ def client() -> Client:
 @pytest.fixture
 def many() -> Source:
     """Commit a long table."""
-    source: Source = SourceFactory(slug="many")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO usage_environmentusage (source_id, day, record_id, project_id, created_at, stopped_at)
-            SELECT %s, '2026-01-01', 'run-' || g, 'p' || g %% 7, timestamptz '2026-01-01Z',
-                   timestamptz '2026-01-01Z' + g * interval '0.1 second'
-            FROM generate_series(1, %s) AS g
-            """,
-            [source.pk, MANY],
-        )
-    return source
-
-
-def download(client: Client, kind: str, **query: str) -> bytes:
-    """Return the whole body of an export."""
-    response = client.get(f"{API}/{kind}/", query)
-    assert response.status_code == 200, response.content
-    return b"".join(response.streaming_content)  # type: ignore[attr-defined]
-
-
-def table(body: bytes) -> list[dict[str, str]]:
-    """Read CSV as strictly as Python can."""
-    return list(csv.DictReader(io.StringIO(body.decode(), newline=""), strict=True))
+    return many_runs()
 
 
 def test_the_header_is_the_fields_of_the_api_in_their_order(client: Client) -> None:

@@ -2,10 +2,12 @@
 
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client, override_settings
 
 from portal.models import Scope, create_token
@@ -115,6 +117,7 @@ def test_bodies_may_be_gzip_and_bombs_are_refused() -> None:
     assert ask("gcore", key(), content=gzip.compress(plain), headers=zipped).status_code == 200
     assert ask("gcore", key(), content=gzip.compress(b" " * 2**24), headers=zipped).status_code == 413
     assert ask("gcore", key(), content=b"no gzip", headers=zipped).status_code == 400
+    assert ask("gcore", key(), content=gzip.compress(plain)[:-9], headers=zipped).status_code == 400
     assert ask("gcore", key(), content=plain, headers={"Content-Encoding": "br"}).status_code == 415
 
 
@@ -134,6 +137,28 @@ def test_a_token_that_asks_too_often_gets_the_vendors_429(vendor: str, redis_cli
 def test_an_answer_is_not_kept_by_anybody_on_the_way() -> None:
     made("gcore")
     assert ask("gcore", key())["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_day_that_is_loaded_while_a_mirror_answers_is_not_called_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = made("gcore")
+    SourceDay.objects.filter(source=source, day=FIRST).update(complete=False)
+    mirror = mirrors()["gcore"]
+    answer = mirror.answer
+
+    def loaded_meanwhile(self: Any, asked: Any) -> Any:
+        found = answer(self, asked)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(complete).result(30)
+        return found
+
+    def complete() -> None:
+        SourceDay.objects.filter(source=source).update(complete=True)
+        connection.close()
+
+    monkeypatch.setattr(mirror, "answer", loaded_meanwhile)
+    assert ask("gcore", key())["Portal-Complete"] == "false"
+    assert SourceDay.objects.get(source=source, day=FIRST).complete
 
 
 @pytest.mark.django_db(transaction=True)
