@@ -151,7 +151,7 @@ def merge(reading: Reading, reader: VendorReader, spool: Spool, checked: Checked
             agreed = day.shrink_accepted or (day.suspicion or {}).get("digest") == digest
             if shrink.suspicious and not spool.rejected_count and not agreed:
                 return suspect(reading, day, shrink, digest)
-            steps.apply(withdraw=not spool.rejected_count)
+            steps.apply(withdraw=not spool.rejected_count, keep_old=before.covered)
         day.records, day.withdrawn, day.sums = steps.totals()
         if not spool.rejected_count and day.records != steps.distinct:
             raise WrongShape(

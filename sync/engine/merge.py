@@ -15,6 +15,7 @@ import msgspec
 from django.db import connection
 
 from usage.models import SourceDay, UsageRecord
+from usage.revisions import keep
 
 # A read that would withdraw more than half of a day's records, and more than a few, is not believed at once.
 GUARDED_SHARE = 0.5
@@ -92,6 +93,12 @@ class Statements:
             f"UPDATE {self.table} t SET withdrawn_at = statement_timestamp(), {revise} "
             f"WHERE {of_day} AND t.withdrawn_at IS NULL AND NOT EXISTS (SELECT FROM {self.spool} n WHERE {same})"
         )
+        # What was before, kept in the statement that replaces it: the two can not part, and agree on the instant.
+        gone = ", ".join(f"t.{name}" for name in ("id", "source_id", "revision", "day", *columns))
+        self.withdraw_kept = (
+            f"WITH gone AS ({self.withdraw} RETURNING {gone}, NULL::timestamptz AS withdrawn_at) "
+            f"{keep(kind, 'gone', 'gone.revision - 1')} FROM gone"
+        )
         self.drop_unchanged = (
             f"DELETE FROM {self.spool} n USING {self.table} t "
             f"WHERE {of_day} AND {same} AND t.withdrawn_at IS NULL AND NOT ({differs})"
@@ -104,6 +111,8 @@ class Statements:
             f"UPDATE {self.table} t SET {assign}, withdrawn_at = NULL, {revise} "
             f"FROM {self.spool} n WHERE {of_day} AND {same}"
         )
+        old = f"{keep(kind, 't', 't.revision')} FROM {self.table} t JOIN {self.spool} n ON"
+        self.update_kept = f"WITH kept AS ({old} {same} WHERE {of_day}) {self.update}"
         self.drop_held = f"DELETE FROM {self.spool} n USING {self.table} t WHERE {of_day} AND {same}"
         elsewhere = f"t.source_id = %(source)s AND t.day <> %(day)s AND {same}"
         self.count_elsewhere = (
@@ -111,6 +120,7 @@ class Statements:
             f"JOIN {self.spool} n ON {elsewhere} GROUP BY t.day ORDER BY t.day"
         )
         self.move = (
+            f"WITH kept AS ({old} {elsewhere}) "
             f"UPDATE {self.table} t SET {assign}, day = %(day)s, withdrawn_at = NULL, {revise} "
             f"FROM {self.spool} n WHERE {elsewhere}"
         )
@@ -204,15 +214,18 @@ class DayMerge:
         self.merged.inserted = self.execute(self.sql.insert)
         return self.merged.inserted == spooled
 
-    def apply(self, *, withdraw: bool) -> Merged:
-        """Withdraw what vanished (unless the read was partial), update what differs, insert what is new."""
+    def apply(self, *, withdraw: bool, keep_old: bool) -> Merged:
+        """Withdraw what vanished (unless the read was partial), update what differs, insert what is new.
+
+        `keep_old`: what records were before stays as their revisions (usage/revisions.py).
+        """
         merged = self.merged = Merged()
         if withdraw:
-            merged.withdrawn = self.execute(self.sql.withdraw)
+            merged.withdrawn = self.execute(self.sql.withdraw_kept if keep_old else self.sql.withdraw)
         merged.unchanged = self.execute(self.sql.drop_unchanged)
         merged.changed, merged.returned = self.fetch(self.sql.count_differing)[0]
         if merged.changed or merged.returned:
-            self.execute(self.sql.update)
+            self.execute(self.sql.update_kept if keep_old else self.sql.update)
             self.execute(self.sql.drop_held)
         left = self.fetch(self.sql.count_spool)[0][0]
         if left:

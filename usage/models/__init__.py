@@ -11,6 +11,7 @@ from usage.models.records import (
     ResourceUsage,
     UsageRecord,
 )
+from usage.models.revisions import RecordRevision
 from usage.models.rollups import EnvironmentAccrual, EnvironmentDay, EnvironmentUserDay, RecipeDay, ResourceDay, Rollup
 from usage.models.source import Source
 from usage.models.trust import RejectedRecord, Restatement
@@ -26,6 +27,7 @@ __all__ = [
     "RecipeDay",
     "RecipeRow",
     "RecipeUsage",
+    "RecordRevision",
     "RejectedRecord",
     "ResourceDay",
     "ResourceRow",
