@@ -11,7 +11,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from portal.models import ApiToken
+from portal.models import ApiToken, GroupScope
 from portal.throttling import count_failure, require_turn
 from usage.access import Access, access_of
 
@@ -65,10 +65,9 @@ def staff_scope(user: AbstractBaseUser | AnonymousUser) -> frozenset[int] | None
         return frozenset()
     if user.is_superuser:
         return None
-    found = list(user.groups.values_list("source_scope", "source_scope__sources"))
-    if not found or any(scope is None for scope, _ in found):
-        return None
-    return frozenset(source for _, source in found if source is not None)
+    limits = GroupScope.objects.filter(group__user=user)
+    found = list(limits.values_list("sources", flat=True))
+    return frozenset(source for source in found if source is not None) if found else None
 
 
 def token_access(secret: str) -> TokenAccess | None:

@@ -109,7 +109,8 @@ class ApiToken(models.Model):
 class GroupScope(models.Model):
     """The only sources that the members of a group see; a group without a row here limits nobody.
 
-    Whoever is in several groups sees what any of them sees; whoever is in none, or is a superuser, sees all.
+    Whoever is in several limited groups sees what any of them sees; groups without a limit, such as the roles, lift
+    none. Whoever is in no limited group, or is a superuser, sees all.
     """
 
     group = models.OneToOneField(Group, models.CASCADE, related_name="source_scope")

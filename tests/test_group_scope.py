@@ -57,14 +57,15 @@ def sam(client: Client, hidden: dict[str, Any]) -> Client:
     return client
 
 
-def test_groups_add_up_and_one_without_a_limit_shows_all() -> None:
+def test_limits_add_up_and_a_group_without_one_lifts_none() -> None:
     first, second, _ = (Source.objects.get(slug=slug) for slug in ("a", "b", "c") if fill(slug))
     a, b, none = limited_to("a", first), limited_to("b", second), limited_to("nothing")
     free = Group.objects.create(name="free")
     assert staff_scope(person(a, b)) == frozenset({first.pk, second.pk})
     assert staff_scope(person(a, none)) == frozenset({first.pk})
     assert staff_scope(person(none)) == frozenset()
-    assert staff_scope(person(a, free)) is None
+    assert staff_scope(person(a, free)) == frozenset({first.pk})
+    assert staff_scope(person(free)) is None
     assert staff_scope(person()) is None
     chief = User.objects.create_superuser("chief")
     chief.groups.add(a)
