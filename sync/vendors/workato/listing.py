@@ -9,7 +9,7 @@ import msgspec
 from sync.errors import ListingShifted
 from sync.vendors.base import Rejected
 from sync.vendors.wire import UnfitRecordError, record, rejected
-from sync.vendors.workato.wire import NoMetricError, buckets, place, row
+from sync.vendors.workato.wire import NoMetricError, OtherZoneError, buckets, place, row
 from usage.days import Day
 from usage.models import RecipeRow
 
@@ -37,16 +37,15 @@ class Listing:
         self._rejected = 0
 
     def read(self, raws: Sequence[msgspec.Raw]) -> Read:
-        """Return `raws` as rows and rejected records; raises NoMetricError and ListingShifted."""
+        """Return `raws` as rows and rejected records; raises NoMetricError, OtherZoneError and ListingShifted."""
         rows: list[RecipeRow] = []
         bad: list[Rejected] = []
         for raw in raws:
             for bucket in self._buckets(raw, bad):
                 try:
-                    rows.append(self._kept(bucket))
-                except UnfitRecordError as error:
-                    self.doubts.add(place(bucket, self.day))
-                    bad.append(rejected(raw, error))
+                    self._take(bucket, raw, rows, bad)
+                except OtherZoneError as error:
+                    raise OtherZoneError(str(error), bytes(raw)) from None
         self._rejected += len(bad)
         return Read(rows, bad)
 
@@ -72,6 +71,14 @@ class Listing:
             yield from buckets(fields)
         except NoMetricError:
             raise NoMetricError(bytes(raw)) from None
+
+    def _take(self, bucket: dict[str, Any], raw: msgspec.Raw, rows: list[RecipeRow], bad: list[Rejected]) -> None:
+        """Add a bucket to `rows` or, where it cannot be kept, its row to `bad`."""
+        try:
+            rows.append(self._kept(bucket))
+        except UnfitRecordError as error:
+            self.doubts.add(place(bucket, self.day))
+            bad.append(rejected(raw, error))
 
     def _kept(self, bucket: dict[str, Any]) -> RecipeRow:
         found = row(bucket, self.day, by_recipe=self.by_recipe)

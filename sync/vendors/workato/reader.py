@@ -13,7 +13,7 @@ from sync.vendors.wire import compared, reason
 from sync.vendors.workato.deleted import Hours
 from sync.vendors.workato.listing import Listing, Read
 from sync.vendors.workato.options import Options
-from sync.vendors.workato.wire import USAGE, WORKSPACES, NoMetricError, Statistics, Workspaces, stamp
+from sync.vendors.workato.wire import USAGE, WORKSPACES, NoMetricError, OtherZoneError, Statistics, Workspaces, stamp
 from usage.days import Day
 from usage.models import RecipeUsage
 
@@ -51,7 +51,7 @@ class Reader(VendorReader):
         One answer holds the whole day of its workspaces; beside it, one row per workspace and hour and one
         key per recipe and hour are held in memory. The bare sums are read first, so that what is added in
         between shows as a difference and is never taken for the usage of deleted recipes. Raises WrongShape
-        for a row without any known metric, ListingShifted for a row that is listed twice.
+        for a row without any known metric or of another zone, ListingShifted for a row that is listed twice.
         """
         differences: list[dict[str, Any]] = []
         for name, ids in self.scopes():
@@ -108,7 +108,10 @@ class Reader(VendorReader):
         return [one.id for one in self.decoded(answer, Workspaces, "a list of workspaces").result]
 
     def listed(self, listing: Listing, wanted: dict[str, Any]) -> Iterator[Read]:
-        """Yield the rows of one answer, slice by slice; raises WrongShape where one has no known metric."""
+        """Yield the rows of one answer, slice by slice.
+
+        Raises WrongShape where one has no known metric or a time of another zone than the source's.
+        """
         answer = self.http.post(USAGE, msgspec.json.encode(wanted))
         raws = self.decoded(answer, Statistics, "usage statistics").data or []
         for start in range(0, len(raws), ROWS_PER_PAGE):
@@ -117,6 +120,8 @@ class Reader(VendorReader):
             except NoMetricError as error:
                 what = "A row of usage has none of the known metrics."
                 raise self.http.wrong_shape(what, error.row) from None
+            except OtherZoneError as error:
+                raise self.http.wrong_shape(f"{error}", error.row) from None
 
     def decoded(self, answer: bytes, shape: type[T], name: str) -> T:
         """Return an answer as `shape`; raises WrongShape where it is not `name`."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -27,6 +28,7 @@ NESTED = "usage"  # assumed: where a row holds a list of buckets, it is under th
 
 KNOWN_METRICS = frozenset(name for names in METRICS.values() for name in names)
 HOUR = timedelta(hours=1)
+MOMENT = timedelta(seconds=1)
 Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -36,6 +38,14 @@ class NoMetricError(Exception):
 
     def __init__(self, row: bytes = b"") -> None:
         super().__init__("none of the known metrics")
+        self.row = row
+
+
+class OtherZoneError(Exception):
+    """A time that is not of the source's zone: every hour of the answer lies elsewhere. `row` is the row's JSON."""
+
+    def __init__(self, reason: str, row: bytes = b"") -> None:
+        super().__init__(reason)
         self.row = row
 
 
@@ -110,7 +120,7 @@ def row(bucket: dict[str, Any], day: Day, *, by_recipe: bool) -> RecipeRow:
     """Return one bucket as a row; a recipe's stands for one recipe where the vendor does not say how many.
 
     Ids and counts may be numbers or texts of digits. Raises UnfitRecordError where a field is not what it
-    should be, or the bucket is not an hour of `day`: then most likely the source's zone is not the account's.
+    should be, or the bucket is not an hour of `day`, and OtherZoneError as `moment` does.
     Null and a missing field are the same here: the vendor's reference does not tell them apart.
     """
     said = {name: bucket[name] for name in DIMENSIONS & bucket.keys()}
@@ -168,10 +178,32 @@ def bounds(bucket: dict[str, Any], day: Day) -> tuple[datetime, datetime, dict[s
 
 
 def moment(field: str, value: Any, day: Day) -> datetime:
-    """Return a bound of a bucket as a UTC instant; raises UnfitRecordError."""
+    """Return a bound of a bucket as a UTC instant; raises UnfitRecordError.
+
+    The vendor writes times in the account's zone, so an offset that the source's zone does not have then tells
+    that the source is set up with another zone: raises OtherZoneError, for no hour of the answer can be trusted.
+    """
     if not isinstance(value, str):
         raise UnfitRecordError(f"{field}: expected text with a date and time")
-    return instant(field, value, day.zone)
+    found = instant(field, value, day.zone)
+    given = datetime.fromisoformat(value).utcoffset()
+    # Where clocks change, the end of the hour before may be written with the offset of before.
+    if given is not None and given not in {utc_offset(found, day.zone), utc_offset(found - MOMENT, day.zone)}:
+        raise OtherZoneError(
+            f"{field}: {value[:40]} is not a time of {day.zone}, whose offset is then {shown_offset(found, day.zone)}; "
+            "is the source's time zone the account's?"
+        )
+    return found
+
+
+def utc_offset(instant: datetime, zone: ZoneInfo) -> timedelta | None:
+    """Return how far the clocks of `zone` are ahead of UTC at an instant."""
+    return instant.astimezone(zone).utcoffset()
+
+
+def shown_offset(instant: datetime, zone: ZoneInfo) -> str:
+    """Return a zone's offset at an instant as it is written: `+02:00`."""
+    return instant.astimezone(zone).isoformat()[-6:]
 
 
 def is_finer(value: Any) -> bool:
