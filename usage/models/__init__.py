@@ -1,4 +1,4 @@
-"""The models of usage: sources, their days, the records, and what is known of their trustworthiness."""
+"""The models of usage: sources, their days, the records, what is known of their trustworthiness, and saved questions."""
 
 from usage.models.day import DayState, SourceDay, Verification
 from usage.models.records import (
@@ -13,6 +13,7 @@ from usage.models.records import (
 )
 from usage.models.revisions import RecordRevision
 from usage.models.rollups import EnvironmentAccrual, EnvironmentDay, EnvironmentUserDay, RecipeDay, ResourceDay, Rollup
+from usage.models.saved import SavedView
 from usage.models.source import Source
 from usage.models.trust import RejectedRecord, Restatement
 
@@ -34,6 +35,7 @@ __all__ = [
     "ResourceUsage",
     "Restatement",
     "Rollup",
+    "SavedView",
     "Source",
     "SourceDay",
     "UsageRecord",
