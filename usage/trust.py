@@ -1,6 +1,6 @@
 """How far the answer to a question can be trusted: judged by the source days that the question really touches."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -16,6 +16,7 @@ from usage.models import Source, UsageRecord
 # not in it may report any kind.
 VENDOR_KINDS: Final[dict[str, type[UsageRecord]]] = {}
 LONGEST_LIST = 100  # as many missing and partial days are named one by one
+MOST_INTERVALS = 50_000  # as many pairs of an interval and a source are told apart
 TICK = timedelta(microseconds=1)
 
 TOUCHED_DAYS = """
@@ -35,6 +36,31 @@ SELECT count(*) FILTER (WHERE NOT loaded),
        min(day) FILTER (WHERE NOT final),
        max(restated_at)
 FROM days
+"""
+
+# One row per interval and source that has something to tell. A day belongs to every interval that it overlaps.
+DAYS_BY_INTERVAL = """
+SELECT place, slug, count(*) FILTER (WHERE NOT unheld), count(*) FILTER (WHERE unheld),
+       count(*) FILTER (WHERE NOT unheld AND loaded_at IS NULL),
+       count(*) FILTER (WHERE loaded_at IS NOT NULL AND NOT complete),
+       count(*) FILTER (WHERE NOT unheld AND NOT coalesce(final, false)), count(restated_at)
+FROM (
+    SELECT asked.slug, day::date < asked.held_from AS unheld, held.loaded_at, held.complete, held.final,
+           held.restated_at, generate_series(
+               greatest(1, width_bucket(day AT TIME ZONE asked.zone, bounds.instants)),
+               least(cardinality(bounds.instants) - 1, width_bucket(
+                   (day + interval '1 day') AT TIME ZONE asked.zone - interval '1 microsecond', bounds.instants))
+           ) AS place
+    FROM (SELECT %(bounds)s::timestamptz[] AS instants) AS bounds
+    CROSS JOIN unnest(%(ids)s::bigint[], %(slugs)s::text[], %(zones)s::text[], %(firsts)s::date[], %(lasts)s::date[],
+                      %(held)s::date[]) AS asked (source_id, slug, zone, first, last, held_from)
+    CROSS JOIN LATERAL generate_series(asked.first::timestamp, asked.last::timestamp, '1 day') AS calendar (day)
+    LEFT JOIN usage_sourceday AS held ON held.source_id = asked.source_id AND held.day = calendar.day::date
+) AS days
+GROUP BY place, slug
+HAVING bool_or(unheld OR loaded_at IS NULL OR NOT complete OR NOT final OR restated_at IS NOT NULL)
+ORDER BY place, slug
+LIMIT %(most)s
 """
 
 
@@ -131,6 +157,53 @@ def trust_of(
         restated_since=restated,
         as_of=now,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DaysTold:
+    """What the days of one source in one interval are worth; `place`: the interval's, from 1.
+
+    Counts of days: `held`: are to be held, `unheld`: lie before the source is held; of the held, `missing`: were
+    never read, `partial`: were read but not completely, `provisional`: may still change by themselves, `restated`:
+    came back different.
+    """
+
+    place: int
+    source: str
+    held: int
+    unheld: int
+    missing: int
+    partial: int
+    provisional: int
+    restated: int
+
+
+def days_of_trust(sources: Collection[Source], bounds: Sequence[datetime]) -> list[DaysTold]:
+    """Return the states of the sources' days by interval, in one query; whole and final intervals are left out.
+
+    `bounds`: the intervals' bounds, ascending. Days that have not begun are not told of.
+    """
+    if len(bounds) < 2 or not sources:
+        return []
+    now = timezone.now()
+    asked = [
+        (source, local_date(bounds[0], source.zone), min(local_date(bounds[-1] - TICK, source.zone), today))
+        for source in sources
+        for today in (now.astimezone(source.zone).date(),)
+    ]
+    parameters: dict[str, Any] = {
+        "bounds": list(bounds),
+        "ids": [source.pk for source, *_ in asked],
+        "slugs": [source.slug for source, *_ in asked],
+        "zones": [source.time_zone for source, *_ in asked],
+        "firsts": [first for _, first, _ in asked],
+        "lasts": [last for *_, last in asked],
+        "held": [source.backfill_from for source, *_ in asked],
+        "most": MOST_INTERVALS,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(DAYS_BY_INTERVAL, parameters)
+        return [DaysTold(*row) for row in cursor.fetchall()]
 
 
 def reporting(

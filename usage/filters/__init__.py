@@ -4,7 +4,7 @@ A filter set understands everything it is given or refuses it: unknown, empty, r
 are each named, with what is allowed.
 """
 
-from usage.filters.backend import StrictFilterBackend
+from usage.filters.backend import StrictFilterBackend, problems_of
 from usage.filters.fields import ChoiceFilter, MomentFilter, NumbersFilter, TextsFilter, ZoneFilter
 from usage.filters.forms import InstantsForm, RangeForm
 from usage.filters.sets import (
@@ -29,4 +29,5 @@ __all__ = [
     "TextsFilter",
     "UsageFilter",
     "ZoneFilter",
+    "problems_of",
 ]

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import QueryDict
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import exceptions
-from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from usage.access import visible_sources
@@ -29,23 +29,28 @@ class StrictFilterBackend(DjangoFilterBackend):
     def filter_queryset(self, request: Any, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         """Return the filtered rows; raises ValidationError that names every parameter that was not understood."""
         filterset = self.get_filterset(request, queryset, view)
-        filters = type(filterset).base_filters if filterset else {}
-        understood = set(filters) | set(getattr(view, "parameters", ()))
-        repeatable = {name for name, one in filters.items() if getattr(one, "repeatable", False)}
-        problems = misused(request, understood, repeatable)
-        if filterset is not None and not filterset.is_valid():
-            for name, errors in filterset.errors.items():
-                problems.setdefault(name, []).extend(errors)
+        problems = problems_of(request.query_params, filterset, getattr(view, "parameters", ()))
         if problems:
             raise exceptions.ValidationError(problems)
         return filterset.qs if filterset else queryset
 
 
-def misused(request: Request, understood: Iterable[str], repeatable: Collection[str] = ()) -> dict[str, list[str]]:
+def problems_of(said: QueryDict, filterset: Any, further: Iterable[str]) -> dict[str, list[Any]]:
+    """Return what is wrong with parameters; `further` names those that are understood besides the filters."""
+    filters = type(filterset).base_filters if filterset else {}
+    repeatable = {name for name, one in filters.items() if getattr(one, "repeatable", False)}
+    problems = misused(said, {*filters, *further}, repeatable)
+    if filterset is not None and not filterset.is_valid():
+        for name, errors in filterset.errors.items():
+            problems.setdefault(name, []).extend(errors)
+    return problems
+
+
+def misused(said: QueryDict, understood: Iterable[str], repeatable: Collection[str] = ()) -> dict[str, list[Any]]:
     """Return what is wrong with parameters whatever their meaning: unknown, empty, or given twice without need."""
     allowed = sorted(understood)
-    problems: dict[str, list[str]] = {}
-    for name, values in request.query_params.lists():
+    problems: dict[str, list[Any]] = {}
+    for name, values in said.lists():
         if name not in allowed:
             problems[name] = [f"Unknown parameter; allowed are: {', '.join(allowed) or 'none'}."]
         elif len(values) > 1 and name not in repeatable:
