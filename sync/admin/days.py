@@ -48,7 +48,7 @@ class SourceDayAdmin(ReadOnlyAdmin):
         ("day", RangeFilter),
     )
     offered_lookups = ("source", "state", "verification", "day__range__gte", "day__range__lte")
-    ordering = ("-day", "source_id")
+    keyset = ("day", "source_id")
     actions = ("read_again", "accept")
     fieldsets = (
         (

@@ -47,7 +47,7 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
     list_display = ("last_seen", "source_day", "reason", "status", "first_seen")
     list_filter = (SourceOfDayFilter, ResolvedFilter, ("last_seen_at", RangeFilter))
     offered_lookups = ("source", "status", "last_seen_at__range__gte", "last_seen_at__range__lte")
-    ordering = ("-last_seen_at", "-id")
+    keyset = ("last_seen_at", "id")
     actions = ("read_again",)
     fields = (
         "day_link",

@@ -60,7 +60,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         ("created_at", RangeFilter),
     )
     offered_lookups = ("source", "progress", "trigger", "created_at__range__gte", "created_at__range__lte")
-    ordering = ("-created_at", "-id")
+    keyset = ("created_at", "id")
     fields = (
         "source",
         "state",

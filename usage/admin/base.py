@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import QuerySet
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_POST
 
 from usage.access import in_staff_scope
 from usage.admin.display import Table
-from usage.admin.paging import BoundedPaginator
+from usage.admin.paging import KeysetList
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,20 @@ class PageAction:
 class PortalAdmin(admin.ModelAdmin[Any]):
     """A list whose pages are bounded and whose filters are one form, beside pages with buttons and tables.
 
-    `source_path`: from a row to its source's id, '' for rows that are of no source.
+    `source_path`: from a row to its source's id, '' for rows that are of no source. `keyset`: the columns of the
+    list's order, the largest first, the last of them unique and all of them held by an index in this order: then
+    its pages are newer and older ones. Without it, for tables that stay small, they are numbered.
     """
 
     source_path: ClassVar[str] = ""
+    keyset: ClassVar[tuple[str, ...]] = ()
 
     change_list_template = "admin/portal/change_list.html"
     change_form_template = "admin/portal/change_form.html"
-    paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
-    rows_are = "rows"
+    row_is = rows_are = ""  # where the model's own name does not read well behind a number
     list_max_show_all = 0
     sortable_by: ClassVar[Any] = ()
     offered_lookups: ClassVar[tuple[str, ...]] = ()
@@ -54,6 +57,10 @@ class PortalAdmin(admin.ModelAdmin[Any]):
         """Return the rows of the sources that this person may know of: for lists, details, actions and choices."""
         rows = super().get_queryset(request)
         return in_staff_scope(rows, request, self.source_path) if self.source_path else rows
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Page by position where the order is told."""
+        return KeysetList if self.keyset else super().get_changelist(request, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what a filter offers may be asked by: no address makes the database read a whole table."""

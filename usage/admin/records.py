@@ -32,7 +32,8 @@ class UsageAdmin(ReadOnlyAdmin):
     """
 
     change_list_template = "admin/usage/record_list.html"
-    rows_are = "records"
+    row_is, rows_are = "record", "records"
+    keyset = ()
     source_path = "source_id"
     kind: ClassVar[type[UsageRecord]]
     asked_by: ClassVar[tuple[str, ...]]

@@ -18,6 +18,7 @@ class RestatementAdmin(ReadOnlyAdmin):
     """What changed on a day that had been loaded before."""
 
     source_path = "source_day__source_id"
+    keyset = ("at", "id")
     list_display = ("day", "at", "before", "after", "added", "altered", "gone", "back")
     list_filter = (SourceOfDayFilter, ("at", RangeFilter))
     offered_lookups = ("source", "at__range__gte", "at__range__lte")
