@@ -39,6 +39,10 @@ class Trigger(models.TextChoices):
     ADMIN = "admin", "Admin"
 
 
+# Of a million runs few end otherwise than hoped; those are looked for.
+TROUBLED = Q(days_failed__gt=0) | Q(cancelled_at__isnull=False)
+
+
 class SyncRun(Counts):
     """One request to read days `[from_day, to_day)` of a source, and how far it got."""
 
@@ -52,6 +56,9 @@ class SyncRun(Counts):
     days_failed = models.PositiveIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a person gave its waiting days back; it ends with those being read then."
+    )
     error = models.TextField(blank=True, default="")
     days = models.ManyToManyField(SourceDay, through="SyncRunDay", related_name="runs")
 
@@ -62,7 +69,10 @@ class SyncRun(Counts):
             models.CheckConstraint(condition=Q(trigger__in=Trigger.values), name="syncrun_known_trigger"),
         ]
         indexes = [
-            models.Index("source", "created_at", name="syncrun_source"),
+            models.Index("source", "created_at", "id", name="syncrun_source"),
+            models.Index("created_at", "id", name="syncrun_newest"),
+            models.Index("trigger", "created_at", "id", name="syncrun_trigger"),
+            models.Index("created_at", "id", name="syncrun_troubled", condition=TROUBLED),
             models.Index("source", "from_day", "to_day", name="syncrun_open", condition=Q(finished_at=None)),
         ]
 
@@ -79,6 +89,7 @@ class SyncRunDay(models.Model):
         WAITING = "waiting", "Waiting"
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
+        DROPPED = "dropped", "Not read: cancelled"
 
     run = models.ForeignKey(SyncRun, models.CASCADE, related_name="run_days", db_index=False)
     source_day = models.ForeignKey(SourceDay, models.PROTECT, related_name="run_days", db_index=False)
@@ -121,6 +132,7 @@ class LoadAttempt(Counts):
     class Meta:
         ordering = ("-started_at", "-id")
         constraints = [models.UniqueConstraint("source_day", "number", name="loadattempt_once")]
+        indexes = [models.Index("started_at", name="loadattempt_started")]
 
     def __str__(self) -> str:
         return f"{self.source_day} #{self.number}"

@@ -18,6 +18,9 @@ from usage.days import Day
 from usage.models import DayState, Source, SourceDay
 
 
+NOTE_SECONDS = 2.0
+
+
 def worker_name() -> str:
     """Return a name that tells people which process on which machine holds a day."""
     return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"
@@ -33,6 +36,7 @@ class Claim:
     worker: str
     started: float = field(default_factory=monotonic)
     renewed: float = field(default_factory=monotonic)
+    noted: float = field(default_factory=monotonic)
 
     @property
     def day(self) -> Day:
@@ -51,6 +55,12 @@ class Claim:
         if not self.mine.update(lease_expires_at=lease_end()):
             raise LeaseLost(f"{self.source_day} was taken over by another worker.")
         self.renewed = monotonic()
+
+    def note(self, fetched: int) -> None:
+        """Tell those who watch how many records were read so far, every other second."""
+        if monotonic() - self.noted >= NOTE_SECONDS:
+            LoadAttempt.objects.filter(source_day=self.source_day, number=self.attempt).update(fetched=fetched)
+            self.noted = monotonic()
 
 
 def lease_end() -> object:

@@ -112,6 +112,7 @@ def read(reader: VendorReader, claim: Claim, spool: Spool, progress: Progress | 
             return checked
         spool.add(page.rows, page.rejected)
         claim.renew()
+        claim.note(spool.fetched)
         if progress is not None:
             progress(len(page.rows) + len(page.rejected))
 

@@ -115,7 +115,8 @@ def request_sync(source: Source, from_day: date, to_day: date, trigger: Trigger,
     with transaction.atomic():
         locked = Source.objects.select_for_update(no_key=True).get(pk=source.pk)
         check_running(locked)
-        running = SyncRun.objects.filter(source=source, from_day=from_day, to_day=to_day, finished_at=None).first()
+        same = SyncRun.objects.filter(source=source, from_day=from_day, to_day=to_day)
+        running = same.filter(finished_at=None, cancelled_at=None).first()
         if running is not None:
             return running
         ensure_days(source, from_day, to_day)

@@ -145,6 +145,8 @@ def worth_waiting(run: SyncRun) -> bool:
 
 def reason(run: SyncRun) -> str:
     """Return one sentence on why a run did not read all its days."""
+    if run.cancelled_at is not None:
+        return run.error
     failed = SyncRunDay.objects.filter(run=run, outcome=SyncRunDay.Outcome.FAILED).select_related("source_day")
     first = failed.order_by("source_day__day").first()
     if first is None:
