@@ -17,7 +17,6 @@ from sync.models import LoadAttempt, SyncRun, SyncRunDay
 from usage.days import Day
 from usage.models import DayState, Source, SourceDay
 
-
 NOTE_SECONDS = 2.0
 
 

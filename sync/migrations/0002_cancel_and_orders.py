@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('sync', '0001_initial'),
-        ('usage', '0007_cancel_and_orders'),
+        ('usage', '0005_revisions'),
     ]
 
     operations = [
