@@ -3,10 +3,9 @@
 import builtins
 import io
 import json
-import tempfile
+import zipfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pytest
 from django.db import DatabaseError
 from django.test import Client
+from openpyxl.utils.escape import unescape
 from pyarrow import parquet
 
 from tests.callers import API, bearer, refused
@@ -134,13 +134,38 @@ def test_a_set_that_no_sheet_holds_is_refused_before_anything_is_sent(
     ]
 
 
-def test_a_workbook_leaves_no_file_behind(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+@pytest.mark.parametrize(
+    "odd", ["\x01", "\r", "_x000D_", "a & b < c > d", "  spaces  ", "line\nbreak", '"quoted"', "\uffff"]
+)
+def test_a_workbook_holds_characters_that_xml_does_not(client: Client, odd: str) -> None:
+    EnvironmentUsageFactory(user_id=f"a{odd}z", project_id=odd)
+    (row,) = sheet(download(client, "environment-usage", format="xlsx"))
+    assert unescape(row["user_id"].value) == f"a{odd}z"
+    assert unescape(row["project_id"].value) == odd
+
+
+def test_a_workbook_tells_readers_that_go_by_it_how_far_it_goes(client: Client) -> None:
     EnvironmentUsageFactory.create_batch(3)
-    response = client.get(f"{API}/environment-usage/", {"format": "xlsx"})
-    body = b"".join(response.streaming_content)  # type: ignore[attr-defined]
-    assert int(response["Content-Length"]) == len(body)
-    assert not list(tmp_path.iterdir())
+    body = download(client, "environment-usage", format="xlsx", fields="id")
+    book = openpyxl.load_workbook(io.BytesIO(body), read_only=True)
+    assert book["usage"].calculate_dimension() == "A1:A4"
+    assert len(list(book["usage"].iter_rows())) == 4
+    assert openpyxl.load_workbook(io.BytesIO(body))["usage"].freeze_panes == "A2"
+
+
+def test_a_workbook_that_breaks_off_is_taken_by_no_reader() -> None:
+    many_runs()
+    answer = export(EnvironmentUsage.objects.order_by("id"), "x.xlsx", "xlsx")
+    blocks = iter(answer.streaming_content)  # type: ignore[arg-type]
+    body = next(blocks)
+    kill(copying())
+    sent: list[bytes] = []
+    with pytest.raises((psycopg.Error, DatabaseError)):
+        sent.extend(blocks)
+    body += b"".join(sent)
+    assert body.endswith(BROKEN)
+    with pytest.raises(zipfile.BadZipFile):
+        sheet(body)
 
 
 def test_parquet_is_typed(client: Client) -> None:

@@ -1,6 +1,7 @@
 """Exports over real HTTP: broken where they fail, ended where their reader is gone or stalls, bounded in number."""
 
 import http.client
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +19,7 @@ from usage.exports import BLOCK_BYTES
 
 # An export has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
-FORMS = ["csv", "ndjson", "parquet"]
+FORMS = ["csv", "ndjson", "parquet", "xlsx"]
 
 
 @pytest.fixture
@@ -66,12 +67,15 @@ def test_curl_exits_with_an_error_where_an_export_fails_midway(port: int, secret
             assert running.wait(60) == 18  # a partial file
 
 
-def test_a_workbook_whose_rows_fail_is_an_error_and_no_download(port: int, secret: str) -> None:
-    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    with closing(asking):
-        asking.request("GET", f"{API}/environment-usage/?format=xlsx", headers={"Authorization": f"Bearer {secret}"})
-        kill(wait_for(copying, "the export to run"))
-        assert asking.getresponse().status == 500
+@pytest.mark.parametrize("form", FORMS)
+def test_a_reader_that_leaves_is_noticed_soon(port: int, secret: str, form: str) -> None:
+    asking, answer = opened(port, secret, form)
+    answer.read(BLOCK_BYTES)
+    assert wait_for(copying, "the export to run")
+    asking.sock.shutdown(socket.SHUT_RDWR)
+    answer.close()
+    asking.close()
+    wait_for(lambda: not copying(), "the export to be ended")
 
 
 def test_a_reader_that_stalls_loses_its_connection_and_holds_nothing(hurried_port: int, secret: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
@@ -17,12 +18,20 @@ TEXT: Final = "text"
 JSON: Final = "json"
 INSTANT: Final = "instant"
 NUMBER: Final = "number"
+WHOLE: Final = "whole number"
+DAY: Final = "day"
+FLAG: Final = "flag"
+WORDS: Final = "words"  # several texts without spaces, in one cell
 PLAIN: Final = "plain"  # what PostgreSQL writes the same way everywhere, and no spreadsheet can run
 
 KINDS: Final["tuple[tuple[type[models.Field[Any, Any]], str], ...]"] = (
     (models.DateTimeField, INSTANT),
+    (models.DateField, DAY),
     (models.DecimalField, NUMBER),
+    (models.IntegerField, WHOLE),
+    (models.BooleanField, FLAG),
     (models.JSONField, JSON),
+    (ArrayField, WORDS),
     (models.CharField, TEXT),
     (models.TextField, TEXT),
 )
@@ -34,13 +43,19 @@ AS_JSON: Final = {
     INSTANT: "replace((t.{0} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'",
     NUMBER: "t.{0}::text",  # a JSON number would lose digits in most readers
 }
-AS_CELL: Final = {
-    INSTANT: AS_JSON[INSTANT],
-    TEXT: f"CASE WHEN ascii(t.{{0}}) IN ({FORMULA_STARTS}) THEN '''' || t.{{0}} ELSE t.{{0}} END",
-    JSON: f"CASE WHEN ascii(t.{{0}}::text) IN ({FORMULA_STARTS}) THEN '''' || t.{{0}}::text ELSE t.{{0}}::text END",
-}
 # The cells of files that know a text from a formula and a number.
-AS_TYPED: Final = {INSTANT: AS_JSON[INSTANT]}
+AS_TYPED: Final = {
+    INSTANT: AS_JSON[INSTANT],
+    FLAG: "t.{0}::text",
+    WORDS: "array_to_string(t.{0}, ' ')",
+}
+NEUTRAL: Final = f"CASE WHEN ascii({{text}}) IN ({FORMULA_STARTS}) THEN '''' || {{text}} ELSE {{text}} END"
+AS_CELL: Final = {
+    **AS_TYPED,
+    TEXT: NEUTRAL.format(text="t.{0}"),
+    JSON: NEUTRAL.format(text="t.{0}::text"),
+    WORDS: NEUTRAL.format(text=AS_TYPED[WORDS]),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,12 @@ def columns_of(serializer: Any) -> tuple[Column, ...]:
     model = serializer.Meta.model
     paths = {name: str(field.source).replace(".", "__") for name, field in serializer().fields.items()}
     return tuple(Column(name, path, kind_of(model, path)) for name, path in paths.items())
+
+
+def columns_at(model: type[models.Model], *paths: str, **named: str) -> tuple[Column, ...]:
+    """Return the columns at these ORM paths of a model, called so, and those of `named`, by name."""
+    at = {path: path for path in paths} | named
+    return tuple(Column(name, path, kind_of(model, path)) for name, path in at.items())
 
 
 def chosen(columns: Sequence[Column], names: str | None) -> tuple[Column, ...]:

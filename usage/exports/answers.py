@@ -21,14 +21,14 @@ from rest_framework.exceptions import APIException
 from usage.columns import Column
 from usage.exports.copying import Snapshot, columns_of_kind, csv_blocks, ndjson_blocks
 from usage.exports.parquet import parquet_blocks
-from usage.exports.workbook import workbook
+from usage.exports.progress import BROKEN_OFF, DONE, LEFT, STOPPED, StoppedByOwner, Watch
+from usage.exports.workbook import workbook_blocks
 from usage.trust import Trust, written
 
 BROKEN = b'"The export broke off here and is not complete.'
 RETRY_SECONDS = 10
 
-Made = tuple[Iterator[bytes], int | None]
-Make = Callable[[Snapshot, QuerySet[Any], Sequence[Column]], Made]
+Make = Callable[[Snapshot, QuerySet[Any], Sequence[Column]], Iterator[bytes]]
 
 
 class Refused(APIException):
@@ -54,10 +54,10 @@ class Format:
 
 
 FORMATS: Final[dict[str, Format]] = {
-    "csv": Format("text/csv; charset=utf-8; header=present", lambda *asked: (csv_blocks(*asked), None)),
-    "ndjson": Format("application/x-ndjson", lambda *asked: (ndjson_blocks(*asked), None)),
-    "xlsx": Format("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", workbook),
-    "parquet": Format("application/vnd.apache.parquet", lambda *asked: (parquet_blocks(*asked), None)),
+    "csv": Format("text/csv; charset=utf-8; header=present", csv_blocks),
+    "ndjson": Format("application/x-ndjson", ndjson_blocks),
+    "xlsx": Format("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", workbook_blocks),
+    "parquet": Format("application/vnd.apache.parquet", parquet_blocks),
 }
 
 
@@ -68,17 +68,22 @@ def places() -> threading.BoundedSemaphore:
 
 
 class Stream:
-    """Blocks of a download, the first of them made already; `stack` is all that it holds, given up at its end."""
+    """Blocks of a download, the first of them made already.
 
-    def __init__(self, blocks: Iterator[bytes], stack: ExitStack | None = None) -> None:
+    `stack` is all that it holds, given up at its end; `watch` hears how it ended, unless it never began.
+    """
+
+    def __init__(self, blocks: Iterator[bytes], stack: ExitStack | None = None, watch: Watch | None = None) -> None:
         self._blocks = blocks
         self._stack = stack or ExitStack()
         self._failure: Exception | None = None
+        self._watch: Watch | None = None
         try:
             self._first: bytes | None = next(blocks, b"")
         except BaseException:
             self.close()
             raise
+        self._watch = watch
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -92,15 +97,23 @@ class Stream:
         try:
             return next(self._blocks)
         except StopIteration:
+            self._tell(DONE)
             self.close()
             raise
         except Exception as failure:  # noqa: BLE001 (whatever it is: the reader must see it, and it is raised next)
             self._failure = failure
+            self._tell(STOPPED if isinstance(failure, StoppedByOwner) else BROKEN_OFF)
             self.close()
             return BROKEN
 
+    def _tell(self, state: str) -> None:
+        if self._watch is not None:
+            self._watch.ended(state)
+            self._watch = None
+
     def close(self) -> None:
         """End the query; called by the server also when the client goes away."""
+        self._tell(LEFT)
         close: Callable[[], None] | None = getattr(self._blocks, "close", None)
         if close is not None:
             close()
@@ -116,32 +129,31 @@ def export(
     form: str = "csv",
     columns: Sequence[Column] | None = None,
     trust: Callable[[], Trust] | None = None,
+    watch: Watch | None = None,
 ) -> StreamingHttpResponse:
     """Return a download of the whole `queryset`, in its order, in one of FORMATS.
 
-    `trust` tells how far it can be trusted, asked of the same state of the database; then headers say so. Raises
-    Refused where too many are under way, ValidationError where the format cannot hold the set, and what the
-    database raises before the first block.
+    `trust` tells how far it can be trusted, asked of the same state of the database; then headers say so. `watch`
+    hears how it goes, once it has begun. Raises Refused where too many are under way, ValidationError where the
+    format cannot hold the set, what `watch` raises and what the database raises before the first block.
     """
     with ExitStack() as stack:
         if not places().acquire(blocking=False):
             raise Refused
         stack.callback(places().release)
-        snapshot = stack.enter_context(Snapshot.taken(queryset.db))
+        snapshot = stack.enter_context(Snapshot.taken(queryset.db, watch.rows if watch else None))
         headers = {"Content-Disposition": f'attachment; filename="{filename}"', "Cache-Control": "no-store"}
         headers["Portal-As-Of"] = str(written(snapshot.as_of))
         if trust is not None:
             with snapshot.shared():
                 headers |= said(trust())
         try:
-            blocks, length = FORMATS[form].make(snapshot, queryset, columns or columns_of_kind(queryset))
-            stream = Stream(blocks, stack.pop_all())
+            blocks = FORMATS[form].make(snapshot, queryset, columns or columns_of_kind(queryset))
+            stream = Stream(blocks, stack.pop_all(), watch)
         except (DatabaseError, QueryCanceled) as failure:
             if isinstance(failure, QueryCanceled) or isinstance(failure.__cause__, QueryCanceled):
                 raise TooSlow from failure
             raise
-    if length is not None:
-        headers["Content-Length"] = str(length)
     return StreamingHttpResponse(stream, content_type=FORMATS[form].content_type, headers=headers)
 
 

@@ -8,7 +8,7 @@ are as they are, with all their digits. NDJSON is the objects of the API's lists
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ from usage.columns import AS_CELL, Column, Statement, as_cells, as_json, columns
 from usage.serializers import RECORD_SERIALIZERS
 
 BLOCK_BYTES = 64 * 1024
+TOLD_EVERY = 500  # rows
 Record = bytes | memoryview
 # One column of JSON as CSV with a quote and a delimiter that JSON never holds raw: so nothing is ever escaped.
 ONE_OBJECT_A_LINE = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', ENCODING 'UTF8')"
@@ -33,16 +34,18 @@ RFC_4180 = "(FORMAT csv, HEADER, ENCODING 'UTF8')"
 class Snapshot:
     """A connection of its own, in a read-only transaction that sees one state of the database to its end.
 
-    Its own, because an answer is streamed after the request has returned the one it had.
+    Its own, because an answer is streamed after the request has returned the one it had. `told` hears now and then
+    how many rows were read, and may raise to end it.
     """
 
     connection: BaseDatabaseWrapper
     as_of: datetime
     name: str
+    told: Callable[[int], None] | None = None
 
     @classmethod
     @contextmanager
-    def taken(cls, using: str) -> Iterator[Self]:
+    def taken(cls, using: str, told: Callable[[int], None] | None = None) -> Iterator[Self]:
         """Give a snapshot of now; it ends with the block, or where it lasts longer than PORTAL_EXPORT_SECONDS."""
         connection = connections[using].copy()
         try:
@@ -55,7 +58,7 @@ class Snapshot:
                 )
                 as_of, name, _ = cursor.fetchone()
             with limited(connection):
-                yield cls(connection, as_of, name)
+                yield cls(connection, as_of, name, told)
         finally:
             connection.close()
 
@@ -68,17 +71,30 @@ class Snapshot:
         with one_state(self.connection.alias, self.name):
             yield
 
-    def copied(self, statement: Statement, options: str) -> Iterator[Record]:
-        """Yield what `COPY (statement) TO STDOUT` gives, a record a chunk; raises what the database raises."""
+    def copied(self, statement: Statement, options: str, first: int = 1) -> Iterator[Record]:
+        """Yield what `COPY (statement) TO STDOUT` gives, a record a chunk; raises what the database raises.
+
+        `first` is the number of the first record, 0 where that is a header.
+        """
         copy_sql = f"COPY ({statement.sql}) TO STDOUT WITH {options}"
         with self.connection.cursor() as cursor, cursor.copy(copy_sql, statement.params) as copy:
-            yield from copy
+            yield from copy if self.told is None else counted(copy, self.told, first)
 
     def records(
         self, queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL
     ) -> Iterator[Record]:
         """Yield the header and the rows of `queryset`, in its order, each a record of CSV that ends in LF."""
-        return self.copied(as_cells(queryset, columns, rendering), RFC_4180)
+        return self.copied(as_cells(queryset, columns, rendering), RFC_4180, first=0)
+
+
+def counted(records: Iterable[Record], told: Callable[[int], None], first: int) -> Iterator[Record]:
+    """Yield the records, and tell how many rows there were, every few hundred and at their end."""
+    number = 0
+    for number, record in enumerate(records, first):
+        if not number % TOLD_EVERY:
+            told(number)
+        yield record
+    told(number)
 
 
 @contextmanager

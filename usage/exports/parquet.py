@@ -5,16 +5,15 @@ decimal128 with 9 digits behind the point, or as many as its finest number has; 
 into 38 digits is a string column. A file that breaks off has no footer, and no reader takes it.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db import models
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
-from usage.columns import AS_TYPED, INSTANT, NUMBER, Column, field_of, rows
+from usage.columns import AS_TYPED, DAY, FLAG, INSTANT, NUMBER, WHOLE, Column, rows
 from usage.exports.copying import Record, Snapshot
+from usage.exports.outbox import Outbox
 
 BATCH_BYTES = 8 * 1024 * 1024  # of CSV, which becomes one row group
 DECIMAL_DIGITS = 38
@@ -54,16 +53,13 @@ def schema_of(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequence[Col
 
     scales = decimal_scales(snapshot, queryset, [column for column in columns if column.kind == NUMBER])
 
+    types = {INSTANT: pa.timestamp("us", "UTC"), DAY: pa.date32(), WHOLE: pa.int64(), FLAG: pa.bool_()}
+
     def type_of(column: Column) -> Any:
-        field = field_of(queryset.model, column.path)
-        if column.kind == INSTANT:
-            return pa.timestamp("us", "UTC")
-        if column.kind == NUMBER:
-            scale = scales[column.name]
-            return pa.string() if scale is None else pa.decimal128(DECIMAL_DIGITS, scale)
-        if isinstance(field, models.DateField):
-            return pa.date32()
-        return pa.int64() if isinstance(field, models.IntegerField) else pa.string()
+        if column.kind != NUMBER:
+            return types.get(column.kind, pa.string())
+        scale = scales[column.name]
+        return pa.string() if scale is None else pa.decimal128(DECIMAL_DIGITS, scale)
 
     return pa.schema([(column.name, type_of(column)) for column in columns])
 
@@ -120,31 +116,3 @@ def parsed(batch: bytes, schema: Any) -> Any:
             column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
     )
-
-
-class Outbox(io.RawIOBase):
-    """A file that keeps what is written until it is fetched."""
-
-    def __init__(self) -> None:
-        self.posted = bytearray()
-        self.at = 0
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def tell(self) -> int:
-        """Return how much was ever written."""
-        return self.at
-
-    def write(self, data: Any) -> int:
-        """Take bytes in."""
-        self.posted += data
-        self.at += len(data)
-        return len(data)
-
-    def emptied(self) -> bytes:
-        """Return what was written since the last time."""
-        posted = bytes(self.posted)
-        self.posted.clear()
-        return posted
