@@ -1,13 +1,90 @@
-"""The staff's site: Django's admin under the portal's name, with an overview of the sources."""
+"""The staff's site: Django's admin under the portal's name, with its own pages and its own navigation."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest
+from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, path, reverse
 
-APPS_IN_ORDER = ("usage", "sync", "portal", "auth")
-MODELS_IN_ORDER = ("EnvironmentUsage", "ResourceUsage", "RecipeUsage", "Source", "SourceDay", "Restatement")
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page of the navigation: `permissions` are those of which one is enough to open it, none for everybody."""
+
+    label: str
+    address: str
+    permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pages that the navigation shows under one word."""
+
+    label: str
+    places: tuple[Place, ...]
+
+
+USAGE_VIEWS = ("usage.view_environmentusage", "usage.view_resourceusage", "usage.view_recipeusage")
+# Every page of the portal's own that can be reached from anywhere, in the order in which staff need them.
+NAVIGATION: tuple[Place | Group, ...] = (
+    Place("Overview", "admin:index"),
+    Place("Explore", "admin:explore", USAGE_VIEWS),
+    Place("Coverage", "admin:coverage", ("usage.view_sourceday",)),
+    Group(
+        "Usage",
+        (
+            Place("Environments", "admin:usage_environmentusage_changelist", ("usage.view_environmentusage",)),
+            Place("Resources", "admin:usage_resourceusage_changelist", ("usage.view_resourceusage",)),
+            Place("Recipes", "admin:usage_recipeusage_changelist", ("usage.view_recipeusage",)),
+        ),
+    ),
+    Place("Sources", "admin:usage_source_changelist", ("usage.view_source",)),
+    Group(
+        "Reading",
+        (
+            Place("Days", "admin:usage_sourceday_changelist", ("usage.view_sourceday",)),
+            Place("Runs", "admin:sync_syncrun_changelist", ("sync.view_syncrun",)),
+            Place("Restatements", "admin:usage_restatement_changelist", ("usage.view_restatement",)),
+            Place("Rejected records", "admin:usage_rejectedrecord_changelist", ("usage.view_rejectedrecord",)),
+        ),
+    ),
+    Group(
+        "Access",
+        (
+            Place("Tokens", "admin:portal_apitoken_changelist", ("portal.view_apitoken",)),
+            Place("People", "admin:auth_user_changelist", ("auth.view_user",)),
+            Place("Groups", "admin:auth_group_changelist", ("auth.view_group",)),
+            Place("Audit log", "admin:audit", ("admin.view_logentry",)),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of the navigation; `current` is what `aria-current` says of it, '' for a page that is not shown."""
+
+    label: str
+    url: str
+    current: str
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """Links under one word; a page without a menu stands alone in one without a label."""
+
+    label: str
+    links: Sequence[Link]
+
+    @property
+    def current(self) -> bool:
+        """Whether the page that is shown is one of these."""
+        return any(link.current for link in self.links)
 
 
 class PortalSite(AdminSite):
@@ -17,21 +94,69 @@ class PortalSite(AdminSite):
     site_title = "Usage portal"
     index_title = "Overview"
     site_url = None
+    enable_nav_sidebar = False
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Show the sources and how far each can be trusted above the list of tables."""
-        from sync.admin.overview import overview
+        """Show what was used, how well it is known, and what needs a person."""
+        from portal.overview.page import context
 
-        return super().index(request, {"overview": overview(request), **(extra_context or {})})
+        shown = {**self.each_context(request), "title": self.index_title, **context(request), **(extra_context or {})}
+        return TemplateResponse(request, "admin/index.html", shown)
 
-    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """List what staff come for first: usage, then how it got in, then access."""
-        apps = sorted(super().get_app_list(request, app_label), key=lambda app: place(app["app_label"], APPS_IN_ORDER))
-        for app in apps:
-            app["models"].sort(key=lambda model: place(model["object_name"], MODELS_IN_ORDER))
-        return apps
+    def get_urls(self) -> list[Any]:
+        """Add the portal's own pages to Django's."""
+        from portal.overview.mending import mend
+
+        mine = [path("mend/<slug:what>/<int:pk>/", self.admin_view(mend), name="mend")]
+        return [*mine, *super().get_urls()]
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Whoever is staff and may do anything at all."""
+        return super().has_permission(request) and bool(request.user.is_superuser or request.user.get_all_permissions())
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Send a stranger to sign in; tell who is signed in and may do nothing whom to ask."""
+        if request.user.is_authenticated:
+            return render(request, "account/no_rights.html", self.each_context(request), status=403)
+        return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Change it where it is used."""
+        return redirect("account_change_password")
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> Any:
+        """Send whoever asks for the tables of one app to the overview: the navigation leads to every table."""
+        return redirect("admin:index")
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Add the navigation to every page."""
+        return {**super().each_context(request), "navigation": navigation(request)}
 
 
-def place(name: str, order: tuple[str, ...]) -> int:
-    """Return where `name` stands in `order`; behind all of it when it is not named there."""
-    return order.index(name) if name in order else len(order)
+def navigation(request: HttpRequest) -> list[Menu]:
+    """Return the menus that this person may open something of."""
+    if not request.user.is_staff:
+        return []
+    menus = []
+    for entry in NAVIGATION:
+        places = entry.places if isinstance(entry, Group) else (entry,)
+        links = [link(request, place) for place in places if may_open(request, place)]
+        if links:
+            menus.append(Menu(entry.label if isinstance(entry, Group) else "", links))
+    return menus
+
+
+def may_open(request: HttpRequest, place: Place) -> bool:
+    """Return whether this person may open a page of the navigation."""
+    try:
+        reverse(place.address)
+    except NoReverseMatch:
+        return False
+    return not place.permissions or any(request.user.has_perm(code) for code in place.permissions)
+
+
+def link(request: HttpRequest, place: Place) -> Link:
+    """Return the link to a page, marked where it or a page below it is the one that is shown."""
+    url = reverse(place.address)
+    below = url != reverse("admin:index") and request.path.startswith(url)
+    return Link(place.label, url, "page" if request.path == url else "true" if below else "")

@@ -1,0 +1,1 @@
+"""What the templates of the staff pages need besides Django's own."""
