@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date
 from typing import Any, ClassVar, TypeVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -20,7 +20,7 @@ from usage.access import RightsFirst, access_of, in_scope
 from usage.columns import Column, chosen, columns_of
 from usage.exports import FORMATS, digested, export, one_state
 from usage.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
-from usage.filters.fields import UTC_ZONE
+from usage.filters.trusted import trust_of_filtered
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
 from usage.pagination import FIELDS, KeysetPagination, Orderings, Walk, fetched
 from usage.renderers import EXPORT_RENDERERS
@@ -31,7 +31,7 @@ from usage.serializers import (
     ResourceUsageSerializer,
 )
 from usage.settled import settled_until
-from usage.trust import Trust, trust_of, written
+from usage.trust import Trust, written
 
 T = TypeVar("T")
 # What the manifest of an export is not asked by: it is of the same set, whatever its form.
@@ -186,17 +186,8 @@ class UsageViewSet(ReadViewSet):
 
     def trust(self, request: Request) -> Trust:
         """Return how far the filtered records can be trusted."""
-        filterset = self.filters(request)
-        cleaned = filterset.form.cleaned_data
         access = access_of(request)
-        return trust_of(
-            filterset._meta.model,
-            source_ids=filterset.source_ids(),
-            start=as_instant(cleaned.get("from")),
-            end=as_instant(cleaned.get("to")),
-            zone=cleaned.get("tz") or UTC_ZONE,
-            row_scope=access.source_ids if access else frozenset(),
-        )
+        return trust_of_filtered(self.filters(request), access.source_ids if access else frozenset())
 
     def filters(self, request: Request) -> Any:
         """Return the filter set of a request that was found to be well asked."""
@@ -209,13 +200,6 @@ class UsageViewSet(ReadViewSet):
         bounds = [re.sub(r"[^0-9A-Za-z.-]", "", request.query_params.get(bound, "")) for bound in ("from", "to")]
         said = [self.basename, *filter(None, bounds), f"as-of-{timezone.now():%Y%m%dT%H%M%SZ}"]
         return f"{'_'.join(map(str, said))}.{self.download}"
-
-
-def as_instant(bound: date | datetime | None) -> datetime | None:
-    """Return a bound of a range as an instant; a date is one of UTC, as records that are kept by days have it."""
-    if bound is None or isinstance(bound, datetime):
-        return bound
-    return datetime.combine(bound, time(), UTC)
 
 
 def as_understood(value: Any) -> Any:
