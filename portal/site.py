@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, path, reverse
@@ -116,6 +116,8 @@ class PortalSite(AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Send a stranger to sign in; tell who is signed in and may do nothing whom to ask."""
+        if self.has_permission(request):
+            return redirect("admin:index")
         if request.user.is_authenticated:
             return render(request, "account/no_rights.html", self.each_context(request), status=403)
         return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
