@@ -11,6 +11,9 @@ from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 
+from portal.roles import ROLES
+from portal.signing_in.claims import role_by_group
+from portal.signing_in.oidc import trustworthy
 from portal.throttling import RATES_ALLOWED, rate_of
 
 POSTGRES_SCHEMES = ("postgres://", "postgresql://")
@@ -154,3 +157,24 @@ def rates(**_: Any) -> Iterator[CheckMessage]:
     for name in RATES:
         if rate_of(getattr(settings, name)) is None:
             yield Error(f"{name} is no rate.", hint=f"Set it to {RATES_ALLOWED}.", id="portal.E009")
+
+
+@register(Tags.security)
+def openid_provider(**_: Any) -> Iterator[CheckMessage]:
+    """The OpenID provider is asked over https, knows the portal, and its groups stand for roles that there are."""
+    if settings.PORTAL_OIDC_ISSUER and not trustworthy(settings.PORTAL_OIDC_ISSUER):
+        yield Error(
+            "PORTAL_OIDC_ISSUER is no https address.",
+            hint="Set it to the issuer as the provider writes it, such as https://login.example.com/company.",
+            id="portal.E010",
+        )
+    for name in ("PORTAL_OIDC_CLIENT_ID", "PORTAL_OIDC_CLIENT_SECRET"):
+        if settings.PORTAL_OIDC_ISSUER and not getattr(settings, name):
+            yield Error(f"{name} is missing.", hint="Set it to what the provider has given the portal.", id="portal.E011")
+    unknown = sorted(set(role_by_group().values()) - set(ROLES))
+    if unknown:
+        yield Error(
+            "PORTAL_OIDC_GROUPS names a role that there is not.",
+            hint=f"List groups of the provider as group=role, with commas between them; roles are {', '.join(ROLES)}.",
+            id="portal.E012",
+        )

@@ -1,13 +1,32 @@
 """The environment and the `.env` file beside manage.py, read the same way by settings and services."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 FALSE_WORDS = frozenset({"false", "off", "no", "n", "f", "0", ""})
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "on or off"}
+
+
+# smtp: in the clear; smtp+tls: encrypted once connected; smtps: encrypted from the start.
+MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail server, as Django's settings want it."""
+
+    backend: str
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = ""
+    starttls: bool = False
+    tls: bool = False
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no annotations
@@ -48,6 +67,27 @@ class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no a
         except (ValueError, environ.ImproperlyConfigured):
             self._refused(var, "a URL like postgres://user:password@host:5432/name", None)
             return {"NAME": ""}
+
+    def mail(self, var: str) -> "Mail":
+        """Return the mail server that the URL in the variable names; without one, a backend that sends nothing."""
+        url = str(self.str(var, default=""))
+        if not url:
+            return Mail("django.core.mail.backends.dummy.EmailBackend")
+        try:
+            parts = urlsplit(url)
+            port = parts.port or MAIL_PORTS[parts.scheme]
+        except (ValueError, KeyError):
+            self._refused(var, "a URL like smtp+tls://user:password@mail.example.com:587", None)
+            return Mail("django.core.mail.backends.dummy.EmailBackend")
+        return Mail(
+            "django.core.mail.backends.smtp.EmailBackend",
+            parts.hostname or "localhost",
+            port,
+            unquote(parts.username or ""),
+            unquote(parts.password or ""),
+            starttls=parts.scheme == "smtp+tls",
+            tls=parts.scheme == "smtps",
+        )
 
     def _refused(self, var: str, kind: str, default: Any) -> Any:
         self.unreadable[var] = kind

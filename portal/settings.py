@@ -48,6 +48,11 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django.forms",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
     "django_htmx",
     "rangefilter",
     "rest_framework",
@@ -68,6 +73,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -86,6 +92,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
+                "portal.signing_in.adapters.frame",
             ]
         },
     }
@@ -106,7 +113,7 @@ STORAGES = {
 # The portal serves its own static files from where the packages keep them; nobody has to run collectstatic.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-LOGIN_URL = "admin:login"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -116,6 +123,64 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 
+# Signing in (portal/signing_in): with a password here, or through the OpenID provider that these name.
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "admin:index"
+LOGOUT_REDIRECT_URL = "account_login"
+PORTAL_OIDC_ISSUER = env.str("PORTAL_OIDC_ISSUER", default="")
+PORTAL_OIDC_CLIENT_ID = env.str("PORTAL_OIDC_CLIENT_ID", default="")
+PORTAL_OIDC_CLIENT_SECRET = env.str("PORTAL_OIDC_CLIENT_SECRET", default="")
+PORTAL_OIDC_NAME = env.str("PORTAL_OIDC_NAME", default="Single sign-on")
+PORTAL_OIDC_DOMAINS = env.list("PORTAL_OIDC_DOMAINS", default=[])
+PORTAL_OIDC_GROUPS_CLAIM = env.str("PORTAL_OIDC_GROUPS_CLAIM", default="")
+PORTAL_OIDC_GROUPS = env.list("PORTAL_OIDC_GROUPS", default=[])
+ACCOUNT_ADAPTER = "portal.signing_in.adapters.Accounts"
+ACCOUNT_FORMS = {
+    "login": "portal.signing_in.adapters.SignIn",
+    "reset_password": "portal.signing_in.adapters.ForgottenPassword",
+}
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # administrators make the local accounts
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Usage portal: "
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+SOCIALACCOUNT_ADAPTER = "portal.signing_in.adapters.ProviderAccounts"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True  # under the rules of that adapter
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {
+    "openid_connect": {
+        "provider_class": "portal.signing_in.oidc.Provider",
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "sso",
+                "name": PORTAL_OIDC_NAME,
+                "client_id": PORTAL_OIDC_CLIENT_ID,
+                "secret": PORTAL_OIDC_CLIENT_SECRET,
+                "settings": {"server_url": PORTAL_OIDC_ISSUER.rstrip("/")},
+            }
+        ]
+        if PORTAL_OIDC_ISSUER
+        else [],
+    }
+}
+MFA_ADAPTER = "portal.signing_in.adapters.SecondFactors"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_TOLERANCE = 1
+
+# E-mail: for forgotten passwords, and to tell people of changes to their account. Unset, none is sent.
+PORTAL_EMAIL_URL = env.str("PORTAL_EMAIL_URL", default="")
+ACCOUNT_EMAIL_NOTIFICATIONS = bool(PORTAL_EMAIL_URL)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("PORTAL_EMAIL_FROM", default="portal@localhost")
+mail = env.mail("PORTAL_EMAIL_URL")
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = mail.backend, mail.host, mail.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail.user, mail.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = mail.starttls, mail.tls
+EMAIL_TIMEOUT = 20
+
 # Security. PORTAL_HTTPS is on unless the portal is run for one person on loopback.
 PORTAL_HTTPS = env.bool("PORTAL_HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = PORTAL_HTTPS
@@ -124,6 +189,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PORTAL_HTTPS el
 SECURE_HSTS_SECONDS = 31_536_000 if PORTAL_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PORTAL_HTTPS
 SECURE_HSTS_PRELOAD = PORTAL_HTTPS
+# Sign-ins are counted by the address that the proxy in front adds, as requests to the API are.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if PORTAL_HTTPS else 0
 SESSION_COOKIE_SECURE = PORTAL_HTTPS
 CSRF_COOKIE_SECURE = PORTAL_HTTPS
 X_FRAME_OPTIONS = "DENY"

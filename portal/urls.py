@@ -42,6 +42,7 @@ urlpatterns = [
     re_path("^api/", UnknownAddress.as_view()),
     re_path(r"^mirror/(?P<slug>[-a-zA-Z0-9_]+)(?P<path>/.*)$", mirror, name="mirror"),
     path("admin/", admin.site.urls),
+    path("accounts/", include("portal.signing_in.urls")),
     path("health/live", live, name="live"),
     path("health/ready", ready, name="ready"),
 ]

@@ -96,7 +96,7 @@ def someone(role: str, **limits: Any) -> User:
 def sign_in(context: BrowserContext, address: str, user: User) -> None:
     """Sign a person in by the cookie of a session."""
     client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user)
     name = settings.SESSION_COOKIE_NAME
     context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": address}])
 
