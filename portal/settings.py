@@ -27,9 +27,10 @@ REDIS_URL = env.str("REDIS_URL", default="")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         **env.database("DATABASE_URL"),
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "portal.database",
         "CONN_MAX_AGE": env.int("PORTAL_DB_CONN_MAX_AGE", default=60),
         "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"prepared": env.bool("PORTAL_DB_PREPARED", default=True)},
     }
 }
 CACHES = {

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.utils import timezone
+from django.utils.http import quote_etag
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
@@ -34,6 +35,7 @@ from usage.settled import settled_until
 from usage.trust import Trust, written
 
 T = TypeVar("T")
+ETAG_DIGITS = 32
 # What the manifest of an export is not asked by: it is of the same set, whatever its form.
 OF_THE_FORM = ("format", "ordering", "fields", "cursor", "page_size", "count")
 
@@ -77,7 +79,7 @@ class ReadViewSet(RightsFirst, GenericViewSet[Any]):
         """Return one page of the filtered rows."""
         queryset, walk = self.asked(request)
         page = walk.page(queryset, self.columns)
-        return HttpResponse(walk.envelope(page), content_type="application/json")
+        return answered(walk.envelope(page))
 
     @extend_schema(parameters=[OpenApiParameter("fields", str, description=FIELDS)])
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -92,10 +94,10 @@ class ReadViewSet(RightsFirst, GenericViewSet[Any]):
 
     def one(self, queryset: QuerySet[Any], columns: Sequence[Column], **answer: Any) -> HttpResponse:
         """Return the only row of `queryset` as an answer; raises NotFound where there is none."""
-        found = fetched(queryset.order_by()[:1], columns, (), 1)
-        if not found.rows:
+        found = fetched(queryset.order_by(), columns, (), 1)
+        if not found.text:
             raise NotFound
-        return HttpResponse(found.rows[0], content_type="application/json", **answer)
+        return HttpResponse(found.text, content_type="application/json", **answer)
 
     def asked(self, request: Request) -> tuple[QuerySet[Any], Walk]:
         """Return the filtered rows and the walk; raises ValidationError that names all that is wrong with either."""
@@ -106,6 +108,13 @@ class ReadViewSet(RightsFirst, GenericViewSet[Any]):
         if queryset is None or walk is None or problems:
             raise ValidationError(problems)
         return queryset, walk
+
+
+def answered(body: bytes) -> HttpResponse:
+    """Return JSON as an answer with its entity tag, by a digest that processors compute themselves (SHA-256)."""
+    return HttpResponse(
+        body, content_type="application/json", headers={"ETag": quote_etag(sha256(body).hexdigest()[:ETAG_DIGITS])}
+    )
 
 
 def caught(problems: dict[str, Any], ask: Callable[[], T]) -> T | None:

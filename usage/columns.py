@@ -6,12 +6,14 @@ that renders each row, and the text is passed on.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import models
 from django.db.models import QuerySet
+from django.db.models.sql import Query
 from rest_framework.exceptions import ValidationError
 
 TEXT: Final = "text"
@@ -35,6 +37,9 @@ KINDS: Final["tuple[tuple[type[models.Field[Any, Any]], str], ...]"] = (
     (models.CharField, TEXT),
     (models.TextField, TEXT),
 )
+
+# Kept statements; as many as there are lists, orders and choices of columns in use, bounded against a flood of them.
+FRAMES: Final = 512
 
 # A cell that begins with one of = + - @ tab CR is a formula to a spreadsheet; a leading ' makes it text again.
 FORMULA_STARTS: Final = ", ".join(str(ord(start)) for start in "=+-@\t\r")
@@ -132,14 +137,44 @@ def as_json(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[s
     NUMERIC becomes a string with all its digits, instants are UTC and end in Z.
     """
     inner = rows(queryset, [column.path for column in columns] + list(keys))
+    before, after = around_json(tuple(columns), len(keys))
+    return Statement(before + inner.sql + after, inner.params)
+
+
+def as_page(
+    queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[str], most: int, *, backwards: bool
+) -> Statement:
+    """Return a SELECT of one row about the rows of `queryset`, of which there may be one more than `most`.
+
+    Its columns: the JSON objects of the first `most` rows with commas between them, `backwards` in the reverse
+    order; the number of rows; and for every key its value in the first and in the last of those rows.
+    """
+    inner = as_json(queryset, columns, keys)
+    return Statement(around_page(len(keys), most, backwards).format(inner.sql), inner.params)
+
+
+@lru_cache(maxsize=FRAMES)
+def around_json(columns: tuple[Column, ...], keys: int) -> tuple[str, str]:
+    """Return what stands before and after the SELECT of the rows that are rendered as JSON."""
     names = [column.identifier for column in columns]
-    marks = [f'"~{place}"' for place, _ in enumerate(keys)]
+    marks = [f'"~{place}"' for place in range(keys)]
     cells = [
         f"{AS_JSON.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}" for column in columns
     ]
     chosen = ", ".join(["row_to_json(r)::text", *(f"t.{mark}" for mark in marks)])
-    source = f"({inner.sql}) AS t ({', '.join(names + marks)}), LATERAL (SELECT {', '.join(cells)}) AS r"
-    return Statement(f"SELECT {chosen} FROM {source}", inner.params)  # noqa: S608 (names are the serializer's)
+    lateral = f"LATERAL (SELECT {', '.join(cells)}) AS r"
+    return f"SELECT {chosen} FROM (", f") AS t ({', '.join(names + marks)}), {lateral}"
+
+
+@lru_cache(maxsize=FRAMES)
+def around_page(keys: int, most: int, backwards: bool) -> str:
+    """Return the statement of a page, with {} for that of its rows."""
+    marks = [f"k{place}" for place in range(keys)]
+    edges = [f"(array_agg({mark}))[{at}]" for mark in marks for at in ("1", f"least(count(*), {most})::int")]
+    order = " ORDER BY place DESC" if backwards else ""
+    text = f"string_agg(j, ','{order}) FILTER (WHERE place <= {most})"
+    numbered = f"SELECT *, row_number() OVER () AS place FROM ({{}}) AS rendered ({', '.join(['j', *marks])})"
+    return f"SELECT {', '.join([text, 'count(*)', *edges])} FROM ({numbered}) AS page"
 
 
 def as_cells(queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL) -> Statement:
@@ -158,7 +193,68 @@ def as_cells(queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapp
 
 def rows(queryset: QuerySet[Any], paths: Sequence[str]) -> Statement:
     """Return the SELECT of a queryset's rows with the columns at these ORM paths, one after the other."""
-    query = queryset.values_list(*paths).query
+    query = queryset.query
+    frame = frame_of(queryset.model, tuple(paths), query.order_by, queryset.db) if is_plain(query) else None
+    if frame is not None and joins_of(query).items() <= frame.joins.items():
+        try:
+            condition, params = query.get_compiler(queryset.db).compile(query.where)
+        except FullResultSet:
+            return Statement(frame.statement("", query.high_mark), ())
+        except EmptyResultSet:
+            pass
+        else:
+            return Statement(frame.statement(condition, query.high_mark), tuple(params))
     # Not elided: a filter that nothing can pass must still give a statement, of no rows.
-    sql, params = query.get_compiler(queryset.db, elide_empty=False).as_sql()
+    sql, params = queryset.values_list(*paths).query.get_compiler(queryset.db, elide_empty=False).as_sql()
     return Statement(sql, tuple(params))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What Django makes of a plain SELECT but for its condition and its limit; to make it anew took most of the time.
+
+    `joins`: how every table of it is joined, by alias.
+    """
+
+    head: str
+    order: str
+    joins: Mapping[str, str | None]
+
+    def statement(self, condition: str, limit: int | None) -> str:
+        """Return the whole statement."""
+        where = f" WHERE {condition}" if condition else ""
+        return f"{self.head}{where}{self.order}{'' if limit is None else f' LIMIT {limit}'}"
+
+
+@lru_cache(maxsize=FRAMES)
+def frame_of(model: type[models.Model], paths: tuple[str, ...], order: tuple[Any, ...], using: str) -> Frame | None:
+    """Return the frame of a SELECT of the columns at these paths in this order, None where it takes parameters."""
+    every = model._base_manager.using(using).values_list(*paths)
+    unordered, ordered = every.order_by().query, every.order_by(*order).query
+    head, parameters = unordered.get_compiler(using).as_sql()
+    whole, more_parameters = ordered.get_compiler(using).as_sql()
+    if parameters or more_parameters or not whole.startswith(head) or joins_of(ordered) != joins_of(unordered):
+        return None
+    return Frame(head, whole.removeprefix(head), joins_of(ordered))
+
+
+def joins_of(query: Query) -> dict[str, str | None]:
+    """Return how every table of a query is joined, by alias."""
+    return {alias: join.join_type for alias, join in query.alias_map.items() if query.alias_refcount[alias]}
+
+
+def is_plain(query: Query) -> bool:
+    """Tell whether a query is no more than a condition, an order by names and a limit."""
+    return not (
+        query.annotations
+        or query.extra
+        or query.extra_order_by
+        or query.distinct
+        or query.combinator
+        or query.low_mark
+        or query.select_for_update
+        or query.group_by is not None
+        or not query.standard_ordering
+        or not all(isinstance(one, str) and one != "?" for one in query.order_by)
+        or (not query.order_by and query.default_ordering and query.get_meta().ordering)
+    )

@@ -20,7 +20,7 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
-from usage.columns import Column, as_json
+from usage.columns import Column, as_page
 from usage.settled import settled_until
 
 DEFAULT_PAGE_SIZE = 100
@@ -103,12 +103,12 @@ def signer(question: str) -> signing.Signer:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of rows, each already JSON text, and the cursors to its neighbours.
+    """One page of rows, already JSON text with commas between them, and the cursors to its neighbours.
 
     `count` where it was asked for; `settled` where changes are followed.
     """
 
-    rows: list[bytes]
+    rows: bytes
     next: str | None
     previous: str | None
     count: int | None = None
@@ -161,10 +161,10 @@ class Walk:
         queryset = self.settled(queryset, mark)
         rest = order.after(queryset, cursor.position) if cursor else queryset
         # One row more than the page holds tells whether there is another page.
-        found = fetched(order.apply(rest)[: self.page_size + 1], columns, order.columns, self.page_size)
+        found = fetched(order.apply(rest), columns, order.columns, self.page_size, backwards=backwards)
         edges = (found.last, found.first) if backwards else (found.first, found.last)
         return Page(
-            rows=found.rows[::-1] if backwards else found.rows,
+            rows=found.text,
             next=self.beyond(edges[1], mark, backwards=False, there=found.more or backwards),
             previous=self.beyond(edges[0], mark, backwards=True, there=found.more if backwards else cursor is not None),
             count=queryset.count() if self.counted else None,
@@ -199,7 +199,7 @@ class Walk:
             **({} if page.count is None else {"count": page.count}),
             **({} if page.settled is None else {"settled_until": in_utc(page.settled)}),
         }
-        return b'%b, "results": [%b]}' % (json.dumps(head)[:-1].encode(), b",".join(page.rows))
+        return b"".join((json.dumps(head)[:-1].encode(), b', "results": [', page.rows, b"]}"))
 
 
 class KeysetPagination(BasePagination):
@@ -252,33 +252,37 @@ def described(name: str, schema: dict[str, Any], description: str) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Rows as JSON objects in UTF-8, the keys of the first and the last of them, and whether there are more."""
+    """Rows as JSON objects in UTF-8 with commas between them, the keys of the first and the last, and whether more follow.
 
-    rows: list[bytes]
+    The keys of no rows are ().
+    """
+
+    text: bytes
     first: tuple[Any, ...]
     last: tuple[Any, ...]
     more: bool
 
 
-def fetched(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[str], most: int) -> Rendered:
-    """Return the first `most` rows, with the columns at the ORM paths `keys` as their keys.
+def fetched(
+    queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[str], most: int, *, backwards: bool = False
+) -> Rendered:
+    """Return the first `most` rows, `backwards` the last of them first, and their columns at the ORM paths `keys`.
 
-    The rows' text is passed on as the database sent it; only the keys at the edges become Python's.
+    PostgreSQL makes one text of them, which is passed on as it came; only the keys at the edges become Python's.
     """
-    statement = as_json(queryset, columns, keys)
-    with connections[queryset.db].cursor() as cursor:
+    # One row more than is asked for tells whether there are more.
+    statement = as_page(queryset[: most + 1], columns, keys, most, backwards=backwards)
+    wrapper: Any = connections[queryset.db]
+    # What is the same for every reader but for the place in the walk is planned once. The best plan of another
+    # question depends on its values.
+    known = len(statement.params) <= len(keys)
+    with wrapper.prepared_cursor() if known else wrapper.cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
-        result = cursor.pgresult
-        rows = [result.get_value(row, 0) for row in range(min(result.ntuples, most))]
-        first, last = (key_of(cursor, row) if rows else () for row in (0, len(rows) - 1))
-    return Rendered(rows, first, last, result.ntuples > most)
-
-
-def key_of(cursor: Any, row: int) -> tuple[Any, ...]:
-    """Return the key of a row that a cursor has fetched."""
-    cursor.scroll(row, mode="absolute")
-    _, *key = cursor.fetchone()
-    return tuple(key)
+        text: bytes = cursor.pgresult.get_value(0, 0)
+        _, found, *edges = cursor.fetchone()
+    if not found:
+        return Rendered(b"", (), (), more=False)
+    return Rendered(text, tuple(edges[0::2]), tuple(edges[1::2]), found > most)
 
 
 def in_utc(instant: datetime) -> str:

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, with less to do for each request."""
