@@ -18,6 +18,7 @@ from portal.models import ApiToken, GroupScope, Scope, create_token
 from usage.access import in_staff_scope, staff_scope
 from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import badge
+from usage.columns import columns_at
 from usage.models import Source
 
 
@@ -61,6 +62,19 @@ class ApiTokenAdmin(PortalAdmin):
     """Tokens, the latest first: only ever revoked, never changed or deleted, so that the list stays true."""
 
     form = TokenForm
+    exported = columns_at(
+        ApiToken,
+        "name",
+        "prefix",
+        "scopes",
+        "limited",
+        "rate",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+        created_by="created_by__username",
+    )
     list_display = (
         "name",
         "prefix_shown",

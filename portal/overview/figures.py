@@ -40,7 +40,7 @@ NOT_HELD: Final = Cell()
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The days of one or several sources up to `today`; `held_from` is the first day that is to be held."""
+    """The days of one or several sources up to `today`; from `held_from` on every one of them is to be held."""
 
     today: date
     held_from: date
@@ -168,7 +168,7 @@ def together(parts: Collection[Calendar]) -> Calendar:
     today = min(part.today for part in parts)
     found = {}
     for on in {on for part in parts for on in part.cells}:
-        cells = [part.cell(on) for part in parts if part.held_from <= on]
+        cells = [part.cell(on) for part in parts]
         sums: dict[str, Decimal] = {}
         for cell in cells:
             for name, number in cell.sums.items():

@@ -37,28 +37,34 @@ HEALTH: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One unit's line: amounts in the order of the heads, the change in words and its direction, and the chart."""
+    """One unit's line: amounts in the order of the heads and with their words, the change, and the chart."""
 
     label: str
-    amounts: tuple[Shown, ...]
+    amounts: list[tuple[Shown, str]]
     change: str
-    direction: str
     chart: SafeString
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a column of amounts: which days it is of, and what is lacking of them."""
+    """The head of a column of amounts: which days it is of, what is lacking of them, and what may still change."""
 
+    title: str
     span: str
     lacking: str
+    open: str
+
+    @property
+    def words(self) -> str:
+        """All but what may still change, for where there is no room for a head."""
+        return f"{self.title}, {'; '.join(filter(None, (self.span, self.lacking)))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """The table of a source or a vendor; `more` says what it leaves out."""
 
-    heads: list[tuple[str, Head]]
+    heads: list[Head]
     rows: list[Row]
     more: str
 
@@ -223,44 +229,46 @@ def coverage_link(source: Source, rights: Rights) -> list[Way]:
 def usage_of(calendar: Calendar, kind: type[UsageRecord] | None, days: int) -> Usage:
     """Return the table of a source's or a vendor's usage."""
     found = figures(calendar, kind)
+    heads = [
+        head("This month so far", found.so_far, calendar),
+        head("Last month, same days", found.same_part, calendar),
+        head("Last month", found.last, calendar),
+    ]
     return Usage(
-        heads=[
-            ("This month so far", head(found.so_far, calendar)),
-            ("Last month, same days", head(found.same_part, calendar)),
-            ("Last month", head(found.last, calendar)),
-        ],
-        rows=[row(line, calendar, days) for line in found.lines],
+        heads=heads,
+        rows=[row(line, calendar, heads, days) for line in found.lines],
         more=f"{found.more_units} more units are in Explore." if found.more_units else "",
     )
 
 
-def row(line: Line, calendar: Calendar, days: int) -> Row:
+def row(line: Line, calendar: Calendar, heads: list[Head], days: int) -> Row:
     """Return the line of one unit."""
     unit = line.measure.unit
-    change = line.change
     return Row(
         label=line.measure.label,
-        amounts=(shown(line.so_far, unit), shown(line.same_part, unit), shown(line.last, unit)),
-        change=growth(change) or ("new" if line.comparable and line.so_far and not line.same_part else "–"),
-        direction="" if not change else "up" if change > 0 else "down",
+        amounts=[
+            (shown(amount, unit), head.words)
+            for amount, head in zip((line.so_far, line.same_part, line.last), heads, strict=True)
+        ],
+        change=growth(line.change) or ("new" if line.comparable and line.so_far and not line.same_part else "–"),
         chart=drawn(calendar, line.measure, days),
     )
 
 
-def head(reach: Reach, calendar: Calendar) -> Head:
+def head(title: str, reach: Reach, calendar: Calendar) -> Head:
     """Return the head of a column."""
     said = []
     if reach.early:
         said.append(f"kept from {calendar.held_from.day} {calendar.held_from:%b} only")
     if reach.missing:
         said.append(f"{days_in_words(reach.missing)} not read")
-    if reach.open:
-        said.append(f"{days_in_words(reach.open)} may still change")
-    return Head(reach.span.words, "; ".join(said))
+    still = f"{days_in_words(reach.open)} may still change" if reach.open else ""
+    return Head(title, reach.span.words, "; ".join(said), still)
 
 
-def there(name):
+def there(name: str) -> str:
+    """Return the address of a page that is still being built."""
     try:
         return reverse(name)
     except NoReverseMatch:
-        return "/soon/"
+        return reverse("admin:index")

@@ -53,8 +53,8 @@ def standing(calendar: Calendar, cell: Cell, on: date) -> tuple[str, str]:
     """Return how a day is drawn, and why if not plainly."""
     if not cell.held:
         if on < calendar.held_from:
-            return "before", "before the first day that is kept"
-        return "missing", "not read yet"
+            return "before", "of some sources only" if cell.sums else "before the first day that is kept"
+        return "missing", "not read of every source yet" if cell.sums else "not read yet"
     if on == calendar.today:
         return "open", "the day has not ended"
     if not cell.complete:
@@ -90,7 +90,8 @@ def pieces(one: Bar, top: Decimal) -> Iterator[tuple[str, str, str, str]]:
         yield one.state, "0", str(HEIGHT), HATCHED if one.state == "missing" else ""
     if one.value is not None:
         height = LEAST if one.value <= 0 or not top else max(LEAST, float(one.value / top) * HEIGHT)
-        state = "none" if not one.value else "open" if one.state == "missing" else one.state
+        known = "whole" if one.state == "before" else "open" if one.state == "missing" else one.state
+        state = known if one.value else "none"
         yield state, f"{HEIGHT - height:.1f}", f"{height:.1f}", ""
 
 

@@ -14,9 +14,11 @@ from sync.admin import states
 from sync.admin.actions import ask, may_sync, who
 from sync.engine import plan
 from sync.models import COUNTED, Trigger
+from sync.serializers import SourceDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import NOTHING, Table, at, exact, laid_out, prose, quantity
 from usage.admin.filters import RangeFilter, SourceFilter, one_of
+from usage.columns import columns_of
 from usage.coverage import trust_in_words
 from usage.models import DayState, SourceDay, Verification
 
@@ -28,6 +30,7 @@ class SourceDayAdmin(ReadOnlyAdmin):
     """Days of the sources, the latest first."""
 
     source_path = "source_id"
+    exported = columns_of(SourceDaySerializer)
     list_display = (
         "day_shown",
         "source",

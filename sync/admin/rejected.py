@@ -13,9 +13,11 @@ from django.utils.safestring import SafeString
 from sync.admin.actions import ask, may_sync, who
 from sync.engine import plan
 from sync.models import Trigger
+from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import at, badge, verbatim
 from usage.admin.filters import ChoiceFilter, RangeFilter, SourceOfDayFilter
+from usage.columns import columns_of
 from usage.models import RejectedRecord, SourceDay
 
 
@@ -44,6 +46,7 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
     """Records that could not be kept, the latest first."""
 
     source_path = "source_day__source_id"
+    exported = columns_of(RejectedRecordSerializer)
     list_display = ("last_seen", "source_day", "reason", "status", "first_seen")
     list_filter = (SourceOfDayFilter, ResolvedFilter, ("last_seen_at", RangeFilter))
     offered_lookups = ("source", "status", "last_seen_at__range__gte", "last_seen_at__range__lte")

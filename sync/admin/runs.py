@@ -10,9 +10,11 @@ from django.utils.safestring import SafeString
 
 from sync.admin import states
 from sync.models import COUNTED, SyncRun, Trigger
+from sync.serializers import SyncRunSerializer
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import NOTHING, Table, quantity
 from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter, one_of
+from usage.columns import columns_of
 
 
 class ProgressFilter(ChoiceFilter):
@@ -42,6 +44,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     """Runs, the latest first."""
 
     source_path = "source_id"
+    exported = columns_of(SyncRunSerializer)
     list_display = (
         "asked_at",
         "source",

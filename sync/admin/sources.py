@@ -24,6 +24,7 @@ from sync.vendors import readers
 from usage.access import staff_scope
 from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import NOTHING, Table, ago, at, exact, prose, quantity
+from usage.columns import columns_at
 from usage.coverage import Coverage, coverage_of
 from usage.models import Source
 
@@ -74,6 +75,26 @@ class SourceAdmin(PortalAdmin):
     source_path = "id"
     form = SourceForm
     change_form_template = "admin/portal/source_form.html"
+    exported = columns_at(
+        Source,
+        "slug",
+        "vendor",
+        "base_url",
+        "time_zone",
+        "enabled",
+        "backfill_from",
+        "interval_minutes",
+        "look_back_days",
+        "max_concurrency",
+        "requests_per_minute",
+        "mirror_refuses_gaps",
+        "next_sync_at",
+        "paused_until",
+        "halted_at",
+        "halt_reason",
+        "created_at",
+        "updated_at",
+    )
     list_display = ("slug", "vendor_title", "state", "trust", "records_held", "last_read")
     list_display_links = ("slug",)
     actions = None

@@ -18,7 +18,17 @@ from django.views.decorators.http import require_POST
 
 from usage.access import in_staff_scope
 from usage.admin.display import Table
+from usage.admin.exporting import ExportingAdmin
 from usage.admin.paging import KeysetList
+
+# The browser's own pickers: one labelled input each, which every keyboard and telephone knows.
+NATIVE_DATES: Any = {
+    models.DateField: {"widget": forms.DateInput({"type": "date"}, format="%Y-%m-%d")},
+    models.DateTimeField: {
+        "form_class": forms.DateTimeField,
+        "widget": forms.DateTimeInput({"type": "datetime-local", "step": 60}, format="%Y-%m-%dT%H:%M"),
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,7 @@ class PageAction:
     form: forms.Form | None = None
 
 
-class PortalAdmin(admin.ModelAdmin[Any]):
+class PortalAdmin(ExportingAdmin):
     """A list whose pages are bounded and whose filters are one form, beside pages with buttons and tables.
 
     `source_path`: from a row to its source's id, '' for rows that are of no source. `keyset`: the columns of the
@@ -47,6 +57,7 @@ class PortalAdmin(admin.ModelAdmin[Any]):
     change_form_template = "admin/portal/change_form.html"
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    formfield_overrides = NATIVE_DATES
     list_per_page = 50
     row_is = rows_are = ""  # where the model's own name does not read well behind a number
     list_max_show_all = 0

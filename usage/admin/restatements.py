@@ -1,14 +1,18 @@
 """Restatements: days that came back different, newest first."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from usage.admin.base import ReadOnlyAdmin
-from usage.admin.display import laid_out, quantity
+from usage.admin.changes import affected, changes_of, in_lines, signed
+from usage.admin.display import Table, at, quantity
 from usage.admin.filters import RangeFilter, SourceOfDayFilter
 from usage.models import Restatement
 
@@ -18,23 +22,17 @@ class RestatementAdmin(ReadOnlyAdmin):
     """What changed on a day that had been loaded before."""
 
     source_path = "source_day__source_id"
-    keyset = ("at", "id")
-    list_display = ("day", "at", "before", "after", "added", "altered", "gone", "back")
-    list_filter = (SourceOfDayFilter, ("at", RangeFilter))
-    offered_lookups = ("source", "at__range__gte", "at__range__lte")
-    fields = (
-        "source_day",
-        "at",
-        "attempt",
-        "before",
-        "after",
-        "added",
-        "altered",
-        "gone",
-        "back",
-        "moved",
-        "sums",
+    list_display = ("restated", "source", "day", "difference", "records_affected")
+    list_filter = (SourceOfDayFilter, ("source_day__day", RangeFilter), ("at", RangeFilter))
+    offered_lookups = (
+        "source",
+        "source_day__day__range__gte",
+        "source_day__day__range__lte",
+        "at__range__gte",
+        "at__range__lte",
     )
+    keyset = ("at", "id")
+    fields = ("day", "restated", "attempt", "records_affected")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -42,42 +40,54 @@ class RestatementAdmin(ReadOnlyAdmin):
         rows = super().get_queryset(request)
         return rows.select_related("source_day__source").defer("source_day__source__credential")
 
+    def page_words(self, request: HttpRequest, obj: Restatement) -> str:
+        """What happened, in a sentence."""
+        return (
+            "The vendor corrected this day after it had been read to its end. Whatever was taken from the portal "
+            f"before {at(obj.at)} UTC still has the old numbers."
+        )
+
+    def page_tables(self, request: HttpRequest, obj: Restatement) -> Sequence[Table]:
+        """Every number before and after."""
+        rows = [
+            (
+                change.name,
+                quantity(change.before),
+                quantity(change.after),
+                number_cell(signed(change.difference)),
+                number_cell(change.share),
+            )
+            for change in changes_of(obj)
+        ]
+        return (Table("What changed", ("measure or unit", "before", "after", "difference", "share"), rows),)
+
+    @admin.display(description="restated at (UTC)")
+    def restated(self, restatement: Restatement) -> str:
+        """When the corrected day was read."""
+        return at(restatement.at)
+
+    @admin.display(description="source")
+    def source(self, restatement: Restatement) -> str:
+        """Its slug."""
+        return str(restatement.source_day.source)
+
     @admin.display(description="day")
-    def day(self, restatement: Restatement) -> str:
-        """The source day."""
-        return str(restatement.source_day)
+    def day(self, restatement: Restatement) -> SafeString:
+        """The source day, with the way to its page."""
+        url = reverse("admin:usage_sourceday_change", args=[restatement.source_day_id])
+        return format_html('<a href="{}">{}</a>', url, restatement.source_day.day.isoformat())
 
-    @admin.display(description="records before")
-    def before(self, restatement: Restatement) -> SafeString:
-        """Records held before."""
-        return quantity(restatement.records_before)
+    @admin.display(description="difference")
+    def difference(self, restatement: Restatement) -> SafeString | str:
+        """What the sums differ by, per measure or unit."""
+        return in_lines(changes_of(restatement))
 
-    @admin.display(description="records after")
-    def after(self, restatement: Restatement) -> SafeString:
-        """Records held after."""
-        return quantity(restatement.records_after)
+    @admin.display(description="records affected")
+    def records_affected(self, restatement: Restatement) -> str:
+        """How many records are new, changed, withdrawn or returned."""
+        return affected(restatement)
 
-    @admin.display(description="inserted")
-    def added(self, restatement: Restatement) -> SafeString:
-        """Records that are new."""
-        return quantity(restatement.inserted)
 
-    @admin.display(description="changed")
-    def altered(self, restatement: Restatement) -> SafeString:
-        """Records that differ."""
-        return quantity(restatement.changed)
-
-    @admin.display(description="withdrawn")
-    def gone(self, restatement: Restatement) -> SafeString:
-        """Records the vendor no longer reports."""
-        return quantity(restatement.withdrawn)
-
-    @admin.display(description="returned")
-    def back(self, restatement: Restatement) -> SafeString:
-        """Records that had been withdrawn and are reported again."""
-        return quantity(restatement.returned)
-
-    @admin.display(description="sums")
-    def sums(self, restatement: Restatement) -> SafeString | str:
-        """The day's sums, before and after."""
-        return laid_out({"before": restatement.sums_before, "after": restatement.sums_after})
+def number_cell(text: str) -> SafeString:
+    """Return words of a number as a right-aligned cell."""
+    return format_html('<span class="number">{}</span>', text)

@@ -5,8 +5,7 @@ cache does not take are lost, and nothing else is: the export goes on.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -60,22 +59,19 @@ class Note:
 class Progress:
     """The notes on one export of one owner."""
 
-    def __init__(self, owner: int, ident: str) -> None:
+    def __init__(self, owner: str, ident: str) -> None:
         self._key = f"export:{owner}:{ident}"
         self._note = Note(STARTING)
         self._noted_at = 0.0
 
     def found(self) -> Note | None:
         """Return what was noted last; None for nothing, or nothing any more."""
-        with lost_without_cache():
-            kept: dict[str, Any] | None = cache.get(self._key)
-            return Note(**kept) if kept else None
-        return None
+        kept: dict[str, Any] | None = unless_lost(lambda: cache.get(self._key))
+        return Note(**kept) if kept else None
 
     def begins(self, about: int | None, estimated: bool) -> None:
         """Note that it begins, and how many rows are expected."""
-        with lost_without_cache():
-            cache.delete(self._stop_key)
+        unless_lost(lambda: cache.delete(self._stop_key))
         self._keep(Note(STARTING, about=about, estimated=estimated))
 
     def waits(self, words: str, seconds: float) -> None:
@@ -101,8 +97,7 @@ class Progress:
 
     def stop(self) -> None:
         """Have it end with its next rows."""
-        with lost_without_cache():
-            cache.set(self._stop_key, 1, self._kept_for)
+        unless_lost(lambda: cache.set(self._stop_key, 1, self._kept_for))
 
     def retried(self) -> None:
         """Note that one that waited is asked for again."""
@@ -117,19 +112,17 @@ class Progress:
         return int(settings.PORTAL_EXPORT_SECONDS) + KEPT
 
     def _to_stop(self) -> bool:
-        with lost_without_cache():
-            return cache.get(self._stop_key) is not None
-        return False
+        return unless_lost(lambda: cache.get(self._stop_key)) is not None
 
     def _keep(self, note: Note) -> None:
         self._note = note
         self._noted_at = time.monotonic()
-        with lost_without_cache():
-            cache.set(self._key, asdict(note), self._kept_for)
+        unless_lost(lambda: cache.set(self._key, asdict(note), self._kept_for))
 
 
-@contextmanager
-def lost_without_cache() -> Iterator[None]:
-    """Go on without the cache where it does not answer."""
-    with suppress(RedisError):
-        yield
+def unless_lost(ask: Callable[[], Any]) -> Any:
+    """Return what the cache gives, None where it does not answer."""
+    try:
+        return ask()
+    except RedisError:
+        return None
