@@ -5,11 +5,12 @@ import secrets
 import string
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.contrib.postgres.fields import ArrayField
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -24,7 +25,7 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 
 # Every request with a token asks this, so it is written down rather than built anew: building took longer than asking.
 USABLE = """
-    SELECT t.*, ARRAY(SELECT s.source_id FROM portal_apitoken_sources s WHERE s.apitoken_id = t.id) AS chosen_source_ids
+    SELECT {columns}, ARRAY(SELECT s.source_id FROM portal_apitoken_sources s WHERE s.apitoken_id = t.id)
     FROM portal_apitoken t
     WHERE t.digest = %s AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > %s)
 """
@@ -47,7 +48,18 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
         The look-up is by the secret's hash in a unique index: its duration tells nothing about the secret.
         """
-        return next(iter(self.raw(USABLE, (digest(secret), now))), None)
+        names = [field.attname for field in self.model._meta.concrete_fields]
+        statement = USABLE.format(columns=", ".join(f"t.{name}" for name in names))
+        wrapper: Any = connections[self.db]
+        with wrapper.prepared_cursor() as cursor:
+            cursor.execute(statement, (digest(secret), now))
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        *values, sources = row
+        token = self.model.from_db(self.db, names, values)
+        token.chosen_source_ids = sources  # type: ignore[attr-defined]
+        return token
 
 
 class ApiToken(models.Model):

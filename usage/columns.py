@@ -163,18 +163,24 @@ def around_json(columns: tuple[Column, ...], keys: int) -> tuple[str, str]:
     ]
     chosen = ", ".join(["row_to_json(r)::text", *(f"t.{mark}" for mark in marks)])
     lateral = f"LATERAL (SELECT {', '.join(cells)}) AS r"
-    return f"SELECT {chosen} FROM (", f") AS t ({', '.join(names + marks)}), {lateral}"
+    return f"SELECT {chosen} FROM (", f") AS t ({', '.join(names + marks)}), {lateral}"  # noqa: S608 (names are the serializer's)
 
 
 @lru_cache(maxsize=FRAMES)
 def around_page(keys: int, most: int, backwards: bool) -> str:
     """Return the statement of a page, with {} for that of its rows."""
     marks = [f"k{place}" for place in range(keys)]
-    edges = [f"(array_agg({mark}))[{at}]" for mark in marks for at in ("1", f"least(count(*), {most})::int")]
+    # Every aggregate is told the order, or none is: one that sorts changes the order for those that are not told.
     order = " ORDER BY place DESC" if backwards else ""
+    ends = ("count(*)", "1") if backwards else ("1", "count(*)")
+    edges = [
+        f"(array_agg({mark}{order}) FILTER (WHERE place <= {most}))[least({end}, {most})]"
+        for mark in marks
+        for end in ends
+    ]
     text = f"string_agg(j, ','{order}) FILTER (WHERE place <= {most})"
-    numbered = f"SELECT *, row_number() OVER () AS place FROM ({{}}) AS rendered ({', '.join(['j', *marks])})"
-    return f"SELECT {', '.join([text, 'count(*)', *edges])} FROM ({numbered}) AS page"
+    numbered = f"SELECT *, row_number() OVER () AS place FROM ({{}}) AS rendered ({', '.join(['j', *marks])})"  # noqa: S608 (as above)
+    return f"SELECT {', '.join([text, 'count(*)', *edges])} FROM ({numbered}) AS page"  # noqa: S608 (as above)
 
 
 def as_cells(queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL) -> Statement:
@@ -229,7 +235,7 @@ class Frame:
 @lru_cache(maxsize=FRAMES)
 def frame_of(model: type[models.Model], paths: tuple[str, ...], order: tuple[Any, ...], using: str) -> Frame | None:
     """Return the frame of a SELECT of the columns at these paths in this order, None where it takes parameters."""
-    every = model._base_manager.using(using).values_list(*paths)
+    every = model._base_manager.using(using).values_list(*paths)  # noqa: SLF001 (Django's name for the plain one)
     unordered, ordered = every.order_by().query, every.order_by(*order).query
     head, parameters = unordered.get_compiler(using).as_sql()
     whole, more_parameters = ordered.get_compiler(using).as_sql()

@@ -161,7 +161,14 @@ class Walk:
         queryset = self.settled(queryset, mark)
         rest = order.after(queryset, cursor.position) if cursor else queryset
         # One row more than the page holds tells whether there is another page.
-        found = fetched(order.apply(rest), columns, order.columns, self.page_size, backwards=backwards)
+        found = fetched(
+            order.apply(rest),
+            columns,
+            order.columns,
+            self.page_size,
+            backwards=backwards,
+            of_position=len(cursor.position) if cursor else 0,
+        )
         edges = (found.last, found.first) if backwards else (found.first, found.last)
         return Page(
             rows=found.text,
@@ -252,9 +259,9 @@ def described(name: str, schema: dict[str, Any], description: str) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Rows as JSON objects in UTF-8 with commas between them, the keys of the first and the last, and whether more follow.
+    """Rows as JSON objects in UTF-8 with commas between them, and whether there are more.
 
-    The keys of no rows are ().
+    `first`, `last`: the keys of the rows at the edges, () where there are none.
     """
 
     text: bytes
@@ -264,18 +271,25 @@ class Rendered:
 
 
 def fetched(
-    queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[str], most: int, *, backwards: bool = False
+    queryset: QuerySet[Any],
+    columns: Sequence[Column],
+    keys: Sequence[str],
+    most: int,
+    *,
+    backwards: bool = False,
+    of_position: int = 0,
 ) -> Rendered:
     """Return the first `most` rows, `backwards` the last of them first, and their columns at the ORM paths `keys`.
 
     PostgreSQL makes one text of them, which is passed on as it came; only the keys at the edges become Python's.
+    `of_position` of the parameters say where a walk goes on.
     """
     # One row more than is asked for tells whether there are more.
     statement = as_page(queryset[: most + 1], columns, keys, most, backwards=backwards)
     wrapper: Any = connections[queryset.db]
-    # What is the same for every reader but for the place in the walk is planned once. The best plan of another
+    # What is the same for every reader but for the place in the walk is planned once. The best plan of any other
     # question depends on its values.
-    known = len(statement.params) <= len(keys)
+    known = len(statement.params) == of_position
     with wrapper.prepared_cursor() if known else wrapper.cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
         text: bytes = cursor.pgresult.get_value(0, 0)

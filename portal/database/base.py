@@ -1,13 +1,23 @@
-"""What the portal's hot statements need of Django's backend: a free look at a kept connection, and prepared statements."""
+"""What the hot statements need of Django's backend: a free look at a kept connection, and prepared statements."""
 
 import select
 from typing import Any
 
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 from django.db.backends.utils import CursorWrapper
 
-# The second time that a connection sends a statement it is prepared, so that the server plans it once and not each time.
+# A statement that a connection sends for the second time is prepared: the server plans it once and not each time.
 PREPARE_AFTER = 1
+
+
+class DatabaseOperations(PostgresOperations):
+    """Django's, which knows the text of a prepared statement too."""
+
+    def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> str:
+        """Return a statement with its parameters, for those who look at what was asked."""
+        text: str = self.compose_sql(sql, params)
+        return text
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -21,6 +31,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     `prepared_cursor` binds parameters in the server and prepares what it sends again, where the option
     `prepared` allows it: a pooler that gives each transaction another connection may not know them.
     """
+
+    ops_class = DatabaseOperations
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return what psycopg connects with."""
