@@ -121,7 +121,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         if progress is not None:
             total = total_of(rows)
             progress.begins(total.number, estimated=not total.exact)
-        trust = (lambda: self.trust(request)) if self.model in FILTERS else None
+        trust = (lambda: self.trust_of_export(request)) if self.model in FILTERS else None
         return export(
             rows,
             file_name(str(self.opts.verbose_name_plural), request.GET, form),
@@ -214,7 +214,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         with one_state(rows.db), bounded(ABOUT_SECONDS, rows.db):
             if self.model not in FILTERS:
                 return said | {"rows": rows.order_by().count(), "as_of": written(timezone.now())}
-            trust = self.trust(request)
+            trust = self.trust_of_export(request)
             return said | digested(rows).said() | {"as_of": written(trust.as_of), "meta": trust.meta()}
 
     def about(self, request: HttpRequest, manifest: dict[str, Any] | None) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "as_file": f"?{query}{'&' if query else ''}format=json",
         }
 
-    def trust(self, request: HttpRequest) -> Trust:
+    def trust_of_export(self, request: HttpRequest) -> Trust:
         """Return how far the filtered records of usage can be trusted."""
         filters: Any = FILTERS[self.model]
         known = in_staff_scope(Source.objects.all(), request, "id")
