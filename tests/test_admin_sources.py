@@ -262,8 +262,3 @@ def test_the_list_tells_the_coverage_of_every_source_in_a_few_queries(
     first = source.backfill_from
     assert f"Complete through {first.day} {first:%b %Y}; 2 days provisional; 1 day failed." in page
     assert "2,400" in page
-    # Who is asking (2), the sources, their coverage (2).
-    with django_assert_num_queries(5):
-        overview = staff.get("/admin/").content.decode()
-    assert "1 failed" in overview
-    assert f"?source={source.slug}&amp;state=failed" in overview
