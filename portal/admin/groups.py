@@ -21,7 +21,7 @@ from usage.admin.display import NOTHING, Table, quantity
 from usage.models import Source
 
 
-class PermissionChoices(forms.ModelMultipleChoiceField):
+class PermissionChoices(forms.ModelMultipleChoiceField[Permission]):
     """Permissions by what they allow, without the names of apps and tables."""
 
     def label_from_instance(self, obj: Permission) -> str:
@@ -72,12 +72,12 @@ class LimitedGroupAdmin(PortalAdmin, GroupAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave out groups of sources that the reader does not see."""
-        groups = super().get_queryset(request).prefetch_related("source_scope__sources")
+        groups: QuerySet[Any] = super().get_queryset(request).prefetch_related("source_scope__sources")
         limit = staff_scope(rights.me(request))
         seen = groups if limit is None else groups.exclude(pk__in=rights.wider_groups(limit))
         return seen.annotate(members=Count("user", distinct=True))
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         """Offer the permissions that whoever fills the form in has."""
         if db_field.name != "permissions":
             return super().formfield_for_manytomany(db_field, request, **kwargs)

@@ -64,7 +64,7 @@ admin.site.unregister(User)  # Django's own page, which importing it has registe
 
 
 @admin.register(User)
-class PersonAdmin(PortalAdmin, UserAdmin):  # type: ignore[type-arg]
+class PersonAdmin(PortalAdmin, UserAdmin):
     """People who may sign in. They are switched off and not deleted: what they did stays under their name."""
 
     form = PersonForm
@@ -160,9 +160,7 @@ class PersonAdmin(PortalAdmin, UserAdmin):  # type: ignore[type-arg]
         """Taking the second factor of someone who has lost theirs."""
         if obj == request.user or not has_factor(obj) or not self.has_change_permission(request, obj):
             return ()
-        explains = (
-            "For someone who has lost their telephone: they sign in with the password alone, and set up a new one."
-        )
+        explains = "For who has lost their telephone: they sign in with the password alone, and set up a new one."
         return (PageAction("forget-factor", "Remove second factor", self.forget_factor, explains),)
 
     def forget_factor(self, request: HttpRequest, person: User) -> None:
