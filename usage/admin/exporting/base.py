@@ -7,6 +7,7 @@ above the list.
 
 import re
 import time
+from decimal import Decimal
 from logging import getLogger
 from typing import Any, ClassVar, Final
 
@@ -20,6 +21,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from psycopg import Error as DriverError
@@ -226,6 +228,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "opts": self.opts,
             "manifest": manifest,
             "rows": exact(manifest["rows"]) if manifest else "",
+            "sums": [sum_shown(line) for line in manifest.get("sums", ())] if manifest else (),
             "trust": list(trust_in_words(manifest["meta"])) if manifest and "meta" in manifest else [],
             "listed": f"{self.list_address()}{'?' if query else ''}{query}",
             "export_menu": self.export_menu(request),
@@ -239,6 +242,13 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         filterset = filters(request.GET, self.model.objects.none(), sources=known)
         filterset.is_valid()
         return trust_of_filtered(filterset, staff_scope(request))
+
+
+def sum_shown(line: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Return a sum of a manifest as the cells of a page: what is added up, its unit, the sum, and of how many rows."""
+    number = None if line["sum"] is None else Decimal(line["sum"])
+    words = line["measure"].replace("_", " ")
+    return capfirst(words), line["unit"], exact(number), exact(line["rows"]), exact(line["without"])
 
 
 def progress_of(request: HttpRequest, ident: str) -> Progress | None:
