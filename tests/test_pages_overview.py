@@ -108,7 +108,9 @@ def test_every_link_of_the_overview_leads_to_what_it_says(as_person: AsPerson) -
         answer = page.goto(address)
         assert answer is not None
         assert answer.ok, address
-        assert page.locator(".messagelist .error, .errornote, .notice-bad").count() == 0, address
+        assert page.locator(".messagelist .error, .errornote").count() == 0, address
+        if "/change/" not in address:  # where a failed day or a halted source says why
+            assert page.locator(".notice-bad").count() == 0, address
 
 
 def test_a_new_portal_leads_to_the_first_source(as_person: AsPerson) -> None:  # noqa: F811
@@ -119,7 +121,7 @@ def test_a_new_portal_leads_to_the_first_source(as_person: AsPerson) -> None:  #
 
     page.get_by_role("link", name="Add the first source").click()
 
-    expect(page).to_have_url(lambda url: url.endswith("/admin/usage/source/add/"))  # type: ignore[arg-type]
+    expect(page).to_have_url("/admin/usage/source/add/")
 
 
 def test_a_portal_that_is_well_says_so(as_person: AsPerson) -> None:  # noqa: F811
