@@ -161,7 +161,7 @@ def test_an_unknown_format_is_told_with_those_there_are(filled: Filled) -> None:
     answer = client_of("viewer").get(address("usage_sourceday"), {"format": "pdf"}, follow=True)
 
     assert [str(message) for message in answer.context["messages"]] == [
-        "“pdf” is not one of: csv, ndjson, xlsx, parquet."
+        "“pdf” is not one of: csv, xlsx, ndjson, parquet."
     ]
 
 
@@ -242,6 +242,21 @@ def test_an_export_waits_for_the_one_under_way(filled: Filled, monkeypatch: pyte
     assert "Another export is under way." in words
     assert answer["HX-Trigger"] == "export-again"
     assert "HX-Trigger" not in told(client, "usage_resourceusage", ident)[1]  # the page is told once
+
+
+def test_an_export_that_waits_can_be_cancelled(filled: Filled) -> None:
+    client, ident = client_of("viewer"), uuid4().hex
+    assert answers.places().acquire(blocking=False)
+    try:
+        client.get(address("usage_resourceusage"), {"export": ident})
+    finally:
+        answers.places().release()
+
+    client.post(address("usage_resourceusage", "export_stop", ident))
+
+    words, answer = told(client, "usage_resourceusage", ident)
+    assert "Cancelled." in words
+    assert answer.status_code == 286
 
 
 def test_without_a_page_that_follows_a_busy_portal_says_so_above_the_list(filled: Filled) -> None:
@@ -340,7 +355,7 @@ def test_the_menu_offers_what_the_list_is_filtered_to(filled: Filled) -> None:
     page = client_of("viewer").get("/admin/usage/sourceday/?state=failed&p=1")
 
     menu = page.context["export_menu"]
-    assert [choice.form for choice in menu.choices] == ["csv", "ndjson", "xlsx", "parquet"]
+    assert [choice.form for choice in menu.choices] == ["csv", "xlsx", "ndjson", "parquet"]
     assert menu.choices[0].address == "/admin/usage/sourceday/export/?state=failed&format=csv"
     assert menu.about == "/admin/usage/sourceday/export/about/?state=failed"
 
@@ -350,5 +365,5 @@ def test_without_pyarrow_parquet_is_not_on_offer(monkeypatch: pytest.MonkeyPatch
 
     menu = client_of("viewer").get("/admin/usage/sourceday/").context["export_menu"]
 
-    assert [choice.form for choice in menu.choices] == ["csv", "ndjson", "xlsx"]
+    assert [choice.form for choice in menu.choices] == ["csv", "xlsx", "ndjson"]
     assert ResourceUsage.objects.count() == 0
