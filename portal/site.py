@@ -95,6 +95,7 @@ class PortalSite(AdminSite):
     index_title = "Overview"
     site_url = None
     enable_nav_sidebar = False
+    empty_value_display = "–"
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Show what was used, how well it is known, and what needs a person."""
