@@ -51,7 +51,7 @@ class SourceDayAdmin(ReadOnlyAdmin):
     offered_lookups = ("source", "state", "verification", "day__range__gte", "day__range__lte")
     keyset = ("day", "source_id")
     actions = ("read_again", "accept")
-    fields = (
+    readonly_fields = (
         "state_shown",
         "due_at",
         "failures",
@@ -62,8 +62,7 @@ class SourceDayAdmin(ReadOnlyAdmin):
         "differences_shown",
         "digest",
     )
-    readonly_fields = fields
-    fieldsets = (("In the queue", {"fields": fields}),)
+    fieldsets = (("For whoever looks after the portal", {"fields": readonly_fields, "classes": ("collapse",)}),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Fetch the source along, without the credential."""
