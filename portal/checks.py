@@ -170,7 +170,9 @@ def openid_provider(**_: Any) -> Iterator[CheckMessage]:
         )
     for name in ("PORTAL_OIDC_CLIENT_ID", "PORTAL_OIDC_CLIENT_SECRET"):
         if settings.PORTAL_OIDC_ISSUER and not getattr(settings, name):
-            yield Error(f"{name} is missing.", hint="Set it to what the provider has given the portal.", id="portal.E011")
+            yield Error(
+                f"{name} is missing.", hint="Set it to what the provider has given the portal.", id="portal.E011"
+            )
     unknown = sorted(set(role_by_group().values()) - set(ROLES))
     if unknown:
         yield Error(

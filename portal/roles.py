@@ -14,6 +14,7 @@ SEEN = (
     "usage.environmentusage",
     "usage.resourceusage",
     "usage.recipeusage",
+    "usage.recordrevision",
     "usage.source",
     "usage.sourceday",
     "usage.restatement",
@@ -38,7 +39,11 @@ def rights(model: str, *verbs: str) -> Iterator[str]:
     return (f"{app}.{verb}_{name}" for verb in verbs)
 
 
-VIEWS = tuple(right for model in SEEN for right in rights(model, "view"))
+VIEWS = (
+    *(right for model in SEEN for right in rights(model, "view")),
+    # Of their own: pages show and change nobody else's, save what is shared.
+    *rights("usage.savedview", "view", "add", "change", "delete"),
+)
 OPERATES = (*VIEWS, "usage.change_sourceday")
 # People and tokens are switched off and revoked, not deleted: what they did stays on record under their name.
 ADMINISTERS = (

@@ -95,6 +95,7 @@ class PortalSite(AdminSite):
     index_title = "Overview"
     site_url = None
     enable_nav_sidebar = False
+    empty_value_display = "–"
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Show what was used, how well it is known, and what needs a person."""
@@ -106,8 +107,14 @@ class PortalSite(AdminSite):
     def get_urls(self) -> list[Any]:
         """Add the portal's own pages to Django's."""
         from portal.overview.mending import mend
+        from sync.admin.coverage import urls
+        from usage.explore.views import addresses
 
-        mine = [path("mend/<slug:what>/<int:pk>/", self.admin_view(mend), name="mend")]
+        mine = [
+            *urls(self),
+            *addresses(self.admin_view),
+            path("mend/<slug:what>/<int:pk>/", self.admin_view(mend), name="mend"),
+        ]
         return [*mine, *super().get_urls()]
 
     def has_permission(self, request: HttpRequest) -> bool:
@@ -122,7 +129,7 @@ class PortalSite(AdminSite):
             return render(request, "account/no_rights.html", self.each_context(request), status=403)
         return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Change it where it is used."""
         return redirect("account_change_password")
 

@@ -1,9 +1,10 @@
 """Sources as people set them up: what is allowed, what a vendor prescribes, whether the connection works."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 from zoneinfo import available_timezones
 
 import msgspec
@@ -11,6 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from sync.advice import advice
 from sync.engine.reading import open_reader
 from sync.errors import HostNotAllowed, SyncError
 from sync.http import Bounds
@@ -23,6 +25,8 @@ FIRST_HISTORY = timedelta(days=90)
 LONGEST_HISTORY = timedelta(days=3700)
 # A test is waited for by a person: it gives up sooner than a worker would.
 PROBE_BOUNDS = Bounds(timeout=10.0, attempts=2, longest_wait=2.0, total_seconds=15.0)
+# Where an option's fault lies: msgspec's `… - at `$.name``, or a vendor's own `name: …`.
+OPTION_AT = re.compile(r" - at `\$\.(?P<inner>\w+)[^`]*`$|^(?P<begins>\w+): ")
 OWN_VARIABLES = frozenset({"SECRET_KEY", "DATABASE_URL", "REDIS_URL"})
 
 
@@ -32,6 +36,11 @@ class ProbeResult:
 
     ok: bool
     words: str
+
+    @property
+    def advice(self) -> str:
+        """What a person can do about it."""
+        return "" if self.ok else advice(self.words)
 
 
 def probe(source: Source) -> ProbeResult:
@@ -122,16 +131,65 @@ def options_error(source: Source, reader: type[VendorReader]) -> str:
     options: Any = source.options
     if not isinstance(options, Mapping):
         return 'A JSON object is allowed, such as {} or {"name": "value"}.'
+    option, reason = option_fault(reader, options)
+    if not reason:
+        return ""
+    where = "" if option == "options" else f"{option}: "
+    return f"Options of {reader.title}: {where}{reason}. Allowed: {options_in_words(reader)}."
+
+
+def option_fault(reader: type[VendorReader], options: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the first option that is not allowed, and why; empty texts where all are.
+
+    The option is 'options' where the reason does not lie with a single one.
+    """
     try:
         reader.checked_options(options)
     except SyncError as error:
-        return f"{error.reason}. Allowed: {options_in_words(reader)}."
-    return ""
+        reason = error.reason.removeprefix(f"Options of {reader.title}: ")
+        at = OPTION_AT.search(reason)
+        if at:
+            return at["inner"] or at["begins"], OPTION_AT.sub("", reason).strip().replace("`", "")
+        return "options", reason.replace("`", "")
+    return "", ""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One of a vendor's own options, as a form offers it: `whole` for a whole number from `least` to `most`."""
+
+    name: str
+    title: str
+    description: str
+    default: str
+    whole: bool
+    least: int | None
+    most: int | None
+
+
+def options_of(reader: type[VendorReader]) -> list[Option]:
+    """Return a vendor's options in their order; titles, descriptions and limits are those of its options type."""
+    return [option_of(field) for field in msgspec.structs.fields(reader.options_type)]
+
+
+def option_of(field: Any) -> Option:
+    """Return one field of an options type as an option."""
+    plain, *said = get_args(field.type) if get_origin(field.type) is Annotated else (field.type,)
+    meta = next((one for one in said if isinstance(one, msgspec.Meta)), msgspec.Meta())
+    return Option(
+        name=field.name,
+        title=meta.title or field.name.replace("_", " ").capitalize(),
+        description=meta.description or "",
+        default="" if field.default is msgspec.NODEFAULT else str(field.default),
+        whole=plain is int,
+        least=meta.ge,
+        most=meta.le,
+    )
 
 
 def options_in_words(reader: type[VendorReader]) -> str:
     """Return the names of a vendor's options, e.g. `workspace_ids, external_ids`; `none` without."""
-    return ", ".join(field.name for field in msgspec.structs.fields(reader.options_type)) or "none"
+    return ", ".join(option.name for option in options_of(reader)) or "none"
 
 
 def credential_error(source: Source) -> str:

@@ -17,6 +17,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests import chromium
+from tests.people import person
 
 chromium.needed()
 
@@ -54,7 +55,7 @@ def running() -> Iterator[Browser]:
 
 @pytest.fixture
 def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
-    """Open a page for someone: 'admin' is a superuser, every other word a role of `tests.people`.
+    """Open a page for someone new of a role: 'admin' is a superuser.
 
     Further arguments go to `tests.people.person`; `width` and `scheme` say how the page is looked at. A console
     error, a violation of the content security policy and a failed request fail the test at its end.
@@ -70,7 +71,7 @@ def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
             accept_downloads=True,
         )
         contexts.append(context)
-        sign_in(context, live_server.url, someone(role, **limits))
+        sign_in(context, live_server.url, person(role, **limits))
         page = context.new_page()
         watched[page] = Watched(chromium.watch(page))
         pages.append(page)
@@ -81,16 +82,6 @@ def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
     for context in contexts:
         context.close()
     assert faults == []
-
-
-def someone(role: str, **limits: Any) -> User:
-    """Return a person of that role; 'admin' is a superuser, the same one throughout a test."""
-    if role == "admin":
-        made = User.objects.filter(username="alex").first()
-        return made or User.objects.create_superuser("alex", "alex@example.com", "long-enough-password")
-    from tests.people import person
-
-    return person(role, **limits)
 
 
 def sign_in(context: BrowserContext, address: str, user: User) -> None:

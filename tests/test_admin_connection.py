@@ -1,23 +1,40 @@
-"""The test of a connection against the sandbox and against addresses where something is wrong, each in words."""
+"""The test of a connection, against the sandbox and real servers at which something is wrong: each told in words."""
 
-from contextlib import closing
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from socket import create_server
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.contrib.auth.models import User
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
+from sync.http.client import tls
 from sync.sandbox.server import SandboxServer
-from sync.sources import PROBE_BOUNDS, probe
+from sync.sources import PROBE_BOUNDS, ProbeResult, probe
 from sync.vendors import readers
-from tests.factories import SourceFactory
-from tests.sandbox import sandbox  # noqa: F401
+from tests.factories import SourceDayFactory, SourceFactory
+from tests.people import client_of
 from usage.models import Source
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
 PATHS = {"ona": "/ona/api", "gcore": "/gcore", "workato": "/workato"}
+NEW = "/admin/usage/source/test/"
+TYPED = "typed-into-the-form"
+HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +43,9 @@ def loopback(settings) -> None:
 
 
 def source(base_url: str, vendor: str = "ona", credential: str = "sandbox-key") -> Source:
-    made: Source = SourceFactory.create(
-        slug="one", vendor=vendor, base_url=base_url, credential=credential, credential_env=""
-    )
+    zone = "Europe/Berlin" if vendor == "workato" else "UTC"  # of the sandbox's account
+    given = {"base_url": base_url, "credential": credential, "credential_env": "", "time_zone": zone}
+    made: Source = SourceFactory.create(slug="one", vendor=vendor, **given)
     return made
 
 
@@ -40,55 +57,193 @@ def free_port() -> int:
     return port
 
 
+def told(result: ProbeResult, what: str, advice: str) -> None:
+    """Expect a test that failed to say what is wrong and what to do."""
+    assert not result.ok
+    assert what in result.words
+    assert advice in result.advice
+
+
 @pytest.mark.parametrize("vendor", PATHS)
-def test_a_vendor_that_answers_as_promised_is_told_so(sandbox: SandboxServer, vendor: str) -> None:  # noqa: F811
+def test_a_vendor_that_answers_as_promised_is_told_so(sandbox: SandboxServer, vendor: str) -> None:
     result = probe(source(sandbox.url + PATHS[vendor], vendor))
 
     assert result.ok, result.words
     assert readers()[vendor].title in result.words
+    assert result.advice == ""
 
 
 @pytest.mark.parametrize("vendor", PATHS)
-def test_a_wrong_credential_is_told_and_not_repeated(sandbox: SandboxServer, vendor: str) -> None:  # noqa: F811
+def test_a_wrong_credential_is_told_and_not_repeated(sandbox: SandboxServer, vendor: str) -> None:
     result = probe(source(sandbox.url + PATHS[vendor], vendor, credential="not-the-sandboxes"))
 
-    assert not result.ok
-    assert "does not accept the credential (HTTP 401" in result.words
-    assert "not-the-sandboxes" not in result.words
+    told(result, "does not accept the credential (HTTP 401", "Make a new key at the vendor")
+    assert "not-the-sandboxes" not in result.words + result.advice
 
 
-def test_an_answer_of_another_shape_is_told(sandbox: SandboxServer) -> None:  # noqa: F811
-    sandbox.faults.set("wrong_json")
+@pytest.mark.parametrize("vendor", PATHS)
+@pytest.mark.parametrize(
+    ("fault", "what", "advice"),
+    [
+        ("forbidden", "(HTTP 403: ", "give it that right at the vendor"),
+        ("rate_limited", "asks for fewer requests (HTTP 429", "Wait a minute."),
+        ("unavailable", "cannot answer now (HTTP 50", "The vendor has a problem of its own"),
+        ("wrong_json", "Not ", "Check the base URL of the source"),
+        ("reset", "broke off the connection", "Try again in a few minutes"),
+        ("redirect", "redirects to ", "Check the base URL of the source"),
+    ],
+)
+def test_what_the_vendor_answers_is_told(
+    sandbox: SandboxServer, vendor: str, fault: str, what: str, advice: str
+) -> None:
+    sandbox.faults.set(fault)
 
-    result = probe(source(sandbox.url + PATHS["ona"]))
+    result = probe(source(sandbox.url + PATHS[vendor], vendor))
 
-    assert not result.ok
-    assert "is not a page of runs" in result.words
+    told(result, "is not a page of runs" if (fault, vendor) == ("wrong_json", "ona") else what, advice)
 
 
-def test_an_address_with_another_path_is_told(sandbox: SandboxServer) -> None:  # noqa: F811
-    result = probe(source(f"{sandbox.url}/ona/elsewhere"))
+def test_a_vendor_that_does_not_answer_is_told(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sync.sources.PROBE_BOUNDS", type(PROBE_BOUNDS)(timeout=0.5, attempts=1))
+    sandbox.faults.set("hang")
 
-    assert not result.ok
-    assert "HTTP 404" in result.words
+    told(probe(source(sandbox.url + PATHS["ona"])), "did not answer within 0.5 seconds", "slow or overloaded")
+
+
+def test_an_address_with_another_path_is_told(sandbox: SandboxServer) -> None:
+    told(probe(source(f"{sandbox.url}/ona/elsewhere")), "HTTP 404", "Something answers there, but not the vendor's API")
 
 
 def test_a_closed_port_is_told(free_port: int) -> None:
     result = probe(source(f"http://127.0.0.1:{free_port}"))
 
-    assert "refused the connection: nothing listens there" in result.words
+    told(result, "refused the connection: nothing listens there", "Check the host and the port")
 
 
 def test_a_host_without_an_address_is_told() -> None:
-    result = probe(source("https://no-such-host.invalid/api"))
-
-    assert "could not be resolved (DNS)" in result.words
+    told(probe(source("https://no-such-host.invalid/api")), "could not be resolved (DNS)", "Check the spelling")
 
 
-def test_a_server_without_tls_is_told(sandbox: SandboxServer) -> None:  # noqa: F811
+def test_a_host_that_is_not_the_vendors_is_told_and_not_asked() -> None:
+    result = probe(source("https://evil.example"))
+
+    told(result, "evil.example is not one of this vendor's hosts", "Credentials go to the vendor's own hosts only")
+
+
+def test_a_variable_that_is_not_set_is_told() -> None:
+    made = source("https://app.ona.com/api", credential="")
+    made.credential_env = "NOWHERE_SET"
+
+    told(probe(made), "The environment variable NOWHERE_SET is not set", "Set the variable")
+
+
+def test_a_server_without_tls_is_told(sandbox: SandboxServer) -> None:
     result = probe(source(f"https://127.0.0.1:{urlsplit(sandbox.url).port}/ona/api"))
 
-    assert "No TLS connection to 127.0.0.1" in result.words
+    told(result, "No TLS connection to 127.0.0.1", "http:// instead of https://")
+
+
+# Certificates, of a real server that speaks TLS.
+
+Certificate = Callable[..., Path]
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Certificate]:
+    """Make certificates; those of the test's own authority are trusted."""
+    now = datetime.now(UTC)
+    ca_key, pem = ec.generate_private_key(ec.SECP256R1()), serialization.Encoding.PEM
+    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority")])
+
+    def made(days: int = 1, address: str = "127.0.0.1", *, by: str = "authority") -> Path:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server")])
+        itself, unknown = by == "itself", by == "unknown"
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(
+                name if itself else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "?")]) if unknown else ca_name
+            )
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=9))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+            .sign(key if itself else ca_key, hashes.SHA256())
+        )
+        path = tmp_path / "server.pem"
+        plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path.write_bytes(plain + certificate.public_bytes(pem))
+        return path
+
+    root = (
+        x509.CertificateBuilder()
+        .subject_name(ca_name)
+        .issuer_name(ca_name)
+        .public_key(ca_key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=10))
+        .not_valid_after(now + timedelta(days=10))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    (tmp_path / "authority.pem").write_bytes(root.public_bytes(pem))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    tls.cache_clear()
+    yield made
+    tls.cache_clear()
+
+
+@contextmanager
+def speaking_tls(certificate: Path) -> Iterator[str]:
+    """Serve TLS and nothing else on 127.0.0.1; yields the address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with closing(connection):
+                try:
+                    with context.wrap_socket(connection, server_side=True) as spoken:
+                        spoken.recv(65536)
+                        spoken.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                except OSError:
+                    continue
+
+    with create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}/api"
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "what", "advice"),
+    [
+        ({"by": "itself"}, "not to be trusted: self-signed", "its authority must be made known"),
+        ({"by": "unknown"}, "not to be trusted: signed by nobody whom this machine trusts", "must be made known"),
+        ({"days": -1}, "not to be trusted: expired", "must renew its certificate"),
+        ({"address": "127.0.0.9"}, "not to be trusted: that of another host", "it answers as somebody else"),
+    ],
+)
+def test_a_certificate_that_is_not_to_be_trusted_is_told_with_the_reason(
+    authority: Certificate, certificate: dict[str, Any], what: str, advice: str
+) -> None:
+    with speaking_tls(authority(**certificate)) as address:
+        result = probe(source(address))
+
+    told(result, what, advice)
+
+
+def test_a_certificate_of_a_known_authority_is_trusted(authority: Certificate) -> None:
+    with speaking_tls(authority()) as address:
+        told(probe(source(address)), "HTTP 404", "not the vendor's API")
 
 
 def test_a_person_never_waits_as_long_as_a_worker_would() -> None:
@@ -96,15 +251,113 @@ def test_a_person_never_waits_as_long_as_a_worker_would() -> None:
     assert PROBE_BOUNDS.attempts <= 2
 
 
-def test_the_button_tells_how_it_went(client: Client, sandbox: SandboxServer) -> None:  # noqa: F811
-    client.force_login(User.objects.create_superuser("alex"))
-    made = source(sandbox.url + PATHS["ona"])
-    button = reverse("admin:usage_source_do", args=[made.pk, "test"])
+# The button.
 
-    good = client.post(button, follow=True)
-    assert [message.level_tag for message in good.context["messages"]] == ["success"]
 
-    Source.objects.update(base_url="https://evil.example")
-    bad = client.post(button, follow=True)
-    assert [message.level_tag for message in bad.context["messages"]] == ["error"]
-    assert "evil.example is not one of this vendor&#x27;s hosts" in bad.content.decode()
+def typed(address: str, **values: str) -> dict[str, str]:
+    """What the browser sends of a form in which little more is filled in than what a connection depends on."""
+    return {"vendor": "ona", "base_url": address, "new_credential": "sandbox-key", "slug": "", **values}
+
+
+@pytest.fixture
+def administrator() -> Client:
+    return client_of("administrator")
+
+
+def test_the_form_of_a_new_source_is_tested_before_anything_is_saved(
+    administrator: Client, sandbox: SandboxServer
+) -> None:
+    answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"]), headers=HTMX)
+
+    assert "The connection works." in answer.content.decode()
+    assert "<html" not in answer.content.decode()
+    assert not Source.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_without_a_script_the_answer_is_a_page(administrator: Client, sandbox: SandboxServer) -> None:
+    page = administrator.post(NEW, typed(sandbox.url + PATHS["ona"])).content.decode()
+
+    assert "<html" in page
+    assert "The connection works." in page
+    assert "Nothing was saved." in page
+
+
+def test_a_typed_credential_is_nowhere_shown_or_logged(
+    administrator: Client, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX)
+
+    page = answer.content.decode()
+    assert "does not accept the credential" in page
+    assert "Make a new key at the vendor" in page
+    assert TYPED not in page
+    assert TYPED not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"new_credential": ""}, "Credential: Give either the credential or the name of an environment variable"),
+        ({"base_url": "https://evil.example"}, "Base URL: evil.example is not one of this vendor"),
+        ({"option_ona_requests_at_once": "99"}, "Requests at once: Ensure this value is less than or equal to 4"),
+        ({"credential_env": "SECRET_KEY", "new_credential": ""}, "SECRET_KEY is a setting of the portal itself"),
+    ],
+)
+def test_what_is_missing_for_a_test_is_told_by_field_and_nobody_is_asked(
+    administrator: Client, sandbox: SandboxServer, values: dict[str, str], said: str
+) -> None:
+    answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"], **values), headers=HTMX)
+
+    page = answer.content.decode().replace("&#x27;", "'")
+    assert "Not tested." in page
+    assert said in page
+    assert not sandbox.stats.requests
+
+
+def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Client, sandbox: SandboxServer) -> None:
+    made = source("https://app.ona.com/api")
+    SourceDayFactory(source=made)
+    address = reverse("admin:usage_source_test", args=[made.pk])
+
+    works = administrator.post(address, typed(sandbox.url + PATHS["ona"], new_credential=""), headers=HTMX)
+    fails = administrator.post(address, typed(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX)
+
+    assert "The connection works." in works.content.decode()
+    assert "The connection does not work." in fails.content.decode()
+    made.refresh_from_db()
+    assert (made.base_url, made.credential) == ("https://app.ona.com/api", "sandbox-key")
+    assert [entry.change_message for entry in LogEntry.objects.order_by("id")] == [
+        "Tested the connection: it works.",
+        "Tested the connection: it does not work.",
+    ]
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_only_who_may_change_a_source_may_test_it(role: str, sandbox: SandboxServer) -> None:
+    made, client = source(sandbox.url + PATHS["ona"]), client_of(role)
+    address = reverse("admin:usage_source_test", args=[made.pk])
+
+    assert client.post(address, typed(made.base_url)).status_code == 403
+    assert client.post(NEW, typed(made.base_url)).status_code == 403
+    assert "/test/" not in client.get(reverse("admin:usage_source_change", args=[made.pk])).content.decode()
+    assert not sandbox.stats.requests
+
+
+def test_a_source_out_of_scope_does_not_exist_for_the_test(sandbox: SandboxServer) -> None:
+    mine, other = SourceFactory(slug="mine"), source(sandbox.url + PATHS["ona"])
+    client = client_of("administrator", sources=[mine])
+
+    answer = client.post(reverse("admin:usage_source_test", args=[other.pk]), typed(other.base_url))
+
+    assert answer.status_code == 404
+    assert client.post(NEW, typed(other.base_url)).status_code == 403
+    assert not sandbox.stats.requests
+
+
+def test_the_test_is_pressed_with_a_token_and_never_followed(administrator: Client) -> None:
+    assert administrator.get(NEW).status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = administrator.cookies
+    assert strict.post(NEW, typed("https://app.ona.com/api")).status_code == 403

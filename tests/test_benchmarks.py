@@ -52,6 +52,21 @@ def test_a_quick_run_asks_every_kind_and_compares_the_answers(tmp_path: Path):
         assert figures["Month x project"][kind]["groups"] > 0
 
 
+@pytest.mark.slow
+def test_a_quick_run_opens_every_page_at_both_sizes(tmp_path: Path):
+    ran = benchmarks("pages", "--quick", "--out", str(tmp_path))
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads((tmp_path / "pages.json").read_text())
+    kinds = ("environment-usage", "resource-usage", "recipe-usage")
+    assert found["figures"].keys() == set(kinds)
+    for kind in kinds:
+        pages = found["figures"][kind]["pages"]
+        assert [title.split(": ")[1].split(",")[0] for title in pages] == ["overview", *["list"] * 3, *["explore"] * 2]
+        assert all(len(cost["took"]) == 2 for page in pages.values() for cost in page.values())
+    assert len(found["aims"]) == 18
+    assert "list, a source's month" in (tmp_path / "pages.md").read_text()
+
+
 def test_an_unknown_benchmark_is_refused_with_the_known_ones():
     ran = benchmarks("speed")
     assert ran.returncode == 2

@@ -37,6 +37,11 @@ WRONG = [
         ("PORTAL_LEASE_SECONDS", "0"): "portal.E007",
         ("PORTAL_DB_CONN_MAX_AGE", "-1"): "portal.E007",
         ("PORTAL_ALLOWED_VENDOR_HOSTS", "https://api.example.com"): "portal.E008",
+        ("PORTAL_OIDC_ISSUER", "http://login.example.com"): "portal.E010",
+        ("PORTAL_OIDC_CLIENT_ID", ""): "portal.E011",
+        ("PORTAL_OIDC_CLIENT_SECRET", ""): "portal.E011",
+        ("PORTAL_OIDC_GROUPS", "staff=chief"): "portal.E012",
+        ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
     },
     {
         ("SECRET_KEY", ""): "portal.E002",
@@ -79,7 +84,7 @@ def documented() -> set[str]:
 def read_by_code() -> set[str]:
     """Return the variables that the settings and the services read from the environment."""
     files = [*(BASE_DIR / "portal").glob("*.py"), *(BASE_DIR / "portal" / "services").glob("*.py")]
-    calls = r'env\.(?:str|int|float|bool|list|choice|database)\(\s*"([A-Z_]+)"'
+    calls = r'env\.(?:str|int|float|bool|list|choice|database|mail)\(\s*"([A-Z_]+)"'
     variables = r'variable = "([A-Z_]+)"'
     text = "\n".join(path.read_text() for path in files)
     return set(re.findall(calls, text)) | set(re.findall(variables, text))

@@ -86,8 +86,8 @@ def test_no_page_of_the_admin_tells_of_another_source(sam: Client, name: str) ->
 
 
 def test_the_overview_shows_only_sources_within_the_limit(sam: Client) -> None:
-    lines = sam.get(reverse("admin:index")).context["overview"]
-    assert [line.source.slug for line in lines] == ["seen"]
+    vendors = sam.get(reverse("admin:index")).context["vendors"]
+    assert [card.slug for vendor in vendors for card in vendor.cards] == ["seen"]
 
 
 def test_details_and_buttons_of_another_source_do_not_exist(sam: Client, hidden: dict[str, Any]) -> None:

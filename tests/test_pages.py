@@ -1,212 +1,282 @@
-"""The staff pages in a real browser: what a person sees, filters and takes out, without one console or CSP error."""
+"""Every page of the staff in a real browser: open to assistive technology, without a fault, on every screen."""
 
-import csv
-from collections.abc import Iterator
-from decimal import Decimal
-from pathlib import Path
-from typing import Literal
+# ruff: noqa: F811 (the fixtures that come from tests.browsing are asked for by their names)
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, BrowserContext, Page
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, URLPattern, URLResolver, reverse
+from playwright.sync_api import Page, Response
 
-from tests import chromium
+from tests.browsing import AsPerson, accessible, allow, as_person, picture, running  # noqa: F401
 from tests.filled import CREDENTIAL, Filled, fill
-from usage.models import ResourceUsage
+from tests.people import PASSWORD, person
 
-chromium.needed()
-
-ARTIFACTS = Path(__file__).parent / "artifacts"
-PAGES = {
-    "overview": "/admin/",
-    "sources": "/admin/usage/source/",
-    "source": "/admin/usage/source/{gcore}/change/",
-    "source-new": "/admin/usage/source/add/",
-    "days": "/admin/usage/sourceday/",
-    "day": "/admin/usage/sourceday/{day}/change/",
-    "runs": "/admin/sync/syncrun/",
-    "run": "/admin/sync/syncrun/{run}/change/",
-    "rejected": "/admin/usage/rejectedrecord/",
-    "rejected-record": "/admin/usage/rejectedrecord/{rejected}/change/",
-    "restatements": "/admin/usage/restatement/",
-    "environments": "/admin/usage/environmentusage/?withdrawn=shown",
-    "environment": "/admin/usage/environmentusage/{environment}/change/",
-    "resources": "/admin/usage/resourceusage/",
-    "resource": "/admin/usage/resourceusage/{resource}/change/",
-    "recipes": "/admin/usage/recipeusage/",
-    "recipe": "/admin/usage/recipeusage/{recipe}/change/",
-    "tokens": "/admin/portal/apitoken/",
-    "token-new": "/admin/portal/apitoken/add/",
-    "users": "/admin/auth/user/",
-    "user": "/admin/auth/user/{user}/change/",
-    "password": "/admin/password_change/",
+# A look is a width and a colour scheme. Every page is opened in each.
+LOOKS = [(1440, "light"), (1440, "dark"), (360, "light"), (360, "dark"), (3840, "light")]
+# Addresses below /admin/ that answer no page of their own: parts of pages, downloads, scripts, what is posted.
+NO_PAGES = {"jsi18n", "autocomplete", "view_on_site", "login", "logout", "app_list", "password_change", "mend"}
+# What is only ever posted to.
+NO_PAGES |= {"explore_save", "explore_view", "coverage_read"}
+NO_PAGE_ENDINGS = (
+    "_do",
+    "_export",
+    "_export_about",
+    "_export_follow",
+    "_export_stop",
+    "_totals",
+    "_suggest",
+    "_progress",
+    "_test",
+    "_test_new",
+)
+# Pages that show something other than a row as Django's admin does, or that look otherwise when asked otherwise.
+ASKED: dict[str, str] = {
+    "days-failed": "/admin/usage/sourceday/?state=failed",
+    "environments-withdrawn": "/admin/usage/environmentusage/?include_withdrawn=true",
+    "resources-none": "/admin/usage/resourceusage/?project_id=987654321",
+    "nothing": "/admin/nothing/",
 }
+# What the admin's own pages of a row need to be shown.
+ADMIN_PAGES = ("change", "history", "delete")
 
 
 @pytest.fixture
-def filled(running: Browser, transactional_db: None) -> Filled:
-    User.objects.create_superuser("alex", "alex@example.com", "long-enough-password")
-    ARTIFACTS.mkdir(exist_ok=True)
-    return fill()
+def filled(live_server: Any) -> Filled:
+    """A portal with a month of everything, a row of every table that has a page."""
+    from portal.models import create_token
+
+    filled = fill()
+    create_token("warehouse", ["usage:read"])
+    person("viewer", sources=[filled.resources])
+    return filled
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Browser]:
-    # Playwright's own event loop runs in this thread, so Django would take every query for one in async code.
-    with pytest.MonkeyPatch.context() as patched, chromium.browser() as browser:
-        patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        yield browser
+def named(patterns: list[Any]) -> Iterator[str]:
+    """Yield the names of all addresses below these."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from named(pattern.url_patterns)
+        elif isinstance(pattern, URLPattern) and pattern.name:
+            yield pattern.name
 
 
-@pytest.fixture
-def context(running: Browser) -> Iterator[BrowserContext]:
-    context = running.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    yield context
-    context.close()
+def page_names() -> set[str]:
+    """Return the names of all addresses of the admin that are pages."""
+    names = set(named(admin.site.urls[0])) - NO_PAGES
+    return {name for name in names if not name.endswith(NO_PAGE_ENDINGS)}
 
 
-@pytest.fixture
-def page(context: BrowserContext, live_server, filled: Filled) -> Page:
-    """A page of someone who has signed in."""
-    page = context.new_page()
-    page.goto(f"{live_server.url}/admin/")
-    page.fill("#id_username", "alex")
-    page.fill("#id_password", "long-enough-password")
-    page.click("input[type=submit]")
-    page.wait_for_selector("text=Overview")
-    return page
+def row_pages(request: HttpRequest) -> dict[str, str]:
+    """Return the address of each page of each table: the list, the latest row, and what this person may do to it."""
+    pages = {}
+    for model, its in admin.site._registry.items():
+        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        pages[f"{name}_changelist"] = reverse(f"admin:{name}_changelist")
+        if its.has_add_permission(request):
+            pages[f"{name}_add"] = reverse(f"admin:{name}_add")
+        row = latest(model)
+        for page in ADMIN_PAGES:
+            if page != "delete" or its.has_delete_permission(request, row):
+                pages[f"{name}_{page}"] = reverse(f"admin:{name}_{page}", args=[row.pk])
+    user = User.objects.get(username="admin")
+    return {**pages, "auth_user_password_change": reverse("admin:auth_user_password_change", args=[user.pk])}
+
+
+def latest(model: type[Model]) -> Model:
+    """Return the latest row of a table."""
+    row = model._default_manager.order_by("-pk").first()
+    assert row is not None, f"Nothing of {model.__name__} is there to be shown: let tests.filled make one."
+    return row
+
+
+def own_pages() -> dict[str, str]:
+    """Return the address of each page that is no table's."""
+    tables = {f"{model._meta.app_label}_{model._meta.model_name}_" for model in admin.site._registry}
+    pages = {}
+    for name in page_names():
+        with suppress(NoReverseMatch):  # one that needs arguments is asked for under ASKED, or is missed
+            if not name.startswith(tuple(tables)):
+                pages[name] = reverse(f"admin:{name}")
+    return pages
 
 
 def addresses() -> dict[str, str]:
-    """The address of every page, on the rows that are there."""
-    from sync.models import SyncRun
-    from usage.models import EnvironmentUsage, RecipeUsage, RejectedRecord, Source, SourceDay
-
-    keys = {
-        "gcore": Source.objects.get(vendor="gcore").pk,
-        "day": SourceDay.objects.get(state="failed").pk,
-        "run": SyncRun.objects.get().pk,
-        "rejected": RejectedRecord.objects.get().pk,
-        "environment": EnvironmentUsage.objects.latest("stopped_at").pk,
-        "resource": ResourceUsage.objects.latest("id").pk,
-        "recipe": RecipeUsage.objects.latest("id").pk,
-        "user": User.objects.get().pk,
-    }
-    return {name: address.format(**keys) for name, address in PAGES.items()}
+    """Return the address of every page, by a name for its picture."""
+    request = HttpRequest()
+    request.user = User.objects.get(username="admin")
+    return {**own_pages(), **row_pages(request), **ASKED}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_opens_without_a_console_or_csp_error(
-    page: Page, live_server, scheme: Literal["light", "dark"]
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_every_page_is_accessible_fits_the_screen_and_reports_no_fault(
+    as_person: AsPerson, filled: Filled, width: int, scheme: str
 ) -> None:
-    faults = chromium.watch(page)
-    page.emulate_media(color_scheme=scheme)
+    page = as_person("admin", width=width, scheme=scheme)
+    allow(page, "404")
+    found = {}
     for name, address in addresses().items():
-        answer = page.goto(live_server.url + address)
-        assert answer is not None
-        assert answer.ok, address
-        assert "default-src 'self'" in answer.headers["content-security-policy"]
-        assert CREDENTIAL not in page.content()
-        page.screenshot(path=ARTIFACTS / f"{name}-{scheme}.png", full_page=True)
-        assert faults == [], (name, faults)
+        faults = faults_of(page, page.goto(address))
+        picture(page, f"{name}-{width}-{scheme}")
+        if faults:
+            found[name] = faults
+    assert found == {}, "\n".join(f"{name}: {fault}" for name, faults in found.items() for fault in faults)
 
 
-def test_the_browser_does_report_what_the_policy_forbids(page: Page) -> None:
-    faults = chromium.watch(page)
-
-    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">red</p>')")
-
-    assert len(faults) == 1
-    assert "Content Security Policy" in faults[0]
-
-
-def test_a_person_filters_a_list_and_takes_out_what_it_holds(page: Page, live_server, filled: Filled) -> None:
-    faults = chromium.watch(page)
-    page.goto(f"{live_server.url}/admin/usage/resourceusage/")
-    page.fill("input[name='day__range__gte']", "2026-11-01")
-    page.fill("input[name='day__range__lte']", "2026-11-10")
-    page.select_option("select[name='source']", "gcore-main")
-    page.fill("input[name='resource_type']", "volume")
-    page.click("text=Apply")
-    page.wait_for_url("**resource_type=volume**")
-
-    assert "project_id" not in page.url  # what was left empty stays out of the address
-    shown = page.locator("#result_list tbody tr")
-    asked = ResourceUsage.objects.filter(
-        resource_type="volume", day__gte="2026-11-01", day__lte="2026-11-10", withdrawn_at=None
-    )
-    assert shown.count() == asked.count() == 10
-    assert "10 records" in page.inner_text(".paginator")
-
-    with page.expect_download() as download:
-        page.click("text=Export CSV")
-    name = download.value.suggested_filename
-    assert name.startswith("resource-usage_gcore-main_2026-11-01_2026-11-10_as-of-")
-    with Path(download.value.path()).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 10
-    assert sum(Decimal(row["consumed_quantity"]) for row in rows) == Decimal("705121.25")
-    assert faults == []
-
-    page.click("text=Clear")
-    page.wait_for_url(lambda address: "resource_type" not in address)
+def faults_of(page: Page, answer: Response | None) -> list[str]:
+    """Return what is wrong with the page as it stands, in words."""
+    checks: tuple[Callable[[Page, Response], None], ...] = (answered, no_secret, fits, lambda page, _: accessible(page))
+    faults = []
+    assert answer is not None
+    for check in checks:
+        try:
+            check(page, answer)
+        except AssertionError as fault:
+            faults.append(str(fault))
+    return faults
 
 
-def test_a_withdrawn_record_is_struck_through_once_it_is_asked_for(page: Page, live_server, filled: Filled) -> None:
-    page.goto(f"{live_server.url}/admin/usage/environmentusage/")
-    assert page.locator("s.withdrawn").count() == 0
-    assert "117 records" in page.inner_text(".paginator")
-
-    page.select_option("select[name='withdrawn']", "only")
-    page.click("text=Apply")
-    page.wait_for_url("**withdrawn=only**")
-
-    assert page.locator("s.withdrawn").count() == 3
-    cell = page.locator("#result_list tbody tr td.field-runtime").first
-    assert "line-through" in cell.evaluate("cell => getComputedStyle(cell).textDecorationLine")
+def answered(page: Page, answer: Response) -> None:
+    """Judge the status and the policy that the page came with."""
+    assert answer.ok or (answer.status == 404 and "/nothing/" in answer.url), f"{answer.status} {answer.url}"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
 
 
-def test_a_failed_day_is_followed_to_its_reason_and_read_again(page: Page, live_server, filled: Filled) -> None:
-    faults = chromium.watch(page)
-    page.goto(f"{live_server.url}/admin/")
-    page.click("text=1 failed")
-    page.click("#result_list tbody tr a")
-    page.wait_for_selector("text=Attempts")
-    assert "HTTP 503" in page.inner_text(".field-error")
-
-    page.click("text=Read again")
-    page.wait_for_selector(".messagelist .success")
-
-    assert "1 day of gcore-main will be read" in page.inner_text(".messagelist")
-    assert "Due" in page.inner_text(".field-state_shown")
-    assert faults == []
+def no_secret(page: Page, answer: Response) -> None:
+    """A credential is never read back."""
+    assert CREDENTIAL not in page.content(), "The page shows a credential."
 
 
-def test_a_token_is_shown_once(page: Page, live_server, filled: Filled) -> None:
-    faults = chromium.watch(page)
-    page.goto(f"{live_server.url}/admin/portal/apitoken/add/")
-    page.fill("#id_name", "warehouse")
-    page.click("input[name=_save]")
-    page.wait_for_selector("#secret")
-    secret = page.input_value("#secret")
-    assert secret.startswith("up_")
-
-    page.click("text=I have copied it")
-    page.wait_for_selector("#result_list")
-    assert secret not in page.content()
-    page.click("#result_list tbody tr a")
-    page.wait_for_selector("text=Revoke")
-    assert secret not in page.content()
-    page.click("text=Revoke")
-    page.wait_for_selector(".messagelist .success")
-    assert "Revoked" in page.inner_text(".field-state")
-    assert faults == []
+def fits(page: Page, answer: Response) -> None:
+    """Nothing makes the page itself scroll sideways; on a wall, lines of text and forms stay of a width to read."""
+    spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert spill <= 0, f"The page is {spill} pixels too wide."
+    widest = page.evaluate("Math.max(0, ...[...document.querySelectorAll('#content')].map(c => c.clientWidth))")
+    assert widest <= 1920, f"The content is {widest} pixels wide."
 
 
-@pytest.mark.parametrize("width", [360, 3840])
-def test_the_pages_fit_a_telephone_and_a_wall(page: Page, live_server, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
-    for name, address in addresses().items():
-        page.goto(live_server.url + address)
-        spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert spill <= 0, (name, spill)
+def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None:
+    person("admin")
+    visited = set(addresses())
+    request = HttpRequest()
+    request.user = User.objects.get(username="admin")
+    refused = {
+        f"{model._meta.app_label}_{model._meta.model_name}_{page}"
+        for model, its in admin.site._registry.items()
+        for page, may in (("add", its.has_add_permission(request)), ("delete", its.has_delete_permission(request)))
+        if not may
+    }
+
+    assert page_names() - visited - refused == set()
+
+
+def test_only_the_portals_own_tables_have_pages() -> None:
+    tables = {model._meta.app_label for model in admin.site._registry}
+
+    assert tables == {"usage", "sync", "portal", "auth"}
+
+
+def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/")
+    allow(page, "Content Security Policy")
+
+    with page.expect_console_message() as said:
+        page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">red</p>')")
+
+    assert "Content Security Policy" in said.value.text
+
+
+def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/usage/recipeusage/")
+    menu = page.locator(".places summary", has_text="Usage")
+    assert page.get_attribute(".places a[aria-current=page]", "href") == "/admin/usage/recipeusage/"
+
+    menu.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Environments"
+    page.keyboard.press("Escape")
+
+    assert not page.locator(".places a", has_text="Environments").is_visible()
+    assert menu.evaluate("summary => summary === document.activeElement")
+
+
+def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin", width=360)
+    page.goto("/admin/")
+    assert not page.locator("#places").is_visible()
+
+    page.click("text=Menu")
+    page.wait_for_selector("#places:popover-open")
+    accessible(page)
+    picture(page, "menu-360")
+    page.click("#places >> text='Sources'")
+    page.wait_for_url("**/admin/usage/source/")
+
+
+def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    page.click(".you summary")
+    page.click(".theme-toggle")
+    page.goto("/admin/usage/source/")
+
+    assert page.get_attribute("html", "data-theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    accessible(page)
+
+
+def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, filled: Filled) -> None:
+    read = "getComputedStyle(document.documentElement).getPropertyValue('--series-1')"
+    colours = []
+    for scheme in ("light", "dark"):
+        page = as_person("admin", scheme=scheme)
+        page.goto("/admin/")
+        colours.append(page.evaluate(read))
+
+    assert all(colour.startswith("rgb") for colour in colours)
+    assert len(set(colours)) == 2
+
+
+def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Filled) -> None:
+    someone = person("viewer")
+    page = running.new_context(base_url=live_server.url).new_page()
+    page.goto("/admin/")
+    accessible(page)
+    picture(page, "sign-in")
+    page.fill("input[name=login]", someone.username)
+    page.fill("input[name=password]", PASSWORD)
+    page.click("input[type=submit]")
+    page.wait_for_selector("h1:has-text('Overview')")
+
+    page.click(".you summary")
+    page.click("text=Sign out")
+    page.wait_for_load_state()
+    page.goto("/admin/usage/source/")
+
+    assert page.locator("input[name=password]").is_visible()
+
+
+def test_a_viewer_is_refused_in_words_what_the_role_lacks(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("viewer")
+    page.goto("/admin/")
+    assert page.locator(".places >> text=Access").count() == 0
+    allow(page, "403")
+
+    answer = page.goto("/admin/usage/source/add/")
+
+    assert answer is not None
+    assert answer.status == 403
+    assert "You may not open this page" in page.inner_text("h1")
+    accessible(page)

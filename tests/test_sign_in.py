@@ -23,11 +23,11 @@ def nobody_has_failed_before() -> None:
     cache.clear()
 
 
-def sign_in(client: Client, login: str, password: str = PASSWORD, **more: str) -> Any:
+def sign_in(client: Any, login: str, password: str = PASSWORD, **more: str) -> Any:
     return client.post(SIGN_IN, {"login": login, "password": password, **more})
 
 
-def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_page_they_asked_for(client: Client) -> None:
+def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_page_they_asked_for(client: Any) -> None:
     person("viewer")
     asked = client.get("/admin/usage/sourceday/", follow=True)
     assert asked.redirect_chain[-1][0] == f"{SIGN_IN}?next=/admin/usage/sourceday/"
@@ -38,13 +38,13 @@ def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_page_they_asked_for
 
 
 @pytest.mark.parametrize("login", ["viewer", "VIEWER@example.com"])
-def test_a_person_signs_in_by_name_or_by_e_mail(client: Client, login: str) -> None:
+def test_a_person_signs_in_by_name_or_by_e_mail(client: Any, login: str) -> None:
     person("viewer")
     answer = sign_in(client, login)
     assert (answer.status_code, answer.url) == (302, "/admin/")
 
 
-def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(client: Client) -> None:
+def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(client: Any) -> None:
     person("viewer")
     shown = [page_text(sign_in(client, login, "wrong-password")) for login in ("viewer", "nobody")]
     assert shown[0] == shown[1]
@@ -57,7 +57,7 @@ def page_text(answer: Any) -> str:
     return re.sub(r'(value=|"X-CSRFToken": )"[^"]*"', "", answer.content.decode())
 
 
-def test_guessing_is_slowed_down_even_for_someone_who_then_guesses_right(client: Client) -> None:
+def test_guessing_is_slowed_down_even_for_someone_who_then_guesses_right(client: Any) -> None:
     person("viewer")
     for _ in range(5):
         sign_in(client, "viewer", "wrong-password")
@@ -66,13 +66,13 @@ def test_guessing_is_slowed_down_even_for_someone_who_then_guesses_right(client:
     assert "Too many failed login attempts" in answer.content.decode()
 
 
-def test_nobody_signs_up_and_no_other_page_of_allauth_is_open(client: Client) -> None:
+def test_nobody_signs_up_and_no_other_page_of_allauth_is_open(client: Any) -> None:
     for name in ("signup/", "email/", "3rdparty/", "password/set/", "social/signup/"):
         assert client.get(f"/accounts/{name}").status_code == 404, name
     assert client.get("/accounts/2fa/").status_code == 302
 
 
-def test_a_way_back_to_a_forgotten_password_is_offered_only_where_mail_is_sent(client: Client) -> None:
+def test_a_way_back_to_a_forgotten_password_is_offered_only_where_mail_is_sent(client: Any) -> None:
     assert client.get("/accounts/password/reset/").status_code == 404
     assert "forgot" not in client.get(SIGN_IN).content.decode().replace("forgotten", "")
     with override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com"):
@@ -81,7 +81,7 @@ def test_a_way_back_to_a_forgotten_password_is_offered_only_where_mail_is_sent(c
 
 
 @override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com")
-def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(client: Client) -> None:
+def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(client: Any) -> None:
     person("viewer")
     assert client.post("/accounts/password/reset/", {"email": "viewer@example.com"}).status_code == 302
     [sent] = mail.outbox
@@ -95,7 +95,7 @@ def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(client: Clie
 
 
 @override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com")
-def test_asking_for_a_new_password_tells_nobody_who_has_an_account(client: Client) -> None:
+def test_asking_for_a_new_password_tells_nobody_who_has_an_account(client: Any) -> None:
     through_provider = person("viewer")
     through_provider.set_unusable_password()
     through_provider.save()
@@ -106,7 +106,7 @@ def test_asking_for_a_new_password_tells_nobody_who_has_an_account(client: Clien
 
 
 def test_a_person_changes_their_password_by_giving_the_old_one() -> None:
-    client = client_of("viewer")
+    client: Any = client_of("viewer")
     assert client.get("/admin/password_change/", follow=True).redirect_chain[-1][0] == "/accounts/password/change/"
     new = {"password1": "another-good-phrase", "password2": "another-good-phrase"}
     assert client.post("/accounts/password/change/", {"oldpassword": "wrong", **new}).status_code == 200
@@ -119,13 +119,13 @@ def test_who_signs_in_through_the_provider_has_no_password_to_change() -> None:
     user = person("viewer")
     user.set_unusable_password()
     user.save()
-    client = Client()
+    client: Any = Client()
     client.force_login(user)
     assert client.get("/accounts/password/change/").status_code == 404
 
 
 def test_signing_out_asks_for_a_button_and_leads_to_the_sign_in_page() -> None:
-    client = client_of("viewer")
+    client: Any = client_of("viewer")
     assert client.get("/accounts/logout/").status_code == 200
     assert client.get("/admin/").status_code == 200
     answer = client.post("/admin/logout/")
@@ -133,7 +133,7 @@ def test_signing_out_asks_for_a_button_and_leads_to_the_sign_in_page() -> None:
     assert client.get("/admin/").status_code == 302
 
 
-def test_someone_without_a_role_is_told_whom_to_ask(client: Client) -> None:
+def test_someone_without_a_role_is_told_whom_to_ask(client: Any) -> None:
     user = person("viewer")
     user.groups.clear()
     client.force_login(user)
@@ -145,7 +145,7 @@ def test_someone_without_a_role_is_told_whom_to_ask(client: Client) -> None:
     assert client.get("/admin/").status_code == 200
 
 
-def test_someone_who_is_switched_off_gets_in_no_more(client: Client) -> None:
+def test_someone_who_is_switched_off_gets_in_no_more(client: Any) -> None:
     user = person("viewer")
     client.force_login(user)
     User.objects.update(is_active=False)
@@ -160,9 +160,12 @@ def code_of(secret: str) -> str:
 
 
 def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
-    client = Client()
+    client: Any = Client()
     person("viewer")
     sign_in(client, "viewer")
+    asked = client.get("/accounts/2fa/totp/activate/")
+    assert asked.url.startswith("/accounts/reauthenticate/")  # a stolen session alone sets up nothing
+    client.post(asked.url, {"password": PASSWORD})
     form = client.get("/accounts/2fa/totp/activate/")
     secret = form.context["form"].secret
     assert f'value="{secret}"' in form.content.decode()
@@ -170,7 +173,7 @@ def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
     kept = Authenticator.objects.get(type="totp")
     assert secret not in str(kept.data)
 
-    again = Client()
+    again: Any = Client()
     asked = sign_in(again, "viewer")
     assert asked.url.startswith("/accounts/2fa/authenticate/")
     assert again.get("/admin/").status_code == 302
@@ -180,7 +183,7 @@ def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
     assert again.get("/admin/").status_code == 200
 
 
-def test_the_sign_in_page_never_leads_to_another_site(client: Client) -> None:
+def test_the_sign_in_page_never_leads_to_another_site(client: Any) -> None:
     person("viewer")
     answer = sign_in(client, "viewer", next="https://evil.example.com/")
     assert answer.url == "/admin/"

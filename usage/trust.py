@@ -45,11 +45,11 @@ SELECT place, slug, count(*) FILTER (WHERE NOT unheld), count(*) FILTER (WHERE u
        count(*) FILTER (WHERE loaded_at IS NOT NULL AND NOT complete),
        count(*) FILTER (WHERE NOT unheld AND NOT coalesce(final, false)), count(restated_at)
 FROM (
-    SELECT asked.slug, day::date < asked.held_from AS unheld, held.loaded_at, held.complete, held.final,
+    SELECT asked.slug, calendar.day::date < asked.held_from AS unheld, held.loaded_at, held.complete, held.final,
            held.restated_at, generate_series(
-               greatest(1, width_bucket(day AT TIME ZONE asked.zone, bounds.instants)),
+               greatest(1, width_bucket(calendar.day AT TIME ZONE asked.zone, bounds.instants)),
                least(cardinality(bounds.instants) - 1, width_bucket(
-                   (day + interval '1 day') AT TIME ZONE asked.zone - interval '1 microsecond', bounds.instants))
+                   (calendar.day + interval '1 day') AT TIME ZONE asked.zone - interval '1 microsecond', bounds.instants))
            ) AS place
     FROM (SELECT %(bounds)s::timestamptz[] AS instants) AS bounds
     CROSS JOIN unnest(%(ids)s::bigint[], %(slugs)s::text[], %(zones)s::text[], %(firsts)s::date[], %(lasts)s::date[],

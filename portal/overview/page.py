@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
@@ -143,7 +143,7 @@ def start(request: HttpRequest, *, sees_sources: bool) -> dict[str, Any]:
     limited = staff_scope(request) is not None
     may_add = request.user.has_perm("usage.add_source") and not limited
     return {
-        "without_role": not sees_sources,
+        "closed": not sees_sources,
         "limited": limited,
         "add": reverse("admin:usage_source_add") if may_add else "",
         "titles": ", ".join(reader.title for reader in readers().values()),
@@ -216,14 +216,14 @@ def usage_links(source: Source, kind: type[UsageRecord] | None, calendar: Calend
     charted = urlencode({"kind": name, **this_month, "group_by": "day"})
     records = reverse(f"admin:usage_{kind._meta.model_name}_changelist")
     return [
-        Way("Explore", f"{there('admin:explore')}?{charted}"),
+        Way("Explore", f"{reverse('admin:explore')}?{charted}"),
         Way("Records", f"{records}?{urlencode(this_month)}"),
     ]
 
 
 def coverage_link(source: Source, rights: Rights) -> list[Way]:
     """Return where a source's days are shown, for who may see them."""
-    return [Way("Days", f"{there('admin:coverage')}?{urlencode({'source': source.slug})}")] if rights.see_days else []
+    return [Way("Days", f"{reverse('admin:coverage')}?{urlencode({'source': source.slug})}")] if rights.see_days else []
 
 
 def usage_of(calendar: Calendar, kind: type[UsageRecord] | None, days: int) -> Usage:
@@ -264,11 +264,3 @@ def head(title: str, reach: Reach, calendar: Calendar) -> Head:
         said.append(f"{days_in_words(reach.missing)} not read")
     still = f"{days_in_words(reach.open)} may still change" if reach.open else ""
     return Head(title, reach.span.words, "; ".join(said), still)
-
-
-def there(name: str) -> str:
-    """Return the address of a page that is still being built."""
-    try:
-        return reverse(name)
-    except NoReverseMatch:
-        return reverse("admin:index")

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.overview.needs import Need, Rights, Way, listed, mending
-from sync.health import Condition, Health
+from sync.health import MISSED_READS, Condition, Health
 from sync.vendors import readers
 from usage.admin.display import ago, exact
 from usage.coverage import TROUBLES, days_in_words
@@ -155,19 +155,17 @@ def standstill(condition: Condition, rights: Rights, *, alone: bool) -> Need | N
             return of_whole(source, "warn", "Paused", words, "It goes on by itself then.", *now)
         case Health.NEVER_READ if alone and source.created_at < condition.now - OVERDUE and not coverage.troubled:
             return of_whole(source, "warn", "Never read", "Nothing was read yet.", "", *now)
-        case Health.BEHIND if alone and not catching_up(condition):
+        case Health.BEHIND if alone and missed(condition):
             words = f"It was last read {ago(coverage.latest_read)}, though it is to be read {often(source)}."
-            if condition.now - (coverage.latest_read or condition.now) < timedelta(minutes=source.interval_minutes * 2):
-                words = f"Days that have ended are not complete: {coverage.words}"
             return of_whole(source, "warn", "Behind", words, "", *now)
     return None
 
 
-def catching_up(condition: Condition) -> bool:
-    """Tell whether days are on their way, or their troubles have lines of their own."""
-    coverage = condition.coverage
-    lately = coverage.latest_read is not None and coverage.latest_read > condition.now - OVERDUE * 2
-    return bool(coverage.loading or coverage.troubled) or (lately and coverage.waiting > 0)
+def missed(condition: Condition) -> bool:
+    """Tell whether reads were missed; as long as there are some, days that lack are on their way or have a line."""
+    between = timedelta(minutes=condition.source.interval_minutes) * MISSED_READS
+    latest = condition.coverage.latest_read
+    return not condition.coverage.loading and (latest is None or condition.now - latest > between)
 
 
 def failed(lot: Lot) -> Iterator[Need]:

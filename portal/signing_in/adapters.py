@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import structlog
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm, ResetPasswordForm
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -17,6 +18,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from portal.signing_in.claims import Refused, follow_groups, judge, person_of, verified_email
+from portal.signing_in.oidc import Disbelieved
+
+logger = structlog.get_logger(__name__)
 
 
 class SignIn(LoginForm):  # type: ignore[misc]  # allauth's forms are not annotated
@@ -33,6 +37,8 @@ class SignIn(LoginForm):  # type: ignore[misc]  # allauth's forms are not annota
 
 class ForgottenPassword(ResetPasswordForm):  # type: ignore[misc]  # as above
     """Whoever signs in through the provider has no password here, and gets none by asking for one."""
+
+    users: list[User]
 
     def clean_email(self) -> str:
         """Keep the people who have a password; the answer is the same whether there are any."""
@@ -60,6 +66,12 @@ class ProviderAccounts(DefaultSocialAccountAdapter):  # type: ignore[misc]  # as
         """Return the provider that the settings name; the database holds none."""
         found = _build_apps_from_settings(provider=provider, client_id=client_id)
         return [app for apps in found.values() for app in apps]
+
+    def on_authentication_error(self, request: HttpRequest, provider: Any, **why: Any) -> None:
+        """Write down why a sign-in failed, for who has set it up; what the provider told stays out of it."""
+        exception = why.get("exception")
+        reason = str(exception) if isinstance(exception, Disbelieved) else type(exception).__name__
+        logger.warning("sign-in through the provider failed", error=str(why.get("error")), reason=reason)
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         """Whoever `pre_social_login` has let through gets an account."""

@@ -1,4 +1,4 @@
-"""What the OpenID provider says of a person, and what follows from it: whether they come in, as whom, in which roles."""
+"""What the OpenID provider says of a person, and what follows: whether they come in, as whom, in which roles."""
 
 from collections.abc import Mapping
 from typing import Any

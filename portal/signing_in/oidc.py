@@ -7,8 +7,10 @@ import hashlib
 from typing import Any
 from urllib.parse import urlsplit
 
+import jwt
 from allauth.account.internal.decorators import login_not_required
 from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.helpers import render_authentication_error
 from allauth.socialaccount.internal import jwtkit
 from allauth.socialaccount.models import SocialApp, SocialLogin, SocialToken
 from allauth.socialaccount.providers.base import AuthProcess
@@ -21,10 +23,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
+from requests import RequestException
 
 from portal.signing_in.claims import verified_email
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint")
+# Signed with a key that only the provider has, unlike HS256.
+ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 KEPT = ("sub", "email", "email_verified", "name", "given_name", "family_name", "preferred_username")
 
@@ -41,7 +46,11 @@ def nonce_of(state: str) -> str:
     return hashlib.sha256(f"nonce:{state}".encode()).hexdigest()
 
 
-class Client(OAuth2Client):  # type: ignore[misc]  # allauth's classes are not annotated
+class Disbelieved(OAuth2Error):  # type: ignore[misc]  # allauth's classes are not annotated
+    """What the provider tells does not hold; the message says what, without anything that was told."""
+
+
+class Client(OAuth2Client):  # type: ignore[misc]  # as above
     """Asks with a nonce."""
 
     def get_redirect_url(self, authorization_url: str, scope: Any, extra_params: dict[str, Any]) -> str:
@@ -51,7 +60,7 @@ class Client(OAuth2Client):  # type: ignore[misc]  # allauth's classes are not a
 
 
 class Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # as above
-    """Reads what the provider tells, and raises OAuth2Error for what does not hold."""
+    """Reads what the provider tells, and raises Disbelieved for what does not hold."""
 
     client_class = Client
 
@@ -60,29 +69,31 @@ class Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # as above
         """Return the provider's own description, once it is that of the issuer that the settings name."""
         config: dict[str, Any] = super().openid_config
         if str(config.get("issuer", "")).rstrip("/") != settings.PORTAL_OIDC_ISSUER.rstrip("/"):
-            raise OAuth2Error("The description is that of another issuer.")
+            raise Disbelieved("The description is that of another issuer.")
         if not all(trustworthy(config[name]) for name in ENDPOINTS if name in config):
-            raise OAuth2Error("The provider names an address without https.")
+            raise Disbelieved("The provider names an address without https.")
         return config
 
     def complete_login(self, request: HttpRequest, app: SocialApp, token: SocialToken, **kwargs: Any) -> SocialLogin:
         """Return who signs in, by the signed token and, where there is more to be asked, the user info of the same."""
         signed = kwargs["response"].get("id_token")
         if not signed:
-            raise OAuth2Error("The answer has no id token.")
+            raise Disbelieved("The answer has no id token.")
         claims = self.claims_of(signed, app)
         if claims.get("nonce") != nonce_of(request.GET["state"]):
-            raise OAuth2Error("The id token answers another question.")
+            raise Disbelieved("The id token answers another question.")
         if "userinfo_endpoint" in self.openid_config:
             told = self._fetch_user_info(token.token)
             if told.get("sub") != claims["sub"]:
-                raise OAuth2Error("The user info is that of someone else.")
+                raise Disbelieved("The user info is that of someone else.")
             claims |= told
         return self.get_provider().sociallogin_from_response(request, claims)
 
     def claims_of(self, signed: str, app: SocialApp) -> dict[str, Any]:
         """Return what a token says whose signature, issuer, audience and age hold."""
         try:
+            if jwt.get_unverified_header(signed).get("alg") not in ALGORITHMS:
+                raise Disbelieved("The id token is signed in a way that is not accepted.")
             claims: dict[str, Any] = jwtkit.verify_and_decode(
                 credential=signed,
                 keys_url=self.openid_config["jwks_uri"],
@@ -90,8 +101,8 @@ class Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # as above
                 audience=app.client_id,
                 lookup_kid=jwtkit.lookup_kid_jwk,
             )
-        except (KeyError, ValueError) as error:
-            raise OAuth2Error("The id token cannot be read.") from error
+        except (KeyError, TypeError, ValueError, jwt.PyJWTError) as error:
+            raise Disbelieved("The id token cannot be read.") from error
         return claims
 
 
@@ -128,22 +139,29 @@ def provider_adapter(request: HttpRequest, provider_id: str) -> Adapter:
     return Adapter(request, provider_id)
 
 
+def answered(view: type[OAuth2LoginView | OAuth2CallbackView], request: HttpRequest, adapter: Adapter) -> HttpResponse:
+    """Answer by a view of allauth's, also where the provider itself cannot be asked."""
+    try:
+        answer: HttpResponse = view.adapter_view(adapter)(request)
+    except (OAuth2Error, RequestException, ValueError, KeyError) as error:
+        answer = render_authentication_error(request, adapter.get_provider(), exception=error)
+    return answer
+
+
 @never_cache
-@login_not_required
+@login_not_required  # type: ignore[untyped-decorator]  # as above
 @require_GET
 def login(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Send someone to the provider. A form would be stopped by the content policy at the provider's own redirects."""
     adapter = provider_adapter(request, provider_id)
     if request.headers.get("Sec-Fetch-Site") == "cross-site":  # no other site begins a sign-in here
         return redirect("account_login")
-    answer: HttpResponse = OAuth2LoginView.adapter_view(adapter)(request)
-    return answer
+    return answered(OAuth2LoginView, request, adapter)
 
 
 @never_cache
-@login_not_required
+@login_not_required  # type: ignore[untyped-decorator]  # as above
 @require_GET
 def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Take someone back from the provider."""
-    answer: HttpResponse = OAuth2CallbackView.adapter_view(provider_adapter(request, provider_id))(request)
-    return answer
+    return answered(OAuth2CallbackView, request, provider_adapter(request, provider_id))

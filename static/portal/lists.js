@@ -185,6 +185,12 @@ for (const input of document.querySelectorAll("form.ask [data-suggests]")) {
     new Suggestions(input);
 }
 
+/* On a telephone the list comes first. */
+const whole = document.querySelector(".asking .whole");
+if (whole && matchMedia("(max-width: 40rem)").matches && !whole.querySelector("[aria-invalid]")) {
+    whole.open = false;
+}
+
 /* Leave empty filters out of the address. */
 document.querySelector("form.ask")?.addEventListener("submit", (event) => {
     const empty = [...event.target.elements].filter((field) => field.name && field.value === "");

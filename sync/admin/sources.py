@@ -6,52 +6,42 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
 
 from sync.admin import states
 from sync.admin.actions import ask, may_sync, who
+from sync.admin.facts import Fieldsets, coverage_address, day_counts, option_fieldsets, standstill, vendor_facts
 from sync.admin.forms import RangeForm, SourceForm
+from sync.admin.live import Live, asked_for, fragment, live, open_runs, signed_out
+from sync.admin.runs import runs_table
+from sync.admin.testing import tested
 from sync.engine import plan
 from sync.models import Trigger
-from sync.sources import options_in_words, probe
 from sync.vendors import readers
 from usage.access import staff_scope
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import NOTHING, Table, ago, at, exact, prose, quantity
+from usage.admin.display import Table, ago, laid_out, quantity
 from usage.columns import columns_at
 from usage.coverage import Coverage, coverage_of
 from usage.models import Source
 
-LATEST = 10
-SETTINGS: list[tuple[str | None, dict[str, Any]]] = [
-    (None, {"fields": ("slug", "vendor", "base_url", "time_zone", "options")}),
-    (
-        "What is read, and when",
-        {
-            "fields": (
-                "enabled",
-                "backfill_from",
-                "interval_minutes",
-                "look_back_days",
-                "max_concurrency",
-                "requests_per_minute",
-            )
-        },
-    ),
-    ("Mirror", {"fields": ("mirror_refuses_gaps",)}),
+ACCOUNT: Fieldsets = [("The account", {"fields": ("slug", "vendor", "base_url", "time_zone")})]
+READING: Fieldsets = [
+    ("What is read", {"fields": ("enabled", "backfill_from", "look_back_days")}),
+    ("How often, and how much at once", {"fields": ("interval_minutes", "max_concurrency", "requests_per_minute")}),
+    ("Programs that read it from here", {"fields": ("mirror_refuses_gaps",)}),
 ]
-CREDENTIAL: tuple[str, dict[str, Any]] = (
-    "Credential",
-    {
-        "fields": ("new_credential", "clear_credential", "credential_env"),
-        "description": "Either the credential itself, or the name of an environment variable that holds it.",
-    },
+CREDENTIAL_IS = (
+    "What the vendor knows the portal by: the key itself, or the name of an environment variable that holds it."
 )
 
 
@@ -73,8 +63,6 @@ class SourceAdmin(PortalAdmin):
     """Accounts at vendors."""
 
     source_path = "id"
-    form = SourceForm
-    change_form_template = "admin/portal/source_form.html"
     exported = columns_at(
         Source,
         "slug",
@@ -95,6 +83,8 @@ class SourceAdmin(PortalAdmin):
         "created_at",
         "updated_at",
     )
+    form = SourceForm
+    change_form_template = "admin/sources/source_form.html"
     list_display = ("slug", "vendor_title", "state", "trust", "records_held", "last_read")
     list_display_links = ("slug",)
     actions = None
@@ -107,11 +97,19 @@ class SourceAdmin(PortalAdmin):
         """Show each source's coverage."""
         return CoveredList
 
+    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Take the form with all its fields: those of the vendors' options exist only once it is made."""
+        return super().get_form(request, obj, change=change, **{**kwargs, "fields": SourceForm.Meta.fields})
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave the credential's inputs away from someone who may not change the source."""
         if obj is not None and not self.has_change_permission(request, obj):
-            return [*SETTINGS, ("Credential", {"fields": ("credential_env",)})]
-        return [SETTINGS[0], CREDENTIAL, *SETTINGS[1:]]
+            told = ("Credential and the vendor's own settings", {"fields": ("credential_env", "options_shown")})
+            return [*ACCOUNT, told, *READING]
+        forgetting = () if obj is None else ("clear_credential",)
+        fields = ("new_credential", *forgetting, "credential_env")
+        credential = ("Credential", {"fields": fields, "description": CREDENTIAL_IS})
+        return [*ACCOUNT, credential, *option_fieldsets(obj or Source()), *READING]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whoever sees only some sources adds none: they could not see what they added."""
@@ -126,6 +124,16 @@ class SourceAdmin(PortalAdmin):
         allowed = super().has_delete_permission(request, obj)
         return allowed and obj is not None and not obj.days.exists()
 
+    def get_urls(self) -> list[URLPattern]:
+        """Add the addresses of the test of a connection and of the runs that go on."""
+        test = self.admin_site.admin_view(require_POST(self.test_view))
+        return [
+            path("test/", test, name="usage_source_test_new"),
+            path("<int:pk>/test/", test, name="usage_source_test"),
+            path("<int:pk>/progress/", self.progress_view, name="usage_source_progress"),
+            *super().get_urls(),
+        ]
+
     @method_decorator(sensitive_post_parameters("new_credential"))
     def changeform_view(
         self,
@@ -134,39 +142,92 @@ class SourceAdmin(PortalAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show the form, with what each vendor prescribes and allows beside it."""
+        """Show the form, with what each vendor prescribes for fields that are left empty."""
         return super().changeform_view(
-            request, object_id, form_url, {"vendors": vendors_table(), **(extra_context or {})}
+            request, object_id, form_url, {"vendor_facts": vendor_facts(), **(extra_context or {})}
         )
 
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """Add how far the source is read, its runs and the buttons that this person may press."""
+        if obj is None:
+            context["test_address"] = reverse("admin:usage_source_test_new")
+        else:
+            context |= self.facts(request, obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def facts(self, request: HttpRequest, source: Source) -> dict[str, Any]:
+        """Return what the page of a source shows beside its settings."""
+        coverage = coverage_of([source])[source.pk]
+        offered = {action.name.replace("-", "_"): action for action in self.page_actions(request, source)}
+        return {
+            "test_address": reverse("admin:usage_source_test", args=[source.pk]),
+            "standstill": standstill(source),
+            "source_badge": states.source_state(source),
+            "coverage_words": coverage.words,
+            "coverage_address": coverage_address(request, source),
+            "day_counts": day_counts(request, coverage, source),
+            "buttons": {name: self.action_url(source, action) for name, action in offered.items()},
+            "range_form": RangeForm(initial=look_back(source), auto_id="range_%s"),
+            "live": self.live(request, source),
+        }
+
+    def live(self, request: HttpRequest, source: Source) -> Live:
+        """Return the runs of a source that go on, and those that the page showed before."""
+        runs = open_runs(source, asked_for(request)) if request.user.has_perm("sync.view_syncrun") else []
+        page = reverse("admin:usage_source_change", args=[source.pk])
+        return live(request, runs, reverse("admin:usage_source_progress", args=[source.pk]), page)
+
+    def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Return how far the source's runs are: the part of its page that asks for itself."""
+        if (elsewhere := signed_out(self, request)) is not None:
+            return elsewhere
+        source = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not self.has_view_permission(request, source):
+            raise PermissionDenied
+        return fragment(request, self.live(request, source))
+
+    @method_decorator(sensitive_post_parameters("new_credential"))
+    def test_view(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
+        """Test the connection with what the form says, for whoever might save it; nothing is saved."""
+        source = None if pk is None else get_object_or_404(self.get_queryset(request), pk=pk)
+        allowed = self.has_add_permission(request) if source is None else self.has_change_permission(request, source)
+        if not allowed:
+            raise PermissionDenied
+        form = self.get_form(request, source, change=source is not None)(request.POST, instance=source)
+        result = tested(form)
+        if source is not None:
+            self.log_change(request, source, f"Tested the connection: it {'works' if result.ok else 'does not work'}.")
+        whole: Any = request
+        template = "admin/sources/tested.html" if whole.htmx else "admin/sources/tested_page.html"
+        context = {**self.admin_site.each_context(request), "title": "Test of the connection", "tested": result}
+        return TemplateResponse(request, template, context)
+
     def page_actions(self, request: HttpRequest, obj: Source) -> Sequence[PageAction]:
-        """Testing and resuming for who may change the source, syncing for who may have days read."""
+        """Resuming for who may change the source, syncing for who may have days read."""
         actions = []
-        if self.has_change_permission(request, obj):
-            actions.append(PageAction("test", "Test connection", self.test_connection))
-            if obj.halted_at or obj.paused_until:
-                actions.append(PageAction("resume", "Resume", self.resume))
+        if self.has_change_permission(request, obj) and (obj.halted_at or obj.paused_until):
+            actions.append(PageAction("resume", "Resume", self.resume))
         if may_sync(request) and obj.enabled and not obj.halted_at:
-            explains = f"Reads today and the {obj.look_back_days} days before it again."
-            actions.append(PageAction("sync-now", "Sync now", self.sync_now, explains))
-            form = RangeForm(initial=look_back(obj), auto_id="range_%s")
-            actions.append(PageAction("sync-range", "Sync this range", self.sync_range, form=form))
+            actions.append(PageAction("sync-now", "Sync now", self.sync_now))
+            actions.append(PageAction("sync-range", "Sync this range", self.sync_range))
         return actions
 
-    def page_words(self, request: HttpRequest, obj: Source) -> str:
-        """Why it is not read, where it is not; how far it is read."""
-        return " ".join(filter(None, (standstill(obj), coverage_of([obj])[obj.pk].words)))
-
     def page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:
-        """The counts of its days and its latest runs."""
-        return days_table(coverage_of([obj])[obj.pk], obj), runs_table(obj)
+        """The latest runs, for whoever may see them."""
+        return (runs_table(obj),) if request.user.has_perm("sync.view_syncrun") else ()
 
-    def test_connection(self, request: HttpRequest, source: Source) -> None:
-        """Ask the vendor for the cheapest answer and tell how it went."""
-        result = probe(source)
-        told = messages.success if result.ok else messages.error
-        told(request, result.words)
-        self.log_change(request, source, f"Tested the connection: {'it works' if result.ok else 'it does not work'}.")
+    @admin.display(description="the vendor's own settings")
+    def options_shown(self, source: Source) -> SafeString | str:
+        """What is set of the vendor's options."""
+        return laid_out(source.options)
 
     def sync_now(self, request: HttpRequest, source: Source) -> None:
         """Read today and the look-back."""
@@ -225,76 +286,3 @@ def look_back(source: Source) -> dict[str, Any]:
 def request_days(request: HttpRequest, source: Source, first: Any, end: Any) -> Any:
     """Ask the engine for the days `[first, end)` in the person's name."""
     return plan.request_sync(source, first, end, Trigger.ADMIN, who(request))
-
-
-def standstill(source: Source) -> str:
-    """Return why a source is not read; nothing where it is."""
-    if source.halted_at:
-        return f"Halted since {at(source.halted_at)} UTC: {source.halt_reason}"
-    return "" if source.enabled else "Switched off."
-
-
-def days_table(coverage: Coverage, source: Source) -> Table:
-    """Return the counts of a source's days, each linked to the list of them."""
-    listed = f"{reverse('admin:usage_sourceday_changelist')}?source={source.slug}"
-    counts = {
-        "days": (coverage.days, ""),
-        "read": (coverage.held, ""),
-        "provisional": (coverage.provisional, ""),
-        "waiting": (coverage.waiting, "&state=due"),
-        "being read": (coverage.loading, "&state=loading"),
-        "failed": (coverage.failed, "&state=failed"),
-        "suspect": (coverage.suspect, "&state=suspect"),
-        "partial": (coverage.partial, "&state=partial"),
-        "unverified": (coverage.unverified, "&verification=unverified"),
-    }
-    linked = [
-        format_html('<a class="number" href="{}{}">{}</a>', listed, asked, exact(number))
-        for number, asked in counts.values()
-    ]
-    return Table("Days", ("complete through", *counts), [[coverage.complete_through or NOTHING, *linked]])
-
-
-def runs_table(source: Source) -> Table:
-    """Return the latest runs of a source."""
-    rows = [
-        [
-            format_html('<a href="{}">{}</a>', reverse("admin:sync_syncrun_change", args=[run.pk]), at(run.created_at)),
-            states.run_state(run),
-            states.run_progress(run),
-            f"{run.from_day} – {run.to_day}",
-            run.get_trigger_display(),
-            run.requested_by,
-            quantity(run.fetched),
-            prose(run.error),
-        ]
-        for run in source.runs.all()[:LATEST]
-    ]
-    columns = (
-        "asked at (UTC)",
-        "state",
-        "progress",
-        "range, end excluded",
-        "asked for by",
-        "who",
-        "records",
-        "error",
-    )
-    return Table("Latest runs", columns, rows, "Nothing was asked for yet.")
-
-
-def vendors_table() -> Table:
-    """Return what each vendor prescribes and allows."""
-    rows = [
-        [
-            reader.title,
-            reader.base_url,
-            prose(", ".join(reader.hosts)),
-            reader.time_zone or "any",
-            options_in_words(reader),
-            reader.requests_per_minute or "not documented",
-        ]
-        for reader in readers().values()
-    ]
-    columns = ("vendor", "address when left empty", "hosts", "time zone", "options", "requests a minute")
-    return Table("What the vendors prescribe", columns, rows)

@@ -1,10 +1,12 @@
 """How the states of sources, days, runs and attempts look: one word on a colour that says how bad it is."""
 
+from datetime import timedelta
+
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sync.models import LoadAttempt, SyncRun
+from sync.models import LoadAttempt, SyncRun, SyncRunDay
 from usage.admin.display import badge
 from usage.models import DayState, Source, SourceDay, Verification
 
@@ -24,6 +26,12 @@ ATTEMPT_TONES = {
     LoadAttempt.Outcome.PARTIAL: "warn",
     LoadAttempt.Outcome.SUSPECT: "warn",
     LoadAttempt.Outcome.FAILED: "bad",
+}
+RUN_DAY_TONES = {
+    SyncRunDay.Outcome.WAITING: "busy",
+    SyncRunDay.Outcome.DONE: "good",
+    SyncRunDay.Outcome.FAILED: "bad",
+    SyncRunDay.Outcome.DROPPED: "plain",
 }
 
 
@@ -74,7 +82,22 @@ def run_progress(run: SyncRun) -> SafeString:
 def run_state(run: SyncRun) -> SafeString:
     """Return whether a run still waits for days, and how it ended."""
     if run.finished_at is None:
-        return badge("Running", "busy")
+        if run.cancelled_at:
+            return badge("Being cancelled", "plain")
+        return badge("Running", "busy") if run.days_done or run.days_failed else badge("Begun", "busy")
+    if run.cancelled_at:
+        return badge("Cancelled", "plain")
     if run.error or run.days_failed:
         return badge("Ended with failures", "bad")
     return badge("Done", "good")
+
+
+def run_days(run: SyncRun) -> str:
+    """Return the days that a run spans, both included: `2026-11-01 – 2026-11-18`, or the one day."""
+    last = run.to_day - timedelta(days=1)
+    return f"{run.from_day}" if last == run.from_day else f"{run.from_day} – {last}"
+
+
+def run_day_outcome(run_day: SyncRunDay) -> SafeString:
+    """Return how a day ended for a run."""
+    return badge(run_day.get_outcome_display(), RUN_DAY_TONES[SyncRunDay.Outcome(run_day.outcome)])

@@ -215,7 +215,8 @@ class VendorHTTP:
                 answer, size = body.read(response, self.bounds.max_bytes, deadline)
             finally:
                 response.close()
-            body.must_be_whole(answer, response.headers.get("content-type", ""))
+            if response.is_success:  # any other answer says all there is to say by its status
+                body.must_be_whole(answer, response.headers.get("content-type", ""))
         except body.CutError as cut:
             raise Unanswered(f"{self.host} {cut}.") from None
         except httpx2.HTTPError as error:

@@ -28,6 +28,17 @@ FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
         "{host} broke off the connection before its answer was complete.",
     ),
 )
+# What is wrong with a certificate, by OpenSSL's number for it.
+CERTIFICATES = {
+    9: "not valid yet, or the clock of this machine is wrong",
+    10: "expired",
+    18: "self-signed, so nobody vouches for it",
+    19: "self-signed, so nobody vouches for it",
+    20: "signed by nobody whom this machine trusts",
+    21: "signed by nobody whom this machine trusts",
+    62: "that of another host",
+    64: "that of another host",
+}
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 
 
@@ -60,7 +71,8 @@ def of_failure(error: httpx2.HTTPError, host: str, timeout: float) -> tuple[str,
     """Return a sentence for a request that got no whole answer, and whether trying again may help."""
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"The TLS certificate of {host} is not to be trusted: {cause.verify_message}.", False
+            why = CERTIFICATES.get(cause.verify_code, cause.verify_message)
+            return f"The TLS certificate of {host} is not to be trusted: {why}.", False
         for kind, sentence in FAILURES:
             if isinstance(cause, kind):
                 return sentence.format(host=host, timeout=timeout), True

@@ -9,6 +9,7 @@ from portal.environment import BASE_DIR
 from tests.benchmarks import ona
 from tests.benchmarks.asking import Asking
 from tests.benchmarks.ground import MILLION, TEN_MILLION
+from tests.benchmarks.pages import Pages
 from tests.benchmarks.report import Report
 from tests.benchmarks.stage import Stage, stage
 
@@ -23,6 +24,7 @@ ENTRIES: dict[str, Entry] = {
     "ona-load": ona.run,
     "ask-1m": Asking("ask-1m", MILLION),
     "ask-10m": Asking("ask-10m", TEN_MILLION),
+    "pages": Pages(),
 }
 
 
@@ -31,15 +33,19 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"One of {', '.join(ENTRIES)}. Default: all.")
     parser.add_argument("--quick", action="store_true", help="Tiny sizes: shows that it runs, measures nothing.")
+    parser.add_argument(
+        "--rows", type=int, help="How many rows of each kind `pages` takes for many. Default: 10 million."
+    )
     parser.add_argument("--out", type=Path, default=BASE_DIR / "bench-results", help="Where the results go.")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - ENTRIES.keys()
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    entries = ENTRIES | ({"pages": Pages(options.rows)} if options.rows else {})
     missed = False
     for name in options.names or ENTRIES:
         with stage() as ready:
-            report = ENTRIES[name](ready, quick=options.quick)
+            report = entries[name](ready, quick=options.quick)
         report.write(options.out)
         print(report, flush=True)
         missed |= report.missed

@@ -140,9 +140,10 @@ def new_sources(kind: str, days: int) -> list[Any]:
 
 
 def mark_loaded(kind: str, sources: list[Any]) -> None:
-    """Make the source days as if each had been read to its end the night after, and roll them up."""
+    """Make the source days as if each had been read to its end the night after, with their sums and rollups."""
     from django.db import transaction
 
+    from sync.engine.merge import DayMerge
     from usage import rollups
     from usage.models import KINDS, SourceDay
 
@@ -151,6 +152,8 @@ def mark_loaded(kind: str, sources: list[Any]) -> None:
     for day in made:
         with transaction.atomic():
             rollups.write(KINDS[kind], day)
+            day.sums = DayMerge(KINDS[kind], day).totals()[2]
+            day.save(update_fields=["sums"])
 
 
 def days_of(kind: str, sources: list[Any]) -> list[Any]:

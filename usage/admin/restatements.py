@@ -14,6 +14,7 @@ from usage.admin.base import ReadOnlyAdmin
 from usage.admin.changes import affected, changes_of, in_lines, signed
 from usage.admin.display import Table, at, quantity
 from usage.admin.filters import RangeFilter, SourceOfDayFilter
+from usage.columns import columns_at
 from usage.models import Restatement
 
 
@@ -22,6 +23,23 @@ class RestatementAdmin(ReadOnlyAdmin):
     """What changed on a day that had been loaded before."""
 
     source_path = "source_day__source_id"
+    exported = columns_at(
+        Restatement,
+        "id",
+        source="source_day__source__slug",
+        day="source_day__day",
+        at="at",
+        attempt="attempt",
+        records_before="records_before",
+        records_after="records_after",
+        inserted="inserted",
+        changed="changed",
+        withdrawn="withdrawn",
+        returned="returned",
+        moved="moved",
+        sums_before="sums_before",
+        sums_after="sums_after",
+    )
     list_display = ("restated", "source", "day", "difference", "records_affected")
     list_filter = (SourceOfDayFilter, ("source_day__day", RangeFilter), ("at", RangeFilter))
     offered_lookups = (

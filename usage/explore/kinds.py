@@ -44,6 +44,11 @@ class Kind:
         return self.shape.kind if self.shape else None
 
     @property
+    def api(self) -> str:
+        """The name of the API's address."""
+        return f"api:{self.name.removesuffix('-usage')}-summary"
+
+    @property
     def permissions(self) -> tuple[str, ...]:
         """What a person needs, all of it."""
         return (PERMISSIONS[self.name],) if self.shape else tuple(PERMISSIONS.values())

@@ -96,7 +96,11 @@ class Progress:
         self._keep(replace(self._note, state=state))
 
     def stop(self) -> None:
-        """Have it end with its next rows."""
+        """Have it end with its next rows; one that waits is not begun."""
+        note = self.found()
+        if note is not None and note.state == WAITING:
+            self._keep(Note(STOPPED))
+            return
         unless_lost(lambda: cache.set(self._stop_key, 1, self._kept_for))
 
     def retried(self) -> None:

@@ -18,7 +18,15 @@ from usage.models import ResourceRow, ResourceUsage
 class Options(msgspec.Struct, forbid_unknown_fields=True):
     """`page_size`: how many resources one request asks for; the vendor's default of 10 is never relied on."""
 
-    page_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    page_size: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=100_000,
+            title="Resources per request",
+            description="How many resources one request asks for. Fewer where the vendor takes too long to answer.",
+        ),
+    ] = 1000
 
 
 class Reader(VendorReader):

@@ -32,7 +32,16 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     every day in one listing. At the vendor, up to `max_concurrency` times as many arrive at once.
     """
 
-    requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=AT_ONCE)] = 2
+    requests_at_once: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=AT_ONCE,
+            title="Requests at once",
+            description="How many requests one worker may have under way for a large day. More is faster where the "
+            "vendor is far away; 1 reads every day in one listing.",
+        ),
+    ] = 2
 
 
 class Reader(VendorReader):

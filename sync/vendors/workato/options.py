@@ -12,9 +12,29 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     split over several.
     """
 
-    workspace_ids: list[int] | int | str = ""
-    external_ids: list[str | int] | int | str = ""
-    max_ids_per_request: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    workspace_ids: Annotated[
+        list[int] | int | str,
+        msgspec.Meta(
+            title="Workspace ids",
+            description="The customer workspaces to read: numbers with commas between them. Empty, and no external "
+            "ids: all that the account has.",
+        ),
+    ] = ""
+    external_ids: Annotated[
+        list[str | int] | int | str,
+        msgspec.Meta(
+            title="External ids",
+            description="Instead of workspace ids: the ids that you gave the workspaces, with commas between them.",
+        ),
+    ] = ""
+    max_ids_per_request: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            title="Workspaces per request",
+            description="The vendor asks for all workspaces in one request; only more than this many are split.",
+        ),
+    ] = 1000
 
     def __post_init__(self) -> None:
         """Raise ValueError where the ids are not ids, or of both kinds."""

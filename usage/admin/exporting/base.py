@@ -7,6 +7,7 @@ above the list.
 
 import re
 import time
+from decimal import Decimal
 from logging import getLogger
 from typing import Any, ClassVar, Final
 
@@ -20,6 +21,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from psycopg import Error as DriverError
@@ -121,7 +123,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         if progress is not None:
             total = total_of(rows)
             progress.begins(total.number, estimated=not total.exact)
-        trust = (lambda: self.trust(request)) if self.model in FILTERS else None
+        trust = (lambda: self.trust_of_export(request)) if self.model in FILTERS else None
         return export(
             rows,
             file_name(str(self.opts.verbose_name_plural), request.GET, form),
@@ -214,7 +216,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         with one_state(rows.db), bounded(ABOUT_SECONDS, rows.db):
             if self.model not in FILTERS:
                 return said | {"rows": rows.order_by().count(), "as_of": written(timezone.now())}
-            trust = self.trust(request)
+            trust = self.trust_of_export(request)
             return said | digested(rows).said() | {"as_of": written(trust.as_of), "meta": trust.meta()}
 
     def about(self, request: HttpRequest, manifest: dict[str, Any] | None) -> dict[str, Any]:
@@ -226,19 +228,27 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "opts": self.opts,
             "manifest": manifest,
             "rows": exact(manifest["rows"]) if manifest else "",
+            "sums": [sum_shown(line) for line in manifest.get("sums", ())] if manifest else (),
             "trust": list(trust_in_words(manifest["meta"])) if manifest and "meta" in manifest else [],
             "listed": f"{self.list_address()}{'?' if query else ''}{query}",
             "export_menu": self.export_menu(request),
             "as_file": f"?{query}{'&' if query else ''}format=json",
         }
 
-    def trust(self, request: HttpRequest) -> Trust:
+    def trust_of_export(self, request: HttpRequest) -> Trust:
         """Return how far the filtered records of usage can be trusted."""
         filters: Any = FILTERS[self.model]
         known = in_staff_scope(Source.objects.all(), request, "id")
         filterset = filters(request.GET, self.model.objects.none(), sources=known)
         filterset.is_valid()
         return trust_of_filtered(filterset, staff_scope(request))
+
+
+def sum_shown(line: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Return a sum of a manifest as the cells of a page: what is added up, its unit, the sum, and of how many rows."""
+    number = None if line["sum"] is None else Decimal(line["sum"])
+    words = line["measure"].replace("_", " ")
+    return capfirst(words), line["unit"], exact(number), exact(line["rows"]), exact(line["without"])
 
 
 def progress_of(request: HttpRequest, ident: str) -> Progress | None:

@@ -59,7 +59,7 @@ def asked(filters: QueryDict, **further: str) -> str:
 
 def formats() -> tuple[str, ...]:
     """Return the formats on offer: Parquet only where pyarrow is installed."""
-    return tuple(form for form in FORMATS if form != "parquet" or find_spec("pyarrow"))
+    return tuple(form for form in TITLES if form in FORMATS and (form != "parquet" or find_spec("pyarrow")))
 
 
 def filters_of(query: QueryDict) -> QueryDict:

@@ -19,6 +19,8 @@ SAID: Final = {
 
 def in_words(note: Note) -> str:
     """Return how far an export has come, in a sentence."""
+    if note.state == STOPPED and not note.rows:
+        return "Cancelled."
     numbers = {"number": f"{note.rows:,}", "of": of_about(note), "rows": counted(note.rows)}
     return SAID[note.state].format(**numbers, words=note.words)
 

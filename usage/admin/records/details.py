@@ -126,7 +126,7 @@ def field_of(record: UsageRecord, name: str, shows: Mapping[str, Show]) -> Field
     """Return one field of a record; ids and names can be copied."""
     value = getattr(record, name)
     shown = shows[name](record) if name in shows else text_of(value)
-    copied = str(value) if isinstance(value, str) or name.endswith(("_id", "_key")) else ""
+    copied = str(value) if name.endswith(("_id", "_key", "_name")) else ""
     title = "Portal id" if name == "id" else id_label(name)
     return Field(name, title, shown, copied if value not in (None, "") else "")
 

@@ -1,6 +1,5 @@
 """The inputs of a usage list's filter form: one per filter of the API, the common ones first."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,8 +29,7 @@ CHOICES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "tag_mode": (("", "All are needed"), ("or", "One is enough")),
     "deleted_recipes": (("", "Shown"), ("exclude", "Left out"), ("only", "Only these")),
 }
-# Said by another input as well; by an address they may be asked for all the same.
-LEFT_OUT: Final = re.compile(r"__(gt|lte)$|^details\.flavor$")
+GROUPS: Final = ("Ids and names", "Sizes", "Details of the resource", "Times", "Other")
 HELP: Final = {
     "from": "A date, or an instant such as 2026-01-31T08:00:00Z.",
     "to": "The first day or instant that is no longer shown.",
@@ -89,24 +87,27 @@ def label(name: str) -> str:
     return label_of(name)
 
 
-def sort_of(name: str, one: django_filters.Filter, given: str) -> str:
-    """Return which sort of input a filter takes; a bound of the range is a date while it is one, or nothing."""
+def left_out(name: str, one: django_filters.Filter) -> bool:
+    """Tell whether another input says as much; by an address it may be asked for all the same."""
+    return name == "details.flavor" or (isinstance(one, BoundFilter) and name.endswith(("__gt", "__lt")))
+
+
+def sort_of(name: str, one: django_filters.Filter, given: str, *, wrong: bool) -> str:
+    """Return which sort of input a filter takes; a moment is a date while it is one, or nothing."""
     if isinstance(one, TagsFilter):
         return "tags"
     if isinstance(one, ChoiceFilter) or name in {"source", "vendor"}:
         return "choice"
     if isinstance(one, MomentFilter):
-        return "date" if not given or DATE.fullmatch(given) else "text"
+        return "date" if not wrong and (not given or DATE.fullmatch(given)) else "text"
     return "number" if isinstance(one, (NumbersFilter, BoundFilter)) else "text"
 
 
-def help_of(name: str, one: django_filters.Filter, sort: str) -> str:
-    """Return a line about what may be typed."""
-    if name in HELP:
-        return HELP[name]
+def help_of(name: str, one: django_filters.Filter) -> str:
+    """Return a line about what may be typed, where the form as a whole does not say it."""
     if isinstance(one, ContainsFilter):
         return "At least 3 characters; capitals do not count."
-    return "Several with commas between." if isinstance(one, (TextsFilter, NumbersFilter)) and sort != "choice" else ""
+    return HELP.get(name, "")
 
 
 def options_of(name: str, given: Sequence[str], known: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
@@ -159,20 +160,20 @@ def form_of(
 
     def made(name: str) -> Input:
         values = given.get(name, ())
-        sort = sort_of(name, filters[name], "".join(values[:1]))
+        sort = sort_of(name, filters[name], "".join(values[:1]), wrong=name in errors)
         return Input(
             name,
             label(name),
             sort,
-            help_of(name, filters[name], sort),
+            help_of(name, filters[name]),
             values,
             errors.get(name, ()),
             options_of(name, values, known) if sort == "choice" else (),
             name in suggested,
         )
 
-    further: dict[str, list[Input]] = {}
+    further: dict[str, list[Input]] = {group: [] for group in GROUPS}
     for name, one in filters.items():
-        if name not in common and not LEFT_OUT.search(name):
-            further.setdefault(group_of(name, one), []).append(made(name))
-    return Form([made(name) for name in common], further)
+        if name not in common and not left_out(name, one):
+            further[group_of(name, one)].append(made(name))
+    return Form([made(name) for name in common], {group: inputs for group, inputs in further.items() if inputs})

@@ -5,8 +5,6 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin
-from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -14,7 +12,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 
-from portal.models import ApiToken, GroupScope, Scope, create_token
+from portal.models import ApiToken, Scope, create_token
 from usage.access import in_staff_scope, staff_scope
 from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import badge
@@ -206,22 +204,3 @@ class ApiTokenAdmin(PortalAdmin):
 def shown_once(request: HttpRequest, context: dict[str, Any]) -> TemplateResponse:
     """Return the one page that shows a secret."""
     return TemplateResponse(request, "admin/portal/token_made.html", context)
-
-
-class GroupScopeInline(admin.StackedInline[GroupScope, Group]):
-    """The only sources that the members of a group see; no entry limits nobody."""
-
-    model = GroupScope
-    extra = 0
-    filter_horizontal = ("sources",)
-
-
-# Django's own page of groups, which importing it has registered.
-admin.site.unregister(Group)
-
-
-@admin.register(Group)
-class LimitedGroupAdmin(GroupAdmin):
-    """Groups of staff: what they may do, and which sources they see."""
-
-    inlines = (GroupScopeInline,)

@@ -1,0 +1,140 @@
+"""Groups of people: what their members may do, and the only sources that they see."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin
+from django.contrib.auth.models import Group, Permission
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from portal import rights
+from portal.admin.words import abilities_of, sources_of
+from portal.authentication import staff_scope
+from portal.models import GroupScope
+from portal.roles import IN_WORDS, ROLES
+from usage.access import in_staff_scope
+from usage.admin.base import PortalAdmin
+from usage.admin.display import NOTHING, Table, quantity
+from usage.models import Source
+
+
+class PermissionChoices(forms.ModelMultipleChoiceField[Permission]):
+    """Permissions by what they allow, without the names of apps and tables."""
+
+    def label_from_instance(self, obj: Permission) -> str:
+        """Return `Can change source`."""
+        return obj.name
+
+
+class GroupScopeInline(admin.StackedInline[GroupScope, Group]):
+    """The only sources that the members of a group see; no entry limits nobody."""
+
+    model = GroupScope
+    extra = 0
+    max_num = 1
+    verbose_name_plural = "Limit to sources"
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer the sources that whoever fills the form in sees."""
+        kwargs["queryset"] = in_staff_scope(Source.objects.defer("credential"), request, "id")
+        kwargs["widget"] = forms.CheckboxSelectMultiple
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def get_min_num(self, request: HttpRequest, obj: Group | None = None, **kwargs: Any) -> int:
+        """Someone who is limited makes no group without a limit, which would be no use to them."""
+        return 0 if staff_scope(rights.me(request)) is None else 1
+
+    def get_formset(self, request: HttpRequest, obj: Group | None = None, **kwargs: Any) -> Any:
+        """Hold someone who is limited to setting a limit."""
+        limited = staff_scope(rights.me(request)) is not None
+        return super().get_formset(request, obj, **kwargs, validate_min=limited)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        """Only who sees all sources lifts a limit."""
+        return super().has_delete_permission(request, obj) and staff_scope(rights.me(request)) is None
+
+
+admin.site.unregister(Group)  # Django's own page, which importing it has registered
+
+
+@admin.register(Group)
+class LimitedGroupAdmin(PortalAdmin, GroupAdmin):
+    """Groups: the three roles, which stay as they are, and a deployment's own."""
+
+    list_display = ("name", "explained", "people", "sees")
+    actions = None
+    filter_horizontal = ()
+    fields = ("name", "permissions")
+    inlines = (GroupScopeInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave out groups of sources that the reader does not see."""
+        groups: QuerySet[Any] = super().get_queryset(request).prefetch_related("source_scope__sources")
+        limit = staff_scope(rights.me(request))
+        seen = groups if limit is None else groups.exclude(pk__in=rights.wider_groups(limit))
+        return seen.annotate(members=Count("user", distinct=True))
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        """Offer the permissions that whoever fills the form in has."""
+        if db_field.name != "permissions":
+            return super().formfield_for_manytomany(db_field, request, **kwargs)
+        offered = rights.permissions_to_give(rights.me(request)).order_by("content_type__app_label", "name")
+        return PermissionChoices(
+            offered,
+            required=False,
+            widget=forms.CheckboxSelectMultiple,
+            help_text="Leave all empty for a group that only limits to sources: its members have a role beside it.",
+        )
+
+    def get_inlines(self, request: HttpRequest, obj: Group | None) -> Any:
+        """A role is limited to no sources: who has it may be, by another group."""
+        return () if obj is not None and obj.name in ROLES else self.inlines
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes a role, a group that they are in, or one that has more than they have."""
+        allowed = super().has_change_permission(request, obj)
+        return allowed and (obj is None or rights.may_change_group(rights.me(request), obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As for changing; and only who sees all sources deletes one, as its members may be free of a limit then."""
+        allowed = super().has_delete_permission(request, obj) and staff_scope(rights.me(request)) is None
+        return allowed and (obj is None or rights.may_change_group(rights.me(request), obj))
+
+    def page_words(self, request: HttpRequest, obj: Group) -> str:
+        """What a role is for."""
+        told = IN_WORDS.get(obj.name)
+        return f"{told} A role of the portal: it stays as it is." if told else ""
+
+    def page_tables(self, request: HttpRequest, obj: Group) -> Sequence[Table]:
+        """What members may do, and which sources they see."""
+        codes = rights.codes(obj.permissions.all())
+        limit = rights.limit_of([obj])
+        return abilities_of(codes), sources_of(limit, "Sources they see", request), members_of(obj, request)
+
+    @admin.display(description="what it is for")
+    def explained(self, group: Group) -> str:
+        """What a role is for."""
+        return IN_WORDS.get(group.name, NOTHING)
+
+    @admin.display(description="people")
+    def people(self, group: Any) -> Any:
+        """How many are in it."""
+        return quantity(group.members)
+
+    @admin.display(description="limited to")
+    def sees(self, group: Group) -> str:
+        """The sources that members are limited to."""
+        scope: GroupScope | None = getattr(group, "source_scope", None)
+        if scope is None:
+            return "not limited"
+        return ", ".join(source.slug for source in scope.sources.all()) or "no source"
+
+
+def members_of(group: Group, request: HttpRequest) -> Table:
+    """Return the people of a group that the reader may know of."""
+    people = rights.people_to_see(rights.me(request)).filter(groups=group).distinct().order_by("username")[:100]
+    rows = [[person.get_username(), person.get_full_name() or NOTHING] for person in people]
+    return Table("People", ("user name", "name"), rows, "Nobody is in it.")

@@ -1,0 +1,201 @@
+/* Explore: draws the chart beside the table, gives suggestions while typing, and keeps what is being typed when an
+   answer arrives. Without this script the page works by its links and its form. */
+"use strict";
+
+(() => {
+  const LONGEST_NAME = 36;
+  const BARS_AT_MOST = 62; // intervals; more are drawn as lines
+  let drawn = null;
+  let asked = "";
+
+  const $ = (id) => document.getElementById(id);
+  const short = (name) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name);
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const lighter = (rgb) => rgb.replace(/^rgb\((.*)\)$/, "rgba($1, 0.5)");
+
+  // Thousands apart, every digit as it is: numbers come as texts because a double would lose some.
+  function exact(text) {
+    if (text === null || text === undefined) return "–";
+    const [whole, part = ""] = text.split(".");
+    const digits = part.replace(/0+$/, "");
+    return whole.replace(/\B(?=(\d{3})+(?!\d))/g, ",") + (digits ? `.${digits}` : "");
+  }
+
+  function inHours(text) {
+    const hours = Number(text) / 3600;
+    return ` = ${hours.toLocaleString("en", { maximumFractionDigits: hours < 10 ? 2 : 0 })} h`;
+  }
+
+  const amount = (text, unit) => `${exact(text)} ${unit}${unit === "seconds" && text !== null ? inHours(text) : ""}`.trim();
+
+  function tick(value, unit) {
+    const shown = unit === "seconds" ? value / 3600 : value;
+    const format = { notation: Math.abs(shown) >= 1e5 ? "compact" : "standard", maximumFractionDigits: 2 };
+    return shown.toLocaleString("en", format);
+  }
+
+  function axes(unit, { across, stacked }) {
+    const text = { color: colour("--body-quiet-color") };
+    const grid = { color: colour("--hairline-color") };
+    const title = { display: Boolean(unit), text: unit === "seconds" ? "hours" : unit, ...text };
+    const numbers = { beginAtZero: true, stacked, grid, title, ticks: { ...text, callback: (value) => tick(value, unit) } };
+    const names = { offset: true, stacked, grid: { display: false }, ticks: { ...text, maxRotation: 0, autoSkipPadding: 12 } };
+    if (!across) return { x: names, y: numbers };
+    names.ticks = { ...text, autoSkip: false, callback: (_, at) => short(drawn ? drawn.data.labels[at] : across[at]) };
+    return { x: numbers, y: names };
+  }
+
+  function seriesOf(panel, days, type) {
+    const provisional = days.map((day) => Boolean(day && day.provisional));
+    const sets = panel.series.map((series, at) => {
+      const full = colour(series.name === "Others" && at === panel.series.length - 1 ? "--series-others" : `--series-${(at % 8) + 1}`);
+      return {
+        label: short(series.name),
+        data: series.values.map((value) => (value === null ? null : Number(value))),
+        said: series.values,
+        type,
+        stack: "now",
+        backgroundColor: type === "bar" ? series.values.map((_, place) => (provisional[place] ? lighter(full) : full)) : full,
+        borderColor: full,
+        borderWidth: type === "bar" ? 0 : 2,
+        pointRadius: series.values.length > 40 ? 0 : 2.5,
+        tension: 0,
+        segment: { borderDash: (part) => (provisional[part.p1DataIndex] ? [5, 4] : undefined) },
+      };
+    });
+    if (panel.before.length) {
+      sets.push({
+        label: "Period before",
+        data: panel.before.map((value) => (value === null ? null : Number(value))),
+        said: panel.before,
+        type: "line",
+        stack: "before",
+        borderColor: colour("--body-quiet-color"),
+        backgroundColor: colour("--body-quiet-color"),
+        borderDash: [6, 4],
+        borderWidth: 2,
+        pointRadius: 0,
+        order: -1,
+      });
+    }
+    return sets;
+  }
+
+  function overTime(charts, panel, type) {
+    const marks = { days: charts.days, colours: { missing: colour("--missing-bg"), provisional: colour("--provisional-bg"), restated: colour("--restated-fg") } };
+    const footer = (items) => {
+      const day = items.length ? charts.days[items[0].dataIndex] : null;
+      return day ? day.words : [];
+    };
+    return {
+      data: { labels: charts.labels, datasets: seriesOf(panel, charts.days, type) },
+      plugins: [window.exploreMarks],
+      options: options(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1 }, axes(panel.unit, { stacked: panel.stacked && type === "bar" })),
+    };
+  }
+
+  function bars(panel) {
+    const set = (label, values, fill) => ({ type: "bar", label, said: values, data: values.map((value) => (value === null ? null : Number(value))), backgroundColor: fill, maxBarThickness: 28 });
+    const fills = panel.labels.map((name, at) => colour(name === "Others" && at === panel.labels.length - 1 ? "--series-others" : "--series-1"));
+    const sets = [set(panel.title, panel.values, fills)];
+    if (panel.before.length) sets.push(set("Period before", panel.before, colour("--series-others")));
+    const made = {
+      data: { labels: panel.labels, datasets: sets },
+      options: options(panel, { many: sets.length > 1 }, axes(panel.unit, { across: panel.labels })),
+    };
+    made.options.indexAxis = "y";
+    made.options.interaction = { mode: "nearest", axis: "y", intersect: false };
+    return made;
+  }
+
+  function options(panel, { exploreMarks = null, footer = () => [], many }, scales) {
+    return {
+      responsive: true,
+      maintainAspectRatio: false,
+      animation: false,
+      interaction: { mode: "index", intersect: false },
+      scales,
+      plugins: {
+        ...(exploreMarks ? { exploreMarks } : {}),
+        legend: { display: many, position: "bottom", labels: { color: colour("--body-fg"), boxWidth: 12, boxHeight: 12 } },
+        tooltip: {
+          filter: (item) => item.dataset.said[item.dataIndex] !== null,
+          callbacks: { label: (item) => `${item.dataset.label}: ${amount(item.dataset.said[item.dataIndex], panel.unit)}`, footer },
+        },
+      },
+    };
+  }
+
+  function draw() {
+    if (drawn) drawn.destroy();
+    drawn = null;
+    const place = $("explore-chart");
+    if (!place || !window.Chart) return;
+    const charts = JSON.parse(place.dataset.charts);
+    const panel = charts.panels[Number($("chart-panel").value) || 0];
+    const type = $("chart-type");
+    if (type && !type.dataset.chosen) type.value = charts.labels.length > BARS_AT_MOST || !panel.stacked ? "line" : "bar";
+    const config = charts.labels.length ? overTime(charts, panel, type.value) : bars(panel);
+    $("explore-canvas").setAttribute("aria-label", `Chart: ${panel.title}. The table below has the same numbers.`);
+    drawn = new window.Chart($("explore-canvas"), config);
+  }
+
+  function arrived() {
+    draw();
+    const page = $("explore");
+    if (page) $("explore-status").textContent = page.dataset.status;
+  }
+
+  // Suggestions: the values that begin like what stands behind the last comma.
+  let waiting = 0;
+
+  async function suggest(input) {
+    const typed = input.value;
+    const before = typed.slice(0, typed.lastIndexOf(",") + 1);
+    const query = new URLSearchParams({ part: typed.slice(before.length).trim() });
+    for (const name of ["from", "tz"]) {
+      const other = input.form.elements[name];
+      if (other && other.value && other !== input) query.set(name, other.value);
+    }
+    const sources = [...input.form.querySelectorAll("input[name=source]:checked")].map((box) => box.value);
+    if (sources.length) query.set("source", sources.join(","));
+    const answer = await fetch(`${input.dataset.suggestions}?${query}`, { headers: { Accept: "application/json" } });
+    if (!answer.ok || input.value !== typed || !input.list) return;
+    const { options: found } = await answer.json();
+    input.list.replaceChildren(...found.map(({ value, label }) => new Option(label || value, before + value)));
+  }
+
+  function typing(event) {
+    const input = event.target;
+    if (!(input instanceof HTMLInputElement) || !input.dataset.suggestions) return;
+    window.clearTimeout(waiting);
+    waiting = window.setTimeout(() => suggest(input), 200);
+  }
+
+  const said = () => ($("explore-form") ? new URLSearchParams(new FormData($("explore-form"))).toString() : "");
+
+  document.addEventListener("focusin", typing);
+  document.addEventListener("input", typing);
+  document.addEventListener("change", (event) => {
+    if (event.target.id === "chart-type") event.target.dataset.chosen = "yes";
+    if (["chart-type", "chart-panel"].includes(event.target.id)) draw();
+  });
+  document.addEventListener("htmx:beforeRequest", () => {
+    asked = said();
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target.id !== "explore") return;
+    // A mistake is an answer too: it stands beside its input.
+    if (event.detail.xhr.status === 400) {
+      event.detail.shouldSwap = true;
+      event.detail.isError = false;
+    }
+    // Somebody went on typing: the next answer is about that, and this one would take it away.
+    if (said() !== asked) event.detail.shouldSwap = false;
+  });
+  document.addEventListener("htmx:afterSettle", arrived);
+  document.addEventListener("htmx:historyRestore", arrived);
+  document.addEventListener("DOMContentLoaded", draw);
+  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+})();

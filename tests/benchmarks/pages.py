@@ -1,0 +1,253 @@
+"""Staff pages at two sizes side by side: a page costs with ten million rows what it costs with ten thousand.
+
+Kind after kind, a small and a large database stand on one PostgreSQL, each with the portal before it, and a person
+who has signed in opens the same pages of both in turns (issue 4, section 3).
+
+`python -m tests.benchmarks.pages` signs somebody in at the database of DATABASE_URL and prints the session's cookie.
+"""
+
+import http.client
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from statistics import median
+from typing import Final
+
+import django
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from portal.environment import BASE_DIR
+from tests.benchmarks.contenders.columns import COLUMNS as KINDS
+from tests.benchmarks.contenders.columns import table
+from tests.benchmarks.cost import cpu_of
+from tests.benchmarks.ground import TEN_MILLION, Findings, Ground, ground
+from tests.benchmarks.report import Aim, Report, Table, surroundings
+from tests.benchmarks.serving import HOST, Served
+from tests.benchmarks.stage import Stage
+
+SMALL, LARGE = "small", "large"
+DAYS: Final = 250
+SMALL_ROWS: Final = 10_000
+MOST: Final = 1.5  # the aim
+TABLE: Final = ("page", "rows", "median ms", "server CPU ms", "PostgreSQL CPU ms")
+RATIOS: Final = ("page", "median time", "CPU of both")
+# What rows are found by, and grouped by besides the month.
+OWNERS: Final = {
+    "environment-usage": "project_id",
+    "resource-usage": "project_id",
+    "recipe-usage": "workspace_id",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: its address, and what its answer holds if it is the one that is meant."""
+
+    address: str
+    holds: bytes
+
+
+@dataclass
+class Costs:
+    """What one page took at one size: seconds of each request, and CPU seconds of all of them."""
+
+    took: list[float] = field(default_factory=list)
+    server_cpu: float = 0
+    postgres_cpu: float = 0
+
+    @property
+    def median_ms(self) -> float:
+        """Milliseconds of the middle request."""
+        return median(self.took) * 1000
+
+    @property
+    def server_ms(self) -> float:
+        """Milliseconds of the server's CPU for each request."""
+        return self.server_cpu / len(self.took) * 1000
+
+    @property
+    def postgres_ms(self) -> float:
+        """Milliseconds of PostgreSQL's CPU for each request."""
+        return self.postgres_cpu / len(self.took) * 1000
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The portal over one database, and somebody who has signed in there."""
+
+    ground: Ground
+    server: Served
+    cookie: str
+
+    def load(self, page: Page, times: int, costs: Costs) -> None:
+        """Open a page so many times on one connection; raises RuntimeError for an answer that is not the page."""
+        postgres = self.ground.stage.postmaster
+        before = self.server.cpu, cpu_of(postgres)
+        connection = http.client.HTTPConnection(HOST, self.server.port, timeout=600)
+        for _ in range(times):
+            started = time.perf_counter()
+            connection.request("GET", page.address, headers={"Cookie": self.cookie})
+            response = connection.getresponse()
+            body = response.read()
+            costs.took.append(time.perf_counter() - started)
+            if response.status != HTTPStatus.OK or page.holds not in body:
+                raise RuntimeError(f"{page.address} is answered by {response.status}: {body[:3000]!r}")
+        connection.close()
+        costs.server_cpu += self.server.cpu - before[0]
+        costs.postgres_cpu += cpu_of(postgres) - before[1]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How often a page is opened: first so that nobody is measured cold, then so many times in every round."""
+
+    cold: int
+    times: int
+    rounds: int
+
+
+class Pages:
+    """The benchmark; `rows` of the large size."""
+
+    def __init__(self, rows: int = TEN_MILLION.rows) -> None:
+        self.rows = rows
+
+    def __call__(self, stage: Stage, *, quick: bool) -> Report:
+        """Measure every kind's pages."""
+        sizes = {SMALL: SMALL_ROWS // 10, LARGE: SMALL_ROWS // 5} if quick else {SMALL: SMALL_ROWS, LARGE: self.rows}
+        turns = Turns(1, 2, 1) if quick else Turns(12, 10, 5)
+        found = {}
+        for kind in KINDS:
+            with opened(stage, kind, sizes) as both:
+                found[kind] = measure(kind, both, turns)
+        return Report(
+            name="pages",
+            title=f"Staff pages at {sizes[SMALL]:,} and at {sizes[LARGE]:,} rows of each kind",
+            facts=facts(stage, sizes, turns),
+            tables=[
+                Table("Pages", TABLE, [row for kind in KINDS for row in found[kind].rows]),
+                Table("Large / small", RATIOS, [row for kind in KINDS for row in found[kind].figures["ratios"]]),
+            ],
+            aims=[aim for kind in KINDS for aim in found[kind].aims],
+            figures={kind: found[kind].figures for kind in KINDS},
+            judged=not quick,
+        )
+
+
+@contextmanager
+def opened(stage: Stage, kind: str, sizes: Mapping[str, int]) -> Iterator[dict[str, Opened]]:
+    """Fill both databases, serve both, and sign somebody in at both."""
+    with ExitStack() as stack:
+        both = {}
+        for number, (name, rows) in enumerate(sizes.items(), start=1):
+            size = replace(TEN_MILLION, name=name, rows=rows, days=DAYS)
+            filled = stack.enter_context(ground(stage, size, kind))
+            # What is cached of one database is not the other's.
+            redis = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
+            mine = replace(filled, environment={**filled.environment, "REDIS_URL": redis})
+            both[name] = Opened(mine, stack.enter_context(mine.portal()), signed_in(mine))
+        yield both
+
+
+def signed_in(ground: Ground) -> str:
+    """Return the cookie of a session in a database."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.pages"],
+        cwd=BASE_DIR,
+        env={**os.environ, **ground.environment, "PORTAL_HTTPS": "0"},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return ran.stdout
+
+
+def some_value(ground: Ground) -> str:
+    """Return an owner that has rows, the same one every time."""
+    with psycopg.connect(ground.url) as connection:
+        column, name = Identifier(OWNERS[ground.kind]), Identifier(table(ground.kind))
+        found = connection.execute(SQL("SELECT {} FROM {} ORDER BY id LIMIT 1").format(column, name)).fetchone()
+    assert found is not None
+    return str(found[0])
+
+
+def pages_of(kind: str, value: str) -> dict[str, Page]:
+    """Return the pages of a kind by what they are called; `value` is one that rows are found by."""
+    model = kind.replace("-", "")
+    vendor = {"environment-usage": b"ona-0", "resource-usage": b"gcore-0", "recipe-usage": b"workato-0"}[kind]
+    today = datetime.now(UTC).date()
+    month = f"from={today - timedelta(days=30)}&to={today}"
+    year = f"from={today - timedelta(days=DAYS)}&to={today}"
+    listed = f"/admin/usage/{model}/"
+    explored = f"/admin/explore/?kind={kind}"
+    return {
+        "overview": Page("/admin/", b'class="trend"'),
+        "list": Page(listed, vendor),
+        "list, a source's month": Page(f"{listed}?source={vendor.decode()}&{month}", vendor),
+        f"list, one {OWNERS[kind]}": Page(f"{listed}?{OWNERS[kind]}={value}", b"result_list"),
+        "explore, a month by day": Page(f"{explored}&{month}&group_by=day", b"<table"),
+        f"explore, 250 days by month and {OWNERS[kind]}, top 10": Page(
+            f"{explored}&{year}&group_by=month,{OWNERS[kind]}&limit=10", b"<table"
+        ),
+    }
+
+
+def measure(kind: str, both: Mapping[str, Opened], turns: Turns) -> Findings:
+    """Open each page at both sizes in turns."""
+    found = Findings(figures={"pages": {}, "ratios": []})
+    pages = {name: pages_of(kind, some_value(one.ground)) for name, one in both.items()}
+    for title in [*pages[SMALL]]:
+        costs = {name: Costs() for name in both}
+        for name, one in both.items():
+            one.load(pages[name][title], turns.cold, Costs())
+        for _ in range(turns.rounds):
+            for name, one in both.items():
+                one.load(pages[name][title], turns.times, costs[name])
+        note(found, f"{kind}: {title}", both, costs)
+    return found
+
+
+def note(found: Findings, title: str, both: Mapping[str, Opened], costs: Mapping[str, Costs]) -> None:
+    """Write down what one page took at both sizes, and the ratios."""
+    for name, cost in costs.items():
+        cells = (f"{number:.1f}" for number in (cost.median_ms, cost.server_ms, cost.postgres_ms))
+        found.rows.append((title, f"{both[name].ground.size.rows:,}", *cells))
+    small, large = costs[SMALL], costs[LARGE]
+    ratio = large.median_ms / small.median_ms
+    cpu = (large.server_cpu + large.postgres_cpu) / max(small.server_cpu + small.postgres_cpu, 1e-9)
+    found.figures["pages"][title] = {name: vars(cost) for name, cost in costs.items()}
+    found.figures["ratios"].append((title, f"{ratio:.2f}", f"{cpu:.2f}"))
+    found.aims.append(Aim(f"{title}: median time, large / small", ratio, MOST))
+
+
+def facts(stage: Stage, sizes: Mapping[str, int], turns: Turns) -> dict[str, str]:
+    """Return what one has to know to judge the numbers."""
+    return surroundings() | {
+        "servers": f"PostgreSQL {stage.version} (embedded), one for both sizes; granian with 2 workers of 2 threads each",
+        "rows": f"{sizes[SMALL]:,} and {sizes[LARGE]:,} of each kind over {DAYS} days, 2 sources",
+        "load": f"one superuser with a session, {turns.rounds} rounds of {turns.times} requests at each size in turns",
+    }
+
+
+def main() -> None:
+    """Sign somebody in and print the cookie."""
+    django.setup()
+    from django.conf import settings
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client()
+    client.force_login(User.objects.create_superuser("bench"), backend=settings.AUTHENTICATION_BACKENDS[0])
+    name = settings.SESSION_COOKIE_NAME
+    sys.stdout.write(f"{name}={client.cookies[name].value}")
+
+
+if __name__ == "__main__":
+    main()
