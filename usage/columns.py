@@ -200,7 +200,7 @@ def as_cells(queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapp
 def rows(queryset: QuerySet[Any], paths: Sequence[str]) -> Statement:
     """Return the SELECT of a queryset's rows with the columns at these ORM paths, one after the other."""
     query = queryset.query
-    frame = frame_of(queryset.model, tuple(paths), query.order_by, queryset.db) if is_plain(query) else None
+    frame = frame_of(query.model, tuple(paths), query.order_by, queryset.db) if is_plain(query) else None
     if frame is not None and joins_of(query).items() <= frame.joins.items():
         try:
             condition, params = query.get_compiler(queryset.db).compile(query.where)

@@ -51,8 +51,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def prepared_cursor(self) -> CursorWrapper:
         """Return a cursor for statements that are the same each time, but for a few parameters of plain types."""
         self.ensure_connection()
+        unwrapped: Any = base.ServerBindingCursor
+        prepare: Any = getattr(self, "_prepare_cursor")  # noqa: B009 (not in Django's stubs)
         with self.wrap_database_errors:
-            return self._prepare_cursor(base.ServerBindingCursor(self.connection))
+            wrapped: CursorWrapper = prepare(unwrapped(self.connection))
+        return wrapped
 
 
 def something_to_read(descriptor: int) -> bool:
