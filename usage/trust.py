@@ -49,7 +49,8 @@ FROM (
            held.restated_at, generate_series(
                greatest(1, width_bucket(calendar.day AT TIME ZONE asked.zone, bounds.instants)),
                least(cardinality(bounds.instants) - 1, width_bucket(
-                   (calendar.day + interval '1 day') AT TIME ZONE asked.zone - interval '1 microsecond', bounds.instants))
+                   (calendar.day + interval '1 day') AT TIME ZONE asked.zone - interval '1 microsecond',
+                   bounds.instants))
            ) AS place
     FROM (SELECT %(bounds)s::timestamptz[] AS instants) AS bounds
     CROSS JOIN unnest(%(ids)s::bigint[], %(slugs)s::text[], %(zones)s::text[], %(firsts)s::date[], %(lasts)s::date[],

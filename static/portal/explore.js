@@ -28,17 +28,19 @@
 
   const amount = (text, unit) => `${exact(text)} ${unit}${unit === "seconds" && text !== null ? inHours(text) : ""}`.trim();
 
-  function tick(value, unit) {
-    const shown = unit === "seconds" ? value / 3600 : value;
-    const format = { notation: Math.abs(shown) >= 1e5 ? "compact" : "standard", maximumFractionDigits: 2 };
-    return shown.toLocaleString("en", format);
+  // What is drawn: seconds as hours, so that the axis has round numbers.
+  const drawable = (values, unit) => values.map((value) => (value === null ? null : Number(value) / (unit === "seconds" ? 3600 : 1)));
+
+  function tick(value) {
+    const format = { notation: Math.abs(value) >= 1e5 ? "compact" : "standard", maximumFractionDigits: 2 };
+    return value.toLocaleString("en", format);
   }
 
   function axes(unit, { across, stacked }) {
     const text = { color: colour("--body-quiet-color") };
     const grid = { color: colour("--hairline-color") };
     const title = { display: Boolean(unit), text: unit === "seconds" ? "hours" : unit, ...text };
-    const numbers = { beginAtZero: true, stacked, grid, title, ticks: { ...text, callback: (value) => tick(value, unit) } };
+    const numbers = { beginAtZero: true, stacked, grid, title, ticks: { ...text, callback: tick } };
     const names = { offset: true, stacked, grid: { display: false }, ticks: { ...text, maxRotation: 0, autoSkipPadding: 12 } };
     if (!across) return { x: names, y: numbers };
     names.ticks = { ...text, autoSkip: false, callback: (_, at) => short(drawn ? drawn.data.labels[at] : across[at]) };
@@ -51,7 +53,7 @@
       const full = colour(series.name === "Others" && at === panel.series.length - 1 ? "--series-others" : `--series-${(at % 8) + 1}`);
       return {
         label: short(series.name),
-        data: series.values.map((value) => (value === null ? null : Number(value))),
+        data: drawable(series.values, panel.unit),
         said: series.values,
         type,
         stack: "now",
@@ -66,7 +68,7 @@
     if (panel.before.length) {
       sets.push({
         label: "Period before",
-        data: panel.before.map((value) => (value === null ? null : Number(value))),
+        data: drawable(panel.before, panel.unit),
         said: panel.before,
         type: "line",
         stack: "before",
@@ -95,10 +97,10 @@
   }
 
   function bars(panel) {
-    const set = (label, values, fill) => ({ type: "bar", label, said: values, data: values.map((value) => (value === null ? null : Number(value))), backgroundColor: fill, maxBarThickness: 28 });
+    const set = (label, values, fill) => ({ type: "bar", label, said: values, data: drawable(values, panel.unit), backgroundColor: fill, maxBarThickness: 28 });
     const fills = panel.labels.map((name, at) => colour(name === "Others" && at === panel.labels.length - 1 ? "--series-others" : "--series-1"));
     const sets = [set(panel.title, panel.values, fills)];
-    if (panel.before.length) sets.push(set("Period before", panel.before, colour("--series-others")));
+    if (panel.before.length) sets.push(set("Period before", panel.before, lighter(colour("--series-1"))));
     const made = {
       data: { labels: panel.labels, datasets: sets },
       options: options(panel, { many: sets.length > 1 }, axes(panel.unit, { across: panel.labels })),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib import messages
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -53,6 +52,7 @@ class KeysetList(ChangeList):
     The order is that of the admin's `keyset`, the largest first. `queryset` stays the whole filtered set.
     """
 
+    model_admin: Any
     total: Total
     too_slow = False
     steps: Sequence[Step] = ()
@@ -73,7 +73,7 @@ class KeysetList(ChangeList):
         found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
         return found
 
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Return the columns of the order, as Django has them."""
         order = self.order()
         return [f"-{column}" if order.descending else column for column in order.columns]
@@ -109,16 +109,15 @@ class KeysetList(ChangeList):
         return repr((self.opts.label_lower, self.order(), sorted(self.filter_params.items())))
 
     def beginning(self, request: HttpRequest, question: str) -> Cursor | None:
-        """Return where the page begins; raises IncorrectLookupParameters where that belongs to another list."""
+        """Return where the page begins, None for the list's own beginning; a position of another list is told of."""
         text = next((request.GET[name] for name in POSITION if name in request.GET), None)
         if text is None or request.GET.get(BACKWARDS) == END:
             return None
         try:
             return Cursor.read(text, question, self.queryset, self.order())
         except ValidationError:
-            reason = "That page belongs to other filters or another order; the list begins anew."
-            messages.error(request, reason)
-            raise IncorrectLookupParameters(reason) from None
+            messages.warning(request, "That page belongs to other filters or another order; the list begins anew.")
+            return None
 
     def ways(self, question: str, order: Ordering, *, before: bool, behind: bool) -> tuple[Step, ...]:
         """Return the ways to the first, previous, next and last page; () where all rows are on this one."""

@@ -30,7 +30,6 @@ class Panel:
     title: str
     unit: str
     lines: list[Line]
-    total: Line | None
 
 
 def charts_of(answer: Answer, lines: Lines) -> dict[str, Any] | None:
@@ -68,11 +67,10 @@ def panels_of(lines: Lines) -> Iterator[Panel]:
     ranked = sorted(parts, key=lambda key: -weight(parts[key]))
     for measure in (lines.main, *(name for name in lines.measures if name != lines.main)):
         for key in ranked:
-            named = " · ".join(str(value) for value in key if value)
-            total = next((total for total in lines.totals if lines.key(total) == key), None)
             unit = unit_of(measure, parts[key][0])
+            named = ", ".join(str(value) for value in key if value and value != unit)
             title = f"{label_of(measure)}: {named}" if named else label_of(measure)
-            yield Panel(measure, title, unit, parts[key], total)
+            yield Panel(measure, title, unit, parts[key])
 
 
 def weight(lines: Iterable[Line]) -> int:

@@ -173,7 +173,7 @@ def grouping(kind: Kind, data: QueryDict) -> Iterator[Field]:
             value = chosen[place] if place < len(chosen) else ""
             offered = [*known, *([value] if value and value not in known else [])]
             options = (Option("", "–"), *(Option(name, label_of(name), name == value) for name in offered))
-            label = "Group by" if place == 0 else f"then by ({place + 1})"
+            label = ("Group by", "Then by")[place] if place < 2 else f"Then by ({place + 1})"
             yield Field("_group", label, parameter, value, "select", options, place=place + 1)
         if kind.shape.json:
             where = suggestions(kind, "tag_key")
@@ -203,8 +203,8 @@ def summing(kind: Kind, data: QueryDict) -> Iterator[Field]:
             Option("accrued", "Over the time it lasted", basis == "accrued"),
         )
         yield Field("basis", "Runtime counts", "basis", basis, "select", bases)
-    yield flag("compare", "Compare with the period before", "previous", data)
-    yield flag("fill", "Also intervals without usage", "zero", data)
+    yield flag("compare", "Compare with before", "previous", data)
+    yield flag("fill", "Empty intervals too", "zero", data)
 
 
 def flag(name: str, label: str, value: str, data: QueryDict) -> Field:
@@ -228,7 +228,7 @@ def filtering(kind: Kind, data: QueryDict, sources: list[str]) -> Iterator[Field
             hint = "Key and value, e.g. team:data." if not place else ""
             yield Field("tag", "Tag", "tag", value, help=hint, suggestions=where, place=place + 1)
     if "include_withdrawn" in kind.understood:
-        yield flag("include_withdrawn", "Also withdrawn records", "true", data)
+        yield flag("include_withdrawn", "Withdrawn records too", "true", data)
 
 
 def typed(kind: Kind, name: str, value: str) -> Field:

@@ -192,13 +192,14 @@ def export(request: HttpRequest) -> HttpResponse:
     data.pop("format", None)
     if ending not in {"csv", "xlsx"}:
         problems = {**problems, "format": ["csv and xlsx are there."]}
+    answer = None
     try:
         answer = None if problems else ask(kind, data, staff_scope(request), days=False)
     except ValidationError as error:
         problems = in_words(error.detail)
     except TookTooLong:
         return HttpResponse(TOO_LONG, status=503, content_type="text/plain; charset=utf-8")
-    if answer is None or problems:
+    if answer is None:
         text = "\n".join(f"{name}: {' '.join(texts)}" for name, texts in problems.items())
         return HttpResponse(text, status=400, content_type="text/plain; charset=utf-8")
     name = files.file_name(answer, ending)

@@ -9,7 +9,7 @@ from usage.coverage import days_in_words
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """How far an answer can be trusted: `tone` is good, warn or bad; `days` names the days behind the sentences."""
+    """How far an answer can be trusted: `tone` is good or warn; `days` names the days behind the sentences."""
 
     tone: str
     sentences: list[str]
@@ -23,11 +23,9 @@ class Worth:
 
 def worth_of(meta: dict[str, Any]) -> Worth:
     """Return what an answer's `meta` says, in words."""
-    missing, partial = meta["missing_days"], meta["partial_days"]
     sentences = [*completeness(meta), *what_may_change(meta)]
-    tone = "good" if meta["complete"] else "bad" if missing["total"] or partial["total"] else "warn"
     days = [(f"{words} ({found['total']:,})", found["days"]) for words, found in named(meta) if found["total"]]
-    return Worth(tone, sentences, days)
+    return Worth("good" if meta["complete"] else "warn", sentences, days)
 
 
 def named(meta: dict[str, Any]) -> tuple[tuple[str, dict[str, Any]], ...]:

@@ -60,10 +60,12 @@ class Offered:
 class Asked:
     """The parameters of one request. `filterset` is checked; `errors` name what is wrong, by parameter.
 
-    `sources`: (slug, vendor) of those that report this usage and that the person may know of. `said`: the parameters that are not empty.
+    `said`: the parameters that are not empty; `given`: the filters among them. `sources`: (slug, vendor) of those
+    that report this usage and that the person may know of.
     """
 
     said: QueryDict
+    given: QueryDict
     filterset: UsageFilter
     errors: Mapping[str, Sequence[str]]
     sources: Sequence[tuple[str, str]]
@@ -85,7 +87,7 @@ class Asked:
             errors[ORDERING] = [fault]
         others = [vendor for vendor, kind in VENDOR_KINDS.items() if kind is not rows.model]
         sources = tuple(known.exclude(vendor__in=others).values_list("slug", "vendor"))
-        return cls(said, filterset, errors, sources, offered)
+        return cls(said, asked, filterset, errors, sources, offered)
 
     @property
     def rows(self) -> QuerySet[Any]:
@@ -106,7 +108,7 @@ class Asked:
     @property
     def filters(self) -> dict[str, list[str]]:
         """The filters as they were given."""
-        return {name: [str(value) for value in values] for name, values in self.filterset.data.lists()}
+        return {name: [str(value) for value in values] for name, values in self.given.lists()}
 
     @property
     def kept(self) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from usage.admin.display import NOTHING, at
+from usage.admin.display import NOTHING
 from usage.models import UsageRecord
 
 MOST_TAGS = 3
@@ -59,8 +59,3 @@ def chips(tags: Mapping[str, Any]) -> SafeString | str:
         shown,
         format_html(' <span class="quiet" title="{}">+{}</span>', rest, more) if more > 0 else "",
     )
-
-
-def instant(value: Any) -> str:
-    """Return an instant or a date as a record's page shows it."""
-    return at(value) + " UTC" if hasattr(value, "hour") else str(value)

@@ -1,9 +1,9 @@
-"""A record's page: every field, what it is worth, what it said before, and the records it has something in common with."""
+"""A record's page: every field, what it is worth, what it said before, and what it has something in common with."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -138,17 +138,13 @@ def id_label(name: str) -> str:
 
 def text_of(value: Any) -> SafeString | str:
     """Return a value as a person reads it, all of it."""
+    if value in (None, "", [], {}):
+        return NOTHING
     match value:
-        case None | "":
-            return NOTHING
-        case bool():
-            return "yes" if value else "no"
         case Decimal():
             return exact(value)
         case datetime():
             return f"{at(value)} UTC"
-        case date():
-            return value.isoformat()
         case dict() | list():
             return format_html("<code>{}</code>", json.dumps(value, ensure_ascii=False))
     return str(value)

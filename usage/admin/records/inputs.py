@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from django_filters import rest_framework as django_filters
 
@@ -112,14 +112,12 @@ def help_of(name: str, one: django_filters.Filter) -> str:
 
 def options_of(name: str, given: Sequence[str], known: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
     """Return the options of a choice; a value that was given and is none of them is one more."""
-    if name in known:
-        options = (("", f"All {name}s"), *((value, value) for value in known[name]))
-    else:
-        options = CHOICES[name]
+    held = (("", f"All {name}s"), *((value, value) for value in known.get(name, ())))
+    options = held if name in known else CHOICES[name]
     return (*options, *((value, value) for value in given if value not in dict(options)))
 
 
-def group_of(name: str, one: django_filters.Filter) -> str:
+def group_of(one: django_filters.Filter) -> str:
     """Return the group of further filters that a filter belongs to."""
     if isinstance(one, WithinFilter):
         return "Details of the resource"
@@ -175,5 +173,5 @@ def form_of(
     further: dict[str, list[Input]] = {group: [] for group in GROUPS}
     for name, one in filters.items():
         if name not in common and not left_out(name, one):
-            further[group_of(name, one)].append(made(name))
+            further[group_of(one)].append(made(name))
     return Form([made(name) for name in common], {group: inputs for group, inputs in further.items() if inputs})

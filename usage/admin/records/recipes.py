@@ -10,8 +10,16 @@ from django.utils.safestring import SafeString
 from usage.admin.display import quantity
 from usage.admin.records.base import UsageAdmin
 from usage.admin.records.cells import named, struck
+from usage.admin.records.details import Show
 from usage.api import RecipeUsageViewSet
 from usage.models import RecipeUsage
+
+COUNTS = ("task_count", "job_succeeded_count", "job_failed_count", "recipe_count")
+
+
+def counted(name: str) -> Show:
+    """Return how a count is shown on an hour's page."""
+    return lambda hour: quantity(getattr(hour, name))
 
 
 @admin.register(RecipeUsage)
@@ -29,10 +37,7 @@ class RecipeUsageAdmin(UsageAdmin):
         "recipe_name__contains",
         "include_withdrawn",
     )
-    shows = {
-        name: lambda hour, name=name: quantity(getattr(hour, name))
-        for name in ("task_count", "job_succeeded_count", "job_failed_count", "recipe_count")
-    }
+    shows = {name: counted(name) for name in COUNTS}
     list_display = ("hour", "source", "workspace", "recipe", "folder", "tasks", "jobs_succeeded", "jobs_failed")
 
     @admin.display(description="hour (UTC)")

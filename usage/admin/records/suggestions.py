@@ -4,15 +4,15 @@ The work is bounded however long the tables are: the newest days' rollups, or th
 has the column, are read off an index up to a limit, and cut off after SECONDS.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import available_timezones
 
 from django.db import connection, models
 
-from usage.bounded import TookTooLong, bounded
+from usage.bounded import bounded
 from usage.filters.values import DETAIL_NUMBERS, DETAIL_TEXTS
 from usage.models import (
     EnvironmentDay,
@@ -25,6 +25,7 @@ from usage.models import (
     UsageRecord,
 )
 
+ONE_DAY = timedelta(days=1)
 MOST = 20
 SECONDS = 1.0
 ROLLUP_ROWS = 50_000
@@ -91,14 +92,19 @@ class Suggested:
         """How many rows are looked at."""
         return RECORDS if issubclass(self.table, UsageRecord) else ROLLUP_ROWS
 
-    def statement(self, *, ranged: bool) -> str:
-        """Return the SELECT of (value, label)."""
+    def edges(self, start: datetime | None, end: datetime | None) -> dict[str, date | datetime]:
+        """Return the bounds of what is looked at: instants, or of days one more to either side, as zones differ."""
+        bounds: dict[str, date | datetime] = {}
         of_days = self.instant == "day"
-        bounds = ("(%(start)s AT TIME ZONE 'UTC')::date - 1", "(%(end)s AT TIME ZONE 'UTC')::date + 1")
-        lower, upper = bounds if of_days else ("%(start)s", "%(end)s")
-        narrowed = (
-            f"AND (%(start)s IS NULL OR t.{self.instant} >= {lower}) AND (%(end)s IS NULL OR t.{self.instant} < {upper})"
-        )
+        if start is not None:
+            bounds["start"] = start.date() - ONE_DAY if of_days else start
+        if end is not None:
+            bounds["end"] = end.date() + ONE_DAY if of_days else end
+        return bounds
+
+    def statement(self, edges: Collection[str]) -> str:
+        """Return the SELECT of (value, label) between these edges."""
+        signs = {"start": ">=", "end": "<"}
         naming = ""
         if self.named:
             records, column = self.named
@@ -109,9 +115,7 @@ class Suggested:
             value=self.value,
             label=self.label,
             table=self.table._meta.db_table,
-            range=narrowed.replace("%(start)s", "%(start)s::timestamptz").replace("%(end)s", "%(end)s::timestamptz")
-            if ranged
-            else "",
+            range=" ".join(f"AND t.{self.instant} {signs[edge]} %({edge})s" for edge in edges),
             instant=self.instant,
             single=self.single,
             apart=self.apart,
@@ -173,18 +177,18 @@ def suggestions(
     if parameter == "tz":
         return zones(part)
     found = SUGGESTED[kind][parameter]
+    edges = found.edges(start, end)
     parameters: dict[str, Any] = {
         "sources": list(source_ids),
         "each": max(1, found.rows // max(1, len(source_ids))),
         "part": f"%{literal(part)}%",
         "beginning": f"{literal(part)}%",
         "most": MOST + 1,
-        "start": start,
-        "end": end,
+        **edges,
     }
     with bounded(SECONDS), connection.cursor() as cursor:
-        cursor.execute(found.statement(ranged=bool(start or end)), parameters)
-        return cursor.fetchall()
+        cursor.execute(found.statement(edges), parameters)
+        return [(str(value), str(name)) for value, name in cursor.fetchall()]
 
 
 def zones(part: str) -> list[tuple[str, str]]:
@@ -197,6 +201,3 @@ def zones(part: str) -> list[tuple[str, str]]:
 def literal(part: str) -> str:
     """Return a text with the wildcards of LIKE taken as they are."""
     return part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-__all__ = ["MOST", "SUGGESTED", "TOO_MANY", "TookTooLong", "suggested_by", "suggestions"]

@@ -93,14 +93,14 @@ def totals_of(kind: type[UsageRecord], filterset: UsageFilter, row_scope: frozen
     with one_state(DEFAULT_DB_ALIAS), bounded(SECONDS):
         trust = trust_of_filtered(filterset, row_scope)
         found = find(question_of(kind, filterset, row_scope)).totals
-    records = sum(sums["records"] for sums in found.values())
+    records = sum(int(sums["records"]) for sums in found.values())
     if kind is ResourceUsage:
-        metrics = [Line(key[0], sums["consumed_quantity"], key[1], sums["records"]) for key, sums in found.items()]
+        metrics = [Line(key[0], sums["consumed_quantity"], key[1], int(sums["records"])) for key, sums in found.items()]
         metrics.sort(key=lambda line: (line.unit, -(line.value or 0), line.title))
         return Totals(records, per_unit(metrics), metrics, trust)
     sums: dict[str, Any] = next(iter(found.values()), {})
     lines = [Line(title, sums.get(name), unit) for name, title, unit in MEASURES[kind]]
-    return Totals(records, lines, (), trust, sums.get("records_without_runtime") or 0)
+    return Totals(records, lines, (), trust, int(sums.get("records_without_runtime") or 0))
 
 
 def question_of(kind: type[UsageRecord], filterset: UsageFilter, row_scope: frozenset[int] | None) -> Question:
