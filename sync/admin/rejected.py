@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin
+import msgspec
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -13,27 +14,31 @@ from django.utils.safestring import SafeString
 from sync.admin.actions import ask, may_sync, who
 from sync.engine import plan
 from sync.models import Trigger
-from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import at, badge, verbatim
-from usage.admin.filters import ChoiceFilter, RangeFilter, SourceOfDayFilter
-from usage.columns import columns_of
+from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter
+from usage.bounded import TookTooLong, bounded
+from usage.coverage import trust_in_words
 from usage.models import RejectedRecord, SourceDay
+
+SHORTEST_SEARCH = 3  # letters: fewer are in no index
+EXCERPT = 120
+SEARCH_SECONDS = 8.0
 
 
 class ResolvedFilter(ChoiceFilter):
     """Records that still come so, and those that no longer do."""
 
-    title = "still rejected"
+    title = "status"
     parameter_name = "status"
     everything = "Open and resolved"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return what may be asked for."""
-        return [("open", "Open"), ("resolved", "Resolved")]
+        return [("open", "Open: still rejected"), ("resolved", "Resolved: no longer so")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the open or the resolved ones."""
+        """Keep the open or the resolved ones; raises IncorrectLookupParameters for anything else."""
         if not self.value():
             return queryset
         if self.value() not in {"open", "resolved"}:
@@ -41,33 +46,51 @@ class ResolvedFilter(ChoiceFilter):
         return queryset.filter(resolved_at__isnull=self.value() == "open")
 
 
+class ReasonFilter(ChoiceFilter):
+    """Records whose reason holds a text."""
+
+    template = "admin/portal/filter_exact.html"
+    title = "reason contains"
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        """Return nothing: any text may be typed."""
+        return []
+
+    def has_output(self) -> bool:
+        """Always there."""
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the rows whose reason holds the text; raises IncorrectLookupParameters for one that is too short."""
+        typed = (self.value() or "").strip()
+        if not typed:
+            return queryset
+        if len(typed) < SHORTEST_SEARCH:
+            raise self.refuse(request, f"Give at least {SHORTEST_SEARCH} letters of the reason.")
+        return queryset.filter(reason__icontains=typed)
+
+
 @admin.register(RejectedRecord)
 class RejectedRecordAdmin(ReadOnlyAdmin):
-    """Records that could not be kept, the latest first."""
+    """Records that could not be kept, those of the latest days first."""
 
-    source_path = "source_day__source_id"
-    exported = columns_of(RejectedRecordSerializer)
-    list_display = ("last_seen", "source_day", "reason", "status", "first_seen")
-    list_filter = (SourceOfDayFilter, ResolvedFilter, ("last_seen_at", RangeFilter))
-    offered_lookups = ("source", "status", "last_seen_at__range__gte", "last_seen_at__range__lte")
-    keyset = ("last_seen_at", "id")
+    source_path = "source_id"
+    keyset = ("day", "id")
+    list_display = ("day_shown", "source", "reason_shown", "status", "payload_begins", "last_seen")
+    list_display_links = ("reason_shown",)
+    list_filter = (SourceFilter, ResolvedFilter, ReasonFilter, ("day", RangeFilter))
+    offered_lookups = ("source", "status", "reason", "day__range__gte", "day__range__lte")
+    ordering = ("-day", "-id")
+    rows_are = "rejected records"
     actions = ("read_again",)
-    fields = (
-        "day_link",
-        "reason",
-        "payload_shown",
-        "status",
-        "first_seen",
-        "last_seen",
-        "resolved_at",
-        "attempt",
-    )
+    fields = ("reason", "payload_shown", "day_link", "day_trust", "status", "first_seen", "last_seen", "resolved_at")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch the day and its source along, without the credential."""
+        """Fetch the source along, without the credential."""
         rows = super().get_queryset(request)
-        return rows.select_related("source_day__source").defer("source_day__source__credential")
+        return rows.select_related("source").defer("source__credential")
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         """Tell Django whether the list's action is offered."""
@@ -76,7 +99,13 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
     @admin.action(description="Read their days again", permissions=["sync"])
     def read_again(self, request: HttpRequest, records: QuerySet[RejectedRecord]) -> None:
         """Have the days of the chosen records read again."""
-        days = SourceDay.objects.filter(pk__in=records.order_by().values("source_day")).select_related("source")
+        of_records = SourceDay.objects.filter(pk__in=records.order_by().values("source_day"))
+        try:
+            with bounded(SEARCH_SECONDS):
+                days = list(of_records.select_related("source").defer("source__credential"))
+        except TookTooLong:
+            messages.error(request, "These are too many records at once: narrow the filter, by source or by day.")
+            return
         ask(request, lambda: plan.reread(days, Trigger.ADMIN, who(request)))
 
     def read_day_again(self, request: HttpRequest, record: RejectedRecord) -> None:
@@ -87,16 +116,45 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         """Another try."""
         return (PageAction("read-again", "Read its day again", self.read_day_again),) if may_sync(request) else ()
 
+    def page_words(self, request: HttpRequest, obj: RejectedRecord) -> str:
+        """What became of it."""
+        if obj.resolved_at:
+            return f"Resolved: when {obj.day} of {obj.source} was read at {at(obj.resolved_at)} UTC, it came no more."
+        return (
+            f"Not kept. Reading its day again, 1 day, {obj.day} of {obj.source}, asks the vendor for it once more; "
+            "until then the day is partial."
+        )
+
+    @admin.display(description="day")
+    def day_shown(self, record: RejectedRecord) -> str:
+        """The date in the source's zone."""
+        return f"{record.day}"
+
+    @admin.display(description="reason")
+    def reason_shown(self, record: RejectedRecord) -> str:
+        """Why it could not be kept."""
+        return record.reason
+
+    @admin.display(description="payload begins")
+    def payload_begins(self, record: RejectedRecord) -> SafeString:
+        """The beginning of the record as the vendor sent it."""
+        return format_html('<span class="error-text">{}</span>', record.payload[:EXCERPT])
+
     @admin.display(description="source day")
     def day_link(self, record: RejectedRecord) -> SafeString:
         """The day it came with."""
         url = reverse("admin:usage_sourceday_change", args=[record.source_day_id])
-        return format_html('<a href="{}">{}</a>', url, record.source_day)
+        return format_html('<a href="{}">{} {}</a>', url, record.source, record.day)
+
+    @admin.display(description="the day's trust")
+    def day_trust(self, record: RejectedRecord) -> str:
+        """How far that day can be trusted."""
+        return trust_in_words(record.source_day)
 
     @admin.display(description="payload")
     def payload_shown(self, record: RejectedRecord) -> SafeString | str:
-        """The record as the vendor sent it."""
-        return verbatim(record.payload)
+        """The record as the vendor sent it, a field a line where it is JSON."""
+        return verbatim(laid_out(record.payload))
 
     @admin.display(description="status")
     def status(self, record: RejectedRecord) -> SafeString:
@@ -112,3 +170,11 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
     def first_seen(self, record: RejectedRecord) -> str:
         """When it first came."""
         return at(record.first_seen_at)
+
+
+def laid_out(payload: str) -> str:
+    """Return JSON one field a line, every number with the digits it came with; any other text as it is."""
+    try:
+        return msgspec.json.format(payload, indent=2)
+    except msgspec.DecodeError:
+        return payload

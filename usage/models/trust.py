@@ -1,10 +1,14 @@
 """What went differently than hoped: days that came back changed, and records that could not be kept."""
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
 from usage.models.day import SourceDay
+from usage.models.source import Source
+
+OPEN = Q(resolved_at=None)
 
 
 class Restatement(models.Model):
@@ -34,10 +38,14 @@ class Restatement(models.Model):
 class RejectedRecord(models.Model):
     """A record that could not be kept as usage: its payload as it came, and the reason.
 
-    One row per distinct payload of a day; `resolved_at` is set by the first read that no longer meets it.
+    One row per distinct payload of a day; `resolved_at` is set by the first read that no longer meets it. `source`
+    and `day` are those of the source day, and the database writes them: millions of records are listed and filtered
+    by them.
     """
 
     source_day = models.ForeignKey(SourceDay, models.PROTECT, related_name="rejected_records", db_index=False)
+    source = models.ForeignKey(Source, models.PROTECT, related_name="+", db_index=False, editable=False)
+    day = models.DateField(editable=False)
     payload = models.TextField(help_text="The record as the vendor sent it.")
     payload_digest = models.CharField(max_length=32)
     reason = models.TextField()
@@ -52,7 +60,14 @@ class RejectedRecord(models.Model):
             models.UniqueConstraint("source_day", "payload_digest", name="rejectedrecord_once"),
             models.CheckConstraint(condition=~Q(reason=""), name="rejectedrecord_has_reason"),
         ]
-        indexes = [models.Index("last_seen_at", "id", name="rejectedrecord_seen")]
+        indexes = [
+            models.Index("last_seen_at", "id", name="rejectedrecord_seen"),
+            models.Index("day", "id", name="rejectedrecord_day"),
+            models.Index("source", "day", "id", name="rejectedrecord_source"),
+            models.Index("day", "id", name="rejectedrecord_open", condition=OPEN),
+            models.Index("source", "day", "id", name="rejectedrecord_open_source", condition=OPEN),
+            GinIndex(OpClass(Upper("reason"), name="gin_trgm_ops"), name="rejectedrecord_reason"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.source_day}: {self.reason[:80]}"
