@@ -79,7 +79,7 @@ def in_lines(changes: list[Change]) -> SafeString | str:
     if not told:
         return format_html('<span class="quiet">{}</span>', "the same sums")
     return format_html_join(
-        "", '<span class="change"><b>{}</b> <span class="quiet">{}</span></span>', ((c.words, c.whole) for c in told)
+        "", '<div class="change"><b>{}</b> <span class="quiet">{}</span></div>', ((c.words, c.whole) for c in told)
     )
 
 

@@ -18,6 +18,14 @@ from usage.columns import columns_at
 from usage.models import Restatement
 
 
+class RestatedFilter(RangeFilter):
+    """When the corrected day was read."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "restated"
+
+
 @admin.register(Restatement)
 class RestatementAdmin(ReadOnlyAdmin):
     """What changed on a day that had been loaded before."""
@@ -41,7 +49,7 @@ class RestatementAdmin(ReadOnlyAdmin):
         sums_after="sums_after",
     )
     list_display = ("restated", "source", "day", "difference", "records_affected")
-    list_filter = (SourceOfDayFilter, ("source_day__day", RangeFilter), ("at", RangeFilter))
+    list_filter = (SourceOfDayFilter, ("source_day__day", RangeFilter), ("at", RestatedFilter))
     offered_lookups = (
         "source",
         "source_day__day__range__gte",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 
-from sync.admin.coverage.letters import LOOKS, Look, Span, long
+from sync.admin.coverage.letters import LOOKS, NOT_TO_BE_HELD, Look, Span, long
 from usage.models import Source, SourceDay
 
 
@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """Its records, as far as its square has room: `1,204`, `120k`, `3.4M`."""
+        """Its records, as far as its square has room: `1,204`, `12.0k`, `3.4M`."""
         if not self.row.records:
             return ""
         return shortened(self.row.records)
@@ -79,6 +79,11 @@ class Month:
         return f"{self.first:%B %Y}"
 
     @property
+    def worth_showing(self) -> bool:
+        """Whether a day of it is or should be held."""
+        return any(cell.look.kind not in NOT_TO_BE_HELD for cell in self.cells)
+
+    @property
     def words(self) -> str:
         """How much of it is held."""
         words = Span(self.first, "".join(cell.letter for cell in self.cells)).words
@@ -94,11 +99,13 @@ class Month:
 
 
 def shortened(number: int) -> str:
-    """Return a number in at most six signs, as a square has room for; the exact one is in the day's name."""
+    """Return a number in at most five signs, as a square has room for; the exact one is in the day's name."""
     for size, sign in ((10**9, "G"), (10**6, "M")):
         if number >= size:
             return f"{number / size:.1f}{sign}"
-    return f"{number // 1000}k" if number >= 100_000 else f"{number:,}"
+    if number >= 100_000:
+        return f"{number // 1000}k"
+    return f"{number / 1000:.1f}k" if number >= 10_000 else f"{number:,}"
 
 
 def rows_of(source: Source, first: date, last: date) -> dict[date, Row]:
@@ -108,10 +115,12 @@ def rows_of(source: Source, first: date, last: date) -> dict[date, Row]:
     return {day: Row(records, withdrawn, rejected, error) for day, records, withdrawn, rejected, error in told}
 
 
-def months(span: Span, rows: Mapping[date, Row]) -> list[Month]:
-    """Return the months of a span of whole months."""
+def months(span: Span, rows: Mapping[date, Row], asked: date | None = None) -> list[Month]:
+    """Return the months of a span of whole months in which days are to be held, and that of the day asked for."""
     cells = (Cell(on, letter, rows.get(on, NOTHING_HELD)) for on, letter in span.days())
-    return [Month(first, list(days)) for first, days in groupby(cells, key=lambda cell: cell.on.replace(day=1))]
+    found = [Month(first, list(days)) for first, days in groupby(cells, key=lambda cell: cell.on.replace(day=1))]
+    opened = asked.replace(day=1) if asked else None
+    return [month for month in found if month.worth_showing or month.first == opened]
 
 
 def year_of(number: int) -> tuple[date, date]:

@@ -13,10 +13,9 @@ PITCH: Final = 12  # of a day and of a week; a day's square is 10 of it
 WEEKDAYS: Final = 7
 RESTATED: Final = "restated"
 # Kinds whose squares are dashes of one line down a week, which costs a few bytes for seven days.
-LINED: Final = frozenset({"complete", "missing", "ahead"})
+LINED: Final = frozenset({"complete", "empty", "missing", "ahead"})
 # The shape of every other kind, from the upper left corner of its square on.
 SHAPES: Final[dict[str, str]] = {
-    "empty": "m3 3h4v4h-4z",
     "provisional": "m1 1h8v8h-8z",
     "open": "m1 5a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
     "loading": "m1 5a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
@@ -24,7 +23,7 @@ SHAPES: Final[dict[str, str]] = {
     "partial": "v10h10z",
     "suspect": "m5 0 5 5-5 5-5-5z",
     "failed": "m1 1 8 8m0-8-8 8",
-    RESTATED: "m5-1h6v6z",
+    RESTATED: "m3-1h8v8z",
 }
 
 

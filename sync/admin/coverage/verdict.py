@@ -228,6 +228,8 @@ def verdict(source: Source, on: date, letter: str, day: SourceDay | None) -> Ver
 def why(source: Source, letter: str, error: str) -> str:
     """Return why a day is a gap, in a sentence or two: the last attempt's error, or why the source is not read."""
     reasons = {
+        "h": "Some of its records could not be kept.",
+        "s": "The vendor suddenly reported much less; nothing was changed.",
         "u": "The sums of what was read differ from the vendor's own.",
         "w": "It waits to be read for the first time.",
         "m": "The source has not been read since.",
