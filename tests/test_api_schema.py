@@ -34,7 +34,7 @@ def test_the_schema_is_valid_and_drawn_up_without_a_warning() -> None:
 
 def test_every_operation_says_how_to_be_let_in_and_what_can_go_wrong(schema: Any) -> None:
     for path, operations in schema["paths"].items():
-        for operation in operations.values():
+        for operation in operations.values() if path.startswith(API) else ():
             assert operation["security"] == [{"token": []}, {"session": []}], path
             assert {"400", "401", "403", "406", "429"} <= set(operation["responses"]), path
             for status, response in operation["responses"].items():

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from usage.models import Source
 
@@ -31,13 +31,30 @@ class Answered:
     span: tuple[datetime, datetime] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A vendor's API as OpenAPI has it, for the portal's own schema.
+
+    `operations`: by path and method, with the vendor's own parameters, bodies and answers. `error`: the schema of
+    every error, with an example. `credential`: how the token is sent. `components`: schemas that the others refer
+    to, by names that begin with the vendor's.
+    """
+
+    operations: Mapping[str, Mapping[str, dict[str, Any]]]
+    error: dict[str, Any]
+    credential: str
+    components: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
 class VendorMirror(ABC):
     """Answers for one source as its vendor would; a vendor folder may have one, named `Mirror`, in `mirror.py`.
 
-    `paths`: the vendor's own paths, behind what its base URL has behind its host.
+    `paths`: the vendor's own paths, behind what its base URL has behind its host. `described`: what is asked and
+    answered there.
     """
 
     paths: ClassVar[tuple[str, ...]]
+    described: ClassVar[Described]
 
     def __init__(self, source: Source) -> None:
         self.source = source

@@ -6,12 +6,14 @@ vendor is named in question.py and, of the order of rows and of filters, in the 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import Any, Final
 from uuid import uuid4
 
 from django.db import connection
 
+from sync.vendors.gcore.openapi import DESCRIBED
 from sync.vendors.gcore.question import Condition, InvalidQuestionError, Question, Tags, asked, error
 from sync.vendors.gcore.wire import NOT_TOTALLED, OWN_FIELDS, OWN_IDS, USAGE_REPORT, VARIANTS
 from sync.vendors.mirror import Answered, VendorMirror
@@ -119,11 +121,13 @@ class Mirror(VendorMirror):
     """Gcore, from the records of one source."""
 
     paths = (USAGE_REPORT,)
+    described = DESCRIBED
 
     def answer(self, asked_for: Request) -> Answered:
         """Answer a usage report, or refuse it as the vendor does."""
         if asked_for.method != "POST":
-            return self.refuse(405, "The method is not allowed here.")
+            refused = self.refuse(405, "The method is not allowed here.")
+            return replace(refused, headers={"Allow": "POST"})
         try:
             question = asked(asked_for.body, FILTERS)
             first, end = question.span()

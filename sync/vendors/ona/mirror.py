@@ -19,6 +19,7 @@ from sync.vendors.mirror import Answered, VendorMirror
 from sync.vendors.mirror import Asked as Request
 from sync.vendors.ona import connect, protobuf
 from sync.vendors.ona.connect import CODE, JSON, PROTO, STATUS, Asked, Refused, nanoseconds
+from sync.vendors.ona.openapi import DESCRIBED
 from usage.models import EnvironmentUsage
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -84,6 +85,7 @@ class Mirror(VendorMirror):
     """Ona, from the records of one source."""
 
     paths = (f"/api{connect.LIST}",)
+    described = DESCRIBED
 
     def answer(self, asked: Request) -> Answered:
         """Answer a listing, or refuse it with a Connect error."""

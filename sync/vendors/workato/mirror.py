@@ -16,6 +16,7 @@ import msgspec
 from django.db import connection
 
 from sync.vendors.mirror import Answered, Asked, VendorMirror
+from sync.vendors.workato.openapi import DESCRIBED
 from sync.vendors.workato.question import Question, RefusedError, asked, error, paged
 from sync.vendors.workato.wire import USAGE, WORKSPACES
 from usage.days import midnight
@@ -62,6 +63,7 @@ class Mirror(VendorMirror):
     """Workato Embedded, from the records of one source."""
 
     paths = (USAGE, WORKSPACES)
+    described = DESCRIBED
 
     def answer(self, request: Asked) -> Answered:
         """Answer one request, or refuse it as the vendor does."""
