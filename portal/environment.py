@@ -1,5 +1,6 @@
 """The environment and the `.env` file beside manage.py, read the same way by settings and services."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no a
     def _refused(self, var: str, kind: str, default: Any) -> Any:
         self.unreadable[var] = kind
         return default
+
+
+def program() -> str:
+    """Return what this process is: `manage.py sync`, `celery`, `granian`; at most as long as PostgreSQL takes it."""
+    name = Path(sys.argv[0]).name
+    return f"{name} {sys.argv[1]}"[:63] if name == "manage.py" and len(sys.argv) > 1 else name[:63]
 
 
 def read_environment() -> Environment:

@@ -15,8 +15,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from portal.audit.models import AuditEntry
 from portal.throttling import validate_rate
 from usage.models import Source
+
+__all__ = ["ApiToken", "AuditEntry", "GroupScope", "Scope", "create_token"]
 
 ALPHABET = string.digits + string.ascii_letters
 PREFIX_LENGTH = 8

@@ -53,6 +53,7 @@ ADMINISTERS = (
     *rights("auth.user", "view", "add", "change"),
     *rights("auth.group", "view", "add", "change", "delete"),
     *rights("portal.groupscope", "view", "add", "change", "delete"),
+    *rights("portal.auditentry", "view"),
 )
 ROLES: dict[str, tuple[str, ...]] = {VIEWER: VIEWS, OPERATOR: OPERATES, ADMINISTRATOR: ADMINISTERS}
 IN_WORDS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import django_stubs_ext
 
-from portal.environment import BASE_DIR, read_environment
+from portal.environment import BASE_DIR, program, read_environment
 from portal.logs import log_settings
 
 # Django's generic classes take their type arguments at run time too.
@@ -24,13 +24,19 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # PostgreSQL and Redis. Where these are unset, `portal.services` has started the embedded ones and set them.
 DATABASE_URL = env.str("DATABASE_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
+named = env.database("DATABASE_URL")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        **env.database("DATABASE_URL"),
+        **named,
+        # PostgreSQL shows it beside each connection, and the audit log beside what is changed outside of a request.
+        "OPTIONS": {
+            "application_name": program(),
+            "prepared": env.bool("PORTAL_DB_PREPARED", default=True),
+            **named.get("OPTIONS", {}),
+        },
         "ENGINE": "portal.database",
         "CONN_MAX_AGE": env.int("PORTAL_DB_CONN_MAX_AGE", default=60),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"prepared": env.bool("PORTAL_DB_PREPARED", default=True)},
     }
 }
 CACHES = {
@@ -75,6 +81,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.audit.context.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -230,6 +237,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "portal.mirror_schema.add_mirrors"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SERVE_PERMISSIONS": ["portal.authentication.IsKnown"],
 }

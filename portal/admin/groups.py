@@ -75,7 +75,8 @@ class LimitedGroupAdmin(PortalAdmin, GroupAdmin):
         groups: QuerySet[Any] = super().get_queryset(request).prefetch_related("source_scope__sources")
         limit = staff_scope(rights.me(request))
         seen = groups if limit is None else groups.exclude(pk__in=rights.wider_groups(limit))
-        return seen.annotate(members=Count("user", distinct=True))
+        counted: QuerySet[Any] = seen.annotate(members=Count("user", distinct=True))
+        return counted
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         """Offer the permissions that whoever fills the form in has."""

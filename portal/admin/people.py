@@ -64,7 +64,7 @@ admin.site.unregister(User)  # Django's own page, which importing it has registe
 
 
 @admin.register(User)
-class PersonAdmin(PortalAdmin, UserAdmin):
+class PersonAdmin(PortalAdmin, UserAdmin[User]):
     """People who may sign in. They are switched off and not deleted: what they did stays under their name."""
 
     form = PersonForm
