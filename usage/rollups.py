@@ -21,6 +21,7 @@ from usage.models import (
     KINDS,
     EnvironmentAccrual,
     EnvironmentDay,
+    EnvironmentProjectDay,
     EnvironmentUsage,
     EnvironmentUserDay,
     RecipeDay,
@@ -31,7 +32,13 @@ from usage.models import (
 )
 
 # The smaller one first, where a kind has several.
-ROLLUPS: tuple[type[Rollup], ...] = (EnvironmentDay, EnvironmentUserDay, ResourceDay, RecipeDay)
+ROLLUPS: tuple[type[Rollup], ...] = (
+    EnvironmentProjectDay,
+    EnvironmentDay,
+    EnvironmentUserDay,
+    ResourceDay,
+    RecipeDay,
+)
 Table = type[Rollup] | type[EnvironmentAccrual]
 
 # How a column is made from the records `t` of a group; any other is the sum of the records' column.

@@ -6,18 +6,22 @@ are as they are, with all their digits. NDJSON is the objects of the API's lists
 """
 
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, Self
 
+import psycopg
 from django.conf import settings
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
+from psycopg.pq import ExecStatus
 
 from usage.columns import AS_CELL, Column, Statement, as_cells, as_json, columns_of
 from usage.serializers import RECORD_SERIALIZERS
@@ -71,30 +75,65 @@ class Snapshot:
         with one_state(self.connection.alias, self.name):
             yield
 
-    def copied(self, statement: Statement, options: str, first: int = 1) -> Iterator[Record]:
-        """Yield what `COPY (statement) TO STDOUT` gives, a record a chunk; raises what the database raises.
+    def copied(self, statement: Statement, options: str, first: int = 1) -> Iterator[list[Record]]:
+        """Yield what `COPY (statement) TO STDOUT` gives, many records at a time; raises what the database raises.
 
         `first` is the number of the first record, 0 where that is a header.
         """
         copy_sql = f"COPY ({statement.sql}) TO STDOUT WITH {options}"
-        with self.connection.cursor() as cursor, cursor.copy(copy_sql, statement.params) as copy:
-            yield from copy if self.told is None else counted(copy, self.told, first)
+        with self.connection.cursor() as cursor, cursor.copy(copy_sql, statement.params):
+            records = received(self.connection.connection)
+            yield from records if self.told is None else counted(records, self.told, first)
 
     def records(
         self, queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL
     ) -> Iterator[Record]:
         """Yield the header and the rows of `queryset`, in its order, each a record of CSV that ends in LF."""
-        return self.copied(as_cells(queryset, columns, rendering), RFC_4180, first=0)
+        return chain.from_iterable(self.copied(as_cells(queryset, columns, rendering), RFC_4180, first=0))
 
 
-def counted(records: Iterable[Record], told: Callable[[int], None], first: int) -> Iterator[Record]:
+def received(connection: "psycopg.Connection[Any]") -> Iterator[list[Record]]:
+    """Yield the records of the COPY that a connection is in, as many at a time as make a block of about 64 KB.
+
+    What psycopg itself gives is one record at a time, through its loop that waits: four times the work for each.
+    Raises what the database raises.
+    """
+    wire = connection.pgconn
+    waiting = select.poll()
+    waiting.register(wire.socket, select.POLLIN)
+    records: list[Record] = []
+    size = 0
+    while True:
+        length, record = wire.get_copy_data(1)
+        if length > 0:
+            records.append(record)
+            size += length
+            if size >= BLOCK_BYTES:
+                yield records
+                records, size = [], 0
+        elif length == 0:
+            waiting.poll()
+            wire.consume_input()
+        else:
+            break
+    if records:
+        yield records
+    results = list(iter(wire.get_result, None))
+    for result in results:
+        if result.status != ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(result)
+
+
+def counted(records: Iterable[list[Record]], told: Callable[[int], None], first: int) -> Iterator[list[Record]]:
     """Yield the records, and tell how many rows there were, every few hundred and at their end."""
-    number = 0
-    for number, record in enumerate(records, first):
-        if not number % TOLD_EVERY:
+    number, last = first - 1, 0
+    for batch in records:
+        yield batch
+        number += len(batch)
+        if number - last >= TOLD_EVERY:
             told(number)
-        yield record
-    told(number)
+            last = number
+    told(max(number, 0))
 
 
 @contextmanager
@@ -139,12 +178,14 @@ def cut(line: socket.socket) -> None:
 
 def csv_blocks(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequence[Column]) -> Iterator[bytes]:
     """Yield the rows of `queryset`, in its order, as blocks of CSV of about 64 KB."""
-    return blocks_of(snapshot.records(queryset, columns), b"\r\n")
+    for records in snapshot.copied(as_cells(queryset, columns), RFC_4180, first=0):
+        # Each ends in LF, which RFC 4180 has as CRLF; an LF within a cell stays what it is.
+        yield b"\r\n".join([*(record[:-1] for record in records), b""])
 
 
 def ndjson_blocks(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequence[Column]) -> Iterator[bytes]:
     """Yield the rows of `queryset`, in its order, as blocks of one JSON object a line."""
-    return blocks_of(snapshot.copied(as_json(queryset, columns), ONE_OBJECT_A_LINE), b"\n")
+    yield from map(b"".join, snapshot.copied(as_json(queryset, columns), ONE_OBJECT_A_LINE))
 
 
 def stream_csv(queryset: QuerySet[Any], columns: Sequence[Column] | None = None) -> Iterator[bytes]:
@@ -166,17 +207,3 @@ def stream_ndjson(queryset: QuerySet[Any], columns: Sequence[Column] | None = No
 def columns_of_kind(queryset: QuerySet[Any]) -> tuple[Column, ...]:
     """Return the API's columns of the kind of usage that `queryset` is of."""
     return columns_of(RECORD_SERIALIZERS[queryset.model])
-
-
-def blocks_of(records: Iterator[Record], line_end: bytes) -> Iterator[bytes]:
-    """Gather records, each ending in LF, into blocks of about 64 KB with another line end."""
-    block = bytearray()
-    for record in records:
-        block += record
-        if line_end != b"\n":
-            block[-1:] = line_end
-        if len(block) >= BLOCK_BYTES:
-            yield bytes(block)
-            block.clear()
-    if block:
-        yield bytes(block)

@@ -12,7 +12,15 @@ from usage.models.records import (
     UsageRecord,
 )
 from usage.models.revisions import RecordRevision
-from usage.models.rollups import EnvironmentAccrual, EnvironmentDay, EnvironmentUserDay, RecipeDay, ResourceDay, Rollup
+from usage.models.rollups import (
+    EnvironmentAccrual,
+    EnvironmentDay,
+    EnvironmentProjectDay,
+    EnvironmentUserDay,
+    RecipeDay,
+    ResourceDay,
+    Rollup,
+)
 from usage.models.saved import SavedView
 from usage.models.source import Source
 from usage.models.trust import RejectedRecord, Restatement
@@ -22,6 +30,7 @@ __all__ = [
     "DayState",
     "EnvironmentAccrual",
     "EnvironmentDay",
+    "EnvironmentProjectDay",
     "EnvironmentRow",
     "EnvironmentUsage",
     "EnvironmentUserDay",

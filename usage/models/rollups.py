@@ -38,6 +38,21 @@ class Rollup(models.Model):
         return f"{self.source} {self.day}"
 
 
+class EnvironmentProjectDay(Rollup):
+    """Runs that stopped on a day, by project alone: what is asked most, and a hundredth of the finer rows."""
+
+    kind = EnvironmentUsage
+    dimensions = ("project_id",)
+    sums = ("runtime_seconds", "records_without_runtime")
+
+    project_id = models.TextField()
+    runtime_seconds = NumericField(null=True)
+    records_without_runtime = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint("source", "day", "project_id", name="environmentprojectday_once")]
+
+
 class EnvironmentDay(Rollup):
     """Runs that stopped on a day, by project, class and runner; `runtime_seconds` is None where no run has one."""
 
