@@ -121,7 +121,7 @@ def test_an_action_leaves_days_of_other_sources_alone(sam: Client) -> None:
 
 
 def test_an_export_holds_only_sources_within_the_limit(sam: Client) -> None:
-    answer: Any = sam.get(reverse("admin:usage_environmentusage_export") + "?withdrawn=shown")
+    answer: Any = sam.get(reverse("admin:usage_environmentusage_export") + "?include_withdrawn=true")
     text = b"".join(answer.streaming_content).decode()
     assert "seen" in text
     assert "zebra" not in text
@@ -145,7 +145,7 @@ def test_someone_limited_adds_no_source_and_renames_none(sam: Client) -> None:
 def test_someone_limited_makes_no_token_that_sees_more(sam: Client) -> None:
     address = reverse("admin:portal_apitoken_add")
     assert b"zebra" not in sam.get(address).content
-    more = {"name": "mine", "scopes": ["usage:read"]}
+    more = {"name": "mine", "scopes": ["usage:read"], "lasts": "90"}
     seen, hidden = (Source.objects.get(slug=slug).pk for slug in ("seen", "zebra"))
     for wrong in ({}, {"limited": "on", "sources": [hidden]}):
         assert sam.post(address, {**more, **wrong}).status_code == 200
