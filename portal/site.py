@@ -59,7 +59,7 @@ NAVIGATION: tuple[Place | Group, ...] = (
             Place("Tokens", "admin:portal_apitoken_changelist", ("portal.view_apitoken",)),
             Place("People", "admin:auth_user_changelist", ("auth.view_user",)),
             Place("Groups", "admin:auth_group_changelist", ("auth.view_group",)),
-            Place("Audit log", "admin:audit", ("admin.view_logentry",)),
+            Place("Audit log", "admin:portal_auditentry_changelist", ("portal.view_auditentry",)),
         ),
     ),
 )

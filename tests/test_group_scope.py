@@ -1,5 +1,6 @@
 """Staff whose groups are limited to sources: what they see of others on pages and over the API, which is nothing."""
 
+import re
 from typing import Any
 
 import pytest
@@ -130,9 +131,10 @@ def test_an_export_holds_only_sources_within_the_limit(sam: Client) -> None:
 def test_a_filter_by_another_source_says_the_same_as_by_none(sam: Client) -> None:
     said = []
     for slug in ("zebra", "nothing"):
-        answer = sam.get(reverse("admin:usage_environmentusage_changelist"), {"source": slug}, follow=True)
-        said.append([str(message).replace(slug, "…") for message in answer.context["messages"]])
-    assert said[0] == said[1] == [["There is no source “…”."]][0]
+        answer = sam.get(reverse("admin:usage_environmentusage_changelist"), {"source": slug})
+        assert answer.status_code == 400
+        said.append(re.sub(r'"X-CSRFToken": "[^"]*"|value="[^"]*"', "", answer.content.decode()).replace(slug, "…"))
+    assert said[0] == said[1]
 
 
 def test_someone_limited_adds_no_source_and_renames_none(sam: Client) -> None:
