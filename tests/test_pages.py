@@ -204,6 +204,7 @@ def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPers
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Environments"
+    accessible(page)
     page.keyboard.press("Escape")
 
     assert not page.locator(".places a", has_text="Environments").is_visible()
@@ -229,7 +230,9 @@ def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, fil
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     page.click(".you summary")
+    accessible(page)
     page.click(".theme-toggle")
+    accessible(page)
     page.goto("/admin/usage/source/")
 
     assert page.get_attribute("html", "data-theme") == "dark"
