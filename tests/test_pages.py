@@ -177,6 +177,16 @@ def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None
     assert page_names() - visited - refused == set()
 
 
+def test_the_navigation_leads_to_every_list(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/")
+    links = page.eval_on_selector_all(".places a", "links => links.map(link => new URL(link.href).pathname)")
+
+    lists = {address for name, address in addresses().items() if name.endswith("_changelist")}
+    assert lists - set(links) == set()
+    assert {"/admin/", "/admin/explore/", "/admin/coverage/"} <= set(links)
+
+
 def test_only_the_portals_own_tables_have_pages() -> None:
     tables = {model._meta.app_label for model in admin.site._registry}
 
