@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from django.core.exceptions import RequestDataTooBig
+from django.core.validators import slug_re
 from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -71,7 +72,7 @@ def allowed_source(request: HttpRequest, slug: str, vendor: str) -> Source:
     found = Source.objects.filter(slug=slug, vendor=vendor)
     if access.source_ids is not None:
         found = found.filter(pk__in=access.source_ids)
-    source = found.first()
+    source = found.first() if slug_re.fullmatch(slug) else None
     if source is None:
         raise Refused(404, f"There is no source {slug} of this vendor.")
     return source

@@ -40,7 +40,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("portal/icon.svg"))),
     path("api/v1/", include((api, "api"))),
     re_path("^api/", UnknownAddress.as_view()),
-    re_path(r"^mirror/(?P<slug>[-a-zA-Z0-9_]+)(?P<path>/.*)$", mirror, name="mirror"),
+    re_path("^mirror/(?P<slug>[^/]+)(?P<path>/.*)$", mirror, name="mirror"),
     path("admin/", admin.site.urls),
     path("accounts/", include("portal.signing_in.urls")),
     path("health/live", live, name="live"),

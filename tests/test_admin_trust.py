@@ -1,7 +1,6 @@
-"""Days, runs, restatements, rejected records and tokens on the staff pages: read by all, acted on by who may."""
+"""Days, restatements and rejected records on the staff pages: read by all, acted on by who may."""
 
 import re
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,16 +9,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.models import ApiToken
 from sync.models import SyncRun
-from tests.factories import SourceFactory
 from tests.filled import CREDENTIAL, Filled, fill
+from tests.people import client_of
 from usage.models import RejectedRecord, Restatement, SourceDay
 
 pytestmark = pytest.mark.django_db
 DAYS = "/admin/usage/sourceday/"
 REJECTED = "/admin/usage/rejectedrecord/"
-TOKENS = "/admin/portal/apitoken/"
+RESTATEMENTS = "/admin/usage/restatement/"
 
 
 @pytest.fixture
@@ -47,13 +45,10 @@ def messages(answer: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("address", "queries"),
     [
-        # Who is asking (2), the sources of the filter, the bounded count, the page.
-        (DAYS, 5),
-        ("/admin/sync/syncrun/", 5),
-        (REJECTED, 5),
-        ("/admin/usage/restatement/", 5),
-        # No source filter.
-        (TOKENS, 4),
+        # Who is asking (2), the sources of the filter, the page within its time limit (5); more than a page of
+        # days is counted, within a limit of its own (5).
+        (DAYS, 13),
+        (RESTATEMENTS, 8),
     ],
 )
 def test_a_list_costs_the_same_few_queries(
@@ -163,83 +158,81 @@ def test_rejected_records_are_told_apart_and_their_day_is_read_again(staff: Clie
     assert record.source_day.state == "due"
 
 
-def test_a_run_shows_how_far_it_got(staff: Client) -> None:
-    run = SyncRun.objects.get()
+def test_a_days_own_page_says_first_what_it_is_worth(staff: Client) -> None:
+    page = staff.get(f"{DAYS}{SourceDay.objects.get(state='failed').pk}/change/").content.decode()
 
-    page = staff.get(reverse("admin:sync_syncrun_change", args=[run.pk])).content.decode()
+    words = [
+        "Saturday, 14 November 2026",
+        "The last read failed",
+        "Gave up after 6 attempts.",
+        "What to do:",
+        "Read again",
+        "What is held",
+        "Attempts",
+        "For whoever looks after the portal",
+    ]
+    places = [page.index(word) for word in words]
+    assert places == sorted(places)
+    assert "day=2026-11-14" in page
+    assert staff.get("/admin/coverage/?source=gcore-main&day=2026-11-14").status_code == 200
 
-    assert "19 of 30 days · 1 failed" in page
-    assert "2026-11-14 failed" in page
-    assert "81,234" in page
 
-
-def test_a_token_is_shown_once_and_revoked_for_good(staff: Client) -> None:
-    made = staff.post(f"{TOKENS}add/", {"name": "warehouse", "scopes": ["usage:read", "sync:read"]})
-    secret = made.context["secret"]
-    token = ApiToken.objects.get()
-
-    assert secret.startswith(token.prefix)
-    assert secret in made.content.decode()
-    assert "no-store" in made["Cache-Control"]
-    for address in (TOKENS, f"{TOKENS}{token.pk}/change/", f"{TOKENS}{token.pk}/history/", "/admin/"):
-        assert secret not in staff.get(address).content.decode()
-    assert (token.scopes, token.limited, token.created_by) == (
-        ["sync:read", "usage:read"],
-        False,
-        User.objects.get(username="alex"),
+@pytest.fixture
+def restated(filled: Filled) -> Restatement:
+    """A restatement of two units, one of which is new, and of no record more or less."""
+    return Restatement.objects.create(
+        source_day=SourceDay.objects.get(source=filled.recipes, day="2026-10-25"),
+        attempt=2,
+        records_before=60,
+        records_after=60,
+        changed=5,
+        returned=1,
+        sums_before={"task_count": "2000", "GB": "0.30"},
+        sums_after={"task_count": "1990", "GB": "0.30", "minutes": "7.5"},
     )
 
-    staff.post(reverse("admin:portal_apitoken_do", args=[token.pk, "revoke"]))
-    token.refresh_from_db()
-    assert token.revoked_at is not None
-    assert staff.post(reverse("admin:portal_apitoken_do", args=[token.pk, "revoke"])).status_code == 403
+
+def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(staff: Client, restated: Restatement) -> None:
+    listed = staff.get(f"{RESTATEMENTS}?source=workato-emea").content.decode()
+
+    assert "−10 task count (−0.5 %)" in listed
+    assert "2,000 → 1,990" in listed
+    assert "+7.5 minutes (new)" in listed
+    assert "GB" not in listed
+    assert "5 changed, 1 returned" in listed
+    assert f"{DAYS}{restated.source_day_id}/change/" in listed
 
 
-def test_a_token_may_be_limited_to_sources(staff: Client) -> None:
-    source = SourceFactory.create()
-    asked = {"name": "one", "scopes": ["usage:read"], "limited": "on"}
-    refused = staff.post(f"{TOKENS}add/", asked)
-    assert "Choose at least one source" in refused.content.decode()
+def test_restatements_are_the_newest_first_and_filtered_by_source_day_and_instant(
+    staff: Client, restated: Restatement
+) -> None:
+    def found(asked: str) -> list[str]:
+        rows = staff.get(f"{RESTATEMENTS}?{asked}").context["cl"].result_list
+        return [str(row.source_day.source) for row in rows]
 
-    staff.post(f"{TOKENS}add/", {**asked, "sources": [source.pk]})
-
-    token = ApiToken.objects.get()
-    assert token.limited
-    assert list(token.sources.all()) == [source]
-
-
-@pytest.mark.parametrize(
-    ("values", "field"),
-    [
-        ({"scopes": []}, "scopes"),
-        ({"scopes": ["everything"]}, "scopes"),
-        ({"name": ""}, "name"),
-        ({"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, "expires_at"),
-    ],
-)
-def test_a_token_without_purpose_scope_or_future_is_refused(staff: Client, values: dict[str, Any], field: str) -> None:
-    answer = staff.post(f"{TOKENS}add/", {"name": "one", "scopes": ["usage:read"], **values})
-
-    assert field in answer.context["adminform"].form.errors
-    assert not ApiToken.objects.exists()
+    today = f"{timezone.now():%Y-%m-%d}"
+    assert found("") == ["workato-emea", "gcore-main"]
+    assert found("source=gcore-main") == ["gcore-main"]
+    day = "source_day__day__range__"
+    assert found(f"{day}gte=2026-10-25&{day}lte=2026-10-25") == ["workato-emea"]
+    assert found(f"at__range__gte={today}&at__range__lte={today}") == ["workato-emea", "gcore-main"]
+    assert found("at__range__lte=2020-01-01") == []
 
 
-def test_who_may_only_view_tokens_neither_makes_nor_revokes_one(client: Client, filled: Filled) -> None:
-    sign_in(client, "view_apitoken")
-    token = ApiToken.objects.create(name="one", prefix="up_12345678", digest=b"1" * 32, scopes=["usage:read"])
+def test_a_restatements_page_has_every_number_before_and_after(staff: Client, restated: Restatement) -> None:
+    page = staff.get(f"{RESTATEMENTS}{restated.pk}/change/").content.decode()
 
-    assert client.get(f"{TOKENS}add/").status_code == 403
-    assert "/do/" not in client.get(f"{TOKENS}{token.pk}/change/").content.decode()
-    assert client.post(reverse("admin:portal_apitoken_do", args=[token.pk, "revoke"])).status_code == 403
+    assert "The vendor corrected this day" in page
+    for cell in ("2,000", "1,990", "−10", "−0.5 %", "±0", "new"):
+        assert f">{cell}<" in page, cell
 
 
-def test_an_expired_token_says_so(staff: Client) -> None:
-    ApiToken.objects.create(
-        name="old",
-        prefix="up_12345678",
-        digest=b"1" * 32,
-        scopes=["usage:read"],
-        expires_at=timezone.now() - timedelta(days=1),
-    )
+def test_someone_limited_to_a_source_sees_its_days_and_restatements_alone(
+    filled: Filled, restated: Restatement
+) -> None:
+    someone = client_of("viewer", sources=[filled.environments])
 
-    assert "Expired" in staff.get(TOKENS).content.decode()
+    assert someone.get(f"{DAYS}?source=gcore-main", follow=True).content.decode().count("gcore-main</td>") == 0
+    assert someone.get(RESTATEMENTS).context["cl"].result_count == 0
+    assert someone.get(f"{RESTATEMENTS}{restated.pk}/change/").status_code == 302
+    assert someone.get(f"{DAYS}{restated.source_day_id}/change/").status_code == 302

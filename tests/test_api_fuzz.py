@@ -1,4 +1,4 @@
-"""The API as schemathesis finds it: whatever is asked of a served portal, every answer is one that the schema promises."""
+"""The API and the mirrors as schemathesis finds them: whatever is asked, every answer is one that the schema promises."""
 
 import json
 import os

@@ -291,10 +291,10 @@ def test_someone_limited_to_a_source_learns_of_no_other(filled: Filled) -> None:
     unknown = someone.get(f"{COVERAGE}?source=no-such-source")
     hidden = someone.get(f"{COVERAGE}?source=gcore-main")
     assert (unknown.status_code, hidden.status_code) == (404, 404)
-    asked = {"first": "2026-11-01", "last": "2026-11-02"}
+    days = {"first": "2026-11-01", "last": "2026-11-02"}
     for answer in (
-        someone.get(f"{COVERAGE}gcore-main/read/", asked),
-        someone.post(f"{COVERAGE}gcore-main/read/", asked),
+        someone.get(f"{COVERAGE}gcore-main/read/", days),
+        someone.post(f"{COVERAGE}gcore-main/read/", days),
         someone.post(f"/admin/usage/sourceday/{other.pk}/do/read-again/"),
     ):
         assert answer.status_code == 404

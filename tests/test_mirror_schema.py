@@ -76,6 +76,16 @@ def test_what_a_mirror_is_asked_and_what_it_answers_is_as_described(schema: Any,
             judged(schema, content["schema"]).validate(answer.json())
 
 
+@pytest.mark.parametrize("slug", ["%C2%84", "no%00where", "a%20b", "nowhere"])
+def test_a_name_that_no_source_can_have_is_an_error_of_the_vendors_shape(schema: Any, slug: str) -> None:
+    client = Client(headers={"Authorization": f"Bearer {key()}"})
+    for kind in mirrors().values():
+        answer = client.post(f"/mirror/{slug}{kind.paths[0]}", {}, "application/json")
+        assert answer.status_code == 404
+        described = schema["paths"][f"/mirror/{{slug}}{kind.paths[0]}"]["post"]["responses"]["404"]
+        judged(schema, described["content"]["application/json"]["schema"]).validate(answer.json())
+
+
 def test_examples_of_mirrors_are_what_their_schemas_allow(schema: Any) -> None:
     for path, operations in schema["paths"].items():
         for operation in operations.values() if path.startswith("/mirror/") else ():

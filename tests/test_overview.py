@@ -197,6 +197,18 @@ def test_a_day_that_one_source_lacks_is_a_gap_of_the_vendor() -> None:
     assert both.cell(TODAY).sums == {"minutes": Decimal(5)}
 
 
+def test_a_source_that_was_switched_off_leaves_no_gap_in_its_vendor() -> None:
+    full = Calendar(TODAY, date(2026, 1, 1), {TODAY: Cell({"minutes": Decimal(5)}, held=True, complete=True)})
+    yesterday = TODAY - timedelta(days=1)
+    off = Calendar(TODAY, TODAY, {yesterday: Cell({"minutes": Decimal(2)}, held=True)}, active=False)
+
+    both = together([full, off])
+
+    assert both.cell(TODAY).held
+    assert both.held_from == date(2026, 1, 1)
+    assert (both.cell(yesterday).held, both.cell(yesterday).sums) == (False, {"minutes": Decimal(2)})
+
+
 def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -> None:
     source = kept("gcore-main", "gcore", days=20)
     set_day(source, 5, loaded_at=None, complete=False, final=False, sums={}, records=0, state="due")

@@ -177,6 +177,16 @@ def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None
     assert page_names() - visited - refused == set()
 
 
+def test_the_navigation_leads_to_every_list(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/")
+    links = page.eval_on_selector_all(".places a", "links => links.map(link => new URL(link.href).pathname)")
+
+    lists = {address for name, address in addresses().items() if name.endswith("_changelist")}
+    assert lists - set(links) == set()
+    assert {"/admin/", "/admin/explore/", "/admin/coverage/"} <= set(links)
+
+
 def test_only_the_portals_own_tables_have_pages() -> None:
     tables = {model._meta.app_label for model in admin.site._registry}
 
@@ -204,6 +214,7 @@ def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPers
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Environments"
+    accessible(page)
     page.keyboard.press("Escape")
 
     assert not page.locator(".places a", has_text="Environments").is_visible()
@@ -229,7 +240,9 @@ def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, fil
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     page.click(".you summary")
+    accessible(page)
     page.click(".theme-toggle")
+    accessible(page)
     page.goto("/admin/usage/source/")
 
     assert page.get_attribute("html", "data-theme") == "dark"

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection
@@ -13,10 +15,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from portal.audit.models import AuditEntry
 from portal.authentication import NOT_ACCEPTED
 from portal.models import ApiToken, Scope, create_token, digest
 from tests.callers import API, refused
 from tests.factories import SourceFactory
+from tests.people import client_of, person
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -137,6 +141,11 @@ def test_the_command_limits_to_sources_and_takes_an_expiry() -> None:
     assert token.expires_at.isoformat() == "2999-01-31T00:00:00+00:00"
 
 
+def test_the_command_sets_how_often_a_token_may_ask() -> None:
+    token, _, _ = made("busy", "--rate", "50/s")
+    assert token.rate == "50/s"
+
+
 def test_the_command_counts_an_expiry_in_days_too() -> None:
     token, _, _ = made("short", "--expires", "90d")
     assert token.expires_at is not None
@@ -151,6 +160,7 @@ def test_the_command_counts_an_expiry_in_days_too() -> None:
         (["x", "--expires", "soon"], "give a date"),
         (["x", "--expires", "99999999999d"], "give a date"),
         (["x", "--scope", "everything"], "invalid choice"),
+        (["x", "--rate", "often"], "a number of requests"),
         ([""], "cannot be blank"),
     ],
 )
@@ -159,3 +169,96 @@ def test_the_command_says_what_it_does_not_understand(arguments: list[str], said
         made(*arguments)
     assert not ApiToken.objects.exists()
     assert not Source.objects.exists()
+
+
+ADD = "/admin/portal/apitoken/add/"
+
+
+def asked_for(client: Client, **given: Any) -> Any:
+    """Make a token on its page: reading usage, of all sources, for 90 days, unless said otherwise."""
+    return client.post(ADD, {"name": "mine", "scopes": ["usage:read"], "lasts": "90", **given})
+
+
+def test_the_page_shows_a_secret_once_and_nothing_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
+    client = client_of("administrator")
+    answer = asked_for(client)
+    secret = answer.context["secret"]
+    assert secret in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    token = ApiToken.objects.of_secret(secret, timezone.now())
+    assert token is not None
+    later = [
+        client.get(f"/admin/portal/apitoken/{path}") for path in ("", f"{token.pk}/change/", f"{token.pk}/history/")
+    ]
+    assert all(secret not in page.content.decode() for page in later)
+    assert secret not in caplog.text
+    assert secret not in str(list(LogEntry.objects.values())) + str(list(AuditEntry.objects.values()))
+    assert [entry.who for entry in AuditEntry.objects.filter(kind="token")] == ["administrator"]
+
+
+@pytest.mark.parametrize(("lasts", "days"), [("30", 30), ("90", 90), ("365", 365)])
+def test_a_token_lasts_as_long_as_was_chosen(lasts: str, days: int) -> None:
+    asked_for(client_of("administrator"), lasts=lasts)
+    ends = ApiToken.objects.get().expires_at
+    assert ends is not None
+    assert timedelta(days=days, minutes=-5) < ends - timezone.now() <= timedelta(days=days)
+
+
+def test_a_token_lasts_for_ever_only_where_that_is_chosen() -> None:
+    client = client_of("administrator")
+    assert "lasts" in asked_for(client, lasts="").context["adminform"].errors
+    asked_for(client, lasts="forever")
+    assert ApiToken.objects.get().expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"lasts": "given"}, "expires_at"),
+        ({"lasts": "given", "expires_at": "2020-01-01T00:00"}, "expires_at"),
+        ({"lasts": "90", "expires_at": "2999-01-01T00:00"}, "expires_at"),
+        ({"scopes": []}, "scopes"),
+        ({"limited": "on"}, "sources"),
+        ({"rate": "often"}, "rate"),
+        ({"name": ""}, "name"),
+    ],
+)
+def test_a_token_that_makes_no_sense_is_refused_beside_the_field(given: dict[str, Any], wrong: str) -> None:
+    answer = asked_for(client_of("administrator"), **given)
+    assert set(answer.context["adminform"].errors) == {wrong}
+    assert not ApiToken.objects.exists()
+
+
+def test_nobody_gives_a_token_more_than_they_may_do() -> None:
+    keeper = person("viewer")
+    keeper.user_permissions.set(Permission.objects.filter(codename__in=["view_apitoken", "add_apitoken"]))
+    client = Client()
+    client.force_login(keeper)
+    assert "sync:run" not in client.get(ADD).content.decode()
+    assert asked_for(client, scopes=["sync:run"]).status_code == 200
+    assert not ApiToken.objects.exists()
+    assert asked_for(client).context["secret"]
+
+
+def test_revoking_on_the_page_asks_once_more_and_acts_at_once() -> None:
+    client = client_of("administrator")
+    secret = asked_for(client).context["secret"]
+    token = ApiToken.objects.get()
+    page = f"/admin/portal/apitoken/{token.pk}/"
+    assert "Whatever uses it stops working" in client.get(f"{page}change/").content.decode()
+    client.post(f"{page}do/revoke/")
+    assert call(secret).status_code == 200
+    client.post(f"{page}do/revoke/", {"sure": "on"})
+    assert call(secret).status_code == 401
+    assert "Revoked" in client.get(f"{page}change/").content.decode()
+    assert client.post(f"{page}do/revoke/", {"sure": "on"}).status_code == 403  # there is nothing left to revoke
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_tokens_are_for_administrators(role: str) -> None:
+    token, _ = create_token("reports")
+    client = client_of(role)
+    for path in ("", "add/", f"{token.pk}/change/"):
+        assert client.get(f"/admin/portal/apitoken/{path}").status_code == 403
+    assert client.post(f"/admin/portal/apitoken/{token.pk}/do/revoke/", {"sure": "on"}).status_code == 403
+    assert call(create_token("x")[1]).status_code == 200

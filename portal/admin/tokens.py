@@ -1,10 +1,12 @@
 """API tokens on the staff pages: made, shown once, watched, revoked."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -12,47 +14,97 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 
+from portal import rights
 from portal.models import ApiToken, Scope, create_token
-from usage.access import in_staff_scope, staff_scope
+from usage.access import staff_scope
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import badge
+from usage.admin.display import ago, at, badge, prose
 from usage.columns import columns_at
 from usage.models import Source
 
+SOON = timedelta(days=14)
+
+
+class Lasts(models.TextChoices):
+    """How long a new token opens anything."""
+
+    MONTH = "30", "30 days"
+    QUARTER = "90", "90 days"
+    YEAR = "365", "One year"
+    GIVEN = "given", "Until the time given below"
+    FOREVER = "forever", "For ever, until it is revoked"
+
 
 class TokenForm(forms.ModelForm[ApiToken]):
-    """What a new token is for, may do and may see."""
+    """What a new token is for, may do and may see: nothing that whoever makes it may not do and see."""
 
     scopes = forms.MultipleChoiceField(
-        choices=Scope.choices,
+        label="It may be used to",
         initial=[Scope.USAGE_READ],
         widget=forms.CheckboxSelectMultiple,
-        help_text="What it may be used for.",
+        help_text="Give it what its program needs and no more.",
     )
+    limited = forms.BooleanField(required=False, label="Only some sources")
     sources = forms.ModelMultipleChoiceField(
         Source.objects.defer("credential"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="The sources that a limited token sees.",
+        help_text="The sources that a limited token sees. It cannot learn that there are others.",
+    )
+    lasts = forms.ChoiceField(
+        label="Lasts",
+        choices=Lasts.choices,
+        initial=Lasts.QUARTER,
+        help_text="From then on it opens nothing. The overview tells of tokens that are about to expire.",
     )
 
-    must_be_limited: ClassVar[bool] = False
+    actor: ClassVar[Any]
+    limit: ClassVar[frozenset[int] | None]
 
     class Meta:
         model = ApiToken
-        fields = ("name", "scopes", "limited", "sources", "expires_at", "rate")
+        fields = ("name", "scopes", "limited", "sources", "lasts", "expires_at", "rate")
+        labels = {"expires_at": "Expires at (UTC)", "rate": "Requests"}
+        help_texts = {"expires_at": "Only where you choose so above."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        scopes, sources = self.fields["scopes"], self.fields["sources"]
+        assert isinstance(scopes, forms.MultipleChoiceField)  # noqa: S101
+        assert isinstance(sources, forms.ModelMultipleChoiceField)  # noqa: S101
+        scopes.choices = [(value, f"{label} ({value})") for value, label in rights.scopes_to_give(self.actor)]
+        if self.limit is not None:
+            sources.queryset = sources.queryset.filter(pk__in=self.limit) if sources.queryset is not None else None
+            self.fields["limited"].initial = True
 
     def clean(self) -> dict[str, Any]:
-        """A token is limited to at least one source, or sees all of them."""
+        """A token is limited to at least one source, or sees all of them; its end lies ahead."""
         given = super().clean() or self.cleaned_data
         if bool(given.get("limited")) != bool(given.get("sources")):
             self.add_error("sources", "Choose at least one source for a limited token, and none for any other.")
-        if self.must_be_limited and not given.get("limited"):
+        if self.limit is not None and not given.get("limited"):
             self.add_error("limited", "You see only some sources, and so may a token that you make.")
-        expires_at = given.get("expires_at")
-        if expires_at and expires_at <= timezone.now():
-            self.add_error("expires_at", "A time in the future is allowed.")
+        self.judge_end(given)
         return given
+
+    def judge_end(self, given: dict[str, Any]) -> None:
+        """Put the instant at which the token ends in the place of what was chosen."""
+        lasts, expires_at = given.get("lasts"), given.get("expires_at")
+        if lasts == Lasts.GIVEN:
+            if expires_at is None and "expires_at" not in self.errors:
+                self.add_error("expires_at", "Give the time until which it lasts.")
+            if expires_at is not None and expires_at <= timezone.now():
+                self.add_error("expires_at", "A time in the future is allowed.")
+        elif expires_at is not None:
+            self.add_error("expires_at", "A time is given only where you choose so above.")
+        elif lasts and lasts != Lasts.FOREVER:
+            given["expires_at"] = timezone.now() + timedelta(days=int(lasts))
+
+
+class Sure(forms.Form):
+    """A second thought before what cannot be undone."""
+
+    sure = forms.BooleanField(label="Whatever uses it stops working, for good")
 
 
 @admin.register(ApiToken)
@@ -73,27 +125,17 @@ class ApiTokenAdmin(PortalAdmin):
         "last_used_at",
         created_by="created_by__username",
     )
-    list_display = (
-        "name",
-        "prefix_shown",
-        "state",
-        "scopes_shown",
-        "limited",
-        "expires_at",
-        "last_used_at",
-        "created_by",
-    )
+    list_display = ("name", "prefix_shown", "state", "scopes_shown", "sees", "expires", "last_used", "created_by")
     actions = None
-    fields = ("name", "scopes", "limited", "sources", "expires_at", "rate")
+    fields = ("name", "scopes", "limited", "sources", "lasts", "expires_at", "rate")
     shown = (
         "name",
         "prefix_shown",
         "state",
         "scopes_shown",
-        "limited",
-        "sources",
+        "sees",
         "expires_at",
-        "rate",
+        "rate_shown",
         "revoked_at",
         "last_used_at",
         "created_by",
@@ -102,7 +144,7 @@ class ApiTokenAdmin(PortalAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Fetch who made it along; whoever sees only some sources sees the tokens for those and no others."""
-        tokens = super().get_queryset(request).select_related("created_by").defer("digest")
+        tokens = super().get_queryset(request).select_related("created_by").prefetch_related("sources").defer("digest")
         only = staff_scope(request)
         if only is None:
             return tokens
@@ -110,12 +152,9 @@ class ApiTokenAdmin(PortalAdmin):
         return tokens.filter(limited=True).exclude(pk__in=beyond)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Offer the sources that whoever makes the token may see, and no more than those."""
+        """Tell the form who fills it in."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        if obj is None:
-            only = staff_scope(request)
-            form.base_fields["sources"].queryset = in_staff_scope(Source.objects.defer("credential"), request, "id")
-            form.base_fields["limited"].initial = form.must_be_limited = only is not None
+        form.actor, form.limit = rights.me(request), staff_scope(request)
         return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -172,10 +211,13 @@ class ApiTokenAdmin(PortalAdmin):
         """Revoking, for who may change tokens."""
         if obj.revoked_at or not request.user.has_perm("portal.change_apitoken"):
             return ()
-        return (PageAction("revoke", "Revoke", self.revoke, "It opens nothing from then on, and that is for good."),)
+        return (PageAction("revoke", "Revoke", self.revoke, form=None if expired(obj) else Sure(auto_id="revoke_%s")),)
 
     def revoke(self, request: HttpRequest, token: ApiToken) -> None:
-        """Make a token open nothing."""
+        """Make a token open nothing; for who means it, where something may still use it."""
+        if not expired(token) and not Sure(request.POST).is_valid():
+            messages.error(request, "Tick the box to say that you mean it; then the token is revoked.")
+            return
         token.revoke()
         self.log_change(request, token, "Revoked.")
         messages.success(request, f"{token} is revoked.")
@@ -190,14 +232,42 @@ class ApiTokenAdmin(PortalAdmin):
         """Whether it opens anything."""
         if token.revoked_at:
             return badge("Revoked", "plain")
-        if token.expires_at and token.expires_at <= timezone.now():
+        if expired(token):
             return badge("Expired", "plain")
+        if token.expires_at and token.expires_at <= timezone.now() + SOON:
+            return badge("Expires soon", "warn")
         return badge("Usable", "good")
 
-    @admin.display(description="scopes")
-    def scopes_shown(self, token: ApiToken) -> str:
-        """What it may be used for."""
-        return ", ".join(token.scopes)
+    @admin.display(description="may")
+    def scopes_shown(self, token: ApiToken) -> SafeString | str:
+        """What it may be used for, in words."""
+        return prose(", ".join(Scope(scope).label.lower() for scope in token.scopes))
+
+    @admin.display(description="sees")
+    def sees(self, token: ApiToken) -> SafeString | str:
+        """The sources it sees."""
+        named = ", ".join(sorted(source.slug for source in token.sources.all())) or "no source"
+        return prose(named) if token.limited else "all sources"
+
+    @admin.display(description="expires (UTC)")
+    def expires(self, token: ApiToken) -> str:
+        """When."""
+        return at(token.expires_at) if token.expires_at else "never"
+
+    @admin.display(description="last used")
+    def last_used(self, token: ApiToken) -> str:
+        """How long ago."""
+        return ago(token.last_used_at)
+
+    @admin.display(description="requests")
+    def rate_shown(self, token: ApiToken) -> str:
+        """How often it may ask."""
+        return token.rate or "as often as the settings say"
+
+
+def expired(token: ApiToken) -> bool:
+    """Tell whether a token's time is over."""
+    return token.expires_at is not None and token.expires_at <= timezone.now()
 
 
 @never_cache

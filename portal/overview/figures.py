@@ -40,11 +40,15 @@ NOT_HELD: Final = Cell()
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The days of one or several sources up to `today`; from `held_from` on every one of them is to be held."""
+    """The days of one or several sources up to `today`; from `held_from` on every one of them is to be held.
+
+    `active` is False for a source that is switched off, of which no further day will come.
+    """
 
     today: date
     held_from: date
     cells: dict[date, Cell]
+    active: bool = True
 
     def cell(self, on: date) -> Cell:
         """Return a day; one that nobody asked to hold or has read yet is not held."""
@@ -160,15 +164,21 @@ def calendars(sources: Sequence[Source], todays: dict[int, date], days: int) -> 
     for source_id, on, sums, complete, final in rows.values_list("source_id", "day", "sums", "complete", "final"):
         numbers = {name: Decimal(number) for name, number in sums.items()}
         cells[source_id][on] = Cell(numbers, held=True, complete=complete, final=final)
-    return {source.pk: Calendar(todays[source.pk], source.backfill_from, cells[source.pk]) for source in sources}
+    return {
+        source.pk: Calendar(todays[source.pk], source.backfill_from, cells[source.pk], source.enabled)
+        for source in sources
+    }
 
 
 def together(parts: Collection[Calendar]) -> Calendar:
-    """Return several sources' days as one: each unit added up, a day as trustworthy as the least of them."""
+    """Return several sources' days as one: each unit added up, a day as trustworthy as the least of them.
+
+    Of a source that is switched off, a day that is not held is no gap.
+    """
     today = min(part.today for part in parts)
     found = {}
     for on in {on for part in parts for on in part.cells}:
-        cells = [part.cell(on) for part in parts]
+        cells = [part.cell(on) for part in parts if part.active or part.cell(on).held]
         sums: dict[str, Decimal] = {}
         for cell in cells:
             for name, number in cell.sums.items():
@@ -179,7 +189,8 @@ def together(parts: Collection[Calendar]) -> Calendar:
             complete=all(cell.complete for cell in cells),
             final=all(cell.final for cell in cells),
         )
-    return Calendar(today, max(part.held_from for part in parts), found)
+    begun = [part.held_from for part in parts if part.active] or [part.held_from for part in parts]
+    return Calendar(today, max(begun), found)
 
 
 def figures(calendar: Calendar, kind: type[UsageRecord] | None) -> Figures:

@@ -138,8 +138,10 @@
     const type = $("chart-type");
     if (type && !type.dataset.chosen) type.value = charts.labels.length > BARS_AT_MOST || !panel.stacked ? "line" : "bar";
     const config = charts.labels.length ? overTime(charts, panel, type.value) : bars(panel);
-    $("explore-canvas").setAttribute("aria-label", `Chart: ${panel.title}. The table below has the same numbers.`);
-    drawn = new window.Chart($("explore-canvas"), config);
+    const canvas = place.querySelector("canvas");
+    canvas.setAttribute("aria-label", `Chart: ${panel.title}. The table below has the same numbers.`);
+    drawn = new window.Chart(canvas, config);
+    canvas.dataset.drawn = panel.title;
   }
 
   function arrived() {

@@ -6,7 +6,7 @@ would run as a formula gets a leading apostrophe. What is said of the whole stan
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -37,41 +37,40 @@ WIDTH: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a file: its name, whether it holds numbers, and how its value is got from a kind of line."""
+class Sheet:
+    """The columns of a file by name, which of them hold numbers, and its lines."""
 
-    name: str
-    number: bool
-    of: Callable[[str, Line], Any]
-
-
-def columns_of(lines: Lines, meta: dict[str, Any]) -> list[Column]:
-    """Return the columns of a file."""
-    found = [Column("line", False, lambda sort, _: sort)]
-    found += [Column(name, False, lambda _, line, name=name: line.get(name)) for name in columns(lines)]  # type: ignore[misc]
-    for name in lines.measures:
-        found.append(Column(name, True, lambda _, line, name=name: line[name]))  # type: ignore[misc]
-        for part in COMPARED if lines.compared else ():
-            found.append(
-                Column(f"{part}_{name}", True, lambda _, line, name=name, part=part: line.get(part, {}).get(name))  # type: ignore[misc]
-            )
-    share = Column(f"share_of_{lines.main}", True, lambda _, line: lines.share(line))
-    complete = str(bool(meta["complete"])).lower()
-    about = [Column("complete", False, lambda *_: complete), Column("as_of", False, lambda *_: meta["as_of"])]
-    return [*found, share, *about]
+    names: list[str]
+    numbers: list[bool]
+    rows: Iterator[list[str | None]]
 
 
-def lines_in(lines: Lines) -> Iterator[tuple[str, Line]]:
-    """Yield every line with what it is: result, others or total."""
+def sheet_of(answer: Answer) -> Sheet:
+    """Return an answer's columns and lines."""
+    lines, meta = lines_of(answer), answer.said["meta"]
+    parts = ("", *COMPARED) if lines.compared else ("",)
+    measured = [f"{part}_{name}".strip("_") for name in lines.measures for part in parts]
+    texts, about = ["line", *columns(lines)], ["complete", "as_of"]
+    names = [*texts, *measured, f"share_of_{lines.main}", *about]
+    numbers = [False] * len(texts) + [True] * (len(measured) + 1) + [False] * len(about)
+    return Sheet(names, numbers, rows_of(lines, meta))
+
+
+def rows_of(lines: Lines, meta: dict[str, Any]) -> Iterator[list[str | None]]:
+    """Yield every line's cells as texts, None for what is not known: the results, the others, the totals."""
     for sort, some in (("result", lines.results), ("others", lines.others), ("total", lines.totals)):
         for line in some:
-            yield sort, line
+            named = [line.get(name) for name in columns(lines)]
+            cells = [sort, *named, *measured(lines, line), lines.share(line), bool(meta["complete"]), meta["as_of"]]
+            yield [written(cell) for cell in cells]
 
 
-def cells(lines: Lines, found: list[Column]) -> Iterator[list[str | None]]:
-    """Yield the cells of every line as texts, None for what is not known."""
-    for sort, line in lines_in(lines):
-        yield [written(column.of(sort, line)) for column in found]
+def measured(lines: Lines, line: Line) -> Iterator[Any]:
+    """Yield the numbers of a line, each with what it was before where that was asked for."""
+    for name in lines.measures:
+        yield line[name]
+        if lines.compared:
+            yield from (line.get(part, {}).get(name) for part in COMPARED)
 
 
 def written(value: Any) -> str | None:
@@ -85,14 +84,13 @@ def written(value: Any) -> str | None:
 
 def as_csv(answer: Answer) -> bytes:
     """Return an answer as CSV."""
-    lines = lines_of(answer)
-    found = columns_of(lines, answer.said["meta"])
-    rows = [[column.name for column in found]]
-    rows += [
-        [cell if column.number else neutral(cell) for column, cell in zip(found, row, strict=True)]  # type: ignore[misc]
-        for row in cells(lines, found)
-    ]
-    return "".join(f"{','.join(map(quoted, row))}\r\n" for row in rows).encode()
+    sheet = sheet_of(answer)
+    safe = (
+        [cell if number else neutral(cell) for number, cell in zip(sheet.numbers, row, strict=True)]
+        for row in sheet.rows
+    )
+    lines: list[list[str | None]] = [[*sheet.names], *safe]
+    return "".join(f"{','.join(map(quoted, line))}\r\n" for line in lines).encode()
 
 
 def neutral(cell: str | None) -> str | None:
@@ -111,19 +109,18 @@ def quoted(cell: str | None) -> str:
 
 def as_xlsx(answer: Answer, said: Said, address: str) -> bytes:
     """Return an answer as a workbook; `said` is the question, `address` the page that asks it."""
-    lines = lines_of(answer)
-    found = columns_of(lines, answer.said["meta"])
+    asked = sheet_of(answer)
     file = io.BytesIO()
     with xlsxwriter.Workbook(file, OPTIONS) as book:
         bold = book.add_format({"bold": True})
         sheet = book.add_worksheet("usage")
         sheet.freeze_panes(1, 1)
-        sheet.set_column(0, len(found) - 1, WIDTH)
-        for place, column in enumerate(found):
-            sheet.write_string(0, place, column.name, bold)
-        for at, row in enumerate(cells(lines, found), start=1):
-            for place, (column, cell) in enumerate(zip(found, row, strict=True)):
-                write(sheet, at, place, cell, number=column.number)
+        sheet.set_column(0, len(asked.names) - 1, WIDTH)
+        for place, name in enumerate(asked.names):
+            sheet.write_string(0, place, name, bold)
+        for at, row in enumerate(asked.rows, start=1):
+            for place, (number, cell) in enumerate(zip(asked.numbers, row, strict=True)):
+                write(sheet, at, place, cell, number=number)
         about = book.add_worksheet("About")
         about.set_column(0, 0, 2 * WIDTH)
         about.set_column(1, 1, 6 * WIDTH)

@@ -163,8 +163,8 @@ def last_day(end: str) -> str:
 
 def grouping(kind: Kind, data: QueryDict) -> Iterator[Field]:
     """Yield the inputs of what to group by: one per dimension and one more, and the interval."""
-    asked = [name.strip() for name in text(data, "group_by").split(",") if name.strip()]
-    interval = text(data, "interval") if kind.shape is None else next((n for n in asked if n in kind.intervals), "")
+    asked = grouped_by(data)
+    interval = interval_of(kind, data)
     parameter = "interval" if kind.shape is None else "group_by"
     if kind.shape is not None:
         known = [*kind.shape.dimensions, *(f"details.{one}" for one in DETAIL_TEXTS[1:] if kind.shape.json)]
@@ -185,6 +185,18 @@ def grouping(kind: Kind, data: QueryDict) -> Iterator[Field]:
     yield Field("_interval", "Interval", parameter, interval, "select", options)
 
 
+def grouped_by(data: QueryDict) -> list[str]:
+    """Return the names that the address groups by."""
+    return [name.strip() for name in text(data, "group_by").split(",") if name.strip()]
+
+
+def interval_of(kind: Kind, data: QueryDict) -> str:
+    """Return the interval that the address asks for, '' for none."""
+    if kind.shape is None:
+        return text(data, "interval")
+    return next((name for name in grouped_by(data) if name in kind.intervals), "")
+
+
 def summing(kind: Kind, data: QueryDict) -> Iterator[Field]:
     """Yield the inputs of what to add up and how to give it back."""
     if kind.shape is None:
@@ -194,13 +206,15 @@ def summing(kind: Kind, data: QueryDict) -> Iterator[Field]:
     yield Field("measures", "Numbers", "measures", sort="boxes", options=boxes)
     limit = text(data, "limit")
     limits = [*LIMITS, *([limit] if limit and limit not in LIMITS else [])]
-    tops = (Option("", "All rows"), *(Option(one, f"Top {one}, and others", one == limit) for one in limits))
+    # With an interval rows are ordered by it, unless asked otherwise: the first ones are not the largest ones.
+    word = "First" if interval_of(kind, data) and not text(data, "order_by") else "Top"
+    tops = (Option("", "All rows"), *(Option(one, f"{word} {one}, and others", one == limit) for one in limits))
     yield Field("limit", "Rows", "limit", limit, "select", tops)
     if "basis" in kind.parameters:
         basis = text(data, "basis")
         bases = (
-            Option("", "On the day a run stopped"),
-            Option("accrued", "Over the time it lasted", basis == "accrued"),
+            Option("", "when a run stopped"),
+            Option("accrued", "while it ran", basis == "accrued"),
         )
         yield Field("basis", "Runtime counts", "basis", basis, "select", bases)
     yield flag("compare", "Compare with before", "previous", data)

@@ -1,6 +1,7 @@
 """Saved views: questions under a name. Everybody finds their own and the shared ones that tell them nothing new."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django import forms
 from django.db.models import Q
@@ -40,15 +41,15 @@ class NameForm(forms.ModelForm[SavedView]):
         model = SavedView
         fields = ("name", "shared")
 
-    def __init__(self, *args: object, owner: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, owner: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.owner = owner
         self.fields["name"].error_messages["required"] = "Give the view a name."
 
     def clean_name(self) -> str:
         """Return the name; raises ValidationError where another view of this person has it."""
         name: str = self.cleaned_data["name"].strip()
-        if SavedView.objects.filter(owner=self.owner, name=name).exclude(pk=self.instance.pk).exists():  # type: ignore[misc]
+        if SavedView.objects.filter(owner=self.owner, name=name).exclude(pk=self.instance.pk).exists():
             raise forms.ValidationError(f"You have a view “{name}” already; give another name.")
         return name
 

@@ -140,8 +140,9 @@ def question_context(
 
 
 def kind_query(kind: Kind, said: Said) -> str:
-    """Return the query that asks another kind about the same range and sources."""
-    kept = [(name, value) for name, value in said if name in {"from", "to", "tz"}]
+    """Return the query that asks another kind about the same range; a zone only where all of it may be cut by one."""
+    zoned = kind.shape is not None and kind.shape.smallest != "day"
+    kept = [(name, value) for name, value in said if name in {"from", "to"} or (name == "tz" and zoned)]
     interval = next((value for name, value in said if name == "interval"), "")
     groups = next((value for name, value in said if name == "group_by"), "").split(",")
     interval = interval or next((name for name in groups if name in kind.intervals), "")
@@ -224,7 +225,8 @@ def save(request: HttpRequest) -> HttpResponse:
     except ValidationError:
         messages.error(request, "This question cannot be asked, so it was not saved; mend it first.")
         return redirect(back)
-    form = saved.NameForm(request.POST, owner=request.user, instance=SavedView(owner=request.user, kind=kind.name))  # type: ignore[misc]
+    owner: Any = request.user  # staff, so nobody anonymous
+    form = saved.NameForm(request.POST, owner=owner, instance=SavedView(owner=owner, kind=kind.name))
     if not form.is_valid():
         messages.error(request, first_mistake(form))
         return redirect(back)

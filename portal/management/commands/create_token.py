@@ -33,13 +33,21 @@ class Command(BaseCommand):
             metavar="WHEN",
             help="A date (its start in UTC), an instant, or a number of days, e.g. 90d.",
         )
+        parser.add_argument(
+            "--rate",
+            default="",
+            metavar="RATE",
+            help="How often it may ask, such as 600/min; without it as often as PORTAL_API_RATE says.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         sources = named_sources(options["source"]) if options["source"] else None
         expires_at = expiry(options["expires"], timezone.now()) if options["expires"] else None
         scopes = options["scope"] or [Scope.USAGE_READ, Scope.SYNC_READ]
         try:
-            token, secret = create_token(options["name"], scopes, sources=sources, expires_at=expires_at)
+            token, secret = create_token(
+                options["name"], scopes, sources=sources, expires_at=expires_at, rate=options["rate"]
+            )
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
         self.stderr.write(
