@@ -17,6 +17,7 @@ from usage.days import Day
 from usage.models import (
     EnvironmentAccrual,
     EnvironmentDay,
+    EnvironmentProjectDay,
     EnvironmentUsage,
     EnvironmentUserDay,
     RecipeDay,
@@ -279,7 +280,7 @@ def test_a_change_of_one_record_writes_only_the_rows_it_is_in(transactional_db: 
     read_day(source)
 
     after = {name: counts for name, *counts in row_versions()}
-    for rollup in (EnvironmentDay, EnvironmentUserDay, EnvironmentAccrual):
+    for rollup in (EnvironmentProjectDay, EnvironmentDay, EnvironmentUserDay, EnvironmentAccrual):
         inserted, updated, deleted = before[rollup._meta.db_table]
         assert after[rollup._meta.db_table] == [inserted, updated + 1, deleted]
 
@@ -299,8 +300,8 @@ def row_versions() -> list[tuple[str, int, int, int]]:
 
 
 def test_the_smallest_rollup_that_keeps_the_columns_apart_is_chosen() -> None:
-    assert fitting(EnvironmentUsage, []) is EnvironmentDay
-    assert fitting(EnvironmentUsage, ["source_id", "day", "project_id"]) is EnvironmentDay
+    assert fitting(EnvironmentUsage, []) is EnvironmentProjectDay
+    assert fitting(EnvironmentUsage, ["source_id", "day", "project_id"]) is EnvironmentProjectDay
     assert fitting(EnvironmentUsage, {"project_id", "user_id"}) is EnvironmentUserDay
     assert fitting(EnvironmentUsage, {"runner_id", "user_id"}) is None
     assert fitting(EnvironmentUsage, {"environment_id"}) is None

@@ -16,6 +16,7 @@ from usage.bounded import bounded
 from usage.filters.values import DETAIL_NUMBERS, DETAIL_TEXTS
 from usage.models import (
     EnvironmentDay,
+    EnvironmentProjectDay,
     EnvironmentUsage,
     EnvironmentUserDay,
     RecipeDay,
@@ -131,7 +132,8 @@ def of(table: type[models.Model], *columns: str) -> dict[str, Suggested]:
 
 SUGGESTED: Final[Mapping[type[UsageRecord], Mapping[str, Suggested]]] = {
     EnvironmentUsage: {
-        **of(EnvironmentDay, "project_id", "environment_class_id", "runner_id"),
+        **of(EnvironmentProjectDay, "project_id"),
+        **of(EnvironmentDay, "environment_class_id", "runner_id"),
         **of(EnvironmentUserDay, "user_id"),
         **of(EnvironmentUsage, "environment_id", "record_id"),
     },
