@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
 
 from portal.environment import BASE_DIR
 
@@ -53,3 +55,12 @@ def test_the_files_can_be_collected_under_names_that_tell_their_content(settings
 
     assert list((tmp_path / "portal").glob("theme.*.css"))
     assert list((tmp_path / "vendor" / "uplot").glob("uPlot.iife.min.*.js"))
+
+
+@pytest.mark.django_db
+def test_no_page_makes_an_exception_to_the_policy(client: Client) -> None:
+    policy = client.get(reverse("account_login"))["Content-Security-Policy"]
+
+    assert "script-src 'self';" in policy
+    assert "style-src 'self';" in policy
+    assert "unsafe" not in policy
