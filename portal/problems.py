@@ -40,14 +40,20 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
         return None
     set_rollback()
     request: Request = context["request"]
-    response = problem(error.status_code, said(error), **named(error, request))
+    response = problem(error.status_code, said(error, request), **named(error, request))
     for header, value in headers(error):
         response.headers[header] = value
     return response
 
 
-def said(error: exceptions.APIException) -> str:
-    """Return what went wrong in one sentence or more."""
+def said(error: exceptions.APIException, request: Request) -> str:
+    """Return what went wrong in one sentence or more, and where a format is not known those that are."""
+    if isinstance(error, exceptions.NotAcceptable):
+        offered = ", ".join(renderer.media_type for renderer in error.available_renderers or ())
+        return f"The answer is to be had as {offered}; the Accept header takes none of these."
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        understood = ", ".join(str(parser.media_type) for parser in request.parsers or ())
+        return f"{error.detail} Send {understood}."
     if isinstance(error, exceptions.NotAuthenticated):
         return "Send a portal token (Authorization: Bearer up_…) or sign in to the admin first."
     if not isinstance(error, exceptions.ValidationError):

@@ -54,7 +54,7 @@ class SyncRun(Counts):
     days_total = models.PositiveIntegerField(default=0, db_default=0)
     days_done = models.PositiveIntegerField(default=0, db_default=0)
     days_failed = models.PositiveIntegerField(default=0, db_default=0)
-    created_at = models.DateTimeField(db_default=Now())
+    created_at = models.DateTimeField("asked for", db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(
         null=True, blank=True, help_text="When a person gave its waiting days back; it ends with those being read then."
@@ -63,6 +63,7 @@ class SyncRun(Counts):
     days = models.ManyToManyField(SourceDay, through="SyncRunDay", related_name="runs")
 
     class Meta:
+        verbose_name = "run"
         ordering = ("-created_at", "-id")
         constraints = [
             models.CheckConstraint(condition=Q(to_day__gt=F("from_day")), name="syncrun_half_open"),

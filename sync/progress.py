@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db.models import Q
 from django.utils import timezone
 
 from sync.models import LoadAttempt, SyncRun
@@ -77,37 +75,36 @@ def progress_of(run: SyncRun) -> Progress:
         return Progress(run, now, run.fetched, 0, run.fetched / seconds if seconds else None, None)
     reading = being_read(run)
     recent = recent_attempts(run, now)
-    began = min((one["started_at"] for one in (*recent, *reading)), default=None)
+    began = min((attempt.started_at for attempt in (*recent, *reading)), default=None)
     if began is None:
         return Progress(run, now, run.fetched, 0, None, None)
     seconds = max((now - began).total_seconds(), 1.0)
-    under_way = sum(one["fetched"] for one in reading)
-    per_second = (sum(one["fetched"] for one in recent) + under_way) / seconds
+    under_way = sum(attempt.fetched for attempt in reading)
+    per_second = (sum(attempt.fetched for attempt in recent) + under_way) / seconds
     return Progress(run, now, run.fetched + under_way, len(reading), per_second, time_left(run, recent, seconds))
 
 
-def time_left(run: SyncRun, recent: list[dict[str, Any]], seconds: float) -> timedelta | None:
+def time_left(run: SyncRun, recent: list[LoadAttempt], seconds: float) -> timedelta | None:
     """Return how long the days that are left take at the pace of the `recent` ones; None where none has ended."""
-    ended = sum(one["outcome"] in READ for one in recent)
+    ended = sum(attempt.outcome in READ for attempt in recent)
     left = run.days_total - run.days_done - run.days_failed
     return timedelta(seconds=left * seconds / ended) if ended else None
 
 
-def being_read(run: SyncRun) -> list[dict[str, Any]]:
+def being_read(run: SyncRun) -> list[LoadAttempt]:
     """Return the attempts at days of a run that are under way."""
     days = SourceDay.objects.filter(source=run.source_id, state=DayState.LOADING, run_days__run=run)
-    attempts = LoadAttempt.objects.filter(source_day__in=days, finished_at=None).order_by("-number")
-    newest = {one["source_day_id"]: one for one in reversed(attempts.values("source_day_id", "started_at", "fetched"))}
-    return list(newest.values())
+    attempts = LoadAttempt.objects.filter(source_day__in=days, finished_at=None).order_by("number")
+    return list({attempt.source_day_id: attempt for attempt in attempts}.values())
 
 
-def recent_attempts(run: SyncRun, now: datetime) -> list[dict[str, Any]]:
+def recent_attempts(run: SyncRun, now: datetime) -> list[LoadAttempt]:
     """Return the latest attempts at days of a run that have ended, of the last minutes."""
     since = max(now - RECENT, run.created_at - timedelta(seconds=1))
     ended = LoadAttempt.objects.filter(
-        Q(finished_at__isnull=False), started_at__gt=since, source_day__run_days__run=run
+        started_at__gt=since, finished_at__isnull=False, source_day__run_days__run=run
     ).order_by("-started_at")
-    return list(ended.values("started_at", "fetched", "outcome")[:SEEN_ATTEMPTS])
+    return list(ended[:SEEN_ATTEMPTS])
 
 
 def in_words(time: timedelta) -> str:

@@ -182,8 +182,8 @@ def option_of(field: Any) -> Option:
         description=meta.description or "",
         default="" if field.default is msgspec.NODEFAULT else str(field.default),
         whole=plain is int,
-        least=meta.ge,
-        most=meta.le,
+        least=None if meta.ge is None else int(meta.ge),
+        most=None if meta.le is None else int(meta.le),
     )
 
 

@@ -25,17 +25,35 @@ def test_an_address_that_does_not_exist_is_a_problem_too(client: Client) -> None
     assert "end with a slash" in refused(client.get(f"{API}/sources"), 404)[""][0]
 
 
-@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
 def test_a_method_that_does_not_exist_is_refused_with_those_that_do(client: Client, method: str) -> None:
     response = getattr(client, method)(f"{API}/environment-usage/")
     assert refused(response, 405)
-    assert response["Allow"] == "GET, HEAD"
+    assert response["Allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    ("address", "methods"),
+    [
+        ("environment-usage/", "GET, HEAD, OPTIONS"),
+        ("environment-usage/7/", "GET, HEAD, OPTIONS"),
+        ("usage/summary/", "GET, HEAD, OPTIONS"),
+        ("sources/a/sync/", "POST, OPTIONS"),
+    ],
+)
+def test_who_is_let_in_may_ask_which_methods_there_are(client: Client, address: str, methods: str) -> None:
+    response = client.options(f"{API}/{address}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert response["Allow"] == methods
+    assert refused(Client().options(f"{API}/{address}"), 401)
 
 
 def test_an_answer_in_a_form_that_nobody_has_is_refused(client: Client) -> None:
     for accept in ("application/xml", "text/html"):
-        assert refused(client.get(f"{API}/environment-usage/", headers={"Accept": accept}), 406)
-    assert refused(client.get(f"{API}/sources/", headers={"Accept": "text/csv"}), 406)
+        said = refused(client.get(f"{API}/environment-usage/", headers={"Accept": accept}), 406)
+        assert "application/json, text/csv, application/x-ndjson" in said[""][0]
+    said = refused(client.get(f"{API}/sources/", headers={"Accept": "text/csv"}), 406)
+    assert said[""] == ["The answer is to be had as application/json; the Accept header takes none of these."]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +68,8 @@ def test_an_answer_in_a_form_that_nobody_has_is_refused(client: Client) -> None:
 def test_a_body_that_cannot_be_read_is_refused(client: Client, body: str, content_type: str, status: int) -> None:
     SourceFactory(slug="a")
     response = client.post(f"{API}/sources/a/sync/", body, content_type=content_type)
-    assert refused(response, status)
+    said = refused(response, status)
+    assert status != 415 or said[""] == [f'Unsupported media type "{content_type}" in request. Send application/json.']
 
 
 def test_what_is_wrong_with_a_body_is_pointed_at(client: Client) -> None:

@@ -209,7 +209,7 @@ def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> 
 
     assert [row.resource_name for row in rows(answer)] == ["both"]
     chips = answer.context["cl"].asked.chips
-    assert [chip.words for chip in chips] == ["Tag, as key:value: team:data", "Tag, as key:value: env:dev"]
+    assert [chip.words for chip in chips] == ["Tag: team:data", "Tag: env:dev"]
     assert {row.resource_name for row in rows(staff.get(listing(ResourceUsage) + chips[1].without))} == {"both", "one"}
 
 

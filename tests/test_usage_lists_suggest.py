@@ -20,6 +20,7 @@ from tests.people import client_of
 from tests.test_search import long_tables as long_tables
 from tests.test_search import nodes
 from usage.admin.records import suggestions
+from usage.filters.values import DETAIL_NUMBERS, DETAIL_TEXTS
 from usage.models import KINDS, EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +46,7 @@ def values(staff: Client, kind: type[UsageRecord], parameter: str, part: str = "
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_every_parameter_with_suggestions_has_some(staff: Client, kind: type[UsageRecord]) -> None:
     EnvironmentUsageFactory()
-    fields = (*suggestions.DETAIL_TEXTS, *suggestions.DETAIL_NUMBERS)
+    fields = (*DETAIL_TEXTS, *DETAIL_NUMBERS)
     ResourceUsageFactory(details={field: f"a {field}" for field in fields}, tags={"team": "data"})
     RecipeUsageFactory()
     hold_days(rolled=True)

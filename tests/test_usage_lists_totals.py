@@ -88,7 +88,7 @@ def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_reques
 def test_totals_are_those_of_the_summary_with_the_same_filters(staff: Client, *, rolled: bool) -> None:
     hold_days(rolled=rolled)
     caller = bearer()
-    kinds = {"environment-usage": EnvironmentUsage, "resource-usage": ResourceUsage, "recipe-usage": RecipeUsage}
+    kinds: dict[str, Any] = {"environment-usage": EnvironmentUsage, "resource-usage": ResourceUsage, "recipe-usage": RecipeUsage}
     for name, kind in kinds.items():
         for query in ({}, *SEARCHES[name]):
             found = totals_of(staff, kind, **query).context["totals"]
@@ -172,6 +172,16 @@ def test_without_scripts_totals_are_a_page_of_their_own_that_leads_back(staff: C
 
     assert "<h1>Totals of environment usage</h1>" in page
     assert "/admin/usage/environmentusage/?user_id=u1" in page
+
+
+def test_the_totals_lead_to_explore_with_the_same_filters(staff: Client) -> None:
+    ResourceUsageFactory(tags={"team": "data"})
+    hold_days(rolled=False)
+    asked = {"tag": "team:data", "from_": "2026-01-01", "to": "2026-01-02"}
+    explore = totals_of(staff, ResourceUsage, **asked).context["explore"]
+
+    assert explore == "/admin/explore/?kind=resource-usage&tag=team%3Adata&from=2026-01-01&to=2026-01-02"
+    assert staff.get(explore).status_code == 200
 
 
 def test_the_list_itself_adds_nothing_up(staff: Client) -> None:

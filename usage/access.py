@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.module_loading import import_string
 from rest_framework.exceptions import MethodNotAllowed
@@ -41,9 +41,22 @@ class RightsFirst:
         view.perform_authentication(request)
         view.check_permissions(request)
         method = (request.method or "").lower()
-        if method not in view.http_method_names or not hasattr(view, method):
+        if method != "options" and not (method in view.http_method_names and hasattr(view, method)):
             raise MethodNotAllowed(request.method or "")  # before the format, which may be one of other methods only
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
+
+    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer OPTIONS with nothing but the methods there are, in Allow; raises MethodNotAllowed for any other."""
+        if request.method != "OPTIONS":
+            raise MethodNotAllowed(request.method or "")
+        answer = HttpResponse(status=204)
+        del answer["Content-Type"]
+        return answer
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        """The methods of the address, and the one that asks for them."""
+        return [*super().allowed_methods, "OPTIONS"]  # type: ignore[misc]
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Have an answer kept by nobody but who asked, and asked again before each use: an ETag makes that cheap."""

@@ -73,6 +73,12 @@ def coverage_address(request: HttpRequest, source: Source) -> str:
     return f"{reverse('admin:coverage')}?source={source.slug}"
 
 
+def runs_address(request: HttpRequest, source: Source) -> str:
+    """Return the address of the list of a source's runs; '' for someone who may not see runs."""
+    may_see = request.user.has_perm("sync.view_syncrun")
+    return f"{reverse('admin:sync_syncrun_changelist')}?source={source.slug}" if may_see else ""
+
+
 def day_counts(request: HttpRequest, coverage: Coverage, source: Source) -> list[tuple[str, str, str]]:
     """Return counts of a source's days, each with the address of the list of them where there are any."""
     listed = f"{reverse('admin:usage_sourceday_changelist')}?source={source.slug}"

@@ -194,8 +194,8 @@ def option_field(option: Option, stored: Mapping[str, Any]) -> forms.Field:
     }
     if not option.whole:
         return forms.CharField(widget=AdminTextInputWidget(), **told)
-    limits = {"min_value": option.least, "max_value": option.most}
-    return forms.IntegerField(widget=AdminIntegerFieldWidget(), **limits, **told)
+    told |= {"min_value": option.least, "max_value": option.most}
+    return forms.IntegerField(widget=AdminIntegerFieldWidget(), **told)
 
 
 def as_text(stored: Any) -> Any:

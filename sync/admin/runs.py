@@ -94,7 +94,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         "source",
         "state",
         "progress",
-        "days",
+        "days_shown",
         "trigger",
         "requested_by",
         "records",
@@ -109,7 +109,6 @@ class SyncRunAdmin(ReadOnlyAdmin):
     )
     offered_lookups = ("source", "progress", "trigger", "created_at__range__gte", "created_at__range__lte")
     ordering = ("-created_at", "-id")
-    rows_are = "runs"
     actions = None
     fields = ()
 
@@ -188,7 +187,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return states.run_progress(run)
 
     @admin.display(description="days")
-    def days(self, run: SyncRun) -> str:
+    def days_shown(self, run: SyncRun) -> str:
         """The days it spans."""
         return states.run_days(run)
 
@@ -271,7 +270,7 @@ def attempts_of(run: SyncRun, shown: Sequence[SyncRunDay]) -> dict[int, list[Loa
 
 
 def runs_table(source: Source) -> Table:
-    """Return the latest runs of a source."""
+    """Return the latest runs of a source that have ended; those that go on are shown as they go."""
     rows = [
         [
             format_html('<a href="{}">{}</a>', reverse("admin:sync_syncrun_change", args=[run.pk]), at(run.created_at)),
@@ -283,10 +282,10 @@ def runs_table(source: Source) -> Table:
             quantity(run.fetched),
             prose(" ".join(filter(None, (run.error, advice(run.error))))),
         ]
-        for run in source.runs.all()[:LATEST]
+        for run in source.runs.filter(finished_at__isnull=False)[:LATEST]
     ]
     columns = ("asked for at (UTC)", "state", "progress", "days", "asked for by", "who", "records", "error")
-    return Table("Latest runs", columns, rows, "Nothing was asked for yet.")
+    return Table("Latest runs", columns, rows, "None has ended yet.")
 
 
 assert set(COUNTS) | {"bytes", "seconds"} == set(COUNTED)  # noqa: S101 - a new count has a name here

@@ -19,7 +19,15 @@ from django.views.decorators.http import require_POST
 
 from sync.admin import states
 from sync.admin.actions import ask, may_sync, who
-from sync.admin.facts import Fieldsets, coverage_address, day_counts, option_fieldsets, standstill, vendor_facts
+from sync.admin.facts import (
+    Fieldsets,
+    coverage_address,
+    day_counts,
+    option_fieldsets,
+    runs_address,
+    standstill,
+    vendor_facts,
+)
 from sync.admin.forms import RangeForm, SourceForm
 from sync.admin.live import Live, asked_for, fragment, live, open_runs, signed_out
 from sync.admin.runs import runs_table
@@ -177,6 +185,7 @@ class SourceAdmin(PortalAdmin):
             "buttons": {name: self.action_url(source, action) for name, action in offered.items()},
             "range_form": RangeForm(initial=look_back(source), auto_id="range_%s"),
             "live": self.live(request, source),
+            "runs_address": runs_address(request, source),
         }
 
     def live(self, request: HttpRequest, source: Source) -> Live:

@@ -84,7 +84,7 @@ def run_state(run: SyncRun) -> SafeString:
     if run.finished_at is None:
         if run.cancelled_at:
             return badge("Being cancelled", "plain")
-        return badge("Running", "busy") if run.days_done or run.days_failed else badge("Begun", "busy")
+        return badge("Running", "busy")
     if run.cancelled_at:
         return badge("Cancelled", "plain")
     if run.error or run.days_failed:

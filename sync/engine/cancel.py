@@ -1,6 +1,7 @@
 """Cancel: give back the days of a run that no worker has begun; a day that is being read is read to its end."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -46,7 +47,7 @@ def hand_back(source: Source, days: QuerySet[SourceDay]) -> None:
     """Put days where they would be without the run: what is held of a day tells how it stood."""
     wanted = SyncRunDay.objects.filter(source_day=OuterRef("pk"), outcome=WAITING)
     later = database_now() + timedelta(minutes=source.interval_minutes)
-    stood = {
+    stood: dict[DayState, dict[str, Any]] = {
         DayState.SUSPECT: {"suspicion__isnull": False},
         DayState.FAILED: {"failures__gt": 0},
         DayState.PARTIAL: {"rejected__gt": 0},

@@ -73,29 +73,6 @@ class SourceOfDayFilter(SourceFilter):
     path = "source_day__source"
 
 
-class WithdrawnFilter(ChoiceFilter):
-    """Withdrawn records are left out unless asked for."""
-
-    title = "withdrawn records"
-    parameter_name = "withdrawn"
-    everything = "Hidden"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return what may be asked for."""
-        return [("shown", "Shown, struck through"), ("only", "Only these")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Leave out, take in or single out what the vendor no longer reports."""
-        match self.value():
-            case "shown":
-                return queryset
-            case "only":
-                return queryset.filter(withdrawn_at__isnull=False)
-            case None | "":
-                return queryset.filter(withdrawn_at=None)
-        raise self.refuse(request, f"“{self.value()}” is no choice of withdrawn records: shown and only are.")
-
-
 class ExactFilter(ChoiceFilter):
     """An input that is compared exactly with one indexed column, `field`."""
 

@@ -151,7 +151,7 @@ class OverallSummaryView(SummaryView):
         responses={200: OverallSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        """Return meta, and a quantity per vendor, source, service, metric, unit and interval."""
+        """Return meta, totals, and a quantity per vendor, source, service, metric, unit and interval."""
         self.check_every_kind(request)
         backend, queryset = StrictFilterBackend(), self.get_queryset()
         backend.filter_queryset(request, queryset, self)

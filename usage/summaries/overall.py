@@ -1,7 +1,8 @@
 """One answer over all vendors: how much of what was used, per vendor, source, service, metric and unit."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from decimal import Context, Decimal, Inexact, localcontext
 from typing import Any, Final
 
 from django.db.models import QuerySet
@@ -44,6 +45,8 @@ QUANTITIES: Final = {
     ),
 }
 NAMES: Final = ("vendor", "source", "service", "metric", "unit")
+TOTALLED: Final = ("vendor", "metric", "unit")
+MAX_DIGITS: Final = 1_000  # more than any sum has; a sum would rather raise than round
 
 
 class OverallFilter(OfSourcesFilter):
@@ -86,7 +89,29 @@ def overall(filterset: OverallFilter, interval: str, row_scope: frozenset[int] |
     )
     results = [line for kind in SHAPES for line in lines_of(kind, filterset, interval, ids, row_scope)]
     results.sort(key=lambda line: [str(line.get(name, "")) for name in (interval, *NAMES)])
-    return {"meta": trust.meta(), "results": results}
+    return {"meta": trust.meta(), "totals": totals_of(results), "results": results}
+
+
+def totals_of(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sums of rows per vendor, metric and unit, to the last digit; of no value at all the sum is null."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault(tuple(line[name] for name in TOTALLED), []).append(line)
+    return [
+        {
+            **dict(zip(TOTALLED, key, strict=True)),
+            "quantity": exact_sum(line["quantity"] for line in found),
+            "records": sum(line["records"] for line in found),
+        }
+        for key, found in sorted(groups.items())
+    ]
+
+
+def exact_sum(quantities: Iterable[str | None]) -> str | None:
+    """Return the sum of the numbers that are there, with all their digits; None where there is none."""
+    known = [Decimal(quantity) for quantity in quantities if quantity is not None]
+    with localcontext(Context(prec=MAX_DIGITS, traps=[Inexact])):
+        return f"{sum(known, Decimal(0)):f}" if known else None
 
 
 def lines_of(

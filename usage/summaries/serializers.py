@@ -15,6 +15,9 @@ class OverallSerializer(serializers.Serializer[Any]):
     """The answer over all vendors."""
 
     meta = serializers.DictField(help_text="The range, and how far the numbers can be trusted.")
+    totals = serializers.ListField(
+        child=LineField(), help_text="Of the whole filter, per vendor, metric and unit: quantity and records."
+    )
     results = serializers.ListField(child=LineField(), help_text="vendor, source, service, metric, unit, quantity.")
 
 

@@ -53,7 +53,7 @@ def trust_in_words(meta: dict[str, Any]) -> Iterator[str]:
     if meta["provisional_from"]:
         yield f"From {meta['provisional_from']} on, numbers may still change."
     if meta["restated_since"]:
-        yield f"A day of it last came back different at {meta['restated_since']}."
+        yield f"A day of it last came back different on {meta['restated_since'][:10]}."
 
 
 def flat(detail: Any) -> Iterator[str]:

@@ -25,6 +25,7 @@ from usage.trust import VENDOR_KINDS
 
 ORDERING = "ordering"
 NOT_FILTERS = (*POSITION, ORDERING)
+SHORT = {"tag": "Tag", "to": "To"}
 TIMES = frozenset({"stopped_at", "starts_at", "changed_at", "day"})
 NAMES_OF_RANGES = ("this-month", "last-month", "last-7-days", "last-30-days", "this-year")
 
@@ -156,7 +157,9 @@ class Asked:
                     chips.append(Chip(span(*self.dates), self.address(without=("from", "to"))))
                     continue
                 said = words[name].said(value) if name in words else value
-                chips.append(Chip(f"{label(name)}: {said}", self.address(without=(name,), value=value)))
+                chips.append(
+                    Chip(f"{SHORT.get(name) or label(name)}: {said}", self.address(without=(name,), value=value))
+                )
         return chips
 
     @property

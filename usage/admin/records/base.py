@@ -10,7 +10,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.views.decorators.http import require_GET
 
@@ -18,7 +19,7 @@ from usage.access import staff_scope
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.paging import KeysetList
 from usage.admin.records.asking import Asked, Offered, without_blanks
-from usage.admin.records.details import Show, page_of
+from usage.admin.records.details import API_NAMES, Show, page_of
 from usage.admin.records.inputs import label
 from usage.admin.records.suggestions import MOST, TOO_MANY, suggested_by, suggestions
 from usage.admin.records.totals import TOO_MANY as TOO_MANY_TO_ADD
@@ -129,7 +130,9 @@ class UsageAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         asked = self.asked(request)
-        context: dict[str, Any] = {"opts": self.opts, "asked": asked}
+        kind = urlencode({"kind": API_NAMES[self.kind]})
+        explore = f"{reverse('admin:explore')}?{'&'.join(filter(None, (kind, asked.given.urlencode())))}"
+        context: dict[str, Any] = {"opts": self.opts, "asked": asked, "explore": explore}
         if not asked.errors:
             try:
                 context["totals"] = totals_of(self.kind, asked.filterset, staff_scope(request))

@@ -144,10 +144,16 @@ def text_of(value: Any) -> SafeString | str:
         case Decimal():
             return exact(value)
         case datetime():
-            return f"{at(value)} UTC"
+            return exact_instant(value)
         case dict() | list():
             return format_html("<code>{}</code>", json.dumps(value, ensure_ascii=False))
     return str(value)
+
+
+def exact_instant(value: datetime) -> str:
+    """Return an instant in UTC to its last digit."""
+    digits = f"{value.microsecond:06d}".rstrip("0")
+    return f"{at(value)}{'.' if digits else ''}{digits} UTC"
 
 
 def tags_of(record: UsageRecord) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from usage.summaries.shapes import SHAPES
 from usage.trust import Trust, reporting
 
 SECONDS = 5.0
-TOO_MANY: Final = "These are too many records to add up here. Narrow the range, or ask Explore."
+TOO_MANY: Final = "These are too many records to add up here. Narrow the range."
 SHAPE_OF: Final = {shape.kind: shape for shape in SHAPES.values()}
 MEASURES: Final[dict[type[UsageRecord], tuple[tuple[str, str, str], ...]]] = {
     EnvironmentUsage: (("runtime_seconds", "Runtime", "seconds"),),
