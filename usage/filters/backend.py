@@ -28,11 +28,20 @@ class StrictFilterBackend(DjangoFilterBackend):
 
     def filter_queryset(self, request: Any, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         """Return the filtered rows; raises ValidationError that names every parameter that was not understood."""
-        filterset = self.get_filterset(request, queryset, view)
-        problems = problems_of(request.query_params, filterset, getattr(view, "parameters", ()))
+        said, further = request.query_params, getattr(view, "parameters", ())
+        filtered = queryset
+        chosen = self.get_filterset_class(view, queryset)
+        if chosen is not None and issubclass(chosen, OfSourcesFilter) and not said.keys() & chosen.base_filters.keys():
+            # A walk over everything asks by no filter, page after page: there is no form to fill in for that.
+            problems, filtered = misused(said, {*chosen.base_filters, *further}), chosen.unasked(queryset)
+        else:
+            filterset = self.get_filterset(request, queryset, view)
+            problems = problems_of(said, filterset, further)
+            if filterset is not None and not problems:
+                filtered = filterset.qs
         if problems:
             raise exceptions.ValidationError(problems)
-        return filterset.qs if filterset else queryset
+        return filtered
 
 
 def problems_of(said: QueryDict, filterset: Any, further: Iterable[str]) -> dict[str, list[Any]]:
@@ -48,11 +57,11 @@ def problems_of(said: QueryDict, filterset: Any, further: Iterable[str]) -> dict
 
 def misused(said: QueryDict, understood: Iterable[str], repeatable: Collection[str] = ()) -> dict[str, list[Any]]:
     """Return what is wrong with parameters whatever their meaning: unknown, empty, or given twice without need."""
-    allowed = sorted(understood)
+    allowed = set(understood)
     problems: dict[str, list[Any]] = {}
     for name, values in said.lists():
         if name not in allowed:
-            problems[name] = [f"Unknown parameter; allowed are: {', '.join(allowed) or 'none'}."]
+            problems[name] = [f"Unknown parameter; allowed are: {', '.join(sorted(allowed)) or 'none'}."]
         elif len(values) > 1 and name not in repeatable:
             problems[name] = ["Given more than once; several values go into one, separated by commas."]
         elif not all(value.strip() for value in values):

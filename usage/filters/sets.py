@@ -53,6 +53,11 @@ class OfSourcesFilter(django_filters.FilterSet):
         kept = ((name, one) for name, one in cls.base_filters.items() if name in data or isinstance(one, ZoneFilter))
         return OrderedDict(kept)
 
+    @classmethod
+    def unasked(cls, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows that are left where no filter is asked for."""
+        return queryset
+
     def get_form_class(self) -> type[forms.Form]:
         """Return the form, which knows the names that may be asked for."""
         form: type[forms.Form] = super().get_form_class()
@@ -121,6 +126,11 @@ class UsageFilter(OfSourcesFilter):
         """Return the kind's own filters that are many of one sort, or whose names no Python class body can hold."""
         return {}
 
+    @classmethod
+    def unasked(cls, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave out withdrawn records, as ever where they are not asked for."""
+        return queryset.filter(withdrawn_at=None)
+
     def with_withdrawn(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Leave `queryset` as it is: `filter_queryset` leaves withdrawn records out."""
         return queryset
@@ -129,7 +139,7 @@ class UsageFilter(OfSourcesFilter):
         """Apply every filter; withdrawn records are left out unless they are asked for."""
         filtered = super().filter_queryset(queryset)
         withdrawn_too = self.form.cleaned_data.get("include_withdrawn") == "true"
-        return filtered if withdrawn_too else filtered.filter(withdrawn_at=None)
+        return filtered if withdrawn_too else self.unasked(filtered)
 
 
 class EnvironmentUsageFilter(UsageFilter):

@@ -1,4 +1,4 @@
-"""The models of usage: sources, their days, the records, what is known of their trustworthiness, and saved questions."""
+"""The models of usage: sources, their days, the records, what is known of their trust, and saved questions."""
 
 from usage.models.day import DayState, SourceDay, Verification
 from usage.models.records import (
