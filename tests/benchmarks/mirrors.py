@@ -84,7 +84,7 @@ class Question:
     def put(self, line: http.client.HTTPConnection) -> int:
         """Ask once; returns how many bytes came."""
         headers = {"Authorization": self.authorization, "Content-Type": "application/json"}
-        line.request(self.method, self.path, self.body and json.dumps(self.body), headers)
+        line.request(self.method, self.path, json.dumps(self.body) if self.body else None, headers)
         answer = line.getresponse()
         said = answer.read()
         if answer.status != HTTPStatus.OK:
@@ -195,7 +195,8 @@ def postgres(stage: Stage) -> Callable[[], float]:
 
 def middle(costs: list[Cost]) -> Cost:
     """Return the median of each figure."""
-    return Cost(*(median(getattr(cost, name) for cost in costs) for name in ("wall", "cpu", "postgres")), costs[0].size)
+    wall, cpu, database = (median(getattr(cost, name) for cost in costs) for name in ("wall", "cpu", "postgres"))
+    return Cost(wall, cpu, database, costs[0].size)
 
 
 def last_day() -> date:
