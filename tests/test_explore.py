@@ -385,6 +385,37 @@ def test_a_page_costs_the_same_few_queries_however_much_there_is() -> None:
     assert counts[0] <= 18, [one["sql"] for one in asked]
 
 
+@pytest.mark.parametrize("kind", ["environment-usage", "resource-usage", "recipe-usage"])
+def test_the_page_that_opens_first_reads_no_record(kind: str) -> None:
+    source = SourceFactory(time_zone="Europe/Berlin" if kind == "recipe-usage" else "UTC")
+    factory: Any = {
+        "environment-usage": EnvironmentUsageFactory,
+        "resource-usage": ResourceUsageFactory,
+        "recipe-usage": RecipeUsageFactory,
+    }[kind]
+    factory(source=source)
+    hold_days(rolled=True)
+    with time_machine.travel(datetime(2026, 1, 12, tzinfo=UTC), tick=False):
+        client = client_of("viewer")
+        address = client.get(PAGE)["Location"]
+        assert f"kind={kind}" in address
+        with CaptureQueriesContext(connection) as asked:
+            page = client.get(address)
+    assert page.context["table"].rows
+    records = f'"usage_{kind.replace("-", "")}"'
+    assert [one["sql"] for one in asked if records in one["sql"]] == []
+
+
+def test_only_as_many_charts_are_sent_as_a_browser_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    from usage.explore import charts
+
+    monkeypatch.setattr(charts, "MOST_VALUES", 31 * 8)
+    some_of_each()
+    page = shown(client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=day")
+    assert (len(page.context["charts"]["panels"]), page.context["charts"]["left_out"]) == (1, 3)
+    assert "3 more, of fewer records" in page.content.decode()
+
+
 def test_only_some_rows_of_a_long_answer_are_shown_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from usage.explore import table
 
