@@ -168,6 +168,15 @@ def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: Filled, 
     expect(page.locator("#ask-tz-errors")).to_have_count(0)
 
 
+def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("viewer")
+    page.goto(RUNS)
+    page.context.clear_cookies()
+    page.select_option("#ask-group-1", "project_id")
+    page.wait_for_url("**/accounts/login/**")
+    expect(page.locator("input[type=password]")).to_have_count(1)
+
+
 def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)

@@ -147,7 +147,12 @@
   function arrived() {
     draw();
     const page = $("explore");
-    if (page) $("explore-status").textContent = page.dataset.status;
+    if (page) tell(page.dataset.status, "visually-hidden");
+  }
+
+  function tell(words, look) {
+    $("explore-status").textContent = words;
+    $("explore-status").className = look;
   }
 
   // Suggestions: the values that begin like what stands behind the last comma.
@@ -163,8 +168,9 @@
     }
     const sources = [...input.form.querySelectorAll("input[name=source]:checked")].map((box) => box.value);
     if (sources.length) query.set("source", sources.join(","));
-    const answer = await fetch(`${input.dataset.suggestions}?${query}`, { headers: { Accept: "application/json" } });
-    if (!answer.ok || input.value !== typed || !input.list) return;
+    const address = `${input.dataset.suggestions}?${query}`;
+    const answer = await fetch(address, { headers: { Accept: "application/json" } }).catch(() => null);
+    if (!answer || !answer.ok || answer.redirected || input.value !== typed || !input.list) return;
     const { options: found } = await answer.json();
     input.list.replaceChildren(...found.map(({ value, label }) => new Option(label || value, before + value)));
   }
@@ -189,6 +195,12 @@
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.target.id !== "explore") return;
+    // Another page, such as the one to sign in on: show it whole.
+    if (!event.detail.serverResponse.includes('id="explore"')) {
+      event.detail.shouldSwap = false;
+      window.location.assign(event.detail.pathInfo.finalRequestPath);
+      return;
+    }
     // A mistake is an answer too: it stands beside its input.
     if (event.detail.xhr.status === 400) {
       event.detail.shouldSwap = true;
@@ -197,6 +209,7 @@
     // Somebody went on typing: the next answer is about that, and this one would take it away.
     if (said() !== asked) event.detail.shouldSwap = false;
   });
+  document.addEventListener("htmx:sendError", () => tell("The portal cannot be reached; try again.", "notice notice-bad"));
   document.addEventListener("htmx:afterSettle", arrived);
   document.addEventListener("htmx:historyRestore", arrived);
   document.addEventListener("DOMContentLoaded", draw);
