@@ -444,7 +444,7 @@ def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -
     assert "3 days were not read completely" in said
     assert "Everything up to 11 Nov 2026 is there." in said
     assert "provisional" in said
-    marks = dict(zip(page.context["charts"]["labels"], page.context["charts"]["days"], strict=True))
+    marks = dict(zip(page.context["charts"]["labels"], page.context["charts"]["panels"][0]["days"], strict=True))
     assert [label[:10] for label, mark in marks.items() if mark and mark["missing"]] == [
         "2026-11-12",
         "2026-11-13",
@@ -455,6 +455,18 @@ def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -
     assert marks["2026-11-05 Thu"] is None
 
 
+def test_a_chart_is_marked_by_the_days_of_its_own_vendor_only() -> None:
+    fill()
+    page = shown(client_of("viewer"), "kind=usage&from=2026-11-01&to=2026-11-18&interval=day")
+    missing = {
+        panel["title"].split(": ")[1].split(", ")[0]: [
+            at for at, day in enumerate(panel["days"]) if day and day["missing"]
+        ]
+        for panel in page.context["charts"]["panels"]
+    }
+    assert missing == {"gcore": [11, 12, 13], "ona": [], "workato": []}
+
+
 def test_a_range_longer_than_its_usage_is_drawn_whole() -> None:
     source = SourceFactory(backfill_from=date(2026, 1, 3))
     ResourceUsageFactory(source=source, day=date(2026, 1, 4))
@@ -462,5 +474,5 @@ def test_a_range_longer_than_its_usage_is_drawn_whole() -> None:
     charts = page.context["charts"]
     assert [label[:10] for label in charts["labels"]] == [str(date(2026, 1, 1) + timedelta(days=n)) for n in range(5)]
     assert charts["panels"][0]["series"][0]["values"] == [None, None, None, "1440", None]
-    assert charts["days"][0]["words"] == [f"{source.slug}: 1 before this source is held"]
-    assert charts["days"][0]["missing"]
+    assert charts["panels"][0]["days"][0]["words"] == [f"{source.slug}: 1 before this source is held"]
+    assert charts["panels"][0]["days"][0]["missing"]

@@ -9,7 +9,8 @@
   let asked = "";
 
   const $ = (id) => document.getElementById(id);
-  const short = (name) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name);
+  // Long names often differ at their end only.
+  const short = (name) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME / 2)}…${name.slice(1 - LONGEST_NAME / 2)}` : name);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lighter = (rgb) => rgb.replace(/^rgb\((.*)\)$/, "rgba($1, 0.5)");
 
@@ -47,8 +48,8 @@
     return { x: numbers, y: names };
   }
 
-  function seriesOf(panel, days, type) {
-    const provisional = days.map((day) => Boolean(day && day.provisional));
+  function seriesOf(panel, type) {
+    const provisional = panel.days.map((day) => Boolean(day && day.provisional));
     const sets = panel.series.map((series, at) => {
       const full = colour(series.name === "Others" && at === panel.series.length - 1 ? "--series-others" : `--series-${(at % 8) + 1}`);
       return {
@@ -84,13 +85,13 @@
   }
 
   function overTime(charts, panel, type) {
-    const marks = { days: charts.days, colours: { missing: colour("--missing-bg"), provisional: colour("--provisional-bg"), restated: colour("--restated-fg") } };
+    const marks = { days: panel.days, colours: { missing: colour("--missing-bg"), provisional: colour("--provisional-bg"), restated: colour("--restated-fg") } };
     const footer = (items) => {
-      const day = items.length ? charts.days[items[0].dataIndex] : null;
+      const day = items.length ? panel.days[items[0].dataIndex] : null;
       return day ? day.words : [];
     };
     return {
-      data: { labels: charts.labels, datasets: seriesOf(panel, charts.days, type) },
+      data: { labels: charts.labels, datasets: seriesOf(panel, type) },
       plugins: [window.exploreMarks],
       options: options(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1 }, axes(panel.unit, { stacked: panel.stacked && type === "bar" })),
     };
