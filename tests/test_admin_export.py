@@ -37,6 +37,9 @@ LISTS = {
     "usage_rejectedrecord": 1,
     "sync_syncrun": 1,
     "portal_apitoken": 1,
+    "auth_user": 1,
+    "auth_group": 3,
+    "portal_auditentry": None,
 }
 
 
@@ -79,7 +82,8 @@ def test_every_list_is_exported_in_every_format(filled: Filled, listed: str) -> 
     book = openpyxl.load_workbook(io.BytesIO(body(client.get(address(listed), {"format": "xlsx"}))))
     table = parquet.read_table(io.BytesIO(body(client.get(address(listed), {"format": "parquet"}))))
 
-    assert len(said) == len(lines) == table.num_rows == book["usage"].max_row - 1 == LISTS[listed]
+    assert len(said) == len(lines) == table.num_rows == book["usage"].max_row - 1
+    assert len(said) == LISTS[listed] or (LISTS[listed] is None and said)
     header = list(said[0])
     assert header == list(lines[0]) == table.column_names == [cell.value for cell in next(book["usage"].iter_rows())]
 
@@ -97,7 +101,7 @@ def test_no_secret_is_ever_in_a_file(filled: Filled, listed: str, form: str) -> 
 def test_every_list_of_the_portals_own_can_be_exported() -> None:
     own = [one for one in admin.site._registry.values() if isinstance(one, PortalAdmin)]
     assert [one.opts.label for one in own if not one.export_columns()] == []
-    assert set(LISTS) <= {f"{one.opts.app_label}_{one.opts.model_name}" for one in own}
+    assert set(LISTS) == {f"{one.opts.app_label}_{one.opts.model_name}" for one in own}
 
 
 def test_what_is_exported_is_the_filtered_set_and_not_the_page(filled: Filled) -> None:
@@ -135,7 +139,7 @@ def test_who_may_not_see_a_list_may_not_have_it_as_a_file(filled: Filled, view: 
     assert Client().get(address("usage_resourceusage", view)).status_code == 302
 
 
-@pytest.mark.parametrize("listed", [name for name in LISTS if name != "portal_apitoken"])
+@pytest.mark.parametrize("listed", [name for name in LISTS if name[:5] in {"usage", "sync_"}])
 def test_whoever_sees_some_sources_exports_those_and_no_other(filled: Filled, listed: str) -> None:
     client = client_of("viewer", sources=[filled.environments])
 

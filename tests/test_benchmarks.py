@@ -11,6 +11,8 @@ import pytest
 from portal.environment import BASE_DIR
 from tests.benchmarks.report import Aim, Report, Table
 
+ANSWERING = ("mirror", "record list", "sandbox")
+
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in an environment that names no server."""
@@ -65,6 +67,19 @@ def test_a_quick_run_opens_every_page_at_both_sizes(tmp_path: Path):
         assert all(len(cost["took"]) == 2 for page in pages.values() for cost in page.values())
     assert len(found["aims"]) == 18
     assert "list, a source's month" in (tmp_path / "pages.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_quick_run_asks_the_mirrors_beside_the_sandbox_and_the_record_list(tmp_path: Path):
+    ran = benchmarks("mirrors", "--quick", "--out", str(tmp_path))
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads((tmp_path / "mirrors.json").read_text())
+    asked = [f"{what}, {who}" for what in ("page of 100 runs", "day of 20 resources") for who in ANSWERING]
+    assert list(found["figures"]["beside"]) == asked
+    assert list(found["figures"]["months"]) == ["10", "20", "40"]
+    costs = [*found["figures"]["beside"].values(), *found["figures"]["months"].values()]
+    assert all(cost["wall"] > 0 and cost["size"] > 2_000 for cost in costs)
+    assert len(found["aims"]) == 5
 
 
 def test_an_unknown_benchmark_is_refused_with_the_known_ones():

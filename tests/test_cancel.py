@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from sync.engine.cancel import cancel
 from sync.engine.load import load_next
-from sync.engine.plan import reread, request_sync
+from sync.engine.plan import request_sync, reread
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
 from tests.scripted import DAY, Listing, read_day, row

@@ -79,7 +79,7 @@ def test_missing_days_are_told_from_those_before_the_first_and_those_to_come() -
     hold(source, date(2026, 3, 2), **LOADED)
     hold(source, date(2026, 3, 5), **LOADED)
 
-    assert letters(source, "2026-03-01", "2026-03-13") == "bcbmcmmmmmaaa"
+    assert letters(source, "2026-03-01", "2026-03-13") == "bcbmcmmmmtaaa"
 
 
 @time_machine.travel("2026-03-10T23:30:00Z", tick=False)
@@ -88,10 +88,10 @@ def test_today_is_the_sources_own() -> None:
     east = SourceFactory.create(backfill_from=date(2026, 3, 9), time_zone="Asia/Tokyo")
     west = SourceFactory.create(backfill_from=date(2026, 3, 9), time_zone="Pacific/Honolulu")
 
-    assert [letters(one, "2026-03-09", "2026-03-12") for one in (utc, east, west)] == ["mmaa", "mmma", "mmaa"]
+    assert [letters(one, "2026-03-09", "2026-03-12") for one in (utc, east, west)] == ["mtaa", "mmta", "mtaa"]
     with time_machine.travel("2026-03-11T05:00:00Z", tick=False):
-        assert letters(west, "2026-03-09", "2026-03-12") == "mmaa"
-        assert letters(utc, "2026-03-09", "2026-03-12") == "mmma"
+        assert letters(west, "2026-03-09", "2026-03-12") == "mtaa"
+        assert letters(utc, "2026-03-09", "2026-03-12") == "mmta"
 
 
 def test_every_letter_has_a_look_a_verdict_a_shape_and_a_line_in_the_legend() -> None:

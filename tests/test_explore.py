@@ -385,6 +385,37 @@ def test_a_page_costs_the_same_few_queries_however_much_there_is() -> None:
     assert counts[0] <= 18, [one["sql"] for one in asked]
 
 
+@pytest.mark.parametrize("kind", ["environment-usage", "resource-usage", "recipe-usage"])
+def test_the_page_that_opens_first_reads_no_record(kind: str) -> None:
+    source = SourceFactory(time_zone="Europe/Berlin" if kind == "recipe-usage" else "UTC")
+    factory: Any = {
+        "environment-usage": EnvironmentUsageFactory,
+        "resource-usage": ResourceUsageFactory,
+        "recipe-usage": RecipeUsageFactory,
+    }[kind]
+    factory(source=source)
+    hold_days(rolled=True)
+    with time_machine.travel(datetime(2026, 1, 12, tzinfo=UTC), tick=False):
+        client = client_of("viewer")
+        address = client.get(PAGE)["Location"]
+        assert f"kind={kind}" in address
+        with CaptureQueriesContext(connection) as asked:
+            page = client.get(address)
+    assert page.context["table"].rows
+    records = f'"usage_{kind.replace("-", "")}"'
+    assert [one["sql"] for one in asked if records in one["sql"]] == []
+
+
+def test_only_as_many_charts_are_sent_as_a_browser_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    from usage.explore import charts
+
+    monkeypatch.setattr(charts, "MOST_VALUES", 31 * 8)
+    some_of_each()
+    page = shown(client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=day")
+    assert (len(page.context["charts"]["panels"]), page.context["charts"]["left_out"]) == (1, 3)
+    assert "3 more, of fewer records" in page.content.decode()
+
+
 def test_only_some_rows_of_a_long_answer_are_shown_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from usage.explore import table
 
@@ -413,7 +444,7 @@ def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -
     assert "3 days were not read completely" in said
     assert "Everything up to 11 Nov 2026 is there." in said
     assert "provisional" in said
-    marks = dict(zip(page.context["charts"]["labels"], page.context["charts"]["days"], strict=True))
+    marks = dict(zip(page.context["charts"]["labels"], page.context["charts"]["panels"][0]["days"], strict=True))
     assert [label[:10] for label, mark in marks.items() if mark and mark["missing"]] == [
         "2026-11-12",
         "2026-11-13",
@@ -424,6 +455,18 @@ def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -
     assert marks["2026-11-05 Thu"] is None
 
 
+def test_a_chart_is_marked_by_the_days_of_its_own_vendor_only() -> None:
+    fill()
+    page = shown(client_of("viewer"), "kind=usage&from=2026-11-01&to=2026-11-18&interval=day")
+    missing = {
+        panel["title"].split(": ")[1].split(", ")[0]: [
+            at for at, day in enumerate(panel["days"]) if day and day["missing"]
+        ]
+        for panel in page.context["charts"]["panels"]
+    }
+    assert missing == {"gcore": [11, 12, 13], "ona": [], "workato": []}
+
+
 def test_a_range_longer_than_its_usage_is_drawn_whole() -> None:
     source = SourceFactory(backfill_from=date(2026, 1, 3))
     ResourceUsageFactory(source=source, day=date(2026, 1, 4))
@@ -431,5 +474,5 @@ def test_a_range_longer_than_its_usage_is_drawn_whole() -> None:
     charts = page.context["charts"]
     assert [label[:10] for label in charts["labels"]] == [str(date(2026, 1, 1) + timedelta(days=n)) for n in range(5)]
     assert charts["panels"][0]["series"][0]["values"] == [None, None, None, "1440", None]
-    assert charts["days"][0]["words"] == [f"{source.slug}: 1 before this source is held"]
-    assert charts["days"][0]["missing"]
+    assert charts["panels"][0]["days"][0]["words"] == [f"{source.slug}: 1 before this source is held"]
+    assert charts["panels"][0]["days"][0]["missing"]

@@ -151,11 +151,13 @@ def test_everything_is_exported_with_a_total_per_metric_and_unit() -> None:
     some()
     EnvironmentUsageFactory(source=SourceFactory(vendor="ona"))
     lines = lines_of(client_of("viewer"), "kind=usage&interval=day")
-    totals = {(line["metric"], line["unit"]): line["quantity"] for line in lines if line["line"] == "total"}
+    totals = {
+        (line["vendor"], line["metric"], line["unit"]): line["quantity"] for line in lines if line["line"] == "total"
+    }
     assert totals == {
-        ("instance_minutes", "bytes"): "3",
-        ("instance_minutes", "minutes"): "123456789012345672.50",
-        ("runtime", "seconds"): "3600.000000",
+        ("gcore", "instance_minutes", "bytes"): "3",
+        ("gcore", "instance_minutes", "minutes"): "123456789012345672.50",
+        ("ona", "runtime", "seconds"): "3600.000000",
     }
 
 

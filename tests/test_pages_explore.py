@@ -121,7 +121,7 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_pers
     page.goto(RESOURCES)
     drawn = charts(page)
     marked = {
-        sort: [label[:10] for label, day in zip(drawn["labels"], drawn["days"], strict=True) if day and day[sort]]
+        sort: [label[:10] for label, day in zip(drawn["labels"], drawn["panels"][0]["days"], strict=True) if day and day[sort]]
         for sort in ("missing", "provisional", "restated")
     }
     assert marked["missing"] == ["2026-11-12", "2026-11-13", "2026-11-14"]
@@ -166,6 +166,15 @@ def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: Filled, 
     page.locator("#ask-tz").press("Enter")
     answered(page, "tz=Europe%2FBerlin")
     expect(page.locator("#ask-tz-errors")).to_have_count(0)
+
+
+def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("viewer")
+    page.goto(RUNS)
+    page.context.clear_cookies()
+    page.select_option("#ask-group-1", "project_id")
+    page.wait_for_url("**/accounts/login/**")
+    expect(page.locator("input[type=password]")).to_have_count(1)
 
 
 def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811

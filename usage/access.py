@@ -45,7 +45,7 @@ class RightsFirst:
             raise MethodNotAllowed(request.method or "")  # before the format, which may be one of other methods only
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
 
-    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer OPTIONS with nothing but the methods there are, in Allow; raises MethodNotAllowed for any other."""
         if request.method != "OPTIONS":
             raise MethodNotAllowed(request.method or "")

@@ -215,7 +215,7 @@ def reporting(
     found = Source.objects.exclude(vendor__in=others)
     for allowed in (source_ids, row_scope):
         found = found if allowed is None else found.filter(pk__in=allowed)
-    return list(found.only("slug", "time_zone", "backfill_from"))
+    return list(found.only("slug", "vendor", "time_zone", "backfill_from"))
 
 
 def touched_days(source: Source, start: datetime | None, end: datetime | None, now: datetime) -> Touched | None:

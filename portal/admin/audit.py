@@ -13,6 +13,7 @@ from portal.audit.models import Action, AuditEntry, Kind
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import NOTHING, Table, at, badge
 from usage.admin.filters import RangeFilter, exact, one_of
+from usage.columns import columns_at
 
 TONES = {Action.ADDED: "good", Action.CHANGED: "busy", Action.DELETED: "bad"}
 SHOWN = 4  # columns that a line of the list names; the entry's page has all
@@ -25,6 +26,20 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     source_path = "source_id"
     keyset = ("id",)
     row_is, rows_are = "change", "changes"
+    exported = columns_at(
+        AuditEntry,
+        "id",
+        "at",
+        "action",
+        "kind",
+        "object_id",
+        "object_name",
+        "changes",
+        "who",
+        "address",
+        "url",
+        "program",
+    )
     list_display = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "changed", "from_shown")
     list_filter = (
         one_of("kind", "what", Kind),

@@ -7,7 +7,9 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, Permission
-from django.db.models import Count, QuerySet
+from django.contrib.postgres.aggregates import StringAgg
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Concat
 from django.http import HttpRequest
 
 from portal import rights
@@ -18,6 +20,7 @@ from portal.roles import IN_WORDS, ROLES
 from usage.access import in_staff_scope
 from usage.admin.base import PortalAdmin
 from usage.admin.display import NOTHING, Table, quantity
+from usage.columns import TEXT, Column, columns_at
 from usage.models import Source
 
 
@@ -64,11 +67,19 @@ admin.site.unregister(Group)  # Django's own page, which importing it has regist
 class LimitedGroupAdmin(PortalAdmin, GroupAdmin):
     """Groups: the three roles, which stay as they are, and a deployment's own."""
 
+    exported = (*columns_at(Group, "id", "name"), Column("permissions", "codes", TEXT))
     list_display = ("name", "explained", "people", "sees")
     actions = None
     filter_horizontal = ()
     fields = ("name", "permissions")
     inlines = (GroupScopeInline,)
+
+    def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Give every group the codes of what its members may do."""
+        code = Concat("permissions__content_type__app_label", Value("."), "permissions__codename")
+        codes = Group.objects.filter(pk=OuterRef("pk")).order_by().annotate(codes=StringAgg(code, " ", ordering=code))
+        annotated: QuerySet[Any] = rows.annotate(codes=Subquery(codes.values("codes")))
+        return annotated
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave out groups of sources that the reader does not see."""

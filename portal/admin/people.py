@@ -10,7 +10,8 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.contrib.postgres.aggregates import StringAgg
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -19,6 +20,7 @@ from portal.admin.words import abilities_of, sources_of
 from portal.authentication import staff_scope
 from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import NOTHING, Table, ago, badge
+from usage.columns import TEXT, Column, columns_at
 
 GROUPS_EXPLAINED = (
     "What they may do comes from these groups: viewer, operator or administrator, and any that you have made. "
@@ -70,6 +72,10 @@ class PersonAdmin(PortalAdmin, UserAdmin[User]):
     form = PersonForm
     add_form = NewPersonForm
     add_form_template = None
+    exported = (
+        *columns_at(User, "username", "first_name", "last_name", "email", "is_active", "date_joined", "last_login"),
+        Column("groups", "group_names", TEXT),
+    )
     list_display = ("username", "full_name", "email", "state", "roles", "sees", "last_seen")
     list_filter = ()
     actions = None
@@ -91,6 +97,13 @@ class PersonAdmin(PortalAdmin, UserAdmin[User]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave out who sees sources that the reader does not."""
         return rights.people_to_see(rights.me(request)).prefetch_related("groups__source_scope__sources")
+
+    def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Give every person the names of their groups."""
+        names = StringAgg("groups__name", ", ", ordering="groups__name")
+        named = User.objects.filter(pk=OuterRef("pk")).order_by().annotate(names=names).values("names")
+        annotated: QuerySet[Any] = rows.annotate(group_names=Subquery(named))
+        return annotated
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """A superuser may make others superusers, and nobody else is shown that there is such a thing."""

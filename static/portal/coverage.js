@@ -204,6 +204,13 @@ if (form) {
     });
 }
 
+/* An answer that is not the calendar's, as after being signed out, is no panel. */
+document.addEventListener("htmx:beforeSwap", (event) => {
+    if (new URL(event.detail.xhr.responseURL).pathname.includes("/coverage/")) return;
+    event.detail.shouldSwap = false;
+    window.location.reload();
+});
+
 /* What is shown in the panel takes the focus, and Escape gives it back to the day. */
 document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target.id === "panel") event.detail.target.querySelector(".panel-title")?.focus();

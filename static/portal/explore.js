@@ -9,7 +9,8 @@
   let asked = "";
 
   const $ = (id) => document.getElementById(id);
-  const short = (name) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name);
+  // Long names often differ at their end only.
+  const short = (name) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME / 2)}…${name.slice(1 - LONGEST_NAME / 2)}` : name);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lighter = (rgb) => rgb.replace(/^rgb\((.*)\)$/, "rgba($1, 0.5)");
 
@@ -47,8 +48,8 @@
     return { x: numbers, y: names };
   }
 
-  function seriesOf(panel, days, type) {
-    const provisional = days.map((day) => Boolean(day && day.provisional));
+  function seriesOf(panel, type) {
+    const provisional = panel.days.map((day) => Boolean(day && day.provisional));
     const sets = panel.series.map((series, at) => {
       const full = colour(series.name === "Others" && at === panel.series.length - 1 ? "--series-others" : `--series-${(at % 8) + 1}`);
       return {
@@ -84,13 +85,13 @@
   }
 
   function overTime(charts, panel, type) {
-    const marks = { days: charts.days, colours: { missing: colour("--missing-bg"), provisional: colour("--provisional-bg"), restated: colour("--restated-fg") } };
+    const marks = { days: panel.days, colours: { missing: colour("--missing-bg"), provisional: colour("--provisional-bg"), restated: colour("--restated-fg") } };
     const footer = (items) => {
-      const day = items.length ? charts.days[items[0].dataIndex] : null;
+      const day = items.length ? panel.days[items[0].dataIndex] : null;
       return day ? day.words : [];
     };
     return {
-      data: { labels: charts.labels, datasets: seriesOf(panel, charts.days, type) },
+      data: { labels: charts.labels, datasets: seriesOf(panel, type) },
       plugins: [window.exploreMarks],
       options: options(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1 }, axes(panel.unit, { stacked: panel.stacked && type === "bar" })),
     };
@@ -147,7 +148,12 @@
   function arrived() {
     draw();
     const page = $("explore");
-    if (page) $("explore-status").textContent = page.dataset.status;
+    if (page) tell(page.dataset.status, "visually-hidden");
+  }
+
+  function tell(words, look) {
+    $("explore-status").textContent = words;
+    $("explore-status").className = look;
   }
 
   // Suggestions: the values that begin like what stands behind the last comma.
@@ -163,8 +169,9 @@
     }
     const sources = [...input.form.querySelectorAll("input[name=source]:checked")].map((box) => box.value);
     if (sources.length) query.set("source", sources.join(","));
-    const answer = await fetch(`${input.dataset.suggestions}?${query}`, { headers: { Accept: "application/json" } });
-    if (!answer.ok || input.value !== typed || !input.list) return;
+    const address = `${input.dataset.suggestions}?${query}`;
+    const answer = await fetch(address, { headers: { Accept: "application/json" } }).catch(() => null);
+    if (!answer || !answer.ok || answer.redirected || input.value !== typed || !input.list) return;
     const { options: found } = await answer.json();
     input.list.replaceChildren(...found.map(({ value, label }) => new Option(label || value, before + value)));
   }
@@ -189,6 +196,12 @@
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.target.id !== "explore") return;
+    // Another page, such as the one to sign in on: show it whole.
+    if (!event.detail.serverResponse.includes('id="explore"')) {
+      event.detail.shouldSwap = false;
+      window.location.assign(event.detail.pathInfo.finalRequestPath);
+      return;
+    }
     // A mistake is an answer too: it stands beside its input.
     if (event.detail.xhr.status === 400) {
       event.detail.shouldSwap = true;
@@ -197,6 +210,7 @@
     // Somebody went on typing: the next answer is about that, and this one would take it away.
     if (said() !== asked) event.detail.shouldSwap = false;
   });
+  document.addEventListener("htmx:sendError", () => tell("The portal cannot be reached; try again.", "notice notice-bad"));
   document.addEventListener("htmx:afterSettle", arrived);
   document.addEventListener("htmx:historyRestore", arrived);
   document.addEventListener("DOMContentLoaded", draw);

@@ -14,10 +14,12 @@ from django.utils.safestring import SafeString
 from sync.admin.actions import ask, may_sync, who
 from sync.engine import plan
 from sync.models import Trigger
+from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import at, badge, verbatim
 from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter
 from usage.bounded import TookTooLong, bounded
+from usage.columns import columns_of
 from usage.coverage import trust_in_words
 from usage.models import RejectedRecord, SourceDay
 
@@ -77,6 +79,7 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
 
     source_path = "source_id"
     keyset = ("day", "id")
+    exported = columns_of(RejectedRecordSerializer)
     list_display = ("day_shown", "source", "reason_shown", "status", "payload_begins", "last_seen")
     list_display_links = ("reason_shown",)
     list_filter = (SourceFilter, ResolvedFilter, ReasonFilter, ("day", RangeFilter))

@@ -68,9 +68,10 @@ def succeed(
         outcome = LoadAttempt.Outcome.PARTIAL
         day.error = f"{spool.rejected_count} of {reading.fetched} records were rejected."
     release(day)
-    close_attempt(reading, outcome, day.error, merged, rejected=spool.rejected_count)
+    # Before the runs, as everybody locks them: two workers that end at once never wait for each other.
     if source.failures or source.paused_until is not None:
         Source.objects.filter(pk=source.pk).update(failures=0, paused_until=None)
+    close_attempt(reading, outcome, day.error, merged, rejected=spool.rejected_count)
     return outcome
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from portal.environment import BASE_DIR
-from tests.benchmarks import ona
+from tests.benchmarks import mirrors, ona
 from tests.benchmarks.asking import Asking
 from tests.benchmarks.ground import MILLION, TEN_MILLION
 from tests.benchmarks.pages import Pages
@@ -25,6 +25,7 @@ ENTRIES: dict[str, Entry] = {
     "ask-1m": Asking("ask-1m", MILLION),
     "ask-10m": Asking("ask-10m", TEN_MILLION),
     "pages": Pages(),
+    "mirrors": mirrors.run,
 }
 
 

@@ -115,14 +115,14 @@ def without_indexes(connection: Connection, name: str) -> Iterator[None]:
 def main(kind: str, rows: str, days: str) -> None:
     """Fill the database and print the secret of a token that reads it all."""
     django.setup()
-    from portal.models import create_token
+    from portal.models import Scope, create_token
 
     sources = new_sources(kind, int(days))
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         fill(connection, kind, int(rows), int(days), [source.pk for source in sources])
         mark_loaded(kind, sources)
         connection.execute("VACUUM (ANALYZE)")
-    _, secret = create_token("benchmark")
+    _, secret = create_token("benchmark", [Scope.USAGE_READ, Scope.MIRROR_READ])
     sys.stdout.write(secret)
 
 

@@ -121,24 +121,27 @@ class KeysetList(ChangeList):
 
     def ways(self, question: str, order: Ordering, *, before: bool, behind: bool) -> tuple[Step, ...]:
         """Return the ways to the first, previous, next and last page; () where all rows are on this one."""
-        rows: Any = self.result_list
         if not before and not behind:
             return ()
+        rows: Any = self.result_list
+        back = Cursor(place_of(rows[0], order), backwards=True).signed(question) if rows and before else ""
+        on = Cursor(place_of(rows[-1], order), backwards=False).signed(question) if rows and behind else ""
         first, previous, following, last = self.words_of_steps()
-        back, on = (
-            Cursor(tuple(getattr(row, column) for column in order.columns), backwards).signed(question)
-            for row, backwards in ((rows[0], True), (rows[-1], False))
-        ) if rows else ("", "")  # fmt: skip
         return (
             Step(first, self.address() if before else ""),
-            Step(previous, self.address(**{BACKWARDS: back}) if before and back else ""),
-            Step(following, self.address(**{FORWARDS: on}) if behind and on else ""),
+            Step(previous, self.address(**{BACKWARDS: back}) if back else ""),
+            Step(following, self.address(**{FORWARDS: on}) if on else ""),
             Step(last, self.address(**{BACKWARDS: END}) if behind else ""),
         )
 
     def address(self, **position: str) -> str:
         """Return the address of this list with its filters, beginning elsewhere."""
         return f"?{urlencode({**self.filter_params, **position}, doseq=True)}"
+
+
+def place_of(row: Any, order: Ordering) -> tuple[Any, ...]:
+    """Return where a row stands in an order."""
+    return tuple(getattr(row, column) for column in order.columns)
 
 
 def total_of(queryset: QuerySet[Any]) -> Total:

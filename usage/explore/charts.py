@@ -16,6 +16,7 @@ from usage.trust import DaysTold
 SERIES: Final = 7  # told apart by colour; the others are one more
 BARS: Final = 15
 MOST_PANELS: Final = 40
+MOST_VALUES: Final = 60_000  # sent to the browser
 MOST_INTERVALS: Final = 1_500
 OTHERS: Final = "Others"
 
@@ -35,19 +36,25 @@ class Panel:
 def charts_of(answer: Answer, lines: Lines) -> dict[str, Any] | None:
     """Return the charts, JSON-ready, None where there is nothing to draw.
 
-    `labels`: the intervals in words, or nothing where each chart has bars of its own; `days`: by interval what its
-    days are worth, in words and marks; `panels`: see `over_time` and `bars`. Numbers are texts with all digits.
+    `labels`: the intervals in words, none where each chart has bars of its own; `panels`: see `over_time` and `bars`,
+    those of most records, over time with the marks of the intervals' `days`; `left_out`: how many more there would be.
+    Numbers are texts with all digits.
     """
     if not lines.parted or not lines.results or len(answer.bounds) > MOST_INTERVALS + 1:
         return None
-    drawn = list(panels_of(lines))[:MOST_PANELS]
+    panels = list(panels_of(lines))
     if not lines.interval:
-        return {"labels": [], "days": [], "panels": [bars(lines, panel) for panel in drawn]}
+        drawn = [bars(lines, panel) for panel in panels[:MOST_PANELS]]
+        return {"labels": [], "panels": drawn, "left_out": len(panels) - len(drawn)}
     names = labels_of(answer, lines)
+    most = max(1, min(MOST_PANELS, MOST_VALUES // (SERIES + 1) // max(1, len(names))))
     return {
         "labels": [interval_in_words(name, lines.interval) for name in names],
-        "days": marks(answer.days, len(names), len(answer.sources)) if answer.bounds else [],
-        "panels": [over_time(lines, panel, names) for panel in drawn],
+        "panels": [
+            {**over_time(lines, panel, names), "days": days_of(answer, lines, panel, len(names))}
+            for panel in panels[:most]
+        ],
+        "left_out": max(0, len(panels) - most),
     }
 
 
@@ -152,6 +159,15 @@ def bars(lines: Lines, panel: Panel) -> dict[str, Any]:
 def said(value: Any) -> str | None:
     """Return a number as a text with all its digits."""
     return None if value is None else f"{Decimal(value):f}"
+
+
+def days_of(answer: Answer, lines: Lines, panel: Panel, count: int) -> list[dict[str, Any] | None]:
+    """Return the marks of a chart's intervals: of the sources that its numbers may come from."""
+    if not answer.bounds:
+        return []
+    vendors = {line["vendor"] for line in panel.lines} if "vendor" in lines.apart else None
+    sources = {source.slug for source in answer.sources if vendors is None or source.vendor in vendors}
+    return marks([one for one in answer.days if one.source in sources], count, len(sources))
 
 
 def marks(days: list[DaysTold], count: int, sources: int) -> list[dict[str, Any] | None]:

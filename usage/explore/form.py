@@ -208,7 +208,7 @@ def summing(kind: Kind, data: QueryDict) -> Iterator[Field]:
     limits = [*LIMITS, *([limit] if limit and limit not in LIMITS else [])]
     # With an interval rows are ordered by it, unless asked otherwise: the first ones are not the largest ones.
     word = "First" if interval_of(kind, data) and not text(data, "order_by") else "Top"
-    tops = (Option("", "All rows"), *(Option(one, f"{word} {one}, and others", one == limit) for one in limits))
+    tops = (Option("", "All rows"), *(Option(one, f"{word} {one} + others", one == limit) for one in limits))
     yield Field("limit", "Rows", "limit", limit, "select", tops)
     if "basis" in kind.parameters:
         basis = text(data, "basis")
@@ -217,7 +217,7 @@ def summing(kind: Kind, data: QueryDict) -> Iterator[Field]:
             Option("accrued", "while it ran", basis == "accrued"),
         )
         yield Field("basis", "Runtime counts", "basis", basis, "select", bases)
-    yield flag("compare", "Compare with before", "previous", data)
+    yield flag("compare", "Compare with period before", "previous", data)
     yield flag("fill", "Empty intervals too", "zero", data)
 
 

@@ -1,16 +1,15 @@
 """An answer as lines: one shape for every kind of usage, from which the page, the chart and the files are made."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any, Final
 
 from usage.explore.asking import Answer
 from usage.explore.kinds import UNITS
+from usage.summaries.overall import NAMES, TOTALLED
 from usage.summaries.shapes import SHAPES
 
 RATIO: Final = Context(prec=12)
-APART: Final = ("metric", "unit")  # of everything at once
 UNIT_OF: Final = {"consumed_quantity": "consumed_unit", "quantity": "unit"}
 
 Line = dict[str, Any]
@@ -88,29 +87,15 @@ def lines_of(answer: Answer) -> Lines:
 
 
 def of_everything(answer: Answer) -> Lines:
-    """Return the lines of an answer about every kind; its totals are added up here, per metric and unit."""
-    results = answer.said["results"]
+    """Return the lines of an answer about every kind."""
     return Lines(
         interval=answer.interval,
-        dimensions=("vendor", "source", "service", *APART),
+        dimensions=NAMES,
         measures=("quantity", "records"),
-        apart=APART,
-        results=results,
-        totals=added(results),
+        apart=TOTALLED,
+        results=answer.said["results"],
+        totals=answer.said["totals"],
         others=[],
         left_out=0,
         compared=False,
     )
-
-
-def added(results: Iterable[Line]) -> list[Line]:
-    """Return a total per metric and unit, those without any quantity unknown."""
-    found: dict[tuple[str, str], Line] = {}
-    for line in results:
-        total = found.setdefault(
-            (line["metric"], line["unit"]), {name: line[name] for name in APART} | {"quantity": None, "records": 0}
-        )
-        total["records"] += line["records"]
-        if line["quantity"] is not None:
-            total["quantity"] = f"{Decimal(total['quantity'] or 0) + Decimal(line['quantity']):f}"
-    return [found[key] for key in sorted(found)]

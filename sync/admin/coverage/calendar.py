@@ -41,6 +41,11 @@ class Cell:
         return self.letter.isupper()
 
     @property
+    def marks(self) -> str:
+        """Its sign, and letters for what came later: R restated, W some of it withdrawn."""
+        return f"{self.look.mark}{'R' if self.restated else ''}{'W' if self.row.withdrawn else ''}"
+
+    @property
     def reached(self) -> bool:
         """Whether it has begun: others cannot be opened."""
         return self.look.kind != "ahead"

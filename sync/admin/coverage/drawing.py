@@ -7,7 +7,7 @@ from datetime import date
 from itertools import groupby
 from typing import Final
 
-from sync.admin.coverage.letters import LOOKS, Span
+from sync.admin.coverage.letters import CAPITALS, LOOKS, Span
 
 PITCH: Final = 12  # of a day and of a week; a day's square is 10 of it
 WEEKDAYS: Final = 7
@@ -25,6 +25,13 @@ SHAPES: Final[dict[str, str]] = {
     "failed": "m1 1 8 8m0-8-8 8",
     RESTATED: "m3-1h8v8z",
 }
+NOT_DRAWN: Final = " b"
+# One letter for all of a kind, so that a run of days that look alike is one run.
+ONE_OF_KIND: Final = {look.kind: letter for letter, look in LOOKS.items()}
+ALIKE: Final = str.maketrans(
+    {sign: ONE_OF_KIND[look.kind] for letter, look in LOOKS.items() for sign in (letter, letter.upper())}
+)
+DRAWN: Final = (*sorted(LINED), *(kind for kind in SHAPES if kind != RESTATED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,10 @@ class Year:
                 drawn[kind].append(f"M{x + 5} {y}v{length * PITCH - 2}")
             else:
                 drawn[kind] += [f"M{x} {y + step * PITCH}{SHAPES[kind]}" for step in range(length)]
-        for number, letter in enumerate(self.span.letters):
-            if letter.isupper():
-                column, row = place(self.span.first, number)
-                drawn[RESTATED].append(f"M{column * PITCH} {row * PITCH}{SHAPES[RESTATED]}")
-        return [Path(kind, "".join(drawn[kind])) for kind in (*LINED_FIRST, RESTATED) if kind in drawn]
+        for found in CAPITALS.finditer(self.span.letters):
+            column, row = place(self.span.first, found.start())
+            drawn[RESTATED].append(f"M{column * PITCH} {row * PITCH}{SHAPES[RESTATED]}")
+        return [Path(kind, "".join(drawn[kind])) for kind in (*DRAWN, RESTATED) if kind in drawn]
 
     @property
     def months(self) -> list[MonthName]:
@@ -79,9 +85,6 @@ class Year:
         return f"{self.number}: {self.span.words}"
 
 
-LINED_FIRST: Final = (*sorted(LINED), *(kind for kind in SHAPES if kind != RESTATED))
-
-
 def place(first: date, number: int) -> tuple[int, int]:
     """Return the column (week) and the row (Monday is 0) of the day `number` days after `first`."""
     return divmod(first.weekday() + number, WEEKDAYS)
@@ -89,8 +92,11 @@ def place(first: date, number: int) -> tuple[int, int]:
 
 def runs(span: Span) -> Iterator[tuple[str, int, int, int]]:
     """Yield kind, column, first row and length of the runs of days of one kind within a week; `before` is not drawn."""
-    cells = ((LOOKS[letter.lower()].kind, *place(span.first, number)) for number, letter in enumerate(span.letters))
-    for (kind, column), run in groupby(cells, key=lambda cell: cell[:2]):
-        rows = [row for *_, row in run]
-        if kind != "before":
-            yield kind, column, rows[0], len(rows)
+    days = " " * span.first.weekday() + span.letters.translate(ALIKE)
+    for column, start in enumerate(range(0, len(days), WEEKDAYS)):
+        row = 0
+        for letter, run in groupby(days[start : start + WEEKDAYS]):
+            length = len([*run])
+            if letter not in NOT_DRAWN:
+                yield LOOKS[letter].kind, column, row, length
+            row += length

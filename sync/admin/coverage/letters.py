@@ -1,5 +1,6 @@
 """What is held of each day, one letter a day: the whole calendar of every source in one query."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ LEFT JOIN usage_sourceday AS held ON held.source_id = asked.source_id AND held.d
 CROSS JOIN LATERAL (SELECT CASE
     WHEN calendar.day > asked.today THEN 'a'
     WHEN held.id IS NULL AND calendar.day < asked.first THEN 'b'
+    WHEN held.id IS NULL AND calendar.day = asked.today THEN 't'
     WHEN held.id IS NULL THEN 'm'
     WHEN held.state = 'failed' THEN 'f'
     WHEN held.state = 'suspect' THEN 's'
     WHEN held.state = 'partial' THEN 'h'
     WHEN NOT held.complete AND held.state = 'loading' THEN 'l'
+    WHEN held.loaded_at IS NULL AND calendar.day = asked.today THEN 't'
     WHEN held.loaded_at IS NULL THEN 'w'
     WHEN NOT held.complete THEN 'o'
     WHEN held.verification = 'unverified' THEN 'u'
@@ -61,6 +64,7 @@ LOOKS: Final[dict[str, Look]] = {
     "q": Look("provisional", "~", "complete, verified, provisional"),
     "p": Look("provisional", "~", "complete, provisional"),
     "o": Look("open", "…", "not read to its end yet"),
+    "t": Look("open", "…", "begun, not read yet"),
     "u": Look("unverified", "≠", "differs from the vendor's own sums", gap=True),
     "h": Look("partial", "½", "partial, some records could not be kept", gap=True),
     "s": Look("suspect", "?", "suspect, the vendor suddenly reports much less", gap=True),
@@ -73,10 +77,10 @@ LOOKS: Final[dict[str, Look]] = {
 }
 # Every kind once, in the order of the legend: its name and what it means.
 LEGEND: Final[dict[str, tuple[str, str]]] = {
-    "complete": ("Complete", "read after its end, every record kept, final"),
+    "complete": ("Complete", "read after its end, every record kept, final; ✓ where the vendor's sums agree"),
     "empty": ("Nothing used", "complete, without a record"),
     "provisional": ("Provisional", "complete, and read again while the vendor may still change it"),
-    "open": ("Not over", "read, but not to its end yet"),
+    "open": ("Still open", "not read to its end yet"),
     "unverified": ("Unverified", "differs from the vendor's own sums"),
     "partial": ("Partial", "some records could not be kept"),
     "suspect": ("Suspect", "the vendor suddenly reports much less; a person decides"),
@@ -87,6 +91,7 @@ LEGEND: Final[dict[str, tuple[str, str]]] = {
     "ahead": ("To come", "has not begun"),
 }
 NOT_TO_BE_HELD = ("before", "ahead")
+CAPITALS: Final = re.compile("[A-Z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +114,16 @@ class Span:
     @property
     def counts(self) -> Counter[str]:
         """How many days there are of each kind."""
-        return Counter(LOOKS[letter].kind for letter in self.letters.lower())
+        letters = self.letters.lower()
+        counts: Counter[str] = Counter()
+        for letter, look in LOOKS.items():
+            counts[look.kind] += letters.count(letter)
+        return counts
 
     @property
     def restated(self) -> int:
         """How many days came back different after they had been complete."""
-        return sum(letter.isupper() for letter in self.letters)
+        return len(CAPITALS.findall(self.letters))
 
     @property
     def words(self) -> str:
@@ -126,7 +135,7 @@ class Span:
         whole = counts["complete"] + counts["empty"] + counts["provisional"]
         provisional = f", {counts['provisional']:,} of them provisional" if counts["provisional"] else ""
         said = [f"{whole:,} of {due:,} {'day' if due == 1 else 'days'} complete{provisional}"]
-        names = {"open": "not over", "loading": "being read"}
+        names = {"open": "still open", "loading": "being read"}
         rest = ("unverified", "partial", "suspect", "failed", "missing", "loading", "open")
         said += [f"{counts[kind]:,} {names.get(kind, kind)}" for kind in rest if counts[kind]]
         if self.restated:
@@ -135,10 +144,12 @@ class Span:
 
     def gaps(self) -> Iterator["Gap"]:
         """Yield the runs of days whose usage may be missing, of one letter each, the latest first."""
-        for letter, run in groupby(reversed([*self.days()]), key=lambda day: day[1].lower()):
+        end = len(self.letters)
+        for letter, run in groupby(reversed(self.letters.lower())):
+            begin = end - len([*run])
             if LOOKS[letter].gap:
-                days = [day for day, _ in run]
-                yield Gap(days[-1], days[0], letter)
+                yield Gap(self.first + timedelta(days=begin), self.first + timedelta(days=end - 1), letter)
+            end = begin
 
 
 @dataclass(frozen=True, slots=True)

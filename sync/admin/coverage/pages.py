@@ -98,6 +98,16 @@ class GapShown:
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """An entry of the legend: the shape in the pictures, the marks in the calendar, its name and what it means."""
+
+    path: Path
+    marks: str
+    name: str
+    means: str
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One source at a glance."""
 
@@ -234,13 +244,14 @@ def fragment(request: HttpRequest, template: str, context: dict[str, Any]) -> Ht
     return answer
 
 
-def legend() -> list[tuple[Path, str, str]]:
-    """Return the shape, the name and the meaning of every kind of day that is drawn, and of a restated one."""
+def legend() -> list[Sign]:
+    """Return what every kind of day looks like and means, and a restated one."""
     shown = []
     for kind, (name, means) in LEGEND.items():
         shape = f"M0 0{SHAPES[kind]}" if kind in SHAPES else "M5 0v10"
-        shown.append((Path(kind, "" if kind == "before" else shape), name, means))
-    return [*shown, (Path("restated", f"M0 0{SHAPES['restated']}"), "Restated", "came back different later")]
+        marks = " ".join(dict.fromkeys(look.mark for look in LOOKS.values() if look.kind == kind and look.mark))
+        shown.append(Sign(Path(kind, "" if kind == "before" else shape), marks, name, means))
+    return [*shown, Sign(Path("restated", f"M0 0{SHAPES['restated']}"), "R", "Restated", "came back different later")]
 
 
 def known_sources(request: HttpRequest) -> list[Source]:

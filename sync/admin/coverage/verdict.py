@@ -117,6 +117,12 @@ def unfinished(case: Case) -> Verdict:
     return Verdict("busy", title, means, f"Nothing to do. {case.next_try}", case.reason_not_read)
 
 
+def begun(case: Case) -> Verdict:
+    """Today, before its first read."""
+    means = "The day has begun and nothing of it is held yet."
+    return Verdict("busy", "Not read yet", means, "Nothing to do. It is read by itself.", case.reason_not_read)
+
+
 def unverified(case: Case) -> Verdict:
     """Read to its end, and it differs from the vendor's checksum."""
     return Verdict(
@@ -208,6 +214,7 @@ VERDICTS: Final[dict[str, Callable[[Case], Verdict]]] = {
     "q": provisional,
     "p": provisional,
     "o": unfinished,
+    "t": begun,
     "u": unverified,
     "h": partial,
     "s": suspect,
