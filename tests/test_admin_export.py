@@ -15,6 +15,7 @@ from django.urls import reverse
 from pyarrow import parquet
 
 from portal.models import create_token
+from portal.roles import make_roles
 from tests.exporting import many_runs
 from tests.factories import EnvironmentUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.filled import CREDENTIAL, Filled, fill
@@ -47,6 +48,7 @@ LISTS = {
 def filled() -> Filled:
     """A month of three vendors, and a token."""
     create_token("=warehouse")
+    make_roles()
     return fill()
 
 
