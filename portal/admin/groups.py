@@ -93,7 +93,9 @@ class LimitedGroupAdmin(PortalAdmin, GroupAdmin):
         """Offer the permissions that whoever fills the form in has."""
         if db_field.name != "permissions":
             return super().formfield_for_manytomany(db_field, request, **kwargs)
-        offered = rights.permissions_to_give(rights.me(request)).order_by("content_type__app_label", "name")
+        offered = rights.permissions_to_give(rights.me(request)).order_by(
+            "content_type__app_label", "content_type__model", "codename"
+        )
         return PermissionChoices(
             offered,
             required=False,
