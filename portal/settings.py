@@ -145,7 +145,9 @@ PORTAL_OIDC_GROUPS_CLAIM = env.str("PORTAL_OIDC_GROUPS_CLAIM", default="")
 PORTAL_OIDC_GROUPS = env.list("PORTAL_OIDC_GROUPS", default=[])
 ACCOUNT_ADAPTER = "portal.signing_in.adapters.Accounts"
 ACCOUNT_FORMS = {
+    "change_password": "portal.signing_in.adapters.NewPassword",
     "login": "portal.signing_in.adapters.SignIn",
+    "reauthenticate": "portal.signing_in.adapters.OldPassword",
     "reset_password": "portal.signing_in.adapters.ForgottenPassword",
 }
 ACCOUNT_LOGIN_METHODS = {"username", "email"}

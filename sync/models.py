@@ -1,5 +1,7 @@
 """The ledger of synchronisation: what was asked for, and every attempt to read a day."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -78,7 +80,13 @@ class SyncRun(Counts):
         ]
 
     def __str__(self) -> str:
-        return f"{self.source} {self.from_day}–{self.to_day} ({self.get_trigger_display()})"
+        return f"{self.source} {self.days_in_words}"
+
+    @property
+    def days_in_words(self) -> str:
+        """The days it spans, both included: `2026-11-01 – 2026-11-18`, or the one day."""
+        last = self.to_day - timedelta(days=1)
+        return f"{self.from_day}" if last == self.from_day else f"{self.from_day} – {last}"
 
 
 class SyncRunDay(models.Model):

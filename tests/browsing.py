@@ -81,7 +81,7 @@ def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
     faults = [fault for page in pages for fault in watched[page].unexpected()]
     for context in contexts:
         context.close()
-    assert faults == []
+    assert faults == [], "\n".join(faults)
 
 
 def sign_in(context: BrowserContext, address: str, user: User) -> None:

@@ -15,6 +15,7 @@ from django.urls import reverse
 from pyarrow import parquet
 
 from portal.models import create_token
+from portal.roles import make_roles
 from tests.exporting import many_runs
 from tests.factories import EnvironmentUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.filled import CREDENTIAL, Filled, fill
@@ -47,6 +48,7 @@ LISTS = {
 def filled() -> Filled:
     """A month of three vendors, and a token."""
     create_token("=warehouse")
+    make_roles()
     return fill()
 
 
@@ -113,7 +115,7 @@ def test_what_is_exported_is_the_filtered_set_and_not_the_page(filled: Filled) -
 
 
 def test_text_that_a_spreadsheet_would_run_is_neutralised(filled: Filled) -> None:
-    day = SourceDay.objects.first()
+    day = SourceDay.objects.latest("day")
     RejectedRecord.objects.create(source_day=day, payload="=1+1", payload_digest="2" * 32, reason="@SUM(A1)", attempt=1)
     client = client_of("admin")
 
@@ -194,7 +196,7 @@ def test_the_rows_are_counted_while_they_are_sent(monkeypatch: pytest.MonkeyPatc
     assert "rows sent." in words
     assert "<progress" in words
     assert followed.status_code == 200
-    assert sum(1 for _ in answer.streaming_content) > 1  # type: ignore[attr-defined]
+    assert len(list(answer.streaming_content)) > 1  # type: ignore[attr-defined]
     assert "Done: 20,000 rows." in told(client, "usage_environmentusage", ident)[0]
 
 

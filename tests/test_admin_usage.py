@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import reverse
 
@@ -91,6 +92,25 @@ def test_a_record_shows_every_field_and_how_far_its_day_can_be_trusted(kind, fac
         assert "&lt;i&gt;g2&lt;/i&gt;" in page
         assert "team: &lt;u&gt;web&lt;/u&gt;" in page
         assert "tag=team%3Adata" in page
+
+
+@pytest.mark.parametrize(("kind", "factory"), KINDS)
+def test_a_record_its_totals_and_suggestions_cost_the_same_few_queries(
+    kind, factory, django_assert_num_queries
+) -> None:
+    staff = client_of("admin")
+    record = factory()
+    factory.create_batch(30)
+    ContentType.objects.get_for_model(kind)  # which is asked for once in the life of a process
+    # Who is asking (2), the record, its day, the record's image, its revisions.
+    with django_assert_num_queries(6):
+        staff.get(f"{listing(kind)}{record.pk}/change/")
+    # Who is asking (2), the sources (3), a limit of time around it (4), the trust, whether it is rolled up, the sums.
+    with django_assert_num_queries(12):
+        staff.get(f"{listing(kind)}totals/", headers={"HX-Request": "true"})
+    # Who is asking (2), the sources (2), a limit of time around it (4), the values.
+    with django_assert_num_queries(9):
+        staff.get(f"{listing(kind)}suggest/{'recipe_id' if kind is RecipeUsage else 'project_id'}/")
 
 
 def test_a_record_tells_what_it_said_before_it_was_restated() -> None:

@@ -121,7 +121,11 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_pers
     page.goto(RESOURCES)
     drawn = charts(page)
     marked = {
-        sort: [label[:10] for label, day in zip(drawn["labels"], drawn["panels"][0]["days"], strict=True) if day and day[sort]]
+        sort: [
+            label[:10]
+            for label, day in zip(drawn["labels"], drawn["panels"][0]["days"], strict=True)
+            if day and day[sort]
+        ]
         for sort in ("missing", "provisional", "restated")
     }
     assert marked["missing"] == ["2026-11-12", "2026-11-13", "2026-11-14"]

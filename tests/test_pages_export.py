@@ -173,4 +173,5 @@ def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
     page.click("text=About this export")
     page.wait_for_selector("text=705,121.25")
     picture(page, f"export-about-{scheme}-{width}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     accessible(page)

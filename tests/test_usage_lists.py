@@ -7,7 +7,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from tests.factories import (
     EnvironmentUsageFactory,
@@ -17,8 +16,6 @@ from tests.factories import (
     many_environments,
 )
 from tests.people import client_of
-from tests.test_search import SEARCHES, nodes
-from tests.test_search import long_tables as long_tables
 from usage.admin import paging
 from usage.admin.records.environments import EnvironmentUsageAdmin
 from usage.admin.records.recipes import RecipeUsageAdmin
@@ -278,17 +275,17 @@ def test_all_that_is_wrong_is_told_at_once_and_what_was_typed_stays(staff: Clien
 
 
 def test_nobody_learns_of_sources_beyond_their_own() -> None:
-    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other", vendor="globex")
+    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="payroll", vendor="globex")
     EnvironmentUsageFactory(source=mine)
     EnvironmentUsageFactory(source=other, project_id="secret-project")
     staff = client_of("viewer", sources=[mine])
     page = staff.get(listing(EnvironmentUsage, include_withdrawn="true")).content.decode()
 
-    for told in ("other", "globex", "secret-project"):
-        assert told not in page.partition("<main")[2].replace("another", "").replace("Other<", ""), told
-    refused = staff.get(listing(EnvironmentUsage, source="other"))
+    for told in ("payroll", "globex", "secret-project"):
+        assert told not in page, told
+    refused = staff.get(listing(EnvironmentUsage, source="payroll"))
     missing = staff.get(listing(EnvironmentUsage, source="nothing"))
-    assert faults(refused)["source"][0].replace("other", "nothing") == faults(missing)["source"][0]
+    assert faults(refused)["source"][0].replace("payroll", "nothing") == faults(missing)["source"][0]
 
 
 def test_a_filter_that_takes_too_long_is_cut_off_with_a_sentence(staff: Client, monkeypatch) -> None:
@@ -303,30 +300,3 @@ def test_a_filter_that_takes_too_long_is_cut_off_with_a_sentence(staff: Client, 
     with connection.cursor() as cursor:  # and nothing else is limited afterwards
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone()[0] == "0"
-
-
-def troubles(staff: Client, kind: str, query: dict[str, str]) -> list[str]:
-    """Return what of the plan of a page reads or sorts as much as the whole table."""
-    table = f"usage_{kind.replace('-', '')}"
-    with CaptureQueriesContext(connection) as queries:
-        assert staff.get(f"/admin/{table.replace('_', '/')}/", query).status_code == 200
-    (sql,) = [one["sql"] for one in queries if f'FROM "{table}"' in one["sql"] and "LIMIT 51" in one["sql"]]
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
-        found = list(nodes(cursor.fetchone()[0][0]["Plan"]))
-    scans = [node for node in found if node["Node Type"] == "Seq Scan" and node["Relation Name"] == table]
-    sorts = [node for node in found if node["Node Type"] == "Sort" and node["Plans"][0]["Actual Rows"] > 5_000]
-    return [f"{kind} {query}: {node['Node Type']}" for node in (*scans, *sorts)]
-
-
-@pytest.mark.usefixtures("long_tables")
-def test_no_filter_and_no_order_reads_or_sorts_a_whole_table(staff: Client) -> None:
-    orders = [
-        (kind, {"ordering": sign + name})
-        for kind, model_admin in zip(KINDS, ADMINS, strict=True)
-        for name in model_admin.viewset.orderings
-        for sign in ("", "-")
-    ]
-    filters = [(kind, query) for kind, found in SEARCHES.items() for query in found]
-    ends = [(kind, {"before": "end"}) for kind in KINDS]
-    assert [said for kind, query in (*orders, *filters, *ends) for said in troubles(staff, kind, query)] == []

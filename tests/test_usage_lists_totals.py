@@ -88,7 +88,11 @@ def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_reques
 def test_totals_are_those_of_the_summary_with_the_same_filters(staff: Client, *, rolled: bool) -> None:
     hold_days(rolled=rolled)
     caller = bearer()
-    kinds: dict[str, Any] = {"environment-usage": EnvironmentUsage, "resource-usage": ResourceUsage, "recipe-usage": RecipeUsage}
+    kinds: dict[str, Any] = {
+        "environment-usage": EnvironmentUsage,
+        "resource-usage": ResourceUsage,
+        "recipe-usage": RecipeUsage,
+    }
     for name, kind in kinds.items():
         for query in ({}, *SEARCHES[name]):
             found = totals_of(staff, kind, **query).context["totals"]

@@ -77,7 +77,7 @@ class LimitedGroupAdmin(PortalAdmin, GroupAdmin):
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Give every group the codes of what its members may do."""
         code = Concat("permissions__content_type__app_label", Value("."), "permissions__codename")
-        codes = Group.objects.filter(pk=OuterRef("pk")).order_by().annotate(codes=StringAgg(code, " ", ordering=code))
+        codes = Group.objects.filter(pk=OuterRef("pk")).order_by().annotate(codes=StringAgg(code, " ", order_by=code))
         annotated: QuerySet[Any] = rows.annotate(codes=Subquery(codes.values("codes")))
         return annotated
 
@@ -93,7 +93,9 @@ class LimitedGroupAdmin(PortalAdmin, GroupAdmin):
         """Offer the permissions that whoever fills the form in has."""
         if db_field.name != "permissions":
             return super().formfield_for_manytomany(db_field, request, **kwargs)
-        offered = rights.permissions_to_give(rights.me(request)).order_by("content_type__app_label", "name")
+        offered = rights.permissions_to_give(rights.me(request)).order_by(
+            "content_type__app_label", "content_type__model", "codename"
+        )
         return PermissionChoices(
             offered,
             required=False,

@@ -100,7 +100,7 @@ class PersonAdmin(PortalAdmin, UserAdmin[User]):
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Give every person the names of their groups."""
-        names = StringAgg("groups__name", ", ", ordering="groups__name")
+        names = StringAgg("groups__name", ", ", order_by="groups__name")
         named = User.objects.filter(pk=OuterRef("pk")).order_by().annotate(names=names).values("names")
         annotated: QuerySet[Any] = rows.annotate(group_names=Subquery(named))
         return annotated

@@ -44,7 +44,7 @@ class AuditEntry(models.Model):
     class Meta:
         ordering = ("-id",)
         default_permissions = ("view",)
-        verbose_name = "change"
+        verbose_name = "entry of the audit log"
         verbose_name_plural = "audit log"
         indexes = [
             models.Index("at", name="auditentry_at"),

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ('program', models.CharField(help_text='What was connected to the database.', max_length=200)),
             ],
             options={
-                'verbose_name': 'change',
+                'verbose_name': 'entry of the audit log',
                 'verbose_name_plural': 'audit log',
                 'ordering': ('-id',),
                 'default_permissions': ('view',),

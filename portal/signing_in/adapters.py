@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.forms import LoginForm, ResetPasswordForm
+from allauth.account.forms import ChangePasswordForm, LoginForm, ReauthenticateForm, ResetPasswordForm
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter, _build_apps_from_settings
@@ -45,6 +45,25 @@ class ForgottenPassword(ResetPasswordForm):  # type: ignore[misc]  # as above
         email = str(super().clean_email())
         self.users = [user for user in self.users if user.has_usable_password()]
         return email
+
+
+class WayBack:
+    """Leaves out allauth's help beside an old password, which leads to a way back that needs mail."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields  # type: ignore[attr-defined]  # a form's
+        if not settings.PORTAL_EMAIL_URL:
+            for field in fields.values():
+                field.help_text = field.help_text if "new" in str(field.widget.attrs.get("autocomplete")) else ""
+
+
+class NewPassword(WayBack, ChangePasswordForm):  # type: ignore[misc]  # as above
+    """The old password and a new one."""
+
+
+class OldPassword(WayBack, ReauthenticateForm):  # type: ignore[misc]  # as above
+    """The password once more, before an account is changed."""
 
 
 class Accounts(DefaultAccountAdapter):  # type: ignore[misc]  # as above

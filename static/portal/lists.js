@@ -31,7 +31,7 @@ class Suggestions {
             input.setAttribute(name, value);
         }
         input.addEventListener("input", () => this.later());
-        input.addEventListener("focus", () => this.later());
+        input.addEventListener("click", () => this.later());
         input.addEventListener("blur", () => this.close());
         input.addEventListener("keydown", (event) => this.pressed(event));
         this.list.addEventListener("mousedown", (event) => event.preventDefault());

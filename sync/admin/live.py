@@ -52,7 +52,7 @@ class Watched:
     @property
     def days(self) -> str:
         """The days it spans."""
-        return states.run_days(self.run)
+        return self.run.days_in_words
 
     @property
     def numbers(self) -> str:

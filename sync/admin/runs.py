@@ -95,8 +95,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         "state",
         "progress",
         "days_shown",
-        "trigger",
-        "requested_by",
+        "asked_by",
         "records",
         "took",
         "error_shown",
@@ -152,7 +151,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             "advice": advice(obj.error),
             "days": days,
             "days_table": days_table(obj, list(days)),
-            "title": f"{obj.source} {states.run_days(obj)}",
+            "title": str(obj),
         }
         return super().render_change_form(request, context, add, change, form_url, obj)
 
@@ -176,6 +175,11 @@ class SyncRunAdmin(ReadOnlyAdmin):
         """When it was asked for."""
         return at(run.created_at)
 
+    @admin.display(description="asked for by")
+    def asked_by(self, run: SyncRun) -> str:
+        """Who or what asked for it."""
+        return asked_for_by(run)
+
     @admin.display(description="state")
     def state(self, run: SyncRun) -> SafeString:
         """Whether it has ended, and how."""
@@ -189,7 +193,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     @admin.display(description="days")
     def days_shown(self, run: SyncRun) -> str:
         """The days it spans."""
-        return states.run_days(run)
+        return run.days_in_words
 
     @admin.display(description="records read")
     def records(self, run: SyncRun) -> SafeString:
@@ -212,13 +216,18 @@ def facts(run: SyncRun) -> list[tuple[str, Any]]:
     source = format_html('<a href="{}">{}</a>', reverse("admin:usage_source_change", args=[run.source_id]), run.source)
     return [
         ("source", source),
-        ("days", states.run_days(run)),
-        ("asked for by", f"{run.get_trigger_display()}{f', {run.requested_by}' if run.requested_by else ''}"),
+        ("days", run.days_in_words),
+        ("asked for by", asked_for_by(run)),
         ("asked for at (UTC)", at(run.created_at)),
         ("ended at (UTC)", at(run.finished_at)),
         ("received", size(run.bytes)),
         ("reading took", duration(run.seconds)),
     ]
+
+
+def asked_for_by(run: SyncRun) -> str:
+    """Return who or what asked for a run: `Admin, alex`."""
+    return ", ".join(filter(None, (run.get_trigger_display(), run.requested_by)))
 
 
 def size(number: int) -> str:
@@ -276,15 +285,14 @@ def runs_table(source: Source) -> Table:
             format_html('<a href="{}">{}</a>', reverse("admin:sync_syncrun_change", args=[run.pk]), at(run.created_at)),
             states.run_state(run),
             states.run_progress(run),
-            states.run_days(run),
-            run.get_trigger_display(),
-            run.requested_by,
+            run.days_in_words,
+            asked_for_by(run),
             quantity(run.fetched),
             prose(" ".join(filter(None, (run.error, advice(run.error))))),
         ]
         for run in source.runs.filter(finished_at__isnull=False)[:LATEST]
     ]
-    columns = ("asked for at (UTC)", "state", "progress", "days", "asked for by", "who", "records", "error")
+    columns = ("asked for at (UTC)", "state", "progress", "days", "asked for by", "records", "error")
     return Table("Latest runs", columns, rows, "None has ended yet.")
 
 

@@ -1,7 +1,5 @@
 """How the states of sources, days, runs and attempts look: one word on a colour that says how bad it is."""
 
-from datetime import timedelta
-
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -90,12 +88,6 @@ def run_state(run: SyncRun) -> SafeString:
     if run.error or run.days_failed:
         return badge("Ended with failures", "bad")
     return badge("Done", "good")
-
-
-def run_days(run: SyncRun) -> str:
-    """Return the days that a run spans, both included: `2026-11-01 – 2026-11-18`, or the one day."""
-    last = run.to_day - timedelta(days=1)
-    return f"{run.from_day}" if last == run.from_day else f"{run.from_day} – {last}"
 
 
 def run_day_outcome(run_day: SyncRunDay) -> SafeString:

@@ -194,7 +194,7 @@ def mark(ones: list[DaysTold], sources: int) -> dict[str, Any]:
 
 
 def in_words(one: DaysTold) -> str:
-    """Return what a source's days in an interval are worth: `gcore-main: 2 of 30 days never read, 1 restated`."""
+    """Return what a source's days in an interval are worth: `main: 2 of 30 days never read, 1 restated`."""
     of = f" of {one.held}" if one.held > 1 else ""
     counts = (
         (one.missing, "never read"),

@@ -7,6 +7,7 @@ above the list.
 
 import re
 import time
+from datetime import datetime
 from decimal import Decimal
 from logging import getLogger
 from typing import Any, ClassVar, Final
@@ -28,7 +29,7 @@ from psycopg import Error as DriverError
 from rest_framework.exceptions import APIException, ValidationError
 
 from usage.access import in_staff_scope, staff_scope
-from usage.admin.display import exact
+from usage.admin.display import NOTHING, at, exact
 from usage.admin.exporting.menu import Menu, file_name, filters_of, formats, menu_of
 from usage.admin.exporting.words import flat, in_words, trust_in_words
 from usage.admin.paging import total_of
@@ -237,6 +238,8 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "opts": self.opts,
             "manifest": manifest,
             "rows": exact(manifest["rows"]) if manifest else "",
+            "as_of": to_the_second(manifest["as_of"]) if manifest else "",
+            "last_change": to_the_second(manifest.get("last_changed_at")) if manifest else "",
             "sums": [sum_shown(line) for line in manifest.get("sums", ())] if manifest else (),
             "trust": list(trust_in_words(manifest["meta"])) if manifest and "meta" in manifest else [],
             "listed": f"{self.list_address()}{'?' if query else ''}{query}",
@@ -251,6 +254,11 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         filterset = filters(request.GET, self.model.objects.none(), sources=known)
         filterset.is_valid()
         return trust_of_filtered(filterset, staff_scope(request))
+
+
+def to_the_second(instant: str | None) -> str:
+    """Return an instant of a manifest as pages show it; `–` for None."""
+    return f"{at(datetime.fromisoformat(instant))} UTC" if instant else NOTHING
 
 
 def sum_shown(line: dict[str, Any]) -> tuple[str, str, str, str, str]:
