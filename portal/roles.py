@@ -26,10 +26,13 @@ SEEN = (
 # What has none: sums that the portal keeps for itself. Nobody needs a right for them.
 UNSEEN = (
     "usage.environmentday",
+    "usage.environmentprojectday",
     "usage.environmentaccrual",
     "usage.environmentuserday",
     "usage.resourceday",
+    "usage.resourceprojectday",
     "usage.recipeday",
+    "usage.recipeworkspaceday",
 )
 
 

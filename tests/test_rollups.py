@@ -23,7 +23,9 @@ from usage.models import (
     RecipeDay,
     RecipeRow,
     RecipeUsage,
+    RecipeWorkspaceDay,
     ResourceDay,
+    ResourceProjectDay,
     ResourceRow,
     ResourceUsage,
     Rollup,
@@ -305,7 +307,9 @@ def test_the_smallest_rollup_that_keeps_the_columns_apart_is_chosen() -> None:
     assert fitting(EnvironmentUsage, {"project_id", "user_id"}) is EnvironmentUserDay
     assert fitting(EnvironmentUsage, {"runner_id", "user_id"}) is None
     assert fitting(EnvironmentUsage, {"environment_id"}) is None
+    assert fitting(ResourceUsage, {"consumed_unit", "project_id"}) is ResourceProjectDay
     assert fitting(ResourceUsage, {"consumed_unit", "region_id"}) is ResourceDay
+    assert fitting(RecipeUsage, {"workspace_id"}) is RecipeWorkspaceDay
     assert fitting(RecipeUsage, {"recipe_id"}) is RecipeDay
 
 

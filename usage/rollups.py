@@ -25,7 +25,9 @@ from usage.models import (
     EnvironmentUsage,
     EnvironmentUserDay,
     RecipeDay,
+    RecipeWorkspaceDay,
     ResourceDay,
+    ResourceProjectDay,
     Rollup,
     SourceDay,
     UsageRecord,
@@ -36,7 +38,9 @@ ROLLUPS: tuple[type[Rollup], ...] = (
     EnvironmentProjectDay,
     EnvironmentDay,
     EnvironmentUserDay,
+    ResourceProjectDay,
     ResourceDay,
+    RecipeWorkspaceDay,
     RecipeDay,
 )
 Table = type[Rollup] | type[EnvironmentAccrual]

@@ -18,7 +18,9 @@ from usage.models.rollups import (
     EnvironmentProjectDay,
     EnvironmentUserDay,
     RecipeDay,
+    RecipeWorkspaceDay,
     ResourceDay,
+    ResourceProjectDay,
     Rollup,
 )
 from usage.models.saved import SavedView
@@ -37,9 +39,11 @@ __all__ = [
     "RecipeDay",
     "RecipeRow",
     "RecipeUsage",
+    "RecipeWorkspaceDay",
     "RecordRevision",
     "RejectedRecord",
     "ResourceDay",
+    "ResourceProjectDay",
     "ResourceRow",
     "ResourceUsage",
     "Restatement",

@@ -92,6 +92,34 @@ class EnvironmentUserDay(Rollup):
         ]
 
 
+class ResourceProjectDay(Rollup):
+    """What was consumed on a day, by type, metric, unit and project: the regions of each project together."""
+
+    kind = ResourceUsage
+    dimensions = ("resource_type", "billing_metric", "consumed_unit", "project_id")
+    sums = ("consumed_quantity",)
+
+    resource_type = models.TextField()
+    billing_metric = models.TextField()
+    consumed_unit = models.TextField()
+    project_id = models.BigIntegerField(null=True)
+    consumed_quantity = NumericField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "source",
+                "day",
+                "project_id",
+                "resource_type",
+                "billing_metric",
+                "consumed_unit",
+                name="resourceprojectday_once",
+                nulls_distinct=False,
+            )
+        ]
+
+
 class ResourceDay(Rollup):
     """What was consumed on a day, by type, metric, unit, project and region."""
 
@@ -118,6 +146,28 @@ class ResourceDay(Rollup):
                 "consumed_unit",
                 name="resourceday_once",
                 nulls_distinct=False,
+            )
+        ]
+
+
+class RecipeWorkspaceDay(Rollup):
+    """What the recipes of a workspace did on a day, all of them together; a count is None where no record has it."""
+
+    kind = RecipeUsage
+    dimensions = ("workspace_id", "external_id", "workspace_name")
+    sums = ("task_count", "job_succeeded_count", "job_failed_count")
+
+    workspace_id = models.BigIntegerField()
+    external_id = models.TextField()
+    workspace_name = models.TextField()
+    task_count = NumericField(null=True)
+    job_succeeded_count = NumericField(null=True)
+    job_failed_count = NumericField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "source", "day", "workspace_id", "external_id", "workspace_name", name="recipeworkspaceday_once"
             )
         ]
 

@@ -21,7 +21,9 @@ from usage.models import (
     EnvironmentUserDay,
     RecipeDay,
     RecipeUsage,
+    RecipeWorkspaceDay,
     ResourceDay,
+    ResourceProjectDay,
     ResourceUsage,
     UsageRecord,
 )
@@ -138,7 +140,8 @@ SUGGESTED: Final[Mapping[type[UsageRecord], Mapping[str, Suggested]]] = {
         **of(EnvironmentUsage, "environment_id", "record_id"),
     },
     ResourceUsage: {
-        **of(ResourceDay, "resource_type", "billing_metric", "consumed_unit", "project_id", "region_id"),
+        **of(ResourceProjectDay, "resource_type", "billing_metric", "consumed_unit", "project_id"),
+        **of(ResourceDay, "region_id"),
         "resource_id": Suggested(ResourceUsage, "t.resource_id", "t.resource_name"),
         **of(ResourceUsage, "resource_name"),
         "flavor": Suggested(ResourceUsage, "t.details ->> 'flavor'"),
@@ -150,8 +153,8 @@ SUGGESTED: Final[Mapping[type[UsageRecord], Mapping[str, Suggested]]] = {
         "tag_key": Suggested(ResourceUsage, "t.tags", single="tag.key", apart=EACH_TAG),
     },
     RecipeUsage: {
-        "workspace_id": Suggested(RecipeDay, "t.workspace_id", "t.workspace_name"),
-        "external_id": Suggested(RecipeDay, "t.external_id", "t.workspace_name"),
+        "workspace_id": Suggested(RecipeWorkspaceDay, "t.workspace_id", "t.workspace_name"),
+        "external_id": Suggested(RecipeWorkspaceDay, "t.external_id", "t.workspace_name"),
         "recipe_id": Suggested(RecipeDay, "t.recipe_id", named=(RecipeUsage, "recipe_name")),
         "folder_id": Suggested(RecipeDay, "t.folder_id", named=(RecipeUsage, "folder_name")),
     },
