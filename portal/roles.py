@@ -27,6 +27,7 @@ SEEN = (
 UNSEEN = (
     "usage.environmentday",
     "usage.environmentaccrual",
+    "usage.environmentprojectday",
     "usage.environmentuserday",
     "usage.resourceday",
     "usage.recipeday",
