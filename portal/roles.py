@@ -28,6 +28,7 @@ UNSEEN = (
     "usage.environmentday",
     "usage.environmentprojectday",
     "usage.environmentaccrual",
+    "usage.environmentprojectday",
     "usage.environmentuserday",
     "usage.resourceday",
     "usage.resourceprojectday",

@@ -455,6 +455,13 @@ def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -
     assert marks["2026-11-05 Thu"] is None
 
 
+def test_a_week_is_judged_by_the_days_of_it_that_were_asked_for() -> None:
+    fill()
+    # The Monday and Tuesday of its last week; from Thursday on, days of it are missing.
+    page = shown(client_of("viewer"), "kind=resource-usage&from=2026-11-02&to=2026-11-11&group_by=week")
+    assert [day and day["missing"] for day in page.context["charts"]["panels"][0]["days"]] == [None, None]
+
+
 def test_a_chart_is_marked_by_the_days_of_its_own_vendor_only() -> None:
     fill()
     page = shown(client_of("viewer"), "kind=usage&from=2026-11-01&to=2026-11-18&interval=day")

@@ -134,7 +134,7 @@ class ApiTokenAdmin(PortalAdmin):
         "state",
         "scopes_shown",
         "sees",
-        "expires_at",
+        "expires",
         "rate_shown",
         "revoked_at",
         "last_used_at",

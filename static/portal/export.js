@@ -45,7 +45,7 @@
 
     document.addEventListener("click", (event) => {
         const link = event.target.closest("a[data-export]");
-        if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+        if (link && window.htmx && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
             event.preventDefault();
             begin(link);
             return;

@@ -73,7 +73,7 @@ def ask(kind: Kind, data: QueryDict, scope: Scope, *, days: bool = True) -> Answ
         question = question_of(kind, filterset, data, scope)
         said = answer(question)
         bounds = bounds_asked(question) if days and question.interval else []
-        told = days_of_trust(question.sources, bounds)
+        told = days_of_trust(question.sources, within(bounds, question.start, question.end))
         return Answer(kind, said, question, question.interval, bounds, told, question.sources)
 
 
@@ -85,13 +85,22 @@ def of_everything(kind: Kind, filterset: OverallFilter, data: QueryDict, scope: 
     start, end = cleaned.get("from"), cleaned.get("to")
     sources = reporting(None, filterset.source_ids(), scope)
     bounds = cut(interval, cleaned["tz"], start, end) if days and sources and interval and start and end else []
-    return Answer(kind, said, None, interval, bounds, days_of_trust(sources, bounds), sources)
+    return Answer(kind, said, None, interval, bounds, days_of_trust(sources, within(bounds, start, end)), sources)
 
 
 def bounds_asked(question: Question) -> list[datetime]:
     """Return the bounds of the question's intervals, an open side closed by what there is."""
     reach = extent(question)
     return question.bounds(*reach) if reach is not None and reach[0] < reach[1] else []
+
+
+def within(bounds: list[datetime], start: datetime | None, end: datetime | None) -> list[datetime]:
+    """Return the bounds without what of the first and the last interval the range leaves out: it is not asked about."""
+    if not bounds:
+        return bounds
+    first = bounds[0] if start is None else max(bounds[0], start)
+    last = bounds[-1] if end is None else min(bounds[-1], end)
+    return [first, *bounds[1:-1], last]
 
 
 def in_words(problems: Any) -> Problems:
