@@ -117,6 +117,51 @@ def test_the_limit_leaves_the_rest_to_others_and_totals_to_the_whole(client: Cli
     assert up["others"] is None
 
 
+def test_the_limit_keeps_whole_series_and_adds_up_the_others_of_each_interval(client: Client) -> None:
+    source = SourceFactory()
+    # Project 1 is the largest of the first day, 3 of all days together.
+    used = {1: {1: 9}, 2: {1: 1, 2: 2}, 3: {1: 2, 2: 5, 3: 6}, 4: {2: 1}}
+    for project, days in used.items():
+        for day, quantity in days.items():
+            ResourceUsageFactory(
+                source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(quantity)
+            )
+    found = get(client, "resource-usage/summary/", group_by="day,project_id", limit="2", measures="consumed_quantity")
+    assert [(row["day"], row["project_id"], row["consumed_quantity"]) for row in found["results"]] == [
+        ("2026-01-01", 1, "9"),
+        ("2026-01-01", 3, "2"),
+        ("2026-01-02", 3, "5"),
+        ("2026-01-03", 3, "6"),
+    ]
+    left = found["others"]
+    assert (left["groups"], left["totals"][0]["consumed_quantity"]) == (2, "4")
+    assert [(row["day"], row["consumed_quantity"]) for row in left["results"]] == [
+        ("2026-01-01", "1"),
+        ("2026-01-02", "3"),
+    ]
+    least = get(client, "resource-usage/summary/", group_by="day,project_id", limit="1", order_by="consumed_quantity")
+    assert {row["project_id"] for row in least["results"]} == {4}
+
+
+def test_the_limit_is_of_each_unit_as_units_do_not_compare(client: Client) -> None:
+    source = SourceFactory()
+    for number in range(1, 4):
+        ResourceUsageFactory(source=source, consumed_quantity=Decimal(number), project_id=number)
+        ResourceUsageFactory(
+            source=source,
+            consumed_quantity=Decimal(number * 10**9),
+            project_id=number,
+            consumed_unit="bytes",
+            billing_metric="traffic",
+        )
+    found = get(client, "resource-usage/summary/", group_by="project_id", limit="1")
+    assert [(row["project_id"], row["consumed_unit"]) for row in found["results"]] == [(3, "bytes"), (3, "minutes")]
+    assert {one["consumed_unit"]: one["consumed_quantity"] for one in found["others"]["totals"]} == {
+        "bytes": "3000000000",
+        "minutes": "3",
+    }
+
+
 def test_details_flavors_and_tags_are_dimensions(client: Client) -> None:
     source = SourceFactory()
     ResourceUsageFactory(source=source, details={"flavor": "g1", "volume_type": "ssd"}, tags={"team": "x"})

@@ -101,10 +101,14 @@ def over_time(lines: Lines, panel: Panel, names: list[str]) -> dict[str, Any]:
         if lines.compared:
             add(before, at, line["previous"][panel.measure])
     ranked = sorted(found, key=lambda name: -sum(filter(None, found[name].values()), Decimal(0)))
-    most = SERIES if len(ranked) > SERIES + 1 else SERIES + 1
+    left = [line for line in lines.others_over_time if lines.key(line) == lines.key(panel.lines[0])]
+    most = SERIES if left or len(ranked) > SERIES + 1 else SERIES + 1
     series = [drawn(name or panel.title, found[name], names) for name in ranked[:most]]
-    if ranked[most:] and additive(panel.measure):
-        series.append(drawn(OTHERS, together(found[name] for name in ranked[most:]), names))
+    if (left or ranked[most:]) and additive(panel.measure):
+        rest = together(found[name] for name in ranked[most:])
+        for line in left:
+            add(rest, line[lines.interval], line[panel.measure])
+        series.append(drawn(OTHERS, rest, names))
     whole = lines.compared and (additive(panel.measure) or len(found) == 1)
     return {
         "title": panel.title,

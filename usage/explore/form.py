@@ -206,8 +206,10 @@ def summing(kind: Kind, data: QueryDict) -> Iterator[Field]:
     yield Field("measures", "Numbers", "measures", sort="boxes", options=boxes)
     limit = text(data, "limit")
     limits = [*LIMITS, *([limit] if limit and limit not in LIMITS else [])]
-    # With an interval rows are ordered by it, unless asked otherwise: the first ones are not the largest ones.
-    word = "First" if interval_of(kind, data) and not text(data, "order_by") else "Top"
+    # In an order of dimensions alone the first ones are not the largest ones.
+    named = [name.strip().removeprefix("-") for name in text(data, "order_by").split(",") if name.strip()]
+    series = interval_of(kind, data) and len(grouped_by(data)) > 1
+    word = "First" if named and not series and named[0] not in kind.shape.measures else "Top"
     tops = (Option("", "All rows"), *(Option(one, f"{word} {one} + others", one == limit) for one in limits))
     yield Field("limit", "Rows", "limit", limit, "select", tops)
     if "basis" in kind.parameters:

@@ -20,7 +20,7 @@ class Lines:
     """An answer in lines as the API has them.
 
     `interval`: '' for none. `apart`: the dimensions that sums are never added over. `main`: the measure that
-    shares are of. `others`: what the limit left out, `left_out` groups.
+    shares are of. `others`: what the limit left out, `left_out` groups, and with an interval, that of each.
     """
 
     interval: str
@@ -30,6 +30,7 @@ class Lines:
     results: list[Line]
     totals: list[Line]
     others: list[Line]
+    others_over_time: list[Line]
     left_out: int
     compared: bool
 
@@ -81,6 +82,7 @@ def lines_of(answer: Answer) -> Lines:
         results=said["results"],
         totals=said["totals"],
         others=others["totals"],
+        others_over_time=others.get("results", []),
         left_out=others["groups"],
         compared=question.compare,
     )
@@ -96,6 +98,7 @@ def of_everything(answer: Answer) -> Lines:
         results=answer.said["results"],
         totals=answer.said["totals"],
         others=[],
+        others_over_time=[],
         left_out=0,
         compared=False,
     )

@@ -71,13 +71,14 @@ def answer(question: Question) -> dict[str, Any]:
     if question.fill:
         fill(question, found)
     keys = ordered(question, found, before)
-    shown = keys[: question.limit]
+    shown = limited(question, found, keys)
+    left = [key for key in keys if key not in shown] if question.limit else []
     names = {source.pk: source.slug for source in question.sources}
     return {
         "meta": meta,
         "totals": totals(question, found, before),
         "results": [row(question, found, before, key, names) for key in shown],
-        "others": others(question, found, keys[len(shown) :]),
+        "others": others(question, found, left),
     }
 
 
@@ -116,10 +117,44 @@ def ordered(question: Question, found: Found, before: Found | None) -> list[Key]
             found.groups.setdefault(key, nothing(question))
     keys = sorted(found.groups, key=lambda key: [sortable(value) for value in key[0]])
     default = [(question.interval, False)] if question.interval else []
-    main = next((name for name in question.measures if name != "records"), question.measures[0])
-    for name, descending in reversed([*question.order, *default, (main, True)]):
+    for name, descending in reversed([*question.order, *default, (question.main, True)]):
         keys.sort(key=lambda key, name=name: sortable(value_of(question, found, key, name)), reverse=descending)  # type: ignore[misc]
     return keys
+
+
+def limited(question: Question, found: Found, keys: list[Key]) -> dict[Key, None]:
+    """Return the groups that the limit leaves, in their order: so many of each metric and unit, which do not compare.
+
+    With an interval besides other dimensions a group is whole: all of its intervals are there, or none.
+    """
+    if question.limit is None:
+        return dict.fromkeys(keys)
+    parts: dict[tuple[Any, ...], dict[tuple[Any, ...], None]] = {}
+    for key in ranked(question, found, keys) if question.in_series else keys:
+        part = parts.setdefault(fixed(question, Group(*key, {})), {})
+        if len(part) < question.limit:
+            part[whole_of(question, key)] = None
+    return {key: None for key in keys if whole_of(question, key) in parts[fixed(question, Group(*key, {}))]}
+
+
+def whole_of(question: Question, key: Key) -> tuple[Any, ...]:
+    """Return what tells a group from others where it is limited: its dimensions, and its interval if that is all."""
+    return key[0] if question.in_series else (*key[0], key[1])
+
+
+def ranked(question: Question, found: Found, keys: list[Key]) -> list[Key]:
+    """Return one key of each group, all of its intervals taken together: the largest first, or as asked.
+
+    What cannot be added over intervals (distinct counts) is added all the same: it only tells who comes first.
+    """
+    sums: dict[tuple[Any, ...], Any] = {}
+    name, descending = next(((n, d) for n, d in question.order if n in question.summed), (question.main, True))
+    for key in keys:
+        sums[key[0]] = sums.get(key[0], 0) + (found.groups[key][name] or 0)
+    first: dict[tuple[Any, ...], Key] = {}
+    for key in sorted(keys, key=lambda key: [sortable(value) for value in key[0]]):
+        first.setdefault(key[0], key)
+    return sorted(first.values(), key=lambda key: sums[key[0]], reverse=descending)
 
 
 def value_of(question: Question, found: Found, key: Key, name: str) -> Any:
@@ -166,20 +201,36 @@ def row(question: Question, found: Found, before: Found | None, key: Key, names:
 def others(question: Question, found: Found, left: list[Key]) -> dict[str, Any] | None:
     """Return what the limit left out: how many groups, and their sums per unit; None where nothing was left out.
 
-    Distinct counts cannot be added and are null.
+    Of groups over intervals also the sums of each interval. Distinct counts cannot be added and are null.
     """
     if not left:
         return None
-    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for key in left:
-        line = sums.setdefault(fixed(question, Group(key[0], key[1], {})), dict.fromkeys(question.measures))
+    always = [one.name for one in question.dimensions if one.name in question.shape.always]
+    apart = {key: fixed(question, Group(*key, {})) for key in left}
+    totals = added(question, found, {key: (0, apart[key]) for key in left})
+    said: dict[str, Any] = {
+        "groups": len({whole_of(question, key) for key in left}),
+        "totals": [{**dict(zip(always, key, strict=True)), **sums} for (_, key), sums in totals],
+    }
+    if question.in_series and question.interval:
+        name, zone = question.interval, question.zone
+        said["results"] = [
+            {name: label(found.bounds[bucket - 1], name, zone), **dict(zip(always, key, strict=True)), **sums}
+            for (bucket, key), sums in added(question, found, {key: (key[1], apart[key]) for key in left})
+        ]
+    return said
+
+
+def added(question: Question, found: Found, parts: dict[Key, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """Return the sums, JSON-ready, of the groups of each part, in the order of the parts."""
+    whole: dict[Any, dict[str, Any]] = {}
+    for key, part in parts.items():
+        line = whole.setdefault(part, dict.fromkeys(question.measures))
         for name, measure in question.summed.items():
             value = found.groups[key][name]
             if measure.additive and value is not None:
                 line[name] = value if line[name] is None else line[name] + value
-    always = [one.name for one in question.dimensions if one.name in question.shape.always]
-    lines = [{**dict(zip(always, key, strict=True)), **rendered(question, sums[key])} for key in sorted(sums)]
-    return {"groups": len(left), "totals": lines}
+    return [(part, rendered(question, whole[part])) for part in sorted(whole)]
 
 
 def change(question: Question, sums: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:

@@ -64,6 +64,16 @@ class Question:
         """The measures by their names."""
         return {name: self.shape.measures[name] for name in self.measures}
 
+    @property
+    def main(self) -> str:
+        """The measure that it is mostly about: the first that is no count of records."""
+        return next((name for name in self.measures if name != "records"), self.measures[0])
+
+    @property
+    def in_series(self) -> bool:
+        """Whether a group has a row in every interval, and not only the one."""
+        return bool(self.interval) and any(one.name not in self.shape.always for one in self.dimensions)
+
     def between(self, start: datetime, end: datetime) -> "Question":
         """Return the same question about another range."""
         return replace(self, start=start, end=end)

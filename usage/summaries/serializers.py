@@ -27,4 +27,7 @@ class SummarySerializer(serializers.Serializer[Any]):
     meta = serializers.DictField(help_text="The range, and how far the numbers can be trusted.")
     totals = serializers.ListField(child=LineField(), help_text="Of the whole filter, per unit and metric.")
     results = serializers.ListField(child=LineField(), help_text=MEASURED)
-    others = serializers.DictField(allow_null=True, help_text="What the limit left out: groups, and their totals.")
+    others = serializers.DictField(
+        allow_null=True,
+        help_text="What the limit left out: groups, their totals, and results of each interval.",
+    )
