@@ -39,7 +39,12 @@ def me(request: HttpRequest) -> User:
 
 def rights_of(user: User) -> set[str]:
     """Return the codes of what a person may do, also while their account is switched off."""
-    return codes(Permission.objects.filter(Q(group__user=user) | Q(user=user)))
+    return codes(permissions_of(user))
+
+
+def permissions_of(user: User) -> QuerySet[Permission]:
+    """Return what a person may do by their groups and by themselves."""
+    return Permission.objects.filter(Q(group__user=user) | Q(user=user))
 
 
 def codes(permissions: QuerySet[Permission]) -> set[str]:
@@ -60,20 +65,38 @@ def limit_of(groups: Iterable[Group]) -> Limit:
 
 def may_change(actor: User, person: User) -> bool:
     """Tell whether someone may change another's account: not of anyone who may do or see more."""
+    return not people_beyond(actor).filter(pk=person.pk).exists()
+
+
+def people_beyond(actor: User) -> QuerySet[User]:
+    """Return the people who may do or see more than someone: neither they nor their groups are theirs to change."""
     if actor.is_superuser:
-        return True
-    if person.is_superuser or not within(staff_scope(person), staff_scope(actor)):
-        return False
-    return rights_of(person) <= rights_of(actor)
+        return User.objects.none()
+    more = Permission.objects.exclude(pk__in=permissions_of(actor).values("pk"))
+    able = Group.objects.filter(permissions__in=more)
+    return User.objects.filter(
+        Q(is_superuser=True)
+        | Q(pk__in=User.user_permissions.through.objects.filter(permission__in=more).values("user"))
+        | Q(pk__in=User.groups.through.objects.filter(group__in=able).values("user"))
+        | ~Q(pk__in=people_to_see(actor).values("pk"))
+    )
 
 
 def may_change_group(actor: User, group: Group) -> bool:
-    """Tell whether someone may change a group: not a role, not one that they are in, not one that has more."""
+    """Tell whether someone may change a group: not a role, not one that they are in, not one that has more.
+
+    What a group gets all its members get: one that somebody is in who may do or see more is left alone too. Who is
+    limited to sources keeps to groups that are: any other would show all sources to who is put into it.
+    """
     if group.name in ROLES:
         return False
     if actor.is_superuser:
         return True
-    return not actor.groups.filter(pk=group.pk).exists() and group in groups_to_give(actor)
+    if actor.groups.filter(pk=group.pk).exists() or not groups_to_give(actor).filter(pk=group.pk).exists():
+        return False
+    if not within(limit_of([group]), staff_scope(actor)):
+        return False
+    return not people_beyond(actor).filter(groups=group).exists()
 
 
 def groups_to_give(actor: User) -> QuerySet[Group]:
@@ -98,7 +121,7 @@ def permissions_to_give(actor: User) -> QuerySet[Permission]:
     offered = Permission.objects.filter(content_type__app_label__in=APPS).select_related("content_type")
     if actor.is_superuser:
         return offered
-    return offered.filter(pk__in=Permission.objects.filter(Q(group__user=actor) | Q(user=actor)).values("pk"))
+    return offered.filter(pk__in=permissions_of(actor).values("pk"))
 
 
 def people_to_see(actor: User) -> QuerySet[User]:

@@ -202,6 +202,95 @@ def test_someone_limited_lifts_no_limit(limited: Any) -> None:
     assert limited.post(add, {**limit, "source_scope-0-sources": [seen]}).status_code == 302
 
 
+def limited_group(name: str, *slugs: str) -> Group:
+    """Make a group whose members see only these sources."""
+    group = Group.objects.create(name=name)
+    GroupScope.objects.create(group=group).sources.set(Source.objects.filter(slug__in=slugs))
+    return group
+
+
+def group_filled_in(group: Group, **changes: Any) -> dict[str, Any]:
+    """Return what the form of a group posts: with the limit to `seen`, new or as it is."""
+    scope = GroupScope.objects.filter(group=group).first()
+    limit = {
+        "source_scope-TOTAL_FORMS": 1,
+        "source_scope-INITIAL_FORMS": 1 if scope else 0,
+        "source_scope-0-id": scope.pk if scope else "",
+        "source_scope-0-group": group.pk,
+        "source_scope-0-sources": [Source.objects.get(slug="seen").pk],
+    }
+    return {"name": group.name, **limit, **changes}
+
+
+def unchanged(client: Any, group: Group) -> bool:
+    """Tell whether a group is not offered for change, and a change or deletion of it is refused and does nothing."""
+    changes = group_filled_in(group, permissions=[Permission.objects.get(codename="change_sourceday").pk])
+    page = client.get(page_of(group))
+    answers = (
+        client.post(page_of(group), changes),
+        client.post(reverse("admin:auth_group_delete", args=[group.pk]), {"post": "yes"}),
+    )
+    return (
+        'name="_save"' not in page.content.decode()
+        and all(answer.status_code == 403 for answer in answers)
+        and not Group.objects.get(pk=group.pk).permissions.exists()
+    )
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_someone_limited_changes_no_group_without_a_limit(limited: Any, empty: bool) -> None:
+    """A limit or a right given to it would be given to people who see other sources."""
+    group = Group.objects.create(name="finance")
+    if not empty:
+        person("viewer").groups.add(group)
+    assert unchanged(limited, group)
+    assert not GroupScope.objects.filter(group=group).exists()
+
+
+def test_someone_limited_changes_no_group_that_somebody_is_in_who_sees_more(limited: Any) -> None:
+    group = limited_group("sees one", "seen")
+    both = person("viewer", sources=Source.objects.all())
+    both.groups.add(group)
+    assert unchanged(limited, group)
+    both.groups.remove(group)
+    person("admin").groups.add(group)
+    assert unchanged(limited, group)
+
+
+def test_someone_limited_changes_a_group_whose_members_see_what_they_see(limited: Any) -> None:
+    group = limited_group("sees one", "seen")
+    person("viewer").groups.add(group)
+    assert 'name="_save"' in limited.get(page_of(group)).content.decode()
+    right = Permission.objects.get(codename="change_sourceday")
+    assert limited.post(page_of(group), group_filled_in(group, permissions=[right.pk])).status_code == 302
+    assert list(group.permissions.all()) == [right]
+    assert GroupScope.objects.get(group=group).sources.get().slug == "seen"
+
+
+@pytest.mark.parametrize("by_group", [True, False])
+def test_nobody_changes_a_group_that_somebody_is_in_who_may_do_more(anna: User, by_group: bool) -> None:
+    SourceFactory.create(slug="seen")
+    group, client = Group.objects.create(name="finance"), signed_in(anna)
+    above, beyond = person("viewer"), Permission.objects.get(codename="delete_user")
+    above.groups.add(group)
+    assert client.post(page_of(group), {"name": "money", **NO_LIMIT}).status_code == 302
+    if by_group:
+        able = Group.objects.create(name="able")
+        able.permissions.add(beyond)
+        above.groups.add(able)
+    else:
+        above.user_permissions.add(beyond)
+    assert unchanged(client, group)
+
+
+def test_nobody_changes_a_group_that_a_superuser_is_in_but_superusers(anna: User) -> None:
+    SourceFactory.create(slug="seen")
+    group, chief = Group.objects.create(name="chiefs"), person("admin")
+    chief.groups.add(group)
+    assert unchanged(signed_in(anna), group)
+    assert signed_in(chief).post(page_of(group), {"name": "heads", **NO_LIMIT}).status_code == 302
+
+
 def test_a_lost_second_factor_is_taken_away_by_who_may_change_the_person(anna: User) -> None:
     pat = person("viewer")
     Authenticator.objects.create(user=pat, type="totp", data={"secret": "x"})
