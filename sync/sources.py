@@ -11,12 +11,13 @@ import msgspec
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from httpx2 import URL, InvalidURL
 
 from sync.advice import advice
 from sync.engine.reading import open_reader
 from sync.errors import HostNotAllowed, SyncError
 from sync.http import Bounds
-from sync.http.address import checked_base
+from sync.http.address import checked_base, origin
 from sync.vendors import readers
 from sync.vendors.base import VendorReader
 from usage.models import Source
@@ -28,6 +29,8 @@ PROBE_BOUNDS = Bounds(timeout=10.0, attempts=2, longest_wait=2.0, total_seconds=
 # Where an option's fault lies: msgspec's `… - at `$.name``, or a vendor's own `name: …`.
 OPTION_AT = re.compile(r" - at `\$\.(?P<inner>\w+)[^`]*`$|^(?P<begins>\w+): ")
 OWN_VARIABLES = frozenset({"SECRET_KEY", "DATABASE_URL", "REDIS_URL"})
+# How the names of what other programs keep in an environment begin: databases, clouds, code hosts.
+OTHERS_VARIABLES = ("PG", "POSTGRES_", "AWS_", "AZURE_", "GOOGLE_", "GITHUB_", "GITLAB_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,18 @@ def address_error(source: Source, reader: type[VendorReader]) -> str:
     return ""
 
 
+def goes_elsewhere(source: Source) -> bool:
+    """Tell whether a kept source's requests go to another origin or vendor now than its credential was given for."""
+    kept = Source.objects.filter(pk=source.pk).values_list("vendor", "base_url").first()
+    if kept is None:
+        return False
+    vendor, base_url = kept
+    try:
+        return vendor != source.vendor or origin(URL(base_url)) != origin(URL(source.base_url))
+    except InvalidURL:
+        return True
+
+
 def zone_error(source: Source, reader: type[VendorReader]) -> str:
     """The vendor's own zone where it has one, else any IANA zone."""
     if reader.time_zone and source.time_zone != reader.time_zone:
@@ -202,8 +217,10 @@ def credential_error(source: Source) -> str:
 
 
 def variable_error(source: Source) -> str:
-    """The portal's own secrets are never sent to a vendor."""
+    """The portal's own secrets, and those of other programs, are never sent to a vendor."""
     name = source.credential_env.upper()
+    if name.startswith(OTHERS_VARIABLES):
+        return f"{source.credential_env} is a setting of another program; name a variable of its own."
     if name in OWN_VARIABLES or name.startswith("PORTAL_"):
         return f"{source.credential_env} is a setting of the portal itself; name a variable of its own."
     return ""

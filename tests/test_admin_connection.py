@@ -317,7 +317,7 @@ def test_what_is_missing_for_a_test_is_told_by_field_and_nobody_is_asked(
 
 
 def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Client, sandbox: SandboxServer) -> None:
-    made = source("https://app.ona.com/api")
+    made = source(f"{sandbox.url}/ona/elsewhere")
     SourceDayFactory(source=made)
     address = reverse("admin:usage_source_test", args=[made.pk])
 
@@ -327,11 +327,45 @@ def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Cl
     assert "The connection works." in works.content.decode()
     assert "The connection does not work." in fails.content.decode()
     made.refresh_from_db()
-    assert (made.base_url, made.credential) == ("https://app.ona.com/api", "sandbox-key")
+    assert (made.base_url, made.credential) == (f"{sandbox.url}/ona/elsewhere", "sandbox-key")
     assert [entry.change_message for entry in LogEntry.objects.order_by("id")] == [
         "Tested the connection: it works.",
         "Tested the connection: it does not work.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kept", "values"),
+    [("https://app.ona.com/api", {}), ("", {"vendor": "gcore"})],
+    ids=["another origin", "another vendor"],
+)
+def test_a_stored_credential_is_sent_nowhere_but_where_it_was_given_for(
+    administrator: Client, sandbox: SandboxServer, kept: str, values: dict[str, str]
+) -> None:
+    made = source(kept or sandbox.url + PATHS["ona"])
+    address = reverse("admin:usage_source_test", args=[made.pk])
+    sent = typed(sandbox.url + PATHS["ona"], new_credential="", **values)
+
+    page = administrator.post(address, sent, headers=HTMX).content.decode()
+
+    assert "Credential: Give the credential again: it goes to another address now." in page
+    assert not sandbox.stats.requests
+
+
+def test_a_variable_is_named_only_by_who_sees_all_sources(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_OF_ANOTHER", "sandbox-key")
+    mine = source("https://app.ona.com/api", credential="")
+    Source.objects.filter(pk=mine.pk).update(credential_env="MY_KEY")
+    client, address = client_of("administrator", sources=[mine]), reverse("admin:usage_source_test", args=[mine.pk])
+
+    sent = typed(sandbox.url + PATHS["ona"], new_credential="", credential_env="KEY_OF_ANOTHER")
+    page = client.post(address, sent, headers=HTMX).content.decode()
+
+    assert "Base URL: The credential is in an environment variable" in page
+    assert not sandbox.stats.requests
+    assert "MY_KEY is not set" in client.post(address, {**sent, "base_url": mine.base_url}).content.decode()
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])

@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from portal.audit.models import AuditEntry, Kind
+from sync.admin.forms import SourceForm
 from sync.models import SyncRun, Trigger
 from sync.sources import validated_source
 from tests.factories import SourceDayFactory
+from tests.people import client_of
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -109,6 +114,7 @@ def test_a_new_source_takes_from_its_vendor_what_is_left_empty(staff: Client) ->
         ({"new_credential": ""}, "new_credential", "Give either the credential or the name"),
         ({"credential_env": "ONE_KEY"}, "new_credential", "Give either the credential or the name"),
         ({"credential_env": "SECRET_KEY", "new_credential": ""}, "credential_env", "a setting of the portal itself"),
+        ({"credential_env": "AWS_SECRET_ACCESS_KEY", "new_credential": ""}, "credential_env", "of another program"),
         ({"backfill_from": "1999-01-01"}, "backfill_from", "A day from "),
         ({"vendor": "acme"}, "vendor", "Select a valid choice"),
     ],
@@ -132,6 +138,56 @@ def test_the_credential_stays_as_it_is_unless_another_is_given(staff: Client, so
     staff.post(page_of(source), settings_of(source, new_credential="another"))
     source.refresh_from_db()
     assert source.credential == "another"
+
+
+def test_an_edit_writes_no_credential_again_and_undoes_nothing_that_the_engine_did_meanwhile(
+    staff: Client, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = Source.objects.annotate(kept=Cast("credential", TextField())).values_list("kept", flat=True)
+    before, checked = stored.get(), SourceForm.is_valid
+
+    def halted_meanwhile(form: SourceForm) -> bool:
+        Source.objects.update(halted_at=timezone.now(), halt_reason="The key is refused.", failures=3)
+        return checked(form)
+
+    monkeypatch.setattr(SourceForm, "is_valid", halted_meanwhile)
+    sent = settings_of(source, look_back_days=5, option_ona_requests_at_once="3")
+    assert staff.post(page_of(source), sent).status_code == 302
+
+    edited = Source.objects.get()
+    assert (edited.look_back_days, edited.options) == (5, {"requests_at_once": 3})
+    assert edited.updated_at > source.updated_at
+    assert (edited.halt_reason, edited.failures) == ("The key is refused.", 3)
+    assert stored.get() == before
+    assert AuditEntry.objects.filter(kind=Kind.SOURCE).latest("id").changes == {
+        "look_back_days": [3, 5],
+        "options": [{}, {"requests_at_once": 3}],
+    }
+
+
+@pytest.mark.parametrize("given", [{"base_url": "https://127.0.0.1/api"}, {"vendor": "gcore"}])
+def test_a_stored_credential_is_given_again_for_another_address(
+    staff: Client, source: Source, settings: Any, given: dict[str, str]
+) -> None:
+    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1", "app.gitpod.io"]
+
+    answer = staff.post(page_of(source), settings_of(source, **given))
+
+    said = "Give the credential again: it goes to another address now."
+    assert answer.context["adminform"].form.errors["new_credential"] == [said]
+    assert staff.post(page_of(source), settings_of(source, new_credential="anew", **given)).status_code == 302
+    assert staff.post(page_of(source), settings_of(Source.objects.get())).status_code == 302
+
+
+def test_somebody_limited_to_sources_names_no_variable(source: Source) -> None:
+    client = client_of("administrator", sources=[source])
+    form = client.get(page_of(source)).context["adminform"].form
+    assert "credential_env" not in form.fields
+
+    client.post(page_of(source), settings_of(source, clear_credential="on", credential_env="ANOTHERS_KEY"))
+
+    source.refresh_from_db()
+    assert (source.credential, source.credential_env) == (CREDENTIAL, "")
 
 
 def test_the_credential_can_be_forgotten_for_a_variable(staff: Client, source: Source) -> None:

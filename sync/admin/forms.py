@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from django import forms
 from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
 
-from sync.sources import Option, filled_in, option_fault, options_of, vendor_errors
+from sync.sources import Option, filled_in, goes_elsewhere, option_fault, options_of, vendor_errors
 from sync.vendors import readers
 from usage.models import Source
 
@@ -16,6 +16,8 @@ KEEP = "Stored encrypted and never shown again. Empty: what is stored stays as i
 FIXED = "Fixed, because days of this source are held. Another account or zone is another source."
 NEW_RATE = "The most that the vendor is asked, over all workers together. Empty: what the vendor documents."
 NEW_FIRST_DAY = "The first day to read and to hold. Empty: 90 days ago."
+ELSEWHERE = "Give the credential again: it goes to another address now."
+OF_A_VARIABLE = "The credential is in an environment variable: somebody who sees all sources must change the address."
 HELP = {
     "slug": "A short name of your own: letters, digits, - and _, such as main-account. Pages, addresses and commands "
     "call the source by it.",
@@ -114,6 +116,20 @@ class SourceForm(forms.ModelForm[Source]):
         """Whether the source exists already."""
         return self.instance.pk is not None
 
+    @property
+    def columns_set(self) -> list[str]:
+        """The columns that a valid form sets; the credential only where it is another one or none now.
+
+        To encrypt it again would look like a new one to the audit log.
+        """
+        own = [name for name in self._meta.fields or () if name in self.fields]
+        return [*own, "options", "updated_at", *(("credential",) if self.credential_is_set else ())]
+
+    @property
+    def credential_is_set(self) -> bool:
+        """Whether the form gives another credential or has the stored one forgotten."""
+        return bool(self.cleaned_data.get("new_credential") or self.cleaned_data.get("clear_credential"))
+
     def offer_defaults(self) -> None:
         """Say of a new source what is filled in where a field is left empty."""
         self.fields[
@@ -140,14 +156,23 @@ class SourceForm(forms.ModelForm[Source]):
         self.set_credential()
         self.set_options()
         super()._post_clean()  # type: ignore[misc]
+        self.keep_credential_here()
         for field, message in vendor_errors(self.instance).items():
             self.add_once(SHOWN_AS.get(field, field), message)
 
     def set_credential(self) -> None:
         """Replace or forget the stored credential where the form says so."""
-        given = self.cleaned_data.get("new_credential", "")
-        if given or self.cleaned_data.get("clear_credential"):
-            self.instance.credential = given
+        if self.credential_is_set:
+            self.instance.credential = self.cleaned_data.get("new_credential", "")
+
+    def keep_credential_here(self) -> None:
+        """Refuse to send what is stored elsewhere: who types an address need not know the credential for another."""
+        if self.credential_is_set or not goes_elsewhere(self.instance):
+            return
+        if self.instance.credential:
+            self.add_once("new_credential", ELSEWHERE)
+        elif "credential_env" not in self.fields:
+            self.add_once("base_url", OF_A_VARIABLE)
 
     def set_options(self) -> None:
         """Take the options of the chosen vendor; what is left empty is as the vendor has it."""

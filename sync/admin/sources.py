@@ -114,18 +114,31 @@ class SourceAdmin(PortalAdmin):
         if obj is not None and not self.has_change_permission(request, obj):
             told = ("Credential and the vendor's own settings", {"fields": ("credential_env", "options_shown")})
             return [*ACCOUNT, told, *READING]
-        forgetting = () if obj is None else ("clear_credential",)
-        fields = ("new_credential", *forgetting, "credential_env")
-        credential = ("Credential", {"fields": fields, "description": CREDENTIAL_IS})
+        credential = ("Credential", {"fields": self.credential_fields(request, obj), "description": CREDENTIAL_IS})
         return [*ACCOUNT, credential, *option_fieldsets(obj or Source()), *READING]
+
+    def credential_fields(self, request: HttpRequest, source: Source | None) -> tuple[str, ...]:
+        """Return the inputs of the credential; whoever may not name a variable changes a stored one only."""
+        if source is None:
+            return ("new_credential", "credential_env")
+        if staff_scope(request) is None:
+            return ("new_credential", "clear_credential", "credential_env")
+        return ("credential_env",) if source.credential_env else ("new_credential",)
+
+    def save_model(self, request: HttpRequest, obj: Source, form: SourceForm, change: bool) -> None:
+        """Write only what the form sets: the engine may have halted the source since its row was read."""
+        obj.save(update_fields=form.columns_set if change else None)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whoever sees only some sources adds none: they could not see what they added."""
         return super().has_add_permission(request) and staff_scope(request) is None
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Whoever sees only some sources keeps their names: a name that is taken would tell of another source."""
-        return () if staff_scope(request) is None else ("slug",)
+        """Whoever sees only some sources keeps their names and variables.
+
+        A name that is taken would tell of another source, and a variable may be another source's credential.
+        """
+        return () if staff_scope(request) is None else ("slug", "credential_env")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only a source of which nothing is held yet may be deleted; others are switched off."""
