@@ -141,7 +141,7 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_pers
     }"""
     missing = drawn["labels"].index("2026-11-13 Fri")
     assert page.evaluate(strokes, missing) > 10 + page.evaluate(strokes, missing - 6)
-    expect(page.locator(".explore-legend")).to_contain_text("days are missing")
+    expect(page.locator(".explore-legend")).to_contain_text("not read, or not completely")
     expect(page.locator(".explore-worth")).to_contain_text("3 days were not read completely")
     units = {panel["unit"] for panel in drawn["panels"] if panel["title"].startswith("Consumed")}
     assert units == {"minutes", "gbminutes", "bytes"}

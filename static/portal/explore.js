@@ -22,25 +22,25 @@
     return whole.replace(/\B(?=(\d{3})+(?!\d))/g, ",") + (digits ? `.${digits}` : "");
   }
 
-  function inHours(text) {
-    const hours = Number(text) / 3600;
-    return ` = ${hours.toLocaleString("en", { maximumFractionDigits: hours < 10 ? 2 : 0 })} h`;
+  // The number as the axis has it: seconds in hours, bytes in the size that suits the chart.
+  function asDrawn(text, { drawn_in: unit, size }) {
+    const number = Number(text) / size;
+    return ` = ${number.toLocaleString("en", { maximumFractionDigits: Math.abs(number) < 10 ? 2 : 0 })} ${unit}`;
   }
 
-  const amount = (text, unit) => `${exact(text)} ${unit}${unit === "seconds" && text !== null ? inHours(text) : ""}`.trim();
+  const amount = (text, panel) => `${exact(text)} ${panel.unit}${panel.size > 1 && text !== null ? asDrawn(text, panel) : ""}`.trim();
 
-  // What is drawn: seconds as hours, so that the axis has round numbers.
-  const drawable = (values, unit) => values.map((value) => (value === null ? null : Number(value) / (unit === "seconds" ? 3600 : 1)));
+  const drawable = (values, { size }) => values.map((value) => (value === null ? null : Number(value) / size));
 
   function tick(value) {
     const format = { notation: Math.abs(value) >= 1e5 ? "compact" : "standard", maximumFractionDigits: 2 };
     return value.toLocaleString("en", format);
   }
 
-  function axes(unit, { across, stacked }) {
+  function axes({ drawn_in: unit }, { across, stacked }) {
     const text = { color: colour("--body-quiet-color") };
     const grid = { color: colour("--hairline-color") };
-    const title = { display: Boolean(unit), text: unit === "seconds" ? "hours" : unit, ...text };
+    const title = { display: Boolean(unit), text: unit, ...text };
     const numbers = { beginAtZero: true, stacked, grid, title, ticks: { ...text, callback: tick } };
     const names = { offset: true, stacked, grid: { display: false }, ticks: { ...text, maxRotation: 0, autoSkipPadding: 12 } };
     if (!across) return { x: names, y: numbers };
@@ -54,7 +54,7 @@
       const full = colour(series.name === "Others" && at === panel.series.length - 1 ? "--series-others" : `--series-${(at % 8) + 1}`);
       return {
         label: short(series.name),
-        data: drawable(series.values, panel.unit),
+        data: drawable(series.values, panel),
         said: series.values,
         type,
         stack: "now",
@@ -69,7 +69,7 @@
     if (panel.before.length) {
       sets.push({
         label: "Period before",
-        data: drawable(panel.before, panel.unit),
+        data: drawable(panel.before, panel),
         said: panel.before,
         type: "line",
         stack: "before",
@@ -93,18 +93,18 @@
     return {
       data: { labels: charts.labels, datasets: seriesOf(panel, type) },
       plugins: [window.exploreMarks],
-      options: options(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1 }, axes(panel.unit, { stacked: panel.stacked && type === "bar" })),
+      options: options(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1 }, axes(panel, { stacked: panel.stacked && type === "bar" })),
     };
   }
 
   function bars(panel) {
-    const set = (label, values, fill) => ({ type: "bar", label, said: values, data: drawable(values, panel.unit), backgroundColor: fill, maxBarThickness: 28 });
+    const set = (label, values, fill) => ({ type: "bar", label, said: values, data: drawable(values, panel), backgroundColor: fill, maxBarThickness: 28 });
     const fills = panel.labels.map((name, at) => colour(name === "Others" && at === panel.labels.length - 1 ? "--series-others" : "--series-1"));
     const sets = [set(panel.title, panel.values, fills)];
     if (panel.before.length) sets.push(set("Period before", panel.before, lighter(colour("--series-1"))));
     const made = {
       data: { labels: panel.labels, datasets: sets },
-      options: options(panel, { many: sets.length > 1 }, axes(panel.unit, { across: panel.labels })),
+      options: options(panel, { many: sets.length > 1 }, axes(panel, { across: panel.labels })),
     };
     made.options.indexAxis = "y";
     made.options.interaction = { mode: "nearest", axis: "y", intersect: false };
@@ -123,7 +123,7 @@
         legend: { display: many, position: "bottom", labels: { color: colour("--body-fg"), boxWidth: 12, boxHeight: 12 } },
         tooltip: {
           filter: (item) => item.dataset.said[item.dataIndex] !== null,
-          callbacks: { label: (item) => `${item.dataset.label}: ${amount(item.dataset.said[item.dataIndex], panel.unit)}`, footer },
+          callbacks: { label: (item) => `${item.dataset.label}: ${amount(item.dataset.said[item.dataIndex], panel)}`, footer },
         },
       },
     };

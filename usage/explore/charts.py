@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from usage.admin.records.units import SIZES
 from usage.explore.asking import Answer
 from usage.explore.kinds import label_of
 from usage.explore.lines import Line, Lines, additive, unit_of
@@ -19,6 +20,7 @@ MOST_PANELS: Final = 40
 MOST_VALUES: Final = 60_000  # sent to the browser
 MOST_INTERVALS: Final = 1_500
 OTHERS: Final = "Others"
+HOUR: Final = 3600
 
 Values = dict[str, Decimal | None]
 
@@ -38,7 +40,8 @@ def charts_of(answer: Answer, lines: Lines) -> dict[str, Any] | None:
 
     `labels`: the intervals in words, none where each chart has bars of its own; `panels`: see `over_time` and `bars`,
     those of most records, over time with the marks of the intervals' `days`; `left_out`: how many more there would be.
-    Numbers are texts with all digits.
+    Numbers are texts with all digits; an axis shows
+    them `drawn_in` a unit of which each is so many of the numbers' own: its `size`.
     """
     if not lines.parted or not lines.results or len(answer.bounds) > MOST_INTERVALS + 1:
         return None
@@ -113,10 +116,22 @@ def over_time(lines: Lines, panel: Panel, names: list[str]) -> dict[str, Any]:
     return {
         "title": panel.title,
         "unit": panel.unit,
+        **axis(panel.unit, (value for values in found.values() for value in values.values())),
         "stacked": additive(panel.measure),
         "series": series,
         "before": drawn("Period before", before, names)["values"] if whole else [],
     }
+
+
+def axis(unit: str, values: Iterable[Any]) -> dict[str, Any]:
+    """Return in which unit an axis shows numbers, and its size: seconds in hours, bytes by the largest of them."""
+    if unit == "seconds":
+        return {"drawn_in": "hours", "size": HOUR}
+    if unit.lower() == "bytes":
+        most = max((abs(Decimal(value)) for value in values if value is not None), default=Decimal(0))
+        place = min(max(most.adjusted(), 0) // 3, len(SIZES) - 1)
+        return {"drawn_in": SIZES[place], "size": 1000**place}
+    return {"drawn_in": unit, "size": 1}
 
 
 def drawn(name: str, values: Values, names: list[str]) -> dict[str, Any]:
@@ -157,7 +172,8 @@ def bars(lines: Lines, panel: Panel) -> dict[str, Any]:
         labels.append(OTHERS)
         values.append(said(more[OTHERS]))
         before += [None] if lines.compared else []
-    return {"title": panel.title, "unit": panel.unit, "labels": labels, "values": values, "before": before}
+    drawn_as = axis(panel.unit, values)
+    return {"title": panel.title, "unit": panel.unit, **drawn_as, "labels": labels, "values": values, "before": before}
 
 
 def said(value: Any) -> str | None:

@@ -215,11 +215,11 @@ def summing(kind: Kind, data: QueryDict) -> Iterator[Field]:
     if "basis" in kind.parameters:
         basis = text(data, "basis")
         bases = (
-            Option("", "when a run stopped"),
-            Option("accrued", "while it ran", basis == "accrued"),
+            Option("", "when stopped"),
+            Option("accrued", "while running", basis == "accrued"),
         )
         yield Field("basis", "Runtime counts", "basis", basis, "select", bases)
-    yield flag("compare", "Compare with period before", "previous", data)
+    yield flag("compare", "With period before", "previous", data)
     yield flag("fill", "Empty intervals too", "zero", data)
 
 

@@ -6,10 +6,11 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from usage.admin.display import NOTHING, exact, quantity, runtime
-from usage.admin.records.units import consumed
+from usage.admin.display import NOTHING, duration, exact, quantity, runtime
+from usage.admin.records.units import consumed, human
 from usage.explore.address import Said, changed
 from usage.explore.kinds import Kind, label_of
 from usage.explore.lines import Line, Lines, unit_of
@@ -149,7 +150,7 @@ def numbers(lines: Lines, line: Line) -> Iterator[Cell]:
         yield Cell(amount(name, line[name], unit_of(name, line)), True)
         if lines.compared:
             yield Cell(amount(name, line["previous"][name], unit_of(name, line)), True, quiet=True)
-            yield Cell(change(name, line), True)
+            yield Cell(change(name, line, unit_of(name, line)), True)
         if name == lines.main and lines.parted:
             yield Cell(percent(lines.share(line)), True)
 
@@ -172,14 +173,23 @@ def amount(measure: str, value: Any, unit: str) -> SafeString | str:
     return consumed(Decimal(value), unit) if unit else quantity(Decimal(value) if isinstance(value, str) else value)
 
 
-def change(measure: str, line: Line) -> str:
-    """Return the absolute and the relative change: `+5 (+50.0 %)`."""
+def change(measure: str, line: Line, unit: str) -> SafeString | str:
+    """Return the absolute change as its measure is shown, and the relative one: `+5 minutes (+50.0 %)`."""
     value, part = line["change"][measure], line["relative_change"][measure]
     if value is None:
         return NOTHING
     number = Decimal(value)
-    text = f"+{exact(number)}" if number > 0 else exact(number)
-    return text if part is None else f"{text} ({percent(Decimal(part), sign=True)})"
+    sign, size = "+" if number > 0 else "-" if number < 0 else "", abs(number)
+    said, below = f"{sign}{exact(size)}", human(size, unit)
+    if measure == "runtime_seconds":
+        said, unit, below = f"{sign}{duration(size)}", f"{sign}{exact(size)} s", ""
+    return format_html(
+        "{}{}{}{}",
+        said,
+        format_html(' <span class="unit">{}</span>', unit) if unit else "",
+        "" if part is None else f" ({percent(Decimal(part), sign=True)})",
+        format_html('<span class="in-words">{}{}</span>', sign, below) if below else "",
+    )
 
 
 def percent(part: Decimal | None, *, sign: bool = False) -> str:

@@ -201,13 +201,13 @@ def without_blanks(given: QueryDict, only: Collection[str] | None = None) -> Que
 
 
 def order_in_words(name: str) -> str:
-    """Return what an order is called, e.g. `Stopped at, newest first`."""
+    """Return what an order is called, e.g. `Stopped at, newest`."""
     column, reverse = name.removeprefix("-"), name.startswith("-")
     if column == "id":
-        return "As stored, latest first" if reverse else "As stored, earliest first"
+        return "As stored, latest" if reverse else "As stored, earliest"
     if column in TIMES:
-        return f"{label(column)}, {'newest' if reverse else 'oldest'} first"
-    return f"{label(column)}, {'highest' if reverse else 'lowest'} first"
+        return f"{label(column)}, {'newest' if reverse else 'oldest'}"
+    return f"{label(column)}, {'highest' if reverse else 'lowest'}"
 
 
 def span(first: date, end: date) -> str:
