@@ -28,7 +28,6 @@ UNSEEN = (
     "usage.environmentday",
     "usage.environmentprojectday",
     "usage.environmentaccrual",
-    "usage.environmentprojectday",
     "usage.environmentuserday",
     "usage.resourceday",
     "usage.resourceprojectday",

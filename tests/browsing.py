@@ -68,6 +68,7 @@ def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
             base_url=live_server.url,
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
+            reduced_motion="reduce",  # colours are judged at rest, not halfway from one to another
             accept_downloads=True,
         )
         contexts.append(context)

@@ -7,6 +7,7 @@ import pytest
 import redis
 from django.db import connections
 
+from tests import factories
 from tests.sandbox import sandbox  # noqa: F401
 from tests.scripted import listing, source  # noqa: F401
 from tests.servers import database_name
@@ -24,3 +25,16 @@ def redis_client() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         client.flushdb()
         yield client
+
+
+@pytest.fixture(autouse=True)
+def first_of_each() -> None:
+    """Let every test's rows begin with the first, whatever tests ran before it: their instants count on from there."""
+    for factory in (
+        factories.SourceFactory,
+        factories.SourceDayFactory,
+        factories.EnvironmentUsageFactory,
+        factories.ResourceUsageFactory,
+        factories.RecipeUsageFactory,
+    ):
+        factory.reset_sequence(0)

@@ -6,6 +6,7 @@ from typing import Any
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 from django.db.backends.utils import CursorWrapper
+from psycopg.pq import TransactionStatus
 
 # A statement that a connection sends for the second time is prepared: the server plans it once and not each time.
 PREPARE_AFTER = 1
@@ -44,9 +45,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Tell whether the connection can be used, without a round trip where nothing speaks against it."""
         connection = self.connection
-        if connection.closed or connection.broken or something_to_read(connection.fileno()):
-            return super().is_usable()
-        return True
+        if connection.closed or connection.info.transaction_status == TransactionStatus.INERROR:
+            return False
+        return super().is_usable() if something_to_read(connection.fileno()) else True
 
     def prepared_cursor(self) -> CursorWrapper:
         """Return a cursor for statements that are the same each time, but for a few parameters of plain types."""

@@ -27,7 +27,6 @@ from usage.columns import AS_CELL, Column, Statement, as_cells, as_json, columns
 from usage.serializers import RECORD_SERIALIZERS
 
 BLOCK_BYTES = 64 * 1024
-TOLD_EVERY = 500  # rows
 Record = bytes | memoryview
 # One column of JSON as CSV with a quote and a delimiter that JSON never holds raw: so nothing is ever escaped.
 ONE_OBJECT_A_LINE = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', ENCODING 'UTF8')"
@@ -125,14 +124,12 @@ def received(connection: "psycopg.Connection[Any]") -> Iterator[list[Record]]:
 
 
 def counted(records: Iterable[list[Record]], told: Callable[[int], None], first: int) -> Iterator[list[Record]]:
-    """Yield the records, and tell how many rows there were, every few hundred and at their end."""
-    number, last = first - 1, 0
+    """Yield the records, and tell how many rows there were so far, with every block of them."""
+    number = first - 1
     for batch in records:
-        yield batch
         number += len(batch)
-        if number - last >= TOLD_EVERY:
-            told(number)
-            last = number
+        told(number)
+        yield batch
     told(max(number, 0))
 
 
