@@ -21,12 +21,19 @@ ABILITIES = {
     "Keep people and groups": "auth.change_user",
     "Read the audit log": "portal.view_auditentry",
 }
-# A permission that whoever makes a token with a scope must have.
+# What whoever makes a token with a scope must be permitted themselves: all that the scope opens.
+READS_USAGE = ("usage.view_environmentusage", "usage.view_resourceusage", "usage.view_recipeusage")
 NEEDED_FOR = {
-    Scope.USAGE_READ: "usage.view_resourceusage",
-    Scope.MIRROR_READ: "usage.view_resourceusage",
-    Scope.SYNC_READ: "usage.view_sourceday",
-    Scope.SYNC_RUN: "usage.change_sourceday",
+    Scope.USAGE_READ: READS_USAGE,
+    Scope.MIRROR_READ: READS_USAGE,
+    Scope.SYNC_READ: (
+        "usage.view_source",
+        "usage.view_sourceday",
+        "sync.view_syncrun",
+        "usage.view_restatement",
+        "usage.view_rejectedrecord",
+    ),
+    Scope.SYNC_RUN: ("usage.change_sourceday",),
 }
 
 
@@ -136,4 +143,4 @@ def people_to_see(actor: User) -> QuerySet[User]:
 
 def scopes_to_give(actor: User) -> list[tuple[str, str]]:
     """Return the scopes that someone may give to a token, as choices."""
-    return [(scope.value, scope.label) for scope in Scope if actor.has_perm(NEEDED_FOR[scope])]
+    return [(scope.value, scope.label) for scope in Scope if actor.has_perms(NEEDED_FOR[scope])]

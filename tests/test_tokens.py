@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Permission, User
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection
@@ -238,6 +238,34 @@ def test_nobody_gives_a_token_more_than_they_may_do() -> None:
     assert asked_for(client, scopes=["sync:run"]).status_code == 200
     assert not ApiToken.objects.exists()
     assert asked_for(client).context["secret"]
+
+
+READS_USAGE = ("view_environmentusage", "view_resourceusage", "view_recipeusage")
+READS_SYNC = ("view_source", "view_sourceday", "view_syncrun", "view_restatement", "view_rejectedrecord")
+
+
+@pytest.mark.parametrize(
+    ("scope", "needed"),
+    [
+        ("usage:read", READS_USAGE),
+        ("mirror:read", READS_USAGE),
+        ("sync:read", READS_SYNC),
+        ("sync:run", ("change_sourceday",)),
+    ],
+)
+def test_a_scope_is_given_by_who_may_do_all_that_it_opens(scope: str, needed: tuple[str, ...]) -> None:
+    keeper = User.objects.create_user("keeper", is_staff=True)
+    makes = ("view_apitoken", "add_apitoken")
+    client = Client()
+    client.force_login(keeper)
+    for missing in needed:
+        held = {*makes, *needed} - {missing}
+        keeper.user_permissions.set(Permission.objects.filter(codename__in=held))
+        assert f'value="{scope}"' not in client.get(ADD).content.decode(), missing
+        assert asked_for(client, scopes=[scope]).status_code == 200
+        assert not ApiToken.objects.exists()
+    keeper.user_permissions.set(Permission.objects.filter(codename__in=[*makes, *needed]))
+    assert asked_for(client, scopes=[scope]).context["secret"]
 
 
 def test_revoking_on_the_page_asks_once_more_and_acts_at_once() -> None:
