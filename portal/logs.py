@@ -1,16 +1,28 @@
 """Logs: structlog over the standard library, JSON in production, one line per request; never a secret."""
 
 import logging
+import re
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
 from django.http import HttpRequest, HttpResponseBase
 
 logger = structlog.get_logger("portal.request")
+
+# What follows opens somebody's account. No other address of the portal carries a secret (portal/signing_in/urls.py).
+KEY_IN_ADDRESS = re.compile(r"(/password/reset/key/)(?!done/?$).+", re.IGNORECASE | re.DOTALL)
+
+
+def without_keys(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Take the keys of forgotten passwords out of a line: of a request's, and of what Django itself says of one."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = KEY_IN_ADDRESS.sub(r"\1[hidden]", value)
+    return line
 
 
 def log_settings(log_format: str, level: str) -> None:
@@ -37,7 +49,7 @@ def log_settings(log_format: str, level: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, without_keys, *last],
         )
     )
     root = logging.getLogger()

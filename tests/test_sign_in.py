@@ -1,6 +1,8 @@
 """Signing in with a password: who gets in, who is told nothing, and what each may do with their own account."""
 
+import logging
 import re
+from io import StringIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -92,6 +94,35 @@ def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(client: Any)
     assert sign_in(client, "viewer", "another-good-phrase").url == "/admin/"
     client.logout()
     assert "This link is used up" in Client().get(address, follow=True).content.decode()
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> StringIO:
+    """What the portal's own handler of logs writes."""
+    [handler] = [found for found in logging.getLogger().handlers if getattr(found, "of_portal", False)]
+    written = StringIO()
+    monkeypatch.setattr(handler, "stream", written)
+    monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
+    return written
+
+
+def test_the_key_of_a_forgotten_password_is_in_no_log(client: Any, log: StringIO) -> None:
+    person("viewer")
+    with override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com"):
+        client.post("/accounts/password/reset/", {"email": "viewer@example.com"})
+        address = urlsplit(re.search(r"https?://\S+", str(mail.outbox[0].body))[0]).path
+        form = client.get(address, follow=True).redirect_chain[-1][0]
+        client.get(address.removesuffix("/"))
+        client.get("/accounts/password/reset/key/done/")
+    assert client.get(address).status_code == 404  # of which Django writes a warning of its own
+    secret = address.removeprefix("/accounts/password/reset/key/").strip("/")
+    assert len(secret) > 20
+    told = log.getvalue()
+    assert secret not in told
+    assert form not in told
+    assert "Not Found: /accounts/password/reset/key/[hidden]" in told
+    assert told.count("/accounts/password/reset/key/[hidden]") == 5
+    assert "/accounts/password/reset/key/done/" in told
 
 
 @override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com")
