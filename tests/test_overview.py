@@ -218,15 +218,16 @@ def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -
 
     found = {(TODAY - one.on).days: one for one in bars(calendar, measure, 30)}
 
-    assert [found[ago].state for ago in (0, 1, 3, 5, 8, 25)] == ["open", "open", "whole", "missing", "open", "before"]
+    assert [found[ago].state for ago in (0, 1, 3, 5, 8, 25)] == ["open", "open", "whole", "missing", "partial", "before"]
     amount = shown(Decimal(of_ago(source, 3).sums[measure.key]), measure.unit)
     assert found[3].said == f"20 Nov: {amount}"
     assert found[1].said.endswith("(may still change)")
     assert found[0].said.endswith("(the day has not ended)")
     assert found[5].said == "18 Nov: not read yet"
     svg = drawn(calendar, measure, 30)
-    assert svg.count("<rect") == 30
-    assert "1 day not read." in svg
+    assert found[8].said.endswith("(not complete)")
+    assert svg.count("<rect") == 31  # the part of a day that is held stands before the hatching
+    assert "1 day not read. 1 day not complete." in svg
     assert 'style="' not in svg
 
 

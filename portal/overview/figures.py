@@ -99,12 +99,13 @@ class Months:
 class Reach:
     """How much of a span is held: `missing` days are not though they should be, `early` ones were never to be.
 
-    `open`: held days that may still change.
+    `partial`: held days that are not complete; `open`: complete ones that may still change.
     """
 
     span: Span
     missing: int
     early: int
+    partial: int
     open: int
 
     @property
@@ -218,8 +219,9 @@ def reach(calendar: Calendar, span: Span) -> Reach:
     days = {on: calendar.cell(on) for on in dates(span.first, span.end)}
     absent = [on for on, cell in days.items() if not cell.held]
     early = sum(on < calendar.held_from for on in absent)
-    still = sum(cell.held and not cell.final for cell in days.values())
-    return Reach(span, len(absent) - early, early, still)
+    partial = sum(cell.held and not cell.complete for cell in days.values())
+    still = sum(cell.held and cell.complete and not cell.final for cell in days.values())
+    return Reach(span, len(absent) - early, early, partial, still)
 
 
 def total(calendar: Calendar, span: Span, measure: str) -> Decimal | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
@@ -17,22 +17,13 @@ from portal.overview.figures import Calendar, Line, Months, Reach, calendars, fi
 from portal.overview.needs import Rights, Way
 from portal.overview.trend import SPANS, drawn
 from portal.overview.words import Shown, growth, shown
-from sync.health import Condition, Health
+from sync.admin.states import source_health
+from sync.health import Condition
 from sync.vendors import readers
 from usage.access import in_staff_scope, staff_scope
-from usage.admin.display import ago, badge, exact
+from usage.admin.display import ago, exact
 from usage.coverage import coverage_of, days_in_words
 from usage.models import KINDS, Source, UsageRecord
-
-HEALTH: Final = {
-    Health.DISABLED: ("Off", "plain"),
-    Health.HALTED: ("Halted", "bad"),
-    Health.PAUSED: ("Paused", "warn"),
-    Health.NEVER_READ: ("Not read yet", "plain"),
-    Health.FAILING: ("Failing", "bad"),
-    Health.BEHIND: ("Behind", "warn"),
-    Health.OK: ("Well", "good"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +184,7 @@ def card(condition: Condition, calendar: Calendar, rights: Rights, days: int, *,
     return Card(
         slug=source.slug,
         url=reverse("admin:usage_source_change", args=[source.pk]),
-        state=badge(*HEALTH[condition.health]),
+        state=source_health(condition),
         words=condition.coverage.words,
         read=ago(condition.coverage.latest_read),
         records=exact(condition.coverage.records_held),
@@ -262,5 +253,7 @@ def head(title: str, reach: Reach, calendar: Calendar) -> Head:
         said.append(f"kept from {calendar.held_from.day} {calendar.held_from:%b} only")
     if reach.missing:
         said.append(f"{days_in_words(reach.missing)} not read")
+    if reach.partial:
+        said.append(f"{days_in_words(reach.partial)} not complete")
     still = f"{days_in_words(reach.open)} may still change" if reach.open else ""
     return Head(title, reach.span.words, "; ".join(said), still)

@@ -1,7 +1,7 @@
 """The trend of one unit: a bar for every day, drawn by the server so that it shows without any script.
 
-How far a day can be trusted is drawn too: a day that may still change is lighter, one that was not read is
-hatched. Colours are the stylesheet's (static/portal/overview.css).
+How far a day can be trusted is drawn too: a day that may still change is lighter, one that was not read, or not
+completely, is hatched. Colours are the stylesheet's (static/portal/overview.css).
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from usage.days import dates
 SPANS: Final = (30, 90)
 STEP, GAP, HEIGHT = 8, 1, 44
 HATCHED: Final = ' fill="url(#not-read)"'  # the pattern is in templates/admin/index.html
+LACKING: Final = frozenset({"missing", "partial"})
 LEAST = 1.5  # a day with a little must not look like a day with nothing
 
 
@@ -58,7 +59,7 @@ def standing(calendar: Calendar, cell: Cell, on: date) -> tuple[str, str]:
     if on == calendar.today:
         return "open", "the day has not ended"
     if not cell.complete:
-        return "open", "not complete"
+        return "partial", "not complete"
     return ("whole", "") if cell.final else ("open", "may still change")
 
 
@@ -69,7 +70,7 @@ def drawn(calendar: Calendar, measure: Measure, days: int) -> SafeString:
     # Only words can hold anything but numbers and states, so only they are escaped: there are thousands of bars.
     shapes = "".join(
         f'<rect class="bar-{state}" x="{place * STEP}" y="{top_edge}" width="{STEP - GAP}" height="{height}"'
-        f"{HATCHED if state == 'missing' else ''}><title>{escape(one.said)}</title></rect>"
+        f"{HATCHED if state in LACKING else ''}><title>{escape(one.said)}</title></rect>"
         for place, one in enumerate(found)
         for state, top_edge, height in pieces(one, top)
     )
@@ -84,11 +85,11 @@ def drawn(calendar: Calendar, measure: Measure, days: int) -> SafeString:
 
 def pieces(one: Bar, top: Decimal) -> Iterator[tuple[str, str, str]]:
     """Yield what is drawn of a day: (state, top edge, height); hatching first, then what is held."""
-    if one.state in ("missing", "before"):
+    if one.state == "before" or one.state in LACKING:
         yield one.state, "0", str(HEIGHT)
     if one.value is not None:
         height = LEAST if one.value <= 0 or not top else max(LEAST, float(one.value / top) * HEIGHT)
-        known = "whole" if one.state == "before" else "open" if one.state == "missing" else one.state
+        known = "whole" if one.state == "before" else "open" if one.state in LACKING else one.state
         state = known if one.value else "none"
         yield state, f"{HEIGHT - height:.1f}", f"{height:.1f}"
 
@@ -102,7 +103,7 @@ def in_words(found: list[Bar], measure: Measure) -> str:
         said.append(f"Most on {most.said}.")
     else:
         said.append("Nothing was used.")
-    for state, words in (("missing", "not read"), ("open", "may still change")):
+    for state, words in (("missing", "not read"), ("partial", "not complete"), ("open", "may still change")):
         number = sum(one.state == state for one in found)
         if number:
             said.append(f"{exact(number)} {'day' if number == 1 else 'days'} {words}.")

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
@@ -33,6 +34,7 @@ from sync.admin.live import Live, asked_for, fragment, live, open_runs, signed_o
 from sync.admin.runs import runs_table
 from sync.admin.testing import tested
 from sync.engine import plan
+from sync.health import Condition
 from sync.models import Trigger
 from sync.vendors import readers
 from usage.access import staff_scope
@@ -93,8 +95,8 @@ class SourceAdmin(PortalAdmin):
     )
     form = SourceForm
     change_form_template = "admin/sources/source_form.html"
-    list_display = ("slug", "vendor_title", "state", "trust", "records_held", "last_read")
-    list_display_links = ("slug",)
+    list_display = ("name", "vendor_title", "state", "trust", "records_held", "last_read")
+    list_display_links = ("name",)
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -187,11 +189,12 @@ class SourceAdmin(PortalAdmin):
     def facts(self, request: HttpRequest, source: Source) -> dict[str, Any]:
         """Return what the page of a source shows beside its settings."""
         coverage = coverage_of([source])[source.pk]
+        condition = Condition(source, coverage, timezone.now())
         offered = {action.name.replace("-", "_"): action for action in self.page_actions(request, source)}
         return {
             "test_address": reverse("admin:usage_source_test", args=[source.pk]),
             "standstill": standstill(source),
-            "source_badge": states.source_state(source),
+            "source_badge": states.source_health(condition),
             "coverage_words": coverage.words,
             "coverage_address": coverage_address(request, source),
             "day_counts": day_counts(request, coverage, source),
@@ -271,6 +274,11 @@ class SourceAdmin(PortalAdmin):
         self.log_change(request, source, "Resumed.")
         messages.success(request, f"Reading of {source} resumes with the next tick.")
 
+    @admin.display(description="name")
+    def name(self, source: Source) -> str:
+        """What it is called here."""
+        return source.slug
+
     @admin.display(description="vendor")
     def vendor_title(self, source: Source) -> str:
         """The vendor's own name."""
@@ -278,9 +286,9 @@ class SourceAdmin(PortalAdmin):
         return reader.title if reader else source.vendor
 
     @admin.display(description="state")
-    def state(self, source: Source) -> SafeString:
-        """Whether it is read."""
-        return states.source_state(source)
+    def state(self, source: Any) -> SafeString:
+        """How it does."""
+        return states.source_health(Condition(source, source.coverage, timezone.now()))
 
     @admin.display(description="how far it can be trusted")
     def trust(self, source: Any) -> str:

@@ -1,12 +1,12 @@
 """How the states of sources, days, runs and attempts look: one word on a colour that says how bad it is."""
 
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from sync.health import Condition, Health
 from sync.models import LoadAttempt, SyncRun, SyncRunDay
 from usage.admin.display import badge
-from usage.models import DayState, Source, SourceDay, Verification
+from usage.models import DayState, SourceDay, Verification
 
 DAY_TONES = {
     DayState.DUE: "plain",
@@ -15,6 +15,15 @@ DAY_TONES = {
     DayState.PARTIAL: "warn",
     DayState.SUSPECT: "warn",
     DayState.FAILED: "bad",
+}
+HEALTH = {
+    Health.DISABLED: ("Off", "plain"),
+    Health.HALTED: ("Halted", "bad"),
+    Health.PAUSED: ("Paused", "warn"),
+    Health.NEVER_READ: ("Not read yet", "plain"),
+    Health.FAILING: ("Failing", "bad"),
+    Health.BEHIND: ("Behind", "warn"),
+    Health.OK: ("Well", "good"),
 }
 VERIFICATION_TONES = {Verification.VERIFIED: "good", Verification.UNVERIFIED: "warn"}
 ATTEMPT_TONES = {
@@ -33,15 +42,9 @@ RUN_DAY_TONES = {
 }
 
 
-def source_state(source: Source) -> SafeString:
-    """Return whether a source is read, and if not, why in a word."""
-    if source.halted_at:
-        return badge("Halted", "bad")
-    if not source.enabled:
-        return badge("Off", "plain")
-    if source.paused_until and source.paused_until > timezone.now():
-        return badge("Paused", "warn")
-    return badge("Running", "good")
+def source_health(condition: Condition) -> SafeString:
+    """Return how a source does, in a word: the same on every page."""
+    return badge(*HEALTH[condition.health])
 
 
 def day_state(day: SourceDay) -> SafeString:
