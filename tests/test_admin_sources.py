@@ -282,6 +282,9 @@ def test_a_range_is_synced_with_both_of_its_days(staff: Client, source: Source) 
         ({"first": "2026-01-02", "last": "2026-01-01"}, "The last day lies before the first."),
         ({"first": "", "last": "2026-01-01"}, "This field is required."),
         ({"first": "2026-01-01", "last": "2999-01-01"}, "The range reaches into the future"),
+        ({"first": "2026-01-01", "last": "9999-12-31"}, "Ensure this value is less than or equal to 9998-12-31."),
+        ({"first": "0001-01-01", "last": "0001-01-02"}, "Ensure this value is greater than or equal to 0002-01-01."),
+        ({"first": "1989-12-31", "last": "1990-01-02"}, "The range begins too early: 1990-01-01"),
     ],
 )
 def test_a_range_that_cannot_be_read_is_refused_in_words(staff: Client, source: Source, given, said: str) -> None:

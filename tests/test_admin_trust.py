@@ -219,6 +219,17 @@ def test_restatements_are_the_newest_first_and_filtered_by_source_day_and_instan
     assert found("at__range__lte=2020-01-01") == []
 
 
+@pytest.mark.parametrize("asked", ["range__lte=9999-12-31", "range__gte=0001-01-01"])
+def test_a_date_at_the_end_of_the_calendar_is_refused_as_any_wrong_one(
+    staff: Client, filled: Filled, asked: str
+) -> None:
+    for address in (f"{DAYS}?day__{asked}", f"{RESTATEMENTS}?at__{asked}"):
+        answer = staff.get(address, follow=True)
+
+        assert answer.status_code == 200
+        assert "takes dates such as" in answer.content.decode()
+
+
 def test_a_restatements_page_has_every_number_before_and_after(staff: Client, restated: Restatement) -> None:
     page = staff.get(f"{RESTATEMENTS}{restated.pk}/change/").content.decode()
 

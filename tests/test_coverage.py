@@ -327,9 +327,18 @@ def test_what_is_not_understood_is_told_and_the_calendar_shown(filled: Filled, a
     assert "was not understood" in str(next(iter(answer.context["messages"])))
 
 
-@pytest.mark.parametrize("asked", ["?year=1999", "?source=gcore-main&year=1999", "?source=gcore-main&day=9989-12-31"])
+@pytest.mark.parametrize("asked", ["?year=1999", "?source=gcore-main&year=1999", "?source=gcore-main&day=1999-12-31"])
 def test_a_year_without_days_says_so(filled: Filled, asked: str) -> None:
     assert client_of("viewer").get(f"{COVERAGE}{asked}").status_code == 200
+
+
+@pytest.mark.parametrize("asked", ["year=9990", "year=1900", "day=0001-01-01", "day=9999-12-31"])
+def test_a_year_that_nobody_offers_is_not_there(filled: Filled, asked: str) -> None:
+    client = client_of("viewer")
+
+    assert client.get(f"{COVERAGE}?source=gcore-main&{asked}").status_code == 404
+    assert client.get(f"{COVERAGE}?source=gcore-main&{asked}", headers={"HX-Request": "true"}).status_code == 404
+    assert client.get(f"{COVERAGE}?{asked}").status_code == (404 if "year" in asked else 200)
 
 
 def test_without_a_source_the_page_says_how_to_begin() -> None:

@@ -10,6 +10,7 @@ from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInput
 
 from sync.sources import Option, filled_in, goes_elsewhere, option_fault, options_of, vendor_errors
 from sync.vendors import readers
+from usage.admin.filters import COUNTABLE
 from usage.models import Source
 
 KEEP = "Stored encrypted and never shown again. Empty: what is stored stays as it is."
@@ -238,8 +239,10 @@ def choices(form: forms.Form | forms.ModelForm[Any], name: str, options: Iterabl
 class RangeForm(forms.Form):
     """Days to read again, from the first to the last, both included."""
 
-    first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label="Last day, included", widget=forms.DateInput(attrs={"type": "date"}))
+    first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}), validators=COUNTABLE)
+    last = forms.DateField(
+        label="Last day, included", widget=forms.DateInput(attrs={"type": "date"}), validators=COUNTABLE
+    )
 
     def clean(self) -> dict[str, Any]:
         """Refuse a range that ends before it begins."""

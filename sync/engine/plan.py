@@ -15,6 +15,7 @@ from usage.days import Day, dates
 from usage.models import DayState, Source, SourceDay
 
 LONGEST_REQUEST_DAYS = 3700
+EARLIEST = date(1990, 1, 1)  # nothing was sold by usage before; a slip of the year asks for no millennia
 
 
 def plan_due() -> list[SyncRun]:
@@ -130,6 +131,8 @@ def check_range(source: Source, from_day: date, to_day: date) -> None:
     """Raise SyncError for a range that cannot be read."""
     if from_day >= to_day:
         raise SyncError(f"The range is empty: its end {to_day} (exclusive) must lie after {from_day}.")
+    if from_day < EARLIEST:
+        raise SyncError(f"The range begins too early: {EARLIEST} is the first day that can be read.")
     if to_day > today(source) + timedelta(days=1):
         latest = today(source) + timedelta(days=1)
         raise SyncError(f"The range reaches into the future: its end (exclusive) may be {latest} at most.")

@@ -1,7 +1,7 @@
 """The filters of the lists: inputs of one form that are understood fully or refused, never half applied."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
@@ -18,6 +19,8 @@ from usage.access import in_staff_scope
 from usage.models import Source
 
 Choice = dict[str, Any]
+# Days that still have a day before and after them, in every zone: Python's calendar ends with the years 1 and 9999.
+COUNTABLE = (MinValueValidator(date(2, 1, 1)), MaxValueValidator(date(9998, 12, 31)))
 
 
 class ChoiceFilter(admin.SimpleListFilter):
@@ -119,7 +122,9 @@ class RangeFilter(DateRangeFilter):  # type: ignore[misc]
     def _get_form_fields(self) -> dict[str, forms.Field]:
         names = {self.lookup_kwarg_gte: "from", self.lookup_kwarg_lte: "through"}
         return {
-            name: forms.DateField(label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}))
+            name: forms.DateField(
+                label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}), validators=COUNTABLE
+            )
             for name, label in names.items()
         }
 

@@ -14,6 +14,7 @@ from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
 from sync.admin.actions import ask, may_sync, who
@@ -24,6 +25,7 @@ from sync.admin.coverage.panel import Panel
 from sync.admin.coverage.verdict import blocked, why
 from sync.admin.coverage.verdict import records as in_words
 from sync.engine import plan
+from sync.engine.plan import EARLIEST
 from sync.errors import SyncError
 from sync.models import Trigger
 from usage.access import in_staff_scope
@@ -48,7 +50,7 @@ class AskedForm(forms.Form):
     """What the calendar may be asked for; everything may be left out."""
 
     source = forms.SlugField(required=False)
-    year = forms.IntegerField(required=False, min_value=1900, max_value=9990)
+    year = forms.IntegerField(required=False, min_value=1900, max_value=9999)
     day = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
     gaps = forms.ChoiceField(required=False, choices=[("", "All sources"), ("only", "Only those with gaps")])
 
@@ -128,10 +130,12 @@ def coverage(request: HttpRequest) -> HttpResponse:
         messages.error(request, "The calendar was not understood: " + "; ".join(faults(form)))
         return redirect("admin:coverage")
     asked, sources = form.cleaned_data, known_sources(request)
+    if not drawable(asked["year"], sources):
+        raise Http404
     if not asked["source"]:
         return at_a_glance(request, sources, asked)
     source = next((one for one in sources if one.slug == asked["source"]), None)
-    if source is None:
+    if source is None or not drawable(asked["day"].year if asked["day"] else None, [source]):
         raise Http404
     if asked["day"] and getattr(request, "htmx", False):
         return fragment(request, "admin/coverage/panel.html", {"panel": Panel.of(request, source, asked["day"])})
@@ -274,6 +278,12 @@ def years_of(sources: Sequence[Source]) -> list[int]:
     last = max(plan.today(source) for source in sources).year
     first = min(first_day(source) for source in sources).year
     return list(range(last, min(first, last) - 1, -1))
+
+
+def drawable(year: int | None, sources: Sequence[Source]) -> bool:
+    """Tell whether a year may be asked for: none, or one near those offered, so that no address draws millennia."""
+    offered = years_of(sources) or [timezone.now().year]
+    return year is None or min(offered[-1] - 1, EARLIEST.year) <= year <= offered[0] + 1
 
 
 def address(source: Source, **asked: Any) -> str:
