@@ -69,6 +69,40 @@ def test_a_view_is_its_owners_unless_it_is_shared() -> None:
     assert b"by viewer" in other.get(f"{PAGE}?kind=resource-usage").content
 
 
+def test_views_that_others_share_push_ones_own_away_no_more_than_hidden_ones_push_shared_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("usage.explore.saved.MOST", 2)
+    mine, other = SourceFactory(slug="mine"), client_of("viewer")
+    SourceFactory(slug="zebra")
+    for name, question in [("a", "source=zebra"), ("b", "source=zebra"), ("c", ""), ("d", ""), ("e", "")]:
+        save(other, name, question=question, shared="on")
+    client = client_of("viewer", sources=[mine])
+    save(client, "z")
+
+    assert list(found(client)) == ["z", "c", "d"]
+
+
+@pytest.mark.parametrize(("verb", "sent"), [("change", {"name": "Another"}), ("delete", {"delete": "1"})])
+def test_who_may_not_keep_views_is_offered_no_button_that_would_refuse(verb: str, sent: dict[str, str]) -> None:
+    user = person("viewer")
+    view = SavedView.objects.create(owner=user, name="Mine", kind="resource-usage")
+    user.groups.clear()
+    user.user_permissions.add(Permission.objects.get(codename="view_resourceusage"))
+    client, address = signed_in(User.objects.get(pk=user.pk)), f"{PAGE}views/{view.pk}/"
+
+    page = client.get(f"{PAGE}?kind=resource-usage").content.decode()
+    assert "Mine" in page
+    assert f"{PAGE}views/" not in page
+    assert client.post(f"{PAGE}views/", {"kind": "resource-usage", "question": "", "name": "x"}).status_code == 403
+    assert client.post(address, sent).status_code == 403
+
+    user.user_permissions.add(Permission.objects.get(codename=f"{verb}_savedview"))
+    client = signed_in(User.objects.get(pk=user.pk))
+    assert address in client.get(f"{PAGE}?kind=resource-usage").content.decode()
+    assert client.post(address, sent).status_code == 302
+
+
 def test_a_view_is_renamed_unshared_and_deleted_by_its_owner() -> None:
     mine, other = client_of("viewer"), client_of("viewer")
     save(mine, "Ours", shared="on")

@@ -1,10 +1,10 @@
 """Saved views: questions under a name. Everybody finds their own and the shared ones that tell them nothing new."""
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
@@ -87,17 +87,19 @@ def asked_by(view: SavedView) -> Said:
 
 
 def views_of(request: HttpRequest, current: str) -> list[Shown]:
-    """Return the views that this person may open, their own first; `current` is what the page asks."""
-    kinds = offered(request)
-    user = request.user
-    found = SavedView.objects.filter(Q(owner=user.pk) | Q(shared=True), kind__in=kinds).select_related("owner")
+    """Return the views that this person may open, their own first; `current` is what the page asks.
+
+    Each of the two is cut by itself, so that what others share takes no room from one's own.
+    """
+    found = SavedView.objects.filter(kind__in=offered(request))
+    own = found.filter(owner=request.user.pk)[:MOST]
+    shared = found.filter(shared=True).exclude(owner=request.user.pk).select_related("owner")
     known = visible_names(request)
-    shown = [
-        shown_as(view, mine=view.owner_id == user.pk, current=current)
-        for view in found[:MOST]
-        if view.owner_id == user.pk or not tells_more(view, known)
+    told = islice((view for view in shared.iterator(MOST) if not tells_more(view, known)), MOST)
+    return [
+        *(shown_as(view, mine=True, current=current) for view in own),
+        *(shown_as(view, mine=False, current=current) for view in told),
     ]
-    return sorted(shown, key=lambda one: not one.mine)
 
 
 def shown_as(view: SavedView, *, mine: bool, current: str) -> Shown:

@@ -130,6 +130,7 @@ def question_context(
         "query": query,
         "question": written(pairs(data)),
         "views": saved.views_of(request, query),
+        "may": {verb: request.user.has_perm(f"usage.{verb}_savedview") for verb in ("add", "change", "delete")},
         "moving": saved.moving_label(data),
         "api": f"{reverse(kind.api)}?{written(pairs(data))}",
         "list": list_address(kind, data),
@@ -211,6 +212,7 @@ def export(request: HttpRequest) -> HttpResponse:
 
 def save(request: HttpRequest) -> HttpResponse:
     """Keep the question of the page under a name."""
+    require(request, "usage.add_savedview")
     kinds = kinds_of(request)
     kind = kinds.get(request.POST.get("kind", ""))
     question = request.POST.get("question", "")
@@ -239,9 +241,11 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     view = get_object_or_404(SavedView, pk=pk, owner=request.user.pk)
     back = f"{reverse('admin:explore')}?{written(pairs(QueryDict(request.POST.get('back', ''))))}"
     if "delete" in request.POST:
+        require(request, "usage.delete_savedview")
         view.delete()
         messages.success(request, f"“{view}” is deleted.")
         return redirect(back)
+    require(request, "usage.change_savedview")
     form = saved.NameForm(request.POST, owner=request.user, instance=view)
     if form.is_valid():
         form.save()
@@ -249,6 +253,12 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.error(request, first_mistake(form))
     return redirect(back)
+
+
+def require(request: HttpRequest, permission: str) -> None:
+    """Raise PermissionDenied for who lacks a permission."""
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
 
 
 def first_mistake(form: saved.NameForm) -> str:
