@@ -193,6 +193,21 @@ def test_someone_limited_reads_of_their_sources_alone() -> None:
     assert client.get(reverse("admin:portal_auditentry_change", args=[hidden.pk])).status_code == 302
 
 
+def test_someone_limited_reads_of_no_token_and_no_group_not_even_that_it_was_given_their_source() -> None:
+    seen, zebra = SourceFactory.create(slug="seen"), SourceFactory.create(slug="zebra")
+    create_token("warehouse of both", sources=[seen, zebra])
+    GroupScope.objects.create(group=Group.objects.create(name="finance of both")).sources.set([seen, zebra])
+    client: Any = client_of("administrator", sources=[seen])
+    listed = reverse("admin:portal_auditentry_changelist")
+    for page in (client.get(listed), client.get(f"{listed}?kind=token"), client.get(f"{listed}?kind=group")):
+        assert "of both" not in page.content.decode()
+    assert {entry.kind for entry in client.get(listed).context["cl"].result_list} == {Kind.SOURCE}
+    hidden = AuditEntry.objects.filter(kind__in=[Kind.TOKEN, Kind.GROUP], source_id=seen.pk)
+    assert len(hidden) == 3  # of the token, of the group, of the reader's own group
+    for entry in hidden:
+        assert client.get(reverse("admin:portal_auditentry_change", args=[entry.pk])).status_code == 302
+
+
 def test_a_page_of_the_log_asks_as_much_however_long_it_is(django_assert_max_num_queries: Any) -> None:
     client = client_of("administrator")
     SourceFactory.create_batch(60)

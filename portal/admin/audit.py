@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from portal.audit.models import Action, AuditEntry, Kind
+from usage.access import staff_scope
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import NOTHING, Table, at, badge
 from usage.admin.filters import RangeFilter, exact, one_of
@@ -21,7 +23,7 @@ SHOWN = 4  # columns that a line of the list names; the entry's page has all
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    """Changes, the latest first; who is limited to sources sees those of these sources alone."""
+    """Changes, the latest first; who is limited to sources sees those of these sources themselves alone."""
 
     source_path = "source_id"
     keyset = ("id",)
@@ -53,6 +55,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     actions = None
     fields = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "url", "address", "program")
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave out that a token or a group was given a source, for who may not know of all tokens and groups."""
+        entries = super().get_queryset(request)
+        return entries if staff_scope(request) is None else entries.filter(kind=Kind.SOURCE)
 
     def page_tables(self, request: HttpRequest, obj: AuditEntry) -> Sequence[Table]:
         """What differs, a line for each column."""
