@@ -100,6 +100,36 @@ def test_an_administrator_changes_nothing_of_a_superuser(anna: User) -> None:
     assert "/password/" not in page
 
 
+@pytest.mark.parametrize("role", ["administrator", "admin"])
+def test_nobody_sets_their_own_password_without_the_old_one(role: str) -> None:
+    user = person(role)
+    client = signed_in(user)
+    new = {"usable_password": "true", "password1": "another-phrase-1", "password2": "another-phrase-1"}
+    for key in (str(user.pk), f"0{user.pk}"):
+        address = reverse("admin:auth_user_password_change", args=[key])
+        for answer in (client.get(address), client.post(address, new)):
+            assert (answer.status_code, answer.url) == (302, "/accounts/password/change/")
+    assert User.objects.get(pk=user.pk).check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("role", ["administrator", "admin"])
+def test_who_signs_in_through_the_provider_gives_themselves_no_password(role: str) -> None:
+    user, other = person(role), person("viewer")
+    for someone in (user, other):
+        someone.set_unusable_password()
+        someone.save()
+    client = signed_in(user)
+    assert "/password/" not in client.get(page_of(user)).content.decode().split('id="content"')[1]
+    new = {"usable_password": "true", "password1": "another-phrase-1", "password2": "another-phrase-1"}
+    assert client.post(reverse("admin:auth_user_password_change", args=[user.pk]), new).status_code == 403
+    assert not User.objects.get(pk=user.pk).has_usable_password()
+    assert client.post(page_of(user), filled_in(user, first_name="Pat")).status_code == 302
+    assert not User.objects.get(pk=user.pk).has_usable_password()
+    assert "/password/" in client.get(page_of(other)).content.decode().split('id="content"')[1]
+    assert client.post(reverse("admin:auth_user_password_change", args=[other.pk]), new).status_code == 302
+    assert User.objects.get(pk=other.pk).check_password("another-phrase-1")
+
+
 @pytest.mark.parametrize("active", [True, False])
 def test_nobody_changes_who_may_do_more_not_even_while_they_are_switched_off(active: bool) -> None:
     above = person("administrator")

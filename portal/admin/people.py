@@ -7,13 +7,18 @@ from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import User
 from django.contrib.postgres.aggregates import StringAgg
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
 
 from portal import rights
 from portal.admin.words import abilities_of, sources_of
@@ -111,10 +116,24 @@ class PersonAdmin(PortalAdmin, UserAdmin[User]):
             return self.add_fieldsets
         if not self.has_change_permission(request, obj):
             return self.shown
-        account, (title, does) = self.mine
+        # A password of one's own is changed by giving the old one: without one there is no way to it.
+        has_none = obj == request.user and not obj.has_usable_password()
+        account, (title, does) = self.shown[0] if has_none else self.mine[0], self.mine[1]
         if rights.me(request).is_superuser:
             return account, (title, {"fields": (*does["fields"], "is_superuser")})
-        return self.mine
+        return account, (title, does)
+
+    @method_decorator(sensitive_post_parameters())
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002 (Django's name)
+        """Set another's password; one's own is changed where the old one is asked for.
+
+        A session that was left open is no way to a new password. Raises PermissionDenied for who has none here.
+        """
+        if self.get_object(request, unquote(id)) != request.user:
+            return super().user_change_password(request, id, form_url)
+        if not rights.me(request).has_usable_password():
+            raise PermissionDenied
+        return redirect("account_change_password")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Nobody switches themselves off or changes what they may do."""
