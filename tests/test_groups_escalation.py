@@ -232,6 +232,17 @@ def test_someone_limited_lifts_no_limit(limited: Any) -> None:
     assert limited.post(add, {**limit, "source_scope-0-sources": [seen]}).status_code == 302
 
 
+def test_someone_limited_is_told_of_as_many_people_as_they_may_know_of(limited: Any) -> None:
+    seen = Source.objects.get(slug="seen")
+    for sources in ([seen], None, Source.objects.all()):
+        person("viewer", sources=sources)
+    person("admin").groups.add(Group.objects.get(name="viewer"))
+    listed = reverse("admin:auth_group_changelist")
+    for client, people in ((limited, 1), (signed_in(person("administrator")), 4)):
+        told = {group.name: group.members for group in client.get(listed).context["cl"].result_list}
+        assert told["viewer"] == people
+
+
 def limited_group(name: str, *slugs: str) -> Group:
     """Make a group whose members see only these sources."""
     group = Group.objects.create(name=name)

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, Permission
 from django.contrib.postgres.aggregates import StringAgg
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Concat
 from django.http import HttpRequest
 
@@ -82,11 +82,12 @@ class LimitedGroupAdmin(PortalAdmin, GroupAdmin):
         return annotated
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Leave out groups of sources that the reader does not see."""
+        """Leave out groups of sources that the reader does not see, and count the people that they may know of."""
         groups: QuerySet[Any] = super().get_queryset(request).prefetch_related("source_scope__sources")
         limit = staff_scope(rights.me(request))
         seen = groups if limit is None else groups.exclude(pk__in=rights.wider_groups(limit))
-        counted: QuerySet[Any] = seen.annotate(members=Count("user", distinct=True))
+        known = None if limit is None else Q(user__in=rights.people_to_see(rights.me(request)).values("pk"))
+        counted: QuerySet[Any] = seen.annotate(members=Count("user", filter=known, distinct=True))
         return counted
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
