@@ -103,7 +103,7 @@ class SourceViewSet(SyncViewSet):
         request=SyncRequestSerializer,
         responses={202: OpenApiResponse(SyncRunSerializer, description="The run; its address is in Location.")},
     )
-    @action(detail=True, methods=["post"], scope="sync:run", permission="sync.add_syncrun")
+    @action(detail=True, methods=["post"], scope="sync:run", permission="usage.change_sourceday")
     def sync(self, request: Request, slug: str) -> HttpResponse:
         """Ask for the days from `from` up to, not including, `to` to be read again.
 

@@ -126,6 +126,9 @@ def test_a_record_tells_what_it_said_before_it_was_restated() -> None:
     assert "Revision 1, replaced 2026-01-01 00:00:00 UTC" in page
     assert "Sync &lt;b&gt;orders&lt;/b&gt;" in page
     assert "Task count" in page
+    without = viewer("view_recipeusage").get(f"{listing(RecipeUsage)}{record.pk}/change/").content.decode()
+    assert "This is its revision 2." in without
+    assert "Sync &lt;b&gt;orders&lt;/b&gt;" not in without
 
 
 @pytest.mark.parametrize(("kind", "factory"), KINDS)

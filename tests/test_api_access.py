@@ -17,6 +17,7 @@ from tests.factories import (
     SourceDayFactory,
     SourceFactory,
 )
+from tests.people import client_of
 from usage.models import RejectedRecord, Restatement, Source
 
 pytestmark = pytest.mark.django_db
@@ -151,9 +152,18 @@ def test_someone_who_is_signed_in_but_not_staff_is_a_stranger() -> None:
 
 def test_a_session_needs_the_csrf_token_to_change_anything() -> None:
     SourceFactory(slug="seen")
-    client = signed_in("sync.add_syncrun", "usage.view_source")
+    client = signed_in("usage.change_sourceday", "usage.view_source")
     said = refused(client.post(f"{API}/sources/seen/sync/", {}, content_type="application/json"), 403)
     assert "CSRF" in said[""][0]
+
+
+@pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("operator", 202)])
+def test_a_session_asks_for_a_run_with_the_permission_that_the_pages_ask_for(role: str, status: int) -> None:
+    SourceFactory(slug="seen")
+    body = {"from": "2026-01-01", "to": "2026-01-02"}
+    response = client_of(role).post(f"{API}/sources/seen/sync/", body, content_type="application/json")
+    assert response.status_code == status
+    assert SyncRun.objects.filter(requested_by=role).exists() == (status == 202)
 
 
 def test_a_bad_token_is_refused_even_beside_a_good_session() -> None:

@@ -73,7 +73,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """Everything that a record's page shows."""
+    """Everything that a record's page shows; `before` only to who may see what records said before."""
 
     sections: Sequence[Section]
     tags: Sequence[Tag]
@@ -91,6 +91,7 @@ def page_of(
 ) -> RecordPage:
     """Return the page of a record; `shows`: the columns that are shown in a manner of their own."""
     day = SourceDay.objects.filter(source=record.source_id, day=record.day).first()
+    revisions = revisions_of(record) if request.user.has_perm("usage.view_recordrevision") else []
     may_see_day = day is not None and request.user.has_perm("usage.view_sourceday")
     return RecordPage(
         sections=sections(record, shows),
@@ -104,7 +105,7 @@ def page_of(
         day=day,
         day_address=reverse("admin:usage_sourceday_change", args=[day.pk]) if day and may_see_day else "",
         trust=trust_in_words(day) if day else "Its day is not held.",
-        before=[before(revision) for revision in revisions_of(record)],
+        before=[before(revision) for revision in revisions],
         api=reverse(f"api:{API_NAMES[type(record)]}-detail", args=[record.pk]),
     )
 
