@@ -48,6 +48,12 @@ def test_what_is_asked_again_is_prepared_and_nothing_else_is() -> None:
     assert len([text for text in prepared if "usage_environmentusage" in text]) == 1
 
 
+def test_no_load_pays_for_an_index_of_what_was_withdrawn() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%withdrawn_at IS NOT NULL%'")
+        assert cursor.fetchall() == []
+
+
 def test_nothing_is_prepared_where_the_setting_forbids_it(kept) -> None:
     kept.close()
     kept.settings_dict = {**kept.settings_dict, "OPTIONS": {"prepared": False}}

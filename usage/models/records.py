@@ -126,7 +126,6 @@ class EnvironmentUsage(UsageRecord):
             models.Index("source", "stopped_at", "id", name="environmentusage_source"),
             models.Index("stopped_at", "id", name="environmentusage_stopped"),
             models.Index("changed_at", "id", name="environmentusage_changed"),
-            models.Index("stopped_at", "id", name="environmentusage_gone", condition=Q(withdrawn_at__isnull=False)),
             models.Index("project_id", "stopped_at", "id", name="environmentusage_project"),
             models.Index("user_id", "stopped_at", "id", name="environmentusage_user"),
             models.Index("environment_id", "stopped_at", "id", name="environmentusage_env"),
@@ -195,7 +194,6 @@ class ResourceUsage(UsageRecord):
         indexes = [
             models.Index("day", "id", name="resourceusage_by_day"),
             models.Index("changed_at", "id", name="resourceusage_changed"),
-            models.Index("day", "id", name="resourceusage_gone", condition=Q(withdrawn_at__isnull=False)),
             models.Index("project_id", "day", "id", name="resourceusage_project"),
             models.Index("resource_type", "day", "id", name="resourceusage_type"),
             models.Index("resource_id", "day", "id", name="resourceusage_resource"),
@@ -280,7 +278,6 @@ class RecipeUsage(UsageRecord):
             models.Index("source", "starts_at", "id", name="recipeusage_source"),
             models.Index("starts_at", "id", name="recipeusage_starts"),
             models.Index("changed_at", "id", name="recipeusage_changed"),
-            models.Index("starts_at", "id", name="recipeusage_gone", condition=Q(withdrawn_at__isnull=False)),
             models.Index("workspace_id", "starts_at", "id", name="recipeusage_workspace"),
             models.Index("recipe_id", "starts_at", "id", name="recipeusage_recipe"),
             models.Index("folder_id", "starts_at", "id", name="recipeusage_folder"),
