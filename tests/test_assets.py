@@ -31,6 +31,11 @@ def test_what_others_made_comes_with_its_licence_and_its_version_is_written_down
     assert re.search(rf"`{folder}/`.*\d+\.\d+", (VENDORED / "README.md").read_text())
 
 
+@pytest.mark.parametrize("folder", sorted(path.name for path in VENDORED.iterdir() if path.is_dir()))
+def test_what_others_made_is_there_because_a_page_uses_it(folder: str) -> None:
+    assert any(f"vendor/{folder}/" in template.read_text() for template in TEMPLATES)
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: str(path.relative_to(BASE_DIR)))
 def test_a_template_holds_nothing_that_the_policy_forbids(template: Path) -> None:
     text = template.read_text()
@@ -54,7 +59,7 @@ def test_the_files_can_be_collected_under_names_that_tell_their_content(settings
     call_command("collectstatic", interactive=False, verbosity=0)
 
     assert list((tmp_path / "portal").glob("theme.*.css"))
-    assert list((tmp_path / "vendor" / "uplot").glob("uPlot.iife.min.*.js"))
+    assert list((tmp_path / "vendor" / "chartjs").glob("chart.umd.min.*.js"))
 
 
 @pytest.mark.django_db
