@@ -18,6 +18,7 @@ from tests.factories import (
     SourceFactory,
 )
 from tests.held import hold_days
+from usage.models import DayState, SourceDay
 
 pytestmark = pytest.mark.django_db
 
@@ -193,6 +194,18 @@ def test_a_count_that_was_never_reported_stays_unknown(client: Client) -> None:
     RecipeUsageFactory(task_count=None, job_failed_count=0)
     total = get(client, "recipe-usage/summary/")["totals"][0]
     assert (total["task_count"], total["job_failed_count"]) == (None, 0)
+
+
+def test_a_comparison_says_how_complete_the_period_before_is(client: Client) -> None:
+    source = SourceFactory(backfill_from=date(2026, 1, 15))
+    ResourceUsageFactory(source=source, day=date(2026, 1, 20))
+    hold_days(rolled=False)
+    SourceDay.objects.update(complete=True, loaded_at=at(22), state=DayState.LOADED)
+    asked = {"from_": "2026-01-20", "to": "2026-01-21"}
+    assert "previous" not in get(client, "resource-usage/summary/", **asked)["meta"]
+    meta = get(client, "resource-usage/summary/", **asked, compare="previous")["meta"]
+    assert (meta["complete"], meta["previous"]["complete"]) == (True, False)
+    assert (meta["previous"]["from"], meta["previous"]["missing_days"]["total"]) == ("2026-01-19T00:00:00Z", 1)
 
 
 def test_the_previous_month_is_compared_with_whatever_its_length(client: Client) -> None:

@@ -23,9 +23,13 @@ class Worth:
 
 def worth_of(meta: dict[str, Any]) -> Worth:
     """Return what an answer's `meta` says, in words."""
+    past = meta.get("previous")
+    lacking = past is not None and not past["complete"]
     sentences = [*completeness(meta), *what_may_change(meta)]
+    if lacking:
+        sentences.append(f"The period before is not complete, so a change may be none: {lacks(past)}.")
     days = [(f"{words} ({found['total']:,})", found["days"]) for words, found in named(meta) if found["total"]]
-    return Worth("good" if meta["complete"] else "warn", sentences, days)
+    return Worth("good" if meta["complete"] and not lacking else "warn", sentences, days)
 
 
 def named(meta: dict[str, Any]) -> tuple[tuple[str, dict[str, Any]], ...]:
@@ -37,17 +41,20 @@ def completeness(meta: dict[str, Any]) -> list[str]:
     """Return what is held of the range and what is not."""
     if meta["complete"]:
         return ["Complete: every day of the range was read to its end."]
+    said = [f"Not complete: {lacks(meta)}."]
+    if meta["complete_through"]:
+        said.append(f"Everything up to {on(meta['complete_through'])} is there.")
+    return said
+
+
+def lacks(meta: dict[str, Any]) -> str:
+    """Return what a range that is not complete lacks."""
     lacking = [
         f"{days_in_words(found['total'])} {'was' if found['total'] == 1 else 'were'} {words}"
         for found, words in ((meta["missing_days"], "never read"), (meta["partial_days"], "not read completely"))
         if found["total"]
     ]
-    if not lacking:
-        lacking.append(why_open(meta))
-    said = [f"Not complete: {'; '.join(lacking)}."]
-    if meta["complete_through"]:
-        said.append(f"Everything up to {on(meta['complete_through'])} is there.")
-    return said
+    return "; ".join(lacking) or why_open(meta)
 
 
 def why_open(meta: dict[str, Any]) -> str:

@@ -66,8 +66,11 @@ def trust_in(question: Question) -> Trust:
 def answer(question: Question) -> dict[str, Any]:
     """Return the answer, JSON-ready; a sum over no value is null, never zero."""
     meta = trust_in(question).meta()  # first, so that it promises no more than the numbers hold
+    past = question.between(*earlier(question)) if question.compare else None
+    if past is not None:
+        meta["previous"] = trust_in(past).meta()
     found = find(question)
-    before = find(question.between(*earlier(question))) if question.compare else None
+    before = find(past) if past is not None else None
     if question.fill:
         fill(question, found)
     keys = ordered(question, found, before)

@@ -24,7 +24,9 @@ class OverallSerializer(serializers.Serializer[Any]):
 class SummarySerializer(serializers.Serializer[Any]):
     """The answer about one kind of usage."""
 
-    meta = serializers.DictField(help_text="The range, and how far the numbers can be trusted.")
+    meta = serializers.DictField(
+        help_text="The range, and how far the numbers can be trusted; with compare, previous: the same of that period."
+    )
     totals = serializers.ListField(child=LineField(), help_text="Of the whole filter, per unit and metric.")
     results = serializers.ListField(child=LineField(), help_text=MEASURED)
     others = serializers.DictField(
