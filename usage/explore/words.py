@@ -23,13 +23,12 @@ class Worth:
 
 def worth_of(meta: dict[str, Any]) -> Worth:
     """Return what an answer's `meta` says, in words."""
-    past = meta.get("previous")
-    lacking = past is not None and not past["complete"]
+    past = meta.get("previous", {"complete": True})
     sentences = [*completeness(meta), *what_may_change(meta)]
-    if lacking:
+    if not past["complete"]:
         sentences.append(f"The period before is not complete, so a change may be none: {lacks(past)}.")
     days = [(f"{words} ({found['total']:,})", found["days"]) for words, found in named(meta) if found["total"]]
-    return Worth("good" if meta["complete"] and not lacking else "warn", sentences, days)
+    return Worth("good" if meta["complete"] and past["complete"] else "warn", sentences, days)
 
 
 def named(meta: dict[str, Any]) -> tuple[tuple[str, dict[str, Any]], ...]:
@@ -59,7 +58,7 @@ def lacks(meta: dict[str, Any]) -> str:
 
 def why_open(meta: dict[str, Any]) -> str:
     """Return why a range without a gap is not complete."""
-    if meta["to"] is None or meta["to"] > meta["as_of"]:
+    if "as_of" in meta and (meta["to"] is None or meta["to"] > meta["as_of"]):
         return "the range has not ended yet"
     return "the range begins before the portal has anything of a source"
 

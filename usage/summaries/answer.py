@@ -68,7 +68,7 @@ def answer(question: Question) -> dict[str, Any]:
     meta = trust_in(question).meta()  # first, so that it promises no more than the numbers hold
     past = question.between(*earlier(question)) if question.compare else None
     if past is not None:
-        meta["previous"] = trust_in(past).meta()
+        meta["previous"] = {name: said for name, said in trust_in(past).meta().items() if name not in {"tz", "as_of"}}
     found = find(question)
     before = find(past) if past is not None else None
     if question.fill:
