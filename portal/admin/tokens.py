@@ -35,6 +35,9 @@ class Lasts(models.TextChoices):
     FOREVER = "forever", "For ever, until it is revoked"
 
 
+OF_SOURCES = ("limited", "sources")  # not asked while there is no source to choose
+
+
 class TokenForm(forms.ModelForm[ApiToken]):
     """What a new token is for, may do and may see: nothing that whoever makes it may not do and see."""
 
@@ -159,7 +162,10 @@ class ApiTokenAdmin(PortalAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The form for a new token, everything but the secret for one that is there."""
-        return self.fields if obj is None else self.shown
+        if obj is not None:
+            return self.shown
+        choosable = staff_scope(request) is not None or Source.objects.exists()
+        return [name for name in self.fields if choosable or name not in OF_SOURCES]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Everything of a token that is there."""
