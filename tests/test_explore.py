@@ -40,8 +40,8 @@ def text_of(html: str) -> str:
 
 def rows_of(response: Any) -> list[list[str]]:
     """Return the table's cells as a person reads them, the totals and others last."""
-    (table,) = re.findall(r'<table class="plain explore-table">.*?</table>', response.content.decode(), re.DOTALL)
-    _, *rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+    (table,) = re.findall(r'<table class="plain explore-table".*?</table>', response.content.decode(), re.DOTALL)
+    _, *rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL)
     return [[text_of(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
 
 

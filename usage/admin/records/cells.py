@@ -11,6 +11,7 @@ from usage.admin.display import NOTHING
 from usage.models import UsageRecord
 
 MOST_TAGS = 3
+LONGEST_CODE, TAIL = 16, 6  # characters; ids of one kind often begin alike
 
 
 def day_in_words(on: date) -> str:
@@ -19,8 +20,14 @@ def day_in_words(on: date) -> str:
 
 
 def code(value: Any) -> SafeString | str:
-    """Return an id as a narrow cell: one click selects the whole of it."""
-    return NOTHING if value in (None, "") else format_html('<span class="code" title="{0}">{0}</span>', value)
+    """Return an id as a narrow cell: one click selects the whole of it; of a long one its middle is not seen."""
+    if value in (None, ""):
+        return NOTHING
+    text = str(value)
+    if len(text) <= LONGEST_CODE:
+        return format_html('<span class="code" title="{0}">{0}</span>', text)
+    head, tail = text[:-TAIL], text[-TAIL:]
+    return format_html('<span class="code cut" title="{}"><span>{}</span>{}</span>', text, head, tail)
 
 
 def named(name: str, identifier: Any) -> SafeString | str:
