@@ -218,7 +218,14 @@ def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -
 
     found = {(TODAY - one.on).days: one for one in bars(calendar, measure, 30)}
 
-    assert [found[ago].state for ago in (0, 1, 3, 5, 8, 25)] == ["open", "open", "whole", "missing", "partial", "before"]
+    assert [found[ago].state for ago in (0, 1, 3, 5, 8, 25)] == [
+        "open",
+        "open",
+        "whole",
+        "missing",
+        "partial",
+        "before",
+    ]
     amount = shown(Decimal(of_ago(source, 3).sums[measure.key]), measure.unit)
     assert found[3].said == f"20 Nov: {amount}"
     assert found[1].said.endswith("(may still change)")
