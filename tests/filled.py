@@ -8,11 +8,13 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from sync.engine.merge import DayMerge
 from sync.models import LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.vendors import readers
 from tests.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from usage.days import Day
 from usage.models import DayState, RejectedRecord, Restatement, Source, SourceDay, Verification
+from usage.trust import VENDOR_KINDS
 
 CREDENTIAL = "secret-that-no-page-may-show"
 FIRST = date(2026, 10, 20)
@@ -38,6 +40,7 @@ def fill() -> Filled:
     for made in (filled.environments, filled.resources, filled.recipes):
         days(made)
     records(filled)
+    counts()
     troubles(filled)
     return filled
 
@@ -66,8 +69,6 @@ def days(source: Source) -> None:
             loaded_at=timezone.now() - timedelta(hours=2),
             covered_until=span.end,
             attempt=1,
-            records=40 + number,
-            sums={"minutes": str(1440 * (number + 1))},
             verification=verified,
         )
         for number, span in enumerate(spans)
@@ -108,6 +109,14 @@ def records(filled: Filled) -> None:
         )
 
 
+def counts() -> None:
+    """Write on every day what its records come to, as a merge does."""
+    days = list(SourceDay.objects.select_related("source"))
+    for day in days:
+        day.records, day.withdrawn, day.sums = DayMerge(VENDOR_KINDS[day.source.vendor], day).totals()
+    SourceDay.objects.bulk_update(days, ["records", "withdrawn", "sums"])
+
+
 def troubles(filled: Filled) -> None:
     """Have one day fail, one be suspect, one partial, one restated; and runs that tell of it."""
     failed, suspect, partial, restated = SourceDay.objects.filter(source=filled.resources).order_by("-day")[4:8]
@@ -117,7 +126,9 @@ def troubles(filled: Filled) -> None:
         (partial, DayState.PARTIAL, ""),
     ):
         SourceDay.objects.filter(pk=day.pk).update(state=state, error=error, complete=False, final=False)
-    SourceDay.objects.filter(pk=suspect.pk).update(suspicion={"held": 66, "would_withdraw": 60, "digest": "0" * 32})
+    SourceDay.objects.filter(pk=suspect.pk).update(
+        suspicion={"held": suspect.records, "reported": 1, "would_withdraw": suspect.records - 1, "digest": "0" * 32}
+    )
     SourceDay.objects.filter(pk=partial.pk).update(rejected=1)
     RejectedRecord.objects.create(
         source_day=partial,
@@ -130,11 +141,12 @@ def troubles(filled: Filled) -> None:
     Restatement.objects.create(
         source_day=restated,
         attempt=2,
-        records_before=60,
-        records_after=62,
-        inserted=2,
-        changed=5,
-        sums_after={"minutes": "9"},
+        records_before=restated.records - 1,
+        records_after=restated.records,
+        inserted=1,
+        changed=1,
+        sums_before={**restated.sums, "minutes": "1400"},
+        sums_after=restated.sums,
     )
     LoadAttempt.objects.create(
         source_day=failed,
