@@ -1,4 +1,4 @@
-"""Every page of the staff in a real browser: open to assistive technology, without a fault, on every screen."""
+"""Every page of the staff in a real browser: open to assistive technology, without a fault, on screens of several sizes."""
 
 # ruff: noqa: F811 (the fixtures that come from tests.browsing are asked for by their names)
 from collections.abc import Callable, Iterator
