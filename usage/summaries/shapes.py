@@ -182,6 +182,7 @@ SHAPES: Final[dict[str, Shape]] = {
                 RECIPES, ("source_id", "recipe_id"), RECIPES, ("source_id", "recipe_id"), additive=False
             ),
         },
-        ("records", "task_count", "job_succeeded_count", "job_failed_count", "recipes"),
+        # As with the others, distinct counts are for who asks: they take a look at every recipe.
+        ("records", "task_count", "job_succeeded_count", "job_failed_count"),
     ),
 }

@@ -117,7 +117,7 @@ def question_of(kind: type[UsageRecord], filterset: UsageFilter, row_scope: froz
         zone=cleaned["tz"],
         start=start,
         end=end,
-        measures=tuple(name for name in shape.default if name != "recipes"),
+        measures=shape.default,
     )
 
 
