@@ -1,5 +1,6 @@
 """Gcore's mirror: the same question gets from it, resource for resource and digit for digit, what the vendor says."""
 
+import inspect
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -173,6 +174,32 @@ def test_the_vendors_sdk_gets_the_same_objects(pair: Pair, live_server: Any) -> 
     with gcore.Gcore(api_key="1234$unknown", base_url=mirror_url, max_retries=0) as stranger:
         with pytest.raises(gcore.AuthenticationError):
             stranger.cloud.usage_reports.get(**asked)
+
+
+def test_the_vendors_sdk_gets_the_same_objects_whatever_it_asks(pair: Pair, live_server: Any) -> None:
+    with (
+        gcore.Gcore(api_key=CREDENTIAL, base_url=f"{pair.server.url}/gcore", max_retries=0) as vendor,
+        gcore.Gcore(api_key=key(pair.source), base_url=f"{live_server.url}/mirror/gcore-main", max_retries=0) as mirror,
+    ):
+        named = inspect.signature(vendor.cloud.usage_reports.get).parameters.keys()
+
+        @by_hypothesis
+        @given(questions())
+        def same(question: dict[str, Any]) -> None:
+            asked = {name: value for name, value in question.items() if name in named}
+            besides = {name: value for name, value in question.items() if name not in named}
+            found = []
+            for client in (vendor, mirror):
+                get: Callable[..., Any] = client.cloud.usage_reports.get
+                found.append(get(**asked, extra_body=besides or None))
+            given, mirrored = found
+            assert mirrored.count == given.count
+            assert [type(one) for one in mirrored.resources] == [type(one) for one in given.resources]
+            assert told([one.to_dict() for one in mirrored.resources]) == told(
+                [one.to_dict() for one in given.resources]
+            )
+
+        same()
 
 
 @pytest.mark.parametrize(

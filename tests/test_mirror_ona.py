@@ -87,6 +87,25 @@ def test_the_modern_sdk_gets_every_record_to_the_nanosecond(pair: Pair, live_ser
     assert [len(page) for page in mirror["pages"][:-1]] == [60] * (len(mirror["pages"]) - 1)
 
 
+def test_the_modern_sdk_gets_the_same_whatever_it_asks(pair: Pair, live_server: Any) -> None:
+    secret = key(pair.source)
+    projects = ["", *EnvironmentUsage.objects.values_list("project_id", flat=True).distinct()[:4]]
+
+    # Few, as each takes two processes of the SDK's own environment.
+    @settings(by_hypothesis, max_examples=5)
+    @given(ranges(), st.integers(20, 100), st.sampled_from(projects))
+    def same(ends: tuple[datetime, datetime], size: int, project: str) -> None:
+        vendor = modern_ona.listed(f"{pair.server.url}/ona/api", CREDENTIAL, *ends, size, project)
+        mirror = modern_ona.listed(f"{live_server.url}/mirror/ona-main/api", secret, *ends, size, project)
+        assert (vendor["error"], mirror["error"]) == (None, None)
+        said = [
+            Counter(msgspec.json.encode(one) for page in found["pages"] for one in page) for found in (vendor, mirror)
+        ]
+        assert said[0] == said[1]
+
+    same()
+
+
 def test_the_query_wins_over_the_body(pair: Pair) -> None:
     asked = body(START, START + timedelta(days=1), size=5)
     first = msgspec.json.decode(pair.mirror(PATH, asked, pageSize=["7"]).body)
