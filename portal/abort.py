@@ -36,6 +36,8 @@ ROUNDS = 6
 AGREEING = 2  # rounds in which the same connection, and no other, grew by exactly what was sent
 SETTLE_SECONDS = 0.002
 ROUND_SECONDS = 0.25
+# How long a round may last in which no connection grows at all: on a busy machine the server gets to send late.
+STARVED_SECONDS = 2.0
 
 
 class AbortMiddleware:
@@ -115,12 +117,15 @@ def framed(piece: bytes) -> int:
 
 def those_grown(before: dict[socket.socket, int], by: int) -> list[socket.socket]:
     """Wait until a connection has grown by exactly that many bytes; returns all that have."""
-    until = time.monotonic() + ROUND_SECONDS
-    while time.monotonic() < until:
-        if grown := [line for line, had in before.items() if written(line) - had == by]:
-            return grown
+    begun = time.monotonic()
+    while True:
+        grown = {line: written(line) - had for line, had in before.items()}
+        if exactly := [line for line, more in grown.items() if more == by]:
+            return exactly
+        patience = ROUND_SECONDS if max(grown.values()) >= by else STARVED_SECONDS
+        if time.monotonic() - begun > patience:
+            return []
         time.sleep(SETTLE_SECONDS / 4)
-    return []
 
 
 def connections(port: int) -> list[socket.socket]:

@@ -5,11 +5,9 @@ cell and an empty text is `""`. Text that a spreadsheet would run as a formula g
 are as they are, with all their digits. NDJSON is the objects of the API's lists, one a line.
 """
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -131,25 +129,29 @@ def one_state(using: str, snapshot: str = "") -> Iterator[None]:
 
 @contextmanager
 def limited(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Cut the connection to the database after PORTAL_EXPORT_SECONDS.
+    """End the connection's backend after PORTAL_EXPORT_SECONDS.
 
-    The database's own limit does not act while it waits for a reader that has stalled.
+    The database's own limit does not act while it waits for a reader that has stalled, nor does it hear of a socket
+    that is shut down while its own is full: only being told to end wakes it.
     """
-    line = socket.socket(fileno=os.dup(connection.connection.fileno()))
-    limit = threading.Timer(settings.PORTAL_EXPORT_SECONDS, cut, [line])
+    backend = connection.connection.info.backend_pid
+    limit = threading.Timer(settings.PORTAL_EXPORT_SECONDS, end, [connection.alias, backend])
     limit.daemon = True
     limit.start()
     try:
         yield
     finally:
         limit.cancel()
-        line.close()
 
 
-def cut(line: socket.socket) -> None:
-    """End a connection both ways."""
-    with suppress(OSError):
-        line.shutdown(socket.SHUT_RDWR)
+def end(using: str, backend: int) -> None:
+    """Have the database end one of this role's backends, over a connection of its own."""
+    own = connections[using].copy()
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
+    finally:
+        own.close()
 
 
 def csv_blocks(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequence[Column]) -> Iterator[bytes]:
