@@ -5,8 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.views import defaults
+from django.http import Http404, HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -15,7 +14,6 @@ from rest_framework.views import APIView, set_rollback
 from portal.authentication import IsKnown
 
 CONTENT_TYPE = "application/problem+json"
-API_PREFIX = "/api/"
 
 
 def problem(status: int, detail: str, **members: Any) -> JsonResponse:
@@ -110,17 +108,3 @@ class UnknownAddress(APIView):
         self.check_permissions(request)
         hint = "" if request.path.endswith("/") else " Addresses of the API end with a slash."
         raise exceptions.NotFound(f"There is nothing at {request.path}.{hint}")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer what nobody expected: a problem under /api/, Django's page elsewhere."""
-    if request.path.startswith(API_PREFIX):
-        return problem(500, "The portal failed to answer; the failure was logged.")
-    return defaults.server_error(request)
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django itself refuses: a problem under /api/, Django's page elsewhere."""
-    if request.path.startswith(API_PREFIX):
-        return problem(400, "The request is malformed.")
-    return defaults.bad_request(request, exception)

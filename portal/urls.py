@@ -46,5 +46,5 @@ urlpatterns = [
     path("health/live", live, name="live"),
     path("health/ready", ready, name="ready"),
 ]
-handler400 = "portal.problems.bad_request"
-handler500 = "portal.problems.server_error"
+handler400 = "portal.failures.bad_request"
+handler500 = "portal.failures.server_error"

@@ -134,6 +134,51 @@ def test_a_token_that_asks_too_often_gets_the_vendors_429(vendor: str, redis_cli
     assert "message" in json.loads(answers[2].content)
 
 
+@pytest.mark.parametrize(
+    ("vendor", "wrong"),
+    [
+        ("ona", {"filter": {**ASKED["ona"][1]["filter"], "projectId": "a\0"}}),
+        ("gcore", {"schema_filter": {"type": "instance", "field": "uuid", "values": ["a\0"]}}),
+        ("gcore", {"tags": {"conditions": [{"key": "a\0"}]}}),
+        ("gcore", {"tags": {"conditions": [{"value": "a\0"}]}}),
+        ("workato", {"external_ids": ["a\0"]}),
+        ("workato", {"folder_name_pattern": "abc\0"}),
+    ],
+)
+def test_a_text_that_no_database_holds_is_wrong_input(vendor: str, wrong: dict[str, Any]) -> None:
+    made(vendor)
+    answer = ask(vendor, key(), content=json.dumps(ASKED[vendor][1] | wrong).encode())
+    assert answer.status_code in (400, 422)
+    assert "NUL" in json.loads(answer.content)["message"]
+
+
+@pytest.mark.parametrize("vendor", ASKED)
+@pytest.mark.parametrize("body", [b"", b"null", b"[", b"\xff", b'{"a":' * 9000, b"[" * 9000])
+def test_a_body_that_is_no_question_is_wrong_input(vendor: str, body: bytes) -> None:
+    made(vendor)
+    headers = {"Content-Type": "application/json"}  # the client leaves it out of an empty request
+    answer = ask(vendor, key(), content=body, headers=headers)
+    assert answer.status_code == 400
+    assert json.loads(answer.content)["message"]
+
+
+@pytest.mark.parametrize(("vendor", "name"), [("ona", "code"), ("gcore", "exception_class"), ("workato", "id")])
+def test_a_failure_that_nobody_expected_has_the_vendors_shape(vendor: str, name: str) -> None:
+    made(vendor)
+    secret = key()
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {readers()[vendor].kind._meta.db_table} RENAME TO secretly_renamed")
+    path, body = ASKED[vendor]
+    client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {secret}"})
+    answer = client.post(f"/mirror/{vendor}{path}", body, content_type="application/json")
+    assert (answer.status_code, answer["Content-Type"]) == (500, "application/json")
+    assert name in answer.json()
+    assert b"secretly_renamed" not in answer.content
+    refused = client.post(f"/mirror/{vendor}{path}", headers={"Host": "evil.example"})
+    assert (refused.status_code, refused["Content-Type"]) == (400, "application/json")
+    connection.set_rollback(True)  # the query that failed has ended the test's own transaction
+
+
 def test_an_answer_is_not_kept_by_anybody_on_the_way() -> None:
     made("gcore")
     assert ask("gcore", key())["Cache-Control"] == "private, no-store"

@@ -66,4 +66,4 @@ class VendorMirror(ABC):
     @classmethod
     @abstractmethod
     def refuse(cls, status: int, message: str) -> Answered:
-        """Answer with an error of the vendor's own shape: 401, 403, 404, 405, 413, 415, 429 or 503."""
+        """Answer with an error of the vendor's own shape: 400, 401, 403, 404, 405, 413, 415, 429, 500 or 503."""

@@ -130,12 +130,10 @@ class Mirror(VendorMirror):
             return replace(refused, headers={"Allow": "POST"})
         try:
             question = asked(asked_for.body, FILTERS)
-            first, end = question.span()
         except InvalidQuestionError as wrong:
             body = error(400, f"Validation Error: {wrong.fields}", uuid4().hex, invalid_fields=wrong.fields)
             return Answered(400, body)
-        except OverflowError:
-            return self.refuse(400, "Validation Error: time_to is out of range")
+        first, end = question.span()
         span = (datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC))
         return Answered(200, report(self.source.pk, question), span=span)
 

@@ -17,8 +17,10 @@ EXCEPTIONS = {
     405: "MethodNotAllowed",
     429: "TooManyRequests",
 }  # the class names other than ValidationError are assumed
+MOST_CONDITIONS = 100  # each is held against every tag of every resource
 Direction = Literal["asc", "desc"]
 Filters = Mapping[str, Sequence[str]]
+NUL = "No text may hold the character NUL"  # assumed
 
 
 class InvalidQuestionError(Exception):
@@ -46,9 +48,9 @@ class Condition(msgspec.Struct):
 
 
 class Tags(msgspec.Struct):
-    """Conditions on tags, any or all of which must hold; none at all hold always (assumed)."""
+    """Conditions on tags, any or all of which must hold; none at all hold always, a hundred are the most (assumed)."""
 
-    conditions: list[Condition]
+    conditions: Annotated[list[Condition], Meta(max_length=MOST_CONDITIONS)]
     condition_type: Literal["OR", "AND"] = "OR"
 
 
@@ -106,9 +108,10 @@ def asked(body: bytes, filters: Filters) -> Question:
         question = msgspec.json.decode(body, type=Question)
     except msgspec.ValidationError as error:
         raise InvalidQuestionError(placed(str(error))) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidQuestionError({"__root__": [f"Invalid JSON: {error}"]}) from None
     try:
+        question.span()
         wrong = faults_of(question, filters)
     except OverflowError:
         wrong = {"time_from": ["Out of range"], "time_to": ["Out of range"]}
@@ -148,4 +151,8 @@ def faults_of(question: Question, filters: Filters) -> dict[str, list[str]]:
     if wanted and wanted.field not in filters.get(wanted.type, ()):
         allowed = ", ".join(filters.get(wanted.type, ())) or "none"
         wrong["schema_filter"] = [f"Fields of this type: {allowed}"]
+    elif wanted and any("\0" in value for value in wanted.values):
+        wrong["schema_filter"] = [NUL]
+    if question.tags and any("\0" in f"{one.key}{one.value}" for one in question.tags.conditions):
+        wrong["tags"] = [NUL]
     return wrong

@@ -1,7 +1,7 @@
 """Ona's listing as Connect carries it: what a request asks for, in JSON or protobuf, and the errors.
 
-**Assumed**, the vendor being silent: a range that ends before it starts is refused; unknown JSON fields are
-passed over.
+**Assumed**, the vendor being silent: a range that ends before it starts is refused, and so is a project with the
+character NUL; unknown JSON fields are passed over.
 """
 
 import re
@@ -73,6 +73,8 @@ def asked(content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Ask
         raise _invalid(f"filter.date_range.{missing}: value is required [required]")
     if wire.end_time < wire.start_time:
         raise _invalid("filter.date_range: the end lies before the start")
+    if "\0" in wire.project_id:
+        raise _invalid("filter.project_id: value holds the character NUL")
     if not 0 <= size <= LARGEST_SIZE:
         raise _invalid(f"pagination.page_size: {BOUNDS} [int32.gte_lte]")
     return Asked(wire.start_time, wire.end_time, wire.project_id, size or DEFAULT_SIZE, token)
@@ -93,7 +95,7 @@ def _json_request(body: bytes) -> protobuf.ListRequest:
     """Return a JSON body in the form of the protobuf one; an empty body is an empty message."""
     try:
         asked = msgspec.json.decode(body) if body else {}
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("invalid_argument", "unmarshal message: the body is not JSON") from None
     pagination = _object(asked, "pagination")
     wanted = _object(asked, "filter")

@@ -15,6 +15,7 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:?\d\d)")
 LISTS = ("workspace_ids", "external_ids", "recipe_ids", "folder_ids")
 PATTERN_LENGTH = 3
 YEARS = range(2000, 2101)  # assumed
+NUL = "must not hold the character NUL"  # assumed
 
 PER_PAGE = 100  # default and most (assumed); more is cut to it
 
@@ -134,7 +135,7 @@ def of_body(body: bytes) -> dict[str, Any]:
         return {}
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RefusedError(400, f"The request body is not a JSON object: {error}") from None
 
 
@@ -150,20 +151,36 @@ def numbers(fields: Mapping[str, Any], name: str) -> frozenset[int] | None:
 
 def faults_of(fields: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with the values of the fields."""
-    wrong = dict(faults_of_range(fields))
+    wrong = faults_of_range(fields) | faults_of_lists(fields) | faults_of_patterns(fields)
+    for name, allowed in (("interval", INTERVALS), ("group_by", GROUPS)):
+        if fields.get(name, allowed[0]) not in allowed:
+            wrong[name] = f"must be one of {', '.join(allowed)}"
+    return wrong
+
+
+def faults_of_lists(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the lists of ids."""
+    wrong = {}
     for name in LISTS:
         value = fields.get(name, [])
         if not isinstance(value, list):
             wrong[name] = "must be a list"
         elif name != "external_ids" and not all(re.fullmatch(r"\d{1,18}", str(one)) for one in value):
             wrong[name] = "must be a list of ids"
-    for name, allowed in (("interval", INTERVALS), ("group_by", GROUPS)):
-        if fields.get(name, allowed[0]) not in allowed:
-            wrong[name] = f"must be one of {', '.join(allowed)}"
+        elif any("\0" in str(one) for one in value):
+            wrong[name] = NUL
+    return wrong
+
+
+def faults_of_patterns(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the patterns of names."""
+    wrong = {}
     for kind in ("recipe", "folder"):
         pattern = fields.get(f"{kind}_name_pattern")
         if pattern is not None and (not isinstance(pattern, str) or len(pattern) < PATTERN_LENGTH):
             wrong[f"{kind}_name_pattern"] = f"must have {PATTERN_LENGTH} or more characters"
+        elif pattern is not None and "\0" in pattern:
+            wrong[f"{kind}_name_pattern"] = NUL
         elif pattern is not None and f"{kind}_ids" in fields:
             wrong[f"{kind}_name_pattern"] = f"cannot be used together with {kind}_ids"
     return wrong

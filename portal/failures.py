@@ -1,0 +1,36 @@
+"""What a failure looks like: a problem under /api/, the vendor's own error under a mirror, a page elsewhere."""
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
+from django.views import defaults
+
+from portal.mirrors import mirror, sent, vendor_of
+from portal.problems import problem
+
+API_PREFIX = "/api/"
+FAILED = "The portal failed to answer; the failure was logged."
+MALFORMED = "The request is malformed."
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer what nobody expected."""
+    return shaped(request, 500, FAILED) or defaults.server_error(request)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django itself refuses."""
+    return shaped(request, 400, MALFORMED) or defaults.bad_request(request, exception)
+
+
+def shaped(request: HttpRequest, status: int, message: str) -> HttpResponse | None:
+    """Return the error as programs take it, None where a person asks."""
+    if request.path.startswith(API_PREFIX):
+        return problem(status, message)
+    try:
+        found = resolve(request.path)
+    except Resolver404:
+        return None
+    if found.func is not mirror:
+        return None
+    _, kind = vendor_of(found.kwargs["path"])
+    return problem(status, message) if kind is None else sent(kind.refuse(status, message))
