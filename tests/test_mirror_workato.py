@@ -1,8 +1,9 @@
 """Workato's mirror: the same question gets from it, row for row, what the vendor says."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx2
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.workato.wire import USAGE, WORKSPACES
-from tests.mirrored import FIRST, NOW, Pair, instant, key, read_all
+from tests.mirrored import FIRST, NOW, ZONES, Pair, instant, key, read_all
+from usage.days import midnight
 from usage.models import RecipeUsage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,6 +107,28 @@ def test_every_question_gets_the_vendors_answer(pair: Pair) -> None:
         assert mirror == vendor
 
     same()
+
+
+@pytest.mark.parametrize("changes", [date(2026, 3, 29), date(2026, 10, 25)])
+def test_days_of_23_and_25_hours_get_the_vendors_answer(changes: date, transactional_db: None) -> None:
+    now = datetime(changes.year, changes.month, changes.day, 15, tzinfo=UTC) + timedelta(days=9)
+    ends = changes - timedelta(days=1), changes + timedelta(days=2)
+    start, end = (midnight(on, ZoneInfo(ZONES["workato"])).astimezone(UTC) for on in ends)
+    with SandboxServer(World(days=30, now=lambda: now)) as server:
+        pair = Pair(server, read_all(server, "workato", *ends))
+        for late, early in ((0, 0), (5, 20), (25, 0), (26, 22)):
+            question = {
+                "from": (start + timedelta(hours=late)).isoformat(timespec="milliseconds"),
+                "to": (end - timedelta(hours=early)).isoformat(timespec="milliseconds"),
+                "workspace_ids": known("workspace_id"),
+                "group_by": "recipe",
+            }
+            for interval in ("none", "year", "month", "week", "day", "hour"):
+                mirror, vendor = (
+                    data(ask(USAGE, question | {"interval": interval})) for ask in (pair.mirror, pair.vendor)
+                )
+                assert mirror == vendor
+                assert mirror
 
 
 def test_hours_of_deleted_recipes_are_in_the_bare_answer_only(pair: Pair) -> None:
