@@ -7,10 +7,15 @@ from typing import Any
 import gitpod
 import msgspec
 import pytest
+from django.test import override_settings
 from gitpod import Gitpod
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sync.engine.load import load_next
+from sync.engine.plan import request_sync
+from sync.models import Trigger
+from sync.sandbox.world import Edit
 from sync.vendors.ona.connect import LIST
 from tests import modern_ona
 from tests.mirrored import CREDENTIAL, END, FIRST, Pair, key, read_all
@@ -117,15 +122,44 @@ def test_the_query_wins_over_the_body(pair: Pair) -> None:
 
 
 def test_a_token_stays_good_while_days_are_read_again(pair: Pair) -> None:
-    end = START + timedelta(days=1)
-    first = msgspec.json.decode(pair.mirror(PATH, body(START, end, 50)).body)
-    EnvironmentUsage.objects.filter(record_id=first["records"][0]["id"]).update(withdrawn_at=end)
-    second = msgspec.json.decode(pair.mirror(PATH, body(START, end, 50, first["pagination"]["nextToken"])).body)
-    whole = msgspec.json.decode(pair.mirror(PATH, body(START, end, 100)).body)
+    dates = {"startTime": START.isoformat(), "endTime": (START + timedelta(days=1)).isoformat()}
 
-    assert [one["id"] for one in whole["records"]][:99] == [
-        one["id"] for one in [*first["records"][1:], *second["records"]]
-    ]
+    def page(size: int, token: str = "") -> tuple[list[str], str]:
+        asked = {"filter": {"dateRange": dates}, "pagination": {"pageSize": size, "token": token}}
+        found = msgspec.json.decode(pair.mirror(PATH, asked).body)
+        said = [f"{one['id']} {one['stoppedAt']}" for one in found["records"]]
+        return said, found["pagination"].get("nextToken", "")
+
+    def stopped(one: str) -> datetime:
+        return datetime.fromisoformat(one.split()[1])
+
+    def whole() -> list[str]:
+        found, token = page(100)
+        while token:
+            more, token = page(100, token)
+            found += more
+        return found
+
+    before = whole()
+    listed, token = page(40)
+    pair.server.world.edits["ona", FIRST] = Edit(restated=0.2, vanished=0.2, late=0.2)
+    try:
+        request_sync(pair.source, FIRST, FIRST + timedelta(days=1), Trigger.COMMAND)
+        with override_settings(PORTAL_ALLOWED_VENDOR_HOSTS=["127.0.0.1"]):
+            load_next(pair.source.pk)
+    finally:
+        del pair.server.world.edits["ona", FIRST]
+    while token:
+        more, token = page(40, token)
+        listed += more
+    after = whole()
+
+    assert len(set(before) - set(after)) > 10
+    assert len(set(after) - set(before)) > 10
+    assert len(listed) == len(set(listed))
+    assert set(before) & set(after) <= set(listed)
+    assert listed[:40] == before[:40]
+    assert listed[40:] == [one for one in after if stopped(one) > stopped(before[39])]
 
 
 def test_records_without_an_id_or_with_more_digits_are_given_as_they_came(pair: Pair) -> None:
