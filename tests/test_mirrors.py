@@ -80,6 +80,13 @@ def test_a_source_can_be_told_to_answer_gaps_with_the_vendors_503(vendor: str) -
 
 
 @pytest.mark.parametrize("vendor", ASKED)
+def test_a_source_that_is_read_no_more_still_answers(vendor: str) -> None:
+    made(vendor, enabled=False)
+    answer = ask(vendor, key())
+    assert (answer.status_code, answer["Portal-Complete"]) == (200, "true")
+
+
+@pytest.mark.parametrize("vendor", ASKED)
 @pytest.mark.parametrize("slug", ["there", "not-there"])
 def test_strangers_learn_nothing_of_which_sources_there_are(vendor: str, slug: str) -> None:
     source = made(vendor)

@@ -55,7 +55,10 @@ ROW: Final[dict[str, Any]] = {
         "task_count": COUNT,
         "job_succeeded_count": COUNT,
         "job_failed_count": COUNT,
-        "recipe_count": {**COUNT, "description": "Per workspace: distinct recipes."},
+        "recipe_count": {
+            **COUNT,
+            "description": "Per workspace: distinct recipes; of deleted ones, as many as in the hour with the most.",
+        },
         "recipe_id": ID,
         "recipe_name": {"type": "string"},
         "folder_id": {"type": ["integer", "null"]},
@@ -124,7 +127,8 @@ DESCRIBED: Final = Described(
             "post": {
                 "summary": "Tasks and jobs of recipes, per workspace or recipe and interval",
                 "description": "Fields come in the body or in the query; the body wins. Deleted recipes count only "
-                "where nothing but the range, the workspaces and the interval is asked.",
+                "where nothing but the range, the workspaces and the interval is asked. The portal holds whole hours; "
+                "each counts where it begins.",
                 "parameters": [parameter(name, schema, EXAMPLES[name]) for name, schema in FIELDS.items()],
                 "requestBody": {
                     "required": False,
