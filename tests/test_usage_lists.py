@@ -224,7 +224,7 @@ def test_a_range_of_dates_is_one_chip_with_its_last_day(staff: Client) -> None:
 
 def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_does(staff: Client) -> None:
     sent = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
-    assert staff.get(sent).url == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
+    assert staff.get(sent)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
     page = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01"))
     (through,) = [one for one in page.context["cl"].asked.form.common if one.name == "to"]
     assert (through.label, through.sent, through.value) == ("Through", "_through", "2026-11-30")
