@@ -186,6 +186,28 @@ def test_a_day_says_what_it_is_worth_and_why(filled: Filled, state: str, said: l
         assert "What to do:" in answer.content.decode()
 
 
+def test_a_day_names_the_last_run_that_it_was_asked_for_by(filled: Filled) -> None:
+    operator = client_of("operator")
+    asked = {"first": "2026-11-14", "last": "2026-11-14"}
+    operator.post(f"{COVERAGE}gcore-main/read/", asked)
+
+    page = operator.get(f"{COVERAGE}?source=gcore-main&day=2026-11-14").content.decode()
+
+    assert "(operator)" in page
+    assert "(alex)" not in page
+
+
+def test_a_partial_day_says_how_many_records_count(filled: Filled) -> None:
+    SourceDay.objects.filter(state="partial").update(records=534, rejected=4, error="4 of 534 records were rejected.")
+    day = SourceDay.objects.get(state="partial")
+
+    page = client_of("viewer").get(f"{COVERAGE}?source=gcore-main&day={day.day}").content.decode()
+
+    assert "4 records could not be kept" in page
+    assert "534 records of this day are held and counted." in page
+    assert "The other" not in page
+
+
 def test_what_differs_from_the_vendors_sums_is_shown_with_its_sign(filled: Filled) -> None:
     day = SourceDay.objects.filter(source=filled.resources).first()
     assert day is not None

@@ -238,6 +238,16 @@ def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -
     assert 'style="' not in svg
 
 
+def test_a_month_adds_up_to_the_last_digit(noon: None) -> None:
+    source = kept("gcore-main", "gcore", days=20)
+    SourceDay.objects.filter(source=source).update(sums={"GBS": "0.0000000000000000000000001"})
+    set_day(source, 3, sums={"GBS": "123456789.5"})
+
+    lines = client_of("viewer").get("/admin/").context["vendors"][0].cards[0].usage.rows
+
+    assert lines[0].amounts[0][0].exact == "123,456,789.5000000000000000000000018"
+
+
 def test_a_unit_is_escaped_wherever_it_is_shown(noon: None) -> None:
     set_day(kept("gcore-main", "gcore"), 3, sums={"<b>tokens</b>": "7", "minutes": "1"})
 
@@ -253,7 +263,10 @@ def test_a_unit_is_escaped_wherever_it_is_shown(noon: None) -> None:
         (None, "minutes", "–", ""),
         (Decimal(0), "tasks", "0 tasks", ""),
         (Decimal("1234567.5"), "minutes", "1,234,567.5 minutes", ""),
-        (Decimal("0.123456"), "GB", "0.12 GB", "0.123456"),
+        (Decimal("0.123456"), "GB", "0.123 GB", "0.123456"),
+        (Decimal("0.0000714"), "MLS", "0.0000714 MLS", ""),
+        (Decimal("1.005e30"), "tokens", "1,005,000,000,000,000,000,000,000,000,000 tokens", ""),
+        (Decimal(f"{10**30}.125"), "GB", f"{10**30:,}.12 GB", f"{10**30:,}.125"),
         (Decimal(59), "seconds", "59 seconds", ""),
         (Decimal(5400), "seconds", "1.5 hours", "5,400 s"),
         (Decimal(999), "bytes", "999 bytes", ""),

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, URLPattern, URLResolver, reverse
 from playwright.sync_api import Page, Response
 
+from tests import chromium
 from tests.browsing import AsPerson, accessible, allow, as_person, picture, running  # noqa: F401
 from tests.filled import CREDENTIAL, Filled, fill
 from tests.people import PASSWORD, person
@@ -272,6 +273,7 @@ def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, fille
 def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Filled) -> None:
     someone = person("viewer")
     page = running.new_context(base_url=live_server.url).new_page()
+    faults = chromium.watch(page)
     page.goto("/admin/")
     accessible(page)
     picture(page, "sign-in")
@@ -286,6 +288,8 @@ def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Fille
     page.goto("/admin/usage/source/")
 
     assert page.locator("input[name=password]").is_visible()
+    assert faults == []
+    page.context.close()
 
 
 def test_an_address_where_nothing_is_says_so_in_the_portals_words(as_person: AsPerson, filled: Filled) -> None:

@@ -63,6 +63,8 @@ def test_a_person_retries_what_failed_and_accepts_what_is_suspect(as_person: AsP
 
     page.get_by_role("listitem").filter(has_text="HTTP 503").get_by_role("button", name="Retry now").click()
     expect(page.locator(".messagelist .success")).to_contain_text("1 day of gcore-main will be read")
+    lefts = [page.locator(at).evaluate("one => one.getBoundingClientRect().left") for at in (".messagelist li", "h1")]
+    assert lefts[0] == lefts[1]
     expect(page.get_by_text("HTTP 503")).to_have_count(0)
     page.get_by_role("button", name="Accept what the vendor reports").click()
     expect(page.locator(".messagelist .success")).to_contain_text("1 day of gcore-main will be read")

@@ -232,6 +232,15 @@ def test_the_previous_month_is_compared_with_whatever_its_length(client: Client)
     assert found["totals"][0]["change"] == {"consumed_quantity": "6"}
 
 
+def test_a_change_has_all_its_digits(client: Client) -> None:
+    source = SourceFactory()
+    for day, quantity in ((date(2026, 1, 5), "1"), (date(2026, 1, 6), "1000000000000000.0000000000000000000000001")):
+        ResourceUsageFactory(source=source, day=day, consumed_quantity=Decimal(quantity))
+    asked = {"from_": "2026-01-06", "to": "2026-01-07", "compare": "previous", "measures": "consumed_quantity"}
+    total = get(client, "resource-usage/summary/", **asked)["totals"][0]
+    assert total["change"] == {"consumed_quantity": "999999999999999.0000000000000000000000001"}
+
+
 def test_gaps_of_a_series_are_filled_on_request(client: Client) -> None:
     ResourceUsageFactory(day=date(2026, 1, 2))
     found = get(client, "resource-usage/summary/", from_="2026-01-01", to="2026-01-04", group_by="day", fill="zero")[

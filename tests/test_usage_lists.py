@@ -218,6 +218,24 @@ def test_a_range_of_dates_is_one_chip_with_its_last_day(staff: Client) -> None:
     assert chip.words == "1 Nov 2026"
     chips = staff.get(listing(RecipeUsage, from_="2026-11-01T08:00:00Z")).context["cl"].asked.chips
     assert [chip.words for chip in chips] == ["From: 2026-11-01T08:00:00Z"]
+    chips = staff.get(listing(RecipeUsage, to="2026-12-01")).context["cl"].asked.chips
+    assert [chip.words for chip in chips] == ["Through: 2026-11-30"]
+
+
+def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_does(staff: Client) -> None:
+    sent = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
+    assert staff.get(sent)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
+    page = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01"))
+    (through,) = [one for one in page.context["cl"].asked.form.common if one.name == "to"]
+    assert (through.label, through.sent, through.value) == ("Through", "_through", "2026-11-30")
+
+    instants = staff.get(listing(RecipeUsage, to="2026-11-30T12:00:00Z")).context["cl"].asked.form.common
+    (end,) = [one for one in instants if one.name == "to"]
+    assert (end.label, end.sent, end.value) == ("To, not included", "to", "2026-11-30T12:00:00Z")
+
+    mistaken = staff.get(listing(RecipeUsage, _through="yesterday"), follow=True)
+    assert set(faults(mistaken)) == {"to"}
+    assert staff.get(listing(RecipeUsage, _through="9999-12-31"), follow=True).status_code == 200
 
 
 def test_ranges_with_a_name_keep_the_other_filters(staff: Client) -> None:

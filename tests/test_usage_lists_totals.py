@@ -67,6 +67,18 @@ def test_different_units_are_never_added_and_metrics_of_one_unit_are(staff: Clie
     assert "By billing metric" in page
 
 
+def test_metrics_add_up_to_the_last_digit_however_large_they_are(staff: Client) -> None:
+    for metric, quantity in (("vm", f"{10**30}"), ("ip", "0.000000000000000000000000000001")):
+        ResourceUsageFactory(billing_metric=metric, consumed_unit="GB", consumed_quantity=quantity)
+    hold_days(rolled=False)
+
+    page = totals_of(staff, ResourceUsage).content.decode()
+
+    assert f"{10**30:,}.000000000000000000000000000001" in page
+    listed = staff.get("/admin/usage/resourceusage/")
+    assert f"{10**30:,}" in listed.content.decode()
+
+
 def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_request(staff: Client) -> None:
     EnvironmentUsageFactory(created_at=None)
     EnvironmentUsageFactory.create_batch(2)
@@ -140,7 +152,7 @@ def test_totals_say_how_far_they_can_be_trusted(staff: Client) -> None:
     SourceDay.objects.filter(pk=day.pk).update(complete=False, final=False)
     page = totals_of(staff, EnvironmentUsage, **asked).content.decode()
     assert "Not complete: 1 day not read completely." in page
-    assert "From 2026-01-01 on, numbers may still change." in page
+    assert "From 1 Jan 2026 on, numbers may still change." in page
 
 
 def test_totals_are_of_the_sources_that_a_person_may_see() -> None:

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
+from usage import exactly
 from usage.days import dates
 from usage.models import Source, SourceDay, UsageRecord
 from usage.summaries.overall import QUANTITIES
@@ -183,7 +184,7 @@ def together(parts: Collection[Calendar]) -> Calendar:
         sums: dict[str, Decimal] = {}
         for cell in cells:
             for name, number in cell.sums.items():
-                sums[name] = sums.get(name, Decimal(0)) + number
+                sums[name] = exactly.total((sums.get(name, Decimal(0)), number))
         found[on] = Cell(
             sums,
             held=all(cell.held for cell in cells),
@@ -228,7 +229,7 @@ def total(calendar: Calendar, span: Span, measure: str) -> Decimal | None:
     """Return what a span adds up to; None where nothing is held of it."""
     cells = [calendar.cell(on) for on in dates(span.first, span.end)]
     known = [cell.sums for cell in cells if cell.held or cell.sums]
-    return sum((sums.get(measure, Decimal(0)) for sums in known), Decimal(0)) if known else None
+    return exactly.total(sums.get(measure, Decimal(0)) for sums in known) if known else None
 
 
 def named(kind: type[UsageRecord] | None) -> dict[str, Measure]:

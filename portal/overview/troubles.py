@@ -226,7 +226,7 @@ def partial(lot: Lot) -> Iterator[Need]:
         "Partial",
         lot.source.slug,
         f"{records(refused)} of {where} could not be kept." if refused else f"{where}: not every record was kept.",
-        "Everything else is held. The vendor may mend the records; each read tries them again.",
+        "All other records are held. The vendor may mend the records; each read tries them again.",
         source_url(lot.source),
         [mending("read-partial", lot.source.pk, "Read again")] if lot.may_read else [],
         links,

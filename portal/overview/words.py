@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from usage.admin.display import NOTHING, exact
+from usage.admin.display import NOTHING, exact, rounded
 
 SIZES: Final = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 STEP: Final = 1000
-MOST_PLACES: Final = 2
 HOUR: Final = 3600
 MOST_PER_CENT: Final = 1000
 
@@ -41,11 +40,6 @@ def sized(value: Decimal) -> Shown:
     """Return bytes in the largest unit that leaves at least one of it."""
     size = min((len(str(abs(int(value)))) - 1) // 3, len(SIZES) - 1)
     return Shown(rounded(value / STEP**size), SIZES[size], f"{exact(value)} bytes")
-
-
-def rounded(value: Decimal) -> str:
-    """Return a number with two decimal places at most, thousands apart."""
-    return exact(round(value, MOST_PLACES)) if value != value.to_integral_value() else exact(value)
 
 
 def growth(change: Decimal | None) -> str:

@@ -57,6 +57,7 @@
         data: drawable(series.values, panel),
         said: series.values,
         type,
+        pointStyle: type === "bar" ? "rect" : "line",
         stack: "now",
         backgroundColor: type === "bar" ? series.values.map((_, place) => (provisional[place] ? lighter(full) : full)) : full,
         borderColor: full,
@@ -78,6 +79,7 @@
         borderDash: [6, 4],
         borderWidth: 2,
         pointRadius: 0,
+        pointStyle: "line",
         order: -1,
       });
     }
@@ -98,7 +100,7 @@
   }
 
   function bars(panel) {
-    const set = (label, values, fill) => ({ type: "bar", label, said: values, data: drawable(values, panel), backgroundColor: fill, maxBarThickness: 28 });
+    const set = (label, values, fill) => ({ type: "bar", label, pointStyle: "rect", said: values, data: drawable(values, panel), backgroundColor: fill, maxBarThickness: 28 });
     const fills = panel.labels.map((name, at) => colour(name === "Others" && at === panel.labels.length - 1 ? "--series-others" : "--series-1"));
     const sets = [set(panel.title, panel.values, fills)];
     if (panel.before.length) sets.push(set("Period before", panel.before, lighter(colour("--series-1"))));
@@ -120,7 +122,7 @@
       scales,
       plugins: {
         ...(exploreMarks ? { exploreMarks } : {}),
-        legend: { display: many, position: "bottom", labels: { color: colour("--body-fg"), boxWidth: 12, boxHeight: 12 } },
+        legend: { display: many, position: "bottom", labels: { color: colour("--body-fg"), boxWidth: 12, boxHeight: 12, usePointStyle: true, pointStyleWidth: 24 } },
         tooltip: {
           filter: (item) => item.dataset.said[item.dataIndex] !== null,
           callbacks: { label: (item) => `${item.dataset.label}: ${amount(item.dataset.said[item.dataIndex], panel)}`, footer },

@@ -52,7 +52,7 @@ class Suggestions {
         this.asking?.abort();
         this.asking = new AbortController();
         const query = new URLSearchParams({part: parts(this.input)[1]});
-        for (const name of ["source", "from", "to", "tz"]) {
+        for (const name of ["source", "from", "to", "_through", "tz"]) {
             const value = this.form.elements.namedItem(name)?.value;
             if (value && name !== this.input.name) {
                 query.set(name, value);

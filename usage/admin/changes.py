@@ -8,6 +8,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from usage.admin.display import NOTHING, exact
+from usage.exactly import difference, to_places
 from usage.models import Restatement
 
 RECORDS = "records"
@@ -25,7 +26,7 @@ class Change:
     @property
     def difference(self) -> Decimal:
         """After less before; what is not there counts as nothing."""
-        return (self.after or Decimal(0)) - (self.before or Decimal(0))
+        return difference(self.after or Decimal(0), self.before or Decimal(0))
 
     @property
     def share(self) -> str:
@@ -35,7 +36,7 @@ class Change:
         percent = self.difference * 100 / abs(self.before)
         if percent and abs(percent) < Decimal("0.1"):
             return f"{'+' if percent > 0 else MINUS}less than 0.1 %"
-        return f"{signed(round(percent, 1))} %"
+        return f"{signed(to_places(percent, 1))} %"
 
     @property
     def words(self) -> str:
@@ -53,7 +54,7 @@ def signed(number: Decimal) -> str:
     """Return a number with its sign: `+9`, `−1,204.5`, `±0`."""
     if not number:
         return "±0"
-    return f"{'+' if number > 0 else MINUS}{exact(abs(number))}"
+    return f"{'+' if number > 0 else MINUS}{exact(number.copy_abs())}"
 
 
 def changes_of(restatement: Restatement) -> list[Change]:

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from usage.exactly import to_places
+
 NOTHING = "–"
+PLACES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,13 @@ def exact(value: Decimal | int | None) -> str:
         return f"{value:,}"
     text = f"{value:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def rounded(value: Decimal) -> str:
+    """Return a number as it is read: with two decimal places, or to three digits where it is below one."""
+    if value == value.to_integral_value():
+        return exact(value)
+    return exact(to_places(value, PLACES if abs(value) >= 1 else PLACES - value.adjusted()))
 
 
 def duration(seconds: Decimal | None) -> str:
@@ -59,7 +69,7 @@ def runtime(seconds: Decimal | None) -> SafeString:
     if seconds is None:
         return format_html('<span class="number">{}</span>', NOTHING)
     return format_html(
-        '<span class="number">{} <span class="unit">{} s</span></span>', duration(seconds), exact(seconds)
+        '<span class="number">{} <span class="exact">{} s</span></span>', duration(seconds), exact(seconds)
     )
 
 

@@ -6,13 +6,13 @@ another kind can be chosen at any time; a parameter in an address is never left 
 """
 
 from collections.abc import Callable, Iterable
-from datetime import date, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
 from django.http import QueryDict
 
 from usage.explore.kinds import Kind
+from usage.moments import THROUGH, end_after
 
 FORM: Final = "_form"
 # Read as they are, commas and colons do no harm in a query.
@@ -50,11 +50,7 @@ def text(data: QueryDict, name: str) -> str:
 
 def end_of(data: QueryDict) -> str:
     """Return the end of the range: the field of the last day names the day before it."""
-    last = text(data, "_through")
-    try:
-        return (date.fromisoformat(last) + timedelta(days=1)).isoformat() if last else text(data, "to")
-    except (ValueError, OverflowError):
-        return last
+    return end_after(text(data, THROUGH)) or text(data, "to")
 
 
 def zone_of(data: QueryDict) -> str:

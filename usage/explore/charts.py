@@ -7,6 +7,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from usage.admin.records.units import SIZES
+from usage.exactly import total
 from usage.explore.asking import Answer
 from usage.explore.kinds import label_of
 from usage.explore.lines import Line, Lines, additive, unit_of
@@ -75,7 +76,7 @@ def panels_of(lines: Lines) -> Iterator[Panel]:
     for line in lines.results:
         parts.setdefault(lines.key(line), []).append(line)
     ranked = sorted(parts, key=lambda key: -weight(parts[key]))
-    for measure in (lines.main, *(name for name in lines.measures if name != lines.main)):
+    for measure in lines.mattering:
         for key in ranked:
             unit = unit_of(measure, parts[key][0])
             named = ", ".join(str(value) for value in key if value and value != unit)
@@ -151,7 +152,7 @@ def together(several: Iterable[Values]) -> Values:
 def add(values: Values, at: str, value: Any) -> None:
     """Add a number to what an interval has; an unknown one adds nothing."""
     if value is not None:
-        values[at] = (values.get(at) or Decimal(0)) + Decimal(value)
+        values[at] = total((values.get(at) or Decimal(0), Decimal(value)))
     else:
         values.setdefault(at, None)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ from usage.explore.asking import Problems
 from usage.explore.kinds import Kind, label_of
 from usage.explore.ranges import RANGES, named, range_of
 from usage.filters.values import DETAIL_TEXTS
-from usage.moments import as_zone
+from usage.moments import THROUGH, as_zone, last_before
 from usage.summaries.shapes import SHAPES
 
 UTC: Final = ZoneInfo("UTC")
@@ -138,7 +138,7 @@ def ranging(kind: Kind, data: QueryDict) -> Iterator[Field]:
     start, end = text(data, "from"), text(data, "to")
     if is_date(start) and is_date(end):
         yield Field("from", "From", "from", start, "date")
-        yield Field("_through", "Through", "to", last_day(end), "date", help="This day is included.")
+        yield Field(THROUGH, "Through", "to", last_before(end), "date", help="This day is included.")
     else:
         yield Field("from", "From", "from", start)
         yield Field("to", "To, not included", "to", end)
@@ -151,14 +151,6 @@ def is_date(written: str) -> bool:
         return not written or (bool(date.fromisoformat(written)) and len(written) == 10)
     except ValueError:
         return False
-
-
-def last_day(end: str) -> str:
-    """Return the last date before the end of a range."""
-    try:
-        return (date.fromisoformat(end) - timedelta(days=1)).isoformat() if end else ""
-    except OverflowError:
-        return end
 
 
 def grouping(kind: Kind, data: QueryDict) -> Iterator[Field]:

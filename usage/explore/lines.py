@@ -40,6 +40,11 @@ class Lines:
         return next((name for name in self.measures if name != "records"), self.measures[0])
 
     @property
+    def mattering(self) -> tuple[str, ...]:
+        """The measures as a person reads them: the main one first, where it is seen without scrolling."""
+        return (self.main, *(name for name in self.measures if name != self.main))
+
+    @property
     def parted(self) -> bool:
         """Whether there is more to see than totals."""
         return bool(self.interval) or any(name not in self.apart for name in self.dimensions)

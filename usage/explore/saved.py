@@ -70,9 +70,10 @@ def moving_range(data: QueryDict) -> str:
 
 
 def moving_label(data: QueryDict) -> str:
-    """Return what a question's range is called, '' where it has no name today."""
+    """Return what a question's range is called in a sentence, '' where it has no name today."""
     name = moving_range(data)
-    return RANGES[name][0].lower() if name else ""
+    words = RANGES[name][0].lower() if name else ""
+    return f"the {words}" if words.endswith("days") else words
 
 
 def asked_by(view: SavedView) -> Said:

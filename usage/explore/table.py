@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any, Final
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from usage.admin.changes import MINUS
 from usage.admin.display import NOTHING, duration, exact, quantity, runtime
-from usage.admin.records.units import consumed, human
+from usage.admin.records.units import consumed
+from usage.exactly import to_places
 from usage.explore.address import Said, changed
 from usage.explore.kinds import Kind, label_of
 from usage.explore.lines import Line, Lines, unit_of
@@ -19,6 +21,7 @@ from usage.filters.values import TagsFilter
 
 SHOWN: Final = 500  # rows of a page; the files have all of them
 NONE: Final = "none"
+LONG: Final = 24  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ class Cell:
     number: bool = False
     address: str = ""
     quiet: bool = False
+
+    @property
+    def long(self) -> bool:
+        """Whether it is a name that may go over several lines, so that the numbers beside it are seen."""
+        return not self.number and len(self.shown) > LONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ def heads(lines: Lines, kind: Kind, said: Said) -> Iterator[Head]:
         yield Head("", "sums")
     for name in columns(lines):
         yield Head(label_of(name), name, sorted=order_of(said, name), address=reorder(said, name, sortable))
-    for name in lines.measures:
+    for name in lines.mattering:
         yield Head(label_of(name), name, True, order_of(said, name), reorder(said, name, sortable, first="-"))
         if lines.compared:
             yield Head("Before", f"{name}-before", True)
@@ -146,7 +154,7 @@ def narrowed(kind: Kind, said: Said, name: str, value: Any) -> str:
 
 def numbers(lines: Lines, line: Line) -> Iterator[Cell]:
     """Yield the cells of the measures."""
-    for name in lines.measures:
+    for name in lines.mattering:
         yield Cell(amount(name, line[name], unit_of(name, line)), True)
         if lines.compared:
             yield Cell(amount(name, line["previous"][name], unit_of(name, line)), True, quiet=True)
@@ -179,16 +187,13 @@ def change(measure: str, line: Line, unit: str) -> SafeString | str:
     if value is None:
         return NOTHING
     number = Decimal(value)
-    sign, size = "+" if number > 0 else "-" if number < 0 else "", abs(number)
-    said, below = f"{sign}{exact(size)}", human(size, unit)
-    if measure == "runtime_seconds":
-        said, unit, below = f"{sign}{duration(size)}", f"{sign}{exact(size)} s", ""
+    sign, size = "+" if number > 0 else MINUS if number < 0 else "", number.copy_abs()
+    share = "" if part is None else f" ({percent(Decimal(part), sign=True)})"
+    if measure != "runtime_seconds":
+        return consumed(size, unit, sign, share)
+    digits = f"{sign}{exact(size)} s"
     return format_html(
-        "{}{}{}{}",
-        said,
-        format_html(' <span class="unit">{}</span>', unit) if unit else "",
-        "" if part is None else f" ({percent(Decimal(part), sign=True)})",
-        format_html('<span class="in-words">{}{}</span>', sign, below) if below else "",
+        '<span class="number">{}{}{} <span class="exact">{}</span></span>', sign, duration(size), share, digits
     )
 
 
@@ -196,8 +201,9 @@ def percent(part: Decimal | None, *, sign: bool = False) -> str:
     """Return a part of one as a percentage with one decimal."""
     if part is None:
         return NOTHING
-    shown = (part * 100).quantize(Decimal("0.1"), ROUND_HALF_EVEN) if abs(part) < 10**12 else (part * 100)
-    return f"{shown:+,f} %" if sign and shown else f"{shown:,f} %"
+    shown = to_places(part * 100, 1)
+    before = MINUS if shown < 0 else "+" if sign and shown else ""
+    return f"{before}{shown.copy_abs():,f} %"
 
 
 def interval_in_words(label: str, interval: str) -> str:

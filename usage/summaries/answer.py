@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rest_framework.exceptions import ValidationError
 
+from usage.exactly import difference
 from usage.summaries.intervals import label, previous
 from usage.summaries.question import Question
 from usage.summaries.relation import extent, relation_of
@@ -245,9 +246,9 @@ def change(question: Question, sums: dict[str, Any], before: dict[str, Any] | No
     said: dict[str, dict[str, Any]] = {"previous": rendered(question, was), "change": {}, "relative_change": {}}
     for name, measure in question.summed.items():
         known = sums[name] is not None and was[name] is not None
-        difference: Any = sums[name] - was[name] if known else None
-        said["change"][name] = number(difference, measure)
-        ratio = RATIO.divide(Decimal(difference), Decimal(was[name])) if known and was[name] else None
+        more = difference(Decimal(sums[name]), Decimal(was[name])) if known else None
+        said["change"][name] = number(more, measure)
+        ratio = None if more is None or not was[name] else RATIO.divide(more, Decimal(was[name]))
         said["relative_change"][name] = None if ratio is None else f"{ratio:f}"
     return said
 

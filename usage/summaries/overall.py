@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from decimal import Context, Decimal, Inexact, localcontext
+from decimal import Decimal
 from typing import Any, Final
 
 from django.db.models import QuerySet
@@ -10,6 +10,7 @@ from django.http import QueryDict
 from django_filters import rest_framework as django_filters
 from rest_framework.exceptions import ValidationError
 
+from usage.exactly import total
 from usage.filters import (
     EnvironmentUsageFilter,
     InstantsForm,
@@ -46,7 +47,6 @@ QUANTITIES: Final = {
 }
 NAMES: Final = ("vendor", "source", "service", "metric", "unit")
 TOTALLED: Final = ("vendor", "metric", "unit")
-MAX_DIGITS: Final = 1_000  # more than any sum has; a sum would rather raise than round
 
 
 class OverallFilter(OfSourcesFilter):
@@ -110,8 +110,7 @@ def totals_of(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def exact_sum(quantities: Iterable[str | None]) -> str | None:
     """Return the sum of the numbers that are there, with all their digits; None where there is none."""
     known = [Decimal(quantity) for quantity in quantities if quantity is not None]
-    with localcontext(Context(prec=MAX_DIGITS, traps=[Inexact])):
-        return f"{sum(known, Decimal(0)):f}" if known else None
+    return f"{total(known):f}" if known else None
 
 
 def lines_of(

@@ -134,7 +134,7 @@ class Panel:
         if self.day is None or not self.request.user.has_perm("sync.view_syncrun"):
             return None
         found = (
-            self.day.run_days.select_related("run__source").defer("run__source__credential").order_by("-run").first()
+            self.day.run_days.select_related("run__source").defer("run__source__credential").order_by("-run_id").first()
         )
         return found.run if found else None
 

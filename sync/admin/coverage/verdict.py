@@ -139,9 +139,9 @@ def partial(case: Case) -> Verdict:
     return Verdict(
         "warn",
         f"Partial: {exact(number)} {'record' if number == 1 else 'records'} could not be kept",
-        f"The other {records(case.row.records)} are held and counted; what could not be kept is missing from sums.",
+        f"{records(case.row.records)} of this day are held and counted. One that could not be kept counts "
+        "as an earlier read had it, or not at all.",
         f"See the rejected records below and tell whoever looks after the portal. {case.next_try}",
-        case.row.error,
     )
 
 
@@ -150,10 +150,9 @@ def suspect(case: Case) -> Verdict:
     return Verdict(
         "warn",
         "Suspect: the vendor suddenly reports much less",
-        "The last read would have withdrawn most of the day. Nothing was changed: what was held before still counts.",
+        "The last read would have withdrawn most of the day: the numbers are below. What was held before still counts.",
         "If the vendor is right, accept what it reports. Otherwise wait: a second read that agrees decides. "
         + case.next_try,
-        case.row.error,
     )
 
 

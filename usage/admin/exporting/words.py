@@ -1,8 +1,10 @@
 """What is said of an export: how far it has come, why it does not begin, and how far it can be trusted."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any, Final
 
+from usage.admin.records.cells import day_in_words
 from usage.exports.progress import BROKEN_OFF, DONE, LEFT, REFUSED, SENDING, STARTING, STOPPED, WAITING, Note
 
 SAID: Final = {
@@ -43,7 +45,7 @@ def trust_in_words(meta: dict[str, Any]) -> Iterator[str]:
     if meta["complete"]:
         yield "Complete: every day of the range was read to its end, and every record was kept."
     else:
-        through = f" It is complete through {meta['complete_through']}." if meta["complete_through"] else ""
+        through = f" It is complete through {on(meta['complete_through'])}." if meta["complete_through"] else ""
         gaps = ", ".join(
             f"{number:,} {'day' if number == 1 else 'days'} {what}"
             for number, what in ((missing, "never read"), (partial, "not read completely"))
@@ -51,9 +53,14 @@ def trust_in_words(meta: dict[str, Any]) -> Iterator[str]:
         )
         yield f"Not complete{': ' if gaps else ''}{gaps}.{through}"
     if meta["provisional_from"]:
-        yield f"From {meta['provisional_from']} on, numbers may still change."
+        yield f"From {on(meta['provisional_from'])} on, numbers may still change."
     if meta["restated_since"]:
-        yield f"A day of it last came back different on {meta['restated_since'][:10]}."
+        yield f"A day of it last came back different on {on(meta['restated_since'][:10])}."
+
+
+def on(written: str) -> str:
+    """Return a date as people say it: `1 Nov 2026`."""
+    return day_in_words(date.fromisoformat(written))
 
 
 def flat(detail: Any) -> Iterator[str]:

@@ -19,13 +19,13 @@ from usage.explore.ranges import RANGES, named, range_of
 from usage.filters import UsageFilter, problems_of
 from usage.filters.fields import UTC_ZONE
 from usage.models import Source
-from usage.moments import DATE
+from usage.moments import DATE, THROUGH, end_after
 from usage.pagination import Ordering, Orderings
 from usage.trust import VENDOR_KINDS
 
 ORDERING = "ordering"
 NOT_FILTERS = (*POSITION, ORDERING)
-SHORT = {"tag": "Tag", "to": "To"}
+SHORT = {"tag": "Tag", "to": "To", THROUGH: "Through"}
 TIMES = frozenset({"stopped_at", "starts_at", "changed_at", "day"})
 NAMES_OF_RANGES = ("this-month", "last-month", "last-7-days", "last-30-days", "this-year")
 
@@ -157,9 +157,8 @@ class Asked:
                     chips.append(Chip(span(*self.dates), self.address(without=("from", "to"))))
                     continue
                 said = words[name].said(value) if name in words else value
-                chips.append(
-                    Chip(f"{SHORT.get(name) or label(name)}: {said}", self.address(without=(name,), value=value))
-                )
+                called = SHORT.get(words[name].sent if name in words else name) or label(name)
+                chips.append(Chip(f"{called}: {said}", self.address(without=(name,), value=value)))
         return chips
 
     @property
@@ -191,8 +190,15 @@ class Asked:
 
 
 def without_blanks(given: QueryDict, only: Collection[str] | None = None) -> QueryDict:
-    """Return the parameters that say something (`only` of these): a form sends its empty inputs along."""
+    """Return the parameters that say something (`only` of these): a form sends its empty inputs along.
+
+    The last day of a range, which a form asks for, becomes its end, as an address has it.
+    """
     said = QueryDict(mutable=True)
+    if last := given.get(THROUGH, "").strip():
+        given = given.copy()
+        del given[THROUGH]
+        given["to"] = end_after(last)
     for name, values in given.lists():
         kept = [value for value in values if value.strip()]
         if kept and (only is None or name in only):

@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
@@ -27,6 +28,7 @@ from usage.admin.records.totals import totals_of
 from usage.bounded import TookTooLong
 from usage.filters.trusted import as_instant
 from usage.models import UsageRecord
+from usage.moments import THROUGH
 from usage.trust import reporting
 
 OF_SUGGESTIONS = ("source", "vendor", "from", "to", "tz")
@@ -106,6 +108,8 @@ class UsageAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         asked = self.asked(request)
+        if THROUGH in request.GET:
+            return redirect(f"{request.path}?{asked.said.urlencode()}")
         if not asked.errors:
             return super().changelist_view(request, extra_context)
         title = capfirst(str(self.opts.verbose_name_plural))

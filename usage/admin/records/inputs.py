@@ -9,11 +9,12 @@ from django_filters import rest_framework as django_filters
 from usage.explore.kinds import label_of
 from usage.filters import ChoiceFilter, MomentFilter, NumbersFilter, TextsFilter
 from usage.filters.values import BoundFilter, ContainsFilter, TagsFilter, WithinFilter
-from usage.moments import DATE
+from usage.moments import DATE, THROUGH, last_before
 
 LABELS: Final = {
     "from": "From",
     "to": "To, not included",
+    THROUGH: "Through",
     "tz": "Time zone",
     "tag": "Tag, as key:value",
     "tag_mode": "Several tags",
@@ -33,6 +34,7 @@ GROUPS: Final = ("Ids and names", "Sizes", "Details of the resource", "Times", "
 HELP: Final = {
     "from": "A date, or an instant such as 2026-01-31T08:00:00Z.",
     "to": "The first day or instant that is no longer shown.",
+    THROUGH: "This day is included.",
     "tz": "The zone that dates are of, e.g. Europe/Berlin.",
     "updated_since": "A date or an instant.",
     "tag": "Each in a field of its own.",
@@ -44,6 +46,7 @@ class Input:
     """One input: `sort` is text, date, number, choice or tags; `values` are what was given, `errors` what is wrong.
 
     `options`: (value, words) of a choice. `suggests`: whether the portal knows what could be typed.
+    `sent`: the name that it is sent by; the end of a range is asked for by its last day, as people say it.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Input:
     errors: Sequence[str] = ()
     options: Sequence[tuple[str, str]] = ()
     suggests: bool = False
+    sent: str = ""
 
     @property
     def ident(self) -> str:
@@ -63,7 +67,12 @@ class Input:
     @property
     def value(self) -> str:
         """What was given, the first of it."""
-        return self.values[0] if self.values else ""
+        return self.said(self.values[0]) if self.values and self.sent == THROUGH else "".join(self.values[:1])
+
+    @property
+    def told(self) -> bool:
+        """Whether its help is shown: what a date is needs no words."""
+        return self.sort != "date" or self.sent == THROUGH
 
     @property
     def blanks(self) -> Sequence[str]:
@@ -72,6 +81,8 @@ class Input:
 
     def said(self, value: str) -> str:
         """Return a value as a person reads it."""
+        if self.sent == THROUGH:
+            return last_before(value)
         return dict(self.options).get(value, value) if self.sort == "choice" else value
 
 
@@ -159,15 +170,17 @@ def form_of(
     def made(name: str) -> Input:
         values = given.get(name, ())
         sort = sort_of(name, filters[name], "".join(values[:1]), wrong=name in errors)
+        sent = THROUGH if name == "to" and sort == "date" else name
         return Input(
             name,
-            label(name),
+            label(sent),
             sort,
-            help_of(name, filters[name]),
+            help_of(sent, filters[name]),
             values,
             errors.get(name, ()),
             options_of(name, values, known) if sort == "choice" else (),
             name in suggested,
+            sent,
         )
 
     further: dict[str, list[Input]] = {group: [] for group in GROUPS}

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS
 
-from usage.admin.display import exact
+from usage.admin.display import NOTHING, exact, rounded
 from usage.admin.exporting.words import trust_in_words
-from usage.admin.records.units import human
+from usage.admin.records.units import beneath, human
 from usage.bounded import bounded
+from usage.exactly import total
 from usage.exports import one_state
 from usage.filters import UsageFilter
 from usage.filters.trusted import as_instant, trust_of_filtered
@@ -47,6 +48,16 @@ class Line:
     def number(self) -> str:
         """The sum with all its digits."""
         return exact(self.value)
+
+    @property
+    def rounded(self) -> str:
+        """The sum as it is read at a glance."""
+        return NOTHING if self.value is None else rounded(Decimal(self.value))
+
+    @property
+    def beneath(self) -> Sequence[str]:
+        """All digits of the sum where some are not shown above, and the sum as people say it."""
+        return () if self.value is None else beneath(self.value, self.unit)
 
     @property
     def words(self) -> str:
@@ -123,7 +134,7 @@ def question_of(kind: type[UsageRecord], filterset: UsageFilter, row_scope: froz
 
 def per_unit(metrics: Sequence[Line]) -> list[Line]:
     """Return one sum per unit; different units are never added."""
-    sums: dict[str, Decimal] = {}
+    parts: dict[str, list[Decimal]] = {}
     for line in metrics:
-        sums[line.unit] = sums.get(line.unit, Decimal(0)) + Decimal(line.value or 0)
-    return [Line("Consumed", value, unit) for unit, value in sums.items()]
+        parts.setdefault(line.unit, []).append(Decimal(line.value or 0))
+    return [Line("Consumed", total(values), unit) for unit, values in parts.items()]

@@ -2,10 +2,11 @@
 
 from decimal import Decimal
 
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from usage.admin.display import duration, exact, quantity
+from usage.admin.display import duration, exact, quantity, rounded
+from usage.exactly import to_places
 
 SIZES = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
@@ -37,17 +38,29 @@ def size(value: Decimal) -> str:
 def three_digits(value: Decimal) -> str:
     """Return a number to three digits, its whole part in full: `1,175`, `98.3`, `0.512`."""
     places = max(0, 2 - value.adjusted()) if value else 0
-    return exact(round(value, min(places, 6)))
+    return exact(to_places(value, min(places, 6)))
 
 
-def consumed(value: Decimal | int | None, unit: str) -> SafeString:
-    """Return a quantity as a right-aligned cell: exact with its unit, and in words below where that helps."""
-    words = human(value, unit)
-    if not words:
-        return quantity(value, unit)
+def beneath(value: Decimal | int, unit: str) -> list[str]:
+    """Return what stands below a rounded quantity: all its digits where some were cut, and the quantity in words."""
+    value = Decimal(value)
+    digits = "" if rounded(value) == exact(value) else exact(value)
+    return [text for text in (digits, human(value, unit)) if text]
+
+
+def consumed(value: Decimal | int | None, unit: str, sign: str = "", after: str = "") -> SafeString:
+    """Return a quantity as a right-aligned cell: rounded with its unit, and below it what `beneath` says.
+
+    A change has a sign before its numbers, and what it is of the whole after them.
+    """
+    if value is None:
+        return quantity(None)
+    below = format_html_join(" ", "<span>{}{}</span>", ((sign, text) for text in beneath(value, unit)))
     return format_html(
-        '<span class="number">{} <span class="unit">{}</span><span class="in-words">{}</span></span>',
-        exact(value),
-        unit,
-        words,
+        '<span class="number">{}{}{}{}{}</span>',
+        sign,
+        rounded(Decimal(value)),
+        format_html(' <span class="unit">{}</span>', unit) if unit else "",
+        after,
+        format_html('<span class="in-words">{}</span>', below) if below else "",
     )
