@@ -139,6 +139,15 @@ def test_the_links_carry_the_question_along_and_do_not_count_again(client: Clien
     assert second["next"] is None
 
 
+@pytest.mark.parametrize("written", ["é,p0", "%C3%A9,p0", "p0,%C3%A9+", "p0&from=2026-01-01T00:00:00+00:00"])
+def test_the_links_lead_on_however_the_question_was_written(client: Client, source: Source, written: str) -> None:
+    insert(source, list(range(9)))
+    first = client.get(f"{API}/environment-usage/?page_size=2&project_id={written}").json()
+    assert len(first["results"]) == 2
+    second = client.get(first["next"]).json()
+    assert [row["project_id"] for row in second["results"]] == ["p0"]
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"project_id": "p1"}, {"from": "2026-01-01"}, {"ordering": "stopped_at"}, {"include_withdrawn": "true"}],

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from django.core import signing
 from django.db import connections
@@ -18,7 +19,6 @@ from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessTha
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
-from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from usage.columns import Column, as_page
 from usage.settled import settled_until
@@ -27,6 +27,9 @@ DEFAULT_PAGE_SIZE = 100
 LARGEST_PAGE = 1000
 # What may differ between the requests of one walk.
 NOT_OF_THE_QUESTION = frozenset({"cursor", "page_size", "count", "format", "ordering", "fields"})
+
+# What the link to a neighbouring page does not take over.
+OF_ONE_PAGE = frozenset({"cursor", "count"})
 
 FIELDS = "The columns of the answer, comma-separated, in the order they shall have. Default: all."
 
@@ -194,7 +197,10 @@ class Walk:
         """Return the absolute address of a neighbouring page; following it does not count again."""
         if cursor is None:
             return None
-        return replace_query_param(remove_query_param(self.request.build_absolute_uri(), "count"), "cursor", cursor)
+        # Written anew: what the client sent unescaped, Django would escape in another encoding than it was read in.
+        kept = ((name, values) for name, values in self.request.query_params.lists() if name not in OF_ONE_PAGE)
+        query = urlencode([*kept, ("cursor", cursor)], doseq=True)
+        return self.request.build_absolute_uri(f"{self.request.path}?{query}")
 
     def envelope(self, page: Page) -> bytes:
         """Return a page as the JSON of an answer."""
