@@ -40,7 +40,7 @@ class PartField(forms.CharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_length=LEAST_LETTERS, **kwargs)
-        self.error_messages["min_length"] = f"Give at least {LEAST_LETTERS} characters of the name."
+        self.error_messages["min_length"] = f"Give at least {LEAST_LETTERS} characters."
         self.validators[0].message = self.error_messages["min_length"]  # type: ignore[attr-defined]
 
 
@@ -49,9 +49,9 @@ class ContainsFilter(django_filters.CharFilter):
 
     field_class = PartField
 
-    def __init__(self, field_name: str, **kwargs: Any) -> None:
+    def __init__(self, field_name: str, lookup_expr: str = "contains_any_case", **kwargs: Any) -> None:
         text = f"A part of {field_name}, at least {LEAST_LETTERS} characters; capitals do not count."
-        super().__init__(field_name, lookup_expr="contains_any_case", help_text=text, **kwargs)
+        super().__init__(field_name, lookup_expr=lookup_expr, help_text=text, **kwargs)
 
 
 class ExactNumberField(forms.CharField):
