@@ -40,6 +40,7 @@ HEADERS: dict[str, dict[str, str]] = {
     "304": {"ETag": "Names what has not changed."},
     "401": {"WWW-Authenticate": "How to be let in."},
     "429": {"Retry-After": "Seconds to wait before the next request.", **RATE_LIMIT},
+    "503": {"Retry-After": "Seconds to wait before the export is asked for again.", **RATE_LIMIT},
 }
 ETAG = {"ETag": "Names the answer; sent back as If-None-Match, the same answer is a 304 without a body."}
 FILE = {
@@ -61,6 +62,7 @@ WRONG = {
     "409": "The source is switched off.",
     "415": "Unsupported media type “text/plain” in request.",
     "429": "Request was throttled. Expected available in 7 seconds.",
+    "503": "As many exports as the portal sends at once are under way; try again later.",
 }
 
 
@@ -108,7 +110,8 @@ class ApiSchema(AutoSchema):
                 content["schema"] = {} if media_type in BINARY else {"type": "string"}
         if self.method == "GET":
             bodies["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
-        for status in self.problem_statuses():
+        exported = set(answer.get("content", ())) & set(STREAMED)
+        for status in (*self.problem_statuses(), *((503,) if exported else ())):
             body: dict[str, Any] = self._get_response_for_code(  # type: ignore[no-untyped-call]
                 ProblemSerializer, str(status), [PROBLEM], direction
             )
@@ -123,6 +126,12 @@ class ApiSchema(AutoSchema):
         if isinstance(field, serializers.JSONField):
             meta.pop("nullable", None)  # any JSON may be null; to say so again makes null ambiguous
         return meta
+
+    def _map_basic_serializer(self, serializer: Any, direction: str) -> dict[str, Any]:
+        schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        if isinstance(serializer, serializers.ModelSerializer):
+            schema.pop("required", None)  # `fields` may leave any column of a row out
+        return schema
 
     def first_fields(self) -> str:
         """Return the names of the first two columns of the answer, as `fields` takes them."""

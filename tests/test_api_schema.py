@@ -118,6 +118,8 @@ def test_the_headers_of_answers_are_described(schema: Any) -> None:
     responses = schema["paths"][f"{API}/resource-usage/"]["get"]["responses"]
     assert {"ETag", "RateLimit", "Content-Disposition", "Link", "Portal-Complete"} <= set(responses["200"]["headers"])
     assert {"Retry-After", "RateLimit"} <= set(responses["429"]["headers"])
+    assert "Retry-After" in responses["503"]["headers"]  # of exports alone
+    assert "503" not in schema["paths"][f"{API}/sync-runs/"]["get"]["responses"]
     assert "WWW-Authenticate" in responses["401"]["headers"]
     assert "Location" in schema["paths"][f"{API}/sources/{{slug}}/sync/"]["post"]["responses"]["202"]["headers"]
 
@@ -130,6 +132,13 @@ def operations(schema: Any) -> Iterator[tuple[str, str, Any]]:
 def allowed(schema: Any, part: Any) -> Draft202012Validator:
     """Return what judges values by a part of the schema, its references followed."""
     return Draft202012Validator({**part, "components": schema["components"]})
+
+
+def test_no_column_of_a_row_is_promised_as_fields_may_leave_it_out(schema: Any) -> None:
+    rows = schema["components"]["schemas"]
+    for name in ("EnvironmentUsage", "ResourceUsage", "RecipeUsage", "Source", "SourceDay", "SyncRun", "Restatement"):
+        assert "required" not in rows[name]
+    assert rows["Manifest"]["required"]
 
 
 def test_exports_are_described_as_text_and_numbers_as_strings(schema: Any) -> None:

@@ -32,6 +32,7 @@ NOT_OF_THE_QUESTION = frozenset({"cursor", "page_size", "count", "format", "orde
 OF_ONE_PAGE = frozenset({"cursor", "count"})
 
 FIELDS = "The columns of the answer, comma-separated, in the order they shall have. Default: all."
+ORDERING = "- reverses. A row that changes during a walk may move in it, in any order but that by id."
 
 Orderings = Mapping[str, tuple[str, ...]]
 
@@ -229,7 +230,7 @@ class KeysetPagination(BasePagination):
                 "cursor", {"type": "string"}, "Where the page begins: next_cursor or previous_cursor of another."
             ),
             described("page_size", size, "How many rows a page holds."),
-            described("ordering", {"type": "string", "enum": orderings, "default": view.ordering}, "- reverses."),
+            described("ordering", {"type": "string", "enum": orderings, "default": view.ordering}, ORDERING),
             described("count", {"type": "string", "enum": ["exact"]}, "exact: also count all rows, which takes time."),
             described("fields", {"type": "string"}, FIELDS),
         ]
