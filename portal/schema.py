@@ -135,7 +135,8 @@ class ApiSchema(AutoSchema):
 
     def first_fields(self) -> str:
         """Return the names of the first two columns of the answer, as `fields` takes them."""
-        return ",".join(list(self.view.get_serializer_class()().fields)[:2])
+        view: Any = self.view
+        return ",".join(list(view.get_serializer_class()().fields)[:2])
 
     def problem_statuses(self) -> tuple[int, ...]:
         """Return the statuses of the problems that an operation may answer with."""

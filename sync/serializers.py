@@ -16,7 +16,7 @@ from usage.models import RejectedRecord, Restatement, Source, SourceDay
 class CoverageSerializer(serializers.Serializer[Any]):
     """How many days of a source stand how, and how many current records they hold."""
 
-    days = serializers.IntegerField(help_text="Days that are known of: from backfill_from on, and earlier ones that were asked for.")
+    days = serializers.IntegerField(help_text="Days that are known of, earlier ones that were asked for too.")
     held = serializers.IntegerField(help_text="Days that were read at least once.")
     provisional = serializers.IntegerField(help_text="Days that were read and will be read again by themselves.")
     waiting = serializers.IntegerField(help_text="Days that are due and were never read.")
