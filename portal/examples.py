@@ -39,6 +39,30 @@ NAMED: Final[dict[str, Any]] = {
     "limit": 10,
     "seconds": "41.207",
 }
+# By the names of parameters alone, which may be asked for as they stand here.
+PARAMETERS: Final[dict[str, Any]] = {
+    "vendor": ["gcore"],
+    "record_id": ["0b7c6a52-5f2e-4c2b-9d0e-3f1f7f0b9a11"],
+    "environment_id": ["5c1d9f30-7a44-4d2e-8f0b-2b1f6f0c7d22"],
+    "user_id": ["d2a4c1b8-6e0f-4b7a-9c3d-4e2f8a1b0c33", "e7b5d2c9-1f3a-4c8b-8d4e-5f3a9b2c1d44"],
+    "external_id": ["customer-501"],
+    "workspace_id": [501],
+    "recipe_id": [9001, 9002],
+    "folder_id": [31],
+    "region_id": [76],
+    "resource_type": ["instance", "volume"],
+    "resource_name": ["web-1"],
+    "consumed_unit": ["minutes"],
+    "flavor": ["g2-standard-4-8"],
+    "details.flavor": ["g2-standard-4-8"],
+    "details.volume_type": ["standard", "ssd_hiiops"],
+    "details.last_size": ["100"],
+    "group_by": "month,source",
+    "order_by": "source",
+    "measures": "records",
+}
+PROJECTS: Final[dict[str, Any]] = {"string": ["2bf9b60d-5e7a-4bcf-8c8d-9d7edf6a5b88"], "integer": [11, 12]}
+ENDINGS: Final = {"__contains": "orders", "__gte": "60", "__gt": "60", "__lte": "3600", "__lt": "3600"}
 OF_FORMAT: Final = {
     "date": "2026-11-03",
     "date-time": "2026-11-03T10:15:00Z",
@@ -66,6 +90,16 @@ def example_of(schema: Mapping[str, Any], components: Mapping[str, Any], name: s
         if schema.get(parts):
             return example_of(schema[parts][0], components, name, depth)
     return of_kind(schema, components, name, depth)
+
+
+def example_of_parameter(name: str, schema: Mapping[str, Any]) -> Any:
+    """Return a value that the parameter of that name may be asked with."""
+    if name in PARAMETERS:
+        return PARAMETERS[name]
+    if name == "project_id":
+        return PROJECTS[kind_of(schema["items"])]
+    ending = next((end for end in ENDINGS if name.endswith(end)), "")
+    return ENDINGS[ending] if ending and kind_of(schema) == "string" else example_of(schema, {}, name)
 
 
 def of_kind(schema: Mapping[str, Any], components: Mapping[str, Any], name: str, depth: int) -> Any:

@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
-from portal.examples import example_of
+from portal.examples import example_of, example_of_parameter
 
 PROBLEM = "application/problem+json"
 JSON = "application/json"
@@ -27,6 +27,7 @@ DESCRIBED = {
 }
 MOMENT = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
 MOMENTS = ("from", "to", "updated_since")
+SEEN = ("created_at__", "first_seen__", "last_seen__")
 REPEATED = ("tag",)  # given once for each value
 
 RATE_LIMIT = {
@@ -39,9 +40,19 @@ HEADERS: dict[str, dict[str, str]] = {
     "304": {"ETag": "Names what has not changed."},
     "401": {"WWW-Authenticate": "How to be let in."},
     "429": {"Retry-After": "Seconds to wait before the next request.", **RATE_LIMIT},
+    "503": {"Retry-After": "Seconds to wait before the export is asked for again.", **RATE_LIMIT},
 }
 ETAG = {"ETag": "Names the answer; sent back as If-None-Match, the same answer is a 304 without a body."}
-FILE = {"Content-Disposition": "Of a download: the name of its file."}
+FILE = {
+    "Content-Disposition": "Of a download: the name of its file.",
+    "Link": "Of a download: where its manifest is, rel=describedby.",
+    "Portal-As-Of": "Of a download: the instant whose state of the records it is.",
+    "Portal-Complete": "Of a download: true or false, as meta.complete of its manifest.",
+    "Portal-Complete-Through": "Of a download: as meta.complete_through of its manifest; not there where that is null.",
+    "Portal-Provisional-From": "Of a download: as meta.provisional_from of its manifest; not there where that is null.",
+    "Portal-Restated-Since": "Of a download: as meta.restated_since of its manifest; not there where that is null.",
+    "Portal-Settled-Until": "Of a download with updated_since: the updated_since to ask with next time.",
+}
 WRONG = {
     "400": "page_size: “5000” is not a whole number from 1 to 1000.",
     "401": "Send a portal token (Authorization: Bearer up_…) or sign in to the admin first.",
@@ -51,6 +62,7 @@ WRONG = {
     "409": "The source is switched off.",
     "415": "Unsupported media type “text/plain” in request.",
     "429": "Request was throttled. Expected available in 7 seconds.",
+    "503": "As many exports as the portal sends at once are under way; try again later.",
 }
 
 
@@ -81,6 +93,8 @@ class ApiSchema(AutoSchema):
         if operation is not None:
             components = self.registry.build({})["schemas"]
             for parameter in operation.get("parameters", []):
+                if parameter["name"] == "fields":
+                    parameter["schema"] = {**parameter["schema"], "examples": [self.first_fields()]}
                 complete(parameter)
             for status, response in operation["responses"].items():
                 exemplify(status, response, components)
@@ -96,7 +110,8 @@ class ApiSchema(AutoSchema):
                 content["schema"] = {} if media_type in BINARY else {"type": "string"}
         if self.method == "GET":
             bodies["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
-        for status in self.problem_statuses():
+        exported = set(answer.get("content", ())) & set(STREAMED)
+        for status in (*self.problem_statuses(), *((503,) if exported else ())):
             body: dict[str, Any] = self._get_response_for_code(  # type: ignore[no-untyped-call]
                 ProblemSerializer, str(status), [PROBLEM], direction
             )
@@ -111,6 +126,17 @@ class ApiSchema(AutoSchema):
         if isinstance(field, serializers.JSONField):
             meta.pop("nullable", None)  # any JSON may be null; to say so again makes null ambiguous
         return meta
+
+    def _map_basic_serializer(self, serializer: Any, direction: str) -> dict[str, Any]:
+        schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        if isinstance(serializer, serializers.ModelSerializer):
+            schema.pop("required", None)  # `fields` may leave any column of a row out
+        return schema
+
+    def first_fields(self) -> str:
+        """Return the names of the first two columns of the answer, as `fields` takes them."""
+        view: Any = self.view
+        return ",".join(list(view.get_serializer_class()().fields)[:2])
 
     def problem_statuses(self) -> tuple[int, ...]:
         """Return the statuses of the problems that an operation may answer with."""
@@ -134,14 +160,14 @@ def complete(parameter: dict[str, Any]) -> None:
     if not parameter.get("description"):
         parameter["description"] = DESCRIBED.get(name, "")
     parameter["description"] = parameter["description"].strip()
-    if name in MOMENTS and "format" not in schema:
+    if name.startswith(SEEN) or (name in MOMENTS and "format" not in schema):
         parameter["schema"] = schema = MOMENT
     if name in REPEATED:
         parameter |= {"schema": {"type": "array", "items": {"type": "string"}}, "style": "form", "explode": True}
         schema = parameter["schema"]
     if "examples" not in schema:
         # In the schema, not beside it: the docs page would fill all of those in, and no list takes them together.
-        parameter["schema"] = {**schema, "examples": [example_of(schema, {}, name)]}
+        parameter["schema"] = {**schema, "examples": [example_of_parameter(name, schema)]}
 
 
 def exemplify(status: str, body: dict[str, Any], components: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.reverse import reverse
 
-from sync.engine.plan import check_range, request_sync
+from sync.engine.plan import EARLIEST, check_range, request_sync
 from sync.errors import SyncError
 from sync.filters import RejectedRecordFilter, RestatementFilter, SourceDayFilter, SourceFilter, SyncRunFilter
 from sync.models import SyncRun, Trigger
@@ -118,7 +118,7 @@ class SourceViewSet(SyncViewSet):
         try:
             check_range(source, *days)
         except SyncError as error:
-            raise ValidationError({"to": [error.reason]}) from None
+            raise ValidationError({"from" if days[0] < EARLIEST else "to": [error.reason]}) from None
         try:
             run = request_sync(source, *days, Trigger.API, requested_by)
         except SyncError as error:
@@ -156,8 +156,8 @@ class SyncRunViewSet(SyncViewSet):
     serializer_class = SyncRunSerializer
     filterset_class = SyncRunFilter
     permission = "sync.view_syncrun"
-    ordering = "-id"
-    orderings = {"id": ("id",)}
+    ordering = "-created_at"
+    orderings = {"created_at": ("created_at", "id"), "id": ("id",)}
 
 
 class RestatementViewSet(SyncViewSet):
@@ -179,6 +179,5 @@ class RejectedRecordViewSet(SyncViewSet):
     serializer_class = RejectedRecordSerializer
     filterset_class = RejectedRecordFilter
     permission = "usage.view_rejectedrecord"
-    source_path = "source_day__source_id"
-    ordering = "-last_seen_at"
-    orderings = {"last_seen_at": ("last_seen_at", "id"), "id": ("id",)}
+    ordering = "-day"
+    orderings = {"day": ("day", "id"), "last_seen_at": ("last_seen_at", "id"), "id": ("id",)}

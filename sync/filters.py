@@ -7,7 +7,16 @@ from django.db.models import Q, QuerySet
 from django_filters import rest_framework as django_filters
 
 from sync.models import SyncRun, Trigger
-from usage.filters import ChoiceFilter, InstantsForm, MomentFilter, OfSourcesFilter, RangeForm, ZoneFilter
+from usage.filters import (
+    ChoiceFilter,
+    ContainsFilter,
+    InstantsForm,
+    MomentFilter,
+    OfSourcesFilter,
+    RangeForm,
+    WordsFilter,
+    ZoneFilter,
+)
 from usage.models import DayState, RejectedRecord, Restatement, Source, SourceDay, Verification
 
 YES_NO = {"true": True, "false": False}
@@ -69,8 +78,8 @@ class SourceDayFilter(DayRangeFilter):
 
     begins = ("day", "gte")
     ends = ("day", "lt")
-    state = ChoiceFilter(*DayState.values, help_text="Where the day stands in the queue.")
-    verification = ChoiceFilter(*Verification.values, help_text="How it agrees with the vendor's own checksum.")
+    state = WordsFilter(*DayState.values, help_text="Where the day stands in the queue.")
+    verification = WordsFilter(*Verification.values, help_text="How it agrees with the vendor's own checksum.")
     complete = ChoiceFilter(*YES_NO, method="of_yes_or_no", help_text="Whether everything of the day is held.")
     final = ChoiceFilter(*YES_NO, method="of_yes_or_no", help_text="Whether it is past the look-back.")
     restated = ChoiceFilter(*YES_NO, method="of_restated", help_text="Whether it ever came back different.")
@@ -93,9 +102,10 @@ class SyncRunFilter(DayRangeFilter, OfSourcesFilter):
 
     begins = ("to_day", "gt")
     ends = ("from_day", "lt")
-    trigger = ChoiceFilter(*Trigger.values, help_text="Who asked for it.")
+    trigger = WordsFilter(*Trigger.values, help_text="Who asked for it.")
     finished = ChoiceFilter(*YES_NO, method="of_finished", help_text="Whether it has ended.")
     failed = ChoiceFilter(*YES_NO, method="of_failed", help_text="Whether any of its days failed.")
+    cancelled = ChoiceFilter(*YES_NO, method="of_cancelled", help_text="Whether a person gave its waiting days back.")
 
     class Meta(DayRangeFilter.Meta):
         model = SyncRun
@@ -109,6 +119,10 @@ class SyncRunFilter(DayRangeFilter, OfSourcesFilter):
         """Keep the runs with failed days, or those without."""
         failed = Q(days_failed__gt=0)
         return queryset.filter(failed if YES_NO[value] else ~failed)
+
+    def of_cancelled(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Keep the runs that were cancelled, or that were not."""
+        return queryset.filter(cancelled_at__isnull=not YES_NO[value])
 
 
 class UpdatedSinceForm(InstantsForm):
@@ -133,7 +147,9 @@ class RestatementFilter(DayRangeFilter, OfSourcesFilter):
 class RejectedRecordFilter(DayRangeFilter, OfSourcesFilter):
     """What rejected records may be asked by."""
 
-    source_path = "source_day__source_id"
+    begins = ("day", "gte")
+    ends = ("day", "lt")
+    reason__contains = ContainsFilter("reason", "icontains")  # as its index has it
     resolved = ChoiceFilter(*YES_NO, method="of_resolved", help_text="Whether a later read no longer met it.")
 
     class Meta(DayRangeFilter.Meta):

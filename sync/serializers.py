@@ -1,5 +1,6 @@
 """The fields of sources, days and runs in the API, in their order, and what a request to synchronise holds."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from usage.models import RejectedRecord, Restatement, Source, SourceDay
 class CoverageSerializer(serializers.Serializer[Any]):
     """How many days of a source stand how, and how many current records they hold."""
 
-    days = serializers.IntegerField(help_text="Days that are known of, from backfill_from on.")
+    days = serializers.IntegerField(help_text="Days that are known of, earlier ones that were asked for too.")
     held = serializers.IntegerField(help_text="Days that were read at least once.")
     provisional = serializers.IntegerField(help_text="Days that were read and will be read again by themselves.")
     waiting = serializers.IntegerField(help_text="Days that are due and were never read.")
@@ -128,17 +129,13 @@ class SourceDaySerializer(serializers.ModelSerializer[SourceDay]):
         )
 
 
-class OfDaySerializer(serializers.ModelSerializer[Any]):
-    """Names its day by the source's slug and the date."""
+class RestatementSerializer(serializers.ModelSerializer[Restatement]):
+    """A day that was loaded before and came back different; named by the source's slug and the date."""
 
     source = serializers.SlugField(  # type: ignore[assignment]
         source="source_day.source.slug", read_only=True, help_text="The source's slug."
     )
     day = serializers.DateField(source="source_day.day", read_only=True)
-
-
-class RestatementSerializer(OfDaySerializer):
-    """A day that was loaded before and came back different."""
 
     class Meta:
         model = Restatement
@@ -159,8 +156,12 @@ class RestatementSerializer(OfDaySerializer):
         )
 
 
-class RejectedRecordSerializer(OfDaySerializer):
+class RejectedRecordSerializer(serializers.ModelSerializer[RejectedRecord]):
     """A record that could not be kept as usage, as it came, and the reason."""
+
+    source = serializers.SlugField(  # type: ignore[assignment]
+        source="source.slug", read_only=True, help_text="The source's slug."
+    )
 
     class Meta:
         model = RejectedRecord
@@ -188,6 +189,7 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
             "days_failed",
             "created_at",
             "finished_at",
+            "cancelled_at",
             "error",
             *COUNTED,
         )
@@ -202,3 +204,17 @@ class SyncRequestSerializer(serializers.Serializer[Any]):
             "from": serializers.DateField(help_text="The first day."),
             "to": serializers.DateField(help_text="The day after the last."),
         }
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the two dates; raises ValidationError that names every member that is wrong or not understood."""
+        said = data if isinstance(data, Mapping) else {}
+        allowed = ", ".join(self.fields)
+        problems = {name: [f"Unknown member; allowed are: {allowed}."] for name in said if name not in self.fields}
+        try:
+            understood = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            named: Any = error.detail
+            raise serializers.ValidationError({**problems, **named}) from None
+        if problems:
+            raise serializers.ValidationError(problems)
+        return understood

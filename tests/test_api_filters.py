@@ -138,6 +138,10 @@ def test_days_of_a_source_are_asked_by_date_state_and_completeness(client: Clien
     assert days() == ["03", "02", "01"]
     assert days(from_="2026-01-02", to="2026-01-03") == ["02"]
     assert days(state="failed") == ["02"]
+    assert days(state="failed, due", verification="none") == ["03", "02", "01"]
+    said = refused(client.get(f"{API}/sources/a/days/", {"state": "failed,lost", "verification": "x"}))
+    assert said["state"] == ["“lost”: Not one of: due, loading, loaded, partial, suspect, failed."]
+    assert said["verification"] == ["“x”: Not one of: none, verified, unverified."]
     assert days(complete="true") == []
     assert days(complete="false", ordering="day") == ["01", "02", "03"]
 

@@ -67,4 +67,6 @@ def settings(values: Mapping[str, Sequence[object]]) -> str:
     """Return schemathesis' configuration: three of four path parameters are taken from `values`."""
     lists = (f"[dictionaries.{name}]\nvalues = {json.dumps(found)}\n" for name, found in values.items())
     bound = (f'"path.{name}" = {{ dictionary = "{name}", probability = 0.75 }}\n' for name in values)
-    return "".join([*lists, "[parameters]\n", *bound])
+    # A manifest is asked by the filters of its list: every value of every one of them is tried there.
+    manifests = "[[operations]]\ninclude-path-regex = '/export-manifest/$'\nphases.coverage.enabled = false\n"
+    return "".join([*lists, "[parameters]\n", *bound, manifests])

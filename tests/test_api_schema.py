@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,17 +13,24 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from portal.environment import BASE_DIR
 from portal.models import Scope
-from tests.callers import API, bearer
+from tests.callers import API, bearer, refused
+from tests.factories import SourceFactory
 from tests.processes import environment
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def schema() -> Any:
+@cache
+def drawn_up() -> Any:
+    """Return the schema, which is the same for everyone; to draw it up takes seconds."""
     response = bearer(Scope.MIRROR_READ).get(f"{API}/schema/")
     assert response.status_code == 200
-    return yaml.safe_load(response.content)
+    return yaml.load(response.content, yaml.CSafeLoader)
+
+
+@pytest.fixture
+def schema() -> Any:
+    return drawn_up()
 
 
 def test_the_schema_is_valid_and_drawn_up_without_a_warning() -> None:
@@ -59,6 +67,44 @@ def test_every_parameter_says_what_it_is_and_has_an_example_of_it(schema: Any) -
             allowed(schema, parameter["schema"]).validate(parameter["schema"]["examples"][0])
 
 
+# What some parameters of a summary need beside them.
+COMPANY = {"from": "2026-11-01", "to": "2026-11-08", "group_by": "day,source"}
+
+
+def lists(schema: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the addresses of the API that take no id, with their parameters."""
+    for path, found in schema["paths"].items():
+        if path.startswith(API) and "get" in found and "{" not in path.replace("{source_slug}", ""):
+            yield path.replace("{source_slug}", "production"), found["get"]["parameters"]
+
+
+def test_every_parameter_that_is_understood_is_described_and_no_other(schema: Any) -> None:
+    client = bearer()
+    SourceFactory(slug="production")
+    for path, parameters in lists(schema):
+        (said,) = refused(client.get(path, {"nonsense": "1"}))["nonsense"]
+        understood = set(said.removeprefix("Unknown parameter; allowed are: ").removesuffix(".").split(", "))
+        described = {found["name"] for found in parameters if found["in"] == "query"}
+        assert described | {"format"} == understood | {"format"}, path
+
+
+def test_every_example_of_a_parameter_may_be_asked_for(schema: Any) -> None:
+    client = bearer()
+    SourceFactory(slug="production", vendor="gcore")
+    asked: set[tuple[str, str]] = set()
+    for path, parameters in lists(schema):
+        company = COMPANY if path.endswith("-usage/summary/") else {}
+        for name, example in ((found["name"], found["schema"]["examples"][0]) for found in parameters):
+            kind = path.removeprefix(API).split("/")[1]  # whose manifest and summary have the filters of its list
+            if name in {"cursor", "source_slug"} or (kind, name) in asked:
+                continue
+            asked.add((kind, name))
+            value = ",".join(map(str, example)) if isinstance(example, list) else example
+            answer = client.get(path, {**company, name: value})
+            assert answer.status_code == 200, (path, name, b"".join(answer))
+            assert b"".join(answer)  # an export is read to its end
+
+
 def test_every_body_has_an_example_that_its_schema_allows(schema: Any) -> None:
     for path, method, operation in operations(schema):
         bodies = [*operation["responses"].values(), operation.get("requestBody", {})]
@@ -70,8 +116,10 @@ def test_every_body_has_an_example_that_its_schema_allows(schema: Any) -> None:
 
 def test_the_headers_of_answers_are_described(schema: Any) -> None:
     responses = schema["paths"][f"{API}/resource-usage/"]["get"]["responses"]
-    assert {"ETag", "RateLimit", "Content-Disposition"} <= set(responses["200"]["headers"])
+    assert {"ETag", "RateLimit", "Content-Disposition", "Link", "Portal-Complete"} <= set(responses["200"]["headers"])
     assert {"Retry-After", "RateLimit"} <= set(responses["429"]["headers"])
+    assert "Retry-After" in responses["503"]["headers"]  # of exports alone
+    assert "503" not in schema["paths"][f"{API}/sync-runs/"]["get"]["responses"]
     assert "WWW-Authenticate" in responses["401"]["headers"]
     assert "Location" in schema["paths"][f"{API}/sources/{{slug}}/sync/"]["post"]["responses"]["202"]["headers"]
 
@@ -84,6 +132,13 @@ def operations(schema: Any) -> Iterator[tuple[str, str, Any]]:
 def allowed(schema: Any, part: Any) -> Draft202012Validator:
     """Return what judges values by a part of the schema, its references followed."""
     return Draft202012Validator({**part, "components": schema["components"]})
+
+
+def test_no_column_of_a_row_is_promised_as_fields_may_leave_it_out(schema: Any) -> None:
+    rows = schema["components"]["schemas"]
+    for name in ("EnvironmentUsage", "ResourceUsage", "RecipeUsage", "Source", "SourceDay", "SyncRun", "Restatement"):
+        assert "required" not in rows[name]
+    assert rows["Manifest"]["required"]
 
 
 def test_exports_are_described_as_text_and_numbers_as_strings(schema: Any) -> None:

@@ -9,8 +9,9 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.models import Scope
+from sync.engine.cancel import cancel
 from sync.models import SyncRun, Trigger
-from tests.callers import API, bearer, refused
+from tests.callers import API, bearer, get, refused
 from tests.factories import SourceFactory
 from usage.models import DayState, Source, SourceDay
 
@@ -54,6 +55,22 @@ def test_a_second_request_for_the_same_range_joins_the_first(client: Client, sou
     assert SyncRun.objects.count() == 1
 
 
+def test_everything_that_is_wrong_with_a_request_is_named_at_once(client: Client, source: Source) -> None:
+    assert set(refused(ask(client, {"form": "2026-01-01", "to": None}))) == {"", "form", "from", "to"}
+
+
+def test_a_run_that_was_cancelled_says_so_and_is_joined_by_nobody(client: Client, source: Source) -> None:
+    first = ask(client).json()
+    cancel(SyncRun.objects.get(), "Ada")
+    said = client.get(f"{API}/sync-runs/{first['id']}/").json()
+    assert said["cancelled_at"] is not None
+    assert said["error"] == "Cancelled by Ada; 3 days went back unread."
+    second = ask(client).json()
+    assert (second["id"] != first["id"], second["cancelled_at"]) == (True, None)
+    for word, run in (("true", first), ("false", second)):
+        assert [found["id"] for found in get(client, "sync-runs/", cancelled=word)["results"]] == [run["id"]]
+
+
 @pytest.mark.parametrize(
     ("body", "parameter", "said"),
     [
@@ -61,6 +78,8 @@ def test_a_second_request_for_the_same_range_joins_the_first(client: Client, sou
         ({"from": "2026-01-05", "to": "2026-01-01"}, "to", "empty"),
         ({"from": "2026-01-05", "to": "2026-03-01"}, "to", "future"),
         ({"from": "1990-01-05", "to": "2026-01-01"}, "to", "too long"),
+        ({"from": "1989-12-31", "to": "2026-01-01"}, "from", "too early"),
+        ({**DAYS, "force": True}, "force", "Unknown member; allowed are: from, to."),
         ({"from": "yesterday", "to": "2026-01-01"}, "from", "YYYY-MM-DD"),
     ],
 )

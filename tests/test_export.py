@@ -139,6 +139,35 @@ def test_an_export_is_asked_for_by_the_accept_header_as_well(client: Client) -> 
         assert b"".join(response.streaming_content).count(b"run-") == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/csv;q=0.9, application/json;q=0.1", "text/csv"),
+        ("application/json;q=0.1, text/csv", "text/csv"),
+        ("application/json;q=0, */*", "text/csv"),
+        ("text/csv; charset=utf-8; header=present", "text/csv"),
+        ("text/*", "text/csv"),
+        ("text/csv, */*", "text/csv"),
+        ("application/json, text/csv", "application/json"),
+        ("text/html, application/xml;q=0.9, */*;q=0.8", "application/json"),
+        ("application/json; charset=utf-8", "application/json"),
+        ("", "application/json"),
+        ("application/json;q=x, ;;, a/b/c", "application/json"),
+    ],
+)
+def test_the_format_that_is_wanted_most_is_given(client: Client, accept: str, kind: str) -> None:
+    answer = client.get(f"{API}/environment-usage/", headers={"Accept": accept})
+    assert answer["Content-Type"].startswith(kind)
+    assert b"".join(answer) is not None
+
+
+def test_the_format_parameter_wins_over_the_accept_header(client: Client) -> None:
+    EnvironmentUsageFactory()
+    answer = client.get(f"{API}/environment-usage/", {"format": "csv"}, headers={"Accept": "application/json"})
+    assert len(table(b"".join(answer))) == 1
+    refused(client.get(f"{API}/environment-usage/", headers={"Accept": "application/json;q=0"}), 406)
+
+
 def test_the_file_is_named_after_kind_range_and_instant(client: Client) -> None:
     query = {"format": "csv", "from": "2026-01-01", "to": "2026-02-01T00:00:00Z"}
     response = client.get(f"{API}/environment-usage/", query)

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from sync.models import SyncRun
 from sync.vendors.base import Rejected
+from tests.callers import API, bearer, get, refused
 from tests.factories import SourceDayFactory, SourceFactory
 from tests.people import client_of
 from tests.scripted import DAY, Listing, make_source, read_day, row
@@ -77,6 +79,49 @@ def test_a_filter_that_is_not_understood_is_refused_in_words(asked: dict[str, st
     page = client_of("viewer").get(LIST, asked, follow=True)
 
     assert said in " ".join(str(message) for message in page.context["messages"])
+
+
+def test_the_api_filters_them_likewise(days: list[SourceDay]) -> None:
+    client = bearer()
+    first, second, third = rejected(days[0], 1), rejected(days[1], 2, resolved_at=timezone.now()), rejected(days[2], 3)
+
+    def found(**query: str) -> list[int]:
+        return [one["id"] for one in get(client, "rejected-records/", **query)["results"]]
+
+    assert found() == [third.pk, second.pk, first.pk]
+    assert found(source="first", ordering="day") == [first.pk, second.pk]
+    assert found(resolved="false") == [third.pk, first.pk]
+    assert found(reason__contains="FIELD_2") == [second.pk]
+    assert found(from_="2026-01-02", to="2026-01-03") == [second.pk]
+    said = refused(client.get(f"{API}/rejected-records/", {"reason__contains": "ab"}))
+    assert said["reason__contains"] == ["Give at least 3 characters."]
+
+
+@pytest.mark.parametrize("query", [{}, {"source": "first"}, {"source": "first", "resolved": "false"}])
+def test_a_page_of_the_api_is_read_off_an_index_however_many_there_are(
+    days: list[SourceDay], query: dict[str, str]
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO usage_rejectedrecord (source_day_id, payload, payload_digest, reason, attempt, resolved_at)
+            SELECT %s, '{}', n, 'missing', 1, CASE WHEN n %% 9 > 0 THEN now() END FROM generate_series(1, 5000) AS n
+            """,
+            [days[2].pk],
+        )
+        cursor.execute("ANALYZE usage_rejectedrecord")
+    rejected(days[0], 1)
+    client = bearer()
+    get(client, "rejected-records/")
+    with CaptureQueriesContext(connection) as queries:
+        get(client, "rejected-records/", **query)
+    (sql,) = [one["sql"] for one in queries if "row_to_json" in one["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {sql}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Index Scan" in plan
+    assert "Sort" not in plan
+    assert "Seq Scan on usage_rejectedrecord" not in plan
 
 
 def test_someone_limited_to_a_source_sees_its_records_alone(days: list[SourceDay]) -> None:

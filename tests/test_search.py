@@ -113,6 +113,14 @@ def test_tags_combine_by_and_or_and_a_repeated_key_holds_each_of_its_values(clie
     assert asked(client, "tag_key=note,team") == {"one", "two", "three"}
 
 
+def test_the_key_of_a_tag_may_hold_colons_as_its_value_may(client: Client) -> None:
+    ResourceUsageFactory(resource_name="key", tags={"aws:team": "data"})
+    ResourceUsageFactory(resource_name="value", tags={"aws": ["team:data", "x"]})
+    ResourceUsageFactory(resource_name="other", tags={"aws": "team"})
+    assert named(client, tag="aws:team:data") == {"key", "value"}
+    assert named(client, tag="aws:team") == {"other"}
+
+
 def test_a_cursor_is_bound_to_every_one_of_repeated_tags(client: Client) -> None:
     for _ in range(3):
         ResourceUsageFactory(tags={"a": "1", "b": "2"})

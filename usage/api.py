@@ -166,7 +166,7 @@ class UsageViewSet(ReadViewSet):
             answer["Portal-Settled-Until"] = str(written(mark))
         return answer
 
-    @extend_schema(responses=ManifestSerializer)
+    @extend_schema(responses=ManifestSerializer, filters=True)
     @action(detail=False, url_path="export-manifest", url_name="export-manifest")
     def export_manifest(self, request: Request) -> HttpResponseBase:
         """Return what an export with these filters holds: rows, sums per unit, a digest, and how far to trust it."""

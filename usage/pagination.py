@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from django.core import signing
 from django.db import connections
@@ -18,7 +19,6 @@ from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessTha
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
-from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from usage.columns import Column, as_page
 from usage.settled import settled_until
@@ -28,7 +28,11 @@ LARGEST_PAGE = 1000
 # What may differ between the requests of one walk.
 NOT_OF_THE_QUESTION = frozenset({"cursor", "page_size", "count", "format", "ordering", "fields"})
 
+# What the link to a neighbouring page does not take over.
+OF_ONE_PAGE = frozenset({"cursor", "count"})
+
 FIELDS = "The columns of the answer, comma-separated, in the order they shall have. Default: all."
+ORDERING = "- reverses. A row that changes during a walk may move in it, in any order but that by id."
 
 Orderings = Mapping[str, tuple[str, ...]]
 
@@ -194,7 +198,10 @@ class Walk:
         """Return the absolute address of a neighbouring page; following it does not count again."""
         if cursor is None:
             return None
-        return replace_query_param(remove_query_param(self.request.build_absolute_uri(), "count"), "cursor", cursor)
+        # Written anew: what the client sent unescaped, Django would escape in another encoding than it was read in.
+        kept = ((name, values) for name, values in self.request.query_params.lists() if name not in OF_ONE_PAGE)
+        query = urlencode([*kept, ("cursor", cursor)], doseq=True)
+        return self.request.build_absolute_uri(f"{self.request.path}?{query}")
 
     def envelope(self, page: Page) -> bytes:
         """Return a page as the JSON of an answer."""
@@ -223,7 +230,7 @@ class KeysetPagination(BasePagination):
                 "cursor", {"type": "string"}, "Where the page begins: next_cursor or previous_cursor of another."
             ),
             described("page_size", size, "How many rows a page holds."),
-            described("ordering", {"type": "string", "enum": orderings, "default": view.ordering}, "- reverses."),
+            described("ordering", {"type": "string", "enum": orderings, "default": view.ordering}, ORDERING),
             described("count", {"type": "string", "enum": ["exact"]}, "exact: also count all rows, which takes time."),
             described("fields", {"type": "string"}, FIELDS),
         ]

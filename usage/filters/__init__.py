@@ -5,7 +5,7 @@ are each named, with what is allowed.
 """
 
 from usage.filters.backend import StrictFilterBackend, problems_of
-from usage.filters.fields import ChoiceFilter, MomentFilter, NumbersFilter, TextsFilter, ZoneFilter
+from usage.filters.fields import ChoiceFilter, MomentFilter, NumbersFilter, TextsFilter, WordsFilter, ZoneFilter
 from usage.filters.forms import InstantsForm, RangeForm
 from usage.filters.sets import (
     EnvironmentUsageFilter,
@@ -14,9 +14,11 @@ from usage.filters.sets import (
     ResourceUsageFilter,
     UsageFilter,
 )
+from usage.filters.values import ContainsFilter
 
 __all__ = [
     "ChoiceFilter",
+    "ContainsFilter",
     "EnvironmentUsageFilter",
     "InstantsForm",
     "MomentFilter",
@@ -28,6 +30,7 @@ __all__ = [
     "StrictFilterBackend",
     "TextsFilter",
     "UsageFilter",
+    "WordsFilter",
     "ZoneFilter",
     "problems_of",
 ]

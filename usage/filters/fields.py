@@ -1,6 +1,7 @@
 """One parameter: how its text is understood, and what it filters by."""
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import BigIntegerField, QuerySet, Value
 from django.db.models.functions import Cast
 from django_filters import rest_framework as django_filters
+from drf_spectacular.drainage import set_override
 
 from usage.moments import as_moment, as_zone
 
@@ -73,6 +75,20 @@ class WholeField(forms.CharField):
         if WHOLE.fullmatch(text) and -LARGEST <= int(text) <= LARGEST:
             return int(text)
         raise ValidationError("Give a whole number of at most 64 bits.")
+
+
+class WordField(forms.CharField):
+    """One of a few words."""
+
+    def __init__(self, words: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.words = words
+
+    def clean(self, value: Any) -> str:
+        """Return the word; raises ValidationError that lists the ones there are."""
+        if value not in self.words:
+            raise ValidationError(f"Not one of: {', '.join(self.words)}.")
+        return str(value)
 
 
 class SlugsField(SeveralField):
@@ -141,6 +157,16 @@ class NumbersFilter(SeveralFilter, django_filters.NumberFilter):
     def filter(self, qs: QuerySet[Any], value: list[Any]) -> QuerySet[Any]:
         """Keep the rows with one of the numbers."""
         return super().filter(qs, [as_bigint(number) for number in value or []])
+
+
+class WordsFilter(TextsFilter):
+    """Comma-separated words out of a few."""
+
+    def __init__(self, *words: str, help_text: str, **kwargs: Any) -> None:
+        text = f"{help_text} Comma-separated."
+        super().__init__(help_text=text, **kwargs)
+        self.extra["of"] = WordField(words)
+        set_override(self, "field", {"type": "string", "enum": [*words], "description": text})
 
 
 class SlugsFilter(TextsFilter):

@@ -1,7 +1,7 @@
 """Parameters about names, sizes, tags and details: how their text is understood, and what they filter by."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import reduce
 from operator import and_, or_
@@ -40,7 +40,7 @@ class PartField(forms.CharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_length=LEAST_LETTERS, **kwargs)
-        self.error_messages["min_length"] = f"Give at least {LEAST_LETTERS} characters of the name."
+        self.error_messages["min_length"] = f"Give at least {LEAST_LETTERS} characters."
         self.validators[0].message = self.error_messages["min_length"]  # type: ignore[attr-defined]
 
 
@@ -49,9 +49,9 @@ class ContainsFilter(django_filters.CharFilter):
 
     field_class = PartField
 
-    def __init__(self, field_name: str, **kwargs: Any) -> None:
+    def __init__(self, field_name: str, lookup_expr: str = "contains_any_case", **kwargs: Any) -> None:
         text = f"A part of {field_name}, at least {LEAST_LETTERS} characters; capitals do not count."
-        super().__init__(field_name, lookup_expr="contains_any_case", help_text=text, **kwargs)
+        super().__init__(field_name, lookup_expr=lookup_expr, help_text=text, **kwargs)
 
 
 class ExactNumberField(forms.CharField):
@@ -130,12 +130,16 @@ class TagsFilter(django_filters.Filter):
         """Keep the rows with the tags; a key that was given more than once holds the list of its values."""
         if not value:
             return qs
-        has = [
-            Q(**{f"{self.field_name}__contains": {key: said}}) | Q(**{f"{self.field_name}__contains": {key: [said]}})
-            for key, said in value
-        ]
+        has = [reduce(or_, self.readings(f"{key}:{said}")) for key, said in value]
         together = or_ if self.parent.form.cleaned_data.get("tag_mode") == "or" else and_
         return qs.filter(reduce(together, has))
+
+    def readings(self, text: str) -> Iterator[Q]:
+        """Yield what a tag may mean: a key may hold colons as well as a value, so each may be the one between them."""
+        for colon in re.finditer(":", text):
+            key, said = text[: colon.start()], text[colon.end() :]
+            yield Q(**{f"{self.field_name}__contains": {key: said}})
+            yield Q(**{f"{self.field_name}__contains": {key: [said]}})
 
 
 class TagKeysFilter(TextsFilter):

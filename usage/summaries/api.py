@@ -59,7 +59,7 @@ def parameters_of(shape: Shape, names: tuple[str, ...]) -> list[OpenApiParameter
 
 def summary_schema(shape: Shape, names: tuple[str, ...]) -> Callable[[Any], Any]:
     """Return the decorator that describes a summary."""
-    return extend_schema(parameters=parameters_of(shape, names), responses={200: SummarySerializer})
+    return extend_schema(parameters=parameters_of(shape, names), filters=True, responses={200: SummarySerializer})
 
 
 class SummaryView(RightsFirst, GenericAPIView[Any]):
@@ -149,6 +149,7 @@ class OverallSummaryView(SummaryView):
 
     @extend_schema(
         parameters=[OpenApiParameter("interval", OpenApiTypes.STR, enum=INTERVALS, description=HELP_INTERVAL)],
+        filters=True,
         responses={200: OverallSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
