@@ -36,7 +36,7 @@ RATE_LIMIT = {
 HEADERS: dict[str, dict[str, str]] = {
     "200": RATE_LIMIT,
     "202": {"Location": "The address of the run.", **RATE_LIMIT},
-    "304": {"ETag": "Names what has not changed."},
+    "304": {"ETag": "Names what has not changed.", **RATE_LIMIT},
     "401": {"WWW-Authenticate": "How to be let in."},
     "429": {"Retry-After": "Seconds to wait before the next request.", **RATE_LIMIT},
 }
