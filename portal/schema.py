@@ -49,6 +49,7 @@ WRONG = {
     "404": "No such row.",
     "406": "Could not satisfy the request Accept header.",
     "409": "The source is switched off.",
+    "413": "The body is larger than 65,536 bytes.",
     "415": "Unsupported media type “text/plain” in request.",
     "429": "Request was throttled. Expected available in 7 seconds.",
 }
@@ -115,7 +116,7 @@ class ApiSchema(AutoSchema):
     def problem_statuses(self) -> tuple[int, ...]:
         """Return the statuses of the problems that an operation may answer with."""
         if self.method == "POST":
-            return (400, 401, 403, 404, 406, 409, 415, 429)
+            return (400, 401, 403, 404, 406, 409, 413, 415, 429)
         return (400, 401, 403, 404, 406, 429) if "{" in self.path else (400, 401, 403, 406, 429)
 
 
