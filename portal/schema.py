@@ -37,7 +37,7 @@ RATE_LIMIT = {
 HEADERS: dict[str, dict[str, str]] = {
     "200": RATE_LIMIT,
     "202": {"Location": "The address of the run.", **RATE_LIMIT},
-    "304": {"ETag": "Names what has not changed."},
+    "304": {"ETag": "Names what has not changed.", **RATE_LIMIT},
     "401": {"WWW-Authenticate": "How to be let in."},
     "429": {"Retry-After": "Seconds to wait before the next request.", **RATE_LIMIT},
     "503": {"Retry-After": "Seconds to wait before the export is asked for again.", **RATE_LIMIT},
@@ -60,6 +60,7 @@ WRONG = {
     "404": "No such row.",
     "406": "Could not satisfy the request Accept header.",
     "409": "The source is switched off.",
+    "413": "The body is larger than 65,536 bytes.",
     "415": "Unsupported media type “text/plain” in request.",
     "429": "Request was throttled. Expected available in 7 seconds.",
     "503": "As many exports as the portal sends at once are under way; try again later.",
@@ -141,7 +142,7 @@ class ApiSchema(AutoSchema):
     def problem_statuses(self) -> tuple[int, ...]:
         """Return the statuses of the problems that an operation may answer with."""
         if self.method == "POST":
-            return (400, 401, 403, 404, 406, 409, 415, 429)
+            return (400, 401, 403, 404, 406, 409, 413, 415, 429)
         return (400, 401, 403, 404, 406, 429) if "{" in self.path else (400, 401, 403, 406, 429)
 
 

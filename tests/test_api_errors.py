@@ -63,6 +63,8 @@ def test_an_answer_in_a_form_that_nobody_has_is_refused(client: Client) -> None:
         ("{", "application/json", 400),
         ("[]", "application/json", 400),
         ("{}", "application/json", 400),
+        pytest.param("[" * 50_000, "application/json", 400, id="nested without end"),
+        pytest.param(" " * 100_000 + "{}", "application/json", 413, id="larger than any request"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_refused(client: Client, body: str, content_type: str, status: int) -> None:

@@ -78,6 +78,14 @@ def test_exports_and_refusals_carry_the_standing_too(query: str) -> None:
     assert left(limited("5/min").get(LIST + query)) == 4
 
 
+def test_an_answer_that_has_not_changed_carries_the_standing_too() -> None:
+    client = limited("5/min")
+    etag = client.get(LIST)["ETag"]
+    again = client.get(LIST, headers={"If-None-Match": etag})
+    assert again.status_code == 304
+    assert left(again) == 3
+
+
 def test_a_post_is_counted_like_any_other_request() -> None:
     SourceFactory(slug="a")
     client = limited("1/min", Scope.SYNC_RUN)
