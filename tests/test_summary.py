@@ -163,6 +163,16 @@ def test_the_limit_is_of_each_unit_as_units_do_not_compare(client: Client) -> No
     }
 
 
+def test_withdrawn_runs_that_lasted_long_after_the_range_are_counted_on_request(client: Client) -> None:
+    source = SourceFactory()
+    run(source, at(1), at(20), withdrawn_at=at(22))
+    run(source, at(2), at(3))
+    asked = {"from_": "2026-01-02", "to": "2026-01-03", "basis": "accrued", "include_withdrawn": "true"}
+    for measures in ("records,runtime_seconds", "runtime_seconds"):
+        found = get(client, "environment-usage/summary/", **asked, measures=measures)
+        assert found["totals"][0]["runtime_seconds"] == "172800.000000"
+
+
 def test_details_flavors_and_tags_are_dimensions(client: Client) -> None:
     source = SourceFactory()
     ResourceUsageFactory(source=source, details={"flavor": "g1", "volume_type": "ssd"}, tags={"team": "x"})
