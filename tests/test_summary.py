@@ -304,11 +304,33 @@ def test_what_cannot_be_answered_is_refused_by_name(client: Client, query: dict[
 
 
 def test_an_hour_of_recipes_is_not_cut(client: Client) -> None:
-    RecipeUsageFactory()
+    RecipeUsageFactory(source=SourceFactory(slug="recipes"))
     query = {"group_by": "day", "tz": "Asia/Kolkata"}
-    assert "tz" in refused(client.get(f"{API}/recipe-usage/summary/", query))
-    assert "from" in refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["tz"]
+    assert said == (
+        "The usage of recipes is kept by whole hours of UTC, and 2025-12-31T18:30:00Z lies within one; ask with tz=UTC."
+    )
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))["from"]
+    assert said.endswith("2026-01-01T00:30:00Z lies within one; give a whole hour or a date.")
     assert get(client, "recipe-usage/summary/", group_by="day", tz="Europe/Berlin")["results"]
+
+
+def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
+    source = SourceFactory(slug="mumbai", time_zone="Asia/Kolkata")
+    starts = datetime(2025, 12, 31, 18, 30, tzinfo=UTC)  # midnight there
+    RecipeUsageFactory(source=source, starts_at=starts, day=date(2026, 1, 1))
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", {"group_by": "hour", "from": "2026-01-01"}))["from"]
+    assert "mumbai is kept by whole hours of Asia/Kolkata" in said
+    assert said.endswith("ask with tz=Asia/Kolkata.")
+    asked = {"from_": "2026-01-01", "to": "2026-01-02", "tz": "Asia/Kolkata"}
+    for interval, begins in (("hour", "2026-01-01T00:00:00+05:30"), ("day", "2026-01-01")):
+        found = get(client, "recipe-usage/summary/", **asked, group_by=interval, fill="zero")["results"]
+        assert len(found) == (24 if interval == "hour" else 1)
+        assert (found[0][interval], found[0]["task_count"]) == (begins, 12)
+    RecipeUsageFactory(source=SourceFactory(slug="berlin", time_zone="Europe/Berlin"))
+    query = {"tz": "Asia/Kolkata", "from": "2026-01-01"}
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["from"]
+    assert said.endswith("ask with tz=Europe/Berlin, or for other sources alone.")
 
 
 def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:

@@ -14,6 +14,7 @@ from usage.filters import UsageFilter
 from usage.models import Source
 from usage.summaries.intervals import INTERVALS, TooMany, bounds_of
 from usage.summaries.shapes import IS_DELETED, OF_RECIPES, Dimension, Measure, Shape
+from usage.trust import written
 
 PARAMETERS: Final = ("group_by", "measures", "order_by", "limit", "compare", "fill")
 OF_ENVIRONMENTS: Final = (*PARAMETERS, "basis")
@@ -93,16 +94,20 @@ class Question:
 
     def check_cuts(self, instants: list[datetime], parameter: str) -> None:
         """Refuse instants that cut what a record stands for; raises ValidationError that names the parameter."""
+        kept, cut, zone = "", None, "UTC"
         if self.shape.smallest == "day":
-            cut = any(instant.astimezone(UTC).time() != datetime.min.time() for instant in instants)
             kept = "This usage is kept by whole UTC days"
+            cut = next((one for one in instants if one.astimezone(UTC).time() != datetime.min.time()), None)
         elif self.shape.kind.instant == "starts_at":
-            cut = any(past_hour(instant, source.zone) for source in self.sources for instant in instants)
-            kept = "This usage is kept by whole hours of its source's zone"
-        else:
-            return
-        if cut:
-            raise ValidationError({parameter: [f"{kept}, which {self.zone.key} would cut; ask e.g. with tz=UTC."]})
+            for source in self.sources:
+                if (cut := next((one for one in instants if past_hour(one, source.zone)), None)) is not None:
+                    kept, zone = f"The usage of {source.slug} is kept by whole hours of {source.time_zone}", source.time_zone
+                    break
+        if cut is not None:
+            whole = "" if self.shape.smallest == "day" else "a whole hour or "
+            advice = f"give {whole}a date" if zone == self.zone.key else f"ask with tz={zone}"
+            also = ", or for other sources alone" if len(self.sources) > 1 else ""
+            raise ValidationError({parameter: [f"{kept}, and {written(cut)} lies within one; {advice}{also}."]})
 
 
 def past_hour(instant: datetime, zone: ZoneInfo) -> bool:
