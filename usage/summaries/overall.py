@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from decimal import Context, Decimal, Inexact, localcontext
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 from django.db.models import QuerySet
@@ -22,7 +22,7 @@ from usage.filters import (
 )
 from usage.models import Source
 from usage.moments import EXPECTED, EXPECTED_ZONE
-from usage.summaries.answer import answer
+from usage.summaries.answer import EXACT, answer
 from usage.summaries.intervals import INTERVALS
 from usage.summaries.question import asked
 from usage.summaries.shapes import SHAPES
@@ -46,7 +46,6 @@ QUANTITIES: Final = {
 }
 NAMES: Final = ("vendor", "source", "service", "metric", "unit")
 TOTALLED: Final = ("vendor", "metric", "unit")
-MAX_DIGITS: Final = 1_000  # more than any sum has; a sum would rather raise than round
 
 
 class OverallFilter(OfSourcesFilter):
@@ -110,7 +109,7 @@ def totals_of(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def exact_sum(quantities: Iterable[str | None]) -> str | None:
     """Return the sum of the numbers that are there, with all their digits; None where there is none."""
     known = [Decimal(quantity) for quantity in quantities if quantity is not None]
-    with localcontext(Context(prec=MAX_DIGITS, traps=[Inexact])):
+    with localcontext(EXACT):
         return f"{sum(known, Decimal(0)):f}" if known else None
 
 

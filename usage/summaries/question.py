@@ -1,6 +1,6 @@
 """A question about usage, parsed and checked: every parameter that is wrong is named."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -94,20 +94,22 @@ class Question:
 
     def check_cuts(self, instants: list[datetime], parameter: str) -> None:
         """Refuse instants that cut what a record stands for; raises ValidationError that names the parameter."""
-        kept, cut, zone = "", None, "UTC"
-        if self.shape.smallest == "day":
-            kept = "This usage is kept by whole UTC days"
-            cut = next((one for one in instants if one.astimezone(UTC).time() != datetime.min.time()), None)
-        elif self.shape.kind.instant == "starts_at":
-            for source in self.sources:
-                if (cut := next((one for one in instants if past_hour(one, source.zone)), None)) is not None:
-                    kept, zone = f"The usage of {source.slug} is kept by whole hours of {source.time_zone}", source.time_zone
-                    break
-        if cut is not None:
+        for kept, zone, instant in self.cuts(instants):
             whole = "" if self.shape.smallest == "day" else "a whole hour or "
             advice = f"give {whole}a date" if zone == self.zone.key else f"ask with tz={zone}"
-            also = ", or for other sources alone" if len(self.sources) > 1 else ""
-            raise ValidationError({parameter: [f"{kept}, and {written(cut)} lies within one; {advice}{also}."]})
+            also = ", or for other sources alone" if len(self.sources) > 1 and self.shape.smallest != "day" else ""
+            raise ValidationError({parameter: [f"{kept}, and {written(instant)} lies within one; {advice}{also}."]})
+
+    def cuts(self, instants: list[datetime]) -> Iterator[tuple[str, str, datetime]]:
+        """Yield what is kept whole, in words, the zone whose it is, and the instant that lies within."""
+        if self.shape.smallest == "day":
+            within = (instant for instant in instants if instant.astimezone(UTC).time() != datetime.min.time())
+            yield from (("This usage is kept by whole UTC days", "UTC", instant) for instant in within)
+        elif self.shape.kind.instant == "starts_at":
+            for source in self.sources:
+                kept = f"The usage of {source.slug} is kept by whole hours of {source.time_zone}"
+                within = (instant for instant in instants if past_hour(instant, source.zone))
+                yield from ((kept, source.time_zone, instant) for instant in within)
 
 
 def past_hour(instant: datetime, zone: ZoneInfo) -> bool:
@@ -218,8 +220,6 @@ def asked(
         reading.refuse("compare" if compare else "fill", "Needs both from and to.")
     if fill and not interval:
         reading.refuse("fill", "Needs an interval in group_by.")
-    if fill and limit:
-        reading.refuse("fill", "Does not go with limit.")
     if reading.problems:
         raise ValidationError(reading.problems)
     question = Question(
