@@ -153,6 +153,16 @@ def test_what_the_limit_leaves_out_is_one_more_row() -> None:
     ]
     (panel,) = page.context["charts"]["panels"]
     assert (panel["labels"], panel["values"]) == (["0", "1", "Others"], ["9", "5", "4"])
+    ResourceUsageFactory(source=source, project_id=3, day=date(2026, 1, 2), consumed_quantity=Decimal(2))
+    query += "&from=2026-01-02&to=2026-01-03&compare=previous"
+    (panel,) = shown(client_of("viewer"), query).context["charts"]["panels"]
+    assert (panel["labels"], panel["values"], panel["before"]) == (
+        ["3", "0", "Others"],
+        ["2", "0", "0"],
+        ["1", "9", "8"],
+    )
+    (panel,) = shown(client_of("viewer"), query.replace("=project_id", "=project_id,day")).context["charts"]["panels"]
+    assert panel["before"] == ["18"]
 
 
 def test_different_units_are_never_drawn_on_one_axis() -> None:

@@ -163,6 +163,84 @@ def test_the_limit_is_of_each_unit_as_units_do_not_compare(client: Client) -> No
     }
 
 
+def test_the_limit_chooses_by_measures_and_what_else_is_ordered_by_arranges(client: Client) -> None:
+    source = SourceFactory()
+    for project, day, quantity in ((1, 1, 9), (2, 1, 1), (3, 2, 5), (3, 3, 6), (4, 4, 2)):
+        ResourceUsageFactory(
+            source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(quantity)
+        )
+
+    def chosen(name: str, **asked: str) -> list[Any]:
+        return [row[name] for row in get(client, "resource-usage/summary/", **asked)["results"]]
+
+    assert chosen("project_id", group_by="project_id", limit="2", order_by="project_id") == [1, 3]
+    assert chosen("project_id", group_by="project_id,day", limit="2", order_by="-project_id,day") == [3, 3, 1]
+    assert chosen("day", group_by="day", limit="2") == ["2026-01-01", "2026-01-03"]
+
+
+def test_gaps_are_filled_in_the_series_that_the_limit_keeps(client: Client) -> None:
+    source = SourceFactory()
+    for project, day in ((1, 1), (2, 1), (2, 2)):
+        ResourceUsageFactory(source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(day))
+    asked = {"from_": "2026-01-01", "to": "2026-01-03", "group_by": "project_id,day", "fill": "zero"}
+    found = get(client, "resource-usage/summary/", **asked, limit="1", order_by="consumed_quantity,day")
+    assert [(row["project_id"], row["day"], row["consumed_quantity"]) for row in found["results"]] == [
+        (1, "2026-01-02", "0"),
+        (1, "2026-01-01", "1"),
+    ]
+    assert [(row["day"], row["consumed_quantity"]) for row in found["others"]["results"]] == [
+        ("2026-01-01", "1"),
+        ("2026-01-02", "2"),
+    ]
+
+
+def test_sources_are_ordered_by_their_slugs(client: Client) -> None:
+    for slug in ("b", "c", "a"):
+        ResourceUsageFactory(source=SourceFactory(slug=slug))
+    for order, slugs in (("source", "abc"), ("-source", "cba")):
+        found = get(client, "resource-usage/summary/", group_by="source", order_by=order)
+        assert [row["source"] for row in found["results"]] == [*slugs]
+
+
+def test_what_the_limit_left_out_is_compared_too(client: Client) -> None:
+    source = SourceFactory()
+    for day, project, quantity in ((1, 1, 8), (2, 1, 9), (1, 2, 2), (2, 2, 3), (1, 3, 4)):
+        ResourceUsageFactory(
+            source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(quantity)
+        )
+    asked = {"from_": "2026-01-02", "to": "2026-01-03", "compare": "previous", "measures": "consumed_quantity"}
+    for group_by in ("project_id", "project_id,day"):
+        found = get(client, "resource-usage/summary/", **asked, group_by=group_by, limit="1")
+        (left,) = found["others"]["totals"]
+        assert found["others"].get("results", [{**left, "day": "2026-01-02"}]) == [{**left, "day": "2026-01-02"}]
+        assert (found["others"]["groups"], left["consumed_quantity"]) == (2, "3")
+        assert left["previous"] == {"consumed_quantity": "6"}
+        assert left["change"] == {"consumed_quantity": "-3"}
+        assert left["relative_change"] == {"consumed_quantity": "-0.5"}
+
+
+def test_changes_and_others_have_all_their_digits(client: Client) -> None:
+    source = SourceFactory()
+    huge, tiny = Decimal(12345678901234567890123456789), Decimal("0.000000001")
+    for day, project, quantity in ((1, 1, tiny), (2, 1, Decimal(f"{huge}0")), (2, 2, huge), (2, 3, tiny)):
+        ResourceUsageFactory(source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=quantity)
+    asked = {"from_": "2026-01-02", "to": "2026-01-03", "compare": "previous", "group_by": "project_id"}
+    found = get(client, "resource-usage/summary/", **asked, limit="1")
+    assert found["results"][0]["change"]["consumed_quantity"] == "123456789012345678901234567889.999999999"
+    assert found["others"]["totals"][0]["consumed_quantity"] == "12345678901234567890123456789.000000001"
+    assert found["totals"][0]["change"]["consumed_quantity"] == "135802467913580246791358024679.000000000"
+
+
+def test_withdrawn_runs_that_lasted_long_after_the_range_are_counted_on_request(client: Client) -> None:
+    source = SourceFactory()
+    run(source, at(1), at(20), withdrawn_at=at(22))
+    run(source, at(2), at(3))
+    asked = {"from_": "2026-01-02", "to": "2026-01-03", "basis": "accrued", "include_withdrawn": "true"}
+    for measures in ("records,runtime_seconds", "runtime_seconds"):
+        found = get(client, "environment-usage/summary/", **asked, measures=measures)
+        assert found["totals"][0]["runtime_seconds"] == "172800.000000"
+
+
 def test_details_flavors_and_tags_are_dimensions(client: Client) -> None:
     source = SourceFactory()
     ResourceUsageFactory(source=source, details={"flavor": "g1", "volume_type": "ssd"}, tags={"team": "x"})
@@ -303,11 +381,33 @@ def test_what_cannot_be_answered_is_refused_by_name(client: Client, query: dict[
 
 
 def test_an_hour_of_recipes_is_not_cut(client: Client) -> None:
-    RecipeUsageFactory()
+    RecipeUsageFactory(source=SourceFactory(slug="recipes"))
     query = {"group_by": "day", "tz": "Asia/Kolkata"}
-    assert "tz" in refused(client.get(f"{API}/recipe-usage/summary/", query))
-    assert "from" in refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["tz"]
+    assert said == (
+        "The usage of recipes is kept by whole hours of UTC, and 2025-12-31T18:30:00Z lies within one; ask with tz=UTC."
+    )
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))["from"]
+    assert said.endswith("2026-01-01T00:30:00Z lies within one; give a whole hour or a date.")
     assert get(client, "recipe-usage/summary/", group_by="day", tz="Europe/Berlin")["results"]
+
+
+def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
+    source = SourceFactory(slug="mumbai", time_zone="Asia/Kolkata")
+    starts = datetime(2025, 12, 31, 18, 30, tzinfo=UTC)  # midnight there
+    RecipeUsageFactory(source=source, starts_at=starts, day=date(2026, 1, 1))
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", {"group_by": "hour", "from": "2026-01-01"}))["from"]
+    assert "mumbai is kept by whole hours of Asia/Kolkata" in said
+    assert said.endswith("ask with tz=Asia/Kolkata.")
+    asked = {"from_": "2026-01-01", "to": "2026-01-02", "tz": "Asia/Kolkata"}
+    for interval, begins in (("hour", "2026-01-01T00:00:00+05:30"), ("day", "2026-01-01")):
+        found = get(client, "recipe-usage/summary/", **asked, group_by=interval, fill="zero")["results"]
+        assert len(found) == (24 if interval == "hour" else 1)
+        assert (found[0][interval], found[0]["task_count"]) == (begins, 12)
+    RecipeUsageFactory(source=SourceFactory(slug="berlin", time_zone="Europe/Berlin"))
+    query = {"tz": "Asia/Kolkata", "from": "2026-01-01"}
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["from"]
+    assert said.endswith("ask with tz=Europe/Berlin, or for other sources alone.")
 
 
 def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,7 +26,7 @@ from usage.models import EnvironmentUsage, ResourceUsage, Rollup
 from usage.models.rollups import EnvironmentAccrual
 from usage.summaries.answer import answer
 from usage.summaries.overall import FILTERS
-from usage.summaries.question import Question, asked
+from usage.summaries.question import OF_ENVIRONMENTS, Question, asked
 from usage.summaries.relation import extent, relation_of
 from usage.summaries.shapes import SHAPES
 from usage.summaries.statement import statement_of
@@ -34,7 +35,7 @@ from usage.trust import reporting
 pytestmark = pytest.mark.django_db
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Asia/Kathmandu"]
 # Around the changes of clocks in Europe, America and on Lord Howe, in autumn and in spring.
-STARTS = [datetime(2026, 10, 24, tzinfo=UTC), datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 3, tzinfo=UTC)]
+STARTS = [datetime(2026, month, day, tzinfo=UTC) for month, day in ((10, 24), (3, 28), (10, 3), (4, 4))]
 BOUNDED = settings(
     max_examples=25,
     deadline=None,
@@ -42,11 +43,24 @@ BOUNDED = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 Key = tuple[Any, ...]
+MINUTE = timedelta(minutes=1)
+UTC_ZONE = ZoneInfo("UTC")
+
+
+def begins_hour(minute: datetime, zone: ZoneInfo) -> bool:
+    """Tell whether the clock on the wall comes to another hour at this minute, or to the full one again."""
+    now, before = minute.astimezone(zone), (minute - MINUTE).astimezone(zone)
+    return now.minute == 0 or (now.date(), now.hour) != (before.date(), before.hour)
 
 
 def name_of(instant: datetime, interval: str, zone: ZoneInfo) -> str:
     """Return the interval that an instant falls in by the calendar on the wall."""
     on = instant.astimezone(zone).date()
+    if interval == "hour":
+        minute = instant.replace(second=0, microsecond=0)
+        while not begins_hour(minute, zone):
+            minute -= MINUTE
+        return minute.astimezone(zone).isoformat()
     if interval == "week":
         year, week, _ = on.isocalendar()
         return date.fromisocalendar(year, week, 1).isoformat()
@@ -60,7 +74,7 @@ def name_of(instant: datetime, interval: str, zone: ZoneInfo) -> str:
 def question_of(kind: str, rollups: Any = True, **said: Any) -> Question:
     """Return a question as the API would ask it."""
     words = {name.rstrip("_"): value for name, value in said.items() if value}
-    own: dict[str, str] = {name: words.pop(name) for name in ("group_by", "measures", "basis") if name in words}
+    own: dict[str, str] = {name: words.pop(name) for name in OF_ENVIRONMENTS if name in words}
     filterset = FILTERS[kind](words)
     assert filterset.is_valid(), filterset.errors
     shape = SHAPES[kind]
@@ -84,6 +98,19 @@ def rows_of(said: dict[str, Any], names: Iterable[str], measures: Iterable[str])
 def seconds(length: timedelta) -> Decimal:
     """Return a length exactly."""
     return Decimal(length // timedelta(microseconds=1)) / 1_000_000
+
+
+def pieces_of(first: date, last: date, zone: ZoneInfo, *, hours: bool) -> list[tuple[datetime, datetime]]:
+    """Return the days, or hours, of the dates `[first, last)` by the calendar, or clock, on the wall."""
+    midnights = [
+        datetime(on.year, on.month, on.day, tzinfo=zone).astimezone(UTC)
+        for on in (first + timedelta(days=offset) for offset in range((last - first).days + 1))
+    ]
+    if hours:
+        minutes = int((midnights[-1] - midnights[0]) / MINUTE)
+        passing = (midnights[0] + number * MINUTE for number in range(minutes + 1))
+        midnights = [minute for minute in passing if begins_hour(minute, zone)]
+    return list(pairwise(midnights))
 
 
 RUNS = st.lists(
@@ -119,7 +146,7 @@ def store_runs(runs: Any, start: datetime, zones: tuple[str, str]) -> list[Envir
     zone=st.sampled_from(ZONES),
     zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)),
     days=st.tuples(st.integers(0, 3), st.integers(0, 4)),
-    interval=st.sampled_from(["", "day", "week", "month", "quarter", "year"]),
+    interval=st.sampled_from(["", "hour", "day", "week", "month", "quarter", "year"]),
     by=st.sampled_from([(), ("project_id",), ("source", "user_id"), ("project_id", "user_id", "source")]),
 )
 def test_stopped_runtime_is_the_sum_of_the_rows(
@@ -162,29 +189,27 @@ def test_stopped_runtime_is_the_sum_of_the_rows(
     zone=st.sampled_from(ZONES),
     zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)),
     days=st.tuples(st.integers(-3, 3), st.integers(0, 5)),
-    interval=st.sampled_from(["day", "week", "month"]),
+    interval=st.sampled_from(["hour", "day", "week", "month"]),
     by=st.sampled_from([(), ("project_id",), ("source", "user_id")]),
 )
-def test_accrued_runtime_is_every_run_cut_at_every_midnight(
+def test_accrued_runtime_is_every_run_cut_at_every_hour_and_midnight(
     runs: Any, start: datetime, zone: str, zones: Any, days: Any, interval: str, by: Any
 ) -> None:
     with transaction.atomic():
         first, last = start.date() + timedelta(days=days[0]), start.date() + timedelta(days=days[0] + days[1])
         on = ZoneInfo(zone)
+        pieces = pieces_of(first, last, on, hours=interval == "hour")
         expected: dict[Key, Decimal] = defaultdict(Decimal)
         for run in store_runs(runs, start, zones):
             if run.created_at is None:
                 continue
-            for offset in range((last - first).days):
-                date_ = first + timedelta(days=offset)
-                begins, ends = (
-                    datetime(d.year, d.month, d.day, tzinfo=on).astimezone(UTC)
-                    for d in (date_, date_ + timedelta(days=1))
-                )
+            for begins, ends in pieces:
                 lasted = min(run.stopped_at, ends) - max(run.created_at, begins)
                 if lasted > timedelta():
-                    name = name_of(begins, interval, on)
-                    key = (name, *(run.source.slug if one == "source" else getattr(run, one) for one in by))
+                    key = (
+                        name_of(begins, interval, on),
+                        *(run.source.slug if one == "source" else getattr(run, one) for one in by),
+                    )
                     expected[key] += seconds(lasted)
         said = {"group_by": ",".join([*by, interval]), "from": str(first), "to": str(last), "tz": zone}
         said |= {"basis": "accrued", "measures": "runtime_seconds"}
@@ -201,7 +226,7 @@ def test_accrued_runtime_is_every_run_cut_at_every_midnight(
 QUANTITIES = st.lists(
     st.tuples(
         st.integers(0, 70),
-        st.decimals(0, 10**12, places=9, allow_nan=False, allow_infinity=False),
+        st.decimals(0, 10**25, places=9, allow_nan=False, allow_infinity=False),
         st.sampled_from(["minutes", "bytes"]),
         st.sampled_from([None, 1, 2]),
         st.sampled_from(["", "x", "y"]),
@@ -213,7 +238,7 @@ QUANTITIES = st.lists(
 @BOUNDED
 @given(rows=QUANTITIES, interval=st.sampled_from(["", "day", "week", "month", "quarter", "year"]), team=st.booleans())
 def test_resource_quantities_are_summed_per_unit_to_the_last_digit(rows: Any, interval: str, team: bool) -> None:
-    with transaction.atomic():
+    with transaction.atomic(), localcontext(Context(prec=60)):
         source = SourceFactory()
         expected: dict[Key, Decimal] = defaultdict(Decimal)
         by = ["consumed_unit", "project_id", *(["tag:team"] if team else [])]
@@ -232,6 +257,88 @@ def test_resource_quantities_are_summed_per_unit_to_the_last_digit(rows: Any, in
         assert both[0]["totals"] == both[1]["totals"]
         found = rows_of(both[0], [*filter(None, [interval]), *by], ("consumed_quantity",))
         assert {key: Decimal(value[0]) for key, value in found.items()} == dict(expected)
+        transaction.set_rollback(True)
+
+
+def by_unit(used: Any) -> dict[Key, list[Decimal]]:
+    """Return the sums, now and before, of all projects of a unit: of the whole range ('') and of each interval."""
+    sums: dict[Key, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+    for (unit, _), intervals in used.items():
+        for name, (now, was) in intervals.items():
+            for part in {(unit, ""), (unit, name)}:
+                sums[part] = [sums[part][0] + now, sums[part][1] + was]
+    return sums
+
+
+def compared(line: dict[str, Any], now: Decimal, was: Decimal) -> None:
+    """Check what a line says of now, before, and the change."""
+    name = "consumed_quantity"
+    assert (Decimal(line[name]), Decimal(line["previous"][name])) == (now, was)
+    assert Decimal(line["change"][name]) == now - was
+    part = line["relative_change"][name]
+    assert (part and Decimal(part)) == (Context(prec=12).divide(now - was, was) if was else None)
+
+
+@BOUNDED
+@given(rows=QUANTITIES, interval=st.sampled_from(["", "day", "week", "month"]), limit=st.integers(1, 3))
+def test_what_the_limit_keeps_and_leaves_is_compared_and_adds_up_to_the_totals(
+    rows: Any, interval: str, limit: int
+) -> None:
+    """Of February, beside January: its first week beside the first of the other, and so on."""
+    with transaction.atomic(), localcontext(Context(prec=60)):
+        source, month = SourceFactory(), {0: date(2026, 2, 1), 1: date(2026, 1, 1)}
+        names = [
+            [*dict.fromkeys(name_of(start, interval, UTC_ZONE) if interval else "" for start, _ in days)]
+            for days in (
+                pieces_of(month[0], date(2026, 3, 1), UTC_ZONE, hours=False),
+                pieces_of(month[1], month[0], UTC_ZONE, hours=False),
+            )
+        ]
+        totals: dict[str, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+        # By (unit, project), then by interval of February: what was used then, and before.
+        used: dict[Key, dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(lambda: [Decimal(0), Decimal(0)]))
+        for after, quantity, unit, project, _ in rows:
+            day = date(2026, 1, 1) + timedelta(days=after)
+            ResourceUsageFactory(
+                source=source, day=day, consumed_quantity=quantity, consumed_unit=unit, project_id=project
+            )
+            if day < date(2026, 3, 1):
+                before = int(day < month[0])
+                totals[unit][before] += quantity
+                name = (
+                    name_of(datetime(day.year, day.month, day.day, tzinfo=UTC), interval, UTC_ZONE) if interval else ""
+                )
+                place = names[before].index(name)
+                if place < len(names[0]):
+                    used[unit, project][names[0][place]][before] += quantity
+        hold_days(rolled=True)
+        own = {"limit": str(limit), "compare": "previous", "measures": "consumed_quantity"}
+        own["group_by"] = ",".join(filter(None, ["project_id", interval]))
+        said = {"from": "2026-02-01", "to": "2026-03-01"}
+        found, raw = (answer(question_of("resource-usage", rolled, **own, **said)) for rolled in (True, False))
+        assert [found[part] for part in ("totals", "results", "others")] == [
+            raw[part] for part in ("totals", "results", "others")
+        ]
+        for line in found["totals"]:
+            compared(line, *totals.pop(line["consumed_unit"]))
+        assert not totals
+        kept: dict[Key, Decimal] = defaultdict(Decimal)
+        for line in found["results"]:
+            key, name = (line["consumed_unit"], line["project_id"]), line[interval] if interval else ""
+            compared(line, *used[key].pop(name))
+            kept[key] += Decimal(line["consumed_quantity"])
+        assert not any(used.pop(key) for key in kept)
+        left = by_unit(used)
+        others = found["others"] or {"groups": 0, "totals": []}
+        assert others["groups"] == len(used)
+        for line in (*others["totals"], *others.get("results", ())):
+            compared(line, *left.pop((line["consumed_unit"], line.get(interval, ""))))
+        assert not left
+        for unit in {unit for unit, _ in used}:
+            ours = [value for key, value in kept.items() if key[0] == unit]
+            assert len(ours) == limit
+            largest = max(sum(now for now, _ in sums.values()) for key, sums in used.items() if key[0] == unit)
+            assert min(ours) >= largest
         transaction.set_rollback(True)
 
 

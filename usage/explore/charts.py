@@ -112,6 +112,8 @@ def over_time(lines: Lines, panel: Panel, names: list[str]) -> dict[str, Any]:
         rest = together(found[name] for name in ranked[most:])
         for line in left:
             add(rest, line[lines.interval], line[panel.measure])
+            if lines.compared:
+                add(before, line[lines.interval], line["previous"][panel.measure])
         series.append(drawn(OTHERS, rest, names))
     whole = lines.compared and (additive(panel.measure) or len(found) == 1)
     return {
@@ -168,11 +170,14 @@ def bars(lines: Lines, panel: Panel) -> dict[str, Any]:
     left = [line for line in lines.others if lines.key(line) == key]
     if (rest or left) and additive(panel.measure):
         more: Values = {}
+        was: Values = {}
         for line in (*rest, *left):
             add(more, OTHERS, line[panel.measure])
+            if lines.compared:
+                add(was, OTHERS, line["previous"][panel.measure])
         labels.append(OTHERS)
         values.append(said(more[OTHERS]))
-        before += [None] if lines.compared else []
+        before += [said(was[OTHERS])] if lines.compared else []
     drawn_as = axis(panel.unit, values)
     return {"title": panel.title, "unit": panel.unit, **drawn_as, "labels": labels, "values": values, "before": before}
 

@@ -70,7 +70,7 @@ def measured(lines: Lines, line: Line) -> Iterator[Any]:
     for name in lines.measures:
         yield line[name]
         if lines.compared:
-            yield from (line.get(part, {}).get(name) for part in COMPARED)
+            yield from (line[part][name] for part in COMPARED)
 
 
 def written(value: Any) -> str | None:

@@ -165,9 +165,6 @@ def numbers(lines: Lines, line: Line) -> Iterator[Cell]:
 
 def foot(lines: Lines, line: Line) -> list[Cell]:
     """Return the cells of a line of sums; its first cell says what it is of."""
-    if lines.compared and "previous" not in line:
-        nothing = dict.fromkeys(lines.measures)
-        line = {**line, "previous": nothing, "change": nothing, "relative_change": nothing}
     shown = [named(line[name]) if name in lines.apart else Cell("") for name in columns(lines)[1:]]
     return [*shown, *numbers(lines, line)]
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Context, Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any, Final
 
 from rest_framework.exceptions import ValidationError
 
-from usage.exactly import difference
+from usage.exactly import EXACTLY, difference
 from usage.summaries.intervals import label, previous
 from usage.summaries.question import Question
 from usage.summaries.relation import extent, relation_of
@@ -38,11 +38,18 @@ def find(question: Question) -> Found:
         return Found([], {}, {})
     bounds = question.bounds(*reach) if None not in reach else []
     groups, totals = ask(question, relation_of(question, bounds))
+    names = {source.pk: source.slug for source in question.sources}
     return Found(
         bounds,
-        {(group.key, group.bucket): group.sums for group in groups},
+        {(named(question, group, names), group.bucket): group.sums for group in groups},
         {fixed(question, group): group.sums for group in totals},
     )
+
+
+def named(question: Question, group: Group, names: dict[int, str]) -> tuple[Any, ...]:
+    """Return the values of a group's dimensions, a source by its slug: rows are ordered by what they say."""
+    pairs = zip(question.dimensions, group.key, strict=True)
+    return tuple(names.get(value, value) if one.name == "source" else value for one, value in pairs)
 
 
 def fixed(question: Question, group: Group) -> tuple[Any, ...]:
@@ -74,16 +81,18 @@ def answer(question: Question) -> dict[str, Any]:
     before = find(past) if past is not None else None
     if question.fill:
         fill(question, found)
-    keys = ordered(question, found, before)
-    shown = limited(question, found, keys)
-    left = [key for key in keys if key not in shown] if question.limit else []
-    names = {source.pk: source.slug for source in question.sources}
-    return {
-        "meta": meta,
-        "totals": totals(question, found, before),
-        "results": [row(question, found, before, key, names) for key in shown],
-        "others": others(question, found, left),
-    }
+    if before is not None:
+        follow(question, found, before)
+    with localcontext(EXACTLY):
+        keys = ordered(question, found)
+        shown = limited(question, found, keys)
+        left = [key for key in keys if key not in shown] if question.limit else []
+        return {
+            "meta": meta,
+            "totals": totals(question, found, before),
+            "results": [row(question, found, before, key) for key in shown],
+            "others": others(question, found, before, left),
+        }
 
 
 def earlier(question: Question) -> tuple[datetime, datetime]:
@@ -111,17 +120,23 @@ def nothing(question: Question) -> dict[str, Any]:
     return {name: 0 if measure.whole else Decimal(0) for name, measure in question.summed.items()}
 
 
-def ordered(question: Question, found: Found, before: Found | None) -> list[Key]:
-    """Return the groups in order: as asked, then by interval, then the largest first, then by the dimensions.
-
-    Groups that are only in the period before follow as groups of nothing.
-    """
-    for key in before.groups if before else ():
+def follow(question: Question, found: Found, before: Found) -> None:
+    """Add the groups that are only in the period before, as groups of nothing."""
+    for key in before.groups:
         if key[1] < max(len(found.bounds), 1) or not question.interval:
             found.groups.setdefault(key, nothing(question))
+
+
+def ordered(question: Question, found: Found) -> list[Key]:
+    """Return the groups in order: as asked, then by interval, then the largest first, then by the dimensions."""
+    by_interval = [(question.interval, False)] if question.interval else []
+    return in_order(question, found, [*question.order, *by_interval, (question.main, True)])
+
+
+def in_order(question: Question, found: Found, order: list[tuple[str, bool]]) -> list[Key]:
+    """Return the groups by (name, descending) from first to last significance, then by the dimensions."""
     keys = sorted(found.groups, key=lambda key: [sortable(value) for value in key[0]])
-    default = [(question.interval, False)] if question.interval else []
-    for name, descending in reversed([*question.order, *default, (question.main, True)]):
+    for name, descending in reversed(order):
         keys.sort(key=lambda key, name=name: sortable(value_of(question, found, key, name)), reverse=descending)  # type: ignore[misc]
     return keys
 
@@ -134,7 +149,7 @@ def limited(question: Question, found: Found, keys: list[Key]) -> dict[Key, None
     if question.limit is None:
         return dict.fromkeys(keys)
     parts: dict[tuple[Any, ...], dict[tuple[Any, ...], None]] = {}
-    for key in ranked(question, found, keys) if question.in_series else keys:
+    for key in ranked(question, found):
         part = parts.setdefault(fixed(question, Group(*key, {})), {})
         if len(part) < question.limit:
             part[whole_of(question, key)] = None
@@ -146,19 +161,23 @@ def whole_of(question: Question, key: Key) -> tuple[Any, ...]:
     return key[0] if question.in_series else (*key[0], key[1])
 
 
-def ranked(question: Question, found: Found, keys: list[Key]) -> list[Key]:
-    """Return one key of each group, all of its intervals taken together: the largest first, or as asked.
+def ranked(question: Question, found: Found) -> list[Key]:
+    """Return one key of each group: the largest first, or as the measures that are ordered by say.
 
-    What cannot be added over intervals (distinct counts) is added all the same: it only tells who comes first.
+    What is ordered by besides arranges the rows and does not choose them. Of a group in a series all intervals are
+    taken together; what cannot be added over them (distinct counts) is added all the same: it only tells who comes
+    first.
     """
-    sums: dict[tuple[Any, ...], Any] = {}
-    name, descending = next(((n, d) for n, d in question.order if n in question.summed), (question.main, True))
-    for key in keys:
-        sums[key[0]] = sums.get(key[0], 0) + (found.groups[key][name] or 0)
-    first: dict[tuple[Any, ...], Key] = {}
-    for key in sorted(keys, key=lambda key: [sortable(value) for value in key[0]]):
-        first.setdefault(key[0], key)
-    return sorted(first.values(), key=lambda key: sums[key[0]], reverse=descending)
+    order = [(name, descending) for name, descending in question.order if name in question.summed]
+    whole = found
+    if question.in_series:
+        groups: dict[Key, dict[str, Any]] = {}
+        for (dimensions, _), sums in found.groups.items():
+            line = groups.setdefault((dimensions, 0), nothing(question))
+            for name in question.summed:
+                line[name] += sums[name] or 0
+        whole = Found([], groups, {})
+    return in_order(question, whole, [*order, (question.main, True)])
 
 
 def value_of(question: Question, found: Found, key: Key, name: str) -> Any:
@@ -189,52 +208,69 @@ def totals(question: Question, found: Found, before: Found | None) -> list[dict[
     return lines
 
 
-def row(question: Question, found: Found, before: Found | None, key: Key, names: dict[int, str]) -> dict[str, Any]:
+def row(question: Question, found: Found, before: Found | None, key: Key) -> dict[str, Any]:
     """Return one row of the results."""
     values, bucket = key
     said: dict[str, Any] = {}
     if question.interval:
         said[question.interval] = label(found.bounds[bucket - 1], question.interval, question.zone)
     for dimension, value in zip(question.dimensions, values, strict=True):
-        said[dimension.name] = names.get(value, value) if dimension.name == "source" else value
+        said[dimension.name] = value
     sums = found.groups[key]
     compared = change(question, sums, before.groups.get(key)) if before else {}
     return {**said, **rendered(question, sums), **compared}
 
 
-def others(question: Question, found: Found, left: list[Key]) -> dict[str, Any] | None:
+def others(question: Question, found: Found, before: Found | None, left: list[Key]) -> dict[str, Any] | None:
     """Return what the limit left out: how many groups, and their sums per unit; None where nothing was left out.
 
     Of groups over intervals also the sums of each interval. Distinct counts cannot be added and are null.
     """
     if not left:
         return None
-    always = [one.name for one in question.dimensions if one.name in question.shape.always]
     apart = {key: fixed(question, Group(*key, {})) for key in left}
-    totals = added(question, found, {key: (0, apart[key]) for key in left})
     said: dict[str, Any] = {
         "groups": len({whole_of(question, key) for key in left}),
-        "totals": [{**dict(zip(always, key, strict=True)), **sums} for (_, key), sums in totals],
+        "totals": [line for _, line in lines_of(question, found, before, {key: (0, apart[key]) for key in left})],
     }
     if question.in_series and question.interval:
         name, zone = question.interval, question.zone
         said["results"] = [
-            {name: label(found.bounds[bucket - 1], name, zone), **dict(zip(always, key, strict=True)), **sums}
-            for (bucket, key), sums in added(question, found, {key: (key[1], apart[key]) for key in left})
+            {name: label(found.bounds[bucket - 1], name, zone), **line}
+            for bucket, line in lines_of(question, found, before, {key: (key[1], apart[key]) for key in left})
         ]
     return said
 
 
-def added(question: Question, found: Found, parts: dict[Key, Any]) -> list[tuple[Any, dict[str, Any]]]:
-    """Return the sums, JSON-ready, of the groups of each part, in the order of the parts."""
+def lines_of(
+    question: Question, found: Found, before: Found | None, parts: dict[Key, tuple[int, tuple[Any, ...]]]
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return what the groups of each part add up to, as rows, in the order of the parts.
+
+    A part is an interval's place, which each row comes with, and the values by which totals are kept apart.
+    """
+    always = [one.name for one in question.dimensions if one.name in question.shape.always]
+    now, was = added(question, found, parts), added(question, before, parts) if before else {}
+    lines = []
+    for part in sorted(now):
+        compared = change(question, now[part], was.get(part)) if before else {}
+        values = dict(zip(always, part[1], strict=True))
+        lines.append((part[0], {**values, **rendered(question, now[part]), **compared}))
+    return lines
+
+
+def added(question: Question, found: Found, parts: dict[Key, Any]) -> dict[Any, dict[str, Any]]:
+    """Return the sums of each part's groups, as far as they were found."""
     whole: dict[Any, dict[str, Any]] = {}
     for key, part in parts.items():
+        if key not in found.groups:
+            continue
         line = whole.setdefault(part, dict.fromkeys(question.measures))
         for name, measure in question.summed.items():
             value = found.groups[key][name]
             if measure.additive and value is not None:
                 line[name] = value if line[name] is None else line[name] + value
-    return [(part, rendered(question, whole[part])) for part in sorted(whole)]
+    return whole
 
 
 def change(question: Question, sums: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:

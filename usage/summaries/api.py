@@ -30,8 +30,9 @@ HELP = {
     "group_by": "What to group by, comma-separated: any of {dimensions}, and at most one interval: {intervals}.",
     "order_by": "Names of rows' dimensions or measures, comma-separated, - before one for the largest first. Default: "
     "by interval, then the largest first.",
-    "limit": "How many groups to give of each metric and unit, the largest over the whole range first unless order_by "
-    "says otherwise; what is left out is added up in others, per interval too.",
+    "limit": "How many groups to give of each metric and unit: the largest over the whole range by the first measure "
+    "in order_by (without - the smallest), else by the first measure that is no count of records. What is left out is "
+    "added up in others, per interval too.",
     "compare": "previous: also the period of the same length before; needs from and to.",
     "fill": "zero: also a row for every interval without records; needs an interval, from and to.",
     "basis": "stopped: a run's whole runtime belongs to when it stopped. accrued: it is split over the time it lasted.",

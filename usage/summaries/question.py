@@ -1,6 +1,6 @@
 """A question about usage, parsed and checked: every parameter that is wrong is named."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from usage.filters import UsageFilter
 from usage.models import Source
 from usage.summaries.intervals import INTERVALS, TooMany, bounds_of
 from usage.summaries.shapes import IS_DELETED, OF_RECIPES, Dimension, Measure, Shape
+from usage.trust import written
 
 PARAMETERS: Final = ("group_by", "measures", "order_by", "limit", "compare", "fill")
 OF_ENVIRONMENTS: Final = (*PARAMETERS, "basis")
@@ -93,16 +94,22 @@ class Question:
 
     def check_cuts(self, instants: list[datetime], parameter: str) -> None:
         """Refuse instants that cut what a record stands for; raises ValidationError that names the parameter."""
+        for kept, zone, instant in self.cuts(instants):
+            whole = "" if self.shape.smallest == "day" else "a whole hour or "
+            advice = f"give {whole}a date" if zone == self.zone.key else f"ask with tz={zone}"
+            also = ", or for other sources alone" if len(self.sources) > 1 and self.shape.smallest != "day" else ""
+            raise ValidationError({parameter: [f"{kept}, and {written(instant)} lies within one; {advice}{also}."]})
+
+    def cuts(self, instants: list[datetime]) -> Iterator[tuple[str, str, datetime]]:
+        """Yield what is kept whole, in words, the zone whose it is, and the instant that lies within."""
         if self.shape.smallest == "day":
-            cut = any(instant.astimezone(UTC).time() != datetime.min.time() for instant in instants)
-            kept = "This usage is kept by whole UTC days"
+            within = (instant for instant in instants if instant.astimezone(UTC).time() != datetime.min.time())
+            yield from (("This usage is kept by whole UTC days", "UTC", instant) for instant in within)
         elif self.shape.kind.instant == "starts_at":
-            cut = any(past_hour(instant, source.zone) for source in self.sources for instant in instants)
-            kept = "This usage is kept by whole hours of its source's zone"
-        else:
-            return
-        if cut:
-            raise ValidationError({parameter: [f"{kept}, which {self.zone.key} would cut; ask e.g. with tz=UTC."]})
+            for source in self.sources:
+                kept = f"The usage of {source.slug} is kept by whole hours of {source.time_zone}"
+                within = (instant for instant in instants if past_hour(instant, source.zone))
+                yield from ((kept, source.time_zone, instant) for instant in within)
 
 
 def past_hour(instant: datetime, zone: ZoneInfo) -> bool:
@@ -213,8 +220,6 @@ def asked(
         reading.refuse("compare" if compare else "fill", "Needs both from and to.")
     if fill and not interval:
         reading.refuse("fill", "Needs an interval in group_by.")
-    if fill and limit:
-        reading.refuse("fill", "Does not go with limit.")
     if reading.problems:
         raise ValidationError(reading.problems)
     question = Question(

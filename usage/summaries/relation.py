@@ -204,8 +204,13 @@ def source_date(question: Question, instant: datetime | None) -> date | None:
 
 
 def latest_stop(question: Question) -> datetime | None:
-    """Return an instant that no run touching the range stopped at or after; None where that is not known."""
+    """Return an instant that no run touching the range stopped at or after; None where that is not known.
+
+    The rollup that tells it holds no withdrawn runs, so it is not known where they are asked for.
+    """
     if question.end is None or question.start is None or not question.sources or not question.rollups:
+        return None
+    if question.filterset.form.cleaned_data.get("include_withdrawn") == "true":
         return None
     pks = [source.pk for source in question.sources]
     # One day to either side: the range's dates are not the same in every source's zone.
