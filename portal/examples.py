@@ -26,6 +26,13 @@ NAMED: Final[dict[str, Any]] = {
     "previous": None,
     "next": "https://portal.example/api/v1/sources/?cursor=W2ZhbHNlLCI3MTIwMyJd.5Wn3kq",
     "page_size": 500,
+    "digest": "5f1c9a7e3b2d4860",
+    "filters": {"from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z"},
+    "complete": False,
+    "complete_through": "2026-11-20",
+    "provisional_from": "2026-11-18",
+    "restated_since": "2026-11-19T04:12:09Z",
+    "as_of": "2026-11-21T06:30:00Z",
     "tag": "team:data",
     "tag_key": "team",
     "withdrawn_at": None,
@@ -111,8 +118,9 @@ def of_kind(schema: Mapping[str, Any], components: Mapping[str, Any], name: str,
         members = schema.get("properties", {}) if depth < DEEPEST else {}
         return {member: example_of(of, components, member, depth + 1) for member, of in members.items()}
     if fits(name, schema):
-        return NAMED[name]
-    if kind == "string" and isinstance(NAMED.get(name), int):
+        of_instant = schema.get("format") == "date-time" and name in {"from", "to"}
+        return f"{NAMED[name]}T00:00:00Z" if of_instant else NAMED[name]
+    if kind == "string" and type(NAMED.get(name)) is int:
         return str(NAMED[name])  # a number in an address
     found = OF_FORMAT.get(schema.get("format", ""), OF_TYPE.get(kind, {}))
     return schema.get("minimum", found) if kind == "integer" and "maximum" in schema else found
@@ -128,7 +136,7 @@ def kind_of(schema: Mapping[str, Any]) -> str:
 
 def fits(name: str, schema: Mapping[str, Any]) -> bool:
     """Tell whether the example of that name is of the schema's type."""
-    types = {str: "string", int: "integer", dict: "object", type(None): "null"}
+    types = {str: "string", int: "integer", bool: "boolean", dict: "object", type(None): "null"}
     allowed = schema.get("type", [])
     kinds = {allowed} if isinstance(allowed, str) else set(allowed)
     return name in NAMED and (not kinds or types[type(NAMED[name])] in kinds)

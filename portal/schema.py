@@ -176,8 +176,9 @@ def exemplify(status: str, body: dict[str, Any], components: dict[str, Any]) -> 
     for media_type, content in body.get("content", {}).items():
         if media_type == PROBLEM:
             content["example"] = problem(int(status))
-        elif media_type == JSON and not {"example", "examples"} & set(content):
-            content["example"] = example_of(content["schema"], components)
+        elif media_type == JSON and "example" not in content:
+            given = [one["value"] for one in content.pop("examples", {}).values()]
+            content["example"] = given[0] if given else example_of(content["schema"], components)
 
 
 def problem(status: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from usage.fields import NumericField
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
+from usage.summaries.serializers import TrustSerializer
 
 TRUST = ("extra", "first_seen_at", "changed_at", "revision", "withdrawn_at")
 
@@ -138,4 +139,4 @@ class ManifestSerializer(serializers.Serializer[Any]):
     settled_until = serializers.DateTimeField(
         required=False, help_text="With updated_since: the set is of what changed before."
     )
-    meta = serializers.DictField(help_text="How far the set can be trusted, as in a summary.")
+    meta = TrustSerializer(help_text="How far the set can be trusted, as in a summary.")

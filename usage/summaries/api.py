@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import JSONRenderer
@@ -18,9 +18,10 @@ from usage.exports.copying import one_state
 from usage.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 from usage.summaries.answer import answer
+from usage.summaries.examples import LINES, OVERALL, summary_of
 from usage.summaries.intervals import INTERVALS
 from usage.summaries.overall import OverallFilter, interval_of, overall
-from usage.summaries.question import OF_ENVIRONMENTS, PARAMETERS, Question, asked
+from usage.summaries.question import LARGEST_LIMIT, OF_ENVIRONMENTS, PARAMETERS, Question, asked
 from usage.summaries.serializers import OverallSerializer, SummarySerializer
 from usage.summaries.shapes import SHAPES, Shape
 from usage.trust import reporting
@@ -48,19 +49,29 @@ def parameters_of(shape: Shape, names: tuple[str, ...]) -> list[OpenApiParameter
         "dimensions": ", ".join([*shape.dimensions, *(["details.<field>", "tag:<key>"] if shape.json else [])]),
         "intervals": ", ".join(INTERVALS[INTERVALS.index(shape.smallest) :]),
     }
-    enums = {"compare": ["previous"], "fill": ["zero"], "basis": ["stopped", "accrued"]}
-    types = {"limit": OpenApiTypes.INT}
-    return [
-        OpenApiParameter(
-            name, types.get(name, OpenApiTypes.STR), enum=enums.get(name), description=HELP[name].format(**words)
-        )
-        for name in names
-    ]
+    schemas: dict[str, dict[str, Any]] = {
+        "group_by": {"type": "string", "examples": [LINES[kind_of(shape)][0]]},
+        "measures": {"type": "string", "examples": [",".join(shape.default)]},
+        "order_by": {"type": "string", "examples": [f"-{shape.default[1]}"]},
+        "limit": {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "examples": [10]},
+        "compare": {"type": "string", "enum": ["previous"]},
+        "fill": {"type": "string", "enum": ["zero"]},
+        "basis": {"type": "string", "enum": ["stopped", "accrued"], "default": "stopped"},
+    }
+    return [OpenApiParameter(name, schemas[name], description=HELP[name].format(**words)) for name in names]
 
 
 def summary_schema(shape: Shape, names: tuple[str, ...]) -> Callable[[Any], Any]:
     """Return the decorator that describes a summary."""
-    return extend_schema(parameters=parameters_of(shape, names), filters=True, responses={200: SummarySerializer})
+    example = OpenApiExample("answer", summary_of(kind_of(shape)), response_only=True, status_codes=["200"])
+    return extend_schema(
+        parameters=parameters_of(shape, names), filters=True, responses={200: SummarySerializer}, examples=[example]
+    )
+
+
+def kind_of(shape: Shape) -> str:
+    """Return the name of a shape's kind."""
+    return next(kind for kind, one in SHAPES.items() if one is shape)
 
 
 class SummaryView(RightsFirst, GenericAPIView[Any]):
@@ -152,6 +163,7 @@ class OverallSummaryView(SummaryView):
         parameters=[OpenApiParameter("interval", OpenApiTypes.STR, enum=INTERVALS, description=HELP_INTERVAL)],
         filters=True,
         responses={200: OverallSerializer},
+        examples=[OpenApiExample("answer", OVERALL, response_only=True, status_codes=["200"])],
     )
     def get(self, request: Request) -> HttpResponse:
         """Return meta, totals, and a quantity per vendor, source, service, metric, unit and interval."""

@@ -1,0 +1,69 @@
+"""What answers of summaries look like, for the schema."""
+
+from typing import Any, Final
+
+META: Final[dict[str, Any]] = {
+    "from": "2026-11-01T00:00:00Z",
+    "to": "2026-12-01T00:00:00Z",
+    "tz": "UTC",
+    "complete": False,
+    "complete_through": "2026-11-20",
+    "missing_days": {"total": 0, "days": []},
+    "partial_days": {"total": 1, "days": [{"source": "production", "day": "2026-11-21"}]},
+    "provisional_from": "2026-11-18",
+    "restated_since": "2026-11-19T04:12:09Z",
+    "as_of": "2026-11-21T06:30:00Z",
+}
+# By the kind of usage: what is grouped by, a row's values of that, its sums, those of all, and those the limit leaves.
+LINES: Final[dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]]] = {
+    "environment-usage": (
+        "project_id,month",
+        {"month": "2026-11-01", "project_id": "payments"},
+        {"records": 412, "runtime_seconds": "1483200.250000", "records_without_runtime": 3},
+        {"records": 530, "runtime_seconds": "1733200.750000", "records_without_runtime": 3},
+        {"records": 118, "runtime_seconds": "250000.500000", "records_without_runtime": 0},
+    ),
+    "resource-usage": (
+        "project_id,month",
+        {"month": "2026-11-01", "project_id": 1186, "billing_metric": "volume_ssd", "consumed_unit": "gbminutes"},
+        {"records": 60, "consumed_quantity": "8640000.125"},
+        {"records": 75, "consumed_quantity": "9000000.5"},
+        {"records": 15, "consumed_quantity": "359999.375"},
+    ),
+    "recipe-usage": (
+        "workspace_id,month",
+        {"month": "2026-11-01", "workspace_id": 501},
+        {"records": 720, "task_count": 86400, "job_succeeded_count": 2100, "job_failed_count": 12},
+        {"records": 900, "task_count": 90000, "job_succeeded_count": 2500, "job_failed_count": 14},
+        {"records": 180, "task_count": 3600, "job_succeeded_count": 400, "job_failed_count": 2},
+    ),
+}
+OVERALL: Final[dict[str, Any]] = {
+    "meta": META,
+    "totals": [
+        {"vendor": "gcore", "metric": "volume_ssd", "unit": "gbminutes", "quantity": "8640000.125", "records": 60}
+    ],
+    "results": [
+        {
+            "vendor": "gcore",
+            "source": "production",
+            "service": "volume",
+            "metric": "volume_ssd",
+            "unit": "gbminutes",
+            "quantity": "8640000.125",
+            "records": 60,
+        }
+    ],
+}
+
+
+def summary_of(kind: str) -> dict[str, Any]:
+    """Return an answer about a kind, as with `limit=1`."""
+    _, values, sums, whole, left = LINES[kind]
+    apart = {name: value for name, value in values.items() if name in {"billing_metric", "consumed_unit"}}
+    others = {
+        "groups": 4,
+        "totals": [{**apart, **left}],
+        "results": [{"month": values["month"], **apart, **left}],
+    }
+    return {"meta": META, "totals": [{**apart, **whole}], "results": [{**values, **sums}], "others": others}
