@@ -21,9 +21,7 @@ class BodyTooLarge(APIException):
 class BoundedJSONParser(JSONParser):
     """JSON, of which no more is read than a request may hold; DRF's own would hold any amount in memory."""
 
-    def parse(
-        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         """Return what the body says; raises BodyTooLarge, and ParseError where it is not JSON or nested without end."""
         body = stream.read(LARGEST_BODY + 1)
         if len(body) > LARGEST_BODY:

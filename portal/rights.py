@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from portal.authentication import staff_scope
 from portal.models import GroupScope, Scope
-from portal.roles import APPS, ROLES
+from portal.roles import ADMINISTERS, APPS, ROLES
 
 Limit = frozenset[int] | None
 
@@ -110,7 +110,8 @@ def groups_to_give(actor: User) -> QuerySet[Group]:
     """Return the groups that someone may put people into."""
     if actor.is_superuser:
         return Group.objects.all()
-    groups = Group.objects.exclude(permissions__in=Permission.objects.exclude(pk__in=permissions_to_give(actor)))
+    beyond = Permission.objects.exclude(pk__in=permissions_of(actor).values("pk"))
+    groups = Group.objects.exclude(permissions__in=beyond)
     limit = staff_scope(actor)
     if limit is None:
         return groups
@@ -124,8 +125,9 @@ def wider_groups(limit: frozenset[int]) -> QuerySet[GroupScope, int]:
 
 
 def permissions_to_give(actor: User) -> QuerySet[Permission]:
-    """Return the permissions that someone may give to a group: their own, on what has pages."""
-    offered = Permission.objects.filter(content_type__app_label__in=APPS).select_related("content_type")
+    """Return the permissions that someone may give to a group: those of their own that open or do anything."""
+    names = [right.split(".")[1] for right in ADMINISTERS]
+    offered = Permission.objects.filter(content_type__app_label__in=APPS, codename__in=names)
     if actor.is_superuser:
         return offered
     return offered.filter(pk__in=permissions_of(actor).values("pk"))

@@ -155,7 +155,7 @@ def test_nobody_puts_others_into_a_group_that_may_do_more() -> None:
 def test_an_administrator_makes_a_group_only_of_rights_that_they_have(anna: User) -> None:
     client = signed_in(anna)
     page = client.get(reverse("admin:auth_group_add")).content.decode()
-    assert "Can change source day" in page
+    assert "Can change source day (have days read again, retry, accept suspect days)" in page
     for forbidden in ("Can delete user", "Can add permission", "Can change session", "authenticator"):
         assert forbidden not in page
     beyond = Permission.objects.get(codename="delete_user").pk
@@ -164,6 +164,13 @@ def test_an_administrator_makes_a_group_only_of_rights_that_they_have(anna: User
     assert not Group.objects.filter(name="more").exists()
     allowed = Permission.objects.get(codename="view_source").pk
     assert client.post(reverse("admin:auth_group_add"), {**group, "permissions": [allowed]}).status_code == 302
+
+
+def test_a_superuser_too_is_offered_only_rights_that_open_or_do_something() -> None:
+    page = signed_in(person("admin")).get(reverse("admin:auth_group_add")).content.decode()
+    assert "Can change source day" in page
+    for useless in ("Can delete user", "Can add permission", "Can change environment day", "Can delete load attempt"):
+        assert useless not in page
 
 
 @pytest.mark.parametrize("asker", ["administrator", "admin"])

@@ -23,13 +23,17 @@ from usage.admin.display import NOTHING, Table, quantity
 from usage.columns import TEXT, Column, columns_at
 from usage.models import Source
 
+# What is not told by the name of a permission.
+MEANS = {"change_sourceday": "have days read again, retry, accept suspect days"}
+
 
 class PermissionChoices(forms.ModelMultipleChoiceField[Permission]):
     """Permissions by what they allow, without the names of apps and tables."""
 
     def label_from_instance(self, obj: Permission) -> str:
         """Return `Can change source`."""
-        return obj.name
+        means = MEANS.get(obj.codename)
+        return f"{obj.name} ({means})" if means else obj.name
 
 
 class GroupScopeInline(admin.StackedInline[GroupScope, Group]):
