@@ -22,7 +22,7 @@ demo: $(VENV)/.ready ## Run the whole portal with three stand-in vendors; Ctrl-C
 
 test: $(VENV)/.ready .venvs/ona/.ready .venvs/api/.ready ## Run every test.
 	@$(PY) -m tests.chromium
-	$(PY) -m pytest -n $(PROCESSES) $(PYTEST)
+	$(PY) -m pytest -n $(PROCESSES) --dist worksteal $(PYTEST)
 
 lint: $(VENV)/.ready ## Check style, types and migrations.
 	$(VENV)/bin/ruff check .

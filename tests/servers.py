@@ -19,6 +19,7 @@ from cryptography.fernet import Fernet
 from portal.environment import BASE_DIR
 from portal.services import Services
 from portal.services.hand import SERVERS
+from portal.services.server import Postgres
 
 DATABASE_PREFIX = "test_portal_"
 CLAIM_SECONDS = 7200
@@ -60,12 +61,22 @@ def servers() -> Iterator[None]:
     if missing:
         os.environ.update(services.start())
         drop_leftover_databases(os.environ["DATABASE_URL"])
+    if Postgres in missing:
+        write_without_waiting(os.environ["DATABASE_URL"])
     try:
         with redis_database(os.environ["REDIS_URL"]) as url:
             os.environ["REDIS_URL"] = url
             yield
     finally:
         services.stop()
+
+
+def write_without_waiting(url: str) -> None:
+    """Let the embedded server not wait for the disk: no test takes its power away."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def drop_leftover_databases(url: str) -> None:
