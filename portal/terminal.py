@@ -18,6 +18,7 @@ from portal.environment import BASE_DIR
 
 # A worker finishes the day it is reading; what still runs then is killed, which loses nothing either.
 honcho.manager.KILL_WAIT = 30
+ASK_AGAIN_SECONDS = 5
 
 
 class Program(Process):  # type: ignore[misc]  # honcho has no annotations
@@ -29,9 +30,16 @@ class Program(Process):  # type: ignore[misc]  # honcho has no annotations
         super().run(*arguments)
 
     def _stop_without(self, parent: int) -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent or self._child is None:
             time.sleep(0.5)
-        os.kill(self._child.pid, signal.SIGTERM)
+        # Nobody reads any more what was printed: not to be waited for at the end.
+        self._events.cancel_join_thread()
+        until = time.monotonic() + honcho.manager.KILL_WAIT
+        # Asked again: a program that is only just starting may not hear it the first time.
+        while time.monotonic() < until:
+            os.kill(self._child.pid, signal.SIGTERM)
+            time.sleep(min(ASK_AGAIN_SECONDS, honcho.manager.KILL_WAIT))
+        os.killpg(self._child.pid, signal.SIGKILL)
 
 
 class Terminal(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no annotations

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from portal.environment import BASE_DIR
 from portal.models import ApiToken
 from portal.services import Services
 from sync.vendors import readers
+from tests.processes import wait_for
 from usage.models import Source
 
 KINDS = ("environment-usage", "resource-usage", "recipe-usage")
@@ -148,6 +149,46 @@ def test_the_demo_fills_itself_stops_cleanly_and_goes_on_where_it_was(data_dir: 
     assert second.ended(signal.SIGKILL, int(beat[1])) == 1
     assert "Ended without being asked to: beat (status -9)" in second.text
     assert relatives(data_dir) == []
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+LOUD = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('x' * 10**6, flush=True), sys.exit())); "
+    "print('up', flush=True); time.sleep(600)"
+)
+TERMINAL = """
+import sys, honcho.manager
+from portal.terminal import Terminal
+honcho.manager.KILL_WAIT = 1
+Terminal({"one": ["-c", sys.argv[1], sys.argv[2]]}, beside=lambda: None).run()
+"""
+
+
+@pytest.mark.parametrize("program", [DEAF, LOUD], ids=["deaf", "loud"])
+def test_no_program_outlives_a_terminal_that_was_killed(tmp_path: Path, program: str) -> None:
+    mark = tmp_path / "mark"
+    terminal = subprocess.Popen(
+        [sys.executable, "-c", TERMINAL, program, str(mark)],
+        cwd=BASE_DIR,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with terminal, killed_at_the_end(mark):
+        assert terminal.stdout is not None
+        while b"up" not in terminal.stdout.readline().split():
+            pass
+        terminal.kill()
+        wait_for(lambda: relatives(mark) == [], "the program and its reader to end")
+
+
+@contextmanager
+def killed_at_the_end(mark: Path) -> Iterator[None]:
+    """Leave no process behind that has this path in its command line."""
+    try:
+        yield
+    finally:
+        for pid in relatives(mark):
+            os.kill(pid, signal.SIGKILL)
 
 
 def servers(data_dir: Path) -> list[int | None]:
