@@ -108,10 +108,13 @@ def test_text_that_a_spreadsheet_would_run_is_neutralised(client: Client, start:
     assert json.loads(line)["user_id"] == f"{start}cmd|' /C calc'!A0"
 
 
-def test_json_that_is_no_object_is_neutralised_too() -> None:
-    EnvironmentUsageFactory(extra=-1)
-    (row,) = table(b"".join(stream_csv(EnvironmentUsage.objects.all())))
-    assert row["extra"] == "'-1"
+def test_json_that_is_no_object_begins_no_formula_either() -> None:
+    for said in (-1, "=1+1", "+1", "@a", "\ta", "\ra", [-1]):
+        record = EnvironmentUsageFactory(extra=said)
+        (row,) = table(b"".join(stream_csv(EnvironmentUsage.objects.filter(pk=record.pk))))
+        assert json.loads(row["extra"]) == said
+        # A number is left alone as every number is; all else begins with a sign of JSON's own.
+        assert row["extra"][0] in {'"', "["} or row["extra"] == "-1"
 
 
 def test_numbers_are_never_touched_and_keep_every_digit(client: Client) -> None:

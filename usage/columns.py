@@ -58,7 +58,8 @@ NEUTRAL: Final = f"CASE WHEN ascii({{text}}) IN ({FORMULA_STARTS}) THEN '''' || 
 AS_CELL: Final = {
     **AS_TYPED,
     TEXT: NEUTRAL.format(text="t.{0}"),
-    JSON: NEUTRAL.format(text="t.{0}::text"),
+    # Begins with a brace, a bracket, a quote, a word or a number, so it is never taken for a formula.
+    JSON: "t.{0}",
     WORDS: NEUTRAL.format(text=AS_TYPED[WORDS]),
 }
 
