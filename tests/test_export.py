@@ -108,6 +108,20 @@ def test_text_that_a_spreadsheet_would_run_is_neutralised(client: Client, start:
     assert json.loads(line)["user_id"] == f"{start}cmd|' /C calc'!A0"
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_formula_in_the_first_column_is_neutralised_and_what_is_empty_or_missing_stays_so(
+    client: Client, start: str
+) -> None:
+    EnvironmentUsageFactory(user_id=f'{start}1,"a"\n{start}2', runner_id="", created_at=None)
+    EnvironmentUsageFactory(user_id=f"{start}1", runner_id="r", created_at=None)
+    body = download(client, "environment-usage", format="csv", fields="user_id,runner_id,created_at", ordering="id")
+    quote = b'"' if start == "\r" else b""
+    first = f'"\'{start}1,""a""\n{start}2","",'.encode()
+    assert body == b"\r\n".join(
+        [b"user_id,runner_id,created_at", first, quote + f"'{start}1".encode() + quote + b",r,", b""]
+    )
+
+
 def test_json_that_is_no_object_begins_no_formula_either() -> None:
     for said in (-1, "=1+1", "+1", "@a", "\ta", "\ra", [-1]):
         record = EnvironmentUsageFactory(extra=said)

@@ -41,26 +41,14 @@ KINDS: Final["tuple[tuple[type[models.Field[Any, Any]], str], ...]"] = (
 # Kept statements; as many as there are lists, orders and choices of columns in use, bounded against a flood of them.
 FRAMES: Final = 512
 
-# A cell that begins with one of = + - @ tab CR is a formula to a spreadsheet; a leading ' makes it text again.
-FORMULA_STARTS: Final = ", ".join(str(ord(start)) for start in "=+-@\t\r")
-
 AS_JSON: Final = {
     INSTANT: "replace((t.{0} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'",
     NUMBER: "t.{0}::text",  # a JSON number would lose digits in most readers
 }
-# The cells of files that know a text from a formula and a number.
-AS_TYPED: Final = {
+AS_CELL: Final = {
     INSTANT: AS_JSON[INSTANT],
     FLAG: "t.{0}::text",
     WORDS: "array_to_string(t.{0}, ' ')",
-}
-NEUTRAL: Final = f"CASE WHEN ascii({{text}}) IN ({FORMULA_STARTS}) THEN '''' || {{text}} ELSE {{text}} END"
-AS_CELL: Final = {
-    **AS_TYPED,
-    TEXT: NEUTRAL.format(text="t.{0}"),
-    # Begins with a brace, a bracket, a quote, a word or a number, so it is never taken for a formula.
-    JSON: "t.{0}",
-    WORDS: NEUTRAL.format(text=AS_TYPED[WORDS]),
 }
 
 
@@ -184,16 +172,12 @@ def around_page(keys: int, most: int, backwards: bool) -> str:
     return f"SELECT {', '.join([text, 'count(*)', *edges])} FROM ({numbered}) AS page"  # noqa: S608 (as above)
 
 
-def as_cells(queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL) -> Statement:
-    """Return a SELECT of the cells of a CSV row, named as the API names them.
-
-    By default text that a spreadsheet would run is neutralised by a leading apostrophe, which AS_TYPED leaves
-    out; numbers are as they are.
-    """
+def as_cells(queryset: QuerySet[Any], columns: Sequence[Column]) -> Statement:
+    """Return a SELECT of the cells of a CSV row, named as the API names them; no text is neutralised."""
     inner = rows(queryset, [column.path for column in columns])
     names = [column.identifier for column in columns]
     cells = [
-        f"{rendering.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}" for column in columns
+        f"{AS_CELL.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}" for column in columns
     ]
     return Statement(f"SELECT {', '.join(cells)} FROM ({inner.sql}) AS t ({', '.join(names)})", inner.params)  # noqa: S608 (as above)
 

@@ -21,9 +21,9 @@ from usage.explore.kinds import label_of
 from usage.explore.lines import Line, Lines, lines_of
 from usage.explore.table import columns
 from usage.explore.words import worth_of
+from usage.exports.formulas import FORMULA_STARTS
 from usage.exports.workbook import CUT, LARGEST_CELL, is_exact
 
-FORMULA_STARTS: Final = tuple("=+-@\t\r")
 CSV: Final = "text/csv; charset=utf-8; header=present"
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 OPTIONS: Final = {
@@ -95,7 +95,7 @@ def as_csv(answer: Answer) -> bytes:
 
 def neutral(cell: str | None) -> str | None:
     """Return a text that no spreadsheet runs as a formula."""
-    return f"'{cell}" if cell and cell.startswith(FORMULA_STARTS) else cell
+    return f"'{cell}" if cell and cell.startswith(tuple(FORMULA_STARTS)) else cell
 
 
 def quoted(cell: str | None) -> str:

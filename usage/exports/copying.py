@@ -7,7 +7,7 @@ are as they are, with all their digits. NDJSON is the objects of the API's lists
 
 import select
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 from psycopg.pq import ExecStatus
 
-from usage.columns import AS_CELL, Column, Statement, as_cells, as_json, columns_of
+from usage.columns import TEXT, WORDS, Column, Statement, as_cells, as_json, columns_of
+from usage.exports.formulas import may_hold_formula, without_formulas
 from usage.serializers import RECORD_SERIALIZERS
 
 BLOCK_BYTES = 64 * 1024
@@ -82,11 +83,9 @@ class Snapshot:
             records = received(self.connection.connection)
             yield from records if self.told is None else counted(records, self.told, first)
 
-    def records(
-        self, queryset: QuerySet[Any], columns: Sequence[Column], rendering: Mapping[str, str] = AS_CELL
-    ) -> Iterator[Record]:
+    def records(self, queryset: QuerySet[Any], columns: Sequence[Column]) -> Iterator[Record]:
         """Yield the header and the rows of `queryset`, in its order, each a record of CSV that ends in LF."""
-        return chain.from_iterable(self.copied(as_cells(queryset, columns, rendering), RFC_4180, first=0))
+        return chain.from_iterable(self.copied(as_cells(queryset, columns), RFC_4180, first=0))
 
 
 def received(connection: "psycopg.Connection[Any]") -> Iterator[list[Record]]:
@@ -177,9 +176,14 @@ def end(using: str, backend: int) -> None:
 
 def csv_blocks(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequence[Column]) -> Iterator[bytes]:
     """Yield the rows of `queryset`, in its order, as blocks of CSV of about 64 KB."""
+    texts = {place for place, column in enumerate(columns) if column.kind in {TEXT, WORDS}}
+    records: Sequence[Record]
     for records in snapshot.copied(as_cells(queryset, columns), RFC_4180, first=0):
-        # Each ends in LF, which RFC 4180 has as CRLF; an LF within a cell stays what it is.
         block = b"".join(records)
+        if may_hold_formula(block):
+            records = without_formulas(map(bytes, records), texts)
+            block = b"".join(records)
+        # Each ends in LF, which RFC 4180 has as CRLF; an LF within a cell stays what it is.
         if block.count(b"\n") == len(records):
             yield block.replace(b"\n", b"\r\n")
         else:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
-from usage.columns import AS_TYPED, DAY, FLAG, INSTANT, NUMBER, WHOLE, Column, rows
+from usage.columns import DAY, FLAG, INSTANT, NUMBER, WHOLE, Column, rows
 from usage.exports.copying import Record, Snapshot
 from usage.exports.outbox import Outbox
 
@@ -36,7 +36,7 @@ def written(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequence[Colum
     from pyarrow import parquet
 
     schema = schema_of(snapshot, queryset, columns)
-    records = snapshot.records(queryset, columns, AS_TYPED)
+    records = snapshot.records(queryset, columns)
     next(records)  # the header
     out = Outbox()
     with parquet.ParquetWriter(pa.PythonFile(out, "w"), schema, compression="zstd") as writer:

@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 from xlsxwriter.utility import xl_col_to_name
 
-from usage.columns import AS_TYPED, DAY, INSTANT, JSON, NUMBER, WHOLE, Column
+from usage.columns import DAY, INSTANT, JSON, NUMBER, WHOLE, Column
 from usage.exports.copying import BLOCK_BYTES, Record, Snapshot
 from usage.exports.outbox import Outbox
 
@@ -48,7 +48,7 @@ def workbook_blocks(snapshot: Snapshot, queryset: QuerySet[Any], columns: Sequen
     Raises ValidationError where there are more rows than a sheet can hold.
     """
     rows = counted(snapshot, queryset)
-    return zipped(snapshot.records(queryset, columns, AS_TYPED), rows, columns)
+    return zipped(snapshot.records(queryset, columns), rows, columns)
 
 
 def counted(snapshot: Snapshot, queryset: QuerySet[Any]) -> int:
