@@ -78,7 +78,7 @@ MIDDLEWARE = [
     "portal.throttling.RateLimitMiddleware",
     # Inside the compression, which answers otherwise each time, and outside all that makes the answer.
     "django.middleware.http.ConditionalGetMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "portal.policy.PolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -4,11 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
+from csp.decorators import csp_update
+from csp.middleware import CSPMiddleware
 from django.core.management import call_command
-from django.test import Client
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from portal.environment import BASE_DIR
+from portal.policy import PolicyMiddleware
 
 VENDORED = BASE_DIR / "static" / "vendor"
 TEMPLATES = sorted((BASE_DIR / "templates").rglob("*.html"))
@@ -68,3 +72,21 @@ def test_no_page_makes_an_exception_to_the_policy(client: Client) -> None:
 
     assert {"default-src 'self'", "script-src 'self'", "style-src 'self'", "object-src 'none'"} <= set(policy)
     assert not any("unsafe" in directive or "nonce" in directive for directive in policy)
+
+
+def says_otherwise(request: HttpRequest) -> HttpResponse:
+    """Answer with the nonce, or by a policy of the view's own."""
+    if request.path == "/nonce/":
+        return HttpResponse(str(request.csp_nonce))  # type: ignore[attr-defined]
+    answer = csp_update({"img-src": "https://pictures.example"})(lambda _: HttpResponse())
+    return answer(request) if request.path == "/own/" else HttpResponse()
+
+
+@pytest.mark.parametrize("path", ["/", "/nonce/", "/own/"])
+def test_the_policy_that_is_written_once_is_that_of_django_csp(path: str, monkeypatch) -> None:
+    monkeypatch.setattr("os.urandom", bytes)
+    ours, theirs = PolicyMiddleware(says_otherwise), CSPMiddleware(says_otherwise)
+    for _ in range(2):
+        said = ours(RequestFactory().get(path)).headers["Content-Security-Policy"]
+        assert said == theirs(RequestFactory().get(path)).headers["Content-Security-Policy"]
+    assert ("nonce-" in said, "pictures.example" in said) == (path == "/nonce/", path == "/own/")
