@@ -1,9 +1,10 @@
 """The answer to a question: totals, rows in order, what the limit left out, and what was before."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal, localcontext
+from operator import itemgetter
 from typing import Any, Final
 
 from rest_framework.exceptions import ValidationError
@@ -42,20 +43,21 @@ def find(question: Question) -> Found:
     return Found(
         bounds,
         {(named(question, group, names), group.bucket): group.sums for group in groups},
-        {fixed(question, group): group.sums for group in totals},
+        {fixed(question, group.key): group.sums for group in totals},
     )
 
 
 def named(question: Question, group: Group, names: dict[int, str]) -> tuple[Any, ...]:
     """Return the values of a group's dimensions, a source by its slug: rows are ordered by what they say."""
-    pairs = zip(question.dimensions, group.key, strict=True)
-    return tuple(names.get(value, value) if one.name == "source" else value for one, value in pairs)
+    at = question.place_of_source
+    if at is None:
+        return group.key
+    return (*group.key[:at], names.get(group.key[at], group.key[at]), *group.key[at + 1 :])
 
 
-def fixed(question: Question, group: Group) -> tuple[Any, ...]:
-    """Return the values by which totals are kept apart."""
-    always = question.shape.always
-    return tuple(v for one, v in zip(question.dimensions, group.key, strict=True) if one.name in always)
+def fixed(question: Question, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return those of the dimensions' values by which totals are kept apart."""
+    return tuple([values[at] for at in question.places_apart])
 
 
 def trust_in(question: Question) -> Trust:
@@ -137,7 +139,8 @@ def in_order(question: Question, found: Found, order: list[tuple[str, bool]]) ->
     """Return the groups by (name, descending) from first to last significance, then by the dimensions."""
     keys = sorted(found.groups, key=lambda key: [sortable(value) for value in key[0]])
     for name, descending in reversed(order):
-        keys.sort(key=lambda key, name=name: sortable(value_of(question, found, key, name)), reverse=descending)  # type: ignore[misc]
+        value = reader_of(question, found, name)
+        keys.sort(key=lambda key, value=value: sortable(value(key)), reverse=descending)  # type: ignore[misc]
     return keys
 
 
@@ -150,10 +153,10 @@ def limited(question: Question, found: Found, keys: list[Key]) -> dict[Key, None
         return dict.fromkeys(keys)
     parts: dict[tuple[Any, ...], dict[tuple[Any, ...], None]] = {}
     for key in ranked(question, found):
-        part = parts.setdefault(fixed(question, Group(*key, {})), {})
+        part = parts.setdefault(fixed(question, key[0]), {})
         if len(part) < question.limit:
             part[whole_of(question, key)] = None
-    return {key: None for key in keys if whole_of(question, key) in parts[fixed(question, Group(*key, {}))]}
+    return {key: None for key in keys if whole_of(question, key) in parts[fixed(question, key[0])]}
 
 
 def whole_of(question: Question, key: Key) -> tuple[Any, ...]:
@@ -173,20 +176,23 @@ def ranked(question: Question, found: Found) -> list[Key]:
     if question.in_series:
         groups: dict[Key, dict[str, Any]] = {}
         for (dimensions, _), sums in found.groups.items():
-            line = groups.setdefault((dimensions, 0), nothing(question))
+            line = groups.get((dimensions, 0))
+            if line is None:
+                line = groups[dimensions, 0] = nothing(question)
             for name in question.summed:
                 line[name] += sums[name] or 0
         whole = Found([], groups, {})
     return in_order(question, whole, [*order, (question.main, True)])
 
 
-def value_of(question: Question, found: Found, key: Key, name: str) -> Any:
-    """Return what a group has under a name: its interval, a dimension or a measure."""
+def reader_of(question: Question, found: Found, name: str) -> Callable[[Key], Any]:
+    """Return what tells what a group has under a name: its interval, a dimension or a measure."""
     if name == question.interval:
-        return key[1]
+        return itemgetter(1)
     if name in question.summed:
-        return found.groups[key][name]
-    return next(v for one, v in zip(question.dimensions, key[0], strict=True) if one.name == name)
+        return lambda key: found.groups[key][name]
+    at = next(at for at, one in enumerate(question.dimensions) if one.name == name)
+    return lambda key: key[0][at]
 
 
 def sortable(value: Any) -> tuple[bool, Any]:
@@ -228,7 +234,7 @@ def others(question: Question, found: Found, before: Found | None, left: list[Ke
     """
     if not left:
         return None
-    apart = {key: fixed(question, Group(*key, {})) for key in left}
+    apart = {key: fixed(question, key[0]) for key in left}
     said: dict[str, Any] = {
         "groups": len({whole_of(question, key) for key in left}),
         "totals": [line for _, line in lines_of(question, found, before, {key: (0, apart[key]) for key in left})],

@@ -70,7 +70,17 @@ class Question:
         """The measure that it is mostly about: the first that is no count of records."""
         return next((name for name in self.measures if name != "records"), self.measures[0])
 
-    @property
+    @cached_property
+    def places_apart(self) -> tuple[int, ...]:
+        """The places of the dimensions by which totals are kept apart."""
+        return tuple(at for at, one in enumerate(self.dimensions) if one.name in self.shape.always)
+
+    @cached_property
+    def place_of_source(self) -> int | None:
+        """The place of the source among the dimensions, None where it is none."""
+        return next((at for at, one in enumerate(self.dimensions) if one.name == "source"), None)
+
+    @cached_property
     def in_series(self) -> bool:
         """Whether a group has a row in every interval, and not only the one."""
         return bool(self.interval) and any(one.name not in self.shape.always for one in self.dimensions)
