@@ -261,6 +261,15 @@ def test_every_setting_says_what_it_is_for(staff: Client) -> None:
     assert [name for name in form.fields if not form.fields[name].help_text] == []
 
 
+def test_enter_in_a_setting_saves_it_and_does_not_test_the_connection(staff: Client, source: Source) -> None:
+    for address in (ADD, page_of(source)):
+        page = staff.get(address).content.decode()
+        # The first button of a form in the page's order is the one that Enter presses.
+        buttons = re.findall(r'<(?:input|button) type="submit" form="source_form"[^>]*>', page)
+        assert 'name="_save"' in buttons[0], address
+        assert "formaction" in buttons[1], address
+
+
 def test_a_range_is_synced_with_both_of_its_days(staff: Client, source: Source) -> None:
     last = timezone.now().date() - timedelta(days=10)
     first = last - timedelta(days=2)
@@ -279,11 +288,11 @@ def test_a_range_is_synced_with_both_of_its_days(staff: Client, source: Source) 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"first": "2026-01-02", "last": "2026-01-01"}, "The last day lies before the first."),
-        ({"first": "", "last": "2026-01-01"}, "This field is required."),
-        ({"first": "2026-01-01", "last": "2999-01-01"}, "The range reaches into the future"),
-        ({"first": "2026-01-01", "last": "9999-12-31"}, "Ensure this value is less than or equal to 9998-12-31."),
-        ({"first": "0001-01-01", "last": "0001-01-02"}, "Ensure this value is greater than or equal to 0002-01-01."),
+        ({"first": "2026-01-02", "last": "2026-01-01"}, "The first day, 2 Jan 2026, lies after the last, 1 Jan 2026."),
+        ({"first": "", "last": "2026-01-01"}, "From: This field is required."),
+        ({"first": "2026-01-01", "last": "2999-01-01"}, "The last day lies in the future"),
+        ({"first": "2026-01-01", "last": "9999-12-31"}, "The last day lies in the future"),
+        ({"first": "0001-01-01", "last": "0001-01-02"}, "The range begins too early: 1990-01-01"),
         ({"first": "1989-12-31", "last": "1990-01-02"}, "The range begins too early: 1990-01-01"),
     ],
 )

@@ -84,6 +84,25 @@ def test_days_are_filtered_by_source_state_verification_and_range(staff: Client)
     assert found("source=ona-main&day__range__gte=2026-10-20&day__range__lte=2026-10-22") == 3
 
 
+def test_a_days_sums_are_said_in_words_rounded_in_the_list_and_in_full_on_its_page(staff: Client) -> None:
+    day = SourceDay.objects.get(source__slug="ona-main", day="2026-11-12")
+    units = {"runtime_seconds": "53041.123456", "job_failed_count": "2", "GB": "0.3", "bytes": "98304111872"}
+    SourceDay.objects.filter(pk=day.pk).update(sums=units)
+
+    listed = staff.get(f"{DAYS}?source=ona-main").content.decode()
+    page = staff.get(f"{DAYS}{day.pk}/change/").content.decode()
+
+    assert "53,041.12 seconds of runtime" in listed
+    assert ">+1</span>" in listed
+    for name, number in (
+        ("seconds of runtime", "53,041.123456 (14 h 44 min)"),
+        ("jobs failed", "2"),
+        ("GB", "0.3 (300 MB)"),
+        ("bytes", "98,304,111,872 (98.3 GB)"),
+    ):
+        assert f"<dt>{name}</dt><dd>{number}</dd>" in page
+
+
 def test_chosen_days_are_read_again(staff: Client) -> None:
     chosen = SourceDay.objects.filter(day="2026-11-01")
 
@@ -195,7 +214,7 @@ def restated(filled: Filled) -> Restatement:
 def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(staff: Client, restated: Restatement) -> None:
     listed = staff.get(f"{RESTATEMENTS}?source=workato-emea").content.decode()
 
-    assert "−10 task count (−0.5 %)" in listed
+    assert "−10 tasks (−0.5 %)" in listed
     assert "2,000 → 1,990" in listed
     assert "+7.5 minutes (new)" in listed
     assert "GB" not in listed

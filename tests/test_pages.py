@@ -166,6 +166,13 @@ def fits(page: Page, answer: Response) -> None:
     """Nothing makes the page itself scroll sideways; on a wall, lines of text and forms stay of a width to read."""
     spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert spill <= 0, f"The page is {spill} pixels too wide."
+    if page.evaluate("innerWidth") < 768:
+        cut = page.evaluate(
+            "[...document.querySelectorAll('#changelist-form :is(.results, .actions, .action-select, .button)')]"
+            ".filter(e => e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth - 14)"
+            ".map(e => e.className)"
+        )
+        assert cut == [], f"On a telephone these stick out of the list: {cut}"
     widest = page.evaluate("Math.max(0, ...[...document.querySelectorAll('#content')].map(c => c.clientWidth))")
     assert widest <= 1920, f"The content is {widest} pixels wide."
 

@@ -83,6 +83,11 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled,
     expect(page.locator(".totals dl")).to_contain_text(f"{consumed:,.2f}")
     expect(page.locator(".totals .trusted")).to_contain_text("Not complete")
     picture(page, "list-filtered")
+    page.emulate_media(media="print")  # on paper, too, it is told what the numbers are of
+    expect(page.locator(".applied")).to_contain_text("Resource type: volume")
+    expect(page.locator(".applied li").first).to_be_visible()
+    expect(page.locator("form.ask")).to_be_hidden()
+    page.emulate_media(media="screen")
 
     page.get_by_label("Remove the filter Resource type: volume").click()
     page.wait_for_url(lambda address: "resource_type" not in address)

@@ -219,6 +219,19 @@ def test_what_the_limit_left_out_is_compared_too(client: Client) -> None:
         assert left["relative_change"] == {"consumed_quantity": "-0.5"}
 
 
+def test_totals_are_compared_as_the_rows_are_where_one_period_has_no_record(client: Client) -> None:
+    run(SourceFactory(), at(6, 8), at(6, 10))
+    asked = {"compare": "previous", "group_by": "project_id", "measures": "records,runtime_seconds"}
+    for first, last, change in (
+        ("2026-01-06", "2026-01-07", "7200.000000"),
+        ("2026-01-07", "2026-01-08", "-7200.000000"),
+    ):
+        found = get(client, "environment-usage/summary/", from_=first, to=last, **asked)
+        (row,), (total,) = found["results"], found["totals"]
+        assert row["change"]["runtime_seconds"] == change
+        assert total == {name: value for name, value in row.items() if name != "project_id"}
+
+
 def test_changes_and_others_have_all_their_digits(client: Client) -> None:
     source = SourceFactory()
     huge, tiny = Decimal(12345678901234567890123456789), Decimal("0.000000001")

@@ -7,13 +7,31 @@ import pytest
 from django.contrib import admin
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
+from portal.models import create_token
+from sync.models import SyncRun, Trigger
 from tests.factories import FIRST_DAY, SourceDayFactory, SourceFactory
-from tests.people import client_of
+from tests.people import client_of, person
+from usage.admin import paging
 from usage.admin.paging import KeysetList
-from usage.models import SourceDay
+from usage.admin.records.base import UsageAdmin
+from usage.models import RejectedRecord, Restatement, SourceDay
 
 pytestmark = pytest.mark.django_db
+# Who is asking (2), the page within its time limit, and the choices of the filters; a short table is also counted.
+QUERIES = {
+    "apitoken": 5,
+    "auditentry": 7,
+    "group": 6,
+    "rejectedrecord": 8,
+    "restatement": 8,
+    "source": 6,
+    "sourceday": 8,
+    "syncrun": 8,
+    "user": 7,
+}
 PAGED: dict[str, Any] = {
     model._meta.model_name or "": model_admin
     for model, model_admin in admin.site._registry.items()
@@ -57,3 +75,45 @@ def test_days_of_several_sources_are_walked_through_each_once(staff: Client) -> 
 
     assert met == list(SourceDay.objects.order_by("-day", "-source_id").values_list("pk", flat=True))
     assert listed.result_count == 120
+
+
+def test_every_list_asks_as_many_queries_for_many_rows_as_for_few(staff: Client) -> None:
+    def asked() -> dict[str, int]:
+        counts = {}
+        for model, model_admin in admin.site._registry.items():
+            if not isinstance(model_admin, UsageAdmin):
+                with CaptureQueriesContext(connection) as queries:
+                    staff.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
+                counts[str(model._meta.model_name)] = len(queries)
+        return counts
+
+    rows_of_every_list()
+    staff.get("/admin/")
+    few = asked()
+    rows_of_every_list()
+    rows_of_every_list()
+
+    assert (few, asked()) == (QUERIES, QUERIES)
+
+
+def rows_of_every_list() -> None:
+    """Add a row of every list, each of another source, person and token."""
+    source: Any = SourceFactory.create()
+    day = SourceDayFactory(source=source, day=FIRST_DAY, rejected=1)
+    RejectedRecord.objects.create(source_day=day, payload="{}", payload_digest="1" * 32, reason="no id", attempt=1)
+    Restatement.objects.create(source_day=day, attempt=2, records_before=1, records_after=1)
+    end = FIRST_DAY + timedelta(days=1)
+    SyncRun.objects.create(source=source, trigger=Trigger.ADMIN, from_day=FIRST_DAY, to_day=end, days_total=1)
+    create_token(source.slug, ["usage:read"], sources=[source], created_by=person("viewer", sources=[source]))
+
+
+def test_all_rows_of_a_list_are_offered_by_a_number_that_says_if_it_is_an_estimate(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: Any = SourceFactory.create()
+    for number in range(60):
+        SourceDayFactory(source=source, day=FIRST_DAY + timedelta(days=number))
+    assert "Select all 60 source days" in staff.get("/admin/usage/sourceday/").content.decode()
+
+    monkeypatch.setattr(paging, "MOST_COUNTED", 50)
+    assert "Select all about " in staff.get("/admin/usage/sourceday/").content.decode()

@@ -1,6 +1,6 @@
-/* Leave empty filters out of the address. */
+/* Leave empty filters out of the address; they are there again where the page is come back to. */
 document.getElementById("filter-form")?.addEventListener("submit", (event) => {
-    for (const field of event.target.elements) {
-        field.disabled = field.value === "" && field.name !== "";
-    }
+    const empty = [...event.target.elements].filter((field) => field.name && field.value === "");
+    empty.forEach((field) => { field.disabled = true; });
+    setTimeout(() => empty.forEach((field) => { field.disabled = false; }));
 });

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from sync.admin import states
@@ -17,10 +17,13 @@ from sync.engine import plan
 from sync.models import Trigger
 from sync.serializers import SourceDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import NOTHING, at, exact, laid_out, quantity
+from usage.admin.display import NOTHING, at, laid_out, quantity, rounded
 from usage.admin.filters import RangeFilter, SourceFilter, one_of
+from usage.admin.sums import counted
 from usage.columns import columns_of
 from usage.models import DayState, SourceDay, Verification
+
+MOST_SUMS = 3
 
 
 @admin.register(SourceDay)
@@ -152,8 +155,8 @@ class SourceDayAdmin(ReadOnlyAdmin):
         return quantity(day.rejected)
 
     @admin.display(description="sums")
-    def sums_shown(self, day: SourceDay) -> str:
-        """The sums by measure or unit."""
+    def sums_shown(self, day: SourceDay) -> SafeString | str:
+        """The sums by measure or unit; the day's page has all their digits."""
         return sums_in_words(day.sums)
 
     @admin.display(description="read at (UTC)")
@@ -177,6 +180,12 @@ class SourceDayAdmin(ReadOnlyAdmin):
         return laid_out(day.differences)
 
 
-def sums_in_words(sums: dict[str, str]) -> str:
-    """Return a day's sums as `12,345.5 minutes · 17 GB`; a measure's name stands for its unit."""
-    return " · ".join(f"{exact(Decimal(number))} {name.replace('_', ' ')}" for name, number in sums.items())
+def sums_in_words(sums: dict[str, str]) -> SafeString | str:
+    """Return the first of a day's sums and how many more there are: `1,440.5 minutes · 17 GB · 3 jobs failed +5`."""
+    if not sums:
+        return ""
+    told = [f"{rounded(Decimal(number))} {counted(name)}" for name, number in sums.items()]
+    shown = format_html_join(" · ", '<span class="unbroken">{}</span>', ((one,) for one in told[:MOST_SUMS]))
+    rest = told[MOST_SUMS:]
+    more = format_html(' <span class="quiet" title="{}">+{}</span>', " · ".join(rest), len(rest)) if rest else ""
+    return format_html('<span class="prose">{}{}</span>', shown, more)

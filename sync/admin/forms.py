@@ -8,9 +8,11 @@ from zoneinfo import available_timezones
 from django import forms
 from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
 
+from sync.engine import plan
+from sync.errors import SyncError
 from sync.sources import Option, filled_in, goes_elsewhere, option_fault, options_of, vendor_errors
 from sync.vendors import readers
-from usage.admin.filters import COUNTABLE
+from usage.admin.records.cells import day_in_words
 from usage.models import Source
 
 KEEP = "Stored encrypted and never shown again. Empty: what is stored stays as it is."
@@ -237,18 +239,45 @@ def choices(form: forms.Form | forms.ModelForm[Any], name: str, options: Iterabl
 
 
 class RangeForm(forms.Form):
-    """Days to read again, from the first to the last, both included."""
+    """Days to be read, both included."""
 
-    first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}), validators=COUNTABLE)
-    last = forms.DateField(
-        label="Last day, included", widget=forms.DateInput(attrs={"type": "date"}), validators=COUNTABLE
-    )
+    first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
+    last = forms.DateField(label="Through", widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, source: Source, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.source = source
+        for field in self.fields.values():
+            field.widget.attrs["max"] = plan.today(source).isoformat()
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a range that ends before it begins."""
-        given = super().clean() or {}
-        if given.get("first") and given.get("last") and given["last"] < given["first"]:
-            raise forms.ValidationError("The last day lies before the first.")
-        if given.get("last"):
-            given["end"] = given["last"] + timedelta(days=1)
-        return given
+        """Refuse what the engine would refuse, in words for a range whose last day is included."""
+        asked = self.cleaned_data
+        first, last = asked.get("first"), asked.get("last")
+        if first is None or last is None:
+            return asked
+        if first > last:
+            said = f"The first day, {day_in_words(first)}, lies after the last, {day_in_words(last)}."
+            raise forms.ValidationError(said)
+        if last > (today := plan.today(self.source)):
+            raise forms.ValidationError(f"The last day lies in the future: {day_in_words(today)} at most.")
+        try:
+            plan.check_range(self.source, first, last + timedelta(days=1))
+            plan.check_running(self.source)
+        except SyncError as error:
+            raise forms.ValidationError(error.reason) from None
+        return asked
+
+    @property
+    def days(self) -> int:
+        """How many days a valid range has."""
+        return int((self.cleaned_data["last"] - self.cleaned_data["first"]).days + 1)
+
+
+def faults(form: forms.Form) -> list[str]:
+    """Return what is wrong with a form, a sentence each."""
+    return [
+        str(fault) if name == "__all__" else f"{form.fields[name].label or name}: {fault}"
+        for name, found in form.errors.items()
+        for fault in found
+    ]

@@ -29,7 +29,7 @@ from sync.admin.facts import (
     standstill,
     vendor_facts,
 )
-from sync.admin.forms import RangeForm, SourceForm
+from sync.admin.forms import RangeForm, SourceForm, faults
 from sync.admin.live import Live, asked_for, fragment, live, open_runs, signed_out
 from sync.admin.runs import runs_table
 from sync.admin.testing import tested
@@ -199,7 +199,7 @@ class SourceAdmin(PortalAdmin):
             "coverage_address": coverage_address(request, source),
             "day_counts": day_counts(request, coverage, source),
             "buttons": {name: self.action_url(source, action) for name, action in offered.items()},
-            "range_form": RangeForm(initial=look_back(source), auto_id="range_%s"),
+            "range_form": RangeForm(source, initial=look_back(source), auto_id="range_%s"),
             "live": self.live(request, source),
             "runs_address": runs_address(request, source),
         }
@@ -261,12 +261,12 @@ class SourceAdmin(PortalAdmin):
 
     def sync_range(self, request: HttpRequest, source: Source) -> None:
         """Read the days that were given."""
-        form = RangeForm(request.POST)
+        form = RangeForm(source, request.POST)
         if not form.is_valid():
-            messages.error(request, " ".join(str(message) for errors in form.errors.values() for message in errors))
+            messages.error(request, " ".join(faults(form)))
             return
-        given = form.cleaned_data
-        ask(request, lambda: request_days(request, source, given["first"], given["end"]))
+        first, end = form.cleaned_data["first"], form.cleaned_data["last"] + timedelta(days=1)
+        ask(request, lambda: request_days(request, source, first, end))
 
     def resume(self, request: HttpRequest, source: Source) -> None:
         """Let a halted or paused source be read again."""

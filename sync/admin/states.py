@@ -69,7 +69,7 @@ def run_progress(run: SyncRun) -> SafeString:
     ended = run.days_done + run.days_failed
     failed = format_html(" · {} failed", run.days_failed) if run.days_failed else ""
     return format_html(
-        '<progress max="{}" value="{}">{} of {}</progress> {} of {} days{}',
+        '<span><progress max="{}" value="{}">{} of {}</progress> {} of {} days{}</span>',
         max(run.days_total, 1),
         ended,
         ended,

@@ -7,7 +7,8 @@ from decimal import Decimal
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from usage.admin.display import NOTHING, exact
+from usage.admin.display import NOTHING, exact, rounded
+from usage.admin.sums import counted
 from usage.exactly import difference, to_places
 from usage.models import Restatement
 
@@ -40,21 +41,24 @@ class Change:
 
     @property
     def words(self) -> str:
-        """The difference and its share: `+9 minutes (+0.6 %)`."""
+        """The difference as it is read at a glance, and its share: `+9 minutes (+0.6 %)`."""
         share = f" ({self.share})" if self.share and self.difference else ""
-        return f"{signed(self.difference)} {self.name}{share}"
+        return f"{sign_of(self.difference)}{rounded(self.difference.copy_abs())} {self.name}{share}"
 
     @property
     def whole(self) -> str:
-        """Both numbers: `1,440 → 1,449`."""
-        return f"{exact(self.before)} → {exact(self.after)}"
+        """Both numbers, as they are read at a glance: `1,440 → 1,449`."""
+        return " → ".join(NOTHING if one is None else rounded(one) for one in (self.before, self.after))
 
 
 def signed(number: Decimal) -> str:
     """Return a number with its sign: `+9`, `−1,204.5`, `±0`."""
-    if not number:
-        return "±0"
-    return f"{'+' if number > 0 else MINUS}{exact(number.copy_abs())}"
+    return f"{sign_of(number)}{exact(number.copy_abs())}"
+
+
+def sign_of(number: Decimal) -> str:
+    """Return the sign of a number, that of nought too."""
+    return ("+" if number > 0 else MINUS) if number else "±"
 
 
 def changes_of(restatement: Restatement) -> list[Change]:
@@ -63,7 +67,7 @@ def changes_of(restatement: Restatement) -> list[Change]:
     return [
         Change(RECORDS, Decimal(restatement.records_before), Decimal(restatement.records_after)),
         *(
-            Change(name.replace("_", " "), number(before, name), number(after, name))
+            Change(counted(name), number(before, name), number(after, name))
             for name in sorted(before.keys() | after.keys())
         ),
     ]
@@ -75,7 +79,7 @@ def number(sums: Mapping[str, str], name: str) -> Decimal | None:
 
 
 def in_lines(changes: list[Change]) -> SafeString | str:
-    """Return the sums that differ, one a line: what it was, what it is, the difference and its share."""
+    """Return the sums that differ, one a line, rounded: the difference and its share, what it was and what it is."""
     told = [change for change in changes if change.difference]
     if not told:
         return format_html('<span class="quiet">{}</span>', "the same sums")

@@ -6,6 +6,7 @@ would run as a formula gets a leading apostrophe. What is said of the whole stan
 """
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -162,12 +163,14 @@ def about_lines(answer: Answer, said: Said, address: str) -> Iterator[tuple[str,
     )
 
 
-def file_name(answer: Answer, ending: str) -> str:
-    """Return a file's name: the kind, the range as it was asked for, and when it was answered."""
+def file_name(answer: Answer, said: Said, ending: str) -> str:
+    """Return a file's name: the kind, the sources and the range as they were asked for, and when it was answered."""
     meta = answer.said["meta"]
+    source = re.sub(r"[^0-9A-Za-z.-]+", "-", dict(said).get("source", ""))[:60]
     bounds = [str(meta[name] or "open")[:10] for name in ("from", "to")]
     at = datetime.fromisoformat(meta["as_of"])
-    return f"{answer.kind.name}_{'_'.join(bounds)}_as-of_{at:%Y-%m-%dT%H%M}Z.{ending}"
+    named = "_".join(filter(None, (answer.kind.name, source, *bounds)))
+    return f"{named}_as-of_{at:%Y-%m-%dT%H%M}Z.{ending}"
 
 
 def headers(answer: Answer, name: str) -> dict[str, str]:

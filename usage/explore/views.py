@@ -201,10 +201,10 @@ def export(request: HttpRequest) -> HttpResponse:
     if answer is None:
         text = "\n".join(f"{name}: {' '.join(texts)}" for name, texts in problems.items())
         return HttpResponse(text, status=400, content_type="text/plain; charset=utf-8")
-    name = files.file_name(answer, ending)
+    said = pairs(data)
+    name = files.file_name(answer, said, ending)
     if ending == "csv":
         return HttpResponse(files.as_csv(answer), content_type=files.CSV, headers=files.headers(answer, name))
-    said = pairs(data)
     page = request.build_absolute_uri(f"{reverse('admin:explore')}?{written([('kind', kind.name), *said])}")
     content = files.as_xlsx(answer, said, page)
     return HttpResponse(content, content_type=files.XLSX, headers=files.headers(answer, name))

@@ -70,4 +70,4 @@ class RejectedRecord(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.source_day}: {self.reason[:80]}"
+        return f"{self.source} {self.day}: {self.reason[:80]}"

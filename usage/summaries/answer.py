@@ -123,7 +123,10 @@ def nothing(question: Question) -> dict[str, Any]:
 
 
 def follow(question: Question, found: Found, before: Found) -> None:
-    """Add the groups that are only in the period before, as groups of nothing."""
+    """Add the groups that are only in the period before, as groups of nothing, which is what no groups add up to."""
+    for period in (found, before):
+        if not period.groups:
+            period.totals.clear()
     for key in before.groups:
         if key[1] < max(len(found.bounds), 1) or not question.interval:
             found.groups.setdefault(key, nothing(question))

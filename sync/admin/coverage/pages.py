@@ -24,9 +24,9 @@ from sync.admin.coverage.letters import LEGEND, LOOKS, Gap, Span, long, short, s
 from sync.admin.coverage.panel import Panel
 from sync.admin.coverage.verdict import blocked, why
 from sync.admin.coverage.verdict import records as in_words
+from sync.admin.forms import RangeForm, faults
 from sync.engine import plan
 from sync.engine.plan import EARLIEST
-from sync.errors import SyncError
 from sync.models import Trigger
 from usage.access import in_staff_scope
 from usage.coverage import complete_through, days_in_words
@@ -53,41 +53,6 @@ class AskedForm(forms.Form):
     year = forms.IntegerField(required=False, min_value=1900, max_value=9999)
     day = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
     gaps = forms.ChoiceField(required=False, choices=[("", "All sources"), ("only", "Only those with gaps")])
-
-
-class RangeForm(forms.Form):
-    """Days to be read, both included."""
-
-    first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label="Through", widget=forms.DateInput(attrs={"type": "date"}))
-
-    def __init__(self, source: Source, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.source = source
-        for field in self.fields.values():
-            field.widget.attrs["max"] = plan.today(source).isoformat()
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse what the engine would refuse, in words for a range whose last day is included."""
-        asked = self.cleaned_data
-        first, last = asked.get("first"), asked.get("last")
-        if first is None or last is None:
-            return asked
-        if first > last:
-            raise forms.ValidationError(f"The first day, {short(first)}, lies after the last, {short(last)}.")
-        if last > plan.today(self.source):
-            raise forms.ValidationError(f"The last day lies in the future: {short(plan.today(self.source))} at most.")
-        try:
-            plan.check_range(self.source, first, last + timedelta(days=1))
-            plan.check_running(self.source)
-        except SyncError as error:
-            raise forms.ValidationError(error.reason) from None
-        return asked
-
-    @property
-    def days(self) -> int:
-        """How many days a valid range has."""
-        return int((self.cleaned_data["last"] - self.cleaned_data["first"]).days + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,15 +254,6 @@ def drawable(year: int | None, sources: Sequence[Source]) -> bool:
 def address(source: Source, **asked: Any) -> str:
     """Return where the calendar shows a source, and a year or a day of it."""
     return f"{reverse('admin:coverage')}?{urlencode({'source': source.slug, **asked})}"
-
-
-def faults(form: forms.Form) -> list[str]:
-    """Return what is wrong with a form, a sentence each."""
-    return [
-        str(fault) if name == "__all__" else f"{form.fields[name].label or name}: {fault}"
-        for name, found in form.errors.items()
-        for fault in found
-    ]
 
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -19,7 +19,9 @@ from sync.admin.coverage.verdict import Verdict, verdict
 from sync.models import SyncRun
 from usage.admin.changes import affected, changes_of, in_lines, signed
 from usage.admin.display import NOTHING, Table, at, badge, duration, exact, prose, quantity
+from usage.admin.records.units import human
 from usage.admin.restatements import number_cell
+from usage.admin.sums import counted, unit_of
 from usage.days import Day
 from usage.models import DayState, Source, SourceDay
 from usage.trust import VENDOR_KINDS
@@ -92,10 +94,8 @@ class Panel:
 
     @property
     def sums(self) -> Sequence[tuple[str, str]]:
-        """The sum of each measure or unit; they are never added."""
-        return (
-            [(name.replace("_", " "), exact(Decimal(sum_))) for name, sum_ in self.day.sums.items()] if self.day else ()
-        )
+        """The sum of each measure or unit, in words too where that helps; they are never added."""
+        return [sum_row(name, Decimal(number)) for name, number in self.day.sums.items()] if self.day else ()
 
     @property
     def suspicion(self) -> dict[str, Any] | None:
@@ -165,6 +165,12 @@ class Panel:
     def calendar_url(self) -> str:
         """Where the calendar shows it."""
         return f"{reverse('admin:coverage')}?{urlencode({'source': self.source.slug, 'day': self.on})}"
+
+
+def sum_row(name: str, number: Decimal) -> tuple[str, str]:
+    """Return one sum: what it is of, and its number as in `32,641.75 (9 h 4 min)`."""
+    words = human(number, unit_of(name))
+    return counted(name), f"{exact(number)} ({words})" if words else exact(number)
 
 
 def difference_row(found: dict[str, Any]) -> list[Any]:
