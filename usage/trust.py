@@ -18,6 +18,7 @@ VENDOR_KINDS: Final[dict[str, type[UsageRecord]]] = {}
 LONGEST_LIST = 100  # as many missing and partial days are named one by one
 MOST_INTERVALS = 50_000  # as many pairs of an interval and a source are told apart
 TICK = timedelta(microseconds=1)
+FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 
 TOUCHED_DAYS = """
 WITH days AS (
@@ -143,7 +144,7 @@ def trust_of(
         edges.append(start)
     reach = min([*edges, end or now, now])
     if provisional is not None and accrued and start is not None:
-        provisional = min(provisional, start.astimezone(zone).date())
+        provisional = min(provisional, local_date(start, zone))
     return Trust(
         start=start,
         end=end,
@@ -224,6 +225,8 @@ def touched_days(source: Source, start: datetime | None, end: datetime | None, n
         return None
     today = now.astimezone(source.zone).date()
     first = source.backfill_from if start is None else local_date(start, source.zone)
+    if end == FIRST_INSTANT:  # nothing is before it
+        return None
     last = today if end is None else min(today, local_date(end - TICK, source.zone))
     held_from = max(first, source.backfill_from)
     return Touched(source, held_from, last, first < source.backfill_from) if first <= last else None
@@ -271,7 +274,10 @@ def last_whole_date(start: datetime | None, end: datetime | None, reach: datetim
     """Return the last date of `zone` that lies in `[start, reach)` as far as it lies in `[start, end)` at all."""
     if start is not None and reach <= start:
         return None
-    last = (reach - TICK).astimezone(zone).date()
+    try:
+        last = (reach - TICK).astimezone(zone).date()
+    except OverflowError:  # no date is before the calendar's first
+        return None
     whole = reach == end or midnight(last + timedelta(days=1), zone) <= reach
     if not whole:
         last -= timedelta(days=1)
