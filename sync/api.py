@@ -173,6 +173,7 @@ class RestatementViewSet(SyncViewSet):
     filterset_class = RestatementFilter
     permission = "usage.view_restatement"
     source_path = "source_day__source_id"
+    followed = "at"
     ordering = "-at"
     orderings = {"at": ("at", "id")}
 
