@@ -140,8 +140,8 @@ def trust_of(
     missing, missing_days, partial, partial_days, gaps, provisional, restated = days_found(touched)
     # The first instant from which on something is not held to its end.
     edges = [midnight(date.fromisoformat(day), zones(touched)[int(pk)]) for pk, day in map(cells, gaps)]
-    if any(days.beforehand for days in touched) and start is not None:
-        edges.append(start)
+    if any(days.beforehand for days in touched):
+        edges.append(start or FIRST_INSTANT)
     reach = min([*edges, end or now, now])
     if provisional is not None and accrued and start is not None:
         provisional = min(provisional, local_date(start, zone))
@@ -225,9 +225,12 @@ def touched_days(source: Source, start: datetime | None, end: datetime | None, n
         return None
     today = now.astimezone(source.zone).date()
     first = source.backfill_from if start is None else local_date(start, source.zone)
-    if end == FIRST_INSTANT:  # nothing is before it
-        return None
-    last = today if end is None else min(today, local_date(end - TICK, source.zone))
+    last = today
+    if end is not None:
+        asked_to = local_date(end - TICK if end > FIRST_INSTANT else end, source.zone)
+        if start is None and asked_to < first:
+            return Touched(source, first, asked_to, beforehand=True)
+        last = min(today, asked_to)
     held_from = max(first, source.backfill_from)
     return Touched(source, held_from, last, first < source.backfill_from) if first <= last else None
 
