@@ -445,6 +445,22 @@ def test_an_hour_of_recipes_is_not_cut(client: Client) -> None:
     assert get(client, "recipe-usage/summary/", group_by="day", tz="Europe/Berlin")["results"]
 
 
+def test_the_period_before_cuts_no_hour_of_recipes_either(client: Client) -> None:
+    # Clocks on Lord Howe stand 11 hours ahead in November, and 10 and a half on the first of October.
+    RecipeUsageFactory(source=SourceFactory(slug="island", time_zone="Australia/Lord_Howe"))
+    asked = {"from": "2026-11-01", "to": "2026-12-01", "compare": "previous"}
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", asked))["compare"]
+    assert "2026-10-01T00:00:00Z lies within one" in said
+    assert get(
+        client,
+        "recipe-usage/summary/",
+        from_="2026-11-01",
+        to="2026-12-01",
+        compare="previous",
+        tz="Australia/Lord_Howe",
+    )
+
+
 def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
     source = SourceFactory(slug="mumbai", time_zone="Asia/Kolkata")
     starts = datetime(2025, 12, 31, 18, 30, tzinfo=UTC)  # midnight there
