@@ -264,6 +264,9 @@ def test_deleted_recipes_are_a_row_of_their_own(client: Client) -> None:
         ("Deleted recipes", False, 5),
         ("Deleted recipes", True, 4),
     ]
+    for order, counts in (("deleted_recipes", [5, 4]), ("-deleted_recipes", [4, 5])):
+        ordered = get(client, "recipe-usage/summary/", group_by="recipe_name", order_by=order)["results"]
+        assert [row["task_count"] for row in ordered] == counts
     folders = get(client, "recipe-usage/summary/", group_by="folder_id")["results"]
     assert [(row["folder_id"], row["deleted_recipes"]) for row in folders] == [(None, False), (None, True)]
     assert get(client, "recipe-usage/summary/", measures="recipes")["totals"][0]["recipes"] == 1

@@ -219,7 +219,8 @@ def asked(
     cleaned.update({name: None for name in ("from", "to") if name in cleaned})
     compare = reading.one_of("compare", "", "previous") == "previous"
     fill = reading.one_of("fill", "", "zero") == "zero"
-    order = reading.order((*filter(None, (interval,)), *dict.fromkeys((*group_by, *shape.always)), *measures))
+    deleted = (IS_DELETED.name,) if OF_RECIPES & set(group_by) else ()  # a column of the rows, too
+    order = reading.order((*filter(None, (interval,)), *dict.fromkeys((*group_by, *shape.always, *deleted)), *measures))
     limit, basis = reading.limit(), reading.one_of("basis", "stopped", "accrued")
     if (compare or fill) and not {"from", "to"} <= set(filterset.data or ()):
         reading.refuse("compare" if compare else "fill", "Needs both from and to.")
