@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.middleware import gzip
@@ -25,10 +26,16 @@ class GZipMiddleware(gzip.GZipMiddleware):
             return response
         patch_vary_headers(response, ("Accept-Encoding",))
         if gzip.re_accepts_gzip.search(request.headers.get("Accept-Encoding", "")):
-            response.streaming_content = compressed(response.streaming_content)  # type: ignore[arg-type]
+            response.streaming_content = begun(compressed(response.streaming_content))  # type: ignore[arg-type]
             response.headers["Content-Encoding"] = "gzip"
             del response.headers["Content-Length"]
         return response
+
+
+def begun(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Return the blocks, the first of them made already: what fails before it is an error and no short file."""
+    first = next(blocks, b"")
+    return chain([first], blocks)
 
 
 def compressed(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,5 +1,7 @@
 """What a failure looks like: a problem under /api/, the vendor's own error under a mirror, a page elsewhere."""
 
+from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.views import defaults
@@ -10,6 +12,7 @@ from portal.problems import problem
 API_PREFIX = "/api/"
 FAILED = "The portal failed to answer; the failure was logged."
 MALFORMED = "The request is malformed."
+TOO_MANY = f"The request has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} parameters."
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -19,7 +22,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request that Django itself refuses."""
-    return shaped(request, 400, MALFORMED) or defaults.bad_request(request, exception)
+    said = TOO_MANY if isinstance(exception, TooManyFieldsSent) else MALFORMED
+    return shaped(request, 400, said) or defaults.bad_request(request, exception)
 
 
 def shaped(request: HttpRequest, status: int, message: str) -> HttpResponse | None:

@@ -67,13 +67,14 @@ def named(error: exceptions.APIException, request: Request) -> dict[str, Any]:
     """
     if not isinstance(error, exceptions.ValidationError):
         return {}
-    of_query = request.method in SAFE_METHODS
-    return {
-        "errors": [
-            {"parameter": name, "detail": message} if of_query else {"pointer": f"#/{name}", "detail": message}
-            for name, message in flat(error.detail)
-        ]
-    }
+    return {"errors": [{**place_of(name, request), "detail": message} for name, message in flat(error.detail)]}
+
+
+def place_of(name: str, request: Request) -> dict[str, str]:
+    """Return where in a request that is to be found which a message names: in the query, or in the body."""
+    if request.method in SAFE_METHODS or name in request.query_params:
+        return {"parameter": name}
+    return {"pointer": f"#/{name}" if name else "#"}
 
 
 def flat(detail: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -69,6 +69,11 @@ class SourceViewSet(SyncViewSet):
         self.offered()
         return SLUG_COLUMN
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """A run that is asked for is told of in full."""
+        return ("format",) if self.action == "sync" else super().parameters
+
     def offered(self) -> list[str]:
         """Return the names of the members that are asked for, all of them where `fields` names none."""
         members = [Column(name, name, PLAIN) for name in SourceSerializer.Meta.fields]
@@ -168,6 +173,7 @@ class RestatementViewSet(SyncViewSet):
     filterset_class = RestatementFilter
     permission = "usage.view_restatement"
     source_path = "source_day__source_id"
+    followed = "at"
     ordering = "-at"
     orderings = {"at": ("at", "id")}
 

@@ -41,7 +41,9 @@ def refused(response: HttpResponse | Any, status: int = 400) -> dict[str, list[s
     assert problem["title"]
     said: dict[str, list[str]] = {"": [problem["detail"]]}
     for fault in problem.get("errors", []):
-        said.setdefault(fault.get("parameter") or fault["pointer"].removeprefix("#/"), []).append(fault["detail"])
+        said.setdefault(fault.get("parameter") or fault["pointer"].removeprefix("#").removeprefix("/"), []).append(
+            fault["detail"]
+        )
     return said
 
 

@@ -97,3 +97,5 @@ def test_a_request_that_django_itself_refuses_is_a_problem_under_the_api(client:
     response = client.get(f"{API}/sources/", headers={"Host": "evil.example"})
     assert refused(response, 400)
     assert "text/html" in Client().get("/admin/", headers={"Host": "evil.example"})["Content-Type"]
+    many = client.get(f"{API}/resource-usage/?{'&'.join(['tag=a:b'] * 1001)}")
+    assert refused(many)[""] == ["The request has more than 1,000 parameters."]

@@ -100,5 +100,8 @@ def test_a_source_that_is_not_read_is_a_conflict_that_says_why(client: Client, s
 
 
 def test_parameters_in_the_address_are_not_taken_for_the_body(client: Client, source: Source) -> None:
-    response = client.post(f"{API}/sources/a/sync/?from=2026-01-01", DAYS, content_type="application/json")
-    assert response.status_code == 400
+    for query, names in (("from=2026-01-01", {"from"}), ("fields=id", {"fields"})):
+        response = client.post(f"{API}/sources/a/sync/?{query}", DAYS, content_type="application/json")
+        assert set(refused(response)) == {"", *names}
+        assert {fault["parameter"] for fault in response.json()["errors"]} == names
+    assert not SyncRun.objects.exists()

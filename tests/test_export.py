@@ -14,8 +14,10 @@ from uuid import UUID
 import psycopg
 import pytest
 from django.db import DatabaseError, connection
-from django.test import Client
+from django.http import StreamingHttpResponse
+from django.test import Client, RequestFactory
 
+from portal.compression import GZipMiddleware
 from portal.models import create_token
 from tests.callers import API, bearer, get, refused, served
 from tests.exporting import MANY, download, many_runs, table
@@ -295,6 +297,24 @@ def test_an_export_that_fails_midway_ends_in_a_broken_connection(
         kill(wait_for(copying, "the export to run"))
         with pytest.raises(http.client.IncompleteRead):
             answer.read()
+
+
+def test_an_export_that_packs_well_and_fails_before_any_of_it_is_sent_is_an_error(many: Source) -> None:
+    columns = [
+        column for column in columns_of(RECORD_SERIALIZERS[EnvironmentUsage]) if column.name in {"source", "day"}
+    ]
+    stream: Any = stream_csv(EnvironmentUsage.objects.order_by("id"), columns)
+
+    def failing() -> Iterator[bytes]:
+        with closing(stream):
+            yield next(stream)
+            kill(copying())
+            yield from stream
+
+    answer = StreamingHttpResponse(Stream(failing()), content_type="text/csv")
+    packing = GZipMiddleware(lambda _: answer)
+    with closing(answer), pytest.raises((psycopg.Error, DatabaseError)):
+        packing(RequestFactory().get("/", headers={"Accept-Encoding": "gzip"}))
 
 
 @pytest.mark.parametrize("stream", [stream_csv, stream_ndjson])

@@ -112,6 +112,18 @@ def test_what_is_no_plain_number_is_no_number_cell(number: str) -> None:
     assert not is_exact(number)
 
 
+def test_a_cell_counts_characters_as_a_workbook_does(client: Client) -> None:
+    source = SourceFactory()
+    for number, text in enumerate(
+        ("x" * (LARGEST_CELL - 2) + "🎈", "x" + "🎈" * (LARGEST_CELL // 2), "x" + "🎈" * LARGEST_CELL)
+    ):
+        EnvironmentUsageFactory(source=source, user_id=text, record_id=str(number))
+    cells = [row["user_id"].value for row in sheet(download(client, "environment-usage", format="xlsx", ordering="id"))]
+    assert [len(cell.encode("utf-16-le")) // 2 for cell in cells] == [LARGEST_CELL, LARGEST_CELL, LARGEST_CELL - 1]
+    assert [cell.endswith(CUT) for cell in cells] == [False, False, True]
+    assert set(cells[2].removesuffix(CUT)) == {"x", "🎈"}
+
+
 def test_a_text_longer_than_a_cell_says_that_it_is_cut(client: Client) -> None:
     EnvironmentUsageFactory(user_id="x" * (LARGEST_CELL + 1), project_id="y" * LARGEST_CELL)
     (row,) = sheet(download(client, "environment-usage", format="xlsx"))

@@ -76,6 +76,8 @@ def test_names_of_recipes_folders_and_workspaces_are_found_by_a_part(client: Cli
         ("resource-usage", "tag=a:b&tag=:c", "tag", "“:c” is not a key and a value"),
         ("resource-usage", "tag=a:b&tag=", "tag", "Empty"),
         ("resource-usage", "tag=a:b%00", "tag", "Null characters"),
+        pytest.param("resource-usage", f"tag=a:b&tag=a{':' * 100}", "tag", "At most 100 colons", id="colons"),
+        pytest.param("resource-usage", f"flavor={'a,' * 500}a", "flavor", "At most 500 values.", id="values"),
         ("resource-usage", "tag_mode=xor", "tag_mode", "“xor” is not one of: and, or."),
         ("resource-usage", "details.flavour=g1", "details.flavour", "details.flavor"),
         ("resource-usage", "details.last_size=ten", "details.last_size", "whole number"),

@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils.dateparse import parse_datetime
 
 from tests.callers import bearer, get
-from tests.factories import FIRST, EnvironmentUsageFactory, SourceFactory
-from usage.models import EnvironmentUsage, Source
+from tests.factories import FIRST, EnvironmentUsageFactory, SourceDayFactory, SourceFactory
+from usage.models import EnvironmentUsage, Restatement, Source
 from usage.settled import hold_settled_mark, settled_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -146,6 +146,26 @@ def test_the_mark_is_held_until_the_end_of_the_transaction_that_holds_it() -> No
         held = settled_until()
         assert settled_until() == held
     assert settled_until() > held
+
+
+def test_a_restatement_that_is_committed_late_is_never_missed(client: Client, elsewhere: Elsewhere) -> None:
+    day, since = SourceDayFactory(), START
+    elsewhere.begin()
+    with connection_as(elsewhere.connection), elsewhere.connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO usage_restatement (source_day_id, attempt, records_before, records_after, inserted, changed,
+                                              withdrawn, returned, moved, sums_before, sums_after)
+               VALUES (%s, 2, 3, 4, 1, 0, 0, 0, 0, '{}', '{}')""",
+            [day.pk],
+        )
+    Restatement.objects.create(source_day=day, attempt=3, records_before=4, records_after=5)
+    met: list[int] = []
+    for _ in range(2):
+        page = get(client, "restatements/", updated_since=since, ordering="at")
+        met += [row["records_after"] for row in page["results"]]
+        since = page["settled_until"]
+        elsewhere.commit()
+    assert sorted(met) == [4, 5]
 
 
 def test_only_who_follows_changes_is_told_the_mark(client: Client) -> None:

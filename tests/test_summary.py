@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import pytest
@@ -276,6 +277,9 @@ def test_deleted_recipes_are_a_row_of_their_own(client: Client) -> None:
         ("Deleted recipes", False, 5),
         ("Deleted recipes", True, 4),
     ]
+    for order, counts in (("deleted_recipes", [5, 4]), ("-deleted_recipes", [4, 5])):
+        ordered = get(client, "recipe-usage/summary/", group_by="recipe_name", order_by=order)["results"]
+        assert [row["task_count"] for row in ordered] == counts
     folders = get(client, "recipe-usage/summary/", group_by="folder_id")["results"]
     assert [(row["folder_id"], row["deleted_recipes"]) for row in folders] == [(None, False), (None, True)]
     assert get(client, "recipe-usage/summary/", measures="recipes")["totals"][0]["recipes"] == 1
@@ -393,6 +397,58 @@ def test_what_cannot_be_answered_is_refused_by_name(client: Client, query: dict[
     assert parameter in refused(client.get(f"{API}/resource-usage/summary/", query))
 
 
+def test_everything_that_is_wrong_with_a_question_is_named_at_once(client: Client) -> None:
+    wrong = {"bogus": "1", "from": "x", "tz": "y", "source": "w", "group_by": "colour", "limit": "0", "fill": "zero"}
+    assert set(refused(client.get(f"{API}/environment-usage/summary/", wrong))) == {"", *wrong}
+    wrong = {"bogus": "1", "from": "x", "interval": "decade"}
+    assert set(refused(client.get(f"{API}/usage/summary/", wrong))) == {"", *wrong}
+    malformed = refused(
+        client.get(f"{API}/environment-usage/summary/", {"from": "x", "to": "y", "compare": "previous"})
+    )
+    assert set(malformed) == {"", "from", "to"}
+
+
+def test_more_intervals_than_an_answer_holds_are_refused_by_the_parameter_that_asks_for_them(client: Client) -> None:
+    EnvironmentUsageFactory(source=SourceFactory(slug="ona", vendor="ona"))
+    years = {"from": "2000-01-01", "to": "2026-01-01"}
+    for address, asked in (
+        ("environment-usage/summary/", {"group_by": "hour"}),
+        ("usage/summary/", {"interval": "hour", "vendor": "ona"}),
+    ):
+        assert set(refused(client.get(f"{API}/{address}", {**years, **asked}))) == {"", next(iter(asked))}
+
+
+ENDS = ["", "0001-01-01", "0001-01-01T00:00:00Z", "9999-12-31", "9999-12-31T23:59:59.999999Z"]
+# Each of them asks for another look at the calendar.
+EACH_KIND: dict[str, list[dict[str, str]]] = {
+    "environment-usage": [
+        {"basis": "accrued"},
+        {"basis": "accrued", "measures": "runtime_seconds"},
+        {"group_by": "week"},
+        {"group_by": "hour"},
+        {"compare": "previous"},
+    ],
+    "resource-usage": [{}, {"group_by": "month", "fill": "zero"}, {"compare": "previous"}],
+    "recipe-usage": [{}, {"group_by": "hour"}, {"group_by": "year"}],
+}
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Asia/Kathmandu", "America/Sao_Paulo"])
+def test_a_range_that_reaches_to_an_end_of_the_calendar_is_answered_or_refused(client: Client, tz: str) -> None:
+    source = SourceFactory(slug="east", time_zone="Asia/Tokyo")
+    west = SourceFactory(slug="west", time_zone="America/Lima")
+    for factory in (EnvironmentUsageFactory, ResourceUsageFactory, RecipeUsageFactory):
+        factory(source=source)
+        factory(source=west)
+    hold_days(rolled=ROLLED["yes"])
+    questions = [(f"{kind}/summary/", asked) for kind, several in EACH_KIND.items() for asked in several]
+    questions += [("usage/summary/", {}), *((f"{kind}/export-manifest/", {}) for kind in EACH_KIND)]
+    for address, asked in questions:
+        for first, last in product(ENDS, ENDS):
+            query = {"tz": tz, **asked, **({"from": first} if first else {}), **({"to": last} if last else {})}
+            assert client.get(f"{API}/{address}", query).status_code in (200, 400), (address, query)
+
+
 def test_an_hour_of_recipes_is_not_cut(client: Client) -> None:
     RecipeUsageFactory(source=SourceFactory(slug="recipes"))
     query = {"group_by": "day", "tz": "Asia/Kolkata"}
@@ -403,6 +459,22 @@ def test_an_hour_of_recipes_is_not_cut(client: Client) -> None:
     (said,) = refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))["from"]
     assert said.endswith("2026-01-01T00:30:00Z lies within one; give a whole hour or a date.")
     assert get(client, "recipe-usage/summary/", group_by="day", tz="Europe/Berlin")["results"]
+
+
+def test_the_period_before_cuts_no_hour_of_recipes_either(client: Client) -> None:
+    # Clocks on Lord Howe stand 11 hours ahead in November, and 10 and a half on the first of October.
+    RecipeUsageFactory(source=SourceFactory(slug="island", time_zone="Australia/Lord_Howe"))
+    asked = {"from": "2026-11-01", "to": "2026-12-01", "compare": "previous"}
+    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", asked))["compare"]
+    assert "2026-10-01T00:00:00Z lies within one" in said
+    assert get(
+        client,
+        "recipe-usage/summary/",
+        from_="2026-11-01",
+        to="2026-12-01",
+        compare="previous",
+        tz="Australia/Lord_Howe",
+    )
 
 
 def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:

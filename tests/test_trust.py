@@ -106,6 +106,10 @@ def test_a_range_that_begins_before_a_source_is_held_is_not_complete() -> None:
     assert (found.complete, found.complete_through, found.missing_total) == (False, None, 0)
     entirely_before = ask(at(1), at(3))
     assert (entirely_before.complete, entirely_before.complete_through) == (False, None)
+    for end in (at(3), datetime(1, 1, 1, tzinfo=UTC)):
+        never_held = ask(None, end)
+        assert (never_held.complete, never_held.complete_through, never_held.missing_total) == (False, None, 0)
+    assert ask(None, at(5)).complete
 
 
 def test_only_sources_that_report_the_kind_and_are_asked_for_and_may_be_seen_count() -> None:

@@ -18,6 +18,7 @@ VENDOR_KINDS: Final[dict[str, type[UsageRecord]]] = {}
 LONGEST_LIST = 100  # as many missing and partial days are named one by one
 MOST_INTERVALS = 50_000  # as many pairs of an interval and a source are told apart
 TICK = timedelta(microseconds=1)
+FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 
 TOUCHED_DAYS = """
 WITH days AS (
@@ -139,11 +140,11 @@ def trust_of(
     missing, missing_days, partial, partial_days, gaps, provisional, restated = days_found(touched)
     # The first instant from which on something is not held to its end.
     edges = [midnight(date.fromisoformat(day), zones(touched)[int(pk)]) for pk, day in map(cells, gaps)]
-    if any(days.beforehand for days in touched) and start is not None:
-        edges.append(start)
+    if any(days.beforehand for days in touched):
+        edges.append(start or FIRST_INSTANT)
     reach = min([*edges, end or now, now])
     if provisional is not None and accrued and start is not None:
-        provisional = min(provisional, start.astimezone(zone).date())
+        provisional = min(provisional, local_date(start, zone))
     return Trust(
         start=start,
         end=end,
@@ -224,7 +225,12 @@ def touched_days(source: Source, start: datetime | None, end: datetime | None, n
         return None
     today = now.astimezone(source.zone).date()
     first = source.backfill_from if start is None else local_date(start, source.zone)
-    last = today if end is None else min(today, local_date(end - TICK, source.zone))
+    last = today
+    if end is not None:
+        asked_to = local_date(end - TICK if end > FIRST_INSTANT else end, source.zone)
+        if start is None and asked_to < first:
+            return Touched(source, first, asked_to, beforehand=True)
+        last = min(today, asked_to)
     held_from = max(first, source.backfill_from)
     return Touched(source, held_from, last, first < source.backfill_from) if first <= last else None
 
@@ -271,7 +277,10 @@ def last_whole_date(start: datetime | None, end: datetime | None, reach: datetim
     """Return the last date of `zone` that lies in `[start, reach)` as far as it lies in `[start, end)` at all."""
     if start is not None and reach <= start:
         return None
-    last = (reach - TICK).astimezone(zone).date()
+    try:
+        last = (reach - TICK).astimezone(zone).date()
+    except OverflowError:  # no date is before the calendar's first
+        return None
     whole = reach == end or midnight(last + timedelta(days=1), zone) <= reach
     if not whole:
         last -= timedelta(days=1)

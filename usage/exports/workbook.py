@@ -26,7 +26,7 @@ from usage.exports.copying import BLOCK_BYTES, Record, Snapshot
 from usage.exports.outbox import Outbox
 
 LARGEST_SHEET = 1_048_575  # rows besides the header
-LARGEST_CELL = 32_767  # characters
+LARGEST_CELL = 32_767  # characters, of UTF-16: one beyond U+FFFF counts twice
 EXACT_DIGITS = 15
 CUT = "… [cut: a cell holds no more]"
 SHEET = "xl/worksheets/sheet1.xml"
@@ -136,8 +136,8 @@ def writer(kind: str, letter: str, day_style: str) -> Write:
     """Return how the cells of a column are written."""
 
     def text(row: int, cell: str) -> str:
-        if len(cell) > LARGEST_CELL:
-            cell = cell[: LARGEST_CELL - len(CUT)] + CUT
+        if 2 * len(cell) > LARGEST_CELL:
+            cell = fitted(cell)
         if UNSAFE.search(cell):
             cell = UNSAFE.sub(escaped, cell)
         return f'<c r="{letter}{row}" t="inlineStr"><is><t xml:space="preserve">{cell}</t></is></c>'
@@ -151,6 +151,15 @@ def writer(kind: str, letter: str, day_style: str) -> Write:
         return f'<c r="{letter}{row}" s="{day_style}"><v>{serial}</v></c>' if serial > 366 else text(row, cell)
 
     return {NUMBER: number, WHOLE: number, DAY: a_date}.get(kind, text)
+
+
+def fitted(cell: str) -> str:
+    """Return a text as a cell can hold it, cut where it is too long."""
+    units = cell.encode("utf-16-le")
+    if len(units) <= 2 * LARGEST_CELL:
+        return cell
+    # Half of a character at the cut is left out.
+    return units[: 2 * (LARGEST_CELL - len(CUT))].decode("utf-16-le", "ignore") + CUT
 
 
 def escaped(unsafe: re.Match[str]) -> str:

@@ -45,16 +45,20 @@ class ZoneField(forms.CharField):
 
 
 class SeveralField(forms.CharField):
-    """Comma-separated values, each cleaned by `of`; spaces around them do not count."""
+    """Comma-separated values, each cleaned by `of`; spaces around them do not count. `most`: how many there may be."""
 
-    def __init__(self, *, of: forms.Field, **kwargs: Any) -> None:
+    def __init__(self, *, of: forms.Field, most: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.of = of
+        self.most = most
 
     def clean(self, value: Any) -> list[Any]:
         """Return the values; raises ValidationError that names the one that is wrong."""
         text = super().clean(value)
-        return [self.cleaned(part.strip()) for part in text.split(",")] if text else []
+        parts = text.split(",") if text else []
+        if self.most is not None and len(parts) > self.most:
+            raise ValidationError(f"At most {self.most} values.")
+        return [self.cleaned(part.strip()) for part in parts]
 
     def cleaned(self, part: str) -> Any:
         """Return one cleaned value."""

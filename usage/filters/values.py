@@ -16,6 +16,10 @@ from django_filters import rest_framework as django_filters
 from usage.filters.fields import SeveralFilter, TextsFilter, WholeField, as_bigint
 
 LEAST_LETTERS = 3
+# Each colon of a tag and each value of a field of details is a condition of its own, and the planner looks at them all:
+# a few thousand took it a minute.
+MOST_COLONS = 100
+MOST_OF_DETAILS = 500
 BOUNDS = ("gte", "gt", "lte", "lt")
 IN_WORDS = {"gte": "At least", "gt": "More than", "lte": "At most", "lt": "Less than"}
 # Beyond these digits no NUMERIC can be asked for.
@@ -103,7 +107,10 @@ class ListedField(forms.Field):
 
     def clean(self, value: Any) -> list[tuple[str, str]]:
         """Return (key, value) pairs; raises ValidationError that quotes what is no `key:value`."""
-        return [self.pair(text) for text in value or []]
+        pairs = [self.pair(text) for text in value or []]
+        if sum(text.count(":") for text in value or []) > MOST_COLONS:
+            raise ValidationError(f"At most {MOST_COLONS} colons, of all tags together.")
+        return pairs
 
     @staticmethod
     def pair(text: str) -> tuple[str, str]:
@@ -154,7 +161,8 @@ class WithinFilter(SeveralFilter):
     """Comma-separated values of one field of `details`: one of them is enough."""
 
     def __init__(self, field: str, **kwargs: Any) -> None:
-        super().__init__(field_name="details", help_text=f"{field} of the resource, comma-separated.", **kwargs)
+        text = f"{field} of the resource, comma-separated, at most {MOST_OF_DETAILS}."
+        super().__init__(field_name="details", help_text=text, most=MOST_OF_DETAILS, **kwargs)
         self.within = field
 
     def filter(self, qs: QuerySet[Any], value: list[Any]) -> QuerySet[Any]:

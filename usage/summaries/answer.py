@@ -98,12 +98,14 @@ def answer(question: Question) -> dict[str, Any]:
 
 
 def earlier(question: Question) -> tuple[datetime, datetime]:
-    """Return the period before the question's; raises ValidationError beyond the calendar."""
+    """Return the period before; raises ValidationError beyond the calendar, and where it would cut a record."""
     assert question.start is not None and question.end is not None  # noqa: S101, PT018 (checked where it is asked)
     try:
-        return previous(question.start, question.end, question.zone)
+        start, end = previous(question.start, question.end, question.zone)
     except (ValueError, OverflowError):
         raise ValidationError({"compare": ["The period before reaches beyond the calendar."]}) from None
+    question.check_cuts([start], "compare")  # its clocks may have stood otherwise then
+    return start, end
 
 
 def fill(question: Question, found: Found) -> None:

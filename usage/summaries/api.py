@@ -15,7 +15,13 @@ from rest_framework.request import Request
 
 from usage.access import RightsFirst, access_of, in_scope
 from usage.exports.copying import one_state
-from usage.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
+from usage.filters import (
+    EnvironmentUsageFilter,
+    RecipeUsageFilter,
+    ResourceUsageFilter,
+    StrictFilterBackend,
+    problems_of,
+)
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 from usage.summaries.answer import answer
 from usage.summaries.examples import LINES, OVERALL, summary_of
@@ -97,12 +103,10 @@ class SummaryView(RightsFirst, GenericAPIView[Any]):
 
     def question(self, request: Request) -> Question:
         """Return the question; raises ValidationError that names everything that is wrong."""
-        backend, queryset = StrictFilterBackend(), self.get_queryset()
-        backend.filter_queryset(request, queryset, self)
-        filterset: Any = backend.get_filterset(request, queryset, self)
-        filterset.is_valid()
+        filterset: Any = StrictFilterBackend().get_filterset(request, self.get_queryset(), self)
+        faults = problems_of(request.query_params, filterset, self.parameters)
         scope = row_scope(request)
-        return asked(request.query_params, self.shape, filterset, lambda ids: self.sources(ids, scope), scope)
+        return asked(request.query_params, self.shape, filterset, lambda ids: self.sources(ids, scope), scope, faults)
 
     def get_queryset(self) -> Any:
         """Return the records within the row scope."""
@@ -168,12 +172,11 @@ class OverallSummaryView(SummaryView):
     def get(self, request: Request) -> HttpResponse:
         """Return meta, totals, and a quantity per vendor, source, service, metric, unit and interval."""
         self.check_every_kind(request)
-        backend, queryset = StrictFilterBackend(), self.get_queryset()
-        backend.filter_queryset(request, queryset, self)
-        filterset: Any = backend.get_filterset(request, queryset, self)
-        filterset.is_valid()
+        filterset: Any = StrictFilterBackend().get_filterset(request, self.get_queryset(), self)
+        faults = problems_of(request.query_params, filterset, self.parameters)
+        interval = interval_of(request.query_params.get("interval"), faults)
         with one_state(DEFAULT_DB_ALIAS):
-            said = overall(filterset, interval_of(request.query_params.get("interval")), row_scope(request))
+            said = overall(filterset, interval, row_scope(request))
         return HttpResponse(json.dumps(said, ensure_ascii=False), content_type="application/json")
 
     def get_queryset(self) -> Any:

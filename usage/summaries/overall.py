@@ -1,7 +1,7 @@
 """One answer over all vendors: how much of what was used, per vendor, source, service, metric and unit."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from usage.models import Source
 from usage.moments import EXPECTED, EXPECTED_ZONE
 from usage.summaries.answer import answer
 from usage.summaries.intervals import INTERVALS
-from usage.summaries.question import asked
+from usage.summaries.question import Question, asked
 from usage.summaries.shapes import SHAPES
 from usage.trust import reporting, trust_of
 
@@ -134,7 +134,7 @@ def lines_of(
     if shape.smallest == "day" and interval == "hour":
         raise ValidationError({"interval": ["“hour” would cut a UTC day of a source; ask for other vendors alone."]})
     question = asked(said, shape, filterset, lambda _: sources, row_scope)
-    for row in answer(question)["results"]:
+    for row in answered(question)["results"]:
         if not row["records"]:
             continue
         for measure, metric, unit in QUANTITIES[kind]:
@@ -150,8 +150,22 @@ def lines_of(
             }
 
 
-def interval_of(text: str | None) -> str:
-    """Return the interval that is asked for, '' for none; raises ValidationError."""
-    if text is not None and text not in INTERVALS:
-        raise ValidationError({"interval": [f"“{text}” is not one of: {', '.join(INTERVALS)}."]})
+def answered(question: Question) -> dict[str, Any]:
+    """Return the answer about one kind; what is wrong with its interval is told of the parameter that asked for it."""
+    try:
+        return answer(question)
+    except ValidationError as error:
+        said: Any = error.detail
+        raise ValidationError({{"group_by": "interval"}.get(name, name): text for name, text in said.items()}) from None
+
+
+def interval_of(text: str | None, faults: Mapping[str, list[Any]] | None = None) -> str:
+    """Return the interval that is asked for, '' for none.
+
+    Raises ValidationError where it is none, or where `faults` say what else is wrong with the request.
+    """
+    unknown = text is not None and text not in INTERVALS
+    problems = {"interval": [f"“{text}” is not one of: {', '.join(INTERVALS)}."]} if unknown else {}
+    if problems or faults:
+        raise ValidationError({**problems, **(faults or {})})
     return text or ""

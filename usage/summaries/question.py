@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from rest_framework.exceptions import ValidationError
@@ -124,7 +124,10 @@ class Question:
 
 def past_hour(instant: datetime, zone: ZoneInfo) -> bool:
     """Tell whether an instant lies within an hour of a zone's clock."""
-    local = instant.astimezone(zone)
+    try:
+        local = instant.astimezone(zone)
+    except OverflowError:  # at an end of the calendar, where nothing is kept
+        return False
     return bool(local.minute or local.second or local.microsecond)
 
 
@@ -210,10 +213,12 @@ def asked(
     filterset: UsageFilter,
     sources: Callable[[list[int] | None], list[Source]],
     row_scope: frozenset[int] | None,
+    faults: Mapping[str, list[Any]] | None = None,
 ) -> Question:
     """Return the question that a request's parameters ask; raises ValidationError that names all that is wrong.
 
-    `filterset` is valid; `sources` gives the sources behind ids, all that may be seen for None.
+    `faults`: what was found to be wrong already; without any, `filterset` is valid. `sources` gives the sources
+    behind ids, all that may be seen for None.
     """
     reading = Asked(said, shape)
     group_by, interval = reading.group_by()
@@ -224,14 +229,15 @@ def asked(
     cleaned.update({name: None for name in ("from", "to") if name in cleaned})
     compare = reading.one_of("compare", "", "previous") == "previous"
     fill = reading.one_of("fill", "", "zero") == "zero"
-    order = reading.order((*filter(None, (interval,)), *dict.fromkeys((*group_by, *shape.always)), *measures))
+    deleted = (IS_DELETED.name,) if OF_RECIPES & set(group_by) else ()  # a column of the rows, too
+    order = reading.order((*filter(None, (interval,)), *dict.fromkeys((*group_by, *shape.always, *deleted)), *measures))
     limit, basis = reading.limit(), reading.one_of("basis", "stopped", "accrued")
-    if (compare or fill) and (start is None or end is None):
+    if (compare or fill) and not {"from", "to"} <= set(filterset.data or ()):
         reading.refuse("compare" if compare else "fill", "Needs both from and to.")
     if fill and not interval:
         reading.refuse("fill", "Needs an interval in group_by.")
-    if reading.problems:
-        raise ValidationError(reading.problems)
+    if reading.problems or faults:
+        raise ValidationError({**reading.problems, **(faults or {})})
     question = Question(
         shape=shape,
         filterset=filterset,

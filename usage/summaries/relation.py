@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db.models import F, Max, Min, Q, QuerySet
 from django.db.models.functions import Coalesce
@@ -190,12 +191,20 @@ def days_cut(question: Question, instants: list[datetime]) -> list[date] | None:
     found: list[date] | None = None
     for zone in {source.time_zone: source.zone for source in question.sources}.values():
         on = [local_date(instant, zone) for instant in instants]
-        if any(midnight(day, zone) != instant for day, instant in zip(on, instants, strict=True)):
+        if not all(begins(day, zone, instant) for day, instant in zip(on, instants, strict=True)):
             return None
         if found is not None and found != on:
             return None
         found = on
     return found
+
+
+def begins(day: date, zone: ZoneInfo, instant: datetime) -> bool:
+    """Tell whether a date begins at an instant in a zone; not at the calendar's ends, where that is not known."""
+    try:
+        return midnight(day, zone) == instant
+    except OverflowError:
+        return False
 
 
 def source_date(question: Question, instant: datetime | None) -> date | None:
@@ -213,9 +222,11 @@ def latest_stop(question: Question) -> datetime | None:
     if question.filterset.form.cleaned_data.get("include_withdrawn") == "true":
         return None
     pks = [source.pk for source in question.sources]
-    # One day to either side: the range's dates are not the same in every source's zone.
-    first = question.start.date() - timedelta(days=1)
-    end = question.end.date() + timedelta(days=2)
-    if not rolled_up(question.shape.kind, pks, first, None):
+    try:
+        # One day to either side: the range's dates are not the same in every source's zone.
+        first, end = question.start.date() - timedelta(days=1), question.end.date() + timedelta(days=2)
+        if not rolled_up(question.shape.kind, pks, first, None):
+            return None
+        return as_instant(last_stop_day(pks, first, end) + timedelta(days=3))
+    except OverflowError:  # the range reaches to an end of the calendar
         return None
-    return as_instant(last_stop_day(pks, first, end) + timedelta(days=3))
