@@ -7,7 +7,7 @@ import pytest
 from csp.decorators import csp_update
 from csp.middleware import CSPMiddleware
 from django.core.management import call_command
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
@@ -74,7 +74,7 @@ def test_no_page_makes_an_exception_to_the_policy(client: Client) -> None:
     assert not any("unsafe" in directive or "nonce" in directive for directive in policy)
 
 
-def says_otherwise(request: HttpRequest) -> HttpResponse:
+def says_otherwise(request: HttpRequest) -> HttpResponseBase:
     """Answer with the nonce, or by a policy of the view's own."""
     if request.path == "/nonce/":
         return HttpResponse(str(request.csp_nonce))  # type: ignore[attr-defined]
