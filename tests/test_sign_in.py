@@ -229,3 +229,10 @@ def test_who_asks_too_often_gets_a_page_that_says_so(client: Any) -> None:
         answers = [sign_in(client, "nobody") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert "Try again in a few minutes." in answers[1].content.decode()
+
+
+@pytest.mark.parametrize("page", [SIGN_IN, "/accounts/2fa/", "/admin/", "/"])
+def test_a_page_asked_of_another_host_is_refused_as_malformed(client: Any, page: str) -> None:
+    answer = client.get(page, headers={"Host": "evil.example.com"})
+    assert answer.status_code == 400
+    assert "could not understand that" in answer.content.decode()

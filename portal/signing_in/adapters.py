@@ -153,7 +153,8 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
     A context processor; the admin's own pages bring all this themselves.
     """
-    if not request.path.startswith("/accounts/"):
+    # A request that was refused before it was known whose it is, such as one for another host, has no person.
+    if not request.path.startswith("/accounts/") or not hasattr(request, "user"):
         return {}
     return {
         **admin.site.each_context(request),
