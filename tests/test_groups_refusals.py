@@ -184,7 +184,13 @@ def test_a_person_limited_to_a_source_is_offered_nothing_of_another(filled: Fill
     assert not [address for address in crawl.opened if "ona-main" in address or "workato-emea" in address]
 
 
-@pytest.mark.parametrize("rights", [("sync.view_syncrun",), ("auth.view_user", "auth.add_user")])
+@pytest.mark.parametrize(
+    "rights",
+    [
+        ("sync.view_syncrun", "usage.view_restatement", "usage.view_rejectedrecord"),
+        ("auth.view_user", "auth.add_user"),
+    ],
+)
 def test_a_group_of_few_rights_opens_what_it_is_offered_too(filled: Filled, rights: tuple[str, ...]) -> None:
     someone = User.objects.create_user("few", is_staff=True)
     someone.user_permissions.set(
