@@ -180,3 +180,14 @@ def openid_provider(**_: Any) -> Iterator[CheckMessage]:
             hint=f"List groups of the provider as group=role, with commas between them; roles are {', '.join(ROLES)}.",
             id="portal.E012",
         )
+
+
+@register(Tags.security)
+def host_names(**_: Any) -> Iterator[CheckMessage]:
+    """A link in a mail leads to the name that the portal was asked by, which no stranger may choose."""
+    if settings.PORTAL_EMAIL_URL and "*" in settings.ALLOWED_HOSTS:
+        yield Error(
+            "ALLOWED_HOSTS takes every name, and mail with links to the portal is sent.",
+            hint="List the host names that the portal is reached by, with commas between them.",
+            id="portal.E013",
+        )

@@ -3,11 +3,14 @@
 from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import Resolver404, resolve
 from django.views import defaults
+from django_htmx.http import HttpResponseClientRefresh
 
 from portal.mirrors import mirror, sent, vendor_of
 from portal.problems import problem
+from portal.site import page_before
 
 API_PREFIX = "/api/"
 FAILED = "The portal failed to answer; the failure was logged."
@@ -24,6 +27,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request that Django itself refuses."""
     said = TOO_MANY if isinstance(exception, TooManyFieldsSent) else MALFORMED
     return shaped(request, 400, said) or defaults.bad_request(request, exception)
+
+
+def csrf_refused(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 (the log has the reason)
+    """Answer a form whose CSRF token does not hold: nearly always that of a page opened before signing in elsewhere."""
+    # A part of a page has no room for another page, and would say nothing.
+    if request.headers.get("HX-Request"):
+        return HttpResponseClientRefresh()
+    return render(request, "403_csrf.html", {"back": page_before(request)}, status=403)
 
 
 def shaped(request: HttpRequest, status: int, message: str) -> HttpResponse | None:

@@ -1,15 +1,18 @@
 """The staff's site: Django's admin under the portal's name, with its own pages and its own navigation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django_htmx.http import HttpResponseClientRefresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,25 @@ class PortalSite(AdminSite):
         ]
         return [*mine, *super().get_urls()]
 
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """As Django's, and who was signed out since a page was opened comes back to that page.
+
+        A button posts to what is no page, and a part of a page has no room for the one to sign in on.
+        """
+        guarded: Callable[..., HttpResponseBase] = super().admin_view(view, cacheable)
+
+        @wraps(guarded)
+        def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if self.has_permission(request) or request.path == reverse("admin:logout"):
+                return guarded(request, *args, **kwargs)
+            if request.headers.get("HX-Request"):
+                return HttpResponseClientRefresh()
+            if request.method == "POST":
+                return redirect_to_login(page_before(request), reverse("admin:login"))
+            return guarded(request, *args, **kwargs)
+
+        return answered
+
     def has_permission(self, request: HttpRequest) -> bool:
         """Whoever is staff and may do anything at all."""
         return super().has_permission(request) and bool(request.user.is_superuser or request.user.get_all_permissions())
@@ -140,6 +162,17 @@ class PortalSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Add the navigation to every page."""
         return {**super().each_context(request), "navigation": navigation(request)}
+
+
+def page_before(request: HttpRequest) -> str:
+    """Return the page of the site that a request was made from, the overview where the browser does not say."""
+    try:
+        told = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:  # no address at all
+        return reverse("admin:index")
+    if told.netloc != request.get_host() or not told.path.startswith(reverse("admin:index")):
+        return reverse("admin:index")
+    return told._replace(scheme="", netloc="", fragment="").geturl()
 
 
 def navigation(request: HttpRequest) -> list[Menu]:

@@ -249,6 +249,25 @@ def test_a_date_at_the_end_of_the_calendar_is_refused_as_any_wrong_one(
         assert "takes dates such as" in answer.content.decode()
 
 
+def test_a_character_that_no_database_holds_is_refused_by_every_filter() -> None:
+    client = client_of("admin")
+    for asked in (
+        "usage/sourceday/?source=a%00b",
+        "sync/syncrun/?source=%00",
+        "usage/rejectedrecord/?reason=abc%00",
+        "portal/auditentry/?who=%00",
+        "portal/auditentry/export/?object_name=%00",
+    ):
+        answer = client.get(f"/admin/{asked}", follow=True)
+
+        assert answer.status_code == 200, asked
+        assert "does not take the character NUL" in answer.content.decode(), asked
+
+
+def test_keys_that_are_none_are_refused(staff: Client) -> None:
+    assert staff.post(DAYS, {"action": "read_again", "_selected_action": "1 OR 2"}).status_code == 400
+
+
 def test_a_restatements_page_has_every_number_before_and_after(staff: Client, restated: Restatement) -> None:
     page = staff.get(f"{RESTATEMENTS}{restated.pk}/change/").content.decode()
 

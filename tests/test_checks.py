@@ -51,6 +51,8 @@ WRONG = [
         ("PORTAL_ALLOWED_VENDOR_HOSTS", "*.example.com"): "portal.E008",
         ("PORTAL_API_RATE", "many"): "portal.E009",
         ("PORTAL_API_FAILURES_RATE", "0/min"): "portal.E009",
+        ("ALLOWED_HOSTS", "portal.example.com,*"): "portal.E013",  # mail is sent
+        ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
     },
 ]
 STARTS = {

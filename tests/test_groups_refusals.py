@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import transaction
 from django.test import Client
 from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, reverse
@@ -181,6 +182,24 @@ def test_a_person_limited_to_a_source_is_offered_nothing_of_another(filled: Fill
     crawl = crawled(role, sources=[filled.resources])
     assert not refused(crawl), "\n".join(refused(crawl))
     assert not [address for address in crawl.opened if "ona-main" in address or "workato-emea" in address]
+
+
+@pytest.mark.parametrize(
+    "rights",
+    [
+        ("sync.view_syncrun", "usage.view_restatement", "usage.view_rejectedrecord"),
+        ("auth.view_user", "auth.add_user"),
+    ],
+)
+def test_a_group_of_few_rights_opens_what_it_is_offered_too(filled: Filled, rights: tuple[str, ...]) -> None:
+    someone = User.objects.create_user("few", is_staff=True)
+    someone.user_permissions.set(
+        Permission.objects.get(content_type__app_label=app, codename=code)
+        for app, code in (right.split(".") for right in rights)
+    )
+    client = Client()
+    client.force_login(someone)
+    assert not refused(Crawl().everything(client))
 
 
 def admin_pages(patterns: Any = None, before: str = "") -> Iterator[str]:

@@ -214,7 +214,25 @@ def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
     assert again.get("/admin/").status_code == 200
 
 
-def test_the_sign_in_page_never_leads_to_another_site(client: Any) -> None:
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example.com/", "//evil.example.com/", "/\\evil.example.com/", "http://[no-address"]
+)
+def test_the_sign_in_page_never_leads_to_another_site(client: Any, elsewhere: str) -> None:
+    assert client.get(SIGN_IN, {"next": elsewhere}).status_code == 200
     person("viewer")
-    answer = sign_in(client, "viewer", next="https://evil.example.com/")
-    assert answer.url == "/admin/"
+    assert sign_in(client, "viewer", next=elsewhere).url == "/admin/"
+    assert client.get(SIGN_IN, {"next": elsewhere}).url == "/admin/"  # who is signed in goes on at once
+
+
+def test_who_asks_too_often_gets_a_page_that_says_so(client: Any) -> None:
+    with override_settings(ACCOUNT_RATE_LIMITS={"login": "1/m/ip"}):
+        answers = [sign_in(client, "nobody") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert "Try again in a few minutes." in answers[1].content.decode()
+
+
+@pytest.mark.parametrize("page", [SIGN_IN, "/accounts/2fa/", "/admin/", "/"])
+def test_a_page_asked_of_another_host_is_refused_as_malformed(client: Any, page: str) -> None:
+    answer = client.get(page, headers={"Host": "evil.example.com"})
+    assert answer.status_code == 400
+    assert "could not understand that" in answer.content.decode()

@@ -555,3 +555,26 @@ def test_a_summary_costs_the_same_few_queries_however_much_there_is(client: Clie
         counts.append(len(queries))
     # The token, the sources twice, their days, whether the rollups hold them, and the numbers.
     assert counts == [6, 6], [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("first", ["0001-01-01", "0001-01-01T00:00:00.000001Z", "9999-12-31"])
+@pytest.mark.parametrize("end", ["0001-01-01", "0001-01-02T00:00:00Z", "9999-12-31", "9999-12-31T23:59:59.999999Z"])
+def test_the_ends_of_the_calendar_stand_for_no_bound(client: Client, first: str, end: str) -> None:
+    run(SourceFactory(time_zone="America/New_York"), at(1, 22), at(3, 1))
+    RecipeUsageFactory(source=SourceFactory(vendor="workato", time_zone="Asia/Tokyo"))
+    hold_days(rolled=ROLLED["yes"])
+    asked = {"from": first, "to": end}
+    everything = first.startswith("0001") and end.startswith("9999")
+    for address, further in (
+        ("environment-usage/", {"tz": "Etc/GMT+12"}),
+        ("environment-usage/export-manifest/", {}),
+        ("environment-usage/summary/", {"basis": "accrued", "tz": "America/New_York"}),
+        ("recipe-usage/summary/", {"tz": "UTC"}),
+        ("usage/summary/", {}),
+    ):
+        answer = client.get(f"{API}/{address}", {**asked, **further})
+        # Hours of zones that were not cut by hours then, and ranges that run backwards, are refused as ever.
+        assert answer.status_code in {200, 400}, (address, answer.content)
+        if everything and "recipe" not in address and not address.startswith("usage/"):
+            said = answer.json()
+            assert len(said.get("results", ())) == 1 or said["rows"] == 1, (address, said)

@@ -112,6 +112,13 @@ def test_suggestions_are_of_the_chosen_source_and_range(staff: Client) -> None:
     }
 
 
+def test_the_ends_of_the_calendar_narrow_nothing(staff: Client) -> None:
+    ResourceUsageFactory(project_id=7)
+    hold_days(rolled=True)
+
+    assert values(staff, ResourceUsage, "project_id", from_="0001-01-01", to="9999-12-31") == ["7"]
+
+
 def test_nobody_is_suggested_what_is_of_a_source_beyond_their_own() -> None:
     mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other")
     for source, word in ((mine, "seen"), (other, "secret")):

@@ -158,6 +158,10 @@ class PersonAdmin(PortalAdmin, UserAdmin[User]):
         allowed = super().has_change_permission(request, obj)
         return allowed and (obj is None or rights.may_change(rights.me(request), obj))
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whoever may add and change people: Django lets nobody add who could not change whom they added."""
+        return super().has_add_permission(request) and super().has_change_permission(request)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody; switching off does it."""
         return False

@@ -73,6 +73,13 @@ class Accounts(DefaultAccountAdapter):  # type: ignore[misc]  # as above
         """Nobody signs up."""
         return False
 
+    def is_safe_url(self, url: str) -> bool:
+        """Tell whether an address is one of the portal's own; what is no address at all is none."""
+        try:
+            return bool(super().is_safe_url(url))
+        except ValueError:
+            return False
+
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """Go on with the overview."""
         return reverse("admin:index")
@@ -146,7 +153,8 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
     A context processor; the admin's own pages bring all this themselves.
     """
-    if not request.path.startswith("/accounts/"):
+    # A request that was refused before it was known whose it is, such as one for another host, has no person.
+    if not request.path.startswith("/accounts/") or not hasattr(request, "user"):
         return {}
     return {
         **admin.site.each_context(request),

@@ -26,6 +26,7 @@ from usage.models import RejectedRecord, SourceDay
 SHORTEST_SEARCH = 3  # letters: fewer are in no index
 EXCERPT = 120
 SEARCH_SECONDS = 8.0
+OF_DAY = ("day_link", "day_trust")
 
 
 class ResolvedFilter(ChoiceFilter):
@@ -94,6 +95,12 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         """Fetch the source along, without the credential."""
         rows = super().get_queryset(request)
         return rows.select_related("source").defer("source__credential")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Lead to the day, and tell of it, only who may see days; the page's words name it to everyone."""
+        if request.user.has_perm("usage.view_sourceday"):
+            return self.fields
+        return tuple(name for name in self.fields if name not in OF_DAY)
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         """Tell Django whether the list's action is offered."""

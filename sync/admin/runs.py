@@ -22,7 +22,7 @@ from sync.errors import SyncError
 from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.serializers import SyncRunSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import Table, at, duration, exact, prose, quantity
+from usage.admin.display import Table, at, duration, exact, prose, quantity, way_to
 from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter, one_of
 from usage.columns import columns_of
 from usage.coverage import days_in_words
@@ -146,11 +146,11 @@ class SyncRunAdmin(ReadOnlyAdmin):
         days = Paginator(days_of(obj), DAYS_ON_A_PAGE).get_page(request.GET.get("p"))
         context |= {
             "live": self.live(request, obj),
-            "facts": facts(obj),
+            "facts": facts(request, obj),
             "counts": [(label, exact(getattr(obj, name))) for name, label in COUNTS.items()],
             "advice": advice(obj.error),
             "days": days,
-            "days_table": days_table(obj, list(days)),
+            "days_table": days_table(request, obj, list(days)),
             "title": str(obj),
         }
         return super().render_change_form(request, context, add, change, form_url, obj)
@@ -211,11 +211,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return format_html('<span class="error-text" title="{0}">{0}</span>', run.error) if run.error else ""
 
 
-def facts(run: SyncRun) -> list[tuple[str, Any]]:
+def facts(request: HttpRequest, run: SyncRun) -> list[tuple[str, Any]]:
     """Return what is known of a run beside its counts."""
-    source = format_html('<a href="{}">{}</a>', reverse("admin:usage_source_change", args=[run.source_id]), run.source)
     return [
-        ("source", source),
+        ("source", way_to(request, run.source, run.source.slug)),
         ("days", run.days_in_words),
         ("asked for by", asked_for_by(run)),
         ("asked for at (UTC)", at(run.created_at)),
@@ -243,7 +242,7 @@ def days_of(run: SyncRun) -> QuerySet[SyncRunDay]:
     return run.run_days.select_related("source_day").order_by(FIRST_THE_FAILED, "-source_day__day")
 
 
-def days_table(run: SyncRun, shown: Sequence[SyncRunDay]) -> Table:
+def days_table(request: HttpRequest, run: SyncRun, shown: Sequence[SyncRunDay]) -> Table:
     """Return days of a run with what reading each took: the latest attempt since the run was asked for."""
     attempts = attempts_of(run, shown)
     rows = []
@@ -253,7 +252,7 @@ def days_table(run: SyncRun, shown: Sequence[SyncRunDay]) -> Table:
         day = run_day.source_day
         rows.append(
             [
-                format_html('<a href="{}">{}</a>', reverse("admin:usage_sourceday_change", args=[day.pk]), day.day),
+                way_to(request, day, day.day),
                 states.run_day_outcome(run_day),
                 quantity(len(tries)),
                 *(quantity(getattr(latest, name) if latest else None) for name in ("fetched", "retries", "rejected")),

@@ -7,6 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -71,6 +74,14 @@ def runtime(seconds: Decimal | None) -> SafeString:
     return format_html(
         '<span class="number">{} <span class="exact">{} s</span></span>', duration(seconds), exact(seconds)
     )
+
+
+def way_to(request: HttpRequest, row: Model, words: Any) -> SafeString:
+    """Return words that lead to the page of a row, for whoever may open it, and the words alone for others."""
+    app, model = row._meta.app_label, row._meta.model_name
+    if not request.user.has_perm(f"{app}.view_{model}"):
+        return format_html("{}", words)
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{app}_{model}_change", args=[row.pk]), words)
 
 
 def prose(text: str) -> SafeString | str:

@@ -29,6 +29,11 @@ class ChoiceFilter(admin.SimpleListFilter):
     template = "admin/portal/filter_choice.html"
     everything = "All"
 
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        super().__init__(request, *args)
+        if "\x00" in (self.value() or ""):  # no column holds one, and the database takes none
+            raise self.refuse(request, f"The filter “{self.title}” does not take the character NUL.")
+
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield the options, the one that filters nothing first."""
         yield {"selected": not self.value(), "value": "", "display": self.everything}

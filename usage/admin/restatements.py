@@ -59,12 +59,20 @@ class RestatementAdmin(ReadOnlyAdmin):
     )
     keyset = ("at", "id")
     fields = ("day", "restated", "attempt", "records_affected")
-    readonly_fields = fields
+    readonly_fields = (*fields, "date")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Fetch the day and its source along, without the credential."""
         rows = super().get_queryset(request)
         return rows.select_related("source_day__source").defer("source_day__source__credential")
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """The columns, as this person may see them."""
+        return for_whom(request, self.list_display)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The fields, as this person may see them."""
+        return for_whom(request, self.fields)
 
     def page_words(self, request: HttpRequest, obj: Restatement) -> str:
         """What happened, in a sentence."""
@@ -103,6 +111,11 @@ class RestatementAdmin(ReadOnlyAdmin):
         url = reverse("admin:usage_sourceday_change", args=[restatement.source_day_id])
         return format_html('<a href="{}">{}</a>', url, restatement.source_day.day.isoformat())
 
+    @admin.display(description="day")
+    def date(self, restatement: Restatement) -> str:
+        """The source day, for whoever may not open its page."""
+        return restatement.source_day.day.isoformat()
+
     @admin.display(description="difference")
     def difference(self, restatement: Restatement) -> SafeString | str:
         """What the sums differ by, per measure or unit."""
@@ -112,6 +125,12 @@ class RestatementAdmin(ReadOnlyAdmin):
     def records_affected(self, restatement: Restatement) -> str:
         """How many records are new, changed, withdrawn or returned."""
         return affected(restatement)
+
+
+def for_whom(request: HttpRequest, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names with the day as a link for whoever may see days, and as a date for others."""
+    may_open = request.user.has_perm("usage.view_sourceday")
+    return tuple("date" if name == "day" and not may_open else name for name in names)
 
 
 def number_cell(text: str) -> SafeString:

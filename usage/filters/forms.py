@@ -1,7 +1,7 @@
 """Several parameters together: what takes more than one of them to judge."""
 
-from datetime import datetime, time
-from typing import Any, ClassVar
+from datetime import UTC, datetime, time
+from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -10,6 +10,10 @@ from usage.filters.fields import UTC_ZONE
 from usage.moments import in_zone
 
 SEEN = ("first_seen", "last_seen")
+# Programs ask from 0001-01-01 or up to 9999-12-31 where they mean no bound. There is no usage beyond these instants,
+# and to either side of them the calendar has days and years enough to reckon with in every zone.
+EARLIEST: Final = datetime(2, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9998, 1, 1, tzinfo=UTC)
 
 
 class RangeForm(forms.Form):
@@ -38,9 +42,9 @@ class InstantsForm(RangeForm):
         return super().clean()
 
     def set_instant(self, name: str, zone: ZoneInfo) -> None:
-        """Replace a date by its first instant."""
+        """Replace a date by its first instant, and what lies at the calendar's ends by the instants short of them."""
         try:
-            self.cleaned_data[name] = in_zone(self.cleaned_data[name], zone)
+            self.cleaned_data[name] = min(max(in_zone(self.cleaned_data[name], zone), EARLIEST), LATEST)
         except ValueError as error:
             self.add_error(name, str(error))
 

@@ -100,9 +100,9 @@ class Suggested:
         bounds: dict[str, date | datetime] = {}
         of_days = self.instant == "day"
         if start is not None:
-            bounds["start"] = start.date() - ONE_DAY if of_days else start
+            bounds["start"] = max(start.date(), date.min + ONE_DAY) - ONE_DAY if of_days else start
         if end is not None:
-            bounds["end"] = end.date() + ONE_DAY if of_days else end
+            bounds["end"] = min(end.date(), date.max - ONE_DAY) + ONE_DAY if of_days else end
         return bounds
 
     def statement(self, edges: Collection[str]) -> str:
