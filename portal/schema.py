@@ -57,12 +57,12 @@ WRONG = {
     "400": "page_size: “5000” is not a whole number from 1 to 1000.",
     "401": "Send a portal token (Authorization: Bearer up_…) or sign in to the admin first.",
     "403": "The token lacks the scope sync:read.",
-    "404": "No such row.",
-    "406": "Could not satisfy the request Accept header.",
-    "409": "The source is switched off.",
+    "404": "Not found.",
+    "406": "The answer is to be had as application/json; the Accept header takes none of these.",
+    "409": "gcore-main is switched off; enable it first.",
     "413": "The body is larger than 65,536 bytes.",
-    "415": "Unsupported media type “text/plain” in request.",
-    "429": "Request was throttled. Expected available in 7 seconds.",
+    "415": 'Unsupported media type "text/plain" in request. Send application/json.',
+    "429": "More than 600 requests in 60 seconds came; try again in 7 seconds.",
     "503": "As many exports as the portal sends at once are under way; try again later.",
 }
 

@@ -1,12 +1,14 @@
 """Errors of the API: problem details (RFC 9457), whatever goes wrong and wherever."""
 
+import re
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 
-from portal.models import Scope
+from portal.models import Scope, create_token
+from portal.schema import WRONG
 from tests.callers import API, bearer, refused
 from tests.factories import SourceFactory
 
@@ -99,3 +101,30 @@ def test_a_request_that_django_itself_refuses_is_a_problem_under_the_api(client:
     assert "text/html" in Client().get("/admin/", headers={"Host": "evil.example"})["Content-Type"]
     many = client.get(f"{API}/resource-usage/?{'&'.join(['tag=a:b'] * 1001)}")
     assert refused(many)[""] == ["The request has more than 1,000 parameters."]
+
+
+def test_the_documentation_shows_the_errors_in_the_words_they_have(redis_client: object) -> None:
+    source = SourceFactory(slug="gcore-main", enabled=False)
+    everything, usage = bearer(*Scope.values), bearer(Scope.USAGE_READ)
+    _, secret = create_token("often", rate="1/day")
+    often = Client(headers={"Authorization": f"Bearer {secret}"})
+    sources, sync = f"{API}/sources/", f"{API}/sources/{source.slug}/sync/"
+    often.get(f"{API}/environment-usage/")
+    answers = {
+        400: everything.get(f"{API}/environment-usage/", {"page_size": "5000"}),
+        401: Client().get(sources),
+        403: usage.get(sources),
+        404: everything.get(f"{API}/environment-usage/1/"),
+        406: everything.get(sources, headers={"Accept": "text/csv"}),
+        409: everything.post(sync, {"from": "2026-01-01", "to": "2026-01-02"}, content_type="application/json"),
+        413: everything.post(sync, "x" * 70_000, content_type="application/json"),
+        415: everything.post(sync, "x", content_type="text/plain"),
+        429: often.get(f"{API}/environment-usage/"),
+    }
+    for status, answer in answers.items():
+        # What is measured differs: how many requests, and for how long.
+        real, shown = (
+            re.sub(r"[0-9,]+ (requests|seconds)", r"n \1", text)
+            for text in (refused(answer, status)[""][0], WRONG[str(status)])
+        )
+        assert real == shown
