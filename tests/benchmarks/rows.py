@@ -59,8 +59,8 @@ RESOURCES = f"""
         jsonb_build_object('team', 'team ' || mod(i / 5, 40), 'stage', (ARRAY['dev', 'test', 'live'])[1 + mod(i, 3)])
     FROM ({NUMBERED}) AS numbered
 """
-# The same recipes hour after hour, over 200 workspaces of three folders each; of few rows, others day after day, so that
-# what is asked by workspace has as many groups whatever the number of rows.
+# The same recipes hour after hour, over 200 workspaces of three folders each; of few rows, others hour after hour, so
+# that what is asked by workspace and month has as many groups whatever the number of rows.
 RECIPES = f"""
     INSERT INTO usage_recipeusage (source_id, day, first_seen_at, changed_at, withdrawn_at, workspace_id, external_id,
         workspace_name, recipe_id, recipe_name, folder_id, folder_name, starts_at, ends_at, task_count,
@@ -70,7 +70,7 @@ RECIPES = f"""
         'Folder ' || mod(k, 600), starts, starts + INTERVAL '1 hour', floor(1000 * r * r), floor(100 * q),
         floor(3 * r * q), 1
     FROM (SELECT *, midnight + h * INTERVAL '1 hour' AS starts,
-              mod((i - div(h * %(per_day)s + 23, 24)::bigint) / 2 + 7 * (n / %(per_day)s),
+              mod((i - div(h * %(per_day)s + 23, 24)::bigint) / 2 + 24 * (n / %(per_day)s) + h,
                   GREATEST(%(per_day)s / 48 + 1, 600)) AS k
           FROM (SELECT *, i * 24 / %(per_day)s AS h FROM ({NUMBERED}) AS numbered) AS hourly) AS recipes
 """
