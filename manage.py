@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The portal's command line; where no server is configured it runs every command on the embedded ones."""
+"""The portal's command line; without configured servers, commands run on the embedded ones."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from contextlib import nullcontext
 
 
 def main() -> None:
-    """Run one management command, with PostgreSQL and Redis at hand."""
+    """Run a management command, with embedded servers if needed."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-    from portal.services import ServiceError, at_hand, needs_servers
+    from portal.embedded import ServiceError, needs_servers, provide_servers
 
-    # A request to stop ends like an error does: what was started is stopped first.
+    # SIGTERM ends the command like an error, so that what it started is stopped.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        with at_hand() if needs_servers(sys.argv) else nullcontext():
+        with provide_servers() if needs_servers(sys.argv) else nullcontext():
             from django.core.management import execute_from_command_line
 
             execute_from_command_line(sys.argv)

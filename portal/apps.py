@@ -1,32 +1,32 @@
-"""How the portal is wired, and who may see what."""
+"""The Django project's own apps: the start-up checks, and the admin site."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
-APPS_WITH_PAGES = {"auth", "portal", "sync", "usage"}
+APPS_WITH_PAGES = {"accounts", "auth", "sync", "usage"}
 
 
 class PortalConfig(AppConfig):
-    """The app of tokens, scopes, health and start-up checks."""
+    """The app of the start-up checks."""
 
     name = "portal"
     verbose_name = "Access"
 
     def ready(self) -> None:
-        """Register the start-up checks, and make the Celery application the one that tasks are sent through."""
+        """Register the start-up checks and the Celery application."""
         from portal import celery, checks  # noqa: F401
 
 
 class PortalAdminConfig(AdminConfig):
-    """Django's admin, on the portal's own site; every `admin.register` goes there."""
+    """Django's admin with the portal's own site."""
 
     default_site = "portal.site.PortalSite"
 
     def ready(self) -> None:
-        """Take the tables of other packages off the site: some hold secrets, and none is for people to write."""
+        """Unregister the models of other packages: some contain secrets, and none is to be edited."""
         super().ready()
         from django.apps import apps
         from django.contrib import admin
 
-        foreign = [model for model in apps.get_models() if model._meta.app_label not in APPS_WITH_PAGES]
-        admin.site.unregister([model for model in foreign if admin.site.is_registered(model)])
+        other_models = [model for model in apps.get_models() if model._meta.app_label not in APPS_WITH_PAGES]
+        admin.site.unregister([model for model in other_models if admin.site.is_registered(model)])

@@ -18,6 +18,6 @@ app.autodiscover_tasks()
 @beat_init.connect
 def _check_settings(**_: Any) -> None:
     """Keep workers and beat from starting on wrong settings."""
-    from portal.checks import stop_where_misconfigured
+    from portal.checks import exit_if_misconfigured
 
-    stop_where_misconfigured()
+    exit_if_misconfigured()

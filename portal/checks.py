@@ -1,20 +1,23 @@
-"""Start-up checks: a wrong or missing setting stops the portal with a message that says what to set."""
+"""System checks of the settings: each message names the variable and how to set it."""
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
-from portal.roles import ROLES
-from portal.signing_in.claims import role_by_group
-from portal.signing_in.oidc import trustworthy
-from portal.throttling import RATES_ALLOWED, rate_of
+from portal.accounts.audit.owner import find_faults
+from portal.accounts.oidc import is_trusted_url
+from portal.accounts.oidc_roles import parse_group_roles
+from portal.accounts.roles import ROLES
+from portal.accounts.throttling import RATES_ALLOWED, parse_rate
+from portal.startup import wait_for_servers
+from sync.http.address import parse_allowed_host
 
 POSTGRES_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://")
@@ -23,38 +26,63 @@ OLDEST_POSTGRES = 15
 POSITIVE = (
     "PORTAL_TICK_SECONDS",
     "PORTAL_LEASE_SECONDS",
+    "PORTAL_SCRUB_DAYS",
     "PORTAL_HTTP_TIMEOUT_SECONDS",
     "PORTAL_HTTP_MAX_BYTES",
     "PORTAL_HTTP_ATTEMPTS",
     "PORTAL_EXPORT_SECONDS",
     "PORTAL_EXPORTS_AT_ONCE",
+    "PORTAL_XLSX_MAX_ROWS",
+    "PORTAL_REQUESTS_AT_ONCE",
+    "PORTAL_SESSION_IDLE_MINUTES",
+    "PORTAL_SESSION_HOURS",
+    "PORTAL_INVITATION_HOURS",
 )
+LONGEST_HOURS = 30 * 24
+XLSX_SHEET_ROWS = 1_048_575  # besides the header
 RATES = ("PORTAL_API_RATE", "PORTAL_API_FAILURES_RATE")
-HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?", re.IGNORECASE)
+PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}_")
 
 
-def stop_where_misconfigured() -> None:
-    """End the process with status 1 and every problem on standard error, if the settings are wrong.
+def exit_if_misconfigured() -> None:
+    """Run the checks; with an error among them, print all errors and exit with status 1.
 
-    `manage.py` runs the checks by itself; this is for the processes that start without it: granian and celery.
+    `manage.py` runs the checks by itself; granian and celery call this.
     """
-    # The database is only asked once its address is known to be one.
-    found = [message for message in run_checks() or run_checks(databases=["default"]) if message.is_serious()]
-    if found:
-        sys.stderr.write("The portal does not start:\n" + "".join(f"{message}\n" for message in found))
+    exit_if_serious(run_checks())
+    # Connect only after DATABASE_URL was checked.
+    wait_for_servers()
+    try:
+        exit_if_serious(run_checks(databases=["default"]))
+    finally:
+        close_connections()
+
+
+def exit_if_serious(messages: Iterable[CheckMessage]) -> None:
+    """Print the errors among `messages` and exit with status 1, if there are any."""
+    serious = [message for message in messages if message.is_serious()]
+    if serious:
+        sys.stderr.write("The portal does not start:\n" + "".join(f"{message}\n" for message in serious))
         sys.exit(1)
 
 
+def close_connections() -> None:
+    """Close all database connections and the pool: workers forked from here must not share them."""
+    connections.close_all()
+    close_pool = getattr(connections[DEFAULT_DB_ALIAS], "close_pool")  # noqa: B009 (not in Django's stubs)
+    close_pool()
+
+
 @register()
-def readable(**_: Any) -> Iterator[CheckMessage]:
-    """Every variable holds what it is meant to hold: numbers, words of a choice, addresses."""
+def check_environment(**_: Any) -> Iterator[CheckMessage]:
+    """Every variable has a value of its type."""
     for name, kind in settings.PORTAL_UNREADABLE.items():
         yield Error(f"{name} cannot be read.", hint=f"Set it to {kind}.", id="portal.E001")
 
 
 @register(Tags.security)
-def secret_key(**_: Any) -> Iterator[CheckMessage]:
-    """SECRET_KEY signs sessions, so it has to be long and random."""
+def check_secret_key(**_: Any) -> Iterator[CheckMessage]:
+    """SECRET_KEY is long enough."""
     try:
         long_enough = len(settings.SECRET_KEY) >= SECRET_KEY_LENGTH
     except ImproperlyConfigured:
@@ -68,8 +96,8 @@ def secret_key(**_: Any) -> Iterator[CheckMessage]:
 
 
 @register()
-def database_url(**_: Any) -> Iterator[CheckMessage]:
-    """DATABASE_URL names a PostgreSQL database; nothing else will do."""
+def check_database_url(**_: Any) -> Iterator[CheckMessage]:
+    """DATABASE_URL is a URL of PostgreSQL."""
     if not settings.DATABASE_URL.startswith(POSTGRES_SCHEMES):
         yield Error(
             "DATABASE_URL is missing or does not name a PostgreSQL database.",
@@ -80,8 +108,23 @@ def database_url(**_: Any) -> Iterator[CheckMessage]:
 
 
 @register()
-def redis_url(**_: Any) -> Iterator[CheckMessage]:
-    """REDIS_URL names a Redis or Valkey server."""
+def check_owner_url(**_: Any) -> Iterator[CheckMessage]:
+    """PORTAL_OWNER_DATABASE_URL is the database of DATABASE_URL with another role."""
+    owner, application = settings.PORTAL_OWNER_DATABASE, settings.DATABASES["default"]
+    if not any(owner.get(name) for name in ("NAME", "USER", "HOST")):
+        return
+    is_postgres = owner["ENGINE"] == application["ENGINE"]
+    if not is_postgres or owner["NAME"] != application["NAME"] or owner["USER"] in {"", application["USER"]}:
+        yield Error(
+            "PORTAL_OWNER_DATABASE_URL does not name the database of DATABASE_URL with another role.",
+            hint="Set it like postgres://owner:password@host:5432/name, or leave it unset, where one role owns all.",
+            id="portal.E017",
+        )
+
+
+@register()
+def check_redis_url(**_: Any) -> Iterator[CheckMessage]:
+    """REDIS_URL is a URL of Redis."""
     if not settings.REDIS_URL.startswith(REDIS_SCHEMES):
         yield Error(
             "REDIS_URL is missing or does not name a Redis server.",
@@ -92,19 +135,19 @@ def redis_url(**_: Any) -> Iterator[CheckMessage]:
 
 
 @register(Tags.security)
-def encryption_keys(**_: Any) -> Iterator[CheckMessage]:
-    """PORTAL_ENCRYPTION_KEYS opens the stored credentials; the first key locks new ones."""
+def check_encryption_keys(**_: Any) -> Iterator[CheckMessage]:
+    """PORTAL_ENCRYPTION_KEYS has at least one key, and only keys."""
     keys = settings.PORTAL_ENCRYPTION_KEYS
     if not keys or not all(is_fernet_key(key) for key in keys):
         yield Error(
-            "PORTAL_ENCRYPTION_KEYS is missing or holds something that is no key.",
+            "PORTAL_ENCRYPTION_KEYS is missing or contains something that is not a key.",
             hint="Set it to one or more keys made by `manage.py new_key`, with commas between them.",
             id="portal.E005",
         )
 
 
 def is_fernet_key(key: str) -> bool:
-    """Tell whether `key` is 32 bytes in URL-safe base64."""
+    """Tell whether `key` is a Fernet key: 32 bytes in URL-safe base64."""
     try:
         Fernet(key)
     except ValueError:
@@ -113,8 +156,8 @@ def is_fernet_key(key: str) -> bool:
 
 
 @register(Tags.database)
-def postgres_version(databases: Sequence[str] | None, **_: Any) -> Iterator[CheckMessage]:
-    """The PostgreSQL server is new enough; one that does not answer is no fault of the settings."""
+def check_postgres_version(databases: Sequence[str] | None, **_: Any) -> Iterator[CheckMessage]:
+    """PostgreSQL is new enough; a server that does not answer is not an error of the settings."""
     for alias in databases or ():
         try:
             version = connections[alias].cursor().connection.info.server_version
@@ -128,43 +171,118 @@ def postgres_version(databases: Sequence[str] | None, **_: Any) -> Iterator[Chec
             )
 
 
+@register(Tags.database)
+def check_audit_owner(databases: Sequence[str] | None, **_: Any) -> Iterator[CheckMessage]:
+    """Where another role owns the audit log, that of the application cannot change it."""
+    for alias in databases or ():
+        try:
+            with connections[alias].cursor() as cursor:
+                faults = find_faults(cursor)
+        except (DatabaseError, ImproperlyConfigured):
+            continue
+        if faults:
+            yield Error(
+                f"The role of DATABASE_URL may change the audit log, which another role owns. {' '.join(faults)}",
+                hint="Set the two roles up as docs/operations.md says, and run `manage.py migrate` with "
+                "PORTAL_OWNER_DATABASE_URL.",
+                id="portal.E018",
+            )
+
+
+@register(Tags.database)
+def check_sources(databases: Sequence[str] | None, **_: Any) -> Iterator[CheckMessage]:
+    """Each source can be read; one that cannot is a warning, as the others can be."""
+    from sync.engine.connect import find_misconfiguration
+    from usage.models import Source
+
+    try:
+        found = [(source.slug, find_misconfiguration(source)) for source in Source.objects.all()] if databases else []
+    except (DatabaseError, ImproperlyConfigured):
+        # No database, or no tables yet.
+        return
+    for slug, error in found:
+        if error:
+            yield Warning(f"The source {slug} cannot be read.", hint=error.reason, id="portal.W014")
+
+
 @register()
-def positive_numbers(**_: Any) -> Iterator[CheckMessage]:
-    """Seconds, bytes and attempts of nothing make no sense."""
+def check_positive_numbers(**_: Any) -> Iterator[CheckMessage]:
+    """Durations, sizes and counts are positive."""
     for name in POSITIVE:
         if getattr(settings, name) <= 0:
             yield Error(f"{name} is not positive.", hint="Set it to a number above 0.", id="portal.E007")
-    if settings.DATABASES["default"]["CONN_MAX_AGE"] < 0:
+    if settings.PORTAL_XLSX_MAX_ROWS > XLSX_SHEET_ROWS:
+        hint = f"Set it to {XLSX_SHEET_ROWS} at most: a sheet holds no more."
+        yield Error("PORTAL_XLSX_MAX_ROWS is more than a sheet holds.", hint=hint, id="portal.E007")
+    if settings.PORTAL_DB_CONN_MAX_AGE < 0:
         yield Error("PORTAL_DB_CONN_MAX_AGE is negative.", hint="Set it to 0 or more.", id="portal.E007")
 
 
 @register(Tags.security)
-def allowed_vendor_hosts(**_: Any) -> Iterator[CheckMessage]:
-    """PORTAL_ALLOWED_VENDOR_HOSTS lists hosts, not addresses of pages and not patterns."""
+def check_time_limits(**_: Any) -> Iterator[CheckMessage]:
+    """Sessions and invitations end within a month, and the time without use is no longer than a session."""
+    for name in ("PORTAL_SESSION_HOURS", "PORTAL_INVITATION_HOURS"):
+        if getattr(settings, name) > LONGEST_HOURS:
+            hint = f"Set it to {LONGEST_HOURS} at most, which is 30 days."
+            yield Error(f"{name} is more than 30 days.", hint=hint, id="portal.E016")
+    if settings.PORTAL_SESSION_IDLE_MINUTES > settings.PORTAL_SESSION_HOURS * 60 > 0:
+        hint = "Set it to fewer minutes than PORTAL_SESSION_HOURS has, or let sessions last longer."
+        yield Error("PORTAL_SESSION_IDLE_MINUTES is longer than a session.", hint=hint, id="portal.E016")
+
+
+@register()
+def check_pool_size(**_: Any) -> Iterator[CheckMessage]:
+    """The pool is larger than the two connections that each export uses."""
+    if settings.PORTAL_DB_POOL_SIZE <= 2 * settings.PORTAL_EXPORTS_AT_ONCE:
+        yield Error(
+            "PORTAL_DB_POOL_SIZE leaves no connection beside those of exports.",
+            hint="Set it to more than twice PORTAL_EXPORTS_AT_ONCE.",
+            id="portal.E014",
+        )
+
+
+@register(Tags.security)
+def check_vendor_hosts(**_: Any) -> Iterator[CheckMessage]:
+    """PORTAL_ALLOWED_VENDOR_HOSTS lists hosts, not URLs or patterns."""
     for entry in settings.PORTAL_ALLOWED_VENDOR_HOSTS:
-        if not HOST.fullmatch(entry):
+        if not parse_allowed_host(entry)[0]:
             yield Error(
-                f"PORTAL_ALLOWED_VENDOR_HOSTS holds {entry!r}, which is no host.",
-                hint="List host names or addresses, each with a port if need be, with commas between them: "
-                "api.example.com,127.0.0.1:9000.",
+                f"PORTAL_ALLOWED_VENDOR_HOSTS contains {entry!r}, which is not a host.",
+                hint="List host names or addresses, with commas between them: api.example.com,127.0.0.1:9000. Without "
+                "a port an entry means 443; the port * means every port.",
                 id="portal.E008",
             )
 
 
+@register(Tags.security)
+def check_credential_prefix(**_: Any) -> Iterator[CheckMessage]:
+    """PORTAL_CREDENTIAL_PREFIX is a prefix that no variable of the portal itself has."""
+    prefix = settings.PORTAL_CREDENTIAL_PREFIX
+    own = sorted(name for name in settings.PORTAL_VARIABLES if name.startswith(prefix))
+    if not PREFIX.fullmatch(prefix) or own:
+        problem = f"is also how {own[0]} begins" if PREFIX.fullmatch(prefix) else "is no prefix"
+        yield Error(
+            f"PORTAL_CREDENTIAL_PREFIX {problem}.",
+            hint="Set it to at least four letters, digits and _, with _ at the end, such as PORTAL_VENDOR_: variables "
+            "whose names begin so may be sent to vendors, and no others.",
+            id="portal.E015",
+        )
+
+
 @register()
-def rates(**_: Any) -> Iterator[CheckMessage]:
-    """The limits of the API are rates."""
+def check_rates(**_: Any) -> Iterator[CheckMessage]:
+    """The rate limits are rates."""
     for name in RATES:
-        if rate_of(getattr(settings, name)) is None:
-            yield Error(f"{name} is no rate.", hint=f"Set it to {RATES_ALLOWED}.", id="portal.E009")
+        if parse_rate(getattr(settings, name)) is None:
+            yield Error(f"{name} is not a rate.", hint=f"Set it to {RATES_ALLOWED}.", id="portal.E009")
 
 
 @register(Tags.security)
-def openid_provider(**_: Any) -> Iterator[CheckMessage]:
-    """The OpenID provider is asked over https, knows the portal, and its groups stand for roles that there are."""
-    if settings.PORTAL_OIDC_ISSUER and not trustworthy(settings.PORTAL_OIDC_ISSUER):
+def check_openid_provider(**_: Any) -> Iterator[CheckMessage]:
+    """The OpenID provider has an https URL, a client id and a secret, and its groups map to existing roles."""
+    if settings.PORTAL_OIDC_ISSUER and not is_trusted_url(settings.PORTAL_OIDC_ISSUER):
         yield Error(
-            "PORTAL_OIDC_ISSUER is no https address.",
+            "PORTAL_OIDC_ISSUER is not an https URL.",
             hint="Set it to the issuer as the provider writes it, such as https://login.example.com/company.",
             id="portal.E010",
         )
@@ -173,21 +291,21 @@ def openid_provider(**_: Any) -> Iterator[CheckMessage]:
             yield Error(
                 f"{name} is missing.", hint="Set it to what the provider has given the portal.", id="portal.E011"
             )
-    unknown = sorted(set(role_by_group().values()) - set(ROLES))
+    unknown = sorted(set(parse_group_roles().values()) - set(ROLES))
     if unknown:
         yield Error(
-            "PORTAL_OIDC_GROUPS names a role that there is not.",
+            "PORTAL_OIDC_GROUPS names a role that does not exist.",
             hint=f"List groups of the provider as group=role, with commas between them; roles are {', '.join(ROLES)}.",
             id="portal.E012",
         )
 
 
 @register(Tags.security)
-def host_names(**_: Any) -> Iterator[CheckMessage]:
-    """A link in a mail leads to the name that the portal was asked by, which no stranger may choose."""
+def check_host_names(**_: Any) -> Iterator[CheckMessage]:
+    """With e-mail, ALLOWED_HOSTS is no wildcard: links in mails use the host name of a request."""
     if settings.PORTAL_EMAIL_URL and "*" in settings.ALLOWED_HOSTS:
         yield Error(
-            "ALLOWED_HOSTS takes every name, and mail with links to the portal is sent.",
+            "ALLOWED_HOSTS accepts every name, and the portal sends mail with links to itself.",
             hint="List the host names that the portal is reached by, with commas between them.",
             id="portal.E013",
         )

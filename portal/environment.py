@@ -1,4 +1,4 @@
-"""The environment and the `.env` file beside manage.py, read the same way by settings and services."""
+"""Reads the environment and the `.env` file beside manage.py, for settings and embedded servers."""
 
 import sys
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail server, as Django's settings want it."""
+    """Django's settings of a mail server."""
 
     backend: str
     host: str = ""
@@ -31,46 +31,48 @@ class Mail:
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no annotations
-    """The environment's variables, read by type.
+    """The variables of the environment, read by type.
 
-    A value that cannot be read does not raise: the default stands in, and `unreadable` says what the variable
-    should be, by its name. The start-up checks report that, all variables at once.
+    A malformed value does not raise: the default is used, and `unreadable` maps the variable to what it should be.
+    The start-up checks report all of them at once. `names`: the variables that were read.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.unreadable: dict[str, str] = {}
+        self.names: set[str] = set()
 
     def get_value(self, var: str, cast: Any = None, default: Any = "", parse_default: bool = False) -> Any:
-        """Return the variable's value as `cast`, or `default` where it is unset, empty or unreadable."""
+        """Return the value as `cast`, or `default` if it is unset, empty or malformed."""
+        self.names.add(var)
         if not self.ENVIRON.get(var, "").strip():
             return default
         try:
             value = super().get_value(var, cast, default, parse_default)
         except (ValueError, TypeError):
-            return self._refused(var, KINDS[cast], default)
+            return self._add_unreadable(var, KINDS[cast], default)
         if cast is bool and not value and self.ENVIRON[var].strip().lower() not in FALSE_WORDS:
-            return self._refused(var, KINDS[bool], default)
+            return self._add_unreadable(var, KINDS[bool], default)
         return value
 
     def choice(self, var: str, choices: tuple[str, ...], default: str) -> str:
-        """Return the variable's value, one of `choices`."""
+        """Return the value, one of `choices`."""
         value = str(self.str(var, default=default))
         if value not in choices:
-            self._refused(var, f"one of {', '.join(choices)}", default)
+            self._add_unreadable(var, f"one of {', '.join(choices)}", default)
             return default
         return value
 
     def database(self, var: str) -> dict[str, Any]:
-        """Return the database that the URL in the variable names, as Django wants it."""
+        """Return Django's settings for the database URL in the variable."""
         try:
             return dict(self.db_url_config(self.str(var, default="") or "postgres://"))
         except (ValueError, environ.ImproperlyConfigured):
-            self._refused(var, "a URL like postgres://user:password@host:5432/name", None)
+            self._add_unreadable(var, "a URL like postgres://user:password@host:5432/name", None)
             return {"NAME": ""}
 
     def mail(self, var: str) -> "Mail":
-        """Return the mail server that the URL in the variable names; without one, a backend that sends nothing."""
+        """Return the mail server for the URL in the variable; without one, a backend that sends nothing."""
         url = str(self.str(var, default=""))
         if not url:
             return Mail("django.core.mail.backends.dummy.EmailBackend")
@@ -78,7 +80,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no a
             parts = urlsplit(url)
             port = parts.port or MAIL_PORTS[parts.scheme]
         except (ValueError, KeyError):
-            self._refused(var, "a URL like smtp+tls://user:password@mail.example.com:587", None)
+            self._add_unreadable(var, "a URL like smtp+tls://user:password@mail.example.com:587", None)
             return Mail("django.core.mail.backends.dummy.EmailBackend")
         return Mail(
             "django.core.mail.backends.smtp.EmailBackend",
@@ -90,22 +92,24 @@ class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no a
             tls=parts.scheme == "smtps",
         )
 
-    def _refused(self, var: str, kind: str, default: Any) -> Any:
+    def _add_unreadable(self, var: str, kind: str, default: Any) -> Any:
         self.unreadable[var] = kind
         return default
 
 
-def program() -> str:
-    """Return what this process is: `manage.py sync`, `celery`, `granian`; at most as long as PostgreSQL takes it."""
+def get_program_name() -> str:
+    """Return the name of this process, such as `manage.py sync` or `celery`, cut to PostgreSQL's limit of 63 bytes."""
     name = Path(sys.argv[0]).name
     return f"{name} {sys.argv[1]}"[:63] if name == "manage.py" and len(sys.argv) > 1 else name[:63]
 
 
-def read_environment() -> Environment:
-    """Return the environment, completed from `.env`; variables that are set already win over the file.
+def is_web_server() -> bool:
+    """Tell whether this process is the web server: granian imports `portal.wsgi`, which reads the settings."""
+    return "portal.wsgi" in sys.modules
 
-    `PORTAL_IGNORE_DOTENV=1` leaves the file out, as the tests do.
-    """
+
+def read_environment() -> Environment:
+    """Return the environment; `.env` adds variables that are unset. `PORTAL_IGNORE_DOTENV=1` ignores the file."""
     env = Environment()
     if not env.bool("PORTAL_IGNORE_DOTENV", default=False):
         env.read_env(BASE_DIR / ".env", overwrite=False)

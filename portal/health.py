@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 
-from django.core.cache import cache
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from redis.exceptions import RedisError
+
+from portal.cache import get_redis
+from usage.fields import LockedText
+from usage.models import Source
 
 
 @never_cache
@@ -37,12 +41,11 @@ def database_answers() -> bool:
 
 
 def redis_answers() -> bool:
-    """Tell whether Redis answers a look-up."""
+    """Tell whether Redis answers in time."""
     try:
-        cache.get("health")
+        return bool(get_redis(settings.REDIS_URL).client.ping())
     except RedisError:
         return False
-    return True
 
 
 def migrations_applied() -> bool:
@@ -54,8 +57,20 @@ def migrations_applied() -> bool:
         return False
 
 
+def credentials_open() -> bool:
+    """Tell whether some stored credential opens; True where none is stored, or the database does not answer."""
+    stored = Source.objects.exclude(credential="").values_list("credential", flat=True)
+    try:
+        return not stored.exists() or any(
+            not isinstance(secret, LockedText) for secret in stored.iterator(chunk_size=10)
+        )
+    except DatabaseError:
+        return True
+
+
 NEEDS: dict[str, Callable[[], bool]] = {
     "The database does not answer.": database_answers,
     "Redis does not answer.": redis_answers,
     "Migrations are to be applied: run manage.py migrate.": migrations_applied,
+    "PORTAL_ENCRYPTION_KEYS opens none of the stored credentials.": credentials_open,
 }

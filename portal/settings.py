@@ -1,16 +1,16 @@
-"""Every setting of the portal, read from the environment; README.md has the table, portal/checks.py judges them."""
+"""Settings, read from the environment (docs/operations.md); portal/checks.py validates them."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
-from csp.constants import NONCE
 
-from portal.environment import BASE_DIR, program, read_environment
-from portal.logs import log_settings
+from portal.cache import REDIS_TIMEOUT_SECONDS
+from portal.environment import BASE_DIR, get_program_name, is_web_server, read_environment
+from portal.logging import log_settings
+from portal.pool import pool_options
 
-# Django's generic classes take their type arguments at run time too.
+# Allows type arguments on Django's classes at run time.
 django_stubs_ext.monkeypatch()
 
 env = read_environment()
@@ -22,30 +22,35 @@ PORTAL_ENCRYPTION_KEYS = env.list("PORTAL_ENCRYPTION_KEYS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-# PostgreSQL and Redis. Where these are unset, `portal.services` has started the embedded ones and set them.
+# PostgreSQL and Redis. Where these are unset, manage.py starts embedded servers and sets them.
 DATABASE_URL = env.str("DATABASE_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
-named = env.database("DATABASE_URL")
+PORTAL_DB_CONN_MAX_AGE = env.int("PORTAL_DB_CONN_MAX_AGE", default=60)
+PORTAL_DB_POOL_SIZE = env.int("PORTAL_DB_POOL_SIZE", default=16)
+database = env.database("DATABASE_URL")
+# The role that `migrate` signs in with, where the application's role may not change the audit log.
+PORTAL_OWNER_DATABASE = env.database("PORTAL_OWNER_DATABASE_URL")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        **named,
-        # PostgreSQL shows it beside each connection, and the audit log beside what is changed outside of a request.
-        "OPTIONS": {
-            "application_name": program(),
-            "prepared": env.bool("PORTAL_DB_PREPARED", default=True),
-            **named.get("OPTIONS", {}),
-        },
-        "ENGINE": "portal.database",
-        "CONN_MAX_AGE": env.int("PORTAL_DB_CONN_MAX_AGE", default=60),
+        **database,
+        # Shown in pg_stat_activity, and in the audit log for changes outside of a request.
+        "OPTIONS": {"application_name": get_program_name(), **database.get("OPTIONS", {})},
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": PORTAL_DB_CONN_MAX_AGE,
         "CONN_HEALTH_CHECKS": True,
+        # A server-side cursor outlives its transaction, and a pooler gives the next one another connection.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
     }
 }
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL or "redis://unset"}
-}
+# The threads of the web server share a pool. Other processes have few threads, with a connection each.
+if is_web_server():
+    DATABASES["default"]["OPTIONS"]["pool"] = pool_options(max(PORTAL_DB_POOL_SIZE, 1))
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+CACHES = {"default": {"BACKEND": "portal.cache.Cache", "LOCATION": REDIS_URL or "redis://unset"}}
 
 INSTALLED_APPS = [
     "portal.apps.PortalConfig",
+    "portal.accounts.apps.AccountsConfig",
     "usage.apps.UsageConfig",
     "sync.apps.SyncConfig",
     "portal.apps.PortalAdminConfig",
@@ -69,25 +74,28 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
-    "portal.abort.AbortMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "portal.logs.RequestLogMiddleware",
-    "portal.compression.GZipMiddleware",
-    # Outside the next, whose 304 keeps few of an answer's headers.
-    "portal.throttling.RateLimitMiddleware",
-    # Inside the compression, which answers otherwise each time, and outside all that makes the answer.
+    "portal.middleware.RequestLogMiddleware",
+    "portal.middleware.BodyMiddleware",
+    "portal.middleware.GZipMiddleware",
+    # Outside of ConditionalGetMiddleware, whose 304 has few headers.
+    "portal.accounts.throttling.RateLimitMiddleware",
+    # Inside of the compression, whose output differs each time, and outside of all that changes the body.
     "django.middleware.http.ConditionalGetMiddleware",
-    "portal.policy.PolicyMiddleware",
+    "portal.middleware.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.accounts.security_log.UserLogMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "portal.audit.context.AuditMiddleware",
+    "portal.accounts.audit.context.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "portal.accounts.second_factor.SignedInMiddleware",
+    "portal.accounts.throttling.StaffPageMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
@@ -101,8 +109,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "csp.context_processors.nonce",
-                "portal.signing_in.adapters.frame",
+                "portal.accounts.context_processors.add_sign_in_context",
             ]
         },
     }
@@ -120,20 +127,24 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# The portal serves its own static files from where the packages keep them; nobody has to run collectstatic.
+# Static files are served from the packages' folders, without collectstatic.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "portal.accounts.passwords.GuessablePasswordValidator"},
 ]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 
-# Signing in (portal/signing_in): with a password here, or through the OpenID provider that these name.
+# Signing in (portal/accounts): with a password, or through an OpenID Connect provider.
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
 LOGOUT_REDIRECT_URL = "account_login"
@@ -144,27 +155,29 @@ PORTAL_OIDC_NAME = env.str("PORTAL_OIDC_NAME", default="Single sign-on")
 PORTAL_OIDC_DOMAINS = env.list("PORTAL_OIDC_DOMAINS", default=[])
 PORTAL_OIDC_GROUPS_CLAIM = env.str("PORTAL_OIDC_GROUPS_CLAIM", default="")
 PORTAL_OIDC_GROUPS = env.list("PORTAL_OIDC_GROUPS", default=[])
-ACCOUNT_ADAPTER = "portal.signing_in.adapters.Accounts"
+ACCOUNT_ADAPTER = "portal.accounts.adapters.AccountAdapter"
 ACCOUNT_FORMS = {
-    "change_password": "portal.signing_in.adapters.NewPassword",
-    "login": "portal.signing_in.adapters.SignIn",
-    "reauthenticate": "portal.signing_in.adapters.OldPassword",
-    "reset_password": "portal.signing_in.adapters.ForgottenPassword",
+    "change_password": "portal.accounts.forms.ChangePasswordForm",
+    "login": "portal.accounts.forms.LoginForm",
+    "reauthenticate": "portal.accounts.forms.ReauthenticateForm",
+    "reset_password": "portal.accounts.forms.ResetPasswordForm",
 }
+# Guesses are counted in portal/accounts/guessing.py: a limit of all requests of an address would let one person behind
+# it keep out the others.
+ACCOUNT_RATE_LIMITS = {"login": None}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"  # administrators make the local accounts
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Usage portal: "
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-SOCIALACCOUNT_ADAPTER = "portal.signing_in.adapters.ProviderAccounts"
-SOCIALACCOUNT_EMAIL_AUTHENTICATION = True  # under the rules of that adapter
+SOCIALACCOUNT_ADAPTER = "portal.accounts.adapters.SocialAccountAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True  # by the rules of the adapter
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_LOGIN_ON_GET = True
 SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {
     "openid_connect": {
-        "provider_class": "portal.signing_in.oidc.Provider",
-        "OAUTH_PKCE_ENABLED": True,
+        "provider_class": "portal.accounts.oidc.Provider",
         "APPS": [
             {
                 "provider_id": "sso",
@@ -178,12 +191,27 @@ SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {
         else [],
     }
 }
-MFA_ADAPTER = "portal.signing_in.adapters.SecondFactors"
+MFA_ADAPTER = "portal.accounts.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_TOTP_TOLERANCE = 1
+MFA_FORMS = {
+    "activate_totp": "portal.accounts.forms.ActivateTOTPForm",
+    "authenticate": "portal.accounts.forms.AuthenticateForm",
+    "reauthenticate": "portal.accounts.forms.ReauthenticateCodeForm",
+}
+# Of whom a second factor is required, and whether the OpenID provider asks for one itself.
+PORTAL_SECOND_FACTOR = env.choice("PORTAL_SECOND_FACTOR", ("optional", "administrators", "all"), "optional")
+PORTAL_OIDC_SECOND_FACTOR = env.bool("PORTAL_OIDC_SECOND_FACTOR", default=False)
+# How long somebody stays signed in: without using the pages, and altogether.
+PORTAL_SESSION_IDLE_MINUTES = env.int("PORTAL_SESSION_IDLE_MINUTES", default=120)
+PORTAL_SESSION_HOURS = env.int("PORTAL_SESSION_HOURS", default=12)
+# How long the link of an invitation works.
+PORTAL_INVITATION_HOURS = env.int("PORTAL_INVITATION_HOURS", default=72)
+SESSION_ENGINE = "portal.accounts.sessions"
+SESSION_COOKIE_AGE = PORTAL_SESSION_HOURS * 3600
 
-# E-mail: for forgotten passwords, and to tell people of changes to their account. Unset, none is sent.
+# E-mail: for forgotten passwords, and notifications of changes to an account. Unset, none is sent.
 PORTAL_EMAIL_URL = env.str("PORTAL_EMAIL_URL", default="")
 ACCOUNT_EMAIL_NOTIFICATIONS = bool(PORTAL_EMAIL_URL)
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("PORTAL_EMAIL_FROM", default="portal@localhost")
@@ -193,7 +221,7 @@ EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail.user, mail.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = mail.starttls, mail.tls
 EMAIL_TIMEOUT = 20
 
-# Security. PORTAL_HTTPS is on unless the portal is run for one person on loopback.
+# Security. PORTAL_HTTPS is off only on loopback.
 PORTAL_HTTPS = env.bool("PORTAL_HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = PORTAL_HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
@@ -201,38 +229,25 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PORTAL_HTTPS el
 SECURE_HSTS_SECONDS = 31_536_000 if PORTAL_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PORTAL_HTTPS
 SECURE_HSTS_PRELOAD = PORTAL_HTTPS
-# Sign-ins are counted by the address that the proxy in front adds, as requests to the API are.
+# Sign-ins are counted by the address that the proxy adds, like requests to the API.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if PORTAL_HTTPS else 0
 SESSION_COOKIE_SECURE = PORTAL_HTTPS
 CSRF_COOKIE_SECURE = PORTAL_HTTPS
-CSRF_FAILURE_VIEW = "portal.failures.csrf_refused"
+CSRF_FAILURE_VIEW = "portal.error_views.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": ["'self'"],
-        # A nonce is sent only with a page that uses it, and none does: every script and style is a file from here.
-        "script-src": ["'self'", NONCE],
-        "style-src": ["'self'", NONCE],
-        "img-src": ["'self'", "data:"],
-        "frame-ancestors": ["'none'"],
-        "form-action": ["'self'"],
-        "base-uri": ["'none'"],
-        "object-src": ["'none'"],
-    }
-}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "portal.authentication.TokenAuthentication",
-        "portal.authentication.StaffSessionAuthentication",
+        "portal.accounts.authentication.TokenAuthentication",
+        "portal.accounts.authentication.StaffSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["portal.authentication.HasScope"],
+    "DEFAULT_PERMISSION_CLASSES": ["usage.api.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "usage.renderers.Negotiation",
-    "DEFAULT_PARSER_CLASSES": ["portal.parsers.BoundedJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "portal.schema.ApiSchema",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "usage.api.renderers.FormatFirstNegotiation",
+    "DEFAULT_PARSER_CLASSES": ["usage.api.parsers.BoundedJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "usage.api.schema.ApiSchema",
     "DEFAULT_METADATA_CLASS": None,
-    "EXCEPTION_HANDLER": "portal.problems.exception_handler",
+    "EXCEPTION_HANDLER": "usage.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -245,49 +260,72 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "portal.mirror_schema.add_mirrors"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "SERVE_PERMISSIONS": ["portal.authentication.IsKnown"],
+    # Every operation takes either; described here, for drf-spectacular does not know our authentication classes.
+    "AUTHENTICATION_WHITELIST": [],
+    "SECURITY": [{"token": []}, {"session": []}],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "token": {"type": "http", "scheme": "bearer", "description": "A portal token, up_…"},
+            "session": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": "sessionid",
+                "description": "The session of the admin.",
+            },
+        }
+    },
+    "SERVE_PERMISSIONS": ["usage.api.access.IsKnown"],
 }
 
-# Celery: one queue, one static beat entry. The truth is in PostgreSQL; a lost message costs a minute.
+# Celery: one queue, one static beat entry (portal/beat.py). The truth is in PostgreSQL; a lost message costs a minute.
 CELERY_BROKER_URL = REDIS_URL or "redis://unset"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "portal"
+# Workers and beat wait for Redis without limit; a hanging Redis counts as unavailable. A page that wakes workers waits
+# hardly at all (portal/cache.py): the next tick does without it.
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"socket_timeout": REDIS_TIMEOUT_SECONDS, "socket_connect_timeout": REDIS_TIMEOUT_SECONDS, "max_retries": 1}
+    if is_web_server()
+    else {"socket_timeout": 30, "socket_connect_timeout": 5, "socket_keepalive": True}
+)
+CELERY_BEAT_SCHEDULER = "portal.beat:Scheduler"
+CELERY_WORKER_POOL = "portal.worker_pool:Pool"
 PORTAL_TICK_SECONDS = env.int("PORTAL_TICK_SECONDS", default=60)
-CELERY_BEAT_SCHEDULE = {
-    "tick": {
-        "task": "sync.tasks.tick",
-        "schedule": timedelta(seconds=PORTAL_TICK_SECONDS),
-        # A tick that waited longer than the next one is due is not worth running.
-        "options": {"expires": PORTAL_TICK_SECONDS},
-    }
-}
 
 # The engine.
 PORTAL_LEASE_SECONDS = env.int("PORTAL_LEASE_SECONDS", default=300)
+PORTAL_SCRUB_DAYS = env.int("PORTAL_SCRUB_DAYS", default=30)
 PORTAL_ALLOWED_VENDOR_HOSTS = env.list("PORTAL_ALLOWED_VENDOR_HOSTS", default=[])
+# Environment variables that may hold a vendor's credential begin so; no other is ever sent to a vendor.
+PORTAL_CREDENTIAL_PREFIX = env.str("PORTAL_CREDENTIAL_PREFIX", default="PORTAL_VENDOR_")
 PORTAL_HTTP_TIMEOUT_SECONDS = env.float("PORTAL_HTTP_TIMEOUT_SECONDS", default=45.0)
 PORTAL_HTTP_MAX_BYTES = env.int("PORTAL_HTTP_MAX_BYTES", default=64 * 1024 * 1024)
 PORTAL_HTTP_ATTEMPTS = env.int("PORTAL_HTTP_ATTEMPTS", default=6)
 
-# Exports: how long one may take, and how many a process of the web server sends at once.
+# Exports: the longest duration, and how many a process of the web server sends at once.
 PORTAL_EXPORT_SECONDS = env.int("PORTAL_EXPORT_SECONDS", default=3600)
 PORTAL_EXPORTS_AT_ONCE = env.int("PORTAL_EXPORTS_AT_ONCE", default=1)
+PORTAL_XLSX_MAX_ROWS = env.int("PORTAL_XLSX_MAX_ROWS", default=200_000)
 
-# Access: how often a token or a person may ask, how often an address may fail to sign in, and what staff may see.
+# Access: requests of a token or user, in a time and in a process at once, failed sign-ins of an address, and the
+# sources that staff may see.
 PORTAL_API_RATE = env.str("PORTAL_API_RATE", default="600/min")
 PORTAL_API_FAILURES_RATE = env.str("PORTAL_API_FAILURES_RATE", default="60/min")
-STAFF_SCOPE = "portal.authentication.staff_scope"
+PORTAL_REQUESTS_AT_ONCE = env.int("PORTAL_REQUESTS_AT_ONCE", default=12)
+STAFF_SCOPE = "portal.accounts.authentication.get_source_scope"
+MIRROR_AUTHENTICATION = "portal.mirrors.authenticate"
 
 PORTAL_LOG_FORMAT = env.choice("PORTAL_LOG_FORMAT", ("json", "console"), "console" if DEBUG else "json")
 PORTAL_LOG_LEVEL = env.choice("PORTAL_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
 LOGGING_CONFIG = None
 log_settings(PORTAL_LOG_FORMAT, PORTAL_LOG_LEVEL)
-# What the environment holds that cannot be read, for the start-up checks: {variable: what it should be}.
+# Variables with malformed values, for the start-up checks: {variable: what it should be}.
 PORTAL_UNREADABLE = env.unreadable
+PORTAL_VARIABLES = frozenset(env.names)

@@ -1,4 +1,4 @@
-"""The staff's site: Django's admin under the portal's name, with its own pages and its own navigation."""
+"""The staff's site: Django's admin with the portal's own pages and navigation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,65 +12,66 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.views.generic import RedirectView
 from django_htmx.http import HttpResponseClientRefresh
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A page of the navigation: `permissions` are those of which one is enough to open it, none for everybody."""
+class SitePage:
+    """A page of the navigation: any one of `permissions` opens it; without any, everybody may."""
 
     label: str
-    address: str
+    url_name: str
     permissions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Pages that the navigation shows under one word."""
+class PageGroup:
+    """Pages under one menu."""
 
     label: str
-    places: tuple[Place, ...]
+    pages: tuple[SitePage, ...]
 
 
 USAGE_VIEWS = ("usage.view_environmentusage", "usage.view_resourceusage", "usage.view_recipeusage")
-# Every page of the portal's own that can be reached from anywhere, in the order in which staff need them.
-NAVIGATION: tuple[Place | Group, ...] = (
-    Place("Overview", "admin:index"),
-    Place("Explore", "admin:explore", USAGE_VIEWS),
-    Place("Coverage", "admin:coverage", ("usage.view_sourceday",)),
-    Group(
+NAVIGATION: tuple[SitePage | PageGroup, ...] = (
+    SitePage("Overview", "admin:index"),
+    SitePage("Explore", "admin:explore", USAGE_VIEWS),
+    SitePage("Coverage", "admin:coverage", ("usage.view_sourceday",)),
+    PageGroup(
         "Usage",
         (
-            Place("Environments", "admin:usage_environmentusage_changelist", ("usage.view_environmentusage",)),
-            Place("Resources", "admin:usage_resourceusage_changelist", ("usage.view_resourceusage",)),
-            Place("Recipes", "admin:usage_recipeusage_changelist", ("usage.view_recipeusage",)),
+            SitePage("Environments", "admin:usage_environmentusage_changelist", ("usage.view_environmentusage",)),
+            SitePage("Resources", "admin:usage_resourceusage_changelist", ("usage.view_resourceusage",)),
+            SitePage("Recipes", "admin:usage_recipeusage_changelist", ("usage.view_recipeusage",)),
         ),
     ),
-    Place("Sources", "admin:usage_source_changelist", ("usage.view_source",)),
-    Group(
-        "Reading",
+    SitePage("Sources", "admin:usage_source_changelist", ("usage.view_source",)),
+    PageGroup(
+        "Sync",
         (
-            Place("Days", "admin:usage_sourceday_changelist", ("usage.view_sourceday",)),
-            Place("Runs", "admin:sync_syncrun_changelist", ("sync.view_syncrun",)),
-            Place("Restatements", "admin:usage_restatement_changelist", ("usage.view_restatement",)),
-            Place("Rejected records", "admin:usage_rejectedrecord_changelist", ("usage.view_rejectedrecord",)),
+            SitePage("Source days", "admin:usage_sourceday_changelist", ("usage.view_sourceday",)),
+            SitePage("Runs", "admin:sync_syncrun_changelist", ("sync.view_syncrun",)),
+            SitePage("Restatements", "admin:usage_restatement_changelist", ("usage.view_restatement",)),
+            SitePage("Rejected records", "admin:usage_rejectedrecord_changelist", ("usage.view_rejectedrecord",)),
         ),
     ),
-    Group(
+    PageGroup(
         "Access",
         (
-            Place("Tokens", "admin:portal_apitoken_changelist", ("portal.view_apitoken",)),
-            Place("People", "admin:auth_user_changelist", ("auth.view_user",)),
-            Place("Groups", "admin:auth_group_changelist", ("auth.view_group",)),
-            Place("Audit log", "admin:portal_auditentry_changelist", ("portal.view_auditentry",)),
+            SitePage("API tokens", "admin:accounts_apitoken_changelist", ("accounts.view_apitoken",)),
+            SitePage("Users", "admin:auth_user_changelist", ("auth.view_user",)),
+            SitePage("Groups", "admin:auth_group_changelist", ("auth.view_group",)),
+            SitePage("Audit log", "admin:accounts_auditentry_changelist", ("accounts.view_auditentry",)),
         ),
     ),
+    PageGroup("Help", (SitePage("Documentation", "admin:documentation"), SitePage("API", "api:docs"))),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A link of the navigation; `current` is what `aria-current` says of it, '' for a page that is not shown."""
+class MenuLink:
+    """A link of the navigation; `current` is its `aria-current`, '' for a page that is not shown."""
 
     label: str
     url: str
@@ -79,10 +80,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """Links under one word; a page without a menu stands alone in one without a label."""
+    """The links of a menu; a page without a menu is alone in one without a label."""
 
     label: str
-    links: Sequence[Link]
+    links: Sequence[MenuLink]
 
     @property
     def current(self) -> bool:
@@ -101,50 +102,58 @@ class PortalSite(AdminSite):
     empty_value_display = "–"
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Show what was used, how well it is known, and what needs a person."""
-        from portal.overview.page import context
+        """Show the overview: alerts and the usage of every source."""
+        from portal.dashboard.views import build_overview
 
-        shown = {**self.each_context(request), "title": self.index_title, **context(request), **(extra_context or {})}
+        shown = {
+            **self.each_context(request),
+            "title": self.index_title,
+            **build_overview(request),
+            **(extra_context or {}),
+        }
         return TemplateResponse(request, "admin/index.html", shown)
 
     def get_urls(self) -> list[Any]:
         """Add the portal's own pages to Django's."""
-        from portal.overview.mending import mend
-        from sync.admin.coverage import urls
-        from usage.explore.views import addresses
+        from portal.dashboard.actions import run_alert_action
+        from portal.documentation import show_document
+        from sync.admin.coverage.views import build_urls as build_coverage_urls
+        from usage.explore.views import build_urls as build_explore_urls
 
-        mine = [
-            *urls(self),
-            *addresses(self.admin_view),
-            path("mend/<slug:what>/<int:pk>/", self.admin_view(mend), name="mend"),
+        pages = [
+            *build_coverage_urls(self),
+            *build_explore_urls(self.admin_view),
+            path("documentation/", RedirectView.as_view(url="docs/index.md"), name="documentation"),
+            path("documentation/<path:path>", self.admin_view(show_document), name="document"),
+            path("alerts/<slug:name>/<int:pk>/", self.admin_view(run_alert_action), name="alert_action"),
         ]
-        return [*mine, *super().get_urls()]
+        return [*pages, *super().get_urls()]
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """As Django's, and who was signed out since a page was opened comes back to that page.
+        """Guard a view as Django does, and return a person who was signed out to the page they came from.
 
-        A button posts to what is no page, and a part of a page has no room for the one to sign in on.
+        The address of a button or of a part of a page is no page to return to.
         """
         guarded: Callable[..., HttpResponseBase] = super().admin_view(view, cacheable)
 
         @wraps(guarded)
-        def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        def view_or_sign_in(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if self.has_permission(request) or request.path == reverse("admin:logout"):
                 return guarded(request, *args, **kwargs)
             if request.headers.get("HX-Request"):
                 return HttpResponseClientRefresh()
             if request.method == "POST":
-                return redirect_to_login(page_before(request), reverse("admin:login"))
+                return redirect_to_login(get_previous_url(request), reverse("admin:login"))
             return guarded(request, *args, **kwargs)
 
-        return answered
+        return view_or_sign_in
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Whoever is staff and may do anything at all."""
+        """Return whether someone is staff and has any permission."""
         return super().has_permission(request) and bool(request.user.is_superuser or request.user.get_all_permissions())
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Send a stranger to sign in; tell who is signed in and may do nothing whom to ask."""
+        """Redirect to the sign-in page; show someone without any permission whom to ask."""
         if self.has_permission(request):
             return redirect("admin:index")
         if request.user.is_authenticated:
@@ -152,49 +161,49 @@ class PortalSite(AdminSite):
         return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Change it where it is used."""
+        """Redirect to the page of the account."""
         return redirect("account_change_password")
 
     def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> Any:
-        """Send whoever asks for the tables of one app to the overview: the navigation leads to every table."""
+        """Redirect to the overview, because the navigation has every table."""
         return redirect("admin:index")
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Add the navigation to every page."""
-        return {**super().each_context(request), "navigation": navigation(request)}
+        return {**super().each_context(request), "navigation": build_navigation(request)}
 
 
-def page_before(request: HttpRequest) -> str:
-    """Return the page of the site that a request was made from, the overview where the browser does not say."""
+def get_previous_url(request: HttpRequest) -> str:
+    """Return the page of the site that a request was made from; the overview where the browser does not say."""
     try:
-        told = urlsplit(request.headers.get("Referer", ""))
-    except ValueError:  # no address at all
+        referrer = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
         return reverse("admin:index")
-    if told.netloc != request.get_host() or not told.path.startswith(reverse("admin:index")):
+    if referrer.netloc != request.get_host() or not referrer.path.startswith(reverse("admin:index")):
         return reverse("admin:index")
-    return told._replace(scheme="", netloc="", fragment="").geturl()
+    return referrer._replace(scheme="", netloc="", fragment="").geturl()
 
 
-def navigation(request: HttpRequest) -> list[Menu]:
-    """Return the menus that this person may open something of."""
+def build_navigation(request: HttpRequest) -> list[Menu]:
+    """Return the menus with the pages that this person may open."""
     if not request.user.is_staff:
         return []
     menus = []
     for entry in NAVIGATION:
-        places = entry.places if isinstance(entry, Group) else (entry,)
-        links = [link(request, place) for place in places if may_open(request, place)]
+        pages = entry.pages if isinstance(entry, PageGroup) else (entry,)
+        links = [build_link(request, page) for page in pages if can_open(request, page)]
         if links:
-            menus.append(Menu(entry.label if isinstance(entry, Group) else "", links))
+            menus.append(Menu(entry.label if isinstance(entry, PageGroup) else "", links))
     return menus
 
 
-def may_open(request: HttpRequest, place: Place) -> bool:
-    """Return whether this person may open a page of the navigation."""
-    return not place.permissions or any(request.user.has_perm(code) for code in place.permissions)
+def can_open(request: HttpRequest, page: SitePage) -> bool:
+    """Return whether this person may open a page."""
+    return not page.permissions or any(request.user.has_perm(code) for code in page.permissions)
 
 
-def link(request: HttpRequest, place: Place) -> Link:
-    """Return the link to a page, marked where it or a page below it is the one that is shown."""
-    url = reverse(place.address)
-    below = url != reverse("admin:index") and request.path.startswith(url)
-    return Link(place.label, url, "page" if request.path == url else "true" if below else "")
+def build_link(request: HttpRequest, page: SitePage) -> MenuLink:
+    """Return the link to a page, marked where it or a page below it is shown."""
+    url = reverse(page.url_name)
+    is_below = url != reverse("admin:index") and request.path.startswith(url)
+    return MenuLink(page.label, url, "page" if request.path == url else "true" if is_below else "")

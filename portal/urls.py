@@ -6,13 +6,13 @@ from django.urls import include, path, re_path, reverse_lazy
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
-from portal.docs import DocsView, SchemaView
 from portal.health import live, ready
-from portal.mirrors import mirror
-from portal.problems import UnknownAddress
 from sync import api as sync
-from usage import api as usage
-from usage.summaries import api as summaries
+from sync.mirrors.views import serve_mirror
+from usage.api import views as usage
+from usage.api.docs import DocsView, SchemaView
+from usage.api.errors import UnknownAddressView
+from usage.summaries import views as summaries
 
 router = SimpleRouter()
 router.register("environment-usage", usage.EnvironmentUsageViewSet, basename="environment-usage")
@@ -29,7 +29,7 @@ api = [
     path("environment-usage/summary/", summaries.EnvironmentSummaryView.as_view(), name="environment-summary"),
     path("resource-usage/summary/", summaries.ResourceSummaryView.as_view(), name="resource-summary"),
     path("recipe-usage/summary/", summaries.RecipeSummaryView.as_view(), name="recipe-summary"),
-    path("usage/summary/", summaries.OverallSummaryView.as_view(), name="usage-summary"),
+    path("usage/summary/", summaries.CombinedSummaryView.as_view(), name="usage-summary"),
     *router.urls,
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(), name="docs"),
@@ -39,12 +39,14 @@ urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
     path("favicon.ico", RedirectView.as_view(url=static("portal/icon.svg"))),
     path("api/v1/", include((api, "api"))),
-    re_path("^api/", UnknownAddress.as_view()),
-    re_path("^mirror/(?P<slug>[^/]+)(?P<path>/.*)$", mirror, name="mirror"),
+    re_path("^api/", UnknownAddressView.as_view()),
+    re_path("^mirror/(?P<slug>[^/]+)(?P<path>/.*)$", serve_mirror, name="mirror"),
+    # Where tokens and the audit log were before they got an app of their own.
+    re_path("^admin/portal/(?P<path>.*)$", RedirectView.as_view(url="/admin/accounts/%(path)s", query_string=True)),
     path("admin/", admin.site.urls),
-    path("accounts/", include("portal.signing_in.urls")),
+    path("accounts/", include("portal.accounts.urls")),
     path("health/live", live, name="live"),
     path("health/ready", ready, name="ready"),
 ]
-handler400 = "portal.failures.bad_request"
-handler500 = "portal.failures.server_error"
+handler400 = "portal.error_views.bad_request"
+handler500 = "portal.error_views.server_error"

@@ -7,6 +7,6 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 application = get_wsgi_application()
 
-from portal.checks import stop_where_misconfigured  # noqa: E402  # Django has to be set up first.
+from portal.checks import exit_if_misconfigured  # noqa: E402  # Django has to be set up first.
 
-stop_where_misconfigured()
+exit_if_misconfigured()

@@ -1,11 +1,12 @@
-"""The API of how usage gets in: sources, their days, runs, restatements, rejected records, and asking for a run."""
+"""The API of sources, source days, runs, restatements and rejected records."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import Case, F, Func, JSONField, QuerySet, TextField, When
+from django.db.models.functions import JSONObject
 from django.http import Http404, HttpResponse, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.decorators import action
@@ -14,43 +15,60 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.reverse import reverse
 
+from sync.engine.acceptance import accept_findings
 from sync.engine.plan import EARLIEST, check_range, request_sync
 from sync.errors import SyncError
 from sync.filters import RejectedRecordFilter, RestatementFilter, SourceDayFilter, SourceFilter, SyncRunFilter
 from sync.models import SyncRun, Trigger
 from sync.serializers import (
+    AcceptanceRequestSerializer,
     RejectedRecordSerializer,
     RestatementSerializer,
     SourceDaySerializer,
     SourceSerializer,
+    StoredDaySerializer,
     SyncRequestSerializer,
     SyncRunSerializer,
-    with_condition,
+    annotate_condition,
 )
-from usage.access import access_of, visible_sources
-from usage.api import ReadViewSet
-from usage.columns import PLAIN, Column, chosen, columns_of
+from usage.api.access import get_access, get_visible_sources
+from usage.api.pagination import FIELDS_HELP, Batch, read_instances
+from usage.api.views import ReadViewSet
+from usage.columns import PLAIN, Column, get_columns, select_columns
 from usage.models import RejectedRecord, Restatement, Source, SourceDay
-from usage.pagination import FIELDS
 
 SLUG = "[-a-zA-Z0-9_]+"
-SLUG_COLUMN: Final = (Column("slug", "slug", PLAIN),)
+SOURCE_COLUMNS: Final = tuple(Column(name, name, PLAIN) for name in SourceSerializer.Meta.fields)
+DAY_COLUMNS: Final = (*get_columns(StoredDaySerializer), Column("accepted", "accepted", PLAIN))
+# In the format of every instant of the API.
+ACCEPTED_AT: Final = Func(
+    F("accepted_at"),
+    template="replace((%(expressions)s AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'",
+    output_field=TextField(),
+)
+ACCEPTED: Final = Case(
+    When(
+        accepted_at__isnull=False,
+        then=JSONObject(reason=F("accepted_reason"), at=ACCEPTED_AT, by=F("accepted_by")),
+    ),
+    output_field=JSONField(),
+)
 
 
-class NotNow(APIException):
-    """The request is understood, but the source's state stands against it."""
+class Conflict(APIException):
+    """The state of the source or the day does not allow the request."""
 
     status_code = HTTPStatus.CONFLICT
 
 
 class SyncViewSet(ReadViewSet):
-    """Lists and details of how usage gets in."""
+    """Lists and details that need the scope sync:read."""
 
     scope = "sync:read"
 
 
 class SourceViewSet(SyncViewSet):
-    """Accounts at vendors; `sync` asks for days of one to be read again."""
+    """Accounts at vendors; `sync` requests a sync of days of one."""
 
     queryset = Source.objects.all()
     serializer_class = SourceSerializer
@@ -64,45 +82,35 @@ class SourceViewSet(SyncViewSet):
     http_method_names = ["get", "head", "post"]
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        """The slug alone is rendered by PostgreSQL, and the serializer does the rest; raises as the base does."""
-        self.offered()
-        return SLUG_COLUMN
-
-    @property
     def parameters(self) -> tuple[str, ...]:
-        """A run that is asked for is told of in full."""
+        """The names of the query parameters besides the filters; `sync` has no `fields`."""
         return ("format",) if self.action == "sync" else super().parameters
 
-    def offered(self) -> list[str]:
-        """Return the names of the members that are asked for, all of them where `fields` names none."""
-        members = [Column(name, name, PLAIN) for name in SourceSerializer.Meta.fields]
-        return [column.name for column in chosen(members, self.request.query_params.get("fields"))]
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The selected members; raises ValidationError if `fields` names an unknown one."""
+        return select_columns(SOURCE_COLUMNS, self.request.query_params)
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Return one page of sources, how each does and how far it is read."""
-        queryset, walk = self.asked(request)
-        page = walk.page(queryset, self.columns)
-        slugs = [row["slug"] for row in json.loads(b"[%b]" % page.rows)]
-        found = {source.slug: source for source in with_condition(list(queryset.filter(slug__in=slugs)))}
-        rows = b",".join(self.rendered(found[slug]) for slug in slugs if slug in found)
-        return HttpResponse(walk.envelope(replace(page, rows=rows)), content_type="application/json")
+    def read_batch(self, queryset: QuerySet[Any], keys: Sequence[str], size: int, *, reverse: bool) -> Batch:
+        """Return the sources of a page, each rendered by its serializer: its health and coverage are no columns."""
+        batch = read_instances(queryset, keys, size, reverse=reverse)
+        return replace(batch, rows=",".join(map(self.render, annotate_condition(batch.rows))))
 
-    @extend_schema(parameters=[OpenApiParameter("fields", str, description=FIELDS)])
+    @extend_schema(parameters=[OpenApiParameter("fields", str, description=FIELDS_HELP)])
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Return one source, how it does and how far it is read."""
-        self.offered()
-        source = with_condition([self.get_object()])[0]
-        return HttpResponse(self.rendered(source), content_type="application/json")
+        """Return one source with its health and its coverage."""
+        _ = self.columns
+        (source,) = annotate_condition([self.get_object()])
+        return HttpResponse(self.render(source), content_type="application/json")
 
     def get_queryset(self) -> QuerySet[Any]:
-        """Leave the credential where it is."""
+        """Return the sources without their credentials."""
         return super().get_queryset().defer("credential")
 
-    def rendered(self, source: Source) -> bytes:
-        """Return the JSON of one source."""
-        said = SourceSerializer(source).data
-        return JSONRenderer().render({name: said[name] for name in self.offered()})
+    def render(self, source: Source) -> str:
+        """Return the selected members of a source as JSON."""
+        data = SourceSerializer(source).data
+        return JSONRenderer().render({column.name: data[column.name] for column in self.columns}).decode()
 
     @extend_schema(
         request=SyncRequestSerializer,
@@ -110,16 +118,16 @@ class SourceViewSet(SyncViewSet):
     )
     @action(detail=True, methods=["post"], scope="sync:run", permission="usage.change_sourceday")
     def sync(self, request: Request, slug: str) -> HttpResponse:
-        """Ask for the days from `from` up to, not including, `to` to be read again.
+        """Request a sync of the days from `from` up to, not including, `to`.
 
-        A second request for the range of a run that has not ended gets that run.
+        A second request for the range of a run that has not ended returns that run.
         """
         source: Source = self.get_object()
-        access = access_of(request)
+        access = get_access(request)
         requested_by = access.name if access else ""
-        asked = SyncRequestSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        days = (asked.validated_data["from"], asked.validated_data["to"])
+        serializer = SyncRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        days = (serializer.validated_data["from"], serializer.validated_data["to"])
         try:
             check_range(source, *days)
         except SyncError as error:
@@ -127,14 +135,16 @@ class SourceViewSet(SyncViewSet):
         try:
             run = request_sync(source, *days, Trigger.API, requested_by)
         except SyncError as error:
-            raise NotNow(error.reason) from None
+            raise Conflict(error.reason) from None
         address = reverse("api:sync-runs-detail", args=[run.pk], request=request)
-        found = SyncRun.objects.filter(pk=run.pk)
-        return self.one(found, columns_of(SyncRunSerializer), status=202, headers={"Location": address})
+        queryset = SyncRun.objects.filter(pk=run.pk)
+        return self.build_row_response(
+            queryset, get_columns(SyncRunSerializer), status=202, headers={"Location": address}
+        )
 
 
 class SourceDayViewSet(SyncViewSet):
-    """The days of one source: where each stands in the queue, and how far what is held of it can be trusted."""
+    """The days of one source: their state and their data quality; `accept` accepts the findings of one."""
 
     queryset = SourceDay.objects.all()
     serializer_class = SourceDaySerializer
@@ -144,18 +154,48 @@ class SourceDayViewSet(SyncViewSet):
     lookup_value_regex = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
     ordering = "-day"
     orderings = {"day": ("day",)}
+    http_method_names = ["get", "head", "post"]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The selected columns of a day and its acceptance; raises ValidationError if `fields` names an unknown one."""
+        return select_columns(DAY_COLUMNS, self.request.query_params)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the query parameters besides the filters; `accept` has no `fields`."""
+        return ("format",) if self.action == "accept" else super().parameters
 
     def get_queryset(self) -> QuerySet[Any]:
-        """Return the days of the source in the address; raises Http404 where whoever asks can see none of that name."""
+        """Return the days of the source in the address; raises Http404 for a source outside the row scope."""
         slug = self.kwargs.get("source_slug")
-        source = visible_sources(self.request).filter(slug=slug).values_list("pk", flat=True).first()
+        source = get_visible_sources(self.request).filter(slug=slug).values_list("pk", flat=True).first()
         if source is None and not getattr(self, "swagger_fake_view", False):
             raise Http404
-        return super().get_queryset().filter(source=source)
+        days: QuerySet[Any] = super().get_queryset().filter(source=source).annotate(accepted=ACCEPTED)
+        return days
+
+    @extend_schema(request=AcceptanceRequestSerializer, responses=SourceDaySerializer)
+    @action(detail=True, methods=["post"], scope="sync:run", permission="usage.change_sourceday")
+    def accept(self, request: Request, source_slug: str, day: str) -> HttpResponse:
+        """Accept the differences and rejected records of a day, with a reason.
+
+        They no longer count against the source's health, and the data quality of the day states the reason. A later
+        read with other findings ends the acceptance.
+        """
+        source_day: SourceDay = self.get_object()
+        access = get_access(request)
+        serializer = AcceptanceRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        try:
+            accept_findings(source_day, access.name if access else "", serializer.validated_data["reason"])
+        except SyncError as error:
+            raise Conflict(error.reason) from None
+        return self.build_row_response(self.get_queryset().filter(pk=source_day.pk), self.columns)
 
 
 class SyncRunViewSet(SyncViewSet):
-    """Requests to read days of a source, and how far each got."""
+    """Requests to sync days of a source, with their progress."""
 
     queryset = SyncRun.objects.all()
     serializer_class = SyncRunSerializer
@@ -166,7 +206,7 @@ class SyncRunViewSet(SyncViewSet):
 
 
 class RestatementViewSet(SyncViewSet):
-    """Days that came back different from what was held of them."""
+    """Days that came back different from what was stored of them."""
 
     queryset = Restatement.objects.all()
     serializer_class = RestatementSerializer
@@ -179,7 +219,7 @@ class RestatementViewSet(SyncViewSet):
 
 
 class RejectedRecordViewSet(SyncViewSet):
-    """Records that could not be kept as usage."""
+    """Records that could not be stored as usage."""
 
     queryset = RejectedRecord.objects.all()
     serializer_class = RejectedRecordSerializer

@@ -12,6 +12,6 @@ class SyncConfig(AppConfig):
     def ready(self) -> None:
         """Tell what kind of usage each vendor reports, so that an answer is judged by the sources it is made of."""
         from sync.vendors import readers
-        from usage.trust import VENDOR_KINDS
+        from usage.data_quality import VENDOR_KINDS
 
         VENDOR_KINDS.update({vendor: reader.kind for vendor, reader in readers().items()})

@@ -1,25 +1,23 @@
-"""What days, runs and what went differently than hoped may be asked by."""
+"""The filters of sources, source days, runs, restatements and rejected records."""
 
 from collections import OrderedDict
 from typing import Any, ClassVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django_filters import rest_framework as django_filters
 
 from sync.models import SyncRun, Trigger
-from usage.filters import (
-    ChoiceFilter,
+from usage.api.filters import (
+    BooleanChoiceFilter,
+    ChoicesFilter,
     ContainsFilter,
     InstantsForm,
     MomentFilter,
-    OfSourcesFilter,
     RangeForm,
-    WordsFilter,
+    SourceRelatedFilter,
     ZoneFilter,
 )
 from usage.models import DayState, RejectedRecord, Restatement, Source, SourceDay, Verification
-
-YES_NO = {"true": True, "false": False}
 
 
 class DayFilter(django_filters.DateFilter):
@@ -30,30 +28,24 @@ class DayFilter(django_filters.DateFilter):
         super().__init__(input_formats=["%Y-%m-%d"], error_messages=messages, **kwargs)
 
 
-class SourceFilter(OfSourcesFilter):
-    """What sources may be asked by."""
+class SourceFilter(SourceRelatedFilter):
+    """Filters of sources."""
 
     source_path = "id"
-    enabled = ChoiceFilter(*YES_NO, method="of_yes_or_no", help_text="Whether it is read.")
-    halted = ChoiceFilter(*YES_NO, method="of_halted", help_text="Whether reading it was stopped, for halt_reason.")
+    enabled = BooleanChoiceFilter(help_text="Whether it is synced.")
+    halted = BooleanChoiceFilter(
+        field_name="halted_at", lookup_expr="isnull", help_text="Whether it is halted, for halt_reason."
+    )
 
     class Meta:
         model = Source
         fields: tuple[str, ...] = ()
 
-    def of_yes_or_no(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep the sources that are switched on, or off."""
-        return queryset.filter(**{name: YES_NO[value]})
-
-    def of_halted(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep the sources that are halted, or that are not."""
-        return queryset.filter(halted_at__isnull=not YES_NO[value])
-
 
 class DayRangeFilter(django_filters.FilterSet):
     """A half-open range of dates, each in its source's own zone.
 
-    `begins` and `ends`: the path and the look-up that the bounds are held against.
+    `begins` and `ends`: the ORM path and the lookup of each bound.
     """
 
     begins: ClassVar[tuple[str, str]] = ("source_day__day", "gte")
@@ -64,7 +56,7 @@ class DayRangeFilter(django_filters.FilterSet):
 
     @classmethod
     def get_filters(cls) -> OrderedDict[str, django_filters.Filter]:
-        """Add the range, whose names no Python class body can hold."""
+        """Add `from` and `to`: `from` cannot be a name in a class body."""
         (first, since), (last, until) = cls.begins, cls.ends
         bounds: dict[str, django_filters.Filter] = {
             "from": DayFilter(field_name=first, lookup_expr=since, help_text="The first day, in the source's zone."),
@@ -74,65 +66,61 @@ class DayRangeFilter(django_filters.FilterSet):
 
 
 class SourceDayFilter(DayRangeFilter):
-    """What the days of one source may be asked by."""
+    """Filters of the days of one source."""
 
     begins = ("day", "gte")
     ends = ("day", "lt")
-    state = WordsFilter(*DayState.values, help_text="Where the day stands in the queue.")
-    verification = WordsFilter(*Verification.values, help_text="How it agrees with the vendor's own checksum.")
-    complete = ChoiceFilter(*YES_NO, method="of_yes_or_no", help_text="Whether everything of the day is held.")
-    final = ChoiceFilter(*YES_NO, method="of_yes_or_no", help_text="Whether it is past the look-back.")
-    restated = ChoiceFilter(*YES_NO, method="of_restated", help_text="Whether it ever came back different.")
+    state = ChoicesFilter(*DayState.values, help_text="The state of the day in the queue.")
+    verification = ChoicesFilter(*Verification.values, help_text="Whether it agrees with the vendor's own checksum.")
+    complete = BooleanChoiceFilter(help_text="Whether the portal has everything of the day.")
+    final = BooleanChoiceFilter(help_text="Whether it is final.")
+    restated = BooleanChoiceFilter(
+        field_name="restated_at", lookup_expr="isnull", help_text="Whether it ever came back different."
+    )
+    accepted = BooleanChoiceFilter(
+        field_name="accepted_at", lookup_expr="isnull", help_text="Whether a person accepted its findings."
+    )
+    mismatched = BooleanChoiceFilter(
+        field_name="mismatch", lookup_expr="isnull", help_text="Whether the check of stored records found it different."
+    )
+    pruned = BooleanChoiceFilter(
+        field_name="pruned_at", lookup_expr="isnull", help_text="Whether its records were dropped for their age."
+    )
 
     class Meta(DayRangeFilter.Meta):
         model = SourceDay
         fields: tuple[str, ...] = ()
 
-    def of_yes_or_no(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep the days that are so, or that are not."""
-        return queryset.filter(**{name: YES_NO[value]})
 
-    def of_restated(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep the days that were restated, or that never were."""
-        return queryset.filter(restated_at__isnull=not YES_NO[value])
-
-
-class SyncRunFilter(DayRangeFilter, OfSourcesFilter):
-    """What runs may be asked by; a range finds the runs that read any day of it."""
+class SyncRunFilter(DayRangeFilter, SourceRelatedFilter):
+    """Filters of runs; a range selects the runs that read any day of it."""
 
     begins = ("to_day", "gt")
     ends = ("from_day", "lt")
-    trigger = WordsFilter(*Trigger.values, help_text="Who asked for it.")
-    finished = ChoiceFilter(*YES_NO, method="of_finished", help_text="Whether it has ended.")
-    failed = ChoiceFilter(*YES_NO, method="of_failed", help_text="Whether any of its days failed.")
-    cancelled = ChoiceFilter(*YES_NO, method="of_cancelled", help_text="Whether a person gave its waiting days back.")
+    trigger = ChoicesFilter(*Trigger.values, help_text="What started it.")
+    finished = BooleanChoiceFilter(field_name="finished_at", lookup_expr="isnull", help_text="Whether it has ended.")
+    failed = BooleanChoiceFilter(method="filter_failed", help_text="Whether any of its days failed.")
+    cancelled = BooleanChoiceFilter(
+        field_name="cancelled_at", lookup_expr="isnull", help_text="Whether a person cancelled its waiting days."
+    )
 
     class Meta(DayRangeFilter.Meta):
         model = SyncRun
         fields: tuple[str, ...] = ()
 
-    def of_finished(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep the runs that have ended, or that have not."""
-        return queryset.filter(finished_at__isnull=not YES_NO[value])
-
-    def of_failed(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+    def filter_failed(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Keep the runs with failed days, or those without."""
-        failed = Q(days_failed__gt=0)
-        return queryset.filter(failed if YES_NO[value] else ~failed)
-
-    def of_cancelled(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep the runs that were cancelled, or that were not."""
-        return queryset.filter(cancelled_at__isnull=not YES_NO[value])
+        return queryset.filter(days_failed__gt=0) if value == "true" else queryset.filter(days_failed=0)
 
 
 class UpdatedSinceForm(InstantsForm):
-    """Checks a range of days beside one instant."""
+    """Validates a range of days and one instant."""
 
     instants = ("updated_since",)
 
 
-class RestatementFilter(DayRangeFilter, OfSourcesFilter):
-    """What restatements may be asked by."""
+class RestatementFilter(DayRangeFilter, SourceRelatedFilter):
+    """Filters of restatements."""
 
     source_path = "source_day__source_id"
     tz = ZoneFilter(help_text="The zone that a date in updated_since is of. Default: UTC.")
@@ -144,18 +132,16 @@ class RestatementFilter(DayRangeFilter, OfSourcesFilter):
         form = UpdatedSinceForm
 
 
-class RejectedRecordFilter(DayRangeFilter, OfSourcesFilter):
-    """What rejected records may be asked by."""
+class RejectedRecordFilter(DayRangeFilter, SourceRelatedFilter):
+    """Filters of rejected records."""
 
     begins = ("day", "gte")
     ends = ("day", "lt")
     reason__contains = ContainsFilter("reason", "icontains")  # as its index has it
-    resolved = ChoiceFilter(*YES_NO, method="of_resolved", help_text="Whether a later read no longer met it.")
+    resolved = BooleanChoiceFilter(
+        field_name="resolved_at", lookup_expr="isnull", help_text="Whether a later read no longer had it."
+    )
 
     class Meta(DayRangeFilter.Meta):
         model = RejectedRecord
         fields: tuple[str, ...] = ()
-
-    def of_resolved(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep the records that have been resolved, or that have not."""
-        return queryset.filter(resolved_at__isnull=not YES_NO[value])

@@ -1,8 +1,8 @@
-"""A source's request rate, kept over all workers on all machines by evenly spaced slots in Redis.
+"""Limit a source's request rate over all workers and machines, by evenly spaced slots in Redis.
 
-A window of so many requests a minute would let workers burst and then stand still for most of that minute: a
-day of more pages than the window holds could never be read to its end. So every request takes the next slot
-of a row of slots that are 60 / rate seconds apart, and waits for it.
+A window of so many requests a minute would let workers burst and then wait for most of that minute; a day with more
+pages than the window has requests could never be read to its end. So every request takes the next slot, 60 / rate
+seconds after the last one, and waits for it.
 """
 
 import time
@@ -14,7 +14,7 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
-from sync.errors import PutOff, SyncError
+from sync.errors import ErrorCode, ReadDeferred
 
 WAIT_SECONDS = 20.0
 REDIS_SECONDS = 5.0
@@ -35,46 +35,47 @@ return {1, slot - now}
 
 
 @cache
-def take_slot(redis_url: str) -> Script:
-    """Return the script on the Redis at `redis_url`, whose connections this process keeps."""
+def get_slot_script(redis_url: str) -> Script:
+    """Return the script on the Redis at `redis_url`; its connections live as long as this process."""
     client = Redis.from_url(redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
     return client.register_script(TAKE_SLOT)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLimiter:
-    """Keeps `requests_per_minute` of one source over all workers; a source without a limit needs none."""
+    """Limits one source to `requests_per_minute` over all workers."""
 
     source: str
     requests_per_minute: int
     longest_wait: float = WAIT_SECONDS
 
     def acquire(self) -> None:
-        """Wait until it is this worker's turn to make a request.
+        """Wait for the slot of the next request.
 
-        Raises PutOff where its turn is more than `longest_wait` seconds (and more than two slots) away, and
-        SyncError where Redis does not answer: rather no request than one too many.
+        Raises ReadDeferred where the slot is more than `longest_wait` seconds and more than two slots away, and where
+        Redis does not answer: no request is better than one too many, and the vendor has not failed.
         """
         between = 60 / self.requests_per_minute
-        taken, wait = self._ask(between, max(self.longest_wait, 2 * between))
+        taken, wait = self._take_slot(between, max(self.longest_wait, 2 * between))
         if not taken:
-            raise PutOff(
+            raise ReadDeferred(
                 f"The {self.requests_per_minute} requests a minute of {self.source} are used up for now.",
                 retry_after=wait,
             )
         if wait:
             time.sleep(wait)
 
-    def _ask(self, between: float, longest: float) -> tuple[bool, float]:
+    def _take_slot(self, between: float, longest: float) -> tuple[bool, float]:
         """Return whether a slot was taken and the seconds until it; both arguments are in seconds."""
         try:
-            taken, wait = take_slot(settings.REDIS_URL)(
+            taken, wait = get_slot_script(settings.REDIS_URL)(
                 keys=[f"portal:request-slot:{self.source}"],
                 args=[round(between * 1_000_000), round(longest * 1_000_000)],
             )
         except RedisError:
-            raise SyncError(
+            raise ReadDeferred(
                 "Redis does not answer, and it keeps the request rate of all workers: nothing was asked.",
                 retry_after=REDIS_SECONDS,
+                code=ErrorCode.LIMITER_UNAVAILABLE,
             ) from None
         return bool(taken), wait / 1_000_000

@@ -1,4 +1,4 @@
-"""The ledger of synchronisation: what was asked for, and every attempt to read a day."""
+"""Runs and attempts: the requests to read days, and every attempt to read one."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from usage.models import Source, SourceDay
 
 
 class Counts(models.Model):
-    """What reading cost and what it changed; the same columns for one attempt and for a whole run."""
+    """What reading cost and what it changed; the same columns for an attempt and for a run."""
 
     requests = models.PositiveIntegerField(default=0, db_default=0)
     retries = models.PositiveIntegerField(default=0, db_default=0)
@@ -32,21 +32,22 @@ COUNTED = tuple(field.name for field in Counts._meta.local_fields)
 
 
 class Trigger(models.TextChoices):
-    """Who asked for a run."""
+    """What requested a run."""
 
     SCHEDULE = "schedule", "Schedule"
     RETRY = "retry", "Retry of failed days"
     COMMAND = "command", "Command line"
     API = "api", "API"
     ADMIN = "admin", "Admin"
+    CHECK = "check", "Check of stored records"
 
 
-# Of a million runs few end otherwise than hoped; those are looked for.
+# Few of many runs fail or are cancelled, and people look for those.
 TROUBLED = Q(days_failed__gt=0) | Q(cancelled_at__isnull=False)
 
 
 class SyncRun(Counts):
-    """One request to read days `[from_day, to_day)` of a source, and how far it got."""
+    """One request to read days `[from_day, to_day)` of a source, and its progress."""
 
     source = models.ForeignKey(Source, models.PROTECT, related_name="runs", db_index=False)
     trigger = models.CharField(max_length=8, choices=Trigger)
@@ -59,9 +60,12 @@ class SyncRun(Counts):
     created_at = models.DateTimeField("asked for", db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(
-        null=True, blank=True, help_text="When a person gave its waiting days back; it ends with those being read then."
+        null=True,
+        blank=True,
+        help_text="When a person cancelled it; it ends once the days that are being read then have ended.",
     )
     error = models.TextField(blank=True, default="")
+    error_code = models.CharField(max_length=40, blank=True, default="", db_default="")
     days = models.ManyToManyField(SourceDay, through="SyncRunDay", related_name="runs")
 
     class Meta:
@@ -84,7 +88,7 @@ class SyncRun(Counts):
 
     @property
     def days_in_words(self) -> str:
-        """The days it spans, both included: `2026-11-01 – 2026-11-18`, or the one day."""
+        """The days of the run, both bounds included: `2026-11-01 – 2026-11-18`, or one day."""
         last = self.to_day - timedelta(days=1)
         return f"{self.from_day}" if last == self.from_day else f"{self.from_day} – {last}"
 
@@ -98,7 +102,7 @@ class SyncRunDay(models.Model):
         WAITING = "waiting", "Waiting"
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
-        DROPPED = "dropped", "Not read: cancelled"
+        DROPPED = "dropped", "Not synced: cancelled"
 
     run = models.ForeignKey(SyncRun, models.CASCADE, related_name="run_days", db_index=False)
     source_day = models.ForeignKey(SourceDay, models.PROTECT, related_name="run_days", db_index=False)
@@ -119,15 +123,17 @@ class LoadAttempt(Counts):
     """One attempt to read one day: written when the day is claimed, completed when the attempt ends."""
 
     class Outcome(models.TextChoices):
-        """How an attempt ended; an attempt without an end belongs to a worker that died or still runs."""
+        """How an attempt ended; a running attempt belongs to a worker that runs or has died."""
 
         RUNNING = "running", "Running"
         LOADED = "loaded", "Loaded"
         UNCHANGED = "unchanged", "Unchanged"
+        REPAIRED = "repaired", "Repaired"
         PARTIAL = "partial", "Partial"
         SUSPECT = "suspect", "Suspect"
+        UNVERIFIED = "unverified", "Unverified"
         FAILED = "failed", "Failed"
-        DEFERRED = "deferred", "Put off"
+        DEFERRED = "deferred", "Deferred"
         LOST = "lost", "Lease lost"
 
     source_day = models.ForeignKey(SourceDay, models.PROTECT, related_name="attempts", db_index=False)
@@ -135,8 +141,12 @@ class LoadAttempt(Counts):
     worker = models.CharField(max_length=200)
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
-    outcome = models.CharField(max_length=9, choices=Outcome, default=Outcome.RUNNING, db_default=Outcome.RUNNING)
+    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.RUNNING, db_default=Outcome.RUNNING)
     error = models.TextField(blank=True, default="", db_default="")
+    error_code = models.CharField(max_length=40, blank=True, default="", db_default="")
+    payload = models.TextField(
+        blank=True, default="", db_default="", help_text="The beginning of an answer that could not be read."
+    )
 
     class Meta:
         ordering = ("-started_at", "-id")

@@ -1,4 +1,4 @@
-"""The fields of sources, days and runs in the API, in their order, and what a request to synchronise holds."""
+"""The fields of sources, days, runs, restatements and rejected records in the API, and the bodies of requests."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,42 +7,51 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
+from sync.engine.acceptance import LONGEST_REASON
 from sync.health import Condition, Health
 from sync.models import COUNTED, SyncRun
-from usage.coverage import coverage_of
+from usage.data_quality.coverage import get_coverage
 from usage.models import RejectedRecord, Restatement, Source, SourceDay
 
 
 class CoverageSerializer(serializers.Serializer[Any]):
-    """How many days of a source stand how, and how many current records they hold."""
+    """How many days of a source have which state, and how many current records they have."""
 
-    days = serializers.IntegerField(help_text="Days that are known of, earlier ones that were asked for too.")
-    held = serializers.IntegerField(help_text="Days that were read at least once.")
-    provisional = serializers.IntegerField(help_text="Days that were read and will be read again by themselves.")
-    waiting = serializers.IntegerField(help_text="Days that are due and were never read.")
-    loading = serializers.IntegerField(help_text="Days that are being read.")
-    failed = serializers.IntegerField(help_text="Days whose latest read failed.")
-    suspect = serializers.IntegerField(help_text="Days whose latest read would have withdrawn most of their records.")
+    days = serializers.IntegerField(help_text="Known days, including earlier ones that were requested.")
+    held = serializers.IntegerField(help_text="Days that were synced at least once.")
+    provisional = serializers.IntegerField(help_text="Days that were synced and are not final.")
+    awaits_close = serializers.IntegerField(
+        help_text="Provisional days that only wait for the closing read of their month."
+    )
+    waiting = serializers.IntegerField(help_text="Days that are due and were never synced.")
+    loading = serializers.IntegerField(help_text="Days that are being synced.")
+    failed = serializers.IntegerField(help_text="Days whose latest sync failed.")
+    suspect = serializers.IntegerField(help_text="Days whose latest sync would have withdrawn most of their records.")
     partial = serializers.IntegerField(  # type: ignore[assignment]  # a class method of DRF has the name
-        help_text="Days with records that could not be kept."
+        help_text="Days with records that could not be stored."
     )
     unverified = serializers.IntegerField(help_text="Days that do not agree with the vendor's own checksum.")
+    mismatched = serializers.IntegerField(help_text="Days whose stored records the check found different.")
+    accepted = serializers.IntegerField(help_text="Days whose findings a person accepted, with a reason.")
+    pruned = serializers.IntegerField(help_text="Days whose records were dropped for their age.")
     records_held = serializers.IntegerField(help_text="Current records.")
 
 
 class SourceSerializer(serializers.ModelSerializer[Source]):
-    """One account at one vendor, how it does and how far it is read.
+    """One account at one vendor, with its health and coverage.
 
-    Nothing of its credential, and not its options, which are free text. It is rendered here and not by
-    PostgreSQL: sources are few, and what is said of them is made of their days.
+    Without its credential and its options, which are free text. Python renders it and not PostgreSQL: there are few
+    sources, and their health is computed from their days.
     """
 
     health = serializers.ChoiceField(
-        Health.choices, source="condition.health", read_only=True, help_text="How it does, in a word."
+        Health.choices, source="condition.health", read_only=True, help_text="Its health as a code."
     )
-    health_detail = serializers.CharField(source="condition.words", read_only=True, help_text="The same in a sentence.")
+    health_detail = serializers.CharField(
+        source="condition.description", read_only=True, help_text="The same in a sentence."
+    )
     latest_read = serializers.DateTimeField(
-        source="coverage.latest_read", read_only=True, allow_null=True, help_text="When a day of it was last read."
+        source="coverage.latest_read", read_only=True, allow_null=True, help_text="When a day of it was last synced."
     )
     complete_through = serializers.DateField(
         source="coverage.complete_through",
@@ -69,6 +78,7 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
             "coverage",
             "interval_minutes",
             "backfill_from",
+            "retired_after",
             "look_back_days",
             "max_concurrency",
             "requests_per_minute",
@@ -81,22 +91,22 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
         )
 
     def get_lag_seconds(self, source: Any) -> int:
-        """Whole seconds."""
+        """Return whole seconds."""
         return int(source.condition.lag.total_seconds())
 
 
-def with_condition(sources: list[Source], now: datetime | None = None) -> list[Source]:
-    """Give each source its `coverage` and its `condition`, in two queries however many there are; returns them."""
-    covered = coverage_of(sources)
+def annotate_condition(sources: list[Source], now: datetime | None = None) -> list[Source]:
+    """Set `coverage` and `condition` of each source, in two queries for all of them; returns the sources."""
+    covered = get_coverage(sources)
     for source in sources:
-        told: Any = source
-        told.coverage = covered[source.pk]
-        told.condition = Condition(source, told.coverage, now or timezone.now())
+        annotated: Any = source
+        annotated.coverage = covered[source.pk]
+        annotated.condition = Condition(source, annotated.coverage, now or timezone.now())
     return sources
 
 
-class SourceDaySerializer(serializers.ModelSerializer[SourceDay]):
-    """One calendar day of one source: where it stands in the queue, and what is held of it."""
+class StoredDaySerializer(serializers.ModelSerializer[SourceDay]):
+    """The columns of a source day."""
 
     source = serializers.SlugField(  # type: ignore[assignment]
         source="source.slug", read_only=True, help_text="The source's slug."
@@ -115,6 +125,7 @@ class SourceDaySerializer(serializers.ModelSerializer[SourceDay]):
             "failures",
             "error",
             "final",
+            "finalized_at",
             "complete",
             "loaded_at",
             "covered_until",
@@ -125,8 +136,34 @@ class SourceDaySerializer(serializers.ModelSerializer[SourceDay]):
             "sums",
             "verification",
             "differences",
+            "unverified_reads",
+            "witness",
             "suspicion",
+            "checked_at",
+            "pruned_at",
+            "mismatch",
         )
+
+
+class AcceptedSerializer(serializers.Serializer[Any]):
+    """The acceptance of a day's findings."""
+
+    reason = serializers.CharField()
+    at = serializers.DateTimeField()
+    by = serializers.CharField()
+
+
+class SourceDaySerializer(StoredDaySerializer):
+    """One calendar day of one source: its state in the queue, and what is stored of it."""
+
+    accepted = AcceptedSerializer(
+        read_only=True,
+        allow_null=True,
+        help_text="The acceptance of its differences and rejected records by a person; null where there is none.",
+    )
+
+    class Meta(StoredDaySerializer.Meta):
+        fields = (*StoredDaySerializer.Meta.fields, "accepted")  # type: ignore[assignment]
 
 
 class RestatementSerializer(serializers.ModelSerializer[Restatement]):
@@ -157,7 +194,7 @@ class RestatementSerializer(serializers.ModelSerializer[Restatement]):
 
 
 class RejectedRecordSerializer(serializers.ModelSerializer[RejectedRecord]):
-    """A record that could not be kept as usage, as it came, and the reason."""
+    """A record that could not be stored as usage, as the vendor sent it, and the reason."""
 
     source = serializers.SlugField(  # type: ignore[assignment]
         source="source.slug", read_only=True, help_text="The source's slug."
@@ -169,7 +206,7 @@ class RejectedRecordSerializer(serializers.ModelSerializer[RejectedRecord]):
 
 
 class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
-    """One request to read days `[from_day, to_day)` of a source, how far it got, and what it cost and changed."""
+    """One request to sync the days `[from_day, to_day)` of a source: its progress, cost and changes."""
 
     source = serializers.SlugField(  # type: ignore[assignment]
         source="source.slug", read_only=True, help_text="The source's slug."
@@ -195,26 +232,38 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
         )
 
 
-class SyncRequestSerializer(serializers.Serializer[Any]):
-    """Which days of a source are to be read again: dates of the source's own zone, the end not included."""
+class StrictSerializer(serializers.Serializer[Any]):
+    """A request body that rejects unknown members."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the members; raises ValidationError that names every invalid or unknown one."""
+        given = data if isinstance(data, Mapping) else {}
+        allowed = ", ".join(self.fields)
+        errors = {name: [f"Unknown member; allowed are: {allowed}."] for name in given if name not in self.fields}
+        try:
+            values = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            detail: Any = error.detail
+            raise serializers.ValidationError({**errors, **detail}) from None
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values
+
+
+class SyncRequestSerializer(StrictSerializer):
+    """The days of a source to sync: dates in the source's own zone, the end not included."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """Return `from` and `to`, names that no Python class body can hold."""
+        """Return `from` and `to`: `from` cannot be a name in a class body."""
         return {
             "from": serializers.DateField(help_text="The first day."),
             "to": serializers.DateField(help_text="The day after the last."),
         }
 
-    def to_internal_value(self, data: Any) -> Any:
-        """Return the two dates; raises ValidationError that names every member that is wrong or not understood."""
-        said = data if isinstance(data, Mapping) else {}
-        allowed = ", ".join(self.fields)
-        problems = {name: [f"Unknown member; allowed are: {allowed}."] for name in said if name not in self.fields}
-        try:
-            understood = super().to_internal_value(data)
-        except serializers.ValidationError as error:
-            named: Any = error.detail
-            raise serializers.ValidationError({**problems, **named}) from None
-        if problems:
-            raise serializers.ValidationError(problems)
-        return understood
+
+class AcceptanceRequestSerializer(StrictSerializer):
+    """The reason for accepting the findings of a day."""
+
+    reason = serializers.CharField(
+        max_length=LONGEST_REASON, help_text="The data quality of the day states it from then on."
+    )

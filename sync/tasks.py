@@ -1,35 +1,82 @@
-"""The Celery tasks: a minute's tick, and one day read at a time; a lost message costs at most a tick."""
+"""The Celery tasks: a tick every minute, and one day read per task; a lost message costs at most a tick.
 
+Messages carry the database's time instead of Celery's `expires`, which compares the clocks of two machines. A worker
+drops a message that is older than a tick by the database's clock. So no backlog runs after an outage, and the next tick
+sends messages for what is still due.
+"""
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
 from celery import shared_task
+from celery.app.task import Task
 from django.conf import settings
 from django.db.models.functions import Now
+from kombu.exceptions import OperationalError
 
+from sync.engine.claim import count_free_slots, get_database_time
 from sync.engine.load import load_next
 from sync.engine.plan import plan_due
+from sync.engine.recording import log_safely, try_step
+from sync.engine.scrub import scrub
 from usage import rollups
 from usage.models import Source, SourceDay
 
+logger = structlog.get_logger(__name__)
+
 
 @shared_task
-def tick() -> None:
-    """Plan what is due, and call as many workers to each source as it allows."""
+def tick(sent_at: str = "") -> None:
+    """Plan what is due, and send a load message for each day that a worker may take now."""
+    if is_stale(sent_at):
+        return
     plan_due()
     for source in Source.objects.running():
-        claimable = SourceDay.objects.claimable(Now()).filter(source=source)[: source.max_concurrency].count()
-        for _ in range(claimable):
-            load.apply_async((source.pk,), expires=settings.PORTAL_TICK_SECONDS)
-    if not rollups.rolled_up(None, None, None, None):
-        roll_up.apply_async(expires=settings.PORTAL_TICK_SECONDS)
+        try_step(f"send loads of {source.slug}", partial(send_loads, source))
+    if not rollups.is_rolled_up():
+        send(roll_up)
+    send(check_stored_days)
 
 
 @shared_task
-def load(source_id: int) -> None:
-    """Read one due day of a source, and come back for the next one."""
-    if load_next(source_id) is not None:
-        load.apply_async((source_id,), expires=settings.PORTAL_TICK_SECONDS)
+def load(source_id: int, sent_at: str = "") -> None:
+    """Read one due day of a source, and send the message for the next one."""
+    if not is_stale(sent_at) and load_next(source_id) is not None:
+        send(load, source_id)
 
 
 @shared_task
-def roll_up() -> None:
-    """Write rollups of days stored before there were any, for a quarter of the tick; the next tick goes on."""
-    rollups.roll_up(settings.PORTAL_TICK_SECONDS / 4)
+def roll_up(sent_at: str = "") -> None:
+    """Write missing roll-ups for a quarter of the tick; the next tick goes on."""
+    if not is_stale(sent_at):
+        rollups.roll_up_days(settings.PORTAL_TICK_SECONDS / 4)
+
+
+@shared_task
+def check_stored_days(sent_at: str = "") -> None:
+    """Check a few stored days; those that differ are read again."""
+    if not is_stale(sent_at):
+        scrub(settings.PORTAL_TICK_SECONDS / 4)
+
+
+def send_loads(source: Source) -> None:
+    """Send a message for each day of a source that a worker may take now."""
+    claimable = SourceDay.objects.claimable(Now()).filter(source=source)[: max(count_free_slots(source), 0)].count()
+    for _ in range(claimable):
+        send(load, source.pk)
+
+
+def is_stale(sent_at: str) -> bool:
+    """Tell whether a message is older than a tick by the database's clock; one without a time is not."""
+    age = get_database_time() - datetime.fromisoformat(sent_at) if sent_at else timedelta(0)
+    return age > timedelta(seconds=settings.PORTAL_TICK_SECONDS)
+
+
+def send(task: Task[Any, Any], *args: object) -> None:
+    """Send a message with the database's time; without a message queue the next tick sends it."""
+    try:
+        task.apply_async((*args, get_database_time().isoformat()))
+    except OperationalError as error:
+        log_safely(logger.warning, "the message queue does not answer", error=type(error).__name__, task=task.name)

@@ -1,22 +1,73 @@
 """Fixtures that every test may use."""
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from typing import Any
 
+import hypothesis
 import pytest
+import pytest_django
 import redis
 from django.db import connections
+from django.http import HttpResponseBase
+from django.test import Client
 
-from tests import factories
-from tests.sandbox import sandbox  # noqa: F401
-from tests.scripted import listing, source  # noqa: F401
-from tests.servers import database_name
+from tests.support import factories
+from tests.support.api_clients import served
+from tests.support.database import create_months, replace_flush
+from tests.support.sandbox import sandbox  # noqa: F401
+from tests.support.scripted_vendor import listing, source  # noqa: F401
+from tests.support.servers import database_name
+
+# How long one example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("portal", deadline=None)
+hypothesis.settings.load_profile("portal")
+
+PROCESS_FIXTURES = {"web_server", "running", "as_person"}
+PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "served", "Services"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a process, and put first the slow ones that use no database of the run.
+
+    A slow test that begins last leaves the other workers without work; tests that commit stay behind those that do
+    not, as pytest-django has put them.
+    """
+    for item in items:
+        names = vars(getattr(item, "module", None) or object).keys()
+        if PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())) or PROCESS_NAMES & names:
+            item.add_marker("processes")
+    items.sort(key=lambda item: not (item.get_closest_marker("slow") and not item.get_closest_marker("django_db")))
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """Give this process a test database of its own: several runs share one PostgreSQL."""
     connections["default"].settings_dict["TEST"]["NAME"] = database_name()
+    replace_flush()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
+    """Create the months of usage beside the tables."""
+    with django_db_blocker.unblock():
+        create_months()
+
+
+@pytest.fixture(scope="session")
+def web_server(django_db_setup: None) -> Iterator[Callable[..., int]]:
+    """Give the port of a web server with these settings, which is started once: `web_server(PORTAL_EXPORT_SECONDS="3")`."""
+    with ExitStack() as stack:
+        yield cache(lambda **settings: stack.enter_context(served(**settings)))
 
 
 @pytest.fixture
@@ -25,6 +76,24 @@ def redis_client() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         client.flushdb()
         yield client
+
+
+@pytest.fixture(autouse=True)
+def unread_downloads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what a test has downloaded and not read, as a server does; else a later garbage collection meets it."""
+    downloads: list[HttpResponseBase] = []
+    request = Client.request
+
+    def remember(self: Client, **environ: Any) -> HttpResponseBase:
+        response = request(self, **environ)
+        if response.streaming:
+            downloads.append(response)
+        return response
+
+    monkeypatch.setattr(Client, "request", remember)
+    yield
+    for download in downloads:
+        download.close()
 
 
 @pytest.fixture(autouse=True)

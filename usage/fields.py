@@ -1,5 +1,6 @@
 """Column types of our own: exact numbers of any size, and secrets that are encrypted at rest."""
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -37,27 +38,45 @@ def _fernet(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
+@dataclass(frozen=True, slots=True)
+class LockedText:
+    """What the database holds where no key opens it: loaded and saved as it is, and of no use as a secret.
+
+    So a row whose secret is locked can be listed, planned and repaired; only who needs the secret has to ask
+    `isinstance(secret, LockedText)`. It is true, as a secret that is there, and shows nothing of itself.
+    """
+
+    ciphertext: str = field(repr=False)
+
+
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """Text that the database only ever sees encrypted, with the first of PORTAL_ENCRYPTION_KEYS.
 
-    Any of the keys decrypts; with none that fits, reading raises ImproperlyConfigured rather than handing out
-    the ciphertext. The empty string stays empty.
+    Any of the keys decrypts; what none of them opens is loaded as LockedText, so that one such row keeps nobody
+    from the others. The empty string stays empty.
     """
 
-    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | LockedText | None:
         """Decrypt what the database holds."""
         if not value:
             return value
         try:
             return _fernet(tuple(settings.PORTAL_ENCRYPTION_KEYS)).decrypt(value.encode()).decode()
-        except InvalidToken:
-            raise ImproperlyConfigured(
-                f"{self.model.__name__}.{self.attname} was encrypted with a key that is not in PORTAL_ENCRYPTION_KEYS: "
-                "add the old key behind the new one."
-            ) from None
+        except (InvalidToken, ImproperlyConfigured):
+            return LockedText(value)
+
+    def to_python(self, value: Any) -> Any:
+        """Leave what is locked as it is, where a form or `full_clean` would make a text of it."""
+        return value if isinstance(value, LockedText) else super().to_python(value)
+
+    def get_prep_value(self, value: Any) -> Any:
+        """Compare what is locked as the text that the database holds."""
+        return value.ciphertext if isinstance(value, LockedText) else super().get_prep_value(value)
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        """Encrypt on the way in."""
+        """Encrypt on the way in; what is locked goes back unchanged."""
+        if isinstance(value, LockedText):
+            return value.ciphertext
         value = super().get_db_prep_save(value, connection)
         if not value:
             return value

@@ -1,5 +1,4 @@
-/* Explore: draws the chart beside the table, gives suggestions while typing, and keeps what is being typed when an
-   answer arrives. Without this script the page works by its links and its form. */
+/* Explore: draws the chart beside the table, and keeps what is being typed when an answer arrives. Without this script the page works by its links and its form. */
 "use strict";
 
 (() => {
@@ -158,37 +157,8 @@
     $("explore-status").className = look;
   }
 
-  // Suggestions: the values that begin like what stands behind the last comma.
-  let waiting = 0;
-
-  async function suggest(input) {
-    const typed = input.value;
-    const before = typed.slice(0, typed.lastIndexOf(",") + 1);
-    const query = new URLSearchParams({ part: typed.slice(before.length).trim() });
-    for (const name of ["from", "tz"]) {
-      const other = input.form.elements[name];
-      if (other && other.value && other !== input) query.set(name, other.value);
-    }
-    const sources = [...input.form.querySelectorAll("input[name=source]:checked")].map((box) => box.value);
-    if (sources.length) query.set("source", sources.join(","));
-    const address = `${input.dataset.suggestions}?${query}`;
-    const answer = await fetch(address, { headers: { Accept: "application/json" } }).catch(() => null);
-    if (!answer || !answer.ok || answer.redirected || input.value !== typed || !input.list) return;
-    const { options: found } = await answer.json();
-    input.list.replaceChildren(...found.map(({ value, label }) => new Option(label || value, before + value)));
-  }
-
-  function typing(event) {
-    const input = event.target;
-    if (!(input instanceof HTMLInputElement) || !input.dataset.suggestions) return;
-    window.clearTimeout(waiting);
-    waiting = window.setTimeout(() => suggest(input), 200);
-  }
-
   const said = () => ($("explore-form") ? new URLSearchParams(new FormData($("explore-form"))).toString() : "");
 
-  document.addEventListener("focusin", typing);
-  document.addEventListener("input", typing);
   document.addEventListener("change", (event) => {
     if (event.target.id === "chart-type") event.target.dataset.chosen = "yes";
     if (["chart-type", "chart-panel"].includes(event.target.id)) draw();

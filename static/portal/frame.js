@@ -1,4 +1,4 @@
-/* The menus of the frame: one closes by Escape, by a press outside it and when the focus leaves it. */
+/* The menus of the frame: each closes on Escape, on a click outside it and when the focus leaves it. */
 const menus = document.querySelectorAll(".topbar details");
 
 document.addEventListener("click", (event) => {

@@ -1,4 +1,4 @@
-"""What staff may ask of the engine from a page, and how the answer is told to them."""
+"""What staff may ask of the engine from a page, and the messages that report what follows."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,34 +9,35 @@ from kombu.exceptions import OperationalError
 from sync.errors import SyncError
 from sync.models import SyncRun
 from sync.tasks import load
-from usage.coverage import days_in_words
+from usage.formatting import format_count
 from usage.models import Source
 
 
-def who(request: HttpRequest) -> str:
-    """Return the name that is written into the ledger."""
+def get_username(request: HttpRequest) -> str:
+    """Return the name that runs, acceptances and logs record."""
     return str(request.user.get_username())
 
 
-def ask(request: HttpRequest, engine: Callable[[], SyncRun | Iterable[SyncRun] | None]) -> list[SyncRun]:
-    """Ask the engine for runs, call workers to them, and say what will happen or why it will not."""
+def start_runs(request: HttpRequest, plan: Callable[[], SyncRun | Iterable[SyncRun] | None]) -> list[SyncRun]:
+    """Plan runs, wake workers for them, and report what will happen, or why nothing will."""
     try:
-        answer = engine()
+        planned = plan()
     except SyncError as error:
         messages.error(request, error.reason)
         return []
-    runs: list[SyncRun] = [answer] if isinstance(answer, SyncRun) else list(answer or [])
+    runs: list[SyncRun] = [planned] if isinstance(planned, SyncRun) else list(planned or [])
     for run in runs:
-        called = call_workers(run.source)
-        begins = "now" if called else "with the next tick, as the message queue does not answer"
-        messages.success(request, f"{days_in_words(run.days_total)} of {run.source} will be read, beginning {begins}.")
+        awake = wake_workers(run.source)
+        start = "now" if awake else "with the next tick, because the message queue does not answer"
+        days = format_count(run.days_total, "day")
+        messages.success(request, f"{days} of {run.source} will be synced, starting {start}.")
     if not runs:
-        messages.info(request, "There is nothing to read.")
+        messages.info(request, "There is nothing to sync.")
     return runs
 
 
-def call_workers(source: Source) -> bool:
-    """Call as many workers as the source allows; False where the queue is down, which costs a tick."""
+def wake_workers(source: Source) -> bool:
+    """Wake as many workers as the source allows; False where the queue is down, which costs a tick."""
     try:
         for _ in range(source.max_concurrency):
             load.apply_async((source.pk,), retry=False)
@@ -45,6 +46,6 @@ def call_workers(source: Source) -> bool:
     return True
 
 
-def may_sync(request: HttpRequest) -> bool:
-    """Tell whether someone may have days read again: those who may change source days."""
+def has_sync_permission(request: HttpRequest) -> bool:
+    """Return whether this person may have days synced: those who may change source days."""
     return bool(request.user.has_perm("usage.change_sourceday"))

@@ -1,29 +1,34 @@
-"""Source days: what is held of each, how far it can be trusted, and reading it again."""
+"""Source days: the status of each, its numbers, and syncing it again."""
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from sync.admin import states
-from sync.admin.actions import ask, may_sync, who
-from sync.admin.coverage.panel import Panel
+from sync.admin.acceptance import show_acceptance
+from sync.admin.actions import get_username, has_sync_permission, start_runs
+from sync.admin.badges import build_status_badge, build_verification_badge
+from sync.admin.coverage.panel import DayPanel
 from sync.engine import plan
 from sync.models import Trigger
-from sync.serializers import SourceDaySerializer
+from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import NOTHING, at, laid_out, quantity, rounded
-from usage.admin.filters import RangeFilter, SourceFilter, one_of
-from usage.admin.sums import counted
-from usage.columns import columns_of
+from usage.admin.display import render_badge, render_json, render_number, render_prose
+from usage.admin.filters import RangeFilter, SourceFilter, build_choice_filter
+from usage.admin.sums import get_sum_label
+from usage.columns import build_columns, get_columns
+from usage.formatting import NOTHING, format_rounded, format_timestamp
 from usage.models import DayState, SourceDay, Verification
+from usage.models.day import SourceDayQuerySet
 
-MOST_SUMS = 3
+MAX_SUMS: Final = 3
 
 
 @admin.register(SourceDay)
@@ -32,160 +37,158 @@ class SourceDayAdmin(ReadOnlyAdmin):
 
     change_form_template = "admin/coverage/day_page.html"
     source_path = "source_id"
-    exported = columns_of(SourceDaySerializer)
+    exported = (
+        *get_columns(StoredDaySerializer),
+        *build_columns(SourceDay, "accepted_at", "accepted_by", "accepted_reason"),
+    )
     list_display = (
-        "day_shown",
+        "get_day",
         "source",
-        "state_shown",
-        "trust",
-        "verified",
-        "records_held",
-        "rejected_number",
-        "sums_shown",
-        "read_at",
-        "error_shown",
+        "get_status",
+        "get_verification",
+        "get_records",
+        "get_rejected",
+        "get_sums",
+        "get_synced_at",
+        "get_error",
     )
     list_filter = (
         SourceFilter,
-        one_of("state", "state", DayState),
-        one_of("verification", "verification", Verification),
+        build_choice_filter("state", "state", DayState),
+        build_choice_filter("verification", "verification", Verification),
         ("day", RangeFilter),
     )
-    offered_lookups = ("source", "state", "verification", "day__range__gte", "day__range__lte")
+    allowed_lookups = ("source", "state", "verification", "day__range__gte", "day__range__lte")
     keyset = ("day", "source_id")
     actions = ("read_again", "accept")
     readonly_fields = (
-        "state_shown",
+        "state",
         "due_at",
         "failures",
         "leased_by",
         "lease_expires_at",
         "shrink_accepted",
-        "suspicion_shown",
-        "differences_shown",
+        "get_suspicion",
+        "get_differences",
+        "unverified_reads",
+        "finalized_at",
         "digest",
+        "stored_digest",
     )
-    fieldsets = (("For whoever looks after the portal", {"fields": readonly_fields, "classes": ("collapse",)}),)
+    fieldsets = (("Technical details", {"fields": readonly_fields, "classes": ("collapse",)}),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch the source along, without the credential."""
-        return super().get_queryset(request).select_related("source").defer("source__credential")
+        """Add the source, without its credential, and the status."""
+        days = super().get_queryset(request).select_related("source").defer("source__credential")
+        assert isinstance(days, SourceDayQuerySet)  # noqa: S101
+        return days.with_status()
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        """Say first what the day is worth, in the words of the calendar."""
-        context["panel"] = Panel.of(request, obj.source, obj.day)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def build_page_context(self, request: HttpRequest, obj: SourceDay) -> dict[str, Any]:
+        """Return the panel of the day, as the calendar shows it."""
+        return {"panel": DayPanel.build(request, obj.source, obj.day)}
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page on which a day's findings are accepted."""
+        view = self.admin_site.admin_view(self.accept_view)
+        return [path("<int:pk>/accept/", view, name="usage_sourceday_accept"), *super().get_urls()]
+
+    def accept_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask why a day's findings are accepted, and accept them; 404 for a day outside the person's scope."""
+        return show_acceptance(self, request, get_object_or_404(self.get_queryset(request), pk=pk))
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         """Tell Django whether the list's actions are offered."""
-        return may_sync(request)
+        return has_sync_permission(request)
 
-    @admin.action(description="Read again", permissions=["sync"])
+    @admin.action(description="Sync again", permissions=["sync"])
     def read_again(self, request: HttpRequest, days: QuerySet[SourceDay]) -> None:
-        """Have the chosen days read again."""
-        ask(request, lambda: plan.reread(days, Trigger.ADMIN, who(request)))
+        """Sync the chosen days again."""
+        start_runs(request, lambda: plan.reread(days, Trigger.ADMIN, get_username(request)))
 
     @admin.action(description="Accept what the vendor reports (suspect days)", permissions=["sync"])
     def accept(self, request: HttpRequest, days: QuerySet[SourceDay]) -> None:
-        """Take the vendor's word for the suspect days among the chosen."""
+        """Accept what the vendor reports for the suspect days among the chosen."""
         suspect = days.filter(state=DayState.SUSPECT)
         if not suspect:
             messages.error(request, "None of the chosen days is suspect; there is nothing to accept.")
         for day in suspect:
-            self.accept_one(request, day)
+            self.accept_day(request, day)
 
-    def read_one_again(self, request: HttpRequest, day: SourceDay) -> None:
-        """Have one day read again."""
-        ask(request, lambda: plan.reread([day], Trigger.ADMIN, who(request)))
+    def sync_day(self, request: HttpRequest, day: SourceDay) -> None:
+        """Sync one day again."""
+        start_runs(request, lambda: plan.reread([day], Trigger.ADMIN, get_username(request)))
 
-    def accept_one(self, request: HttpRequest, day: SourceDay) -> None:
-        """Take the vendor's word for one suspect day."""
-        ask(request, lambda: plan.accept_shrink(day, who(request)))
+    def accept_day(self, request: HttpRequest, day: SourceDay) -> None:
+        """Accept what the vendor reports for one suspect day."""
+        start_runs(request, lambda: plan.accept_shrink(day, get_username(request)))
 
-    def page_actions(self, request: HttpRequest, obj: SourceDay) -> Sequence[PageAction]:
-        """Reading again, and for a suspect day accepting; the buttons are those of the calendar's panel."""
-        if not may_sync(request):
+    def get_page_actions(self, request: HttpRequest, obj: SourceDay) -> Sequence[PageAction]:
+        """Return the buttons that the panel shows."""
+        if not has_sync_permission(request) or obj.pruned_at is not None:
             return ()
-        again = PageAction("read-again", "Read again", self.read_one_again)
+        again = PageAction("read-again", "Sync again", self.sync_day)
         if obj.state != DayState.SUSPECT:
             return (again,)
-        return again, PageAction("accept", "Accept what the vendor reports", self.accept_one)
+        return again, PageAction("accept", "Accept what the vendor reports", self.accept_day)
 
     @admin.display(description="day")
-    def day_shown(self, day: SourceDay) -> str:
+    def get_day(self, day: SourceDay) -> str:
         """The date in the source's zone."""
         return f"{day.day:%Y-%m-%d}"
 
-    @admin.display(description="state")
-    def state_shown(self, day: SourceDay) -> SafeString:
-        """Where it stands."""
-        return states.day_state(day)
+    @admin.display(description="status")
+    def get_status(self, day: SourceDay) -> SafeString:
+        """Its status, and whether it was restated."""
+        restated = render_badge("Restated", "warn") if day.restated_at else ""
+        return format_html("{} {}", build_status_badge(day), restated)
 
-    @admin.display(description="what is held")
-    def trust(self, day: SourceDay) -> str:
-        """Whether it is complete and final."""
-        if day.loaded_at is None:
-            return "nothing yet"
-        if not day.complete:
-            return "a part"
-        restated = ", restated" if day.restated_at else ""
-        return f"complete, {'final' if day.final else 'provisional'}{restated}"
-
-    @admin.display(description="vendor's sums")
-    def verified(self, day: SourceDay) -> SafeString | str:
-        """Whether it agrees with the vendor's checksum."""
-        return states.day_verification(day) or NOTHING
+    @admin.display(description="vendor's totals")
+    def get_verification(self, day: SourceDay) -> SafeString | str:
+        """Whether it agrees with the vendor's totals."""
+        return build_verification_badge(day) or NOTHING
 
     @admin.display(description="records")
-    def records_held(self, day: SourceDay) -> SafeString:
-        """Current records."""
-        return quantity(day.records)
+    def get_records(self, day: SourceDay) -> SafeString:
+        """Its stored records."""
+        return render_number(day.records)
 
     @admin.display(description="rejected")
-    def rejected_number(self, day: SourceDay) -> SafeString:
-        """Records that could not be kept."""
-        return quantity(day.rejected)
+    def get_rejected(self, day: SourceDay) -> SafeString:
+        """Records that could not be stored."""
+        return render_number(day.rejected)
 
     @admin.display(description="sums")
-    def sums_shown(self, day: SourceDay) -> SafeString | str:
-        """The sums by measure or unit; the day's page has all their digits."""
-        return sums_in_words(day.sums)
+    def get_sums(self, day: SourceDay) -> SafeString | str:
+        """The sums by measure or unit, rounded."""
+        return format_sums(day.sums)
 
-    @admin.display(description="read at (UTC)")
-    def read_at(self, day: SourceDay) -> str:
-        """When what is held was last read."""
-        return at(day.loaded_at)
+    @admin.display(description="synced at (UTC)")
+    def get_synced_at(self, day: SourceDay) -> str:
+        """When its records were last synced."""
+        return format_timestamp(day.loaded_at)
 
-    @admin.display(description="why")
-    def error_shown(self, day: SourceDay) -> SafeString | str:
-        """Why the last read failed."""
-        return format_html('<span class="prose">{}</span>', day.error) if day.error else ""
+    @admin.display(description="error")
+    def get_error(self, day: SourceDay) -> SafeString | str:
+        """Why the last sync failed."""
+        return render_prose(day.error)
 
-    @admin.display(description="what a guarded read would have changed")
-    def suspicion_shown(self, day: SourceDay) -> SafeString | str:
-        """The counts that made the guard hold, with the digest that a second read has to meet."""
-        return laid_out(day.suspicion)
+    @admin.display(description="what a suspect sync would change")
+    def get_suspicion(self, day: SourceDay) -> SafeString | str:
+        """The counts that made it suspect, with the digest that a second sync has to equal."""
+        return render_json(day.suspicion)
 
-    @admin.display(description="differences, as they were found")
-    def differences_shown(self, day: SourceDay) -> SafeString | str:
-        """What does not add up."""
-        return laid_out(day.differences)
+    @admin.display(description="differences")
+    def get_differences(self, day: SourceDay) -> SafeString | str:
+        """The differences from the vendor's totals, as they are stored."""
+        return render_json(day.differences)
 
 
-def sums_in_words(sums: dict[str, str]) -> SafeString | str:
-    """Return the first of a day's sums and how many more there are: `1,440.5 minutes · 17 GB · 3 jobs failed +5`."""
+def format_sums(sums: dict[str, str]) -> SafeString | str:
+    """Return the first sums of a day and how many more there are: `1,440.5 minutes · 17 GB · 3 jobs failed +5`."""
     if not sums:
         return ""
-    told = [f"{rounded(Decimal(number))} {counted(name)}" for name, number in sums.items()]
-    shown = format_html_join(" · ", '<span class="unbroken">{}</span>', ((one,) for one in told[:MOST_SUMS]))
-    rest = told[MOST_SUMS:]
+    texts = [f"{format_rounded(Decimal(number))} {get_sum_label(name)}" for name, number in sums.items()]
+    shown = format_html_join(" · ", '<span class="unbroken">{}</span>', ((text,) for text in texts[:MAX_SUMS]))
+    rest = texts[MAX_SUMS:]
     more = format_html(' <span class="quiet" title="{}">+{}</span>', " · ".join(rest), len(rest)) if rest else ""
     return format_html('<span class="prose">{}{}</span>', shown, more)

@@ -1,4 +1,4 @@
-"""The forms of a source: its settings, with a credential that is never read back, and a range of days."""
+"""The forms of a source: its settings, with a credential that is never shown again, and a range of days."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -6,76 +6,85 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
 
 from sync.engine import plan
 from sync.errors import SyncError
-from sync.sources import Option, filled_in, goes_elsewhere, option_fault, options_of, vendor_errors
+from sync.source_changes import get_first_possible_last_day, has_loaded_days, require_no_reading
+from sync.sources import Option, fill_defaults, find_errors, find_option_error, has_new_origin, list_options
 from sync.vendors import readers
-from usage.admin.records.cells import day_in_words
+from usage.days import get_today
+from usage.formatting import format_date
 from usage.models import Source
 
-KEEP = "Stored encrypted and never shown again. Empty: what is stored stays as it is."
-FIXED = "Fixed, because days of this source are held. Another account or zone is another source."
-NEW_RATE = "The most that the vendor is asked, over all workers together. Empty: what the vendor documents."
-NEW_FIRST_DAY = "The first day to read and to hold. Empty: 90 days ago."
-ELSEWHERE = "Give the credential again: it goes to another address now."
-OF_A_VARIABLE = "The credential is in an environment variable: somebody who sees all sources must change the address."
-HELP = {
-    "slug": "A short name of your own: letters, digits, - and _, such as main-account. Pages, addresses and commands "
-    "call the source by it.",
-    "credential_env": "Instead of storing the credential: the name of the environment variable that holds it where "
-    "the portal and its workers run.",
-    "enabled": "Off: nothing more is read. What is held stays and can still be looked at.",
-    "backfill_from": "The first day to read and to hold. An earlier one makes the portal read the days in between.",
-    "interval_minutes": "How many minutes pass between two readings. 60 is once an hour.",
-    "look_back_days": "Vendors correct recent days. So many past days are provisional and are read again each time.",
-    "max_concurrency": "How many days are read at the same time. More is faster, and asks more of the vendor.",
-    "requests_per_minute": "The most that the vendor is asked, over all workers together. Empty: no limit.",
-    "mirror_refuses_gaps": "Programs that read this source from the portal's mirror get the vendor's error 503 for "
-    "days that are not held completely. Off: they get what is held.",
+STORED_CREDENTIAL_HELP = "Stored encrypted and never shown again. Empty: the stored credential is kept."
+NEW_CREDENTIAL_HELP = "The key or token, as the vendor gave it. Stored encrypted, never shown."
+FIXED_HELP = (
+    "Fixed, because days of it are stored. For another account or time zone add another source, and retire this one."
+)
+NEW_RATE_HELP = "The maximum over all workers together. Empty: the vendor's documented limit."
+NEW_FIRST_DAY_HELP = "The first day to sync. Empty: 90 days ago."
+NEW_ORIGIN_ERROR = "Enter the credential again, because it is now sent to another address."
+VARIABLE_ERROR = "The credential is in an environment variable: a person who sees all sources must change the address."
+HELP_TEXTS = {
+    "slug": "A short name: letters, digits, - and _, such as main-account. Pages, addresses and commands use it.",
+    "credential_env": "Instead of a stored credential: the name of the environment variable that holds it, where the "
+    f"portal and its workers run. It begins with {settings.PORTAL_CREDENTIAL_PREFIX}.",
+    "enabled": "Off: nothing is synced. The stored records stay.",
+    "backfill_from": "The first day to sync. With an earlier one the days in between are synced.",
+    "interval_minutes": "60 is once an hour.",
+    "look_back_days": "Vendors correct recent days. This many past days are provisional and synced again each time.",
+    "max_concurrency": "How many days are synced at the same time. More is faster and sends the vendor more requests.",
+    "requests_per_minute": "The maximum over all workers together. Empty: no limit.",
+    "mirror_refuses_gaps": "Clients of the portal's mirror get the vendor's error 503 for incomplete days. Off: they "
+    "get the stored records.",
 }
 LABELS = {
     "slug": "Name",
     "credential_env": "Environment variable",
-    "enabled": "Read this source",
+    "enabled": "Sync this source",
     "backfill_from": "First day",
-    "interval_minutes": "Minutes between readings",
-    "look_back_days": "Days to look back",
+    "interval_minutes": "Minutes between syncs",
+    "look_back_days": "Look-back days",
     "max_concurrency": "Days at once",
-    "requests_per_minute": "Requests a minute",
+    "requests_per_minute": "Requests per minute",
     "mirror_refuses_gaps": "Mirror refuses gaps",
 }
+# What a connection depends on.
+CONNECTION_FIELDS = ("vendor", "base_url", "time_zone", "new_credential", "credential_env")
+# Errors of these columns are shown beside other fields.
+ERROR_FIELDS = {"credential": "new_credential"}
 
 
 class SourceForm(forms.ModelForm[Source]):
-    """A source's settings; what the vendor prescribes may be left empty.
+    """A source's settings; fields with a default of the vendor may be left empty.
 
-    Every vendor's own options are fields of their own, `option_<vendor>_<name>`; those of the chosen vendor count.
+    Every option of every vendor is a field `option_<vendor>_<name>`; those of the chosen vendor are stored.
     """
 
-    vendor = forms.ChoiceField(help_text="Whose API is read. Fixed once days are held.")
+    vendor = forms.ChoiceField(help_text="Fixed once a day of the source is stored.")
     base_url = forms.CharField(
         required=False,
         label="Base URL",
         widget=forms.URLInput(attrs={"class": "vURLField"}),
-        help_text="Where the vendor's API begins. Empty: the vendor's own address, which is nearly always right.",
+        help_text="The address of the vendor's API. Empty: the vendor's own, which is nearly always right.",
     )
     time_zone = forms.ChoiceField(
         required=False,
-        help_text="The zone whose calendar days are read: the one that the account has at the vendor. Fixed once days "
-        "are held.",
+        help_text="The time zone of the account at the vendor, whose calendar days are synced. Fixed once a day "
+        "of the source is stored.",
     )
     new_credential = forms.CharField(
         required=False,
         label="Credential",
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}),
-        help_text=KEEP,
+        help_text=STORED_CREDENTIAL_HELP,
     )
     clear_credential = forms.BooleanField(
         required=False,
-        label="Forget the stored credential",
-        help_text="For using an environment variable instead.",
+        label="Delete the stored credential",
+        help_text="To use an environment variable instead.",
     )
 
     class Meta:
@@ -95,151 +104,166 @@ class SourceForm(forms.ModelForm[Source]):
             "mirror_refuses_gaps",
         )
         labels = LABELS
-        help_texts = HELP
+        help_texts = HELP_TEXTS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "vendor" not in self.fields:  # shown to someone who may look at it only
+        if "vendor" not in self.fields:  # a person without permission to change it
             return
-        choices(self, "vendor", [(name, reader.title) for name, reader in readers().items()])
+        set_choices(self, "vendor", [(name, reader.title) for name, reader in readers().items()])
         zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
-        choices(self, "time_zone", [("", "The vendor's own, or UTC"), *((zone, zone) for zone in zones)])
-        for vendor in vendors_offered(self.instance):
-            for option in options_of(readers()[vendor]):
-                self.fields[option_name(vendor, option.name)] = option_field(option, self.stored_options(vendor))
-        if not self.kept:
-            self.offer_defaults()
-        elif self.instance.days.exists():
+        set_choices(self, "time_zone", [("", "The vendor's own, or UTC"), *((zone, zone) for zone in zones)])
+        for vendor in list_offered_vendors(self.instance):
+            for option in list_options(readers()[vendor]):
+                name = get_option_field_name(vendor, option.name)
+                self.fields[name] = build_option_field(option, self.get_stored_options(vendor))
+        if not self.is_stored:
+            self.describe_defaults()
+        elif has_loaded_days(self.instance):
             for name in ("vendor", "time_zone"):
                 self.fields[name].disabled = True
-                self.fields[name].help_text = FIXED
+                self.fields[name].help_text = FIXED_HELP
 
     @property
-    def kept(self) -> bool:
-        """Whether the source exists already."""
+    def is_stored(self) -> bool:
+        """Whether the source exists."""
         return self.instance.pk is not None
 
     @property
-    def columns_set(self) -> list[str]:
-        """The columns that a valid form sets; the credential only where it is another one or none now.
+    def changed_columns(self) -> list[str]:
+        """The columns that a valid form sets; the credential only where it changes.
 
-        To encrypt it again would look like a new one to the audit log.
+        An unchanged credential that is encrypted again would look like a change to the audit log.
         """
         own = [name for name in self._meta.fields or () if name in self.fields]
-        return [*own, "options", "updated_at", *(("credential",) if self.credential_is_set else ())]
+        return [*own, "options", "updated_at", *(("credential",) if self.changes_credential else ())]
 
     @property
-    def credential_is_set(self) -> bool:
-        """Whether the form gives another credential or has the stored one forgotten."""
+    def changes_credential(self) -> bool:
+        """Whether the form sets or deletes the credential."""
         return bool(self.cleaned_data.get("new_credential") or self.cleaned_data.get("clear_credential"))
 
-    def offer_defaults(self) -> None:
-        """Say of a new source what is filled in where a field is left empty."""
-        self.fields[
-            "new_credential"
-        ].help_text = "The key or token, as the vendor gave it. Stored encrypted, never shown."
-        self.fields["requests_per_minute"].help_text = NEW_RATE
-        self.fields["backfill_from"].required = False
-        self.fields["backfill_from"].help_text = NEW_FIRST_DAY
+    @property
+    def changes_connection(self) -> bool:
+        """Whether the form changes what a connection depends on."""
+        changed = {name for name in self.changed_data if name in CONNECTION_FIELDS or name.startswith("option_")}
+        return self.changes_credential or bool(changed)
 
-    def stored_options(self, vendor: str) -> Mapping[str, Any]:
-        """Return the options that are kept for the source, where it is one of this vendor."""
-        return self.instance.options if self.kept and self.instance.vendor == vendor else {}
+    def describe_defaults(self) -> None:
+        """Describe the defaults of a new source."""
+        self.fields["new_credential"].help_text = NEW_CREDENTIAL_HELP
+        self.fields["requests_per_minute"].help_text = NEW_RATE_HELP
+        self.fields["backfill_from"].required = False
+        self.fields["backfill_from"].help_text = NEW_FIRST_DAY_HELP
+
+    def get_stored_options(self, vendor: str) -> Mapping[str, Any]:
+        """Return the stored options, where the source is one of this vendor."""
+        stored = self.instance.options if self.is_stored and self.instance.vendor == vendor else {}
+        return stored if isinstance(stored, dict) else {}
 
     def clean(self) -> dict[str, Any]:
-        """Fill in what was left empty and the vendor prescribes; later, no request rate is a choice."""
-        given = super().clean() or self.cleaned_data
-        filled = filled_in(given)
-        if self.kept:
-            filled["requests_per_minute"] = given.get("requests_per_minute")
+        """Fill in the vendor's defaults; an existing source may have no request rate."""
+        values = super().clean() or self.cleaned_data
+        if self.is_stored and "vendor" in self.changed_data and "base_url" not in self.changed_data:
+            # The address of the vendor before is not one of the new vendor's.
+            values["base_url"] = ""
+        filled = fill_defaults(values)
+        if self.is_stored:
+            filled["requests_per_minute"] = values.get("requests_per_minute")
         return filled
 
     def _post_clean(self) -> None:
-        """Check the source by the vendor's rules as well as the model's."""
+        """Apply the vendor's rules as well as the model's."""
         self.set_credential()
         self.set_options()
         super()._post_clean()  # type: ignore[misc]
-        self.keep_credential_here()
-        for field, message in vendor_errors(self.instance).items():
-            self.add_once(SHOWN_AS.get(field, field), message)
+        self.check_credential_origin()
+        self.check_calendar()
+        for field, message in find_errors(self.instance).items():
+            self.add_first_error(ERROR_FIELDS.get(field, field), message)
 
     def set_credential(self) -> None:
-        """Replace or forget the stored credential where the form says so."""
-        if self.credential_is_set:
+        """Set or delete the credential."""
+        if self.changes_credential:
             self.instance.credential = self.cleaned_data.get("new_credential", "")
 
-    def keep_credential_here(self) -> None:
-        """Refuse to send what is stored elsewhere: who types an address need not know the credential for another."""
-        if self.credential_is_set or not goes_elsewhere(self.instance):
+    def check_credential_origin(self) -> None:
+        """Add an error where the stored credential would be sent to another address."""
+        if self.changes_credential or not has_new_origin(self.instance):
             return
         if self.instance.credential:
-            self.add_once("new_credential", ELSEWHERE)
+            self.add_first_error("new_credential", NEW_ORIGIN_ERROR)
         elif "credential_env" not in self.fields:
-            self.add_once("base_url", OF_A_VARIABLE)
+            self.add_first_error("base_url", VARIABLE_ERROR)
+
+    def check_calendar(self) -> None:
+        """Add an error where another vendor or zone would change the days under a worker that reads one."""
+        changed = [name for name in ("vendor", "time_zone") if name in self.changed_data]
+        if not self.is_stored or not changed:
+            return
+        try:
+            require_no_reading(self.instance)
+        except SyncError as error:
+            self.add_first_error(changed[0], error.reason)
 
     def set_options(self) -> None:
-        """Take the options of the chosen vendor; what is left empty is as the vendor has it."""
+        """Set the options of the chosen vendor, without empty ones."""
         vendor = self.cleaned_data.get("vendor", "")
-        if vendor not in vendors_offered(self.instance):
+        if vendor not in list_offered_vendors(self.instance):
             return
-        names = {option.name: option_name(vendor, option.name) for option in options_of(readers()[vendor])}
-        given = {name: self.cleaned_data.get(field) for name, field in names.items()}
-        self.instance.options = {name: value for name, value in given.items() if value not in (None, "")}
-        wrong, reason = option_fault(readers()[vendor], self.instance.options)
-        if reason:
-            field = names.get(wrong) or next(iter(names.values()), "vendor")
-            self.add_once(field, f"{reason[0].upper()}{reason[1:]}.")
+        names = {option.name: get_option_field_name(vendor, option.name) for option in list_options(readers()[vendor])}
+        values = {name: self.cleaned_data.get(field) for name, field in names.items()}
+        self.instance.options = {name: value for name, value in values.items() if value not in (None, "")}
+        if error := find_option_error(readers()[vendor], self.instance.options):
+            field = names.get(error.option) or next(iter(names.values()), "vendor")
+            self.add_first_error(field, f"{error.problem[0].upper()}{error.problem[1:]}.")
 
-    def add_once(self, field: str, message: str) -> None:
-        """Say what is wrong with a field, unless something has been said of it already."""
+    def add_first_error(self, field: str, message: str) -> None:
+        """Add an error to a field that has none."""
         if field in self.fields and field not in self.errors:
             self.add_error(field, message)
 
 
-# Errors of these columns are shown beside other fields; those of options beside the option that they are about.
-SHOWN_AS = {"credential": "new_credential"}
-
-
-def vendors_offered(source: Source) -> list[str]:
-    """Return the vendors that a form offers the options of: the source's own where that is fixed, or every one."""
-    fixed = source.pk is not None and source.days.exists()
+def list_offered_vendors(source: Source) -> list[str]:
+    """Return the vendors whose options a form shows: the source's own where that is fixed, or all."""
+    fixed = has_loaded_days(source)
     return [name for name in readers() if not fixed or name == source.vendor]
 
 
-def option_name(vendor: str, option: str) -> str:
+def get_option_field_name(vendor: str, option: str) -> str:
     """Return the name of the field of a vendor's option."""
     return f"option_{vendor}_{option}"
 
 
-def option_field(option: Option, stored: Mapping[str, Any]) -> forms.Field:
+def build_option_field(option: Option, stored: Mapping[str, Any]) -> forms.Field:
     """Return the field of an option, filled with what is stored of it."""
     empty = f" Empty: {option.default}." if option.default else ""
-    told: dict[str, Any] = {
+    options: dict[str, Any] = {
         "label": option.title,
         "help_text": f"{option.description}{empty}",
         "required": False,
-        "initial": as_text(stored.get(option.name)),
+        "initial": format_option(stored.get(option.name)),
     }
-    if not option.whole:
-        return forms.CharField(widget=AdminTextInputWidget(), **told)
-    told |= {"min_value": option.least, "max_value": option.most}
-    return forms.IntegerField(widget=AdminIntegerFieldWidget(), **told)
+    if not option.integer:
+        return forms.CharField(widget=AdminTextInputWidget(), **options)
+    options |= {"min_value": option.minimum, "max_value": option.maximum}
+    return forms.IntegerField(widget=AdminIntegerFieldWidget(), **options)
 
 
-def as_text(stored: Any) -> Any:
+def format_option(stored: Any) -> Any:
     """Return a stored option as it is typed: several values with commas between them."""
-    return ", ".join(str(one) for one in stored) if isinstance(stored, list) else stored
+    return ", ".join(map(str, stored)) if isinstance(stored, list) else stored
 
 
-def choices(form: forms.Form | forms.ModelForm[Any], name: str, options: Iterable[tuple[str, str]]) -> None:
-    """Give a drop-down its options."""
+def set_choices(form: forms.Form | forms.ModelForm[Any], name: str, options: Iterable[tuple[str, str]]) -> None:
+    """Set the choices of a drop-down."""
     field = form.fields[name]
     assert isinstance(field, forms.ChoiceField)  # noqa: S101
     field.choices = list(options)
 
 
 class RangeForm(forms.Form):
-    """Days to be read, both included."""
+    """Days to sync, both included."""
 
     first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
     last = forms.DateField(label="Through", widget=forms.DateInput(attrs={"type": "date"}))
@@ -248,36 +272,48 @@ class RangeForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.source = source
         for field in self.fields.values():
-            field.widget.attrs["max"] = plan.today(source).isoformat()
+            field.widget.attrs["max"] = get_today(source.zone).isoformat()
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what the engine would refuse, in words for a range whose last day is included."""
-        asked = self.cleaned_data
-        first, last = asked.get("first"), asked.get("last")
+        """Check what the engine checks, in words for a range whose last day is included."""
+        first, last = self.cleaned_data.get("first"), self.cleaned_data.get("last")
         if first is None or last is None:
-            return asked
+            return self.cleaned_data
         if first > last:
-            said = f"The first day, {day_in_words(first)}, lies after the last, {day_in_words(last)}."
-            raise forms.ValidationError(said)
-        if last > (today := plan.today(self.source)):
-            raise forms.ValidationError(f"The last day lies in the future: {day_in_words(today)} at most.")
+            raise forms.ValidationError(f"The first day, {format_date(first)}, is after the last, {format_date(last)}.")
+        if last > (today := get_today(self.source.zone)):
+            raise forms.ValidationError(f"The last day is in the future: {format_date(today)} at most.")
         try:
             plan.check_range(self.source, first, last + timedelta(days=1))
             plan.check_running(self.source)
         except SyncError as error:
             raise forms.ValidationError(error.reason) from None
-        return asked
+        return self.cleaned_data
 
     @property
     def days(self) -> int:
-        """How many days a valid range has."""
+        """The number of days of a valid range."""
         return int((self.cleaned_data["last"] - self.cleaned_data["first"]).days + 1)
 
 
-def faults(form: forms.Form) -> list[str]:
-    """Return what is wrong with a form, a sentence each."""
+class RetireForm(forms.Form):
+    """The last day of a source that is not used any more, and the confirmation."""
+
+    last_day = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
+    sure = forms.BooleanField(label="Delete its credential and sync it no more")
+
+    def __init__(self, source: Source, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        earliest, latest = get_first_possible_last_day(source), get_today(source.zone)
+        self.fields["last_day"].initial = earliest
+        bounds = {"min": earliest.isoformat() if earliest else "", "max": latest.isoformat()}
+        self.fields["last_day"].widget.attrs.update(bounds)
+
+
+def list_errors(form: forms.Form) -> list[str]:
+    """Return the errors of a form as sentences that name their fields."""
     return [
-        str(fault) if name == "__all__" else f"{form.fields[name].label or name}: {fault}"
-        for name, found in form.errors.items()
-        for fault in found
+        str(error) if name == "__all__" else f"{form.fields[name].label or name}: {error}"
+        for name, errors in form.errors.items()
+        for error in errors
     ]

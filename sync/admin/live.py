@@ -1,4 +1,4 @@
-"""Runs as they go: the part of a page that asks for itself again every other second until they have ended."""
+"""The progress of runs: the part of a page that reloads itself every two seconds until they have ended."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django_htmx.http import HttpResponseClientRefresh
 
-from sync.admin import states
-from sync.admin.actions import may_sync
-from sync.advice import advice
+from sync.admin.actions import has_sync_permission
+from sync.admin.badges import build_run_badge
+from sync.messages import get_advice
 from sync.models import SyncRun
-from sync.progress import Progress, in_words, progress_of
-from usage.coverage import days_in_words
+from sync.progress import Progress, measure_progress
+from usage.formatting import format_count, format_rate, format_remaining
 from usage.models import Source
 
-SHOWN_AT_ONCE = 5
+MAX_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class RunStatus:
     """One run as the page shows it."""
 
     progress: Progress
-    may_cancel: bool
+    can_cancel: bool
 
     @property
     def run(self) -> SyncRun:
@@ -35,19 +35,19 @@ class Watched:
         return self.progress.run
 
     @property
-    def address(self) -> str:
-        """Its page."""
+    def url(self) -> str:
+        """The page of the run."""
         return reverse("admin:sync_syncrun_change", args=[self.run.pk])
 
     @property
-    def cancels_at(self) -> str:
-        """Where the button that cancels it posts to."""
+    def cancel_url(self) -> str:
+        """The address that the button to cancel it posts to."""
         return reverse("admin:sync_syncrun_do", args=[self.run.pk, "cancel"])
 
     @property
-    def state(self) -> SafeString:
-        """Whether it goes on, and how it ended."""
-        return states.run_state(self.run)
+    def badge(self) -> SafeString:
+        """Whether it is going on, and how it ended."""
+        return build_run_badge(self.run)
 
     @property
     def days(self) -> str:
@@ -56,99 +56,92 @@ class Watched:
 
     @property
     def numbers(self) -> str:
-        """How far it is, in one line: `12 of 30 days · 48,210 records · 3,100 a second · about 2 minutes left`."""
-        progress, run = self.progress, self.run
-        said = [f"{progress.days_ended:,} of {days_in_words(run.days_total)}", f"{progress.records:,} records"]
+        """Its progress in one line: `12 of 30 days · 48,210 records · 3,100 a second · about 2 minutes left`."""
+        progress = self.progress
+        days = f"{progress.days_ended:,} of {format_count(self.run.days_total, 'day')}"
+        parts = [days, f"{progress.records:,} records"]
         if progress.per_second:
-            said.append(f"{rounded(progress.per_second)} a second")
+            parts.append(f"{format_rate(progress.per_second)} a second")
         if progress.ended:
-            said.append(f"took {in_words(progress.took)}")
+            parts.append(f"took {format_remaining(progress.took)}")
         elif progress.left is not None:
-            said.append(f"{in_words(progress.left)} left")
-        return " · ".join(said)
+            parts.append(f"{format_remaining(progress.left)} left")
+        return " · ".join(parts)
 
     @property
-    def trouble(self) -> str:
+    def failure(self) -> str:
         """How many of its days failed and why the latest did; '' where none has."""
         run = self.run
-        if not run.days_failed:
-            return ""
-        return f"{days_in_words(run.days_failed)} failed. {run.error}"
+        return f"{format_count(run.days_failed, 'day')} failed. {run.error}" if run.days_failed else ""
 
     @property
     def advice(self) -> str:
-        """What a person can do about that."""
-        return advice(self.run.error)
+        """What a person can do about the failure."""
+        return get_advice(self.run.error_code)
 
     @property
-    def aloud(self) -> str:
-        """What a screen reader says of it."""
+    def announcement(self) -> str:
+        """What a screen reader announces."""
         if not self.progress.ended:
-            return f"Reading {self.days}: {self.numbers}."
-        how = "cancelled" if self.run.cancelled_at else "with failures" if self.run.days_failed else "done"
-        return f"Reading {self.days} has ended, {how}: {self.numbers}."
+            return f"Syncing {self.days}: {self.numbers}."
+        outcome = "cancelled" if self.run.cancelled_at else "with failures" if self.run.days_failed else "done"
+        return f"Sync of {self.days} has ended, {outcome}: {self.numbers}."
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """The runs that a page shows, where it asks for them again, and what is new enough to be said aloud.
+class LiveProgress:
+    """The runs that a page shows, the address to reload them from, and what is new enough to be announced.
 
-    `page`: the page around them, whose other facts are fetched again once a run has ended.
+    `page`: the page around them, whose other facts are reloaded once the runs have ended.
     """
 
-    runs: Sequence[Watched]
-    address: str
+    runs: Sequence[RunStatus]
+    url: str
     page: str
-    aloud: str = ""
+    announcement: str = ""
     refresh: bool = False
 
     @property
-    def going(self) -> bool:
+    def is_running(self) -> bool:
         """Whether any of them goes on."""
-        return any(not one.progress.ended for one in self.runs)
+        return any(not run.progress.ended for run in self.runs)
 
 
-def live(request: HttpRequest, runs: Iterable[SyncRun], address: str, page: str) -> Live:
-    """Return how far runs are; `said` in the request is what was said aloud before, which is not said again."""
-    allowed = may_sync(request)
-    watched = [
-        Watched(progress_of(run), allowed and run.finished_at is None and run.cancelled_at is None) for run in runs
+def build_progress(request: HttpRequest, runs: Iterable[SyncRun], url: str, page: str) -> LiveProgress:
+    """Return the progress of runs; the parameter `said` is what was announced before and is not repeated."""
+    allowed = has_sync_permission(request)
+    statuses = [
+        RunStatus(measure_progress(run), allowed and run.finished_at is None and run.cancelled_at is None)
+        for run in runs
     ]
     before = request.GET.get("said")
-    told = ".".join(f"{one.run.pk}-{one.progress.quarter}" for one in watched)
-    query = urlencode({"runs": ",".join(str(one.run.pk) for one in watched), "said": told})
-    aloud = " ".join(one.aloud for one in watched) if before not in (None, told) else ""
-    ended = all(one.progress.ended for one in watched)
-    return Live(watched, f"{address}?{query}", page, aloud, refresh=ended and before is not None)
+    announced = ".".join(f"{status.run.pk}-{status.progress.quarter}" for status in statuses)
+    query = urlencode({"runs": ",".join(str(status.run.pk) for status in statuses), "said": announced})
+    is_new = before not in (None, announced)
+    announcement = " ".join(status.announcement for status in statuses) if is_new else ""
+    ended = all(status.progress.ended for status in statuses)
+    return LiveProgress(statuses, f"{url}?{query}", page, announcement, refresh=ended and before is not None)
 
 
-def fragment(request: HttpRequest, shown: Live) -> HttpResponse:
+def render_progress(request: HttpRequest, progress: LiveProgress) -> HttpResponse:
     """Return the part of the page alone."""
-    return TemplateResponse(request, "admin/sources/progress.html", {"live": shown})
+    return TemplateResponse(request, "admin/sources/progress.html", {"live": progress})
 
 
-def open_runs(source: Source, also: Iterable[int] = ()) -> list[SyncRun]:
-    """Return the runs of a source that wait for days, the newest first, and those of `also`, ended or not."""
-    going = source.runs.filter(finished_at=None)
-    runs = list((going | source.runs.filter(pk__in=list(also))).order_by("-created_at", "-id")[:SHOWN_AT_ONCE])
+def list_open_runs(source: Source, shown: Iterable[int] = ()) -> list[SyncRun]:
+    """Return the runs of a source that wait for days, the newest first, and those that the page showed before."""
+    running = source.runs.filter(finished_at=None)
+    runs = list((running | source.runs.filter(pk__in=list(shown))).order_by("-created_at", "-id")[:MAX_RUNS])
     for run in runs:
         run.source = source
     return runs
 
 
-def asked_for(request: HttpRequest) -> list[int]:
+def parse_shown_runs(request: HttpRequest) -> list[int]:
     """Return the keys of the runs that a page showed before."""
-    return [int(key) for key in request.GET.get("runs", "").split(",")[:SHOWN_AT_ONCE] if key.isdecimal()]
+    return [int(key) for key in request.GET.get("runs", "").split(",")[:MAX_RUNS] if key.isdecimal()]
 
 
-def signed_out(admin: Any, request: HttpRequest) -> HttpResponse | None:
-    """Return what makes a page that asks by itself load anew, and so sign in, where nobody is signed in any more."""
+def reload_if_signed_out(admin: Any, request: HttpRequest) -> HttpResponse | None:
+    """Return a response that reloads the page, and so asks to sign in, where nobody is signed in any more."""
     return None if admin.admin_site.has_permission(request) else HttpResponseClientRefresh()
-
-
-def rounded(per_second: float) -> str:
-    """Return a pace to what is worth saying: `0.4`, `12`, `3,100`."""
-    if per_second < 10:
-        return f"{per_second:.1f}"
-    whole = round(per_second)
-    return f"{round(whole, 2 - len(str(whole))):,}"

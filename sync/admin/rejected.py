@@ -1,4 +1,4 @@
-"""Rejected records: what could not be kept, why, and another try."""
+"""Rejected records: what could not be stored, why, and syncing their days again."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,179 +11,191 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sync.admin.actions import ask, may_sync, who
+from sync.admin.actions import get_username, has_sync_permission, start_runs
+from sync.admin.badges import build_rejected_badge
 from sync.engine import plan
 from sync.models import Trigger
 from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import at, badge, verbatim
+from usage.admin.display import render_verbatim
 from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter
-from usage.bounded import TookTooLong, bounded
-from usage.columns import columns_of
-from usage.coverage import trust_in_words
+from usage.columns import get_columns
+from usage.formatting import format_timestamp
 from usage.models import RejectedRecord, SourceDay
+from usage.text_search import build_search
+from usage.timeouts import QueryTimeout, limit_query_time
 
-SHORTEST_SEARCH = 3  # letters: fewer are in no index
-EXCERPT = 120
-SEARCH_SECONDS = 8.0
-OF_DAY = ("day_link", "day_trust")
+MIN_SEARCH_LENGTH = 3  # characters: fewer are in no index
+EXCERPT_LENGTH = 120
+MAX_SEARCH_SECONDS = 8.0
+DAY_FIELDS = ("get_day_link", "get_day_status")
 
 
 class ResolvedFilter(ChoiceFilter):
-    """Records that still come so, and those that no longer do."""
+    """Records that are still rejected, and resolved ones."""
 
     title = "status"
     parameter_name = "status"
-    everything = "Open and resolved"
+    empty_label = "Open and resolved"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return what may be asked for."""
-        return [("open", "Open: still rejected"), ("resolved", "Resolved: no longer so")]
+        """Return the choices."""
+        return [("open", "Open: still rejected"), ("resolved", "Resolved: no longer rejected")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the open or the resolved ones; raises IncorrectLookupParameters for anything else."""
+        """Filter by status; raises IncorrectLookupParameters for an unknown one."""
         if not self.value():
             return queryset
         if self.value() not in {"open", "resolved"}:
-            raise self.refuse(request, f"“{self.value()}” is no status; there are open and resolved.")
+            raise self.build_error(request, f"“{self.value()}” is not a status: use open or resolved.")
         return queryset.filter(resolved_at__isnull=self.value() == "open")
 
 
 class ReasonFilter(ChoiceFilter):
-    """Records whose reason holds a text."""
+    """Records whose reason contains a text."""
 
     template = "admin/portal/filter_exact.html"
     title = "reason contains"
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return nothing: any text may be typed."""
+        """Return no choices: any text may be typed."""
         return []
 
     def has_output(self) -> bool:
-        """Always there."""
+        """Return True: the filter is always shown."""
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows whose reason holds the text; raises IncorrectLookupParameters for one that is too short."""
+        """Filter by the text; raises IncorrectLookupParameters for one that is too short."""
         typed = (self.value() or "").strip()
         if not typed:
             return queryset
-        if len(typed) < SHORTEST_SEARCH:
-            raise self.refuse(request, f"Give at least {SHORTEST_SEARCH} letters of the reason.")
-        return queryset.filter(reason__icontains=typed)
+        if len(typed) < MIN_SEARCH_LENGTH:
+            raise self.build_error(request, f"Give at least {MIN_SEARCH_LENGTH} characters of the reason.")
+        return queryset.filter(build_search(["reason__icontains"], typed))
 
 
 @admin.register(RejectedRecord)
 class RejectedRecordAdmin(ReadOnlyAdmin):
-    """Records that could not be kept, those of the latest days first."""
+    """Records that could not be stored, those of the latest days first."""
 
     source_path = "source_id"
     keyset = ("day", "id")
-    exported = columns_of(RejectedRecordSerializer)
-    list_display = ("day_shown", "source", "reason_shown", "status", "payload_begins", "last_seen")
-    list_display_links = ("reason_shown",)
+    exported = get_columns(RejectedRecordSerializer)
+    list_display = ("get_day", "source", "get_reason", "get_status", "get_payload_excerpt", "get_last_seen")
+    list_display_links = ("get_reason",)
     list_filter = (SourceFilter, ResolvedFilter, ReasonFilter, ("day", RangeFilter))
-    offered_lookups = ("source", "status", "reason", "day__range__gte", "day__range__lte")
+    allowed_lookups = ("source", "status", "reason", "day__range__gte", "day__range__lte")
     ordering = ("-day", "-id")
-    rows_are = "rejected records"
+    row_name_plural = "rejected records"
     actions = ("read_again",)
-    fields = ("reason", "payload_shown", "day_link", "day_trust", "status", "first_seen", "last_seen", "resolved_at")
+    fields = (
+        "reason",
+        "get_payload",
+        *DAY_FIELDS,
+        "get_status",
+        "get_first_seen",
+        "get_last_seen",
+        "resolved_at",
+    )
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch the source along, without the credential."""
+        """Add the source, without its credential."""
         rows = super().get_queryset(request)
         return rows.select_related("source").defer("source__credential")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Lead to the day, and tell of it, only who may see days; the page's words name it to everyone."""
+        """Hide the link to the day and its status from someone who may not see days."""
         if request.user.has_perm("usage.view_sourceday"):
             return self.fields
-        return tuple(name for name in self.fields if name not in OF_DAY)
+        return tuple(name for name in self.fields if name not in DAY_FIELDS)
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         """Tell Django whether the list's action is offered."""
-        return may_sync(request)
+        return has_sync_permission(request)
 
-    @admin.action(description="Read their days again", permissions=["sync"])
+    @admin.action(description="Sync their days again", permissions=["sync"])
     def read_again(self, request: HttpRequest, records: QuerySet[RejectedRecord]) -> None:
-        """Have the days of the chosen records read again."""
-        of_records = SourceDay.objects.filter(pk__in=records.order_by().values("source_day"))
+        """Sync the days of the chosen records again."""
+        with_records = SourceDay.objects.filter(pk__in=records.order_by().values("source_day"))
         try:
-            with bounded(SEARCH_SECONDS):
-                days = list(of_records.select_related("source").defer("source__credential"))
-        except TookTooLong:
-            messages.error(request, "These are too many records at once: narrow the filter, by source or by day.")
+            with limit_query_time(MAX_SEARCH_SECONDS):
+                days = list(with_records.select_related("source").defer("source__credential"))
+        except QueryTimeout:
+            messages.error(request, "These are too many records at once. Narrow the filter, by source or by day.")
             return
-        ask(request, lambda: plan.reread(days, Trigger.ADMIN, who(request)))
+        start_runs(request, lambda: plan.reread(days, Trigger.ADMIN, get_username(request)))
 
-    def read_day_again(self, request: HttpRequest, record: RejectedRecord) -> None:
-        """Have the day of one record read again."""
-        ask(request, lambda: plan.reread([record.source_day], Trigger.ADMIN, who(request)))
+    def sync_day(self, request: HttpRequest, record: RejectedRecord) -> None:
+        """Sync the day of one record again."""
+        start_runs(request, lambda: plan.reread([record.source_day], Trigger.ADMIN, get_username(request)))
 
-    def page_actions(self, request: HttpRequest, obj: RejectedRecord) -> Sequence[PageAction]:
-        """Another try."""
-        return (PageAction("read-again", "Read its day again", self.read_day_again),) if may_sync(request) else ()
+    def get_page_actions(self, request: HttpRequest, obj: RejectedRecord) -> Sequence[PageAction]:
+        """Return the button that syncs its day again."""
+        action = PageAction("read-again", "Sync its day again", self.sync_day)
+        return (action,) if has_sync_permission(request) else ()
 
-    def page_words(self, request: HttpRequest, obj: RejectedRecord) -> str:
-        """What became of it."""
+    def get_page_summary(self, request: HttpRequest, obj: RejectedRecord) -> str:
+        """Return whether it is resolved, and how it may be."""
         if obj.resolved_at:
-            return f"Resolved: when {obj.day} of {obj.source} was read at {at(obj.resolved_at)} UTC, it came no more."
+            resolved_at = format_timestamp(obj.resolved_at)
+            return f"Resolved: the sync of {obj.day} of {obj.source} at {resolved_at} UTC no longer had it."
         return (
-            f"Not kept. Reading its day again, 1 day, {obj.day} of {obj.source}, asks the vendor for it once more; "
-            "until then the day is partial."
+            f"Not stored. Syncing its day again (1 day, {obj.day} of {obj.source}) requests it from the vendor once "
+            "more. Until it is resolved the day is partial."
         )
 
     @admin.display(description="day")
-    def day_shown(self, record: RejectedRecord) -> str:
+    def get_day(self, record: RejectedRecord) -> str:
         """The date in the source's zone."""
         return f"{record.day}"
 
     @admin.display(description="reason")
-    def reason_shown(self, record: RejectedRecord) -> str:
-        """Why it could not be kept."""
+    def get_reason(self, record: RejectedRecord) -> str:
+        """Why it could not be stored."""
         return record.reason
 
-    @admin.display(description="payload begins")
-    def payload_begins(self, record: RejectedRecord) -> SafeString:
+    @admin.display(description="payload")
+    def get_payload_excerpt(self, record: RejectedRecord) -> SafeString:
         """The beginning of the record as the vendor sent it."""
-        return format_html('<span class="error-text">{}</span>', record.payload[:EXCERPT])
+        return format_html('<span class="error-text">{}</span>', record.payload[:EXCERPT_LENGTH])
 
     @admin.display(description="source day")
-    def day_link(self, record: RejectedRecord) -> SafeString:
-        """The day it came with."""
+    def get_day_link(self, record: RejectedRecord) -> SafeString:
+        """The day it belongs to."""
         url = reverse("admin:usage_sourceday_change", args=[record.source_day_id])
         return format_html('<a href="{}">{} {}</a>', url, record.source, record.day)
 
-    @admin.display(description="the day's trust")
-    def day_trust(self, record: RejectedRecord) -> str:
-        """How far that day can be trusted."""
-        return trust_in_words(record.source_day)
+    @admin.display(description="status of the day")
+    def get_day_status(self, record: RejectedRecord) -> str:
+        """The status of that day in words."""
+        return SourceDay.objects.with_status().get(pk=record.source_day_id).describe_status()
 
     @admin.display(description="payload")
-    def payload_shown(self, record: RejectedRecord) -> SafeString | str:
-        """The record as the vendor sent it, a field a line where it is JSON."""
-        return verbatim(laid_out(record.payload))
+    def get_payload(self, record: RejectedRecord) -> SafeString | str:
+        """The record as the vendor sent it, indented where it is JSON."""
+        return render_verbatim(indent_json(record.payload))
 
     @admin.display(description="status")
-    def status(self, record: RejectedRecord) -> SafeString:
-        """Whether it still comes so."""
-        return badge("Resolved", "good") if record.resolved_at else badge("Open", "warn")
+    def get_status(self, record: RejectedRecord) -> SafeString:
+        """Whether it is resolved."""
+        return build_rejected_badge(record)
 
     @admin.display(description="last seen (UTC)")
-    def last_seen(self, record: RejectedRecord) -> str:
-        """When it last came."""
-        return at(record.last_seen_at)
+    def get_last_seen(self, record: RejectedRecord) -> str:
+        """When the vendor last sent it."""
+        return format_timestamp(record.last_seen_at)
 
     @admin.display(description="first seen (UTC)")
-    def first_seen(self, record: RejectedRecord) -> str:
-        """When it first came."""
-        return at(record.first_seen_at)
+    def get_first_seen(self, record: RejectedRecord) -> str:
+        """When the vendor first sent it."""
+        return format_timestamp(record.first_seen_at)
 
 
-def laid_out(payload: str) -> str:
-    """Return JSON one field a line, every number with the digits it came with; any other text as it is."""
+def indent_json(payload: str) -> str:
+    """Return JSON with one field a line and the digits of every number as they are; any other text unchanged."""
     try:
         return msgspec.json.format(payload, indent=2)
     except msgspec.DecodeError:

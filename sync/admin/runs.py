@@ -1,4 +1,4 @@
-"""Runs: what was asked for, by whom, how far it got, what it cost, and every day of it."""
+"""Runs: who requested which days, their progress, their counts, and every day of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,32 +13,31 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sync.admin import states
-from sync.admin.actions import may_sync, who
-from sync.admin.live import Live, fragment, live, signed_out
-from sync.advice import advice
+from sync.admin.actions import get_username, has_sync_permission
+from sync.admin.badges import build_progress_bar, build_run_badge, build_run_day_badge
+from sync.admin.live import LiveProgress, build_progress, reload_if_signed_out, render_progress
 from sync.engine.cancel import cancel
 from sync.errors import SyncError
+from sync.messages import get_advice
 from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.serializers import SyncRunSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import Table, at, duration, exact, prose, quantity, way_to
-from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter, one_of
-from usage.columns import columns_of
-from usage.coverage import days_in_words
+from usage.admin.display import Table, render_link, render_number, render_prose
+from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter, build_choice_filter
+from usage.columns import get_columns
+from usage.formatting import NOTHING, format_count, format_duration, format_number, format_size, format_timestamp
 from usage.models import Source
 
-LATEST = 10
-DAYS_ON_A_PAGE = 100
-# What needs a person first, then what is still to come, then what is done.
-FIRST_THE_FAILED = Case(
+MAX_LATEST_RUNS = 10
+DAYS_PER_PAGE = 100
+FAILED_FIRST = Case(
     When(outcome=SyncRunDay.Outcome.FAILED, then=Value(0)),
     When(outcome=SyncRunDay.Outcome.WAITING, then=Value(1)),
     default=Value(2),
     output_field=IntegerField(),
 )
 COUNTS = {
-    "fetched": "records read",
+    "fetched": "records",
     "inserted": "new",
     "changed": "changed",
     "unchanged": "unchanged",
@@ -51,13 +50,13 @@ COUNTS = {
 
 
 class ProgressFilter(ChoiceFilter):
-    """Runs that still wait for days, and those that ended."""
+    """Runs that are going on, and those that ended."""
 
     title = "state"
     parameter_name = "progress"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return what may be asked for."""
+        """Return the choices."""
         return [
             ("running", "Running"),
             ("failures", "Ended with failures"),
@@ -66,7 +65,7 @@ class ProgressFilter(ChoiceFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the runs that stand so; raises IncorrectLookupParameters for a state that there is none of."""
+        """Filter by state; raises IncorrectLookupParameters for an unknown one."""
         match self.value():
             case None | "":
                 return queryset
@@ -78,7 +77,7 @@ class ProgressFilter(ChoiceFilter):
                 return queryset.filter(cancelled_at__isnull=False)
             case "done":
                 return queryset.filter(finished_at__isnull=False, days_failed=0, cancelled_at=None)
-        raise self.refuse(request, f"“{self.value()}” is no state of a run.")
+        raise self.build_error(request, f"“{self.value()}” is no state of a run.")
 
 
 @admin.register(SyncRun)
@@ -86,165 +85,153 @@ class SyncRunAdmin(ReadOnlyAdmin):
     """Runs, the latest first."""
 
     source_path = "source_id"
-    exported = columns_of(SyncRunSerializer)
+    exported = get_columns(SyncRunSerializer)
     keyset = ("created_at", "id")
     change_form_template = "admin/sources/run.html"
     list_display = (
-        "asked_at",
+        "get_requested_at",
         "source",
-        "state",
-        "progress",
-        "days_shown",
-        "asked_by",
-        "records",
-        "took",
-        "error_shown",
+        "get_state",
+        "get_progress",
+        "get_days",
+        "get_requester",
+        "get_records",
+        "get_duration",
+        "get_error",
     )
     list_filter = (
         SourceFilter,
         ProgressFilter,
-        one_of("trigger", "asked for by", Trigger),
+        build_choice_filter("trigger", "requested by", Trigger),
         ("created_at", RangeFilter),
     )
-    offered_lookups = ("source", "progress", "trigger", "created_at__range__gte", "created_at__range__lte")
+    allowed_lookups = ("source", "progress", "trigger", "created_at__range__gte", "created_at__range__lte")
     ordering = ("-created_at", "-id")
     actions = None
     fields = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch the source along, without the credential."""
+        """Add the source, without its credential."""
         return super().get_queryset(request).select_related("source").defer("source__credential")
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address of a run that goes on."""
+        """Add the address of the progress of a run."""
         return [path("<int:pk>/progress/", self.progress_view, name="sync_syncrun_progress"), *super().get_urls()]
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return how far a run is: the part of its page that asks for itself."""
-        if (elsewhere := signed_out(self, request)) is not None:
-            return elsewhere
+        """Return the progress of a run: the part of its page that reloads itself."""
+        if (response := reload_if_signed_out(self, request)) is not None:
+            return response
         run = get_object_or_404(self.get_queryset(request), pk=pk)
         if not self.has_view_permission(request, run):
             raise PermissionDenied
-        return fragment(request, self.live(request, run))
+        return render_progress(request, self.build_progress(request, run))
 
-    def live(self, request: HttpRequest, run: SyncRun) -> Live:
-        """Return how far a run is."""
+    def build_progress(self, request: HttpRequest, run: SyncRun) -> LiveProgress:
+        """Return the progress of a run."""
         page = reverse("admin:sync_syncrun_change", args=[run.pk])
-        return live(request, [run], reverse("admin:sync_syncrun_progress", args=[run.pk]), page)
+        return build_progress(request, [run], reverse("admin:sync_syncrun_progress", args=[run.pk]), page)
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        """Add how far the run is, what it cost, and its days."""
-        days = Paginator(days_of(obj), DAYS_ON_A_PAGE).get_page(request.GET.get("p"))
-        context |= {
-            "live": self.live(request, obj),
-            "facts": facts(request, obj),
-            "counts": [(label, exact(getattr(obj, name))) for name, label in COUNTS.items()],
-            "advice": advice(obj.error),
+    def build_page_context(self, request: HttpRequest, obj: SyncRun) -> dict[str, Any]:
+        """Return the progress of the run, its counts and its days."""
+        days = Paginator(list_run_days(obj), DAYS_PER_PAGE).get_page(request.GET.get("p"))
+        return {
+            "live": self.build_progress(request, obj),
+            "facts": build_facts(request, obj),
+            "counts": [(label, format_number(getattr(obj, name))) for name, label in COUNTS.items()],
+            "advice": get_advice(obj.error_code),
             "days": days,
-            "days_table": days_table(request, obj, list(days)),
+            "days_table": build_days_table(request, obj, list(days)),
             "title": str(obj),
         }
-        return super().render_change_form(request, context, add, change, form_url, obj)
 
-    def page_actions(self, request: HttpRequest, obj: SyncRun) -> Sequence[PageAction]:
-        """Cancelling, while days wait."""
-        if not may_sync(request) or obj.finished_at is not None or obj.cancelled_at is not None:
+    def get_page_actions(self, request: HttpRequest, obj: SyncRun) -> Sequence[PageAction]:
+        """Return Cancel, while days wait."""
+        if not has_sync_permission(request) or obj.finished_at is not None or obj.cancelled_at is not None:
             return ()
-        return (PageAction("cancel", "Cancel", self.cancel),)
+        return (PageAction("cancel", "Cancel", self.cancel_run),)
 
-    def cancel(self, request: HttpRequest, run: SyncRun) -> None:
-        """Give back the days of a run that are not begun yet."""
+    def cancel_run(self, request: HttpRequest, run: SyncRun) -> None:
+        """Cancel the days of a run that have not started."""
         try:
-            given_back = cancel(run, who(request))
+            cancelled = cancel(run, get_username(request))
         except SyncError as error:
             messages.error(request, error.reason)
             return
-        messages.success(request, f"The run is cancelled: {days_in_words(given_back)} went back unread.")
+        messages.success(request, f"The run is cancelled: {format_count(cancelled, 'day')} will not be synced.")
 
-    @admin.display(description="asked for at (UTC)")
-    def asked_at(self, run: SyncRun) -> str:
-        """When it was asked for."""
-        return at(run.created_at)
+    @admin.display(description="requested at (UTC)")
+    def get_requested_at(self, run: SyncRun) -> str:
+        """When it was requested."""
+        return format_timestamp(run.created_at)
 
-    @admin.display(description="asked for by")
-    def asked_by(self, run: SyncRun) -> str:
-        """Who or what asked for it."""
-        return asked_for_by(run)
+    @admin.display(description="requested by")
+    def get_requester(self, run: SyncRun) -> str:
+        """Who or what requested it."""
+        return format_requester(run)
 
     @admin.display(description="state")
-    def state(self, run: SyncRun) -> SafeString:
+    def get_state(self, run: SyncRun) -> SafeString:
         """Whether it has ended, and how."""
-        return states.run_state(run)
+        return build_run_badge(run)
 
     @admin.display(description="progress")
-    def progress(self, run: SyncRun) -> SafeString:
-        """How many of its days are read."""
-        return states.run_progress(run)
+    def get_progress(self, run: SyncRun) -> SafeString:
+        """How many of its days are synced."""
+        return build_progress_bar(run)
 
     @admin.display(description="days")
-    def days_shown(self, run: SyncRun) -> str:
+    def get_days(self, run: SyncRun) -> str:
         """The days it spans."""
         return run.days_in_words
 
-    @admin.display(description="records read")
-    def records(self, run: SyncRun) -> SafeString:
-        """How many records came."""
-        return quantity(run.fetched)
+    @admin.display(description="records")
+    def get_records(self, run: SyncRun) -> SafeString:
+        """How many records the vendor sent."""
+        return render_number(run.fetched)
 
-    @admin.display(description="reading took")
-    def took(self, run: SyncRun) -> SafeString:
-        """How long reading took, all workers together."""
-        return format_html('<span class="number">{}</span>', duration(run.seconds))
+    @admin.display(description="duration")
+    def get_duration(self, run: SyncRun) -> SafeString:
+        """The time of all workers together."""
+        return render_number(format_duration(run.seconds))
 
     @admin.display(description="error")
-    def error_shown(self, run: SyncRun) -> SafeString | str:
+    def get_error(self, run: SyncRun) -> SafeString | str:
         """Why the latest day of it failed."""
         return format_html('<span class="error-text" title="{0}">{0}</span>', run.error) if run.error else ""
 
 
-def facts(request: HttpRequest, run: SyncRun) -> list[tuple[str, Any]]:
+def build_facts(request: HttpRequest, run: SyncRun) -> list[tuple[str, Any]]:
     """Return what is known of a run beside its counts."""
     return [
-        ("source", way_to(request, run.source, run.source.slug)),
+        ("source", render_link(request, run.source, run.source.slug)),
         ("days", run.days_in_words),
-        ("asked for by", asked_for_by(run)),
-        ("asked for at (UTC)", at(run.created_at)),
-        ("ended at (UTC)", at(run.finished_at)),
-        ("received", size(run.bytes)),
-        ("reading took", duration(run.seconds)),
+        ("requested by", format_requester(run)),
+        ("requested at (UTC)", format_timestamp(run.created_at)),
+        ("ended at (UTC)", format_timestamp(run.finished_at)),
+        ("received", format_received(run.bytes)),
+        ("duration", format_duration(run.seconds)),
     ]
 
 
-def asked_for_by(run: SyncRun) -> str:
-    """Return who or what asked for a run: `Admin, alex`."""
+def format_requester(run: SyncRun) -> str:
+    """Return who or what requested a run: `Admin, alex`."""
     return ", ".join(filter(None, (run.get_trigger_display(), run.requested_by)))
 
 
-def size(number: int) -> str:
-    """Return bytes in the largest unit that leaves a number above one: `1.3 MB`."""
-    for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
-        if number >= 10**power:
-            return f"{number / 10**power:,.1f} {unit}"
-    return f"{number} bytes"
+def format_received(size: int) -> str:
+    """Return a number of bytes: `1.3 MB`, `840 bytes`."""
+    return format_size(size) or f"{size} bytes"
 
 
-def days_of(run: SyncRun) -> QuerySet[SyncRunDay]:
-    """Return the days of a run, the failed ones first, then those to come; each the newest first."""
-    return run.run_days.select_related("source_day").order_by(FIRST_THE_FAILED, "-source_day__day")
+def list_run_days(run: SyncRun) -> QuerySet[SyncRunDay]:
+    """Return the days of a run: those that failed, then those that wait, then the others; each the newest first."""
+    return run.run_days.select_related("source_day").order_by(FAILED_FIRST, "-source_day__day")
 
 
-def days_table(request: HttpRequest, run: SyncRun, shown: Sequence[SyncRunDay]) -> Table:
-    """Return days of a run with what reading each took: the latest attempt since the run was asked for."""
-    attempts = attempts_of(run, shown)
+def build_days_table(request: HttpRequest, run: SyncRun, shown: Sequence[SyncRunDay]) -> Table:
+    """Return days of a run with their latest attempt since the run was requested."""
+    attempts = fetch_attempts(run, shown)
     rows = []
     for run_day in shown:
         tries = attempts.get(run_day.source_day_id, [])
@@ -252,47 +239,56 @@ def days_table(request: HttpRequest, run: SyncRun, shown: Sequence[SyncRunDay]) 
         day = run_day.source_day
         rows.append(
             [
-                way_to(request, day, day.day),
-                states.run_day_outcome(run_day),
-                quantity(len(tries)),
-                *(quantity(getattr(latest, name) if latest else None) for name in ("fetched", "retries", "rejected")),
-                format_html('<span class="number">{}</span>', size(latest.bytes) if latest else "–"),
-                format_html('<span class="number">{}</span>', duration(latest.seconds) if latest else "–"),
-                prose(latest.error if latest else ""),
+                render_link(request, day, day.day),
+                build_run_day_badge(run_day),
+                render_number(len(tries)),
+                *(
+                    render_number(getattr(latest, name) if latest else None)
+                    for name in ("fetched", "retries", "rejected")
+                ),
+                render_number(format_received(latest.bytes) if latest else NOTHING),
+                render_number(format_duration(latest.seconds) if latest else NOTHING),
+                render_prose(latest.error if latest else ""),
             ]
         )
-    columns = ("day", "outcome", "attempts", "records", "retries", "rejected", "received", "took", "error")
-    return Table("Days of the run", columns, rows, "Its days are no longer on record.")
+    columns = ("day", "outcome", "attempts", "records", "retries", "rejected", "received", "duration", "error")
+    return Table("Days of the run", columns, rows, "None: its days were deleted.")
 
 
-def attempts_of(run: SyncRun, shown: Sequence[SyncRunDay]) -> dict[int, list[LoadAttempt]]:
-    """Return the attempts at days of a run, by day and in their order, from its beginning to its end."""
-    began = LoadAttempt.objects.filter(source_day__in=[day.source_day_id for day in shown]).order_by("number")
-    during = began.exclude(finished_at__lt=run.created_at)
+def fetch_attempts(run: SyncRun, shown: Sequence[SyncRunDay]) -> dict[int, list[LoadAttempt]]:
+    """Return the attempts at days of a run between its start and its end, by day and in their order."""
+    attempts = LoadAttempt.objects.filter(source_day__in=[day.source_day_id for day in shown]).order_by("number")
+    during = attempts.exclude(finished_at__lt=run.created_at)
     if run.finished_at is not None:
         during = during.filter(started_at__lte=run.finished_at)
-    found: dict[int, list[LoadAttempt]] = {}
+    by_day: dict[int, list[LoadAttempt]] = {}
     for attempt in during:
-        found.setdefault(attempt.source_day_id, []).append(attempt)
-    return found
+        by_day.setdefault(attempt.source_day_id, []).append(attempt)
+    return by_day
 
 
-def runs_table(source: Source) -> Table:
-    """Return the latest runs of a source that have ended; those that go on are shown as they go."""
+def build_runs_table(source: Source) -> Table:
+    """Return the latest runs of a source that have ended; the others are shown with their progress."""
     rows = [
         [
-            format_html('<a href="{}">{}</a>', reverse("admin:sync_syncrun_change", args=[run.pk]), at(run.created_at)),
-            states.run_state(run),
-            states.run_progress(run),
+            link_run(run),
+            build_run_badge(run),
+            build_progress_bar(run),
             run.days_in_words,
-            asked_for_by(run),
-            quantity(run.fetched),
-            prose(" ".join(filter(None, (run.error, advice(run.error))))),
+            format_requester(run),
+            render_number(run.fetched),
+            render_prose(" ".join(filter(None, (run.error, get_advice(run.error_code))))),
         ]
-        for run in source.runs.filter(finished_at__isnull=False)[:LATEST]
+        for run in source.runs.filter(finished_at__isnull=False)[:MAX_LATEST_RUNS]
     ]
-    columns = ("asked for at (UTC)", "state", "progress", "days", "asked for by", "records", "error")
+    columns = ("requested at (UTC)", "state", "progress", "days", "requested by", "records", "error")
     return Table("Latest runs", columns, rows, "None has ended yet.")
 
 
-assert set(COUNTS) | {"bytes", "seconds"} == set(COUNTED)  # noqa: S101 - a new count has a name here
+def link_run(run: SyncRun) -> SafeString:
+    """Return when a run was requested, as a link to its page."""
+    url = reverse("admin:sync_syncrun_change", args=[run.pk])
+    return format_html('<a href="{}">{}</a>', url, format_timestamp(run.created_at))
+
+
+assert set(COUNTS) | {"bytes", "seconds"} == set(COUNTED)  # noqa: S101 - a new count needs a label here

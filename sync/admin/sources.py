@@ -1,7 +1,8 @@
-"""Sources: their settings, what is held of them, and the buttons that test, sync and resume them."""
+"""Sources: their settings, the status of their days, and the buttons that test, sync and resume them."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,7 +10,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -18,53 +19,65 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from sync.admin import states
-from sync.admin.actions import ask, may_sync, who
-from sync.admin.facts import (
-    Fieldsets,
-    coverage_address,
-    day_counts,
-    option_fieldsets,
-    runs_address,
-    standstill,
-    vendor_facts,
+from sync.admin.actions import get_username, has_sync_permission, start_runs
+from sync.admin.badges import build_health_badge
+from sync.admin.connection_test import check_connection
+from sync.admin.forms import RangeForm, RetireForm, SourceForm, list_errors
+from sync.admin.live import (
+    LiveProgress,
+    build_progress,
+    list_open_runs,
+    parse_shown_runs,
+    reload_if_signed_out,
+    render_progress,
 )
-from sync.admin.forms import RangeForm, SourceForm, faults
-from sync.admin.live import Live, asked_for, fragment, live, open_runs, signed_out
-from sync.admin.runs import runs_table
-from sync.admin.testing import tested
+from sync.admin.runs import build_runs_table
+from sync.admin.source_status import (
+    Fieldsets,
+    build_coverage_url,
+    build_notice,
+    build_option_fieldsets,
+    build_runs_url,
+    build_vendor_defaults,
+    count_days,
+)
 from sync.engine import plan
+from sync.errors import SyncError
 from sync.health import Condition
 from sync.models import Trigger
+from sync.source_changes import bring_back, delete_source, has_loaded_days, resume_if_connected, retire, save_source
 from sync.vendors import readers
-from usage.access import staff_scope
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, ago, laid_out, quantity
-from usage.columns import columns_at
-from usage.coverage import Coverage, coverage_of
-from usage.models import Source
+from usage.admin.display import Table, render_json, render_number
+from usage.api.access import get_staff_scope
+from usage.columns import build_columns
+from usage.data_quality.coverage import Coverage, get_coverage
+from usage.days import get_today
+from usage.formatting import format_age, format_count
+from usage.models import Source, SourceDay
 
-ACCOUNT: Fieldsets = [("The account", {"fields": ("slug", "vendor", "base_url", "time_zone")})]
-READING: Fieldsets = [
-    ("What is read", {"fields": ("enabled", "backfill_from", "look_back_days")}),
-    ("How often, and how much at once", {"fields": ("interval_minutes", "max_concurrency", "requests_per_minute")}),
-    ("Programs that read it from here", {"fields": ("mirror_refuses_gaps",)}),
+ACCOUNT: Fieldsets = [("Account", {"fields": ("slug", "vendor", "base_url", "time_zone")})]
+SYNC_SETTINGS: Fieldsets = [
+    ("What is synced", {"fields": ("enabled", "backfill_from", "look_back_days")}),
+    ("Schedule and limits", {"fields": ("interval_minutes", "max_concurrency", "requests_per_minute")}),
+    ("Mirror", {"fields": ("mirror_refuses_gaps",)}),
 ]
-CREDENTIAL_IS = (
-    "What the vendor knows the portal by: the key itself, or the name of an environment variable that holds it."
+CREDENTIAL_DESCRIPTION = (
+    "The vendor's key or token, or the name of an environment variable that holds it. The vendor's page in the "
+    "documentation (menu Help) says which key with which rights it has to be, and where it is made."
 )
 
 
-class CoveredList(ChangeList):
-    """A page of sources, each with its coverage, fetched for all of them at once."""
+class SourceList(ChangeList):
+    """A page of sources, each with its coverage."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page's sources and their coverage."""
+        """Fetch the page's sources, and the coverage of all of them at once."""
         super().get_results(request)
         sources = list(self.result_list)
-        covered = coverage_of(sources)
+        coverages = get_coverage(sources)
         for source in sources:
-            source.coverage = covered[source.pk]
+            source.coverage = coverages[source.pk]
         self.result_list = sources
 
 
@@ -73,82 +86,99 @@ class SourceAdmin(PortalAdmin):
     """Accounts at vendors."""
 
     source_path = "id"
-    exported = columns_at(
-        Source,
-        "slug",
-        "vendor",
-        "base_url",
-        "time_zone",
-        "enabled",
-        "backfill_from",
-        "interval_minutes",
-        "look_back_days",
-        "max_concurrency",
-        "requests_per_minute",
-        "mirror_refuses_gaps",
-        "next_sync_at",
-        "paused_until",
-        "halted_at",
-        "halt_reason",
-        "created_at",
-        "updated_at",
-    )
+    exported = build_columns(
+        Source, "slug", "vendor", "base_url", "time_zone", "enabled", "backfill_from", "retired_after",
+        "interval_minutes", "look_back_days", "max_concurrency", "requests_per_minute", "mirror_refuses_gaps",
+        "next_sync_at", "paused_until", "halted_at", "halt_reason", "created_at", "updated_at",
+    )  # fmt: skip
     form = SourceForm
     change_form_template = "admin/sources/source_form.html"
-    list_display = ("name", "vendor_title", "state", "trust", "records_held", "last_read")
-    list_display_links = ("name",)
+    list_display = ("get_name", "get_vendor", "get_health", "get_coverage", "get_records", "get_last_sync")
+    list_display_links = ("get_name",)
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Leave the credential where it is."""
+        """Leave the credential in the database."""
         return super().get_queryset(request).defer("credential")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Show each source's coverage."""
-        return CoveredList
+        return SourceList
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Take the form with all its fields: those of the vendors' options exist only once it is made."""
+        """Return the form with its declared fields; the vendors' options become fields in its instances."""
         return super().get_form(request, obj, change=change, **{**kwargs, "fields": SourceForm.Meta.fields})
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave the credential's inputs away from someone who may not change the source."""
+        """Hide the credential's inputs from someone who may not change the source."""
         if obj is not None and not self.has_change_permission(request, obj):
-            told = ("Credential and the vendor's own settings", {"fields": ("credential_env", "options_shown")})
-            return [*ACCOUNT, told, *READING]
-        credential = ("Credential", {"fields": self.credential_fields(request, obj), "description": CREDENTIAL_IS})
-        return [*ACCOUNT, credential, *option_fieldsets(obj or Source()), *READING]
+            stored = ("Credential and options", {"fields": ("credential_env", "get_options")})
+            return [*ACCOUNT, stored, *SYNC_SETTINGS]
+        credential = (
+            "Credential",
+            {"fields": self.get_credential_fields(request, obj), "description": CREDENTIAL_DESCRIPTION},
+        )
+        return [*ACCOUNT, credential, *build_option_fieldsets(obj or Source()), *SYNC_SETTINGS]
 
-    def credential_fields(self, request: HttpRequest, source: Source | None) -> tuple[str, ...]:
-        """Return the inputs of the credential; whoever may not name a variable changes a stored one only."""
+    def get_credential_fields(self, request: HttpRequest, source: Source | None) -> tuple[str, ...]:
+        """Return the inputs of the credential; a person limited to sources may only change a stored one."""
         if source is None:
             return ("new_credential", "credential_env")
-        if staff_scope(request) is None:
+        if get_staff_scope(request) is None:
             return ("new_credential", "clear_credential", "credential_env")
         return ("credential_env",) if source.credential_env else ("new_credential",)
 
-    def save_model(self, request: HttpRequest, obj: Source, form: SourceForm, change: bool) -> None:
-        """Write only what the form sets: the engine may have halted the source since its row was read."""
-        obj.save(update_fields=form.columns_set if change else None)
+    def save_model(self, request: Any, obj: Source, form: SourceForm, change: bool) -> None:
+        """Write only what the form sets, because the engine may have halted the source since its row was fetched."""
+        if not change:
+            obj.save()
+            return
+        save_source(obj, form.changed_columns)
+        if form.changes_connection:
+            request.changed_source = obj
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whoever sees only some sources adds none: they could not see what they added."""
-        return super().has_add_permission(request) and staff_scope(request) is None
+        """A person limited to sources adds none: they could not see it afterwards."""
+        return super().has_add_permission(request) and get_staff_scope(request) is None
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Whoever sees only some sources keeps their names and variables.
+        """A person limited to sources changes no name and no variable.
 
-        A name that is taken would tell of another source, and a variable may be another source's credential.
+        A name that is taken would reveal another source, and a variable may hold another source's credential.
         """
-        return () if staff_scope(request) is None else ("slug", "credential_env")
+        return () if get_staff_scope(request) is None else ("slug", "credential_env")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes a retired source; it can be brought back."""
+        return super().has_change_permission(request, obj) and (obj is None or obj.retired_after is None)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only a source of which nothing is held yet may be deleted; others are switched off."""
+        """Only a source of which no day is stored may be deleted; others are retired."""
         allowed = super().has_delete_permission(request, obj)
-        return allowed and obj is not None and not obj.days.exists()
+        return allowed and obj is not None and not has_loaded_days(obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what is deleted with a source: days that were planned, and what was tried of them."""
+        planned = SourceDay.objects.filter(source__in=objs).count()
+        lines = [f"The source {source.slug}" for source in objs]
+        if planned:
+            lines.append(f"{format_count(planned, 'day')} that were planned and never stored, with their runs")
+        return lines, {}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Source) -> None:
+        """Delete the source with its planned days."""
+        delete_source(obj)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Say why where a source cannot be deleted now."""
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except SyncError as error:
+            messages.error(request, error.reason)
+            return redirect("admin:usage_source_change", object_id)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the addresses of the test of a connection and of the runs that go on."""
+        """Add the addresses of the connection test and of the progress of runs."""
         test = self.admin_site.admin_view(require_POST(self.test_view))
         return [
             path("test/", test, name="usage_source_test_new"),
@@ -165,154 +195,186 @@ class SourceAdmin(PortalAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show the form, with what each vendor prescribes for fields that are left empty."""
-        return super().changeform_view(
-            request, object_id, form_url, {"vendor_facts": vendor_facts(), **(extra_context or {})}
-        )
+        """Show the form with each vendor's defaults of fields that are left empty; test what was saved if it halted.
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        """Add how far the source is read, its runs and the buttons that this person may press."""
-        if obj is None:
-            context["test_address"] = reverse("admin:usage_source_test_new")
+        The test waits for the vendor, so it runs behind the transaction that saves.
+        """
+        context = {"vendor_defaults": build_vendor_defaults(), **(extra_context or {})}
+        response = super().changeform_view(request, object_id, form_url, context)
+        source: Source | None = getattr(request, "changed_source", None)
+        if source is not None and source.halted_at is not None:
+            self.resume_changed(request, source)
+        return response
+
+    def resume_changed(self, request: HttpRequest, source: Source) -> None:
+        """Resume a halted source whose connection was changed, if the vendor accepts it now; else say what is wrong."""
+        result = resume_if_connected(source)
+        if result.ok:
+            self.log_change(request, source, "Resumed: the changed connection works.")
+            messages.success(request, f"{result.words} {source} resumes with the next tick.")
         else:
-            context |= self.facts(request, obj)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+            messages.warning(request, f"{source} stays halted. {result.words} {result.advice}")
 
-    def facts(self, request: HttpRequest, source: Source) -> dict[str, Any]:
-        """Return what the page of a source shows beside its settings."""
-        coverage = coverage_of([source])[source.pk]
-        condition = Condition(source, coverage, timezone.now())
-        offered = {action.name.replace("-", "_"): action for action in self.page_actions(request, source)}
+    def build_page_context(self, request: HttpRequest, obj: Source | None) -> dict[str, Any]:
+        """Return the coverage of the source, its runs and the buttons that this person may press."""
+        if obj is None:
+            return {"test_url": reverse("admin:usage_source_test_new")}
+        coverage = get_coverage([obj])[obj.pk]
+        actions = {action.name.replace("-", "_"): action for action in self.get_page_actions(request, obj)}
         return {
-            "test_address": reverse("admin:usage_source_test", args=[source.pk]),
-            "standstill": standstill(source),
-            "source_badge": states.source_health(condition),
-            "coverage_words": coverage.words,
-            "coverage_address": coverage_address(request, source),
-            "day_counts": day_counts(request, coverage, source),
-            "buttons": {name: self.action_url(source, action) for name, action in offered.items()},
-            "range_form": RangeForm(source, initial=look_back(source), auto_id="range_%s"),
-            "live": self.live(request, source),
-            "runs_address": runs_address(request, source),
+            "test_url": reverse("admin:usage_source_test", args=[obj.pk]),
+            "notice": build_notice(obj),
+            "source_badge": build_health_badge(Condition(obj, coverage, timezone.now())),
+            "coverage_summary": coverage.words,
+            "coverage_url": build_coverage_url(request, obj),
+            "provisional_days": coverage.provisional,
+            "day_counts": count_days(request, coverage, obj),
+            "buttons": {name: self.action_url(obj, action) for name, action in actions.items()},
+            "range_form": RangeForm(obj, initial=get_look_back(obj), auto_id="range_%s"),
+            "retire_form": RetireForm(obj, auto_id="retire_%s"),
+            "live": self.build_progress(request, obj),
+            "runs_url": build_runs_url(request, obj),
         }
 
-    def live(self, request: HttpRequest, source: Source) -> Live:
-        """Return the runs of a source that go on, and those that the page showed before."""
-        runs = open_runs(source, asked_for(request)) if request.user.has_perm("sync.view_syncrun") else []
+    def build_progress(self, request: HttpRequest, source: Source) -> LiveProgress:
+        """Return the progress of a source's open runs, and of those that the page showed before."""
+        can_view = request.user.has_perm("sync.view_syncrun")
+        runs = list_open_runs(source, parse_shown_runs(request)) if can_view else []
         page = reverse("admin:usage_source_change", args=[source.pk])
-        return live(request, runs, reverse("admin:usage_source_progress", args=[source.pk]), page)
+        return build_progress(request, runs, reverse("admin:usage_source_progress", args=[source.pk]), page)
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return how far the source's runs are: the part of its page that asks for itself."""
-        if (elsewhere := signed_out(self, request)) is not None:
-            return elsewhere
+        """Return the progress of the source's runs: the part of its page that reloads itself."""
+        if (response := reload_if_signed_out(self, request)) is not None:
+            return response
         source = get_object_or_404(self.get_queryset(request), pk=pk)
         if not self.has_view_permission(request, source):
             raise PermissionDenied
-        return fragment(request, self.live(request, source))
+        return render_progress(request, self.build_progress(request, source))
 
     @method_decorator(sensitive_post_parameters("new_credential"))
     def test_view(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
-        """Test the connection with what the form says, for whoever might save it; nothing is saved."""
+        """Test the connection with the values of the form, for whoever may save it; nothing is saved."""
         source = None if pk is None else get_object_or_404(self.get_queryset(request), pk=pk)
         allowed = self.has_add_permission(request) if source is None else self.has_change_permission(request, source)
         if not allowed:
             raise PermissionDenied
         form = self.get_form(request, source, change=source is not None)(request.POST, instance=source)
-        result = tested(form)
+        result = check_connection(form)
         if source is not None:
             self.log_change(request, source, f"Tested the connection: it {'works' if result.ok else 'does not work'}.")
-        whole: Any = request
-        template = "admin/sources/tested.html" if whole.htmx else "admin/sources/tested_page.html"
-        context = {**self.admin_site.each_context(request), "title": "Test of the connection", "tested": result}
+            if result.ok and source.halted_at is not None and not form.changes_connection:
+                plan.resume(source)
+                self.log_change(request, source, "Resumed: the connection works.")
+                result = replace(result, message=f"{result.message} {source} resumes with the next tick.")
+        htmx_request: Any = request
+        template = "admin/sources/tested.html" if htmx_request.htmx else "admin/sources/tested_page.html"
+        context = {**self.admin_site.each_context(request), "title": "Connection test", "result": result}
         return TemplateResponse(request, template, context)
 
-    def page_actions(self, request: HttpRequest, obj: Source) -> Sequence[PageAction]:
-        """Resuming for who may change the source, syncing for who may have days read."""
+    def get_page_actions(self, request: HttpRequest, obj: Source) -> Sequence[PageAction]:
+        """Return Resume for who may change the source, and the sync buttons for who may sync."""
         actions = []
         if self.has_change_permission(request, obj) and (obj.halted_at or obj.paused_until):
             actions.append(PageAction("resume", "Resume", self.resume))
-        if may_sync(request) and obj.enabled and not obj.halted_at:
+        if super().has_change_permission(request, obj):
+            if obj.retired_after is not None:
+                actions.append(PageAction("bring-back", "Bring back", self.bring_back))
+            elif has_loaded_days(obj):
+                actions.append(PageAction("retire", "Retire", self.retire))
+        if has_sync_permission(request) and obj.enabled and not obj.halted_at:
             actions.append(PageAction("sync-now", "Sync now", self.sync_now))
             actions.append(PageAction("sync-range", "Sync this range", self.sync_range))
         return actions
 
-    def page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:
-        """The latest runs, for whoever may see them."""
-        return (runs_table(obj),) if request.user.has_perm("sync.view_syncrun") else ()
-
-    @admin.display(description="the vendor's own settings")
-    def options_shown(self, source: Source) -> SafeString | str:
-        """What is set of the vendor's options."""
-        return laid_out(source.options)
+    def get_page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:
+        """Return the latest runs, for who may see them."""
+        return (build_runs_table(obj),) if request.user.has_perm("sync.view_syncrun") else ()
 
     def sync_now(self, request: HttpRequest, source: Source) -> None:
-        """Read today and the look-back."""
-        days = look_back(source)
-        ask(request, lambda: request_days(request, source, days["first"], days["last"] + timedelta(days=1)))
+        """Sync today and the look-back."""
+        days = get_look_back(source)
+        self.request_days(request, source, days["first"], days["last"])
 
     def sync_range(self, request: HttpRequest, source: Source) -> None:
-        """Read the days that were given."""
+        """Sync the days of the range form."""
         form = RangeForm(source, request.POST)
+        if form.is_valid():
+            self.request_days(request, source, form.cleaned_data["first"], form.cleaned_data["last"])
+        else:
+            messages.error(request, " ".join(list_errors(form)))
+
+    def request_days(self, request: HttpRequest, source: Source, first: date, last: date) -> None:
+        """Start a run over the days from `first` to `last`, both included."""
+        end, username = last + timedelta(days=1), get_username(request)
+        start_runs(request, lambda: plan.request_sync(source, first, end, Trigger.ADMIN, username))
+
+    def retire(self, request: HttpRequest, source: Source) -> None:
+        """Retire the source after the day of the form."""
+        form = RetireForm(source, request.POST, auto_id="retire_%s")
         if not form.is_valid():
-            messages.error(request, " ".join(faults(form)))
+            messages.error(request, " ".join(list_errors(form)))
             return
-        first, end = form.cleaned_data["first"], form.cleaned_data["last"] + timedelta(days=1)
-        ask(request, lambda: request_days(request, source, first, end))
+        last_day = form.cleaned_data["last_day"]
+        try:
+            retire(source, last_day)
+        except SyncError as error:
+            messages.error(request, error.reason)
+            return
+        self.log_change(request, source, f"Retired after {last_day}.")
+        messages.success(request, f"{source} is retired. Its credential is deleted; revoke it at the vendor, too.")
+
+    def bring_back(self, request: HttpRequest, source: Source) -> None:
+        """Bring a retired source back."""
+        bring_back(source)
+        self.log_change(request, source, "Brought back.")
+        messages.success(request, f"{source} is back, and switched off: give it a credential and switch it on.")
 
     def resume(self, request: HttpRequest, source: Source) -> None:
-        """Let a halted or paused source be read again."""
+        """Resume a halted or paused source."""
         plan.resume(source)
         self.log_change(request, source, "Resumed.")
-        messages.success(request, f"Reading of {source} resumes with the next tick.")
+        messages.success(request, f"Sync of {source} resumes with the next tick.")
+
+    @admin.display(description="options")
+    def get_options(self, source: Source) -> SafeString | str:
+        """The stored options of the vendor."""
+        return render_json(source.options)
 
     @admin.display(description="name")
-    def name(self, source: Source) -> str:
-        """What it is called here."""
+    def get_name(self, source: Source) -> str:
+        """The source's name in the portal."""
         return source.slug
 
     @admin.display(description="vendor")
-    def vendor_title(self, source: Source) -> str:
+    def get_vendor(self, source: Source) -> str:
         """The vendor's own name."""
         reader = readers().get(source.vendor)
         return reader.title if reader else source.vendor
 
-    @admin.display(description="state")
-    def state(self, source: Any) -> SafeString:
-        """How it does."""
-        return states.source_health(Condition(source, source.coverage, timezone.now()))
+    @admin.display(description="health")
+    def get_health(self, source: Any) -> SafeString:
+        """Its health."""
+        return build_health_badge(Condition(source, source.coverage, timezone.now()))
 
-    @admin.display(description="how far it can be trusted")
-    def trust(self, source: Any) -> str:
-        """Its coverage in words."""
+    @admin.display(description="coverage")
+    def get_coverage(self, source: Any) -> str:
+        """The status of its days in one sentence."""
         coverage: Coverage = source.coverage
         return coverage.words
 
     @admin.display(description="records")
-    def records_held(self, source: Any) -> SafeString:
-        """Current records of all its days."""
-        return quantity(source.coverage.records_held)
+    def get_records(self, source: Any) -> SafeString:
+        """Its stored records."""
+        return render_number(source.coverage.records_held)
 
-    @admin.display(description="last read")
-    def last_read(self, source: Any) -> str:
-        """How long ago a day of it was read."""
-        return ago(source.coverage.latest_read)
+    @admin.display(description="last sync")
+    def get_last_sync(self, source: Any) -> str:
+        """How long ago a day of it was synced."""
+        return format_age(source.coverage.latest_read)
 
 
-def look_back(source: Source) -> dict[str, Any]:
-    """Return the first and the last day that `Sync now` reads."""
-    today = plan.today(source)
+def get_look_back(source: Source) -> dict[str, date]:
+    """Return the first and the last day that `Sync now` syncs."""
+    today = get_today(source.zone)
     return {"first": today - timedelta(days=source.look_back_days), "last": today}
-
-
-def request_days(request: HttpRequest, source: Source, first: Any, end: Any) -> Any:
-    """Ask the engine for the days `[first, end)` in the person's name."""
-    return plan.request_sync(source, first, end, Trigger.ADMIN, who(request))

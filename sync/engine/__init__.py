@@ -1,1 +1,1 @@
-"""The engine: plan, claim, read, merge, guard, verify, record (design.md, The engine)."""
+"""The engine: plan, claim, read, merge, guard, verify, record (docs/architecture.md)."""

@@ -1,97 +1,165 @@
-"""Plan: which days are to be read now, because the schedule, a retry or a person says so."""
+"""Plan: choose the days to read now, for the schedule, a retry or a person."""
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from django.db import transaction
-from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet
-from django.db.models.functions import Now
-from django.utils import timezone
+import structlog
+from django.db import OperationalError, transaction
+from django.db.models import Count, DateTimeField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models.functions import Now, TruncMonth
 
+from sync.engine.claim import get_database_time
+from sync.engine.clamp import clamp_waits
+from sync.engine.connect import find_misconfiguration
+from sync.engine.failures import count_failure, halt_source
+from sync.engine.recording import log_safely, try_step
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
-from usage.days import Day, dates
-from usage.models import DayState, Source, SourceDay
+from usage.data_quality import VENDOR_KINDS
+from usage.days import Day, first_of_next_month, get_today, iterate_dates, iterate_days, midnight
+from usage.models import DayState, Source, SourceDay, Verification
+from usage.partitions import ensure_partitions
+
+logger = structlog.get_logger(__name__)
 
 LONGEST_REQUEST_DAYS = 3700
-EARLIEST = date(1990, 1, 1)  # nothing was sold by usage before; a slip of the year asks for no millennia
+EARLIEST = date(1990, 1, 1)  # no vendor had usage before; a mistyped year must not request millennia
+
+# Loaded days with a problem: by the vendor's checksum, and by a check of the stored records.
+UNVERIFIED = Q(state=DayState.LOADED, verification=Verification.UNVERIFIED, accepted_at=None)
+MISMATCHED = Q(state__in=[DayState.LOADED, DayState.PARTIAL], mismatch__isnull=False)
+# Days without a problem: a read after their month's close makes them final.
+SOUND = Q(state=DayState.LOADED, complete=True, mismatch__isnull=True) & ~Q(verification=Verification.UNVERIFIED)
 
 
 def plan_due() -> list[SyncRun]:
-    """Mark what the schedule makes due, for every source whose time has come, and retries for all of them."""
-    runs = [plan_retries(source) for source in Source.objects.running()]
-    due = Source.objects.running().filter(Q(next_sync_at=None) | Q(next_sync_at__lte=Now()))
-    runs += [plan_source(source.pk) for source in due]
-    return [run for run in runs if run is not None]
+    """Plan every running source: what its schedule makes due, checks and retries; returns the new runs."""
+    try_step("clamp waits", clamp_waits)
+    runs = []
+    for source in Source.objects.running():
+        runs += plan_safely(source)
+    return runs
+
+
+def plan_safely(source: Source) -> list[SyncRun]:
+    """Plan one source; an error is counted on the source, and the others are still planned."""
+    try:
+        if error := find_misconfiguration(source):
+            halt_source(source, error)
+            return []
+        runs = [plan_checks(source), plan_retries(source)]
+        if is_due(source):
+            runs.append(plan_source(source.pk))
+        return [run for run in runs if run is not None]
+    except Exception:  # noqa: BLE001  # one source never stops the others
+        log_safely(logger.exception, "planning failed", source=source.slug)
+        try_step("source", partial(count_failure, source))
+        return []
+
+
+def is_due(source: Source) -> bool:
+    """Tell whether the source's next scheduled read has come."""
+    return source.next_sync_at is None or source.next_sync_at <= get_database_time()
 
 
 def plan_source(source_id: int) -> SyncRun | None:
-    """Mark the days of one source due by its schedule; returns the run, or None where nothing is to be read."""
+    """Make the scheduled days of one source due; returns the run, or None where there are none."""
+    ensure_months(Source.objects.get(pk=source_id))
     with transaction.atomic():
         source = Source.objects.running().select_for_update(no_key=True).filter(pk=source_id).first()
-        if source is None or (source.next_sync_at is not None and source.next_sync_at > timezone.now()):
+        if source is None or not is_due(source):
             return None
-        days = scheduled_days(source).exclude(run_days__outcome=SyncRunDay.Outcome.WAITING)
+        days = select_scheduled_days(source).exclude(run_days__outcome=SyncRunDay.Outcome.WAITING)
         return open_run(source, days, Trigger.SCHEDULE)
 
 
 def plan_now(source: Source, trigger: Trigger, requested_by: str = "") -> SyncRun | None:
-    """Do now, for a person, what the schedule would do at its next time; failed days are tried again too.
+    """Do now what the schedule would do at its next time, and try failed days again.
 
     Raises SyncError where the source is switched off or halted.
     """
+    ensure_months(source)
     with transaction.atomic():
         locked = Source.objects.select_for_update(no_key=True).get(pk=source.pk)
         check_running(locked)
         Source.objects.filter(pk=source.pk).update(paused_until=None)
-        troubled = Q(state__in=[DayState.FAILED, DayState.SUSPECT, DayState.PARTIAL])
+        problems = Q(state__in=[DayState.FAILED, DayState.SUSPECT, DayState.PARTIAL]) | UNVERIFIED | MISMATCHED
         lost = Q(state=DayState.LOADING)
-        return open_run(locked, scheduled_days(locked, or_else=troubled | lost), trigger, requested_by)
+        return open_run(locked, select_scheduled_days(locked, or_else=problems | lost), trigger, requested_by)
 
 
 def plan_retries(source: Source) -> SyncRun | None:
-    """Mark failed, suspect and partial days due whose back-off has passed."""
-    waiting = [DayState.FAILED, DayState.SUSPECT, DayState.PARTIAL]
-    with transaction.atomic():
-        days = SourceDay.objects.filter(source=source, state__in=waiting, due_at__lte=Now())
-        return open_run(source, days, Trigger.RETRY)
+    """Make failed, suspect, partial and unverified days due whose wait has passed, unless a person accepted them.
 
-
-def scheduled_days(source: Source, or_else: Q | None = None) -> QuerySet[SourceDay]:
-    """Return the days that the schedule reads now (design.md, Plan), and set when it comes back.
-
-    Never read ones; loaded ones until one read has happened after their look-back; those of the previous month
-    until one read has happened after it closed (its end plus the look-back). `or_else` adds others.
+    Also outside the look-back: a problem lasts until a read resolves it or a person accepts the findings.
     """
-    now = timezone.now()
+    waiting = (
+        Q(state__in=[DayState.FAILED, DayState.SUSPECT]) | Q(state=DayState.PARTIAL, accepted_at=None) | UNVERIFIED
+    )
+    with transaction.atomic():
+        return open_run(source, SourceDay.objects.filter(waiting, source=source, due_at__lte=Now()), Trigger.RETRY)
+
+
+def plan_checks(source: Source) -> SyncRun | None:
+    """Make days due whose stored records differ from what was read."""
+    with transaction.atomic():
+        return open_run(source, SourceDay.objects.filter(MISMATCHED, source=source, due_at__lte=Now()), Trigger.CHECK)
+
+
+def select_scheduled_days(source: Source, or_else: Q | None = None) -> QuerySet[SourceDay]:
+    """Return the days that the schedule reads now, and set its next time.
+
+    These are days that were never read, and days until one read after their look-back and one after their month
+    closed (its end plus the look-back). `or_else` adds others.
+    """
+    now = get_database_time()
     Source.objects.filter(pk=source.pk).update(next_sync_at=now + timedelta(minutes=source.interval_minutes))
-    ensure_days(source, source.backfill_from, today(source) + timedelta(days=1))
+    ensure_days(source, source.backfill_from, get_today(source.zone, now) + timedelta(days=1))
     look_back_ends: Any = ExpressionWrapper(
         F("ends_at") + timedelta(days=source.look_back_days), output_field=DateTimeField()
     )
-    first_of_month = today(source).replace(day=1)
-    closed_at = Day.of(first_of_month, source.zone).start + timedelta(days=source.look_back_days)
-    again = Q(loaded_at__lt=look_back_ends)
-    if now >= closed_at:
-        last_month = (first_of_month - timedelta(days=1)).replace(day=1)
-        again |= Q(day__gte=last_month, day__lt=first_of_month, loaded_at__lt=closed_at)
-    chosen = Q(state=DayState.DUE) | (Q(state=DayState.LOADED) & again) | (or_else or Q(pk=None))
+    # Retries read a partial day until a person accepts it.
+    settled = Q(state=DayState.LOADED) | Q(state=DayState.PARTIAL, accepted_at__isnull=False)
+    again = Q(loaded_at__lt=look_back_ends) | build_closing_condition(source, now)
+    chosen = Q(state=DayState.DUE) | (settled & again) | (or_else or Q(pk=None))
     return SourceDay.objects.filter(chosen, source=source, day__gte=source.backfill_from)
 
 
+def build_closing_condition(source: Source, now: datetime) -> Q:
+    """Return the condition for days of closed months that were not read since their month closed.
+
+    Usually those of the last month, more after an outage. A sound day that was read and is not final counts too: a
+    cancelled run dropped it before its second look, or the look-back was shortened.
+    """
+    waiting = Q(pk=None)
+    first_of_month = get_today(source.zone, now).replace(day=1)
+    unsettled = SourceDay.objects.filter(source=source, final=False, loaded_at__isnull=False, day__lt=first_of_month)
+    for month in unsettled.dates("day", "month"):
+        following = first_of_next_month(month)
+        closed_at = midnight(following, source.zone) + timedelta(days=source.look_back_days)
+        if now >= closed_at:
+            unread = Q(loaded_at__lt=closed_at) | Q(SOUND, final=False)
+            waiting |= Q(unread, day__gte=month, day__lt=following)
+    return waiting
+
+
 def open_run(source: Source, days: QuerySet[SourceDay], trigger: Trigger, requested_by: str = "") -> SyncRun | None:
-    """Make `days` due now and return the new run that waits for them; None where there are none."""
-    chosen = list(days.select_for_update(of=("self",), no_key=True).order_by("day"))
+    """Make `days` due now and return the new run that waits for them; None where there are none.
+
+    Days whose records were pruned are left out: they are never read again.
+    """
+    chosen = list(days.filter(pruned_at=None).select_for_update(of=("self",), no_key=True).order_by("day"))
     if not chosen:
         return None
-    return run_over(source, chosen, chosen[0].day, chosen[-1].day + timedelta(days=1), trigger, requested_by)
+    return create_run(source, chosen, chosen[0].day, chosen[-1].day + timedelta(days=1), trigger, requested_by)
 
 
-def run_over(
+def create_run(
     source: Source, chosen: list[SourceDay], first: date, end: date, trigger: Trigger, requested_by: str
 ) -> SyncRun:
-    """Create a run over locked days; a day that is being read just now is waited for, not read twice."""
+    """Create a run over locked days; it waits for a day that is being read, which is not read twice."""
     run = SyncRun.objects.create(
         source=source,
         trigger=trigger,
@@ -107,12 +175,15 @@ def run_over(
 
 
 def request_sync(source: Source, from_day: date, to_day: date, trigger: Trigger, requested_by: str = "") -> SyncRun:
-    """Ask for the days `[from_day, to_day)` of a source to be read again; returns the run that waits for them.
+    """Make the days `[from_day, to_day)` of a source due; returns the run that waits for them.
 
-    A second request for the range of a run that has not ended joins that run. Raises SyncError, in words for
-    the person who asked, where the range is empty, too long or in the future, or the source is not read.
+    A second request for the range of an unfinished run returns that run. Raises SyncError, with a sentence for the
+    person who asked, where the range is empty, too long or in the future, holds a day whose records were pruned, or the
+    source is not read.
     """
     check_range(source, from_day, to_day)
+    check_pruned(SourceDay.objects.filter(source=source, day__gte=from_day, day__lt=to_day))
+    ensure_months(source, from_day, to_day)
     with transaction.atomic():
         locked = Source.objects.select_for_update(no_key=True).get(pk=source.pk)
         check_running(locked)
@@ -124,7 +195,8 @@ def request_sync(source: Source, from_day: date, to_day: date, trigger: Trigger,
         Source.objects.filter(pk=source.pk).update(paused_until=None)
         days = SourceDay.objects.filter(source=source, day__gte=from_day, day__lt=to_day)
         chosen = list(days.select_for_update(no_key=True).order_by("day"))
-        return run_over(source, chosen, from_day, to_day, trigger, requested_by)
+        check_pruned(days)
+        return create_run(source, chosen, from_day, to_day, trigger, requested_by)
 
 
 def check_range(source: Source, from_day: date, to_day: date) -> None:
@@ -133,36 +205,55 @@ def check_range(source: Source, from_day: date, to_day: date) -> None:
         raise SyncError(f"The range is empty: its end {to_day} (exclusive) must lie after {from_day}.")
     if from_day < EARLIEST:
         raise SyncError(f"The range begins too early: {EARLIEST} is the first day that can be read.")
-    if to_day > today(source) + timedelta(days=1):
-        latest = today(source) + timedelta(days=1)
+    latest = get_today(source.zone, get_database_time()) + timedelta(days=1)
+    if to_day > latest:
         raise SyncError(f"The range reaches into the future: its end (exclusive) may be {latest} at most.")
     if (to_day - from_day).days > LONGEST_REQUEST_DAYS:
         raise SyncError(f"The range is too long: {LONGEST_REQUEST_DAYS} days at most.")
+    if next(iterate_days(from_day, to_day, source.zone), None) is None:
+        raise SyncError(f"The range holds no day: the clocks of {source.time_zone} skip {from_day}.")
+
+
+def check_pruned(days: QuerySet[SourceDay]) -> None:
+    """Raise SyncError that names the first month of which records of `days` were pruned."""
+    pruned = days.filter(pruned_at__isnull=False).order_by("day").first()
+    if pruned is not None:
+        raise SyncError(
+            f"The records of {pruned.source.slug} of {pruned.day:%Y-%m} were pruned; {pruned.day} is never read again."
+        )
 
 
 def check_running(source: Source) -> None:
-    """Raise SyncError for a source that is switched off or halted."""
+    """Raise SyncError for a source that is switched off, halted, or cannot be read as it is set up."""
+    if source.retired_after is not None:
+        raise SyncError(f"{source.slug} is retired; bring it back first.")
     if not source.enabled:
         raise SyncError(f"{source.slug} is switched off; enable it first.")
     if source.halted_at is not None:
-        raise SyncError(f"{source.slug} is halted: {source.halt_reason} Mend that and resume it first.")
+        raise SyncError(f"{source.slug} is halted: {source.halt_reason} Resolve that and resume it first.")
+    if error := find_misconfiguration(source):
+        raise error
 
 
 def reread(days: Iterable[SourceDay], trigger: Trigger, requested_by: str = "") -> list[SyncRun]:
-    """Ask for single days to be read again; returns one run for each source among them."""
+    """Make single days due; returns one run for each of their sources.
+
+    Raises SyncError for a source that is not read, and for a day whose records were pruned.
+    """
     chosen = list(days)
     sources = {day.source_id: day.source for day in chosen}
     runs = []
     with transaction.atomic():
         for source in sources.values():
             check_running(source)
-            mine = SourceDay.objects.filter(pk__in=[day.pk for day in chosen if day.source_id == source.pk])
-            runs.append(open_run(source, mine, trigger, requested_by))
+            own_days = SourceDay.objects.filter(pk__in=[day.pk for day in chosen if day.source_id == source.pk])
+            check_pruned(own_days)
+            runs.append(open_run(source, own_days, trigger, requested_by))
     return [run for run in runs if run is not None]
 
 
 def accept_shrink(day: SourceDay, requested_by: str = "") -> SyncRun | None:
-    """Take a person's word that the vendor is right about a suspect day: the next read is merged as it comes."""
+    """Accept that the vendor is right about a suspect day: its next read is merged as it is."""
     with transaction.atomic():
         suspect = SourceDay.objects.filter(pk=day.pk, state=DayState.SUSPECT)
         if not suspect.update(shrink_accepted=True):
@@ -173,21 +264,41 @@ def accept_shrink(day: SourceDay, requested_by: str = "") -> SyncRun | None:
 def resume(source: Source) -> None:
     """Let a halted or paused source be read again, from the next tick on."""
     Source.objects.filter(pk=source.pk).update(
-        halted_at=None, halt_reason="", paused_until=None, failures=0, next_sync_at=None
+        halted_at=None, halt_reason="", halt_code="", paused_until=None, failures=0, next_sync_at=None
     )
 
 
+def ensure_months(source: Source, first: date | None = None, end: date | None = None) -> None:
+    """Create the partitions of the days `[first, end)`, by default of all days that the schedule has.
+
+    Call it before the transaction that plans the days. Raises SyncError where another session holds the table.
+    """
+    kind = VENDOR_KINDS.get(source.vendor)
+    if kind is None:
+        return
+    tomorrow = get_today(source.zone, get_database_time()) + timedelta(days=1)
+    first = first or source.backfill_from
+    try:
+        ensure_partitions(kind, first, end or tomorrow, skip=list_pruned_months(source, first))
+    except OperationalError as error:
+        raise SyncError(f"The tables of {kind._meta.verbose_name_plural} are locked; try again later.") from error
+
+
+def list_pruned_months(source: Source, first: date) -> set[date]:
+    """Return the months whose days from `first` on were all pruned."""
+    pruned = SourceDay.objects.filter(source=source, pruned_at__isnull=False, day__gte=first).order_by()
+    counts = pruned.annotate(month=TruncMonth("day")).values_list("month").annotate(Count("pk"))
+    return {month for month, count in counts if count == (first_of_next_month(month) - max(month, first)).days}
+
+
 def ensure_days(source: Source, first: date, end: date) -> None:
-    """Make sure that a row exists for every day of `[first, end)`; new ones are due at once."""
+    """Create the missing rows of the days `[first, end)` that the source's zone has; new days are due."""
     known = set(SourceDay.objects.filter(source=source, day__gte=first, day__lt=end).values_list("day", flat=True))
-    missing = (Day.of(on, source.zone) for on in dates(first, end) if on not in known)
+    zone = source.zone
+    days = (Day.of(on, zone) for on in iterate_dates(first, end) if on not in known)
+    missing = (day for day in days if not day.is_skipped)
     SourceDay.objects.bulk_create(
         (SourceDay(source=source, day=day.date, starts_at=day.start, ends_at=day.end, due_at=Now()) for day in missing),
         batch_size=1000,
         ignore_conflicts=True,
     )
-
-
-def today(source: Source) -> date:
-    """Return the date it is now in the source's zone."""
-    return timezone.now().astimezone(source.zone).date()

@@ -1,25 +1,31 @@
-"""Spool: the rows of one read, digested as they come and streamed by binary COPY into a temporary table.
+"""Spool: the rows of one read, digested as they arrive and kept in a local file until the merge copies them.
 
-A few thousand rows wait in memory at most, so a day of a million records needs no more of it than a small one,
-and a day that comes back unchanged is often recognised before anything is sent to the database.
+No state of a read is on a database connection before the merge's transaction, so a pooler may switch connections at
+any time. Rows are stored as the MessagePack that the digest is made of: the first megabytes in memory, the rest in an
+unnamed file. A day that comes back unchanged is recognised by its digest and never decoded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
-from types import TracebackType
-from typing import Any, Self
+from tempfile import SpooledTemporaryFile
+from types import GenericAlias, TracebackType
+from typing import Any, Self, get_type_hints
 
 import msgspec
-from django.db import DatabaseError, connection
+from django.db import connection
 
-from sync.vendors.base import Rejected
+from sync.errors import SpoolError
+from sync.vendors.base import Rejection
 from usage.models import UsageRecord
 
-ROWS_IN_MEMORY = 20_000
-ROWS_PER_COPY = 5_000
+BYTES_IN_MEMORY = 8 * 1024 * 1024
+ROWS_PER_BLOCK = 5_000
 REJECTED_KEPT = 1_000
+# MessagePack's header of an array with a 4-byte length, and the length prefix of a block.
+ARRAY = b"\xdd"
+LENGTH = 4
 
 # Column types as psycopg's binary dumpers know them. JSON travels as text and is cast by the merge.
 WIRE_TYPES = {
@@ -35,10 +41,17 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 @cache
-def wire_columns(kind: type[UsageRecord]) -> dict[str, str]:
+def get_wire_columns(kind: type[UsageRecord]) -> dict[str, str]:
     """Return the columns a reader fills, in COPY order, with their types on the wire."""
     fields = kind.row._fields  # type: ignore[attr-defined]
     return {name: WIRE_TYPES[str(kind._meta.get_field(name).db_type(connection))] for name in fields}
+
+
+@cache
+def get_decoder(kind: type[UsageRecord]) -> msgspec.msgpack.Decoder[list[tuple[Any, ...]]]:
+    """Return the decoder of a block; plain tuples are faster to make than named ones."""
+    row = GenericAlias(tuple, tuple(get_type_hints(kind.row).values()))
+    return msgspec.msgpack.Decoder(GenericAlias(list, (row,)))
 
 
 class Digest:
@@ -48,9 +61,9 @@ class Digest:
         self.total = 0
         self.count = 0
 
-    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Take `rows` in."""
-        self.total += sum(int.from_bytes(blake2b(_encode(row), digest_size=16).digest(), "little") for row in rows)
+    def add(self, rows: Sequence[bytes]) -> None:
+        """Add encoded `rows`."""
+        self.total += sum(int.from_bytes(blake2b(row, digest_size=16).digest(), "little") for row in rows)
         self.count += len(rows)
 
     def hexdigest(self) -> str:
@@ -60,18 +73,15 @@ class Digest:
 
 
 class Spool:
-    """The rows and rejected records of one read of one day; leaves no temporary table behind."""
+    """The rows and rejected records of one read of one day; its file is gone when it is closed."""
 
-    def __init__(self, kind: type[UsageRecord], *, expect_unchanged: bool) -> None:
+    def __init__(self, kind: type[UsageRecord]) -> None:
         self.kind = kind
-        self.table = f"spool_{kind._meta.model_name}"
-        self.columns = wire_columns(kind)
-        self.limit = ROWS_IN_MEMORY if expect_unchanged else ROWS_PER_COPY
-        self.rows: list[tuple[Any, ...]] = []
         self.digest = Digest()
-        self.rejected: dict[str, Rejected] = {}
-        self.rejected_count = 0
-        self.created = False
+        self.rejected: dict[str, Rejection] = {}
+        self.rejected_digest = Digest()
+        # Python opens it with mode 0600 and unlinks it at once.
+        self._file = SpooledTemporaryFile(BYTES_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> Self:
         return self
@@ -79,56 +89,61 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.created:
-            # After a lost connection there is no table left either.
-            with suppress(DatabaseError), connection.cursor() as cursor:
-                cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{self.table}")
+        # Closing flushes a buffer, which fails on a full disk; nobody reads the file any more.
+        with suppress(OSError):
+            self._file.close()
+
+    @property
+    def rejected_count(self) -> int:
+        """How many records were rejected, including those that are not kept."""
+        return self.rejected_digest.count
 
     @property
     def fetched(self) -> int:
-        """How many records the vendor gave, the rejected ones included."""
+        """How many records the vendor returned, including rejected ones."""
         return self.digest.count + self.rejected_count
 
-    def add(self, rows: Sequence[tuple[Any, ...]], rejected: Sequence[Rejected] = ()) -> None:
-        """Take one page in."""
-        self.digest.add(rows)
-        self.rows.extend(rows)
-        for one in rejected:
-            self.rejected_count += 1
+    def add(self, rows: Sequence[tuple[Any, ...]], rejected: Sequence[Rejection] = ()) -> None:
+        """Add one page; raises SpoolError where the disk is full."""
+        encoded = [_encode(row) for row in rows]
+        self.digest.add(encoded)
+        for start in range(0, len(encoded), ROWS_PER_BLOCK):
+            self._write_block(encoded[start : start + ROWS_PER_BLOCK])
+        self.rejected_digest.add([record.digest.encode() for record in rejected])
+        for record in rejected:
             if len(self.rejected) < REJECTED_KEPT:
-                self.rejected[blake2b(one.payload.encode(), digest_size=16).hexdigest()] = one
-        if len(self.rows) >= self.limit:
-            self.flush()
-            self.limit = ROWS_PER_COPY
+                self.rejected[record.digest] = record
 
     def clear(self) -> None:
-        """Forget what was read so far: the listing is read again from its start."""
-        self.rows, self.digest, self.rejected, self.rejected_count = [], Digest(), {}, 0
-        if self.created:
-            with connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE pg_temp.{self.table}")
+        """Drop what was read so far: the listing is read again from its start."""
+        self.digest, self.rejected, self.rejected_digest = Digest(), {}, Digest()
+        self._file.seek(0)
+        self._file.truncate()
 
     def hexdigest(self) -> str:
         """Return the digest of all rows and of what was rejected."""
         if not self.rejected:
             return self.digest.hexdigest()
-        state = ":".join([self.digest.hexdigest(), str(self.rejected_count), *sorted(self.rejected)])
+        state = f"{self.digest.hexdigest()}:{self.rejected_digest.hexdigest()}"
         return blake2b(state.encode(), digest_size=16).hexdigest()
 
-    def flush(self) -> None:
-        """Send the rows in memory to the temporary table, which is created when first needed."""
-        names = ", ".join(self.columns)
-        with connection.cursor() as cursor:
-            if not self.created:
-                columns = ", ".join(f"{name} {wire}" for name, wire in self.columns.items())
-                cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{self.table}")
-                cursor.execute(f"CREATE TEMPORARY TABLE {self.table} ({columns})")
-                self.created = True
-            if not self.rows:
-                return
-            with cursor.copy(f"COPY pg_temp.{self.table} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
-                copy.set_types(list(self.columns.values()))
-                write_row = copy.write_row
-                for row in self.rows:
-                    write_row(row)
-        self.rows = []
+    def describe_rejected(self) -> str:
+        """Return a digest of all rejected records in any order; "" without any."""
+        return self.rejected_digest.hexdigest() if self.rejected else ""
+
+    def read_rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows in the order in which they came."""
+        decode = get_decoder(self.kind).decode
+        try:
+            self._file.seek(0)
+            while length := self._file.read(LENGTH):
+                yield from decode(self._file.read(int.from_bytes(length, "big")))
+        except OSError as error:
+            raise SpoolError(error) from None
+
+    def _write_block(self, rows: Sequence[bytes]) -> None:
+        block = b"".join((ARRAY, len(rows).to_bytes(4, "big"), *rows))
+        try:
+            self._file.write(len(block).to_bytes(LENGTH, "big") + block)
+        except OSError as error:
+            raise SpoolError(error) from None

@@ -1,65 +1,137 @@
-"""Reading an answer's body: never more than allowed, unpacked exactly, and whole or not at all."""
+"""Reading an answer's body: bounded, decompressed exactly, complete or not at all."""
 
-import time
 import zlib
+from collections.abc import Iterable, Iterator
 
+import httpcore2
 import httpx2
 import msgspec
 
-from sync.errors import WrongShape
+from sync.errors import InvalidResponse
+from sync.http.bounds import Bounds
+from sync.http.deadline import Deadline
 
 GZIP = zlib.MAX_WBITS | 16
-TRUNCATED = "Input data was truncated"  # msgspec's word for JSON that stops before its end
+GZIP_NAMES = frozenset({"gzip", "x-gzip"})
+# What follows a member of gzip is copied once for each member: small pieces keep many small members cheap.
+CHUNK_BYTES = 16 * 1024
+TRUNCATED = "Input data was truncated"  # msgspec's message for JSON that stops before its end
+# Everything that a connection can fail with.
+NETWORK_ERRORS = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.TimeoutException,
+    httpcore2.UnsupportedProtocol,
+)
 
 
-class CutError(Exception):
-    """A body that ended before its end, or took longer than a read may take; asking again may help."""
+class IncompleteBody(Exception):
+    """A body that breaks off or cannot be decompressed; another attempt may help."""
 
 
-def read(response: httpx2.Response, max_bytes: int, deadline: float) -> tuple[bytes, int]:
-    """Return the unpacked body and how many bytes travelled; `deadline` is of `time.monotonic`.
+class GzipDecoder:
+    """Decompresses gzip piece by piece: any number of members in a row, zeros between and after them left out."""
 
-    Raises WrongShape where there is more than `max_bytes` of either, CutError where it is not all there.
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._left = max_bytes
+        self._member: zlib._Decompress | None = None
+        self._is_begun = False
+
+    def unpack(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the content of `chunk`; raises InvalidResponse beyond `max_bytes`, IncompleteBody if it is not gzip."""
+        for start in range(0, len(chunk), CHUNK_BYTES):
+            piece = chunk[start : start + CHUNK_BYTES]
+            while piece:
+                unpacked, piece = self._unpack_member(piece)
+                self._left -= len(unpacked)
+                if self._left < 0:
+                    raise build_size_error(self._max_bytes)
+                yield unpacked
+
+    def finish(self) -> None:
+        """Raise IncompleteBody where the last member is incomplete."""
+        if self._member is not None or not self._is_begun:
+            raise IncompleteBody("broke off its answer")
+
+    def _unpack_member(self, piece: bytes) -> tuple[bytes, bytes]:
+        """Return what the current member gives, and what of `piece` comes after the member."""
+        if self._member is None:
+            # Packers of fixed blocks fill up with zeros (RFC 1952 does not forbid it, and gzip itself reads it).
+            piece = piece.lstrip(b"\0") if self._is_begun else piece
+            if not piece:
+                return b"", b""
+            self._member, self._is_begun = zlib.decompressobj(GZIP), True
+        try:
+            unpacked = self._member.decompress(piece, self._left + 1)
+        except zlib.error:
+            raise IncompleteBody("sent an answer that cannot be unpacked") from None
+        if not self._member.eof:
+            return unpacked, b""
+        rest = self._member.unused_data
+        self._member = None
+        return unpacked, rest
+
+
+def read_body(
+    stream: Iterable[bytes], headers: httpx2.Headers, bounds: Bounds, deadline: Deadline
+) -> tuple[bytes, int]:
+    """Return the decompressed body of a success and how many bytes travelled.
+
+    Raises InvalidResponse for more than `bounds.max_bytes` of either, IncompleteBody for a body without its end.
     """
-    packing = response.headers.get("content-encoding", "identity").lower()
-    if packing not in {"identity", "gzip"}:
-        raise WrongShape(f"The answer came packed as {packing[:40]!r}, which was not asked for.")
-    if int(response.headers.get("content-length") or 0) > max_bytes:
-        raise too_big(max_bytes)
-    raw = travelled(response, max_bytes, deadline)
-    return (unpacked(raw, max_bytes) if packing == "gzip" else raw), len(raw)
-
-
-def travelled(response: httpx2.Response, max_bytes: int, deadline: float) -> bytes:
-    """Return the body as it came over the wire."""
-    chunks: list[bytes] = []
+    packing = headers.get("content-encoding", "").strip().lower() or "identity"
+    if packing != "identity" and packing not in GZIP_NAMES:
+        raise InvalidResponse(f"The answer came packed as {packing[:40]!r}, which was not asked for.")
+    if get_content_length(headers) > bounds.max_bytes:
+        raise build_size_error(bounds.max_bytes)
+    gunzip = GzipDecoder(bounds.max_bytes) if packing in GZIP_NAMES else None
+    parts: list[bytes] = []
     size = 0
-    for chunk in response.iter_raw():
-        chunks.append(chunk)
+    for chunk in stream:
         size += len(chunk)
-        if size > max_bytes:
-            raise too_big(max_bytes)
-        if time.monotonic() > deadline:
-            raise CutError("sent its answer too slowly")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if size > bounds.max_bytes:
+            raise build_size_error(bounds.max_bytes)
+        deadline.note_progress(len(chunk))
+        parts.extend(gunzip.unpack(chunk) if gunzip else [chunk])
+    if gunzip:
+        gunzip.finish()
+    return parts[0] if len(parts) == 1 else b"".join(parts), size
 
 
-def unpacked(raw: bytes, max_bytes: int) -> bytes:
-    """Return gzip `raw` unpacked, stopping as soon as it proves to be more than `max_bytes`."""
-    unpacker = zlib.decompressobj(GZIP)
+def read_excerpt(stream: Iterable[bytes], headers: httpx2.Headers, bounds: Bounds, deadline: Deadline) -> bytes:
+    """Return the beginning of an error's body, as much as arrives soon, which may be nothing.
+
+    The status is what matters: nothing that is wrong with the body is raised.
+    """
+    deadline.shorten(bounds.error_seconds)
+    packing = headers.get("content-encoding", "").strip().lower() or "identity"
+    if packing != "identity" and packing not in GZIP_NAMES:
+        return b""
+    gunzip = GzipDecoder(bounds.error_bytes) if packing in GZIP_NAMES else None
+    excerpt = bytearray()
+    size = 0
     try:
-        body = unpacker.decompress(raw, max_bytes + 1)
-    except zlib.error:
-        raise CutError("sent an answer that cannot be unpacked") from None
-    if len(body) > max_bytes:
-        raise too_big(max_bytes)
-    if not unpacker.eof:
-        raise CutError("broke off its answer")
-    return body
+        for chunk in stream:
+            size += len(chunk)
+            for part in gunzip.unpack(chunk) if gunzip else [chunk]:
+                excerpt += part
+            if size >= bounds.error_bytes:
+                break
+    except (IncompleteBody, InvalidResponse, *NETWORK_ERRORS):
+        pass
+    return bytes(excerpt[: bounds.error_bytes])
 
 
-def must_be_whole(body: bytes, content_type: str) -> None:
-    """Raise CutError where JSON stops before its end; any other fault is for the reader to find."""
+def get_content_length(headers: httpx2.Headers) -> int:
+    """Return Content-Length, 0 where it is missing or no number."""
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
+def check_complete(body: bytes, content_type: str) -> None:
+    """Raise IncompleteBody where JSON stops before its end; other faults are found by the reader."""
     # Nearly every answer is an object or a list, and its last character tells that it is there to the end.
     if "json" not in content_type or body.endswith((b"}", b"]")):
         return
@@ -67,11 +139,11 @@ def must_be_whole(body: bytes, content_type: str) -> None:
         msgspec.json.decode(body, type=msgspec.Raw)
     except msgspec.DecodeError as error:
         if str(error) == TRUNCATED:
-            raise CutError("broke off its answer") from None
+            raise IncompleteBody("broke off its answer") from None
     except (UnicodeDecodeError, RecursionError):
         return
 
 
-def too_big(max_bytes: int) -> WrongShape:
+def build_size_error(max_bytes: int) -> InvalidResponse:
     """Return the error of an answer that is larger than PORTAL_HTTP_MAX_BYTES."""
-    return WrongShape(f"The answer is larger than the {max_bytes:,} bytes allowed (PORTAL_HTTP_MAX_BYTES).")
+    return InvalidResponse(f"The answer is larger than the {max_bytes:,} bytes allowed (PORTAL_HTTP_MAX_BYTES).")

@@ -1,4 +1,4 @@
-"""How much talking to a vendor may cost, and what it did cost."""
+"""Bounds of requests to a vendor, and what they cost."""
 
 from dataclasses import dataclass, field
 from threading import Lock
@@ -6,19 +6,26 @@ from typing import Protocol, Self
 
 
 class Limiter(Protocol):
-    """What is asked before every request; `sync.limiter.SourceLimiter` is the real one."""
+    """Called before every request; `sync.limiter.SourceLimiter` implements it."""
 
     def acquire(self) -> None:
-        """Wait until a request may be made; raise PutOff where that takes longer than a worker may wait."""
+        """Wait until a request may be made; raise ReadDeferred where that takes longer than a worker may wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How much one request may cost.
 
-    `timeout`: seconds without a byte from the vendor; `max_bytes`: of one body, unpacked; `attempts`: of one
-    request, the first included; `longest_wait`: the longest Retry-After, in seconds, that a worker sleeps
-    for; `total_seconds`: after which no further attempt begins and no body is read on.
+    `timeout`: seconds without a byte from the vendor. `max_bytes`: of one body, unpacked. `attempts`: of one
+    request, the first included. `longest_wait`: the longest Retry-After, in seconds, that a worker sleeps for.
+    `total_seconds`: after which no further attempt begins.
+
+    `exchange_seconds` is the one deadline of an attempt: name, connection, TLS, request, headers and body. Only
+    a body that moves may go on after it: every `progress_bytes` of it, as they travel, allow `progress_seconds`
+    more. So a slow vendor may take as long as it likes for a large day if it sends 256 KiB a minute (4.4 KB/s),
+    and a body of the default `max_bytes`, not packed, ends after less than five hours at the latest.
+
+    `error_bytes` and `error_seconds` bound the body of an error, which is only read for its message.
     """
 
     timeout: float = 45.0
@@ -26,6 +33,11 @@ class Bounds:
     attempts: int = 6
     longest_wait: float = 30.0
     total_seconds: float = 120.0
+    exchange_seconds: float = 90.0
+    progress_bytes: int = 256 * 1024
+    progress_seconds: float = 60.0
+    error_bytes: int = 64 * 1024
+    error_seconds: float = 5.0
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -36,12 +48,13 @@ class Bounds:
             timeout=settings.PORTAL_HTTP_TIMEOUT_SECONDS,
             max_bytes=settings.PORTAL_HTTP_MAX_BYTES,
             attempts=settings.PORTAL_HTTP_ATTEMPTS,
+            exchange_seconds=2 * settings.PORTAL_HTTP_TIMEOUT_SECONDS,
         )
 
 
 @dataclass(slots=True)
 class HTTPStats:
-    """What was spent: requests sent, retries among them, bytes of bodies as they travelled."""
+    """Requests sent, retries among them, and bytes of bodies as they travelled."""
 
     requests: int = 0
     retries: int = 0
@@ -49,7 +62,7 @@ class HTTPStats:
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def add(self, requests: int = 0, retries: int = 0, bytes: int = 0) -> None:  # noqa: A002 - the column's name
-        """Count what one of several threads spent."""
+        """Add the costs of one of several threads."""
         with self._lock:
             self.requests += requests
             self.retries += retries

@@ -1,48 +1,49 @@
-"""A vendor's connection: requests that are bounded, retried and counted, and go nowhere else."""
+"""The HTTP client of a read: requests to one vendor, bounded, retried and counted."""
 
-import ssl
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cache
-from pathlib import Path
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
 import httpx2
 import stamina
+import structlog
 
-from sync.errors import AuthenticationRefused, HostNotAllowed, RequestRefused, VendorUnavailable, WrongShape
-from sync.http import address, body, words
+from sync.errors import CredentialError, ErrorCode, HostNotAllowed, InvalidResponse, RequestRejected, VendorUnavailable
+from sync.http import address, errors
+from sync.http.background import BackgroundThreads
 from sync.http.bounds import Bounds, HTTPStats, Limiter
+from sync.http.exchange import (
+    MAX_CONCURRENT,
+    METHOD_KEEPING_REDIRECTS,
+    REDIRECTS,
+    AttemptFailed,
+    VendorConnections,
+    VendorResponse,
+)
+from sync.http.retry_after import parse_retry_after
 
-CONNECT_SECONDS = 10.0
-AT_ONCE = 4  # requests in the background
+logger = structlog.get_logger(__name__)
+
 RENEW_SECONDS = 1.0
-REDIRECTS = 3
-RETRIED = frozenset({408, 425, 429})
-KEEPING_METHOD = frozenset({307, 308})
-REDIRECTING = KEEPING_METHOD | {301, 302, 303}
-
-
-class Unanswered(VendorUnavailable):
-    """One attempt that failed; `again` tells whether another may help."""
-
-    def __init__(self, reason: str, *, retry_after: float | None = None, again: bool = True) -> None:
-        super().__init__(reason, retry_after=retry_after)
-        self.again = again
+MAX_REDIRECTS = 3
+RETRIED_STATUSES = frozenset({408, 425, 429})
 
 
 class VendorHTTP:
     """One read's connection to one vendor; a context manager, closed at the end of the read.
 
-    `authorization` is the whole value of the Authorization header; it is kept out of `repr`, logs and errors.
+    Requests run in background threads, so that the thread that made this object can renew its lease whatever they
+    wait for: a name, a connection, a slow body, their turn, or the time that the vendor asks for.
+
+    `authorization` is the value of the Authorization header; it is kept out of `repr`, logs and errors.
     `hosts` are the vendor's own; `allowed_hosts` are those that the settings add (`host` or `host:port`), the
-    only ones that may be spoken to without TLS. `before_request` is called before every request, retries
-    included, and what it raises passes through. Raises HostNotAllowed where `base_url` leads elsewhere, and
-    AuthenticationRefused where the credential cannot be sent.
+    only ones that may be spoken to without TLS. `before_request` is called before every request and every second
+    until its answer is there, by the thread that made this object only; what it raises passes through, and closing
+    then ends all requests that are under way. Raises HostNotAllowed where `base_url` leads elsewhere, and
+    CredentialError where the credential cannot be sent.
     """
 
     def __init__(
@@ -57,34 +58,20 @@ class VendorHTTP:
         before_request: Callable[[], None] | None = None,
     ) -> None:
         if not (authorization.isascii() and authorization.isprintable()):
-            raise AuthenticationRefused("The credential holds characters that no header can carry.")
-        self.base = address.checked_base(base_url, hosts, allowed_hosts)
+            raise CredentialError(
+                "The credential holds characters that no header can carry.", code=ErrorCode.CREDENTIAL_MALFORMED
+            )
+        self.base = address.parse_base_url(base_url, hosts, allowed_hosts)
         self.host = self.base.netloc.decode()
         self.bounds = bounds or Bounds.from_settings()
         self.stats = HTTPStats()
-        self._secret = words.Secret(authorization)
+        self._secret = errors.Secret(authorization)
         self._limiter = limiter
         self._before_request = before_request
         self._owner = threading.get_ident()
-        self._ahead: ThreadPoolExecutor | None = None
+        self._connections = VendorConnections(self.base, self._secret, self.bounds, self.stats)
+        self._threads = BackgroundThreads(MAX_CONCURRENT)
         self._urls: dict[str, httpx2.URL] = {}
-        headers = {
-            "Host": self.host,
-            "User-Agent": user_agent(),
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            "Authorization": authorization,
-        }
-        # Made once: a large part of what a request costs is making its headers.
-        self._headers = {
-            "GET": httpx2.Headers(headers),
-            "POST": httpx2.Headers(headers | {"Content-Type": "application/json"}),
-        }
-        self._client = httpx2.Client(
-            verify=tls(),
-            timeout=httpx2.Timeout(self.bounds.timeout, connect=min(CONNECT_SECONDS, self.bounds.timeout)),
-            limits=httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
-        )
 
     def __repr__(self) -> str:
         return f"VendorHTTP({str(self.base)!r})"
@@ -98,79 +85,90 @@ class VendorHTTP:
         self.close()
 
     def close(self) -> None:
-        """Let the connections go; requests in the background are not waited for."""
-        if self._ahead is not None:
-            self._ahead.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+        """Let the connections go; requests that are under way end within a second and are not waited for."""
+        self._connections.close()
+        self._threads.close()
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> bytes:
         """Return the body of the answer to `GET {base_url}{path}`.
 
-        Raises VendorUnavailable once every attempt failed, AuthenticationRefused on 401 and 403,
-        RequestRefused on any other 4xx, HostNotAllowed on a redirect to elsewhere, WrongShape on an answer
+        Raises VendorUnavailable once every attempt failed, CredentialError on 401 and 403,
+        RequestRejected on any other 4xx, HostNotAllowed on a redirect to elsewhere, InvalidResponse on an answer
         that is too large, and whatever the limiter and `before_request` raise.
         """
-        url = self._url(path)
-        return self._answer("GET", url.copy_merge_params(params) if params else url, b"")
+        url = self._build_url(path)
+        return self._wait(self._begin("GET", url.copy_merge_params(params) if params else url, b""))
 
     def post(self, path: str, body: bytes) -> bytes:
         """Return the body of the answer to `POST {base_url}{path}` with JSON `body`; raises as `get`."""
-        return self._answer("POST", self._url(path), body)
+        return self._wait(self._begin("POST", self._build_url(path), body))
+
+    def post_once(self, path: str, body: bytes) -> bytes:
+        """Return as `post` does, after a single attempt: for an answer that is not needed."""
+        self._renew()
+        return self._wait(self._threads.submit(self._attempt, "POST", self._build_url(path), body))
 
     def post_ahead(self, path: str, body: bytes) -> Callable[[], bytes]:
-        """Begin a `post` in the background, AT_ONCE of them at most; returns what waits for its outcome.
+        """Begin a `post` in the background, MAX_CONCURRENT of them at most; returns what waits for its outcome.
 
         Beginning and waiting belong to the thread that made this object: `before_request` is called there.
         """
-        self._renew()
-        if self._ahead is None:
-            self._ahead = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vendor-http")
-        asked = self._ahead.submit(self.post, path, body)
-        return lambda: self._outcome(asked)
+        answer = self._begin("POST", self._build_url(path), body)
+        return lambda: self._wait(answer)
 
     def redact(self, text: str) -> str:
-        """Return `text` without the credential, for whoever keeps or shows what a vendor sent."""
+        """Return `text`, which a vendor sent, without the credential."""
         return self._secret.redact(text)
 
-    def wrong_shape(self, reason: str, answer: bytes) -> WrongShape:
+    def build_invalid_response(
+        self, reason: str, answer: bytes, code: ErrorCode = ErrorCode.INVALID_RESPONSE
+    ) -> InvalidResponse:
         """Return the error of an `answer` that is not what the contract promises, with its beginning."""
         # Text columns of PostgreSQL cannot hold NUL.
         excerpt = answer[:4000].decode(errors="replace").replace("\x00", "\ufffd")
-        return WrongShape(self.redact(reason), payload=self.redact(excerpt))
+        return InvalidResponse(self.redact(reason), code=code, payload=self.redact(excerpt))
 
-    def _outcome(self, asked: Future[bytes]) -> bytes:
-        while not wait([asked], timeout=RENEW_SECONDS).done:
-            self._renew()
-        return asked.result()
+    def _begin(self, method: str, url: httpx2.URL, content: bytes) -> Future[bytes]:
+        self._renew()
+        return self._threads.submit(self._request, method, url, content)
+
+    def _wait(self, answer: Future[bytes]) -> bytes:
+        while not answer.done():
+            try:
+                return answer.result(timeout=RENEW_SECONDS)
+            except TimeoutError:
+                self._renew()
+        return answer.result()
 
     def _renew(self) -> None:
         """Call `before_request`, but from its own thread only: a lease is renewed over that thread's connection."""
         if self._before_request and threading.get_ident() == self._owner:
             self._before_request()
 
-    def _url(self, path: str) -> httpx2.URL:
+    def _build_url(self, path: str) -> httpx2.URL:
         if path not in self._urls:
             self._urls[path] = httpx2.URL(f"{self.base}{path}")
         return self._urls[path]
 
-    def _answer(self, method: str, url: httpx2.URL, content: bytes) -> bytes:
-        """Ask until there is an answer, a reason not to ask again, or no attempt left."""
-        deadline = time.monotonic() + self.bounds.total_seconds
+    def _request(self, method: str, url: httpx2.URL, content: bytes) -> bytes:
+        """Send the request until there is an answer, a reason to stop, or no attempt left."""
+        started = time.monotonic()
         try:
-            return self._attempt(method, url, content, deadline)
-        except Unanswered as failure:
+            return self._attempt(method, url, content)
+        except AttemptFailed as error:
             # Retrying is prepared only now: nearly every request is answered at once, and it costs a tenth of one.
-            first = failure
-        return self._again(first, method, url, content, deadline)
+            failure = error
+        left = self.bounds.total_seconds - (time.monotonic() - started)
+        return self._retry(failure, method, url, content, max(left, 0.001))
 
-    def _again(self, first: Unanswered, method: str, url: httpx2.URL, content: bytes, deadline: float) -> bytes:
-        """Ask again after the failure of the first attempt, which counts as one."""
+    def _retry(self, first: AttemptFailed, method: str, url: httpx2.URL, content: bytes, seconds: float) -> bytes:
+        """Repeat the request for `seconds` after the failure of the first attempt, which counts as one."""
         attempts = 1
         try:
             for attempt in stamina.retry_context(
                 self._wait_before_next,
                 attempts=self.bounds.attempts,
-                timeout=max(deadline - time.monotonic(), 0.001),
+                timeout=seconds,
                 wait_initial=0.2,
                 wait_max=15.0,
             ):
@@ -179,91 +177,86 @@ class VendorHTTP:
                     if attempts == 1:
                         raise first
                     self.stats.add(retries=1)
-                    return self._attempt(method, url, content, deadline)
-        except Unanswered as failure:
-            often = f" Gave up after {attempts} attempts." if attempts > 1 else ""
-            raise VendorUnavailable(failure.reason + often, retry_after=failure.retry_after) from None
+                    return self._attempt(method, url, content)
+        except AttemptFailed as failure:
+            suffix = f" Gave up after {attempts} attempts." if attempts > 1 else ""
+            raise VendorUnavailable(
+                failure.reason + suffix, code=failure.code, retry_after=failure.retry_after
+            ) from None
         raise AssertionError("stamina ends with an answer or an error")
 
     def _wait_before_next(self, error: Exception) -> bool | float:
-        """Tell stamina whether to ask again, and after how many seconds where the vendor said so."""
-        if not isinstance(error, Unanswered) or not error.again:
+        """Tell stamina whether to try again, and after how many seconds where the vendor said so."""
+        if not isinstance(error, AttemptFailed) or not error.is_retryable:
             return False
         if error.retry_after is None:
             return True
-        return error.retry_after <= self.bounds.longest_wait and words.jittered(error.retry_after)
+        return error.retry_after <= self.bounds.longest_wait and errors.add_jitter(error.retry_after)
 
-    def _attempt(self, method: str, url: httpx2.URL, content: bytes, deadline: float) -> bytes:
+    def _attempt(self, method: str, url: httpx2.URL, content: bytes) -> bytes:
         """Send one request, and follow redirects within the vendor's own address."""
-        for _ in range(REDIRECTS + 1):
-            response, answer = self._send(method, url, content, deadline)
-            if response.status_code not in REDIRECTING:
-                return self._judged(response, answer)
-            url = self._redirected(method, url, response)
-        raise RequestRefused(f"{self.host} redirected the request more than {REDIRECTS} times.")
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._send(method, url, content)
+            if response.status not in REDIRECTS:
+                return self._check_status(response)
+            url = self._resolve_redirect(method, url, response)
+        raise RequestRejected(
+            f"{self.host} redirected the request more than {MAX_REDIRECTS} times.", code=ErrorCode.REDIRECTED
+        )
 
-    def _send(self, method: str, url: httpx2.URL, content: bytes, deadline: float) -> tuple[httpx2.Response, bytes]:
-        """Return one answer and its body, read within the bounds."""
-        self._renew()
+    def _send(self, method: str, url: httpx2.URL, content: bytes) -> VendorResponse:
+        """Return one answer, requested when it is this request's turn."""
+        self._connections.check_open()
         if self._limiter:
             self._limiter.acquire()
-        self.stats.add(requests=1)
-        request = httpx2.Request(method, url, headers=self._headers[method], content=content or None)
-        try:
-            response = self._client.send(request, stream=True)
-            try:
-                answer, size = body.read(response, self.bounds.max_bytes, deadline)
-            finally:
-                response.close()
-            if response.is_success:  # any other answer says all there is to say by its status
-                body.must_be_whole(answer, response.headers.get("content-type", ""))
-        except body.CutError as cut:
-            raise Unanswered(f"{self.host} {cut}.") from None
-        except httpx2.HTTPError as error:
-            reason, again = words.of_failure(error, self.host, self.bounds.timeout)
-            raise Unanswered(self.redact(reason), again=again) from None
-        self.stats.add(bytes=size)
-        return response, answer
+        return self._connections.send(method, url, content)
 
-    def _judged(self, response: httpx2.Response, answer: bytes) -> bytes:
-        """Return the `answer` of a success; raise what any other status means."""
-        status = response.status_code
-        if 200 <= status < 300:
-            return answer
-        said = self.redact(words.of_answer(answer, response.headers.get("content-type", "")))
-        told = f"HTTP {status}: {said}" if said else f"HTTP {status}"
+    def _check_status(self, response: VendorResponse) -> bytes:
+        """Return the body of a success; raises what any other status means."""
+        if response.is_success:
+            return response.body
+        status = response.status
+        message = self.redact(errors.describe_body(response.body, response.headers.get("content-type", "")))
+        detail = f"HTTP {status}: {message}" if message else f"HTTP {status}"
         if status == 401:
-            raise AuthenticationRefused(f"{self.host} does not accept the credential ({told}).")
+            raise CredentialError(f"{self.host} does not accept the credential ({detail}).")
         if status == 403:
-            raise AuthenticationRefused(f"The credential may not read this at {self.host} ({told}).")
-        if status in RETRIED or status >= 500:
-            wait = words.retry_after(response.headers.get("retry-after"))
-            why = "asks for fewer requests" if status == 429 else "cannot answer now"
-            raise Unanswered(f"{self.host} {why} ({told}).", retry_after=wait)
-        raise RequestRefused(f"{self.host} refused the request ({told}).")
+            raise CredentialError(
+                f"The credential may not read this at {self.host} ({detail}).", code=ErrorCode.PERMISSION_MISSING
+            )
+        if status in RETRIED_STATUSES or status >= 500:
+            is_limited = status == 429
+            raise AttemptFailed(
+                f"{self.host} {'asks for fewer requests' if is_limited else 'cannot answer now'} ({detail}).",
+                code=ErrorCode.RATE_LIMITED if is_limited else ErrorCode.VENDOR_UNAVAILABLE,
+                retry_after=self._get_retry_after(response.headers),
+            )
+        code = ErrorCode.ENDPOINT_NOT_FOUND if status in {404, 405} else ErrorCode.REQUEST_REJECTED
+        raise RequestRejected(f"{self.host} refused the request ({detail}).", code=code)
 
-    def _redirected(self, method: str, url: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
+    def _get_retry_after(self, headers: httpx2.Headers) -> float | None:
+        """Return the seconds that the vendor asks to wait, if it does so in a way that makes sense."""
+        header = headers.get("retry-after", "").strip()
+        if not header:
+            return None
+        try:
+            return parse_retry_after(header)
+        except ValueError:
+            excerpt = errors.format_header(self.redact(header))
+            logger.warning("Retry-After ignored: it is neither seconds nor a date", host=self.host, header=excerpt)
+            return None
+
+    def _resolve_redirect(self, method: str, url: httpx2.URL, response: VendorResponse) -> httpx2.URL:
         """Return where a redirect leads, which is the same scheme, host and port or nowhere."""
-        status = response.status_code
+        status, code = response.status, ErrorCode.REDIRECTED
         try:
             target = url.join(response.headers.get("location", ""))
         except httpx2.InvalidURL:
-            raise RequestRefused(f"{self.host} redirected the request to nowhere.") from None
-        if address.origin(target) != address.origin(self.base):
-            raise HostNotAllowed(self.redact(f"{self.host} redirects to {target.host}: not followed."))
-        if method != "GET" and status not in KEEPING_METHOD:
-            raise RequestRefused(f"{self.host} redirects (HTTP {status}); is the base URL right?")
+            raise RequestRejected(f"{self.host} redirected the request to nowhere.", code=code) from None
+        if address.get_url_origin(target) != address.get_url_origin(self.base):
+            reason = self.redact(f"{self.host} redirects to {target.host}: not followed.")
+            raise HostNotAllowed(reason, code=code)
+        if method != "GET" and status not in METHOD_KEEPING_REDIRECTS:
+            reason = f"{self.host} redirects (HTTP {status}); is the base URL right?"
+            raise RequestRejected(reason, code=code)
         return target
-
-
-@cache
-def tls() -> ssl.SSLContext:
-    """Return the one TLS context of this process: making one costs more than many requests."""
-    return httpx2.create_ssl_context()
-
-
-@cache
-def user_agent() -> str:
-    """Return how the portal introduces itself: `usage-portal/<version>`."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    return f"{project['name']}/{project['version']}"

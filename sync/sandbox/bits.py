@@ -3,7 +3,7 @@
 MASK = 2**64 - 1
 
 
-def mix(number: int) -> int:
+def mix_bits(number: int) -> int:
     """Return 64 well mixed bits of `number`, the same ones on every machine (the splitmix64 finaliser)."""
     number = (number + 0x9E3779B97F4A7C15) & MASK
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & MASK
@@ -11,6 +11,6 @@ def mix(number: int) -> int:
     return number ^ (number >> 31)
 
 
-def struck(number: int, share: float) -> bool:
+def is_hit(number: int, share: float) -> bool:
     """Tell, always the same way for the same `number`, whether a share (0..1) of cases includes this one."""
-    return mix(number) < share * 2**64
+    return mix_bits(number) < share * 2**64

@@ -1,4 +1,4 @@
-"""The sandbox server's own endpoints under `/_sandbox/`: what it saw, and what shall go wrong."""
+"""The sandbox server's own endpoints under `/_sandbox/`: counts, faults, edits, clock, settings."""
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from sync.sandbox.faults import checked
+from sync.api_messages import APIRequest, APIResponse
+from sync.sandbox.faults import check_fault
 from sync.sandbox.upstream import Upstream
-from sync.sandbox.world import Answer, Edit, Request
+from sync.sandbox.world import Edit
 
 
 class NextFault(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,23 +45,23 @@ class Credential(msgspec.Struct, forbid_unknown_fields=True):
     credential: str
 
 
-def control(upstream: Upstream, request: Request) -> Answer:
+def handle_control(upstream: Upstream, request: APIRequest) -> APIResponse:
     """Answer a request to `/_sandbox<path>`: JSON both ways, 400 with a `message` where it cannot."""
     action = ACTIONS.get((request.method, request.path.rstrip("/")))
     if action is None:
         known = ", ".join(f"{method} /_sandbox{path}" for method, path in ACTIONS)
-        return _json(404, {"message": f"There are: {known}."})
+        return _build_json_response(404, {"message": f"There are: {known}."})
     try:
-        return _json(200, action(upstream, request.body or b"{}"))
+        return _build_json_response(200, action(upstream, request.body or b"{}"))
     except (msgspec.DecodeError, ValueError) as error:
-        return _json(400, {"message": str(error)})
+        return _build_json_response(400, {"message": str(error)})
 
 
-def _json(status: int, content: Any) -> Answer:
-    return Answer(status, msgspec.json.encode(content))
+def _build_json_response(status: int, content: Any) -> APIResponse:
+    return APIResponse(status, msgspec.json.encode(content))
 
 
-def _overview(upstream: Upstream, _body: bytes) -> dict[str, Any]:
+def _get_overview(upstream: Upstream, _body: bytes) -> dict[str, Any]:
     world = upstream.world
     return {
         "vendors": sorted(upstream.vendors),
@@ -77,8 +78,8 @@ def _overview(upstream: Upstream, _body: bytes) -> dict[str, Any]:
     }
 
 
-def _stats(upstream: Upstream, _body: bytes) -> dict[str, Any]:
-    return upstream.stats.as_json()
+def _get_stats(upstream: Upstream, _body: bytes) -> dict[str, Any]:
+    return upstream.stats.build_json()
 
 
 def _reset_stats(upstream: Upstream, _body: bytes) -> dict[str, Any]:
@@ -89,13 +90,13 @@ def _reset_stats(upstream: Upstream, _body: bytes) -> dict[str, Any]:
 def _set_faults(upstream: Upstream, body: bytes) -> dict[str, float]:
     wanted = msgspec.json.decode(body, type=dict[str, float])
     for name, probability in wanted.items():
-        checked(name, probability)
+        check_fault(name, probability)
     for name, probability in wanted.items():
         upstream.faults.set(name, probability)
     return upstream.world.faults
 
 
-def _next_fault(upstream: Upstream, body: bytes) -> dict[str, Any]:
+def _schedule_fault(upstream: Upstream, body: bytes) -> dict[str, Any]:
     wanted = msgspec.json.decode(body, type=NextFault)
     upstream.faults.next(wanted.name, wanted.times, wanted.after)
     return {}
@@ -106,7 +107,7 @@ def _clear_faults(upstream: Upstream, _body: bytes) -> dict[str, Any]:
     return {}
 
 
-def _edit(upstream: Upstream, body: bytes) -> dict[str, Any]:
+def _edit_day(upstream: Upstream, body: bytes) -> dict[str, Any]:
     wanted = msgspec.json.decode(body, type=DayEdit)
     if wanted.vendor not in upstream.vendors:
         raise ValueError(f"There is no vendor {wanted.vendor!r} here.")
@@ -120,7 +121,7 @@ def _clear_edits(upstream: Upstream, _body: bytes) -> dict[str, Any]:
     return {}
 
 
-def _clock(upstream: Upstream, body: bytes) -> dict[str, Any]:
+def _set_clock(upstream: Upstream, body: bytes) -> dict[str, Any]:
     wanted = msgspec.json.decode(body, type=Clock)
     if wanted.now is not None and wanted.now.tzinfo is None:
         raise ValueError("`now` needs an offset, e.g. a Z at its end.")
@@ -131,12 +132,12 @@ def _clock(upstream: Upstream, body: bytes) -> dict[str, Any]:
     return {"now": upstream.world.now()}
 
 
-def _credential(upstream: Upstream, body: bytes) -> dict[str, Any]:
+def _set_credential(upstream: Upstream, body: bytes) -> dict[str, Any]:
     upstream.world.credential = msgspec.json.decode(body, type=Credential).credential
     return {}
 
 
-def _settings(upstream: Upstream, body: bytes) -> Any:
+def _change_settings(upstream: Upstream, body: bytes) -> Any:
     wanted = msgspec.json.decode(body, type=dict[str, Any])
     before = msgspec.to_builtins(upstream.settings)
     unknown = sorted(set(wanted) - set(before))
@@ -149,15 +150,15 @@ def _settings(upstream: Upstream, body: bytes) -> Any:
 
 
 ACTIONS: dict[tuple[str, str], Callable[[Upstream, bytes], Any]] = {
-    ("GET", ""): _overview,
-    ("GET", "/stats"): _stats,
+    ("GET", ""): _get_overview,
+    ("GET", "/stats"): _get_stats,
     ("POST", "/stats/reset"): _reset_stats,
     ("POST", "/faults"): _set_faults,
-    ("POST", "/faults/next"): _next_fault,
+    ("POST", "/faults/next"): _schedule_fault,
     ("POST", "/faults/clear"): _clear_faults,
-    ("POST", "/edits"): _edit,
+    ("POST", "/edits"): _edit_day,
     ("POST", "/edits/clear"): _clear_edits,
-    ("POST", "/now"): _clock,
-    ("POST", "/credential"): _credential,
-    ("POST", "/settings"): _settings,
+    ("POST", "/now"): _set_clock,
+    ("POST", "/credential"): _set_credential,
+    ("POST", "/settings"): _change_settings,
 }

@@ -1,4 +1,4 @@
-"""What goes wrong on demand: named faults, by probability or arranged for the next requests."""
+"""Faults on demand: by probability, or scheduled for the next requests."""
 
 import threading
 from collections import Counter
@@ -19,6 +19,10 @@ REQUEST_FAULTS: Final = {
     "huge": "an answer that does not end",
     "gzip_bomb": "a small compressed answer that is very large when read",
     "truncated": "less body than Content-Length promises",
+    "absurd_wait": "429 with a Retry-After beyond reason, or with nonsense in it",
+    "packed_error": "429, 503, 401 or 403 whose body is called gzip and is none",
+    "header_trickle": "a header line a second, and never the last one",
+    "error_envelope": "200 with an error in place of the records",
 }
 CONTENT_FAULTS: Final = {
     "repeated_token": "the next page's token is the one just used",
@@ -26,6 +30,15 @@ CONTENT_FAULTS: Final = {
     "bad_record": "one record of the page does not keep the contract",
     "no_id": "one record of the page has no id",
     "growth": "a record is inserted while the listing is paged through",
+    "other_total": "a total that is asked for apart from the listing counts otherwise than the listing",
+    "no_total": "the vendor has no such total",
+}
+# Carried out on the finished answer, whichever vendor's it is (hostile.py).
+ANSWER_FAULTS: Final = {
+    "surrogate": "one name of the page has half a character in it",
+    "oversized_name": "one name of the page has 100,000 characters",
+    "oversized_id": "one id of the page has 6,400 characters",
+    "missing_metric": "one metric is missing from every record of the page",
 }
 DAY_FAULTS: Final = {
     "restated": "some values of a past day change after its end",
@@ -35,10 +48,10 @@ DAY_FAULTS: Final = {
     "bad": "some records of a past day no longer keep the contract",
 }
 assert set(DAY_FAULTS) == set(BY_CHANCE)  # noqa: S101 - two lists of one thing
-NAMES: Final = frozenset({*REQUEST_FAULTS, *CONTENT_FAULTS, *DAY_FAULTS})
+NAMES: Final = frozenset({*REQUEST_FAULTS, *CONTENT_FAULTS, *ANSWER_FAULTS, *DAY_FAULTS})
 
 
-def checked(name: str, probability: float = 1.0) -> str:
+def check_fault(name: str, probability: float = 1.0) -> str:
     """Return a fault's name, `<fault>` or `<vendor>.<fault>`.
 
     Raises ValueError, listing the known names, for an unknown one, and for what is no probability.
@@ -50,18 +63,18 @@ def checked(name: str, probability: float = 1.0) -> str:
     return name
 
 
-def parsed(text: str) -> tuple[str, float]:
+def parse_fault(text: str) -> tuple[str, float]:
     """Return name and probability of `name=probability`; raises ValueError with a sentence for people."""
     name, separator, share = text.partition("=")
     try:
         probability = float(share) if separator else 1.0
     except ValueError:
         raise ValueError(f"{text!r}: a fault is given as name=probability, e.g. rate_limited=0.05.") from None
-    return checked(name, probability), probability
+    return check_fault(name, probability), probability
 
 
 @dataclass
-class Arranged:
+class ScheduledFault:
     """A fault that strikes the next `times` chances after `after` spared ones."""
 
     times: int
@@ -77,80 +90,89 @@ class Arranged:
 
 
 class Faults:
-    """The faults of one server: probabilities live in `world.faults`, arranged ones here.
+    """The faults of one server: probabilities are in `world.faults`, scheduled faults here.
 
-    The same sequence of requests meets the same faults: every chance is numbered per vendor and fault.
+    `counts` counts the content faults that struck, by vendor and name. The same sequence of requests meets the same
+    faults: every chance is numbered per vendor and fault.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, struck: Counter[tuple[str, str]] | None = None) -> None:
         self.world = world
-        self._arranged: dict[str, Arranged] = {}
+        self.counts: Counter[tuple[str, str]] = Counter() if struck is None else struck
+        self._scheduled: dict[str, ScheduledFault] = {}
         self._chances: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
     @property
-    def any(self) -> bool:
+    def is_any_set(self) -> bool:
         """Whether any fault is set at all."""
-        return bool(self.world.faults or self._arranged)
+        return bool(self.world.faults or self._scheduled)
 
     def set(self, name: str, probability: float = 1.0) -> None:
         """Let a fault strike with a probability, 0 meaning never; raises ValueError as `checked` does."""
-        self.world.faults[checked(name, probability)] = probability
+        self.world.faults[check_fault(name, probability)] = probability
 
     def next(self, name: str, times: int = 1, after: int = 0) -> None:
         """Let a fault strike the next `times` chances it has, sparing `after` of them first."""
-        if checked(name).rpartition(".")[2] in DAY_FAULTS:
+        if check_fault(name).rpartition(".")[2] in DAY_FAULTS:
             raise ValueError(f"{name} is a fault of a day: set its probability, or edit the day.")
         with self._lock:
-            self._arranged[name] = Arranged(times, after)
+            self._scheduled[name] = ScheduledFault(times, after)
 
     def clear(self) -> None:
-        """Stop all faults, probable and arranged."""
+        """Stop all faults, probable and scheduled."""
         with self._lock:
             self.world.faults.clear()
-            self._arranged.clear()
+            self._scheduled.clear()
 
-    def strikes(self, vendor: str, name: str) -> bool:
+    def strike(self, vendor: str, name: str) -> bool:
         """Tell whether a fault strikes now, using up one chance."""
         with self._lock:
-            if self._arranged_strikes(f"{vendor}.{name}") or self._arranged_strikes(name):
+            if self._strike_scheduled(f"{vendor}.{name}") or self._strike_scheduled(name):
                 return True
-            share = self.world.share(vendor, name)
+            share = self.world.get_share(vendor, name)
             if not share:
                 return False
             self._chances[vendor, name] += 1
             return self.world.chance(share, "fault", vendor, name, self._chances[vendor, name])
 
-    def of_request(self, vendor: str) -> str:
+    def pick_request_fault(self, vendor: str) -> str:
         """Return the request fault that strikes a vendor's request now, or an empty string."""
-        return next((name for name in REQUEST_FAULTS if self.strikes(vendor, name)), "")
+        return next((name for name in REQUEST_FAULTS if self.strike(vendor, name)), "")
 
-    def variant(self, vendor: str, name: str, choices: int) -> int:
+    def pick_answer_fault(self, vendor: str) -> str:
+        """Return the fault that strikes a vendor's finished answer now, or an empty string."""
+        return next((name for name in ANSWER_FAULTS if self.strike(vendor, name)), "")
+
+    def pick_variant(self, vendor: str, name: str, choices: int) -> int:
         """Return which of several forms the fault that just struck takes, counting from 0."""
-        return self.world.roll("variant", vendor, name, self._turn(vendor, name)) % choices
+        return self.world.roll("variant", vendor, name, self._count_turn(vendor, name)) % choices
 
-    def _turn(self, vendor: str, name: str) -> int:
+    def _count_turn(self, vendor: str, name: str) -> int:
         key = (vendor, f"{name} variant")
         self._chances[key] += 1
         return self._chances[key]
 
-    def _arranged_strikes(self, name: str) -> bool:
-        arranged = self._arranged.get(name)
-        if arranged is None:
+    def _strike_scheduled(self, name: str) -> bool:
+        scheduled = self._scheduled.get(name)
+        if scheduled is None:
             return False
-        struck = arranged.strike()
-        if arranged.times <= 0:
-            del self._arranged[name]
+        struck = scheduled.strike()
+        if scheduled.times <= 0:
+            del self._scheduled[name]
         return struck
 
 
 @dataclass(frozen=True, slots=True)
-class FaultsOf:
-    """One vendor's content faults, as its sandbox asks for them."""
+class VendorFaults:
+    """One vendor's content faults, as its stand-in gets them."""
 
     faults: Faults
     vendor: str
 
     def hit(self, name: str) -> bool:
         """Tell whether the content fault `name` strikes now."""
-        return self.faults.any and self.faults.strikes(self.vendor, name)
+        hit = self.faults.is_any_set and self.faults.strike(self.vendor, name)
+        if hit:
+            self.faults.counts[self.vendor, name] += 1
+        return hit

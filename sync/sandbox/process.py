@@ -18,7 +18,7 @@ GREETING: Final = re.compile(r"Sandbox at (http://\S+)")
 class SandboxProcess:
     """The command as a child that ends with its parent: `with SandboxProcess("--seed", "7") as sandbox: …`.
 
-    `arguments` are the command's own. Raises RuntimeError where it does not start, with what it said.
+    `arguments` are the command's own. Raises RuntimeError with the exit status where it does not start.
     """
 
     def __init__(self, *arguments: str) -> None:
@@ -34,7 +34,8 @@ class SandboxProcess:
     def start(self) -> Self:
         """Start and wait until it listens."""
         # Not manage.py: that would start the servers that the sandbox does not need.
-        command = [sys.executable, "-m", "django", "sandbox", "--with-parent", "--port", "0", *self.arguments]
+        django = [sys.executable, "-m", "django"]
+        command = [*django, "sandbox", "--with-parent", str(os.getpid()), "--port", "0", *self.arguments]
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "portal.settings"}
         self._process = subprocess.Popen(
             command, cwd=Path(settings.BASE_DIR), env=environment, stdout=subprocess.PIPE, text=True

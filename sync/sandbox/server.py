@@ -17,18 +17,19 @@ from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
-from sync.sandbox.control import control
+from sync.api_messages import APIRequest, APIResponse
+from sync.sandbox.control import handle_control
 from sync.sandbox.faults import Faults
-from sync.sandbox.stats import Seen, Stats
+from sync.sandbox.stats import RequestLog, Stats
 from sync.sandbox.upstream import Reply, Settings, Upstream
-from sync.sandbox.world import Answer, Request, World
+from sync.sandbox.world import World
 
 HOST: Final = "127.0.0.1"
 CONTROL: Final = "_sandbox"
 HUGE_CHUNK: Final = b" " * 65536
 HUGE_CHUNKS: Final = 16384  # 1 GiB; a client that reads this far has no limit
 BOMB_CHUNKS: Final = 2048
-LOST: Final = frozenset({"hang", "reset", "truncated", "huge"})
+UNANSWERED_FAULTS: Final = frozenset({"hang", "reset", "truncated", "huge", "header_trickle"})
 """Faults after which no complete answer has arrived; counted as status 0."""
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST
 
@@ -43,7 +44,7 @@ class Handler:
         """Answer one request."""
         path, _, query = message.raw_path.partition("?")
         vendor, slash, rest = unquote(path).lstrip("/").partition("/")
-        request = Request(
+        request = APIRequest(
             message.method,
             slash + rest,
             parse_qs(query, keep_blank_values=True) if query else {},
@@ -51,10 +52,10 @@ class Handler:
             await message.read(),
         )
         if vendor == CONTROL:
-            return _response(control(self.upstream, request))
-        return await self._of_vendor(vendor, request, message)
+            return _build_response(handle_control(self.upstream, request))
+        return await self._serve_vendor(vendor, request, message)
 
-    async def _of_vendor(self, vendor: str, request: Request, message: web.BaseRequest) -> web.StreamResponse:
+    async def _serve_vendor(self, vendor: str, request: APIRequest, message: web.BaseRequest) -> web.StreamResponse:
         """Answer a vendor's request after the latency that is set, and count it however it ends."""
         stats = self.upstream.stats
         arrived, status, fault, sent = time.time(), 0, "", 0
@@ -62,42 +63,41 @@ class Handler:
         try:
             if self.upstream.settings.latency_ms:
                 await asyncio.sleep(self.upstream.settings.latency_ms / 1000)
-            reply = self.upstream.reply(vendor, request)
+            reply = self.upstream.build_reply(vendor, request)
             fault = reply.fault
-            response = await self._carried_out(reply, message)
-            if fault not in LOST:
+            response = await self._apply_fault(reply, message)
+            if fault not in UNANSWERED_FAULTS:
                 status, sent = response.status, len(reply.answer.body)
             return response
         finally:
             agent = request.headers.get("user-agent", "")
-            seen = Seen(arrived, vendor, request.method, request.path, status, fault, request.body, agent)
-            stats.end(seen, sent)
+            log = RequestLog(arrived, vendor, request.method, request.path, status, fault, request.body, agent)
+            stats.end(log, sent)
 
-    async def _carried_out(self, reply: Reply, message: web.BaseRequest) -> web.StreamResponse:
+    async def _apply_fault(self, reply: Reply, message: web.BaseRequest) -> web.StreamResponse:
         match reply.fault:
-            case "hang":
-                await asyncio.sleep(self.upstream.settings.hang_seconds)
-                return _cut(message)
+            case "hang" | "header_trickle":
+                return await _hang(reply.fault, self.upstream.settings.hang_seconds, message)
             case "reset":
-                return await _reset(reply, message)
+                return await _reset_connection(reply, message)
             case "truncated":
-                return await _truncated(reply.answer, message)
+                return await _send_truncated(reply.answer, message)
             case "huge":
-                return await _huge(reply.answer, message)
+                return await _stream_huge(reply.answer, message)
             case "gzip_bomb":
-                return _gzip_bomb(reply.answer)
+                return _build_gzip_bomb(reply.answer)
         compress = self.upstream.settings.compress and "gzip" in message.headers.get("Accept-Encoding", "")
-        return _response(reply.answer, compress)
+        return _build_response(reply.answer, compress)
 
 
-def _response(answer: Answer, compress: bool = False) -> web.Response:
+def _build_response(answer: APIResponse, compress: bool = False) -> web.Response:
     headers, body = {"Content-Type": answer.content_type, **answer.headers}, answer.body
     if compress:
         headers["Content-Encoding"], body = "gzip", gzip.compress(body, 1)
     return web.Response(status=answer.status, body=body, headers=headers)
 
 
-async def _half(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
+async def _send_half(answer: APIResponse, message: web.BaseRequest) -> web.StreamResponse:
     """Send the head and half of the body that the head promises."""
     response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
     response.content_length = max(len(answer.body), 2)
@@ -106,21 +106,21 @@ async def _half(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
     return response
 
 
-async def _truncated(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
-    response = await _half(answer, message)
+async def _send_truncated(answer: APIResponse, message: web.BaseRequest) -> web.StreamResponse:
+    response = await _send_half(answer, message)
     if message.transport is not None:
         message.transport.close()
     return response
 
 
-async def _reset(reply: Reply, message: web.BaseRequest) -> web.StreamResponse:
+async def _reset_connection(reply: Reply, message: web.BaseRequest) -> web.StreamResponse:
     """Reset the connection: before the answer or, in the other variant, after half of it."""
     if reply.variant:
-        await _half(reply.answer, message)
-    return _cut(message)
+        await _send_half(reply.answer, message)
+    return _abort_connection(message)
 
 
-def _cut(message: web.BaseRequest) -> web.StreamResponse:
+def _abort_connection(message: web.BaseRequest) -> web.StreamResponse:
     """Reset the connection; what is returned can no longer be sent."""
     if message.transport is not None:
         message.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -128,7 +128,7 @@ def _cut(message: web.BaseRequest) -> web.StreamResponse:
     return web.Response()
 
 
-async def _huge(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
+async def _stream_huge(answer: APIResponse, message: web.BaseRequest) -> web.StreamResponse:
     """Stream spaces after an opening brace until the client leaves."""
     response = web.StreamResponse(headers={"Content-Type": answer.content_type})
     await response.prepare(message)
@@ -139,13 +139,25 @@ async def _huge(answer: Answer, message: web.BaseRequest) -> web.StreamResponse:
     return response
 
 
-def _gzip_bomb(answer: Answer) -> web.Response:
+async def _hang(fault: str, seconds: float, message: web.BaseRequest) -> web.StreamResponse:
+    """Send nothing, or one header line a second, and break off."""
+    end = time.monotonic() + seconds
+    line = b"HTTP/1.1 200 OK\r\n"
+    while message.transport is not None and not message.transport.is_closing() and time.monotonic() < end:
+        if fault == "header_trickle":
+            message.transport.write(line)
+            line = b"X-Wait: a little longer\r\n"
+        await asyncio.sleep(min(1.0, max(end - time.monotonic(), 0)))
+    return _abort_connection(message)
+
+
+def _build_gzip_bomb(answer: APIResponse) -> web.Response:
     headers = {"Content-Type": answer.content_type, "Content-Encoding": "gzip"}
-    return web.Response(body=_bomb(), headers=headers)
+    return web.Response(body=_build_bomb(), headers=headers)
 
 
 @lru_cache(maxsize=1)
-def _bomb() -> bytes:
+def _build_bomb() -> bytes:
     """Return 128 MiB of spaces, gzipped: one chunk's deflate blocks over and over, and the checksum of all."""
     packer = zlib.compressobj(wbits=-15)
     blocks = packer.compress(HUGE_CHUNK) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -157,7 +169,7 @@ def _bomb() -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def listening(upstream: Upstream, port: int = 0) -> AsyncIterator[int]:
+async def serve(upstream: Upstream, port: int = 0) -> AsyncIterator[int]:
     """Serve an upstream on 127.0.0.1 for the context's time, on the port it gives; OSError if it is taken."""
     server = web.Server(Handler(upstream), access_log=None, handler_cancellation=True)
     listener = await asyncio.get_running_loop().create_server(server, HOST, port, backlog=1024)
@@ -198,7 +210,7 @@ class SandboxServer:
 
     @property
     def stats(self) -> Stats:
-        """What was asked."""
+        """Counts of requests."""
         return self.upstream.stats
 
     @property
@@ -239,6 +251,6 @@ class SandboxServer:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with listening(self.upstream, self.port) as self.port:
+        async with serve(self.upstream, self.port) as self.port:
             self._ready.set()
             await self._stop.wait()

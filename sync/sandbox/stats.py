@@ -1,4 +1,4 @@
-"""What a sandbox server saw: every request it answered, and how many at once; and its rate limit."""
+"""Counts of a sandbox server's requests, how many were under way at once, and its rate limit."""
 
 import math
 import threading
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
-class Seen(NamedTuple):
+class RequestLog(NamedTuple):
     """One request: `at` in Unix seconds, `fault` the name of the request fault it met or an empty string."""
 
     at: float
@@ -28,7 +28,7 @@ class Stats:
     a request that got no complete answer; `most` is the largest number at once by vendor.
     """
 
-    requests: deque[Seen] = field(default_factory=lambda: deque(maxlen=20_000))
+    requests: deque[RequestLog] = field(default_factory=lambda: deque(maxlen=20_000))
     statuses: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     now: Counter[str] = field(default_factory=Counter)
@@ -41,14 +41,14 @@ class Stats:
         if self.now[vendor] > self.most.get(vendor, 0):
             self.most[vendor] = self.now[vendor]
 
-    def end(self, seen: Seen, sent: int) -> None:
+    def end(self, request: RequestLog, sent: int) -> None:
         """Count a request that is over, `sent` bytes of body later."""
-        self.now[seen.vendor] -= 1
-        self.requests.append(seen)
-        self.statuses[seen.vendor, seen.path, seen.status] += 1
+        self.now[request.vendor] -= 1
+        self.requests.append(request)
+        self.statuses[request.vendor, request.path, request.status] += 1
         self.bytes_sent += sent
-        if seen.fault:
-            self.faults[seen.vendor, seen.fault] += 1
+        if request.fault:
+            self.faults[request.vendor, request.fault] += 1
 
     def count(self, vendor: str | None = None, status: int | None = None) -> int:
         """Return how many requests were answered, of one vendor or status or of all."""
@@ -66,7 +66,7 @@ class Stats:
         self.most = {vendor: number for vendor, number in self.now.items() if number}
         self.bytes_sent = 0
 
-    def as_json(self) -> dict[str, Any]:
+    def build_json(self) -> dict[str, Any]:
         """Return the counters and the latest requests as a JSON-ready object."""
         return {
             "requests": self.count(),
@@ -79,13 +79,13 @@ class Stats:
             "bytes_sent": self.bytes_sent,
             "latest": [
                 {
-                    "at": seen.at,
-                    "vendor": seen.vendor,
-                    "path": seen.path,
-                    "status": seen.status,
-                    "fault": seen.fault,
+                    "at": request.at,
+                    "vendor": request.vendor,
+                    "path": request.path,
+                    "status": request.status,
+                    "fault": request.fault,
                 }
-                for seen in self.requests
+                for request in self.requests
             ],
         }
 
@@ -98,7 +98,7 @@ class RateLimit:
         self._times: dict[tuple[str, str], deque[float]] = {}
         self._lock = threading.Lock()
 
-    def wait(self, vendor: str, credential: str, now: float) -> int:
+    def get_wait(self, vendor: str, credential: str, now: float) -> int:
         """Count a request at monotonic second `now`; return 0, or the seconds to wait if it is too many."""
         with self._lock:
             times = self._times.setdefault((vendor, credential), deque())

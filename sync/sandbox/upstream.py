@@ -1,6 +1,5 @@
-"""Everything behind one sandbox server but HTTP: the vendors' stand-ins, faults, rate limit, counts."""
+"""All of a sandbox server but HTTP: the vendors' stand-ins, faults, rate limit, counts."""
 
-import pkgutil
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,19 +10,22 @@ from importlib.util import find_spec
 import msgspec
 
 from sync import vendors
-from sync.sandbox.faults import Faults, FaultsOf
+from sync.api_messages import APIRequest, APIResponse
+from sync.sandbox.faults import Faults, VendorFaults
+from sync.sandbox.hostile import ENVELOPES, build_packed_error, corrupt_response, get_absurd_wait
 from sync.sandbox.stats import RateLimit, Stats
-from sync.sandbox.world import Answer, Request, VendorSandbox, World
+from sync.sandbox.world import VendorSandbox, World
 
-WIRE_FAULTS = frozenset({"hang", "reset", "huge", "gzip_bomb", "truncated"})
+CONNECTION_FAULTS = frozenset({"hang", "reset", "huge", "gzip_bomb", "truncated", "header_trickle"})
 """Faults of the connection; the server carries them out on the answer it would have given."""
+HOSTILE_FAULTS = frozenset({"absurd_wait", "packed_error", "error_envelope"})
 
-BAD_GATEWAY = Answer(
+BAD_GATEWAY = APIResponse(
     502,
     b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>",
     "text/html",
 )
-NOT_WHAT_WAS_PROMISED = (
+WRONG_BODIES = (
     b"<!doctype html><title>Down for maintenance</title>",
     b'{"records": [{"id": ',
     b"[]",
@@ -33,9 +35,9 @@ NOT_WHAT_WAS_PROMISED = (
 ELSEWHERE = "http://elsewhere.invalid/"
 
 
-def sandboxes() -> dict[str, type[VendorSandbox]]:
+def get_sandboxes() -> dict[str, type[VendorSandbox]]:
     """Return every vendor's stand-in by the vendor's name, which is its folder's name."""
-    folders = sorted(found.name for found in pkgutil.iter_modules(vendors.__path__) if found.ispkg)
+    folders = vendors.list_vendors()
     modules = {name: f"{vendors.__name__}.{name}.sandbox" for name in folders}
     return {name: import_module(module).Sandbox for name, module in modules.items() if find_spec(module)}
 
@@ -59,81 +61,103 @@ class Settings(msgspec.Struct):
 class Reply:
     """An answer, the request fault it suffers (or an empty string), and which form of that fault."""
 
-    answer: Answer
+    answer: APIResponse
     fault: str = ""
     variant: int = 0
 
 
 class Upstream:
-    """The stand-in vendors of one world, asked one request at a time."""
+    """The stand-in vendors of one world."""
 
     def __init__(self, world: World, settings: Settings) -> None:
         self.world = world
         self.settings = settings
-        self.faults = Faults(world)
         self.stats = Stats()
-        self.vendors = {name: sandbox(world) for name, sandbox in sandboxes().items()}
+        self.faults = Faults(world, self.stats.faults)
+        self.vendors = {name: sandbox(world) for name, sandbox in get_sandboxes().items()}
         self._limit: RateLimit | None = None
 
-    def reply(self, vendor: str, request: Request) -> Reply:
+    def build_reply(self, vendor: str, request: APIRequest) -> Reply:
         """Answer one request of a vendor, with whatever goes wrong with it."""
         sandbox = self.vendors.get(vendor)
         if sandbox is None:
-            return Reply(Answer(404, b'{"message": "There is no such vendor here."}'))
-        wait = self._over_the_limit(vendor, request)
+            return Reply(APIResponse(404, b'{"message": "There is no such vendor here."}'))
+        wait = self._get_wait(vendor, request)
         if wait:
-            return Reply(self._too_many(vendor, str(wait)), "over_the_limit")
-        fault = self.faults.of_request(vendor) if self.faults.any else ""
-        if fault and fault not in WIRE_FAULTS:
-            return Reply(self._refused(vendor, fault), fault)
-        answer = sandbox.answer(request, FaultsOf(self.faults, vendor))
-        return Reply(answer, fault, self.faults.variant(vendor, fault, 2)) if fault else Reply(answer)
+            return Reply(self._build_rate_limited(vendor, str(wait)), "over_the_limit")
+        fault = self.faults.pick_request_fault(vendor) if self.faults.is_any_set else ""
+        if fault in HOSTILE_FAULTS:
+            return Reply(self._build_hostile_response(vendor, fault), fault)
+        if fault and fault not in CONNECTION_FAULTS:
+            return Reply(self._build_fault_response(vendor, fault), fault)
+        answer = self._apply_answer_fault(vendor, sandbox.respond(request, VendorFaults(self.faults, vendor)))
+        return Reply(answer, fault, self.faults.pick_variant(vendor, fault, 2)) if fault else Reply(answer)
 
-    def _over_the_limit(self, vendor: str, request: Request) -> int:
+    def _apply_answer_fault(self, vendor: str, answer: APIResponse) -> APIResponse:
+        """Return a successful answer in JSON with the fault that strikes it, if one does."""
+        plain = answer.status != 200 or answer.content_type != "application/json"
+        fault = "" if plain or not self.faults.is_any_set else self.faults.pick_answer_fault(vendor)
+        if not fault:
+            return answer
+        self.stats.faults[vendor, fault] += 1
+        return corrupt_response(answer, fault)
+
+    def _get_wait(self, vendor: str, request: APIRequest) -> int:
         allowed = self.settings.requests_per_minute
         if not allowed:
             self._limit = None
             return 0
         if self._limit is None or self._limit.requests_per_minute != allowed:
             self._limit = RateLimit(allowed)
-        return self._limit.wait(vendor, request.headers.get("authorization", ""), time.monotonic())
+        return self._limit.get_wait(vendor, request.headers.get("authorization", ""), time.monotonic())
 
-    def _refused(self, vendor: str, fault: str) -> Answer:
+    def _build_fault_response(self, vendor: str, fault: str) -> APIResponse:
         """Return the answer of a fault that needs no look at the request."""
         match fault:
             case "redirect":
-                return Answer(307, b"", headers={"Location": ELSEWHERE})
+                return APIResponse(307, b"", headers={"Location": ELSEWHERE})
             case "wrong_json":
-                choice = self.faults.variant(vendor, fault, len(NOT_WHAT_WAS_PROMISED))
-                return Answer(200, NOT_WHAT_WAS_PROMISED[choice])
+                choice = self.faults.pick_variant(vendor, fault, len(WRONG_BODIES))
+                return APIResponse(200, WRONG_BODIES[choice])
             case "rate_limited":
-                return self._too_many(vendor, self._retry_after(vendor))
+                return self._build_rate_limited(vendor, self._format_retry_after(vendor))
             case "unauthorized":
-                return self._error(vendor, 401, "The credential is not valid.")
+                return self._build_error(vendor, 401, "The credential is not valid.")
             case "forbidden":
-                return self._error(vendor, 403, "The credential may not do this.")
+                return self._build_error(vendor, 403, "The credential may not do this.")
             case _:
-                return self._unavailable(vendor)
+                return self._build_unavailable(vendor)
 
-    def _unavailable(self, vendor: str) -> Answer:
-        match self.faults.variant(vendor, "unavailable", 3):
+    def _build_hostile_response(self, vendor: str, fault: str) -> APIResponse:
+        """Return the answer of a fault of hostile.py."""
+        choice = self.faults.pick_variant(vendor, fault, 1000)
+        if fault == "absurd_wait":
+            return self._build_rate_limited(vendor, get_absurd_wait(choice))
+        return (
+            build_packed_error(choice)
+            if fault == "packed_error"
+            else APIResponse(200, ENVELOPES[choice % len(ENVELOPES)])
+        )
+
+    def _build_unavailable(self, vendor: str) -> APIResponse:
+        match self.faults.pick_variant(vendor, "unavailable", 3):
             case 0:
-                return self._error(vendor, 500, "Something went wrong.")
+                return self._build_error(vendor, 500, "Something went wrong.")
             case 1:
                 return BAD_GATEWAY
             case _:
-                return self._error(vendor, 503, "The service is not available at the moment.")
+                return self._build_error(vendor, 503, "The service is not available at the moment.")
 
-    def _retry_after(self, vendor: str) -> str:
+    def _format_retry_after(self, vendor: str) -> str:
         """Return the wait as seconds or as a date; a date has whole seconds, so it may be one more."""
         seconds = self.settings.retry_after_seconds
-        if self.faults.variant(vendor, "rate_limited", 2):
+        if self.faults.pick_variant(vendor, "rate_limited", 2):
             return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds + 1), usegmt=True)
         return str(seconds)
 
-    def _too_many(self, vendor: str, retry_after: str) -> Answer:
-        error = self._error(vendor, 429, "Too many requests.")
-        return Answer(error.status, error.body, error.content_type, {**error.headers, "Retry-After": retry_after})
+    def _build_rate_limited(self, vendor: str, retry_after: str) -> APIResponse:
+        error = self._build_error(vendor, 429, "Too many requests.")
+        return APIResponse(error.status, error.body, error.content_type, {**error.headers, "Retry-After": retry_after})
 
-    def _error(self, vendor: str, status: int, message: str) -> Answer:
-        return self.vendors[vendor].refuse(status, message)
+    def _build_error(self, vendor: str, status: int, message: str) -> APIResponse:
+        return self.vendors[vendor].build_error(status, message)

@@ -1,31 +1,12 @@
-"""What the stand-in vendors share: a seed, a clock, a size, and what was arranged to go wrong."""
+"""What the stand-in vendors share: a seed, a clock, a size, edits of days and faults."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request as a vendor's sandbox sees it; header names are lower case."""
-
-    method: str
-    path: str
-    query: Mapping[str, list[str]]
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer of a vendor's sandbox."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+from sync.api_messages import APIRequest, APIResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +60,14 @@ class World:
         """The first day any vendor has history of."""
         return self.now().date() - timedelta(days=self.days)
 
-    def edit(self, vendor: str, day: date) -> Edit:
+    def get_edit(self, vendor: str, day: date) -> Edit:
         """Return how a vendor's day differs from its plain history by now: as arranged, or else by chance."""
         arranged = self.edits.get((vendor, day))
         if arranged is not None:
             return arranged
-        return self._chanced(vendor, day) if self.faults else PLAIN
+        return self._draw_edit(vendor, day) if self.faults else PLAIN
 
-    def share(self, vendor: str, fault: str) -> float:
+    def get_share(self, vendor: str, fault: str) -> float:
         """Return the probability of a fault for one vendor: its own where it has one, else everybody's."""
         return self.faults.get(f"{vendor}.{fault}", self.faults.get(fault, 0.0))
 
@@ -99,11 +80,11 @@ class World:
         before = self.now
         self.now = lambda: before() + by
 
-    def _chanced(self, vendor: str, day: date) -> Edit:
+    def _draw_edit(self, vendor: str, day: date) -> Edit:
         """Return the edit a past day has by chance; it happens 3 to 48 hours after the date's end in UTC."""
         end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         for name, edit in BY_CHANCE.items():
-            if self.chance(self.share(vendor, name), vendor, name, day):
+            if self.chance(self.get_share(vendor, name), vendor, name, day):
                 after = timedelta(hours=3, seconds=self.roll("happens", vendor, name, day) % (45 * 3600))
                 if end + after <= self.now():
                     return edit
@@ -138,8 +119,8 @@ class VendorSandbox(Protocol):
 
     def __init__(self, world: World) -> None: ...
 
-    def answer(self, request: Request, faults: ContentFaults) -> Answer:
-        """Answer one request; `request.path` is without the `/<vendor>` prefix, the body is decompressed."""
+    def respond(self, request: APIRequest, faults: ContentFaults) -> APIResponse:
+        """Answer one request; `request.path` is without the `/<vendor>` prefix."""
 
-    def refuse(self, status: int, message: str) -> Answer:
-        """Answer with an error of the vendor's own shape, for the faults 401, 403, 429, 500 and 503."""
+    def build_error(self, status: int, message: str) -> APIResponse:
+        """Return an error in the vendor's format, for the faults 401, 403, 429, 500 and 503."""

@@ -1,44 +1,83 @@
-"""What the engine asks of a vendor: pages of rows for a day, and a word on whether they add up."""
+"""What a vendor's folder is made of: the base classes of readers and mirrors, and the types that they exchange."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from sync.api_messages import APIRequest, APIResponse
 from sync.http import VendorHTTP
 from usage.days import Day
-from usage.models import UsageRecord, Verification
+from usage.models import Source, UsageRecord, Verification
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """A single record that cannot be kept: the payload as the vendor sent it (JSON text), and why."""
+class Rejection:
+    """A single record that cannot be kept: the payload as the vendor sent it (JSON text), and why.
+
+    `digest`: of the full payload, 32 hexadecimal digits, where `payload` holds only its beginning.
+    """
 
     payload: str
     reason: str
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            object.__setattr__(
+                self, "digest", blake2b(self.payload.encode(errors="replace"), digest_size=16).hexdigest()
+            )
 
 
 @dataclass(slots=True)
 class Page:
-    """What one answer of the vendor holds: rows of the kind's `Row` type, and records that were rejected."""
+    """The content of one answer: rows of the kind's `Row` type, and the records that were rejected."""
 
     rows: Sequence[tuple[Any, ...]]
-    rejected: Sequence[Rejected] = ()
+    rejected: Sequence[Rejection] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """The outcome of comparing a fully read day with the vendor's own checksum.
+class Comparison:
+    """How a day that was read to its end compares with the vendor's own checksum.
 
-    `differences`: one JSON-ready object per mismatch, `{"what", "vendor", "portal"}` plus what locates it,
-    numbers as strings with all their digits.
+    `differences`: one JSON-ready object per mismatch, `{"what", "vendor", "portal"}` plus what locates it, numbers as
+    strings with all their digits. `witness`: a second figure of the vendor that can confirm a day but not refute it,
+    JSON-ready: `{"endpoint", "vendor", "portal", "unit", "agrees"}`, the figures as strings. Its `vendor` is None where
+    the vendor did not give one, its `reason` says why there is no comparison.
     """
 
     verification: Verification = Verification.NONE
     differences: list[dict[str, Any]] = field(default_factory=list)
+    witness: dict[str, Any] | None = None
+
+    @classmethod
+    def from_differences(cls, differences: Iterable[dict[str, Any]]) -> Self:
+        """Return `verified` for no difference, else `unverified` with MAX_DIFFERENCES of them and the rest's count."""
+        rest = iter(differences)
+        kept = list(islice(rest, MAX_DIFFERENCES))
+        if more := sum(1 for _ in rest):
+            kept.append({"what": "further differences", "vendor": None, "portal": None, "count": more})
+        return cls(Verification.UNVERIFIED if kept else Verification.VERIFIED, kept)
+
+
+# Which option msgspec's message is about: `… - at `$.name``; a vendor's own check begins with `name: …`.
+OPTION_PATH = re.compile(r" - at `\$\.(?P<path>\w+)[^`]*`$|^(?P<prefix>\w+): ")
+
+
+def split_option(message: str) -> tuple[str, str]:
+    """Return the option that msgspec's `message` is about, "" where it names none, and the problem itself."""
+    match = OPTION_PATH.search(message)
+    if match is None:
+        return "", message.replace("`", "")
+    return match["path"] or match["prefix"], OPTION_PATH.sub("", message).strip().replace("`", "")
 
 
 class NoOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,21 +86,27 @@ class NoOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a reader knows of its source."""
+    """What a reader knows of its source; `opened_at` is when it was opened, by the database's clock."""
 
     slug: str
     zone: ZoneInfo
     options: Mapping[str, Any]
+    look_back_days: int = 3
+    opened_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-Pages = Generator[Page, None, Checked]
+Pages = Generator[Page, None, Comparison]
+
+MAX_DIFFERENCES = 100
+# A read begins a moment after its reader was opened, and may be the first that is final.
+FINAL_MARGIN = timedelta(minutes=5)
 
 
 class VendorReader(ABC):
     """Reads one vendor's usage; each vendor folder has one, named `Reader`, in `reader.py`.
 
-    A reader is made for one read of one day by `Reader(account, http)` and keeps no state between days. It
-    raises the errors of sync/errors.py and never retries by itself: `VendorHTTP` does that.
+    A reader is made for one read of one day by `Reader(account, http)` and keeps no state between days. It raises the
+    errors of sync/errors.py and never retries: `VendorHTTP` does that. docs/adding-a-vendor.md shows a complete one.
     """
 
     kind: ClassVar[type[UsageRecord]]
@@ -76,22 +121,27 @@ class VendorReader(ABC):
         """Raise SyncError where the source's options are not what `options_type` allows."""
         self.account = account
         self.http = http
-        self.options = self.checked_options(account.options)
+        self.options = self.parse_options(account.options)
 
     @classmethod
-    def checked_options(cls, options: Mapping[str, Any]) -> Any:
-        """Return `options` as `options_type`; raises SyncError that names the field and what is allowed."""
-        from sync.errors import SyncError
+    def parse_options(cls, options: Mapping[str, Any]) -> Any:
+        """Return `options` as `options_type`; raises OptionsError that names the option and what is allowed."""
+        from sync.errors import OptionsError
 
         try:
             return msgspec.convert(dict(options), cls.options_type, strict=False)
         except msgspec.ValidationError as error:
-            raise SyncError(f"Options of {cls.title}: {error}") from None
+            option, problem = split_option(str(error))
+            raise OptionsError(cls.title, option, problem) from None
 
     @classmethod
     @abstractmethod
-    def authorization(cls, credential: str) -> str:
+    def build_authorization(cls, credential: str) -> str:
         """Return the value of the Authorization header for `credential`."""
+
+    def can_be_final(self, day: Day) -> bool:
+        """Tell whether a read of `day` can be final: its look-back and that of its month have passed."""
+        return self.account.opened_at + FINAL_MARGIN >= day.final_from(self.account.look_back_days)
 
     @abstractmethod
     def pages(self, day: Day) -> Pages:
@@ -99,7 +149,28 @@ class VendorReader(ABC):
 
     @abstractmethod
     def probe(self) -> str:
-        """Make the cheapest request that proves address, credential and shape; return one sentence of success.
+        """Make the cheapest request that proves address, credential and format; return one sentence of success.
 
         Raises the same errors as `pages`.
         """
+
+
+class VendorMirror(ABC):
+    """Answers for one source as its vendor would; a vendor folder may have one, named `Mirror`, in `mirror.py`.
+
+    `paths`: the vendor's own paths, with the path of its base URL in front.
+    """
+
+    paths: ClassVar[tuple[str, ...]]
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    @abstractmethod
+    def respond(self, request: APIRequest) -> APIResponse:
+        """Answer a request for one of `paths` from the portal's records."""
+
+    @classmethod
+    @abstractmethod
+    def build_error(cls, status: int, message: str) -> APIResponse:
+        """Return an error in the vendor's format: 400, 401, 403, 404, 405, 413, 415, 429, 500 or 503."""

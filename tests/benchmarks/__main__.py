@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Protocol
 
 from portal.environment import BASE_DIR
-from tests.benchmarks import mirrors, ona
+from tests.benchmarks import mirrors, ona, threads
 from tests.benchmarks.asking import Asking
 from tests.benchmarks.ground import MILLION, TEN_MILLION
+from tests.benchmarks.merge import Merge
 from tests.benchmarks.pages import Pages
 from tests.benchmarks.report import Report
+from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import Stage, stage
 
 
@@ -24,8 +26,11 @@ ENTRIES: dict[str, Entry] = {
     "ona-load": ona.run,
     "ask-1m": Asking("ask-1m", MILLION),
     "ask-10m": Asking("ask-10m", TEN_MILLION),
+    "merge": Merge(),
     "pages": Pages(),
     "mirrors": mirrors.run,
+    "threads": threads.run,
+    "scale": Scale(),
 }
 
 
@@ -35,21 +40,28 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"One of {', '.join(ENTRIES)}. Default: all.")
     parser.add_argument("--quick", action="store_true", help="Tiny sizes: shows that it runs, measures nothing.")
     parser.add_argument(
-        "--rows", type=int, help="How many rows of each kind `pages` takes for many. Default: 10 million."
+        "--rows",
+        type=int,
+        help="How many rows `pages`, `merge` and `scale` take for many. Default: 10, 20, 30 million.",
     )
     parser.add_argument("--out", type=Path, default=BASE_DIR / "bench-results", help="Where the results go.")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - ENTRIES.keys()
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    entries = ENTRIES | ({"pages": Pages(options.rows)} if options.rows else {})
+    rows = options.rows
+    sized = {"pages": Pages(rows), "merge": Merge(rows), "scale": Scale(rows)} if rows else {}
+    entries = {**ENTRIES, **sized}
     missed = False
-    for name in options.names or ENTRIES:
+    names = list(options.names or ENTRIES)
+    # What is measured gets servers of its own; to see that all run, they share them.
+    for group in [names] if options.quick else [[name] for name in names]:
         with stage() as ready:
-            report = entries[name](ready, quick=options.quick)
-        report.write(options.out)
-        print(report, flush=True)
-        missed |= report.missed
+            for name in group:
+                report = entries[name](ready, quick=options.quick)
+                report.write(options.out)
+                print(report, flush=True)
+                missed |= report.missed
     return int(missed)
 
 

@@ -1,4 +1,4 @@
-"""Asking of 1 and of 10 million rows of each kind: lists, exports and summaries (issue 3, section 3).
+"""Asking of 1 and of 10 million rows of each kind: lists, exports and summaries (docs/benchmarks.md).
 
 Kind after kind has the disk to itself; whoever is compared is measured in the same run on the same database.
 """
@@ -49,7 +49,7 @@ class Asking:
 def facts(stage: Stage, size: Size) -> dict[str, str]:
     """Return what one has to know to judge the numbers."""
     return surroundings() | {
-        "servers": f"PostgreSQL {stage.version} (embedded), granian with 2 workers of 2 threads, clients on the same machine",
+        "servers": f"PostgreSQL {stage.version} (embedded), granian with 2 workers, clients on the same machine",
         "rows": f"{size.rows:,} of each kind over {size.days} days, 2 sources",
         "load": f"{size.clients} clients on kept connections, {size.rounds} rounds of {size.seconds:g} s in turns, "
         "the round of the middle rate shown; CPU per request",

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from portal.environment import BASE_DIR
+from portal.web import THREADS
 from tests.benchmarks.report import Aim
-from tests.benchmarks.serving import HOST, Served, served
+from tests.benchmarks.serving import HOST, PORTAL, Served, served
 from tests.benchmarks.stage import Stage
-
-PORTAL = "portal.wsgi:application"
 
 
 @dataclass(frozen=True)
@@ -74,17 +73,18 @@ class Ground:
         return folder
 
     @contextmanager
-    def portal(self) -> Iterator[Served]:
+    def portal(self, threads: int = THREADS) -> Iterator[Served]:
         """Serve the portal as it is meant to be run, with its log and its rate limits."""
         # Its requests are counted as ever, towards a rate that nobody reaches.
-        with self.served(PORTAL, PORTAL_LOG_LEVEL="INFO", PORTAL_API_RATE="100000000/s") as server:
+        with self.served(PORTAL, threads, PORTAL_LOG_LEVEL="INFO", PORTAL_API_RATE="100000000/s") as server:
             yield server
 
     @contextmanager
-    def served(self, application: str, **environment: str) -> Iterator[Served]:
+    def served(self, application: str, threads: int = THREADS, **environment: str) -> Iterator[Served]:
         """Serve an application over the database."""
         plain_http = {"PORTAL_HTTPS": "0", "ALLOWED_HOSTS": HOST}
-        with served(application, self.environment | plain_http | environment, self.scratch / "granian.log") as server:
+        log = self.scratch / f"{application.partition(':')[0]}-{threads}.log"
+        with served(application, self.environment | plain_http | environment, log, threads) as server:
             yield server
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Mirrors: a page of runs and a day of resources beside the sandbox and the record list; months of resources (issue 5).
+"""Mirrors: a page of runs and a day of resources beside the sandbox and the record list; months of resources.
 
 The portal's rows are made as for the other benchmarks (rows.py), a source of each vendor; the sandbox makes up its own,
 as many of them a day. A month is asked for in one answer that holds every resource.
@@ -236,7 +236,7 @@ def of_month(resources: int, cost: Cost) -> tuple[str, ...]:
 
 
 def aims(beside: dict[str, Cost], months: dict[int, Cost], course: Course) -> list[Aim]:
-    """Return the aims of issue 5 with what was measured."""
+    """Return the aims (docs/benchmarks.md) with what was measured."""
     few, some, many = course.months
     page, listed, _, day, records, _ = beside.values()
     return [
@@ -256,7 +256,7 @@ def share(one: Cost, other: Cost) -> float:
 def facts(stage: Stage, course: Course) -> dict[str, str]:
     """Return what one has to know to judge the numbers."""
     return surroundings() | {
-        "servers": f"PostgreSQL {stage.version} (embedded), granian with 2 workers of 2 threads, sandbox beside them",
+        "servers": f"PostgreSQL {stage.version} (embedded), granian with 2 workers, sandbox beside them",
         "asked": f"one after the other over a kept connection, {course.times} times a round, {course.rounds} rounds in "
         "turns, medians shown; CPU per answer",
         "rows": f"{course.runs:,} runs; {course.resources:,} and {', '.join(f'{one:,}' for one in course.months)} "

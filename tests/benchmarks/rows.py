@@ -77,9 +77,8 @@ RECIPES = f"""
 ROWS = {"environment-usage": ENVIRONMENTS, "resource-usage": RESOURCES, "recipe-usage": RECIPES}
 INDEXES = """
     SELECT pg_get_indexdef(i.indexrelid), c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE i.indrelid = %s::regclass AND NOT i.indisprimary AND c.relname NOT IN (SELECT conname FROM pg_constraint)
+    WHERE i.indrelid = %s::regclass
 """
-UNIQUE = "SELECT pg_get_constraintdef(oid), conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'u'"
 
 Connection = psycopg.Connection[Any]
 
@@ -98,29 +97,25 @@ def fill(connection: Connection, kind: str, rows: int, days: int, source_ids: li
 
 @contextmanager
 def without_indexes(connection: Connection, name: str) -> Iterator[None]:
-    """Drop what is unique or an index of a table, its primary key aside, and make it again at the end."""
-    unique = connection.execute(UNIQUE, (name,)).fetchall()
+    """Drop the indexes of a partitioned table, and make them again at the end."""
     indexes = connection.execute(INDEXES, (name,)).fetchall()
-    owner = Identifier(name)
-    for _, constraint in unique:
-        connection.execute(SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(owner, Identifier(constraint)))
     for _, index in indexes:
         connection.execute(SQL("DROP INDEX {}").format(Identifier(index)))
     yield
     connection.execute("SET maintenance_work_mem = '1GB'")
-    for definition, constraint in unique:
-        add = SQL("ALTER TABLE {} ADD CONSTRAINT {} {}")
-        connection.execute(add.format(owner, Identifier(constraint), SQL(definition)))
     for definition, _ in indexes:
-        connection.execute(definition)
+        connection.execute(definition.replace(" ON ONLY ", " ON "))
 
 
 def main(kind: str, rows: str, days: str) -> None:
     """Fill the database and print the secret of a token that reads it all."""
     django.setup()
-    from portal.models import Scope, create_token
+    from portal.accounts.models import Scope, create_token
+    from usage.models import KINDS
+    from usage.partitions import ensure_partitions
 
     sources = new_sources(kind, int(days))
+    ensure_partitions(KINDS[kind], sources[0].backfill_from, datetime.now(UTC).date() + timedelta(days=1))
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         fill(connection, kind, int(rows), int(days), [source.pk for source in sources])
         mark_loaded(kind, sources)
@@ -146,17 +141,17 @@ def mark_loaded(kind: str, sources: list[Any]) -> None:
     """Make the source days as if each had been read to its end the night after, with their sums and rollups."""
     from django.db import transaction
 
-    from sync.engine.merge import DayMerge
     from usage import rollups
     from usage.models import KINDS, SourceDay
+    from usage.stored import read_stored_day
 
     with transaction.atomic():
         made = SourceDay.objects.bulk_create(days_of(kind, sources))
     for day in made:
         with transaction.atomic():
-            rollups.write(KINDS[kind], day)
-            day.sums = DayMerge(KINDS[kind], day).totals()[2]
-            day.save(update_fields=["sums"])
+            rollups.write_rollups(KINDS[kind], day)
+            read_stored_day(KINDS[kind], day).write_to(day)
+            day.save(update_fields=["records", "withdrawn", "sums", "stored_digest"])
 
 
 def days_of(kind: str, sources: list[Any]) -> list[Any]:

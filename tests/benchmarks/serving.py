@@ -1,4 +1,4 @@
-"""Applications behind granian, run as the README runs the portal, and what their processes take."""
+"""Applications behind granian, run as docs/operations.md runs the portal, and what their processes take."""
 
 import os
 import signal
@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
-from portal.services.server import free_port
+from portal.web import THREADS
 from tests.benchmarks.cost import children, cpu_of
 
 HOST = "127.0.0.1"
+PORTAL = "portal.wsgi:application"
 START_SECONDS = 60.0
-AS_IN_THE_README = ("--workers", "2", "--blocking-threads", "2")
+WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,18 @@ def peak_kib(pid: int) -> int:
 
 
 @contextmanager
-def served(application: str, environment: Mapping[str, str], log: Path) -> Iterator[Served]:
-    """Serve a WSGI application, e.g. `portal.wsgi:application`, on a free port; what it logs goes to `log`."""
+def served(application: str, environment: Mapping[str, str], log: Path, threads: int = THREADS) -> Iterator[Served]:
+    """Serve PORTAL or another WSGI application on a free port; what it logs goes to `log`."""
     port = free_port()
-    command = ["-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port), *AS_IN_THE_README]
+    place = ["--host", HOST, "--port", str(port), "--workers", str(WORKERS)]
+    command = (
+        ["-m", "portal.web", *place, "--threads", str(threads)]
+        if application == PORTAL
+        else ["-m", "granian", "--interface", "wsgi", *place, "--blocking-threads", "2", application]
+    )
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *command, application],
+            [sys.executable, *command],
             cwd=BASE_DIR,
             env={**os.environ, **environment},
             stdout=output,
@@ -78,7 +85,7 @@ def wait_for_workers(process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until every worker listens; raises RuntimeError with the log's end where granian ends before."""
     deadline = time.monotonic() + START_SECONDS
     said = log.stat().st_size if log.exists() else 0
-    while log.read_bytes()[said:].count(b"Started worker-") < 2:
+    while log.read_bytes()[said:].count(b"Started worker-") < WORKERS:
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"granian does not answer:\n{log.read_text()[-2000:]}")
         time.sleep(0.05)

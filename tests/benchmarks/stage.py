@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 from cryptography.fernet import Fernet
 
+from portal.embedded import Services
+from portal.embedded.server import Postgres
 from portal.environment import BASE_DIR
-from portal.services import Services
-from portal.services.server import Postgres
 
 TEMPLATE = "migrated"
 CREDENTIAL = "sandbox-key"
@@ -35,7 +35,11 @@ class Stage:
     def environment(self, database: str) -> dict[str, str]:
         """Return what a process needs to work on `database`."""
         address = f"{self.url.rpartition('/')[0]}/{database}"
-        return {"DATABASE_URL": address, "BENCH_CREDENTIAL": CREDENTIAL, "BENCH_SCRATCH": str(self.scratch / database)}
+        return {
+            "DATABASE_URL": address,
+            "PORTAL_VENDOR_BENCH": CREDENTIAL,
+            "BENCH_SCRATCH": str(self.scratch / database),
+        }
 
     def fresh(self) -> dict[str, str]:
         """Return the environment of a new database with the portal's empty tables, and everything on disk before."""
@@ -68,11 +72,14 @@ def stage() -> Iterator[Stage]:
     services = Services(root / "data")
     try:
         os.environ.update(services.start())
+        # A benchmark makes databases of its own.
+        os.environ["DATABASE_URL"] = Postgres(services.home).superuser_url
+        del os.environ["PORTAL_OWNER_DATABASE_URL"]
         os.environ.update(
             DJANGO_SETTINGS_MODULE="portal.settings",
             PORTAL_IGNORE_DOTENV="1",
             PORTAL_LOG_LEVEL="ERROR",
-            PORTAL_ALLOWED_VENDOR_HOSTS="127.0.0.1",
+            PORTAL_ALLOWED_VENDOR_HOSTS="127.0.0.1:*",
             PORTAL_ENCRYPTION_KEYS=Fernet.generate_key().decode(),
             SECRET_KEY=secrets.token_urlsafe(64),
         )

@@ -57,7 +57,7 @@ def measure(ground: Ground) -> Findings:
 
 
 def aims(ground: Ground, ratio: float) -> list[Aim]:
-    """Return the aim of issue 3, section 3, for summaries; it is over ten million rows."""
+    """Return the aim for summaries (docs/benchmarks.md); it is over ten million rows."""
     if ground.size.rows < TEN_MILLION.rows:
         return []
     return [Aim(f"{ground.kind}, month x project: plain SQL / portal", ratio, 20, at_least=True)]

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, ClassVar
 
 from django import forms
@@ -17,10 +19,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
-from usage.access import in_staff_scope
 from usage.admin.display import Table
 from usage.admin.exporting import ExportingAdmin
-from usage.admin.paging import KeysetList
+from usage.admin.lists.pagination import KeysetList
+from usage.api.access import filter_by_staff_scope
+from usage.text_search import list_spellings
 
 # The browser's own pickers: one labelled input each, which every keyboard and telephone knows.
 NATIVE_DATES: Any = {
@@ -34,11 +37,14 @@ NATIVE_DATES: Any = {
 
 @dataclass(frozen=True, slots=True)
 class PageAction:
-    """A button of a record's page; `act` does it and leaves a message, `form` are inputs it needs."""
+    """A button of a record's page; `act` does it and leaves a message, `form` are inputs it needs.
+
+    The page is shown again afterwards, or the response that `act` returns.
+    """
 
     name: str
     label: str
-    act: Callable[[HttpRequest, Any], None]
+    act: Callable[[HttpRequest, Any], HttpResponse | None]
     explains: str = ""
     form: forms.Form | None = None
 
@@ -60,15 +66,15 @@ class PortalAdmin(ExportingAdmin):
     show_facets = admin.ShowFacets.NEVER
     formfield_overrides = NATIVE_DATES
     list_per_page = 50
-    row_is = rows_are = ""  # where the model's own name does not read well behind a number
+    row_name = row_name_plural = ""  # where the model's own name does not read well behind a number
     list_max_show_all = 0
     sortable_by: ClassVar[Any] = ()
-    offered_lookups: ClassVar[tuple[str, ...]] = ()
+    allowed_lookups: ClassVar[tuple[str, ...]] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows of the sources that this person may know of: for lists, details, actions and choices."""
         rows = super().get_queryset(request)
-        return in_staff_scope(rows, request, self.source_path) if self.source_path else rows
+        return filter_by_staff_scope(rows, request, self.source_path) if self.source_path else rows
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Page by position where the order is told."""
@@ -76,7 +82,15 @@ class PortalAdmin(ExportingAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what a filter offers may be asked by: no address makes the database read a whole table."""
-        return lookup in self.offered_lookups
+        return lookup in self.allowed_lookups
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows that the term finds in one of its spellings, and whether one may come twice."""
+        search = super().get_search_results
+        found = [search(request, queryset, spelling) for spelling in list_spellings(search_term)]
+        return reduce(or_, (rows for rows, _ in found)), any(may_repeat for _, may_repeat in found)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Call the list by what it lists."""
@@ -89,17 +103,21 @@ class PortalAdmin(ExportingAdmin):
             raise BadRequest
         return super().response_action(request, queryset, *where)
 
-    def page_actions(self, request: HttpRequest, obj: Any) -> Sequence[PageAction]:
+    def get_page_actions(self, request: HttpRequest, obj: Any) -> Sequence[PageAction]:
         """Return the buttons of a record's page: those that this person may press now, and no others."""
         return ()
 
-    def page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:
+    def get_page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:
         """Return the tables of a record's page."""
         return ()
 
-    def page_words(self, request: HttpRequest, obj: Any) -> str:
+    def get_page_summary(self, request: HttpRequest, obj: Any) -> str:
         """Return what a record's page says first."""
         return ""
+
+    def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return what the templates of a record's page need beyond words, buttons and tables; `obj` None adds one."""
+        return {}
 
     def render_change_form(
         self,
@@ -110,28 +128,31 @@ class PortalAdmin(ExportingAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        """Add the words, buttons and tables of an existing record."""
+        """Add the words, buttons and tables of an existing record, and what `build_page_context` returns."""
         if obj is not None:
             context |= {
-                "page_words": self.page_words(request, obj),
-                "page_actions": [(action, self.action_url(obj, action)) for action in self.page_actions(request, obj)],
-                "page_tables": self.page_tables(request, obj),
+                "page_summary": self.get_page_summary(request, obj),
+                "page_actions": [
+                    (action, self.action_url(obj, action)) for action in self.get_page_actions(request, obj)
+                ],
+                "page_tables": self.get_page_tables(request, obj),
             }
+        context |= self.build_page_context(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the address that the buttons post to."""
-        view = self.admin_site.admin_view(require_POST(self.take_action))
+        view = self.admin_site.admin_view(require_POST(self.run_page_action))
         return [path("<int:pk>/do/<slug:name>/", view, name=self._action_name), *super().get_urls()]
 
-    def take_action(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+    def run_page_action(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """Do what a button says, if the page would offer it to this person, and show the page again."""
         obj = get_object_or_404(self.get_queryset(request), pk=pk)
-        offered = {action.name: action for action in self.page_actions(request, obj)}
+        offered = {action.name: action for action in self.get_page_actions(request, obj)}
         if name not in offered or not self.has_view_permission(request, obj):
             raise PermissionDenied
-        offered[name].act(request, obj)
-        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", pk)
+        response = offered[name].act(request, obj)
+        return response or redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", pk)
 
     def action_url(self, obj: Any, action: PageAction) -> str:
         """Return the address that a button posts to."""

@@ -1,4 +1,4 @@
-"""The filters of the lists: inputs of one form that are understood fully or refused, never half applied."""
+"""The filters of the other admin lists: inputs of one form; an invalid value gets a message and filters nothing."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -15,63 +15,62 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from rangefilter.filters import DateRangeFilter
 
-from usage.access import in_staff_scope
+from usage.api.access import filter_by_staff_scope
 from usage.models import Source
 
-Choice = dict[str, Any]
-# Days that still have a day before and after them, in every zone: Python's calendar ends with the years 1 and 9999.
-COUNTABLE = (MinValueValidator(date(2, 1, 1)), MaxValueValidator(date(9998, 12, 31)))
+# Days that have a day before and after them in every zone: Python's calendar ends with the years 1 and 9999.
+DATE_LIMITS = (MinValueValidator(date(2, 1, 1)), MaxValueValidator(date(9998, 12, 31)))
 
 
 class ChoiceFilter(admin.SimpleListFilter):
     """A drop-down of the filter form."""
 
     template = "admin/portal/filter_choice.html"
-    everything = "All"
+    empty_label = "All"
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(request, *args)
-        if "\x00" in (self.value() or ""):  # no column holds one, and the database takes none
-            raise self.refuse(request, f"The filter “{self.title}” does not take the character NUL.")
+        if "\x00" in (self.value() or ""):  # no column has one, and the database takes none
+            raise self.build_error(request, f"The filter “{self.title}” does not take the character NUL.")
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield the options, the one that filters nothing first."""
-        yield {"selected": not self.value(), "value": "", "display": self.everything}
+        yield {"selected": not self.value(), "value": "", "display": self.empty_label}
         for value, title in self.lookup_choices:
             yield {"selected": self.value() == str(value), "value": value, "display": title}
 
-    def refuse(self, request: HttpRequest, reason: str) -> IncorrectLookupParameters:
-        """Tell the person why the filter was not applied; Django then shows the unfiltered list."""
+    def build_error(self, request: HttpRequest, reason: str) -> IncorrectLookupParameters:
+        """Leave a message and return the error by which Django shows the unfiltered list."""
         messages.error(request, reason)
         return IncorrectLookupParameters(reason)
 
 
 class SourceFilter(ChoiceFilter):
-    """The sources that have rows in the table."""
+    """The sources that have rows in the table; `path` leads from a row to its source."""
 
     title = "source"
     parameter_name = "source"
-    everything = "All sources"
+    empty_label = "All sources"
     path = "source"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return the slugs; each source costs one look into an index, however many rows it has."""
         rows = model_admin.model._default_manager.filter(**{self.path: OuterRef("pk")})  # noqa: SLF001
-        known = in_staff_scope(Source.objects.filter(Exists(rows)), request, "id")
-        return [(slug, slug) for slug in known.values_list("slug", flat=True)]
+        visible = filter_by_staff_scope(Source.objects.filter(Exists(rows)), request, "id")
+        return [(slug, slug) for slug in visible.values_list("slug", flat=True)]
 
     def has_output(self) -> bool:
-        """Always there, so that a link to a source without rows shows an empty list and not every row."""
+        """Return True, so that a link to a source without rows shows an empty list and not every row."""
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the rows of the chosen source."""
         if not self.value():
             return queryset
-        known = in_staff_scope(Source.objects.filter(slug=self.value()), request, "id")
-        source = known.values_list("pk", flat=True).first()
+        visible = filter_by_staff_scope(Source.objects.filter(slug=self.value()), request, "id")
+        source = visible.values_list("pk", flat=True).first()
         if source is None:
-            raise self.refuse(request, f"There is no source “{self.value()}”.")
+            raise self.build_error(request, f"There is no source “{self.value()}”.")
         return queryset.filter(**{self.path: source})
 
 
@@ -92,45 +91,39 @@ class ExactFilter(ChoiceFilter):
         return []
 
     def has_output(self) -> bool:
-        """Always there."""
+        """Return True: it is always there."""
         return True
 
     @property
     def numeric(self) -> bool:
-        """Whether only a whole number makes sense."""
+        """Whether the column has whole numbers."""
         return isinstance(self.field, models.IntegerField)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows whose column has exactly the typed value."""
-        typed = (self.value() or "").strip()
-        if not typed:
+        """Keep the rows whose column has exactly this value."""
+        text = (self.value() or "").strip()
+        if not text:
             return queryset
         try:
-            value = self.field.to_python(typed)
+            value = self.field.to_python(text)
         except ValidationError:
-            raise self.refuse(request, f"“{typed}” is not a whole number, as {self.title} is.") from None
+            raise self.build_error(request, f"“{text}” is not a whole number, as {self.title} is.") from None
         return queryset.filter(**{self.field.attname: value})
 
 
-def exact(model: type[models.Model], column: str) -> type[ExactFilter]:
-    """Return the filter of one indexed column."""
-    field = model._meta.get_field(column)
-    members = {"title": str(getattr(field, "verbose_name", column)), "parameter_name": column, "field": field}
-    return type(f"{column}Filter", (ExactFilter,), members)
-
-
 class RangeFilter(DateRangeFilter):  # type: ignore[misc]
-    """Two dates, both included, in UTC; a date that is none is refused."""
+    """Two dates, both included, in UTC."""
 
     template = "admin/portal/filter_range.html"
 
     def _get_form_fields(self) -> dict[str, forms.Field]:
-        names = {self.lookup_kwarg_gte: "from", self.lookup_kwarg_lte: "through"}
+        labels = {self.lookup_kwarg_gte: "from", self.lookup_kwarg_lte: "through"}
+        picker = {"type": "date"}
         return {
             name: forms.DateField(
-                label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}), validators=COUNTABLE
+                label=label, required=False, widget=forms.DateInput(attrs=picker), validators=DATE_LIMITS
             )
-            for name, label in names.items()
+            for name, label in labels.items()
         }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -143,27 +136,32 @@ class RangeFilter(DateRangeFilter):  # type: ignore[misc]
 
     def _make_query_filter(self, request: HttpRequest, validated_data: dict[str, Any]) -> dict[str, Any]:
         first, last = (validated_data.get(name) for name in (self.lookup_kwarg_gte, self.lookup_kwarg_lte))
-        of_instants = isinstance(self.field, models.DateTimeField)
-        asked = {}
+        has_time = isinstance(self.field, models.DateTimeField)
+        lookups = {}
         if first:
-            asked[f"{self.field_path}__gte"] = begins(first) if of_instants else first
+            lookups[f"{self.field_path}__gte"] = get_first_instant(first) if has_time else first
         if last:
-            after = last + timedelta(days=1)
-            asked[f"{self.field_path}__lt"] = begins(after) if of_instants else after
-        return asked
+            end = last + timedelta(days=1)
+            lookups[f"{self.field_path}__lt"] = get_first_instant(end) if has_time else end
+        return lookups
 
 
-def begins(on: Any) -> datetime:
+def get_first_instant(on: date) -> datetime:
     """Return the first instant of a UTC date."""
     return datetime(on.year, on.month, on.day, tzinfo=UTC)
 
 
-def one_of(column: str, title: str, choices: type[models.TextChoices]) -> type[ChoiceFilter]:
+def build_exact_filter(model: type[models.Model], column: str) -> type[ExactFilter]:
+    """Return the filter of one indexed column."""
+    field = model._meta.get_field(column)
+    members = {"title": str(getattr(field, "verbose_name", column)), "parameter_name": column, "field": field}
+    return type(f"{column}Filter", (ExactFilter,), members)
+
+
+def build_choice_filter(column: str, title: str, choices: type[models.TextChoices]) -> type[ChoiceFilter]:
     """Return the drop-down of a column with few known values."""
 
-    class OneOf(ChoiceFilter):
-        """Keep the rows with the chosen value."""
-
+    class ColumnChoiceFilter(ChoiceFilter):
         parameter_name = column
 
         def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
@@ -173,8 +171,9 @@ def one_of(column: str, title: str, choices: type[models.TextChoices]) -> type[C
             if not self.value():
                 return queryset
             if self.value() not in choices.values:
-                raise self.refuse(request, f"“{self.value()}” is no {title}; there are {', '.join(choices.values)}.")
+                allowed = ", ".join(choices.values)
+                raise self.build_error(request, f"“{self.value()}” is no {title}; there are {allowed}.")
             return queryset.filter(**{column: self.value()})
 
-    OneOf.title = title
-    return OneOf
+    ColumnChoiceFilter.title = title
+    return ColumnChoiceFilter

@@ -11,10 +11,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from usage.admin.base import ReadOnlyAdmin
-from usage.admin.changes import affected, changes_of, in_lines, signed
-from usage.admin.display import Table, at, quantity
+from usage.admin.display import Table, render_number
 from usage.admin.filters import RangeFilter, SourceOfDayFilter
-from usage.columns import columns_at
+from usage.admin.restatement_diff import compare_sums, describe_affected, render_differences
+from usage.columns import build_columns
+from usage.formatting import format_signed, format_timestamp
 from usage.models import Restatement
 
 
@@ -31,7 +32,7 @@ class RestatementAdmin(ReadOnlyAdmin):
     """What changed on a day that had been loaded before."""
 
     source_path = "source_day__source_id"
-    exported = columns_at(
+    exported = build_columns(
         Restatement,
         "id",
         source="source_day__source__slug",
@@ -50,7 +51,7 @@ class RestatementAdmin(ReadOnlyAdmin):
     )
     list_display = ("restated", "source", "day", "difference", "records_affected")
     list_filter = (SourceOfDayFilter, ("source_day__day", RangeFilter), ("at", RestatedFilter))
-    offered_lookups = (
+    allowed_lookups = (
         "source",
         "source_day__day__range__gte",
         "source_day__day__range__lte",
@@ -68,37 +69,37 @@ class RestatementAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """The columns, as this person may see them."""
-        return for_whom(request, self.list_display)
+        return get_visible_names(request, self.list_display)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The fields, as this person may see them."""
-        return for_whom(request, self.fields)
+        return get_visible_names(request, self.fields)
 
-    def page_words(self, request: HttpRequest, obj: Restatement) -> str:
+    def get_page_summary(self, request: HttpRequest, obj: Restatement) -> str:
         """What happened, in a sentence."""
         return (
             "The vendor corrected this day after it had been read to its end. Whatever was taken from the portal "
-            f"before {at(obj.at)} UTC still has the old numbers."
+            f"before {format_timestamp(obj.at)} UTC still has the old numbers."
         )
 
-    def page_tables(self, request: HttpRequest, obj: Restatement) -> Sequence[Table]:
+    def get_page_tables(self, request: HttpRequest, obj: Restatement) -> Sequence[Table]:
         """Every number before and after."""
         rows = [
             (
                 change.name,
-                quantity(change.before),
-                quantity(change.after),
-                number_cell(signed(change.difference)),
-                number_cell(change.share),
+                render_number(change.before),
+                render_number(change.after),
+                render_number(format_signed(change.difference)),
+                render_number(change.share),
             )
-            for change in changes_of(obj)
+            for change in compare_sums(obj)
         ]
         return (Table("What changed", ("measure or unit", "before", "after", "difference", "share"), rows),)
 
     @admin.display(description="restated at (UTC)")
     def restated(self, restatement: Restatement) -> str:
         """When the corrected day was read."""
-        return at(restatement.at)
+        return format_timestamp(restatement.at)
 
     @admin.display(description="source")
     def source(self, restatement: Restatement) -> str:
@@ -119,20 +120,15 @@ class RestatementAdmin(ReadOnlyAdmin):
     @admin.display(description="difference")
     def difference(self, restatement: Restatement) -> SafeString | str:
         """What the sums differ by, per measure or unit."""
-        return in_lines(changes_of(restatement))
+        return render_differences(compare_sums(restatement))
 
     @admin.display(description="records affected")
     def records_affected(self, restatement: Restatement) -> str:
         """How many records are new, changed, withdrawn or returned."""
-        return affected(restatement)
+        return describe_affected(restatement)
 
 
-def for_whom(request: HttpRequest, names: Sequence[str]) -> tuple[str, ...]:
+def get_visible_names(request: HttpRequest, names: Sequence[str]) -> tuple[str, ...]:
     """Return the names with the day as a link for whoever may see days, and as a date for others."""
     may_open = request.user.has_perm("usage.view_sourceday")
     return tuple("date" if name == "day" and not may_open else name for name in names)
-
-
-def number_cell(text: str) -> SafeString:
-    """Return words of a number as a right-aligned cell."""
-    return format_html('<span class="number">{}</span>', text)

@@ -1,8 +1,8 @@
-"""A day's sums in words: they are kept by measure, or by their unit where that says what they are of."""
+"""Labels of a day's sums: a sum is stored under its measure, or under its unit if it has no measure."""
 
 from typing import Final
 
-from usage.summaries.overall import QUANTITIES
+from usage.summaries.combined import QUANTITIES
 
 MEASURES: Final = {
     key: (metric.replace("_", " "), unit)
@@ -12,13 +12,13 @@ MEASURES: Final = {
 }
 
 
-def unit_of(key: str) -> str:
-    """Return the unit of a sum: `seconds` of `runtime_seconds`; a sum that is named by its unit has that."""
+def get_sum_unit(key: str) -> str:
+    """Return the unit of a sum: `seconds` for `runtime_seconds`, `GB` for `GB`."""
     return MEASURES[key][1] if key in MEASURES else key
 
 
-def counted(key: str) -> str:
-    """Return what stands behind the number of a sum: `seconds of runtime`, `tasks`, `jobs failed`, `GB`."""
+def get_sum_label(key: str) -> str:
+    """Return the words after the number of a sum: `seconds of runtime`, `tasks`, `jobs failed`, `GB`."""
     if key not in MEASURES:
         return key or "without a unit"
     metric, unit = MEASURES[key]

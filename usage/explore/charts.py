@@ -6,228 +6,236 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from usage.admin.records.units import SIZES
-from usage.exactly import total
-from usage.explore.asking import Answer
-from usage.explore.kinds import label_of
-from usage.explore.lines import Line, Lines, additive, unit_of
-from usage.explore.table import interval_in_words
-from usage.summaries.intervals import label
-from usage.trust import DaysTold
+from usage.data_quality import IntervalQuality
+from usage.decimals import add_exactly
+from usage.explore.query import Answer
+from usage.explore.rows import AnswerRows, Row, get_unit, is_additive
+from usage.formatting import SIZES, format_interval, get_size_place
+from usage.labels import get_label
+from usage.summaries.intervals import format_label
 
-SERIES: Final = 7  # told apart by colour; the others are one more
-BARS: Final = 15
-MOST_PANELS: Final = 40
-MOST_VALUES: Final = 60_000  # sent to the browser
-MOST_INTERVALS: Final = 1_500
+MAX_SERIES: Final = 7  # told apart by colour; the others are one more
+MAX_BARS: Final = 15
+MAX_PANELS: Final = 40
+MAX_VALUES: Final = 60_000  # sent to the browser
+MAX_INTERVALS: Final = 1_500
 OTHERS: Final = "Others"
 HOUR: Final = 3600
 
+# The values of one series by interval.
 Values = dict[str, Decimal | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What one chart is of: a measure, and the lines that its sums may be added over."""
+    """The subject of one chart: a measure, and the rows that its sums may be added over."""
 
     measure: str
     title: str
     unit: str
-    lines: list[Line]
+    rows: list[Row]
 
 
-def charts_of(answer: Answer, lines: Lines) -> dict[str, Any] | None:
+def build_charts(answer: Answer, rows: AnswerRows) -> dict[str, Any] | None:
     """Return the charts, JSON-ready, None where there is nothing to draw.
 
-    `labels`: the intervals in words, none where each chart has bars of its own; `panels`: see `over_time` and `bars`,
-    those of most records, over time with the marks of the intervals' `days`; `left_out`: how many more there would be.
-    Numbers are texts with all digits; an axis shows
-    them `drawn_in` a unit of which each is so many of the numbers' own: its `size`.
+    `labels`: those of the intervals, none where each chart has bars of its own. `panels`: see `build_time_chart` and
+    `build_bar_chart`; those of most records, over time with the marks of the intervals' `days`. `left_out`: how many
+    more there would be. Numbers are texts with all digits; an axis shows them in the unit `drawn_in`, of which one is
+    `size` of the numbers' own unit.
     """
-    if not lines.parted or not lines.results or len(answer.bounds) > MOST_INTERVALS + 1:
+    if not rows.is_grouped or not rows.results or len(answer.bounds) > MAX_INTERVALS + 1:
         return None
-    panels = list(panels_of(lines))
-    if not lines.interval:
-        drawn = [bars(lines, panel) for panel in panels[:MOST_PANELS]]
-        return {"labels": [], "panels": drawn, "left_out": len(panels) - len(drawn)}
-    names = labels_of(answer, lines)
-    most = max(1, min(MOST_PANELS, MOST_VALUES // (SERIES + 1) // max(1, len(names))))
+    panels = list(build_panels(rows))
+    if not rows.interval:
+        charts = [build_bar_chart(rows, panel) for panel in panels[:MAX_PANELS]]
+        return {"labels": [], "panels": charts, "left_out": len(panels) - len(charts)}
+    intervals = list_intervals(answer, rows)
+    limit = max(1, min(MAX_PANELS, MAX_VALUES // (MAX_SERIES + 1) // max(1, len(intervals))))
     return {
-        "labels": [interval_in_words(name, lines.interval) for name in names],
+        "labels": [format_interval(interval, rows.interval) for interval in intervals],
         "panels": [
-            {**over_time(lines, panel, names), "days": days_of(answer, lines, panel, len(names))}
-            for panel in panels[:most]
+            {
+                **build_time_chart(rows, panel, intervals),
+                "days": build_panel_marks(answer, rows, panel, len(intervals)),
+            }
+            for panel in panels[:limit]
         ],
-        "left_out": max(0, len(panels) - most),
+        "left_out": max(0, len(panels) - limit),
     }
 
 
-def labels_of(answer: Answer, lines: Lines) -> list[str]:
-    """Return the names of the intervals: of the whole range where it is known, else those that hold something."""
+def list_intervals(answer: Answer, rows: AnswerRows) -> list[str]:
+    """Return the intervals: of the whole range where it is known, else those that have rows."""
     if not answer.bounds:
-        return sorted({line[lines.interval] for line in lines.results})
-    zone = ZoneInfo(answer.said["meta"]["tz"])
-    return [label(bound, lines.interval, zone) for bound in answer.bounds[:-1]]
+        return sorted({row[rows.interval] for row in rows.results})
+    zone = ZoneInfo(answer.summary["meta"]["tz"])
+    return [format_label(bound, rows.interval, zone) for bound in answer.bounds[:-1]]
 
 
-def panels_of(lines: Lines) -> Iterator[Panel]:
+def build_panels(rows: AnswerRows) -> Iterator[Panel]:
     """Yield the panels: the main measure first, within a measure the metric of most records."""
-    parts: dict[tuple[Any, ...], list[Line]] = {}
-    for line in lines.results:
-        parts.setdefault(lines.key(line), []).append(line)
-    ranked = sorted(parts, key=lambda key: -weight(parts[key]))
-    for measure in lines.mattering:
+    parts: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows.results:
+        parts.setdefault(rows.get_key(row), []).append(row)
+    ranked = sorted(parts, key=lambda key: -count_records(parts[key]))
+    for measure in rows.ordered_measures:
         for key in ranked:
-            unit = unit_of(measure, parts[key][0])
-            named = ", ".join(str(value) for value in key if value and value != unit)
-            title = f"{label_of(measure)}: {named}" if named else label_of(measure)
+            unit = get_unit(measure, parts[key][0])
+            names = ", ".join(str(value) for value in key if value and value != unit)
+            title = f"{get_label(measure)}: {names}" if names else get_label(measure)
             yield Panel(measure, title, unit, parts[key])
 
 
-def weight(lines: Iterable[Line]) -> int:
-    """Return how many records lines are of, or where that was not asked for, how many lines there are."""
-    return sum(line.get("records") or 1 for line in lines)
+def count_records(rows: Iterable[Row]) -> int:
+    """Return the number of records behind rows, or without that measure the number of rows."""
+    return sum(row.get("records") or 1 for row in rows)
 
 
-def series_name(lines: Lines, line: Line) -> str:
-    """Return what a line is called besides its interval, '' where it is of everything."""
-    values = [line[name] for name in lines.dimensions if name not in (*lines.apart, "deleted_recipes")]
+def get_series_name(rows: AnswerRows, row: Row) -> str:
+    """Return the values of a row's dimensions besides its interval, '' where it is of everything."""
+    values = [row[name] for name in rows.dimensions if name not in (*rows.partition, "deleted_recipes")]
     return " · ".join("none" if value in (None, "") else str(value) for value in values)
 
 
-def over_time(lines: Lines, panel: Panel, names: list[str]) -> dict[str, Any]:
+def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str]) -> dict[str, Any]:
     """Return a chart over the intervals: a series per group, the largest first, the rest as one."""
-    found: dict[str, Values] = {}
-    before: Values = {}
-    for line in panel.lines:
-        at = line[lines.interval]
-        add(found.setdefault(series_name(lines, line), {}), at, line[panel.measure])
-        if lines.compared:
-            add(before, at, line["previous"][panel.measure])
-    ranked = sorted(found, key=lambda name: -sum(filter(None, found[name].values()), Decimal(0)))
-    left = [line for line in lines.others_over_time if lines.key(line) == lines.key(panel.lines[0])]
-    most = SERIES if left or len(ranked) > SERIES + 1 else SERIES + 1
-    series = [drawn(name or panel.title, found[name], names) for name in ranked[:most]]
-    if (left or ranked[most:]) and additive(panel.measure):
-        rest = together(found[name] for name in ranked[most:])
-        for line in left:
-            add(rest, line[lines.interval], line[panel.measure])
-            if lines.compared:
-                add(before, line[lines.interval], line["previous"][panel.measure])
-        series.append(drawn(OTHERS, rest, names))
-    whole = lines.compared and (additive(panel.measure) or len(found) == 1)
+    groups: dict[str, Values] = {}
+    previous: Values = {}
+    for row in panel.rows:
+        interval = row[rows.interval]
+        add_value(groups.setdefault(get_series_name(rows, row), {}), interval, row[panel.measure])
+        if rows.has_previous:
+            add_value(previous, interval, row["previous"][panel.measure])
+    ranked = sorted(groups, key=lambda name: -sum(filter(None, groups[name].values()), Decimal(0)))
+    others = [row for row in rows.others_over_time if rows.get_key(row) == rows.get_key(panel.rows[0])]
+    limit = MAX_SERIES if others or len(ranked) > MAX_SERIES + 1 else MAX_SERIES + 1
+    series = [build_series(name or panel.title, groups[name], intervals) for name in ranked[:limit]]
+    if (others or ranked[limit:]) and is_additive(panel.measure):
+        rest = add_series(groups[name] for name in ranked[limit:])
+        for row in others:
+            add_value(rest, row[rows.interval], row[panel.measure])
+            if rows.has_previous:
+                add_value(previous, row[rows.interval], row["previous"][panel.measure])
+        series.append(build_series(OTHERS, rest, intervals))
+    compared = rows.has_previous and (is_additive(panel.measure) or len(groups) == 1)
     return {
         "title": panel.title,
         "unit": panel.unit,
-        **axis(panel.unit, (value for values in found.values() for value in values.values())),
-        "stacked": additive(panel.measure),
+        **scale_axis(panel.unit, (value for values in groups.values() for value in values.values())),
+        "stacked": is_additive(panel.measure),
         "series": series,
-        "before": drawn("Period before", before, names)["values"] if whole else [],
+        "before": build_series("Period before", previous, intervals)["values"] if compared else [],
     }
 
 
-def axis(unit: str, values: Iterable[Any]) -> dict[str, Any]:
-    """Return in which unit an axis shows numbers, and its size: seconds in hours, bytes by the largest of them."""
+def scale_axis(unit: str, values: Iterable[Any]) -> dict[str, Any]:
+    """Return the unit of an axis and its size: seconds in hours, bytes by the largest of them."""
     if unit == "seconds":
         return {"drawn_in": "hours", "size": HOUR}
     if unit.lower() == "bytes":
-        most = max((abs(Decimal(value)) for value in values if value is not None), default=Decimal(0))
-        place = min(max(most.adjusted(), 0) // 3, len(SIZES) - 1)
+        largest = max((abs(Decimal(value)) for value in values if value is not None), default=Decimal(0))
+        place = get_size_place(largest)
         return {"drawn_in": SIZES[place], "size": 1000**place}
     return {"drawn_in": unit, "size": 1}
 
 
-def drawn(name: str, values: Values, names: list[str]) -> dict[str, Any]:
+def build_series(name: str, values: Values, intervals: list[str]) -> dict[str, Any]:
     """Return one series; an interval without a value is a gap."""
-    return {"name": name, "values": [said(values.get(at)) for at in names]}
+    return {"name": name, "values": [format_exact(values.get(interval)) for interval in intervals]}
 
 
-def together(several: Iterable[Values]) -> Values:
+def add_series(several: Iterable[Values]) -> Values:
     """Return the sums of several series."""
-    whole: Values = {}
+    sums: Values = {}
     for values in several:
-        for at, value in values.items():
-            add(whole, at, value)
-    return whole
+        for interval, value in values.items():
+            add_value(sums, interval, value)
+    return sums
 
 
-def add(values: Values, at: str, value: Any) -> None:
-    """Add a number to what an interval has; an unknown one adds nothing."""
+def add_value(values: Values, interval: str, value: Any) -> None:
+    """Add a number to that of an interval; an unknown one adds nothing."""
     if value is not None:
-        values[at] = total((values.get(at) or Decimal(0), Decimal(value)))
+        values[interval] = add_exactly((values.get(interval) or Decimal(0), Decimal(value)))
     else:
-        values.setdefault(at, None)
+        values.setdefault(interval, None)
 
 
-def bars(lines: Lines, panel: Panel) -> dict[str, Any]:
+def build_bar_chart(rows: AnswerRows, panel: Panel) -> dict[str, Any]:
     """Return a chart of one bar per group, the largest first, the rest and what the limit left out as one."""
-    ranked = sorted(panel.lines, key=lambda line: -Decimal(line[panel.measure] or 0))
-    shown, rest = ranked[:BARS], ranked[BARS:]
-    labels = [series_name(lines, line) or panel.title for line in shown]
-    values = [said(line[panel.measure]) for line in shown]
-    before = [said(line["previous"][panel.measure]) for line in shown] if lines.compared else []
-    key = lines.key(panel.lines[0])
-    left = [line for line in lines.others if lines.key(line) == key]
-    if (rest or left) and additive(panel.measure):
-        more: Values = {}
-        was: Values = {}
-        for line in (*rest, *left):
-            add(more, OTHERS, line[panel.measure])
-            if lines.compared:
-                add(was, OTHERS, line["previous"][panel.measure])
+    ranked = sorted(panel.rows, key=lambda row: -Decimal(row[panel.measure] or 0))
+    shown, rest = ranked[:MAX_BARS], ranked[MAX_BARS:]
+    labels = [get_series_name(rows, row) or panel.title for row in shown]
+    values = [format_exact(row[panel.measure]) for row in shown]
+    previous = [format_exact(row["previous"][panel.measure]) for row in shown] if rows.has_previous else []
+    key = rows.get_key(panel.rows[0])
+    rest += [row for row in rows.others if rows.get_key(row) == key]
+    if rest and is_additive(panel.measure):
+        sums: Values = {}
+        for row in rest:
+            add_value(sums, "now", row[panel.measure])
+            if rows.has_previous:
+                add_value(sums, "previous", row["previous"][panel.measure])
         labels.append(OTHERS)
-        values.append(said(more[OTHERS]))
-        before += [said(was[OTHERS])] if lines.compared else []
-    drawn_as = axis(panel.unit, values)
-    return {"title": panel.title, "unit": panel.unit, **drawn_as, "labels": labels, "values": values, "before": before}
+        values.append(format_exact(sums["now"]))
+        previous += [format_exact(sums["previous"])] if rows.has_previous else []
+    scale = scale_axis(panel.unit, values)
+    return {"title": panel.title, "unit": panel.unit, **scale, "labels": labels, "values": values, "before": previous}
 
 
-def said(value: Any) -> str | None:
-    """Return a number as a text with all its digits."""
+def format_exact(value: Any) -> str | None:
+    """Return a number as a text with all its digits, None for an unknown one."""
     return None if value is None else f"{Decimal(value):f}"
 
 
-def days_of(answer: Answer, lines: Lines, panel: Panel, count: int) -> list[dict[str, Any] | None]:
+def build_panel_marks(answer: Answer, rows: AnswerRows, panel: Panel, count: int) -> list[dict[str, Any] | None]:
     """Return the marks of a chart's intervals: of the sources that its numbers may come from."""
     if not answer.bounds:
         return []
-    vendors = {line["vendor"] for line in panel.lines} if "vendor" in lines.apart else None
+    vendors = {row["vendor"] for row in panel.rows} if "vendor" in rows.partition else None
     sources = {source.slug for source in answer.sources if vendors is None or source.vendor in vendors}
-    return marks([one for one in answer.days if one.source in sources], count, len(sources))
+    return build_marks([days for days in answer.days if days.source in sources], count, len(sources))
 
 
-def marks(days: list[DaysTold], count: int, sources: int) -> list[dict[str, Any] | None]:
-    """Return by interval what its days are worth: marks to draw and words; None where all is complete and final."""
-    found: list[dict[str, Any] | None] = [None] * count
-    told: dict[int, list[DaysTold]] = {}
+def build_marks(days: list[IntervalQuality], count: int, sources: int) -> list[dict[str, Any] | None]:
+    """Return by interval the marks and the texts of its days; None where all are complete and final."""
+    marks: list[dict[str, Any] | None] = [None] * count
+    by_interval: dict[int, list[IntervalQuality]] = {}
     for one in days:
-        told.setdefault(one.place, []).append(one)
-    for place, ones in told.items():
+        by_interval.setdefault(one.place, []).append(one)
+    for place, several in by_interval.items():
         if 1 <= place <= count:
-            found[place - 1] = mark(ones, sources)
-    return found
+            marks[place - 1] = build_mark(several, sources)
+    return marks
 
 
-def mark(ones: list[DaysTold], sources: int) -> dict[str, Any]:
-    """Return the marks of one interval, and a line of words per source; of all `sources` none may be held yet."""
-    unheld = sum(not one.held for one in ones) == sources
+def build_mark(days: list[IntervalQuality], sources: int) -> dict[str, Any]:
+    """Return the marks of one interval, and a line of text per source; of all `sources` none may have begun yet."""
+    none_begun = sum(not one.held for one in days) == sources
     return {
-        "missing": unheld or any(one.missing or one.partial for one in ones),
-        "provisional": any(one.provisional for one in ones),
-        "restated": any(one.restated for one in ones),
-        "words": [words for one in ones if (words := in_words(one))],
+        "missing": none_begun or any(one.missing or one.partial or one.pruned for one in days),
+        "provisional": any(one.provisional for one in days),
+        "restated": any(one.restated for one in days),
+        "words": [text for one in days if (text := describe_days(one))],
     }
 
 
-def in_words(one: DaysTold) -> str:
-    """Return what a source's days in an interval are worth: `main: 2 of 30 days never read, 1 restated`."""
-    of = f" of {one.held}" if one.held > 1 else ""
+def describe_days(days: IntervalQuality) -> str:
+    """Return the status of a source's days in an interval: `main: 2 of 30 days never read, 1 restated`."""
+    of = f" of {days.held}" if days.held > 1 else ""
     counts = (
-        (one.missing, "never read"),
-        (one.partial, "not read completely"),
-        (one.provisional - one.missing, "provisional"),
-        (one.restated, "restated"),
-        (one.unheld, "before this source is held"),
+        (days.missing, f"{of} never read"),
+        (days.partial, f"{of} not read completely"),
+        (days.mismatched, f"{of} with stored records that differ"),
+        (days.pruned, f"{of} without records, which were pruned"),
+        (days.suspect, f"{of} suspect"),
+        (days.unverified, f"{of} unverified"),
+        (days.accepted, f"{of} with findings that a person accepted"),
+        (days.provisional - days.missing, f"{of} provisional"),
+        (days.awaits_close, f"{of} final after the closing read of the month"),
+        (days.restated, f"{of} restated"),
+        (days.unheld, " before this source is held"),
     )
-    said = [f"{number}{of if what != counts[-1][1] else ''} {what}" for number, what in counts if number > 0]
-    return f"{one.source}: {', '.join(said)}" if said else ""
+    texts = [f"{number}{text}" for number, text in counts if number > 0]
+    return f"{days.source}: {', '.join(texts)}" if texts else ""

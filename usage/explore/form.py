@@ -1,264 +1,159 @@
-"""The form of the question: every part of it as a labelled input that holds what the address says."""
+"""The form of Explore: what to group by and to add up, beside the filter set's own inputs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass
 from typing import Final
-from zoneinfo import ZoneInfo
 
+from django import forms
+from django.forms import BoundField
 from django.http import QueryDict
-from django.urls import reverse
 
-from usage.admin.records.suggestions import suggested_by
-from usage.explore.address import Said, changed, text, without
-from usage.explore.asking import Problems
-from usage.explore.kinds import Kind, label_of
-from usage.explore.ranges import RANGES, named, range_of
-from usage.filters.values import DETAIL_TEXTS
-from usage.moments import THROUGH, as_zone, last_before
-from usage.summaries.shapes import SHAPES
+from usage.admin.filter_form import Errors, FilterForm, build_filter_form, get_suggestions_url, show_errors
+from usage.api.filters import SourceRelatedFilter
+from usage.api.filters.values import DETAIL_TEXTS
+from usage.api.filters.widgets import AddressSelect, CommaSeparatedBoxes, RepeatedInput
+from usage.explore.kinds import Kind
+from usage.explore.params import RANGE, encode, get_interval, get_zone, list_params, split_names
+from usage.labels import get_label
+from usage.ranges import RANGES, Shortcut, build_shortcuts
+from usage.summaries.metrics import MetricSet
 
-UTC: Final = ZoneInfo("UTC")
 LIMITS: Final = ("5", "10", "20", "50", "100")
-MOST_BOXES: Final = 12  # sources to tick; more are typed
+MAX_BOXES: Final = 12  # sources to tick; more are typed
 FEWEST_GROUPS: Final = 2
-FROM_TO: Final = frozenset({"from", "to", "tz", "source", "vendor", "include_withdrawn", "tag"})
-ALL_INTERVALS: Final = "No interval"
+# Where the errors of a parameter are shown whose input has another name.
+INPUTS: Final = {"group_by": "_group", "interval": "_interval"}
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """A choice of an input."""
+class ExploreForm:
+    """All inputs, and the errors that belong to none of them."""
 
-    value: str
-    label: str
-    chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """An input. `sort`: text, number, date, select, or boxes to tick; `parameter`: whose mistakes stand beside it.
-
-    `suggestions`: the address that gives values to choose from while typing.
-    """
-
-    name: str
-    label: str
-    parameter: str
-    value: str = ""
-    sort: str = "text"
-    options: tuple[Option, ...] = ()
-    help: str = ""
-    errors: tuple[str, ...] = ()
-    suggestions: str = ""
-    place: int = 0
+    shortcuts: list[Shortcut]
+    question: forms.Form
+    filters: FilterForm
+    errors: list[str]
+    active_filters: int
 
     @property
-    def id(self) -> str:
-        """The input's id."""
-        return f"ask-{self.name.strip('_').replace('.', '-')}" + (f"-{self.place}" if self.place else "")
+    def range(self) -> list[BoundField]:
+        """The inputs of the range."""
+        return [field for field in self.filters.common if field.name in RANGE]
+
+    @property
+    def common(self) -> list[BoundField]:
+        """The inputs of the filters that are often used."""
+        return [field for field in self.filters.common if field.name not in RANGE]
+
+    @property
+    def groups(self) -> list[BoundField]:
+        """The inputs of what to group by."""
+        return [field for field in self.question if field.name.startswith("_")]
+
+    @property
+    def numbers(self) -> list[BoundField]:
+        """The inputs of what to add up and how to give it back."""
+        return [field for field in self.question if not field.name.startswith("_")]
+
+    def __iter__(self) -> Iterator[BoundField]:
+        yield from self.question
+        yield from self.filters
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A range with a name, and the query that asks for it."""
-
-    label: str
-    query: str
-    current: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """All inputs in their groups, and the mistakes that belong to none of them."""
-
-    presets: list[Preset]
-    range: list[Field]
-    groups: list[Field]
-    numbers: list[Field]
-    filters: list[Field]
-    further: list[Field]
-    problems: list[str] = field(default_factory=list)
-    active_filters: int = 0
-
-
-def form_of(kind: Kind, data: QueryDict, sources: list[str], problems: Problems) -> Form:
-    """Return the form; `data`: the summary's parameters; `sources`: the slugs that this person may know of."""
-    zone = zone_of(data)
-    groups = list(grouping(kind, data))
-    made = {
-        "range": list(ranging(kind, data)),
-        "groups": groups,
-        "numbers": list(summing(kind, data)),
-        "filters": list(filtering(kind, data, sources)),
-        "further": list(more_filters(kind, data)),
-    }
-    known = {one.parameter for fields in made.values() for one in fields}
-    judged = {
-        name: [replace(one, errors=errors_of(one, fields, problems)) for one in fields] for name, fields in made.items()
-    }
-    loose = [f"{label_of(name)}: {text}" for name, texts in problems.items() if name not in known for text in texts]
-    return Form(
-        presets=list(presets(kind, data, zone)), problems=loose, active_filters=asked_filters(kind, data), **judged
+def build_form(
+    kind: Kind, data: QueryDict, filterset: SourceRelatedFilter, sources: list[str], errors: Errors
+) -> ExploreForm:
+    """Return the form of an address; `sources`: the slugs that this person may see; `errors`: by parameter."""
+    question = QuestionForm(kind, data)
+    by_input = {INPUTS.get(name, name): texts for name, texts in errors.items()}
+    show_errors(question, by_input)
+    boxes = len(sources) <= MAX_BOXES and set(split_names(data, "source")) <= set(sources)
+    names = [name for name in ("tag", "include_withdrawn") if name in filterset.filters]
+    filters = build_filter_form(
+        filterset,
+        errors,
+        common=(*RANGE, "source", *kind.filters, *names),
+        widgets={"source": CommaSeparatedBoxes(choices=[(slug, slug) for slug in sources])} if boxes else {},
+        model=kind.model,
+    )
+    inputs = {field.name for field in (*question, *filters)}
+    return ExploreForm(
+        shortcuts=build_range_links(kind, data),
+        question=question,
+        filters=filters,
+        errors=[f"{get_label(name)}: {text}" for name in by_input if name not in inputs for text in by_input[name]],
+        active_filters=sum(name in data for name in filterset.base_filters if name not in RANGE),
     )
 
 
-def errors_of(one: Field, fields: list[Field], problems: Problems) -> tuple[str, ...]:
-    """Return the mistakes of an input's parameter; of several inputs of one parameter, the first shows them."""
-    first = next(other for other in fields if other.parameter == one.parameter)
-    return tuple(problems.get(one.parameter, ())) if one is first else ()
+def build_range_links(kind: Kind, data: QueryDict) -> list[Shortcut]:
+    """Return the ranges that have a name, each with the query of the same question about it."""
+    rest = [(name, value) for name, value in list_params(data) if name not in {"from", "to"}]
+
+    def build_query(first: str, end: str) -> str:
+        return encode([("kind", kind.name), ("from", first), ("to", end), *rest])
+
+    return build_shortcuts(RANGES, (data.get("from", ""), data.get("to", "")), get_zone(data), build_query)
 
 
-def zone_of(data: QueryDict) -> ZoneInfo:
-    """Return the zone of the question, UTC where it is none."""
-    try:
-        return as_zone(text(data, "tz") or "UTC")
-    except ValueError:
-        return UTC
+class QuestionForm(forms.Form):
+    """What to group by, what to add up and how to give it back, as an address has it."""
+
+    use_required_attribute = False
+
+    def __init__(self, kind: Kind, data: QueryDict) -> None:
+        interval = get_interval(kind, data)
+        groups = [name for name in split_names(data, "group_by") if name != interval]
+        values = data.copy()
+        values["_interval"] = interval
+        values.setlist("_group", groups)
+        defaults = kind.metrics.default_measures if kind.metrics else ()
+        values.setlist("measures", split_names(data, "measures") or list(defaults))
+        super().__init__(values, auto_id="question-%s")
+        intervals = [("", "No interval"), *((name, f"By {name}") for name in kind.intervals)]
+        if kind.metrics is not None:
+            self.fields |= build_group_fields(kind, kind.metrics, groups)
+        self.fields["_interval"] = build_choice("Interval", intervals)
+        if kind.metrics is not None:
+            self.fields |= build_number_fields(kind.metrics, get_limit_word(kind.metrics, data, interval, groups))
+        if "basis" in kind.parameters:
+            self.fields["basis"] = build_choice("Runtime counts", [("", "when stopped"), ("accrued", "while running")])
 
 
-def asked_filters(kind: Kind, data: QueryDict) -> int:
-    """Return how many filters are asked for."""
-    return sum(name in data for name in kind.understood if name not in {"from", "to", "tz"})
+def build_group_fields(kind: Kind, metrics: MetricSet, groups: list[str]) -> dict[str, forms.Field]:
+    """Return the inputs of the dimensions; `groups`: those of the address."""
+    details = [f"details.{name}" for name in DETAIL_TEXTS[1:] if metrics.has_json]
+    names = dict.fromkeys([*metrics.dimension_names, *details, *groups])
+    select = forms.Select(choices=[("", "–"), *((name, get_label(name)) for name in names)])
+    select.attrs["aria-label"] = "Group by"
+    fields: dict[str, forms.Field] = {
+        "_group": forms.Field(label="Group by", widget=RepeatedInput(select, FEWEST_GROUPS))
+    }
+    if metrics.has_json:
+        tag = forms.TextInput({"autocomplete": "off", "data-suggestions": get_suggestions_url(kind.model, "tag_key")})
+        fields["_tag"] = forms.CharField(label="Group by a tag", help_text="The tag's key, e.g. team.", widget=tag)
+    return fields
 
 
-def presets(kind: Kind, data: QueryDict, zone: ZoneInfo) -> Iterator[Preset]:
-    """Yield the ranges that have a name."""
-    current = named(text(data, "from"), text(data, "to"), zone)
-    said: Said = [("kind", kind.name), *((name, value) for name, values in data.lists() for value in values)]
-    for name, (label, _) in RANGES.items():
-        first, end = range_of(name, zone)
-        rest = without(said, lambda one: one in {"from", "to"})
-        query = changed([rest[0], ("from", str(first)), ("to", str(end)), *rest[1:]])
-        yield Preset(label, query, name == current)
+def build_number_fields(metrics: MetricSet, limit_word: str) -> dict[str, forms.Field]:
+    """Return the inputs of the measures, of the number of rows and of what else the rows have."""
+    measures = forms.CheckboxSelectMultiple(choices=[(name, get_label(name)) for name in metrics.measures])
+    limits = [("", "All rows"), *((number, f"{limit_word} {number} + others") for number in LIMITS)]
+    return {
+        "measures": forms.Field(label="Numbers", widget=measures),
+        "limit": build_choice("Rows", limits),
+        "compare": forms.Field(label="With period before", widget=forms.CheckboxInput({"value": "previous"})),
+        "fill": forms.Field(label="Empty intervals too", widget=forms.CheckboxInput({"value": "zero"})),
+    }
 
 
-def ranging(kind: Kind, data: QueryDict) -> Iterator[Field]:
-    """Yield the inputs of the range: two dates, both included, or two instants where the address has such."""
-    start, end = text(data, "from"), text(data, "to")
-    if is_date(start) and is_date(end):
-        yield Field("from", "From", "from", start, "date")
-        yield Field(THROUGH, "Through", "to", last_before(end), "date", help="This day is included.")
-    else:
-        yield Field("from", "From", "from", start)
-        yield Field("to", "To, not included", "to", end)
-    yield Field("tz", "Time zone", "tz", text(data, "tz") or "UTC", suggestions=suggestions(kind, "tz"))
+def build_choice(label: str, choices: list[tuple[str, str]]) -> forms.Field:
+    """Return a drop-down; a value of the address that is none of the choices is one more."""
+    return forms.Field(label=label, widget=AddressSelect(choices=choices))
 
 
-def is_date(written: str) -> bool:
-    """Tell whether nothing or a date is written."""
-    try:
-        return not written or (bool(date.fromisoformat(written)) and len(written) == 10)
-    except ValueError:
-        return False
-
-
-def grouping(kind: Kind, data: QueryDict) -> Iterator[Field]:
-    """Yield the inputs of what to group by: one per dimension and one more, and the interval."""
-    asked = grouped_by(data)
-    interval = interval_of(kind, data)
-    parameter = "interval" if kind.shape is None else "group_by"
-    if kind.shape is not None:
-        known = [*kind.shape.dimensions, *(f"details.{one}" for one in DETAIL_TEXTS[1:] if kind.shape.json)]
-        chosen = [name for name in asked if name != interval]
-        for place in range(max(FEWEST_GROUPS, len(chosen) + 1)):
-            value = chosen[place] if place < len(chosen) else ""
-            offered = [*known, *([value] if value and value not in known else [])]
-            options = (Option("", "–"), *(Option(name, label_of(name), name == value) for name in offered))
-            label = ("Group by", "Then by")[place] if place < 2 else f"Then by ({place + 1})"
-            yield Field("_group", label, parameter, value, "select", options, place=place + 1)
-        if kind.shape.json:
-            where = suggestions(kind, "tag_key")
-            yield Field("_tag", "Group by a tag", parameter, help="The tag's key, e.g. team.", suggestions=where)
-    options = (
-        Option("", ALL_INTERVALS),
-        *(Option(name, f"By {name}", name == interval) for name in kind.intervals),
-    )
-    yield Field("_interval", "Interval", parameter, interval, "select", options)
-
-
-def grouped_by(data: QueryDict) -> list[str]:
-    """Return the names that the address groups by."""
-    return [name.strip() for name in text(data, "group_by").split(",") if name.strip()]
-
-
-def interval_of(kind: Kind, data: QueryDict) -> str:
-    """Return the interval that the address asks for, '' for none."""
-    if kind.shape is None:
-        return text(data, "interval")
-    return next((name for name in grouped_by(data) if name in kind.intervals), "")
-
-
-def summing(kind: Kind, data: QueryDict) -> Iterator[Field]:
-    """Yield the inputs of what to add up and how to give it back."""
-    if kind.shape is None:
-        return
-    asked = [name.strip() for name in text(data, "measures").split(",") if name.strip()] or kind.shape.default
-    boxes = tuple(Option(name, label_of(name), name in asked) for name in kind.shape.measures)
-    yield Field("measures", "Numbers", "measures", sort="boxes", options=boxes)
-    limit = text(data, "limit")
-    limits = [*LIMITS, *([limit] if limit and limit not in LIMITS else [])]
-    # In an order of dimensions alone the first ones are not the largest ones.
-    named = [name.strip().removeprefix("-") for name in text(data, "order_by").split(",") if name.strip()]
-    series = interval_of(kind, data) and len(grouped_by(data)) > 1
-    word = "First" if named and not series and named[0] not in kind.shape.measures else "Top"
-    tops = (Option("", "All rows"), *(Option(one, f"{word} {one} + others", one == limit) for one in limits))
-    yield Field("limit", "Rows", "limit", limit, "select", tops)
-    if "basis" in kind.parameters:
-        basis = text(data, "basis")
-        bases = (
-            Option("", "when stopped"),
-            Option("accrued", "while running", basis == "accrued"),
-        )
-        yield Field("basis", "Runtime counts", "basis", basis, "select", bases)
-    yield flag("compare", "With period before", "previous", data)
-    yield flag("fill", "Empty intervals too", "zero", data)
-
-
-def flag(name: str, label: str, value: str, data: QueryDict) -> Field:
-    """Return one box to tick."""
-    return Field(name, "", name, sort="boxes", options=(Option(value, label, text(data, name) == value),))
-
-
-def filtering(kind: Kind, data: QueryDict, sources: list[str]) -> Iterator[Field]:
-    """Yield the inputs of the filters that are often asked for."""
-    asked = [slug.strip() for slug in text(data, "source").split(",")]
-    if len(sources) <= MOST_BOXES and set(filter(None, asked)) <= set(sources):
-        boxes = tuple(Option(slug, slug, slug in asked) for slug in sources)
-        yield Field("source", "Source", "source", sort="boxes", options=boxes)
-    else:
-        yield Field("source", "Source", "source", text(data, "source"), help="Names, with commas between them.")
-    for name in kind.filters:
-        yield typed(kind, name, text(data, name))
-    if "tag" in kind.understood:
-        for place, value in enumerate([*data.getlist("tag"), ""]):
-            where = suggestions(kind, "tag")
-            hint = "Key and value, e.g. team:data." if not place else ""
-            yield Field("tag", "Tag", "tag", value, help=hint, suggestions=where, place=place + 1)
-    if "include_withdrawn" in kind.understood:
-        yield flag("include_withdrawn", "Withdrawn records too", "true", data)
-
-
-def typed(kind: Kind, name: str, value: str) -> Field:
-    """Return the input of a filter."""
-    return Field(name, label_of(name), name, value, suggestions=suggestions(kind, name))
-
-
-def more_filters(kind: Kind, data: QueryDict) -> Iterator[Field]:
-    """Yield the inputs of other filters that are asked for, and two to ask for one more."""
-    others = [name for name in kind.understood if name not in {*FROM_TO, *kind.filters}]
-    others = [*(["vendor"] if "vendor" in kind.understood else []), *others]
-    for name in others:
-        if name in data:
-            yield typed(kind, name, text(data, name))
-    left = tuple(Option(name, label_of(name)) for name in others if name not in data)
-    yield Field("_filter", "Another filter", "_filter", sort="select", options=(Option("", "–"), *left))
-    yield Field("_value", "is", "_value", help="Several values go with commas between them.")
-
-
-def suggestions(kind: Kind, name: str) -> str:
-    """Return the address of the values of a filter that may be chosen from, '' where there is none."""
-    model = kind.model or next(iter(SHAPES.values())).kind
-    if name not in suggested_by(model) or (kind.model is None and name != "tz"):
-        return ""
-    return reverse(f"admin:usage_{model._meta.model_name}_suggest", args=[name])
+def get_limit_word(metrics: MetricSet, data: QueryDict, interval: str, groups: list[str]) -> str:
+    """Return what the rows within the limit are: in an order of dimensions alone the first, else the largest."""
+    order = [name.removeprefix("-") for name in split_names(data, "order_by")]
+    in_series = interval and groups
+    return "First" if order and not in_series and order[0] not in metrics.measures else "Top"

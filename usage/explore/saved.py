@@ -1,4 +1,4 @@
-"""Saved views: questions under a name. Everybody finds their own and the shared ones that tell them nothing new."""
+"""Saved views of Explore: a person sees their own, and shared ones that reveal no source beyond their scope."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -8,32 +8,34 @@ from django import forms
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
-from usage.access import in_staff_scope, staff_scope
-from usage.explore.address import Said, pairs, written
-from usage.explore.asking import checked, question_of
-from usage.explore.form import zone_of
-from usage.explore.kinds import KINDS, Kind, offered
-from usage.explore.ranges import RANGES, named, range_of
+from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.explore.kinds import KINDS, Kind, get_kinds
+from usage.explore.params import Params, encode, get_zone, list_params
+from usage.explore.query import build_filterset, build_query, validate
 from usage.models import SavedView, Source
+from usage.param_values import list_values
+from usage.ranges import RANGES, get_range, get_range_name
 
-MOST = 200
-# What a question may say without narrowing it to anything that somebody else may not know of.
-OPEN = frozenset({"from", "to", "tz", "group_by", "measures", "order_by", "limit", "compare", "fill", "basis"})
+MAX_VIEWS = 200
+# Parameters that name nothing that another person may not see.
+NEUTRAL_PARAMS = frozenset(
+    {"from", "to", "tz", "group_by", "measures", "order_by", "limit", "compare", "fill", "basis"}
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A saved view as the page shows it: `mine` may be changed; `current`: it asks what the page asks."""
+class ListedView:
+    """A saved view in the list; `is_own`: it may be changed; `is_current`: the page has its parameters."""
 
     view: SavedView
-    address: str
-    about: str
-    mine: bool
-    current: bool
+    url: str
+    description: str
+    is_own: bool
+    is_current: bool
 
 
-class NameForm(forms.ModelForm[SavedView]):
-    """What a person may say of a view of their own; `owner` is whose it is."""
+class SavedViewForm(forms.ModelForm[SavedView]):
+    """The name of a view of one's own, and who else sees it; `owner` is whose it is."""
 
     moving = forms.BooleanField(required=False)
 
@@ -54,73 +56,74 @@ class NameForm(forms.ModelForm[SavedView]):
         return name
 
 
-def question_saved(request: HttpRequest, kind: Kind, question: str) -> QueryDict:
-    """Return a question that is to be saved; raises ValidationError where it cannot be asked."""
+def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict:
+    """Return the parameters of a question that is to be saved; raises ValidationError for invalid ones."""
     data = QueryDict(question)
-    scope = staff_scope(request)
-    filterset = checked(kind, data, scope)
-    if kind.shape is not None:
-        question_of(kind, filterset, data, scope)
+    scope = get_staff_scope(request)
+    filterset: Any = build_filterset(kind, data, scope)
+    validate(kind, filterset)
+    if kind.metrics is not None:
+        build_query(kind, filterset, data, scope)
     return data
 
 
-def moving_range(data: QueryDict) -> str:
+def get_moving_range(data: QueryDict) -> str:
     """Return the name of a question's range, '' where it has none today."""
-    return named(data.get("from", ""), data.get("to", ""), zone_of(data))
+    return get_range_name(data.get("from", ""), data.get("to", ""), get_zone(data))
 
 
-def moving_label(data: QueryDict) -> str:
+def get_moving_label(data: QueryDict) -> str:
     """Return what a question's range is called in a sentence, '' where it has no name today."""
-    name = moving_range(data)
+    name = get_moving_range(data)
     words = RANGES[name][0].lower() if name else ""
     return f"the {words}" if words.endswith("days") else words
 
 
-def asked_by(view: SavedView) -> Said:
-    """Return what a view asks today, `kind` first."""
+def get_params(view: SavedView) -> Params:
+    """Return the parameters of a view today, `kind` first."""
     data = QueryDict(view.question)
-    said = pairs(data)
+    params = list_params(data)
     if view.moving_range in RANGES:
-        first, end = range_of(view.moving_range, zone_of(data))
+        first, end = get_range(view.moving_range, get_zone(data))
         moved = [("from", str(first)), ("to", str(end))]
-        said = [*moved, *((name, value) for name, value in said if name not in {"from", "to"})]
-    return [("kind", view.kind), *said]
+        params = [*moved, *((name, value) for name, value in params if name not in {"from", "to"})]
+    return [("kind", view.kind), *params]
 
 
-def views_of(request: HttpRequest, current: str) -> list[Shown]:
+def list_views(request: HttpRequest, current: str) -> list[ListedView]:
     """Return the views that this person may open, their own first; `current` is what the page asks.
 
     Each of the two is cut by itself, so that what others share takes no room from one's own.
     """
-    found = SavedView.objects.filter(kind__in=offered(request))
-    own = found.filter(owner=request.user.pk)[:MOST]
+    found = SavedView.objects.filter(kind__in=get_kinds(request))
+    own = found.filter(owner=request.user.pk)[:MAX_VIEWS]
     shared = found.filter(shared=True).exclude(owner=request.user.pk).select_related("owner")
-    known = visible_names(request)
-    told = islice((view for view in shared.iterator(MOST) if not tells_more(view, known)), MOST)
+    known = get_visible_names(request)
+    told = islice((view for view in shared.iterator(MAX_VIEWS) if not reveals_sources(view, known)), MAX_VIEWS)
     return [
-        *(shown_as(view, mine=True, current=current) for view in own),
-        *(shown_as(view, mine=False, current=current) for view in told),
+        *(build_listed_view(view, is_own=True, current=current) for view in own),
+        *(build_listed_view(view, is_own=False, current=current) for view in told),
     ]
 
 
-def shown_as(view: SavedView, *, mine: bool, current: str) -> Shown:
+def build_listed_view(view: SavedView, *, is_own: bool, current: str) -> ListedView:
     """Return a view as the page shows it."""
-    query = written(asked_by(view))
-    about = [KINDS[view.kind].label]
-    about += [RANGES[view.moving_range][0].lower()] if view.moving_range in RANGES else []
-    about += [] if mine else [f"by {view.owner}"]
-    return Shown(view, f"{reverse('admin:explore')}?{query}", ", ".join(about), mine, query == current)
+    query = encode(get_params(view))
+    description = [KINDS[view.kind].label]
+    description += [RANGES[view.moving_range][0].lower()] if view.moving_range in RANGES else []
+    description += [] if is_own else [f"by {view.owner}"]
+    return ListedView(view, f"{reverse('admin:explore')}?{query}", ", ".join(description), is_own, query == current)
 
 
-def visible_names(request: HttpRequest) -> tuple[frozenset[str], frozenset[str]] | None:
+def get_visible_names(request: HttpRequest) -> tuple[frozenset[str], frozenset[str]] | None:
     """Return the slugs and the vendors of the sources that a limited person may know of, None for everybody else."""
-    if staff_scope(request) is None:
+    if get_staff_scope(request) is None:
         return None
-    rows = list(in_staff_scope(Source.objects.all(), request, "id").values_list("slug", "vendor"))
+    rows = list(filter_by_staff_scope(Source.objects.all(), request, "id").values_list("slug", "vendor"))
     return frozenset(slug for slug, _ in rows), frozenset(vendor for _, vendor in rows)
 
 
-def tells_more(view: SavedView, known: tuple[frozenset[str], frozenset[str]] | None) -> bool:
+def reveals_sources(view: SavedView, known: tuple[frozenset[str], frozenset[str]] | None) -> bool:
     """Tell whether somebody else's view would tell a limited person of sources that they may not know of.
 
     Its name or an id in it may be of any source, unless it says by itself that it is of theirs, or of everything.
@@ -129,6 +132,6 @@ def tells_more(view: SavedView, known: tuple[frozenset[str], frozenset[str]] | N
         return False
     data = QueryDict(view.question)
     for name, visible in zip(("source", "vendor"), known, strict=True):
-        if name in data and not set(data[name].split(",")) <= visible:
+        if not set(list_values(data, name)) <= visible:
             return True
-    return "source" not in data and not set(data) <= OPEN
+    return "source" not in data and not set(data) <= NEUTRAL_PARAMS

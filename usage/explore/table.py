@@ -1,217 +1,204 @@
-"""The table of an answer: exact numbers with their units, shares and changes, in the order that was asked for."""
+"""The table of an answer: exact numbers with their units, shares and changes, in the order of the answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from usage.admin.changes import MINUS
-from usage.admin.display import NOTHING, duration, exact, quantity, runtime
-from usage.admin.records.units import consumed
-from usage.exactly import to_places
-from usage.explore.address import Said, changed
-from usage.explore.kinds import Kind, label_of
-from usage.explore.lines import Line, Lines, unit_of
-from usage.filters.fields import SeveralFilter
-from usage.filters.values import TagsFilter
+from usage.admin.display import render_number, render_quantity, render_runtime
+from usage.api.filters.fields import CommaSeparatedFilter
+from usage.api.filters.values import TagsFilter
+from usage.explore.kinds import Kind
+from usage.explore.params import Params, encode, get_values, replace_params
+from usage.explore.rows import AnswerRows, Row, get_unit
+from usage.formatting import MINUS, NOTHING, format_duration, format_interval, format_number, format_percent
+from usage.labels import get_label
+from usage.param_values import write_tag, write_value
 
-SHOWN: Final = 500  # rows of a page; the files have all of them
+MAX_ROWS: Final = 500  # on the page; the files have all
 NONE: Final = "none"
-LONG: Final = 24  # characters
+LONG_TEXT: Final = 24  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A column's head: `sorted` as in aria-sort, `address` orders by it, '' where that cannot be asked for."""
+class ColumnHead:
+    """A column's heading. `sorted`: as in aria-sort; `query` orders by it, '' where the rows cannot be ordered so."""
 
     label: str
     name: str
-    number: bool = False
+    is_number: bool = False
     sorted: str = ""
-    address: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """What stands in a row; `address` asks the same of this value alone. `tone`: up, down or nothing."""
+class TableCell:
+    """A cell; `query` asks the same question of this value alone."""
 
-    shown: SafeString | str
-    number: bool = False
-    address: str = ""
-    quiet: bool = False
+    text: SafeString | str
+    is_number: bool = False
+    query: str = ""
+    is_quiet: bool = False
 
     @property
-    def long(self) -> bool:
+    def is_long(self) -> bool:
         """Whether it is a name that may go over several lines, so that the numbers beside it are seen."""
-        return not self.number and len(self.shown) > LONG
+        return not self.is_number and len(self.text) > LONG_TEXT
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """The rows that are shown of `rows_in_all`, and below them what was left out and the totals."""
+class ExploreTable:
+    """The first of `row_count` rows, and below them the label and the cells of what was left out and of the totals."""
 
-    heads: list[Head]
-    rows: list[list[Cell]]
-    below: list[tuple[str, list[Cell]]]
-    rows_in_all: int
+    heads: list[ColumnHead]
+    rows: list[list[TableCell]]
+    footer: list[tuple[str, list[TableCell]]]
+    row_count: int
 
     @property
-    def cut(self) -> int:
-        """How many rows are not shown, 0 for none."""
-        return self.rows_in_all - len(self.rows)
+    def is_cut(self) -> bool:
+        """Whether there are more rows than are shown."""
+        return self.row_count > len(self.rows)
 
 
-def table_of(lines: Lines, kind: Kind, said: Said) -> Table:
-    """Return the table; `said`: the parameters in the address, `kind` included."""
-    parts = lines.results if lines.parted else []  # else they are the totals
-    return Table(
-        heads=list(heads(lines, kind, said)),
-        rows=[[*names(lines, kind, said, line), *numbers(lines, line)] for line in parts[:SHOWN]],
-        below=[
-            *((labelled(lines, line, f"Others ({lines.left_out:,})"), foot(lines, line)) for line in lines.others),
-            *((labelled(lines, line, "Total"), foot(lines, line)) for line in lines.totals),
-        ],
-        rows_in_all=len(parts),
+def build_table(rows: AnswerRows, kind: Kind, params: Params) -> ExploreTable:
+    """Return the table; `params`: those of the address, `kind` included."""
+    shown = rows.results if rows.is_grouped else []  # else they are the totals
+    others = f"Others ({rows.other_groups:,})"
+    footer = [*((others, row) for row in rows.others), *(("Total", row) for row in rows.totals)]
+    return ExploreTable(
+        heads=list(build_heads(rows, kind, params)),
+        rows=[[*build_names(rows, kind, params, row), *build_numbers(rows, row)] for row in shown[:MAX_ROWS]],
+        footer=[(get_footer_label(rows, row, text), build_footer(rows, row)) for text, row in footer],
+        row_count=len(shown),
     )
 
 
-def labelled(lines: Lines, line: Line, word: str) -> str:
-    """Return what a line of sums is called: with its metric, where that would stand in the same column."""
-    first = next(iter(columns(lines)), "")
-    return f"{word}: {line[first] or NONE}" if first in lines.apart else word
+def get_footer_label(rows: AnswerRows, row: Row, text: str) -> str:
+    """Return the label of a line of sums: with its metric, where that would stand in the same column."""
+    first = next(iter(get_columns(rows)), "")
+    return f"{text}: {row[first] or NONE}" if first in rows.partition else text
 
 
-def columns(lines: Lines) -> tuple[str, ...]:
-    """Return the names of what stands before the numbers."""
-    return (*filter(None, (lines.interval,)), *lines.dimensions)
+def get_columns(rows: AnswerRows) -> tuple[str, ...]:
+    """Return the names of the columns before the numbers."""
+    return (*filter(None, (rows.interval,)), *rows.dimensions)
 
 
-def heads(lines: Lines, kind: Kind, said: Said) -> Iterator[Head]:
-    """Yield the heads of the columns."""
-    sortable = kind.shape is not None
-    if not columns(lines):
-        yield Head("", "sums")
-    for name in columns(lines):
-        yield Head(label_of(name), name, sorted=order_of(said, name), address=reorder(said, name, sortable))
-    for name in lines.mattering:
-        yield Head(label_of(name), name, True, order_of(said, name), reorder(said, name, sortable, first="-"))
-        if lines.compared:
-            yield Head("Before", f"{name}-before", True)
-            yield Head("Change", f"{name}-change", True)
-        if name == lines.main and lines.parted:
-            yield Head("Share", f"{name}-share", True)
+def build_heads(rows: AnswerRows, kind: Kind, params: Params) -> Iterator[ColumnHead]:
+    """Yield the headings of the columns."""
+    sortable = kind.metrics is not None
+    if not get_columns(rows):
+        yield ColumnHead("", "sums")
+    for name in get_columns(rows):
+        yield ColumnHead(
+            get_label(name), name, sorted=get_sorting(params, name), query=build_sort_query(params, name, sortable)
+        )
+    for name in rows.ordered_measures:
+        query = build_sort_query(params, name, sortable, sign="-")
+        yield ColumnHead(get_label(name), name, True, get_sorting(params, name), query)
+        if rows.has_previous:
+            yield ColumnHead("Before", f"{name}-before", True)
+            yield ColumnHead("Change", f"{name}-change", True)
+        if name == rows.main and rows.is_grouped:
+            yield ColumnHead("Share", f"{name}-share", True)
 
 
-def order_of(said: Said, name: str) -> str:
-    """Return how the rows are ordered by a column first, as aria-sort says it; '' where they are not."""
-    first = dict(said).get("order_by", "").split(",")[0]
-    return {name: "ascending", f"-{name}": "descending"}.get(first, "")
+def get_sorting(params: Params, name: str) -> str:
+    """Return how the rows are ordered by a column first, as in aria-sort; '' if they are not."""
+    return {name: "ascending", f"-{name}": "descending"}.get(get_first_order(params), "")
 
 
-def reorder(said: Said, name: str, sortable: bool, first: str = "") -> str:
-    """Return the query that orders by a column, the other way round where it does already."""
+def get_first_order(params: Params) -> str:
+    """Return the name that the rows are ordered by first, - before it for the reverse; '' for the default order."""
+    return next(iter(get_values(params, "order_by")), "")
+
+
+def build_sort_query(params: Params, name: str, sortable: bool, sign: str = "") -> str:
+    """Return the query that orders by a column, in reverse if it is ordered so already."""
     if not sortable or name == "deleted_recipes":
         return ""
-    now = dict(said).get("order_by", "").split(",")[0]
-    wanted = f"{first}{name}"
-    other = name if wanted.startswith("-") else f"-{name}"
-    return changed(said, order_by=other if now == wanted else wanted)
+    order = f"{sign}{name}"
+    reverse = name if sign else f"-{name}"
+    return replace_params(params, order_by=write_value(reverse if get_first_order(params) == order else order))
 
 
-def names(lines: Lines, kind: Kind, said: Said, line: Line) -> Iterator[Cell]:
+def build_names(rows: AnswerRows, kind: Kind, params: Params, row: Row) -> Iterator[TableCell]:
     """Yield the cells of the interval and the dimensions."""
-    if lines.interval:
-        yield Cell(interval_in_words(line[lines.interval], lines.interval))
-    for name in lines.dimensions:
-        yield named(line[name], narrowed(kind, said, name, line[name]))
+    if rows.interval:
+        yield TableCell(format_interval(row[rows.interval], rows.interval))
+    for name in rows.dimensions:
+        yield build_name(row[name], build_filter_query(kind, params, name, row[name]))
 
 
-def named(value: Any, address: str = "") -> Cell:
+def build_name(value: Any, query: str = "") -> TableCell:
     """Return the cell of a dimension's value."""
     if value is None or value == "":
-        return Cell(NONE, quiet=True)
+        return TableCell(NONE, query=query, is_quiet=True)
     if isinstance(value, bool):
-        return Cell("yes" if value else "no", quiet=not value)
-    return Cell(str(value), address=address)
+        return TableCell("yes" if value else "no", is_quiet=not value)
+    return TableCell(str(value), query=query)
 
 
-def narrowed(kind: Kind, said: Said, name: str, value: Any) -> str:
-    """Return the query that asks of one value only, '' where no filter can or it is asked of already."""
-    text = "" if value is None or isinstance(value, bool) else str(value)
-    tagged = name.startswith("tag:") and isinstance(kind.understood.get("tag"), TagsFilter)
-    if tagged and text:
-        pair = ("tag", f"{name.removeprefix('tag:')}:{text}")
-        return "" if pair in said or pair[1].startswith((":", " ")) else changed([*said, pair])
-    plain = isinstance(kind.understood.get(name), SeveralFilter)
-    if not plain or not text.strip() or "," in text or dict(said).get(name) == text:
+def build_filter_query(kind: Kind, params: Params, name: str, value: Any) -> str:
+    """Return the query for one value only, '' where there is no such filter or the address has it already."""
+    text = None if value is None or value == "" else str(value)
+    filters = kind.filterset.base_filters
+    if name.startswith("tag:") and isinstance(filters.get("tag"), TagsFilter):
+        pair = ("tag", write_tag(name.removeprefix("tag:"), text))
+        return "" if pair in params or pair[1].startswith(":") else encode([*params, pair])
+    given = [written for param, written in params if param == name]
+    if not isinstance(filters.get(name), CommaSeparatedFilter) or given == [write_value(text)]:
         return ""
-    return changed(said, **{name: text})
+    return replace_params(params, **{name: write_value(text)})
 
 
-def numbers(lines: Lines, line: Line) -> Iterator[Cell]:
+def build_numbers(rows: AnswerRows, row: Row) -> Iterator[TableCell]:
     """Yield the cells of the measures."""
-    for name in lines.mattering:
-        yield Cell(amount(name, line[name], unit_of(name, line)), True)
-        if lines.compared:
-            yield Cell(amount(name, line["previous"][name], unit_of(name, line)), True, quiet=True)
-            yield Cell(change(name, line, unit_of(name, line)), True)
-        if name == lines.main and lines.parted:
-            yield Cell(percent(lines.share(line)), True)
+    for name in rows.ordered_measures:
+        unit = get_unit(name, row)
+        yield TableCell(render_amount(name, row[name], unit), True)
+        if rows.has_previous:
+            yield TableCell(render_amount(name, row["previous"][name], unit), True, is_quiet=True)
+            yield TableCell(render_change(name, row, unit), True)
+        if name == rows.main and rows.is_grouped:
+            yield TableCell(format_percent(rows.get_share(row)), True)
 
 
-def foot(lines: Lines, line: Line) -> list[Cell]:
-    """Return the cells of a line of sums; its first cell says what it is of."""
-    shown = [named(line[name]) if name in lines.apart else Cell("") for name in columns(lines)[1:]]
-    return [*shown, *numbers(lines, line)]
+def build_footer(rows: AnswerRows, row: Row) -> list[TableCell]:
+    """Return the cells of a line of sums after its label."""
+    names = [build_name(row[name]) if name in rows.partition else TableCell("") for name in get_columns(rows)[1:]]
+    return [*names, *build_numbers(rows, row)]
 
 
-def amount(measure: str, value: Any, unit: str) -> SafeString | str:
-    """Return a number with its unit; seconds also as people say them."""
+def render_amount(measure: str, value: Any, unit: str) -> SafeString | str:
+    """Return a number with its unit; seconds also as a duration."""
     if value is None:
-        return quantity(None)
+        return render_number(None)
+    number = Decimal(value)
     if measure == "runtime_seconds":
-        return runtime(Decimal(value))
-    return consumed(Decimal(value), unit) if unit else quantity(Decimal(value) if isinstance(value, str) else value)
+        return render_runtime(number)
+    return render_quantity(number, unit) if unit else render_number(number)
 
 
-def change(measure: str, line: Line, unit: str) -> SafeString | str:
-    """Return the absolute change as its measure is shown, and the relative one: `+5 minutes (+50.0 %)`."""
-    value, part = line["change"][measure], line["relative_change"][measure]
+def render_change(measure: str, row: Row, unit: str) -> SafeString | str:
+    """Return the absolute and the relative change: `+5 minutes (+50.0 %)`."""
+    value, ratio = row["change"][measure], row["relative_change"][measure]
     if value is None:
         return NOTHING
     number = Decimal(value)
     sign, size = "+" if number > 0 else MINUS if number < 0 else "", number.copy_abs()
-    share = "" if part is None else f" ({percent(Decimal(part), sign=True)})"
+    share = "" if ratio is None else f" ({format_percent(Decimal(ratio), signed=True)})"
     if measure != "runtime_seconds":
-        return consumed(size, unit, sign, share)
-    digits = f"{sign}{exact(size)} s"
+        return render_quantity(size, unit, sign, share)
     return format_html(
-        '<span class="number">{}{}{} <span class="exact">{}</span></span>', sign, duration(size), share, digits
+        '<span class="number">{}{}{} <span class="exact">{}{} s</span></span>',
+        sign,
+        format_duration(size),
+        share,
+        sign,
+        format_number(size),
     )
-
-
-def percent(part: Decimal | None, *, sign: bool = False) -> str:
-    """Return a part of one as a percentage with one decimal."""
-    if part is None:
-        return NOTHING
-    shown = to_places(part * 100, 1)
-    before = MINUS if shown < 0 else "+" if sign and shown else ""
-    return f"{before}{shown.copy_abs():,f} %"
-
-
-def interval_in_words(label: str, interval: str) -> str:
-    """Return an interval as people say it: `2026-11-03`, `Nov 2026`, `Q4 2026`, `2026`, `week of 2026-11-02`."""
-    if interval == "hour":
-        return f"{datetime.fromisoformat(label):%Y-%m-%d %H:%M %z}"
-    on = date.fromisoformat(label)
-    words = {
-        "month": f"{on:%b %Y}",
-        "quarter": f"Q{(on.month + 2) // 3} {on.year}",
-        "year": f"{on.year}",
-        "week": f"week of {on}",
-    }
-    return words.get(interval, f"{on} {on:%a}")

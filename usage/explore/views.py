@@ -2,32 +2,36 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
-from usage.access import in_staff_scope, staff_scope
-from usage.bounded import TookTooLong
+from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.api.filters.fields import UTC_ZONE
+from usage.data_quality import get_reporting_sources
 from usage.explore import files, saved
-from usage.explore.address import FORM, Said, changed, from_form, pairs, written
-from usage.explore.asking import PATIENCE_SECONDS, Answer, Problems, ask, in_words
-from usage.explore.charts import MOST_INTERVALS, charts_of
-from usage.explore.form import form_of
-from usage.explore.kinds import Kind, offered
-from usage.explore.lines import lines_of
-from usage.explore.ranges import USUAL, range_of
-from usage.explore.table import table_of
-from usage.explore.words import worth_of
-from usage.filters.fields import UTC_ZONE
+from usage.explore.charts import MAX_INTERVALS, build_charts
+from usage.explore.form import build_form
+from usage.explore.kinds import Kind, get_kinds
+from usage.explore.params import IS_FORM, Params, encode, get_values, list_params, parse_form, replace_params
+from usage.explore.quality import describe_answer_quality
+from usage.explore.query import PATIENCE_SECONDS, Answer, Problems, ask, build_filterset, get_problems
+from usage.explore.rows import build_rows
+from usage.explore.table import build_table
+from usage.exports import ExportStream
+from usage.exports.formats.csv import parse_bom
 from usage.models import SavedView
-from usage.trust import reporting
+from usage.ranges import DEFAULT_RANGE, get_range
+from usage.slots import SlotsTaken, hold_slot, take_slot_if_large
+from usage.timeouts import QueryTimeout
 
 TOO_LONG = (
     f"This question takes longer than the {PATIENCE_SECONDS} seconds that a page may take, so it was stopped. "
@@ -36,56 +40,68 @@ TOO_LONG = (
 )
 
 
-def addresses(guard: Callable[..., Any]) -> list[URLPattern]:
-    """Return the page's addresses; `guard` lets in staff only."""
+def build_urls(wrap: Callable[..., Any]) -> list[URLPattern]:
+    """Return the page's addresses; `wrap` lets in staff only."""
     return [
-        path("explore/", guard(require_safe(explore)), name="explore"),
-        path("explore/export/", guard(require_safe(export)), name="explore_export"),
-        path("explore/views/", guard(require_POST(save)), name="explore_save"),
-        path("explore/views/<int:pk>/", guard(require_POST(change)), name="explore_view"),
+        path("explore/", wrap(require_safe(explore)), name="explore"),
+        path("explore/export/", wrap(require_safe(export)), name="explore_export"),
+        path("explore/views/", wrap(require_POST(save_view)), name="explore_save"),
+        path("explore/views/<int:pk>/", wrap(require_POST(change_view)), name="explore_view"),
     ]
 
 
 def explore(request: HttpRequest) -> HttpResponse:
-    """Show the question of the address and its answer; a form's fields and no question are sent to an address."""
-    kinds = kinds_of(request)
+    """Show the question of the address and its answer; a submitted form and no question redirect to an address."""
+    kinds = require_kinds(request)
     if not request.GET:
-        return to(usual(request, kinds))
-    if FORM in request.GET:
+        return redirect_to(build_default_params(request, kinds))
+    if IS_FORM in request.GET:
         kind = kinds.get(request.GET.get("kind", "")) or next(iter(kinds.values()))
-        return to([("kind", kind.name), *from_form(request.GET, kind)])
-    kind, data, problems = asked_for(request, kinds)
-    answer, too_long = None, False
+        return redirect_to([("kind", kind.name), *parse_form(request.GET, kind)])
+    kind, data, problems = parse_address(request, kinds)
+    answer_context: dict[str, Any] = {}
+    unanswered, scope = "", get_staff_scope(request)
+    filterset = build_filterset(kind, data, scope)
     try:
-        answer = None if problems else ask(kind, data, staff_scope(request))
+        if not problems:
+            with take_slot_if_large() as take_slot:
+                answer = ask(kind, filterset, scope, take_slot)
+                answer_context = build_answer_context(answer, kind, [("kind", kind.name), *list_params(data)])
     except ValidationError as error:
-        problems = in_words(error.detail)
-    except TookTooLong:
-        too_long = True
+        problems = get_problems(error.detail)
+    except QueryTimeout:
+        unanswered = TOO_LONG
+    except SlotsTaken as busy:
+        unanswered = str(busy.detail)
     context = {
         **admin.site.each_context(request),
         "title": "Explore",
-        **question_context(request, kinds, kind, data, problems),
-        **(answer_context(answer, kind, [("kind", kind.name), *pairs(data)]) if answer else {}),
-        "too_long": TOO_LONG if too_long else "",
+        **build_question_context(request, kinds, kind, filterset, problems),
+        **answer_context,
+        "unanswered": unanswered,
     }
     return TemplateResponse(request, "explore/page.html", context, status=400 if problems else 200)
 
 
-def kinds_of(request: HttpRequest) -> dict[str, Kind]:
-    """Return the kinds that this person may see; raises PermissionDenied where there is none."""
-    kinds = offered(request)
+def require_kinds(request: HttpRequest) -> dict[str, Kind]:
+    """Return the kinds that this person may see; raises PermissionDenied if there is none."""
+    kinds = get_kinds(request)
     if not kinds:
         raise PermissionDenied
     return kinds
 
 
-def to(said: Said) -> HttpResponse:
-    """Send to the address of a question."""
-    return redirect(f"{reverse('admin:explore')}?{written(said)}")
+def build_url(kind: Kind, params: Params) -> str:
+    """Return the address of a question."""
+    return f"{reverse('admin:explore')}?{encode([('kind', kind.name), *params])}"
 
 
-def asked_for(request: HttpRequest, kinds: dict[str, Kind]) -> tuple[Kind, QueryDict, Problems]:
+def redirect_to(params: Params) -> HttpResponse:
+    """Redirect to the address of a question; `params` include the kind."""
+    return redirect(f"{reverse('admin:explore')}?{encode(params)}")
+
+
+def parse_address(request: HttpRequest, kinds: dict[str, Kind]) -> tuple[Kind, QueryDict, Problems]:
     """Return the kind of an address, its other parameters, and what is wrong with the kind."""
     data = request.GET.copy()
     name = data.get("kind", "")
@@ -95,172 +111,192 @@ def asked_for(request: HttpRequest, kinds: dict[str, Kind]) -> tuple[Kind, Query
     return next(iter(kinds.values())), data, {"kind": [f"“{name}” is not one of: {', '.join(kinds)}."]}
 
 
-def usual(request: HttpRequest, kinds: dict[str, Kind]) -> Said:
-    """Return what is asked where nothing is: the last 30 days of the first kind that there is usage of, by day.
+def build_default_params(request: HttpRequest, kinds: dict[str, Kind]) -> Params:
+    """Return the default question: the last 30 days of the first kind that has records, by day.
 
-    The days are those of the sources, where all have the same: then the numbers are added up beforehand.
+    The days are those of the sources' time zone if they share one: then the numbers are added up beforehand.
     """
     single = [kind for kind in kinds.values() if kind.model]
-    kind = next((kind for kind in single if in_staff_scope(records(kind), request, "source_id").exists()), single[0])
-    zones = {source.time_zone: source.zone for source in reporting(kind.model, None, staff_scope(request))}
-    zone = next(iter(zones)) if len(zones) == 1 and kind.shape and kind.shape.smallest != "day" else "UTC"
-    first, end = range_of(USUAL, zones.get(zone) or UTC_ZONE)
-    said = [("kind", kind.name), ("from", str(first)), ("to", str(end)), ("tz", zone), ("group_by", "day")]
-    return [(name, value) for name, value in said if (name, value) != ("tz", "UTC")]
+    kind = next((kind for kind in single if has_records(request, kind)), single[0])
+    zones = {
+        source.time_zone: source.zone for source in get_reporting_sources(kind.model, None, get_staff_scope(request))
+    }
+    zone = next(iter(zones)) if len(zones) == 1 and kind.metrics and kind.metrics.smallest_interval != "day" else "UTC"
+    first, end = get_range(DEFAULT_RANGE, zones.get(zone) or UTC_ZONE)
+    params = [("kind", kind.name), ("from", str(first)), ("to", str(end)), ("tz", zone), ("group_by", "day")]
+    return [pair for pair in params if pair != ("tz", "UTC")]
 
 
-def records(kind: Kind) -> Any:
-    """Return all records of a kind."""
+def has_records(request: HttpRequest, kind: Kind) -> bool:
+    """Return whether this person may see a record of a single kind."""
     assert kind.model is not None  # noqa: S101 (asked of single kinds only)
-    return kind.model.objects.order_by()
+    return bool(filter_by_staff_scope(kind.model.objects.order_by(), request, "source_id").exists())
 
 
-def question_context(
-    request: HttpRequest, kinds: dict[str, Kind], kind: Kind, data: QueryDict, problems: Problems
+def build_question_context(
+    request: HttpRequest, kinds: dict[str, Kind], kind: Kind, filterset: Any, problems: Problems
 ) -> dict[str, Any]:
     """Return what the page shows of the question, whether or not there is an answer."""
-    said = [("kind", kind.name), *pairs(data)]
-    own = reporting(kind.model, None, staff_scope(request))
-    query = written(said)
+    data: QueryDict = filterset.data
+    params = [("kind", kind.name), *list_params(data)]
+    sources = get_reporting_sources(kind.model, None, get_staff_scope(request))
+    query = encode(params)
     return {
-        "kinds": [(one, one is kind, kind_query(one, said)) for one in kinds.values()],
+        "kinds": [(one, one is kind, build_kind_query(one, params)) for one in kinds.values()],
         "kind": kind,
-        "form": form_of(kind, data, sorted(source.slug for source in own), problems),
+        "form": build_form(kind, data, filterset, sorted(source.slug for source in sources), problems),
         "order_by": data.get("order_by", ""),
         "query": query,
-        "question": written(pairs(data)),
-        "views": saved.views_of(request, query),
+        "question": encode(list_params(data)),
+        "views": saved.list_views(request, query),
         "may": {verb: request.user.has_perm(f"usage.{verb}_savedview") for verb in ("add", "change", "delete")},
-        "moving": saved.moving_label(data),
-        "api": f"{reverse(kind.api)}?{written(pairs(data))}",
-        "list": list_address(kind, data),
+        "moving": saved.get_moving_label(data),
+        "api": f"{reverse(kind.api)}?{encode(list_params(data))}",
+        "list": build_list_url(kind, data),
         "failed": bool(problems),
-        "coverage": coverage_address(request),
-        "no_sources": not own,
+        "coverage": reverse("admin:coverage") if request.user.has_perm("usage.view_sourceday") else "",
+        "no_sources": not sources,
     }
 
 
-def kind_query(kind: Kind, said: Said) -> str:
-    """Return the query that asks another kind about the same range; a zone only where all of it may be cut by one."""
-    zoned = kind.shape is not None and kind.shape.smallest != "day"
-    kept = [(name, value) for name, value in said if name in {"from", "to"} or (name == "tz" and zoned)]
-    interval = next((value for name, value in said if name == "interval"), "")
-    groups = next((value for name, value in said if name == "group_by"), "").split(",")
-    interval = interval or next((name for name in groups if name in kind.intervals), "")
-    interval = interval if interval in kind.intervals else ""
-    asked = [("group_by" if kind.shape else "interval", interval)] if interval else []
-    return written([("kind", kind.name), *kept, *asked])
+def build_kind_query(kind: Kind, params: Params) -> str:
+    """Return the query for another kind over the same range; a zone only where all of it may be cut by one."""
+    zoned = kind.metrics is not None and kind.metrics.smallest_interval != "day"
+    kept = [(name, value) for name, value in params if name in {"from", "to"} or (name == "tz" and zoned)]
+    names = [part for name in ("interval", "group_by") for part in get_values(params, name)]
+    interval = next((name for name in names if name in kind.intervals), "")
+    grouping = [("group_by" if kind.metrics else "interval", interval)] if interval else []
+    return encode([("kind", kind.name), *kept, *grouping])
 
 
-def coverage_address(request: HttpRequest) -> str:
-    """Return the address of the calendar of days, '' for who may not open it."""
-    return reverse("admin:coverage") if request.user.has_perm("usage.view_sourceday") else ""
-
-
-def list_address(kind: Kind, data: QueryDict) -> str:
+def build_list_url(kind: Kind, data: QueryDict) -> str:
     """Return the address of the records behind the numbers, '' where they are of several tables."""
     if kind.model is None:
         return ""
-    filters = [(name, value) for name, value in pairs(data) if name in kind.understood]
-    return f"{reverse(f'admin:usage_{kind.model._meta.model_name}_changelist')}?{written(filters)}"
+    filters = [(name, value) for name, value in list_params(data) if name in kind.filterset.base_filters]
+    return f"{reverse(f'admin:usage_{kind.model._meta.model_name}_changelist')}?{encode(filters)}"
 
 
-def answer_context(answer: Answer, kind: Kind, said: Said) -> dict[str, Any]:
+def build_answer_context(answer: Answer, kind: Kind, params: Params) -> dict[str, Any]:
     """Return what the page shows of the answer."""
-    lines = lines_of(answer)
-    charts = charts_of(answer, lines)
+    rows = build_rows(answer)
+    charts = build_charts(answer, rows)
     return {
         "answer": answer,
-        "worth": worth_of(answer.said["meta"]),
-        "table": table_of(lines, kind, said),
+        "quality": describe_answer_quality(answer.summary["meta"]),
+        "table": build_table(rows, kind, params),
         "charts": charts,
         "charts_json": json.dumps(charts, separators=(",", ":")),
-        "too_many_intervals": len(answer.bounds) > MOST_INTERVALS + 1,
-        "empty": not any(line["records"] for line in lines.totals if "records" in line) and not lines.results,
+        "too_many_intervals": len(answer.bounds) > MAX_INTERVALS + 1,
+        "empty": not any(row["records"] for row in rows.totals if "records" in row) and not rows.results,
         "exports": [
-            (label, f"{reverse('admin:explore_export')}?{changed(said, format=ending)}")
-            for label, ending in (("CSV", "csv"), ("Excel", "xlsx"))
+            (label, f"{reverse('admin:explore_export')}?{replace_params(params, format=extension)}")
+            for label, extension in (("CSV", "csv"), ("Excel", "xlsx"))
         ],
     }
 
 
-def export(request: HttpRequest) -> HttpResponse:
-    """Return the whole answer as a file; where there is none, why, in a sentence."""
-    kind, data, problems = asked_for(request, kinds_of(request))
-    ending = data.get("format", "")
+def export(request: HttpRequest) -> HttpResponseBase:
+    """Send the whole answer as a file, or a text of what is wrong."""
+    kind, data, problems = parse_address(request, require_kinds(request))
+    extension = data.get("format", "")
     data.pop("format", None)
-    if ending not in {"csv", "xlsx"}:
-        problems = {**problems, "format": ["csv and xlsx are there."]}
-    answer = None
+    if extension not in {"csv", "xlsx"}:
+        problems = {**problems, "format": ["Give csv or xlsx."]}
+    bom = True
     try:
-        answer = None if problems else ask(kind, data, staff_scope(request), days=False)
+        bom = parse_bom(data.dict(), default=True)  # type: ignore[arg-type]
+        data.pop("bom", None)
+        return refuse_file(problems) if problems else build_file_response(request, kind, data, extension, bom=bom)
     except ValidationError as error:
-        problems = in_words(error.detail)
-    except TookTooLong:
-        return HttpResponse(TOO_LONG, status=503, content_type="text/plain; charset=utf-8")
-    if answer is None:
-        text = "\n".join(f"{name}: {' '.join(texts)}" for name, texts in problems.items())
-        return HttpResponse(text, status=400, content_type="text/plain; charset=utf-8")
-    said = pairs(data)
-    name = files.file_name(answer, said, ending)
-    if ending == "csv":
-        return HttpResponse(files.as_csv(answer), content_type=files.CSV, headers=files.headers(answer, name))
-    page = request.build_absolute_uri(f"{reverse('admin:explore')}?{written([('kind', kind.name), *said])}")
-    content = files.as_xlsx(answer, said, page)
-    return HttpResponse(content, content_type=files.XLSX, headers=files.headers(answer, name))
+        return refuse_file(get_problems(error.detail))
+    except QueryTimeout:
+        return render_text(TOO_LONG, 503)
+    except SlotsTaken as busy:
+        response = render_text(str(busy.detail), busy.status_code)
+        response.headers["Retry-After"] = str(busy.wait)
+        return response
 
 
-def save(request: HttpRequest) -> HttpResponse:
-    """Keep the question of the page under a name."""
-    require(request, "usage.add_savedview")
-    kinds = kinds_of(request)
-    kind = kinds.get(request.POST.get("kind", ""))
+def build_file_response(
+    request: HttpRequest, kind: Kind, data: QueryDict, extension: str, *, bom: bool
+) -> HttpResponseBase:
+    """Return the answer as a download, which holds a slot until its end; raises what `ask` raises, and SlotsTaken."""
+    scope = get_staff_scope(request)
+    with ExitStack() as stack:
+        stack.enter_context(hold_slot())
+        answer = ask(kind, build_filterset(kind, data, scope), scope, lambda: None, days=False)
+        params = list_params(data)
+        if extension == "csv":
+            blocks, media_type = files.iterate_csv(answer, bom=bom), files.CSV
+        else:
+            url = request.build_absolute_uri(build_url(kind, params))
+            blocks, media_type = files.iterate_xlsx(answer, params, url), files.XLSX
+        stream = ExportStream(blocks, stack.pop_all())
+    headers = files.build_headers(answer, files.build_file_name(answer, params, extension))
+    return StreamingHttpResponse(stream, content_type=media_type, headers=headers)
+
+
+def refuse_file(problems: Problems) -> HttpResponse:
+    """Return what is wrong with a file's address."""
+    return render_text("\n".join(f"{name}: {' '.join(texts)}" for name, texts in problems.items()), 400)
+
+
+def render_text(text: str, status: int) -> HttpResponse:
+    """Return a plain text."""
+    return HttpResponse(text, status=status, content_type="text/plain; charset=utf-8")
+
+
+def save_view(request: HttpRequest) -> HttpResponse:
+    """Save the question of the page under a name."""
+    require_permission(request, "usage.add_savedview")
+    kind = require_kinds(request).get(request.POST.get("kind", ""))
     question = request.POST.get("question", "")
     if kind is None:
         raise PermissionDenied
-    back = f"{reverse('admin:explore')}?{written([('kind', kind.name), *pairs(QueryDict(question))])}"
+    url = build_url(kind, list_params(QueryDict(question)))
     try:
-        data = saved.question_saved(request, kind, question)
+        data = saved.parse_question(request, kind, question)
     except ValidationError:
-        messages.error(request, "This question cannot be asked, so it was not saved; mend it first.")
-        return redirect(back)
+        messages.error(request, "This view has invalid parameters, so it was not saved. Correct them first.")
+        return redirect(url)
     owner: Any = request.user  # staff, so nobody anonymous
-    form = saved.NameForm(request.POST, owner=owner, instance=SavedView(owner=owner, kind=kind.name))
+    form = saved.SavedViewForm(request.POST, owner=owner, instance=SavedView(owner=owner, kind=kind.name))
     if not form.is_valid():
-        messages.error(request, first_mistake(form))
-        return redirect(back)
-    form.instance.question = written(pairs(data))
-    form.instance.moving_range = saved.moving_range(data) if form.cleaned_data["moving"] else ""
+        messages.error(request, get_first_error(form))
+        return redirect(url)
+    form.instance.question = encode(list_params(data))
+    form.instance.moving_range = saved.get_moving_range(data) if form.cleaned_data["moving"] else ""
     view = form.save()
     messages.success(request, f"“{view}” is saved; you find it under Saved views.")
-    return redirect(back)
+    return redirect(url)
 
 
-def change(request: HttpRequest, pk: int) -> HttpResponse:
+def change_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Rename, share or delete a view of one's own."""
     view = get_object_or_404(SavedView, pk=pk, owner=request.user.pk)
-    back = f"{reverse('admin:explore')}?{written(pairs(QueryDict(request.POST.get('back', ''))))}"
+    url = f"{reverse('admin:explore')}?{encode(list_params(QueryDict(request.POST.get('back', ''))))}"
     if "delete" in request.POST:
-        require(request, "usage.delete_savedview")
+        require_permission(request, "usage.delete_savedview")
         view.delete()
         messages.success(request, f"“{view}” is deleted.")
-        return redirect(back)
-    require(request, "usage.change_savedview")
-    form = saved.NameForm(request.POST, owner=request.user, instance=view)
+        return redirect(url)
+    require_permission(request, "usage.change_savedview")
+    form = saved.SavedViewForm(request.POST, owner=request.user, instance=view)
     if form.is_valid():
         form.save()
         messages.success(request, f"“{view}” is saved.")
     else:
-        messages.error(request, first_mistake(form))
-    return redirect(back)
+        messages.error(request, get_first_error(form))
+    return redirect(url)
 
 
-def require(request: HttpRequest, permission: str) -> None:
-    """Raise PermissionDenied for who lacks a permission."""
+def require_permission(request: HttpRequest, permission: str) -> None:
+    """Raise PermissionDenied for a person without the permission."""
     if not request.user.has_perm(permission):
         raise PermissionDenied
 
 
-def first_mistake(form: saved.NameForm) -> str:
-    """Return one sentence about what is wrong."""
+def get_first_error(form: saved.SavedViewForm) -> str:
+    """Return the first error of an invalid form."""
     return str(next(iter(form.errors.values()))[0])

@@ -1,19 +1,17 @@
-"""Exports: a whole filtered set as CSV, NDJSON, XLSX or Parquet, streamed with flat memory, and its manifest."""
+"""Exports: all rows of a filter as CSV, NDJSON, XLSX or Parquet, streamed with flat memory, and their manifest."""
 
-from usage.exports.answers import BROKEN, FORMATS, Refused, Stream, export
-from usage.exports.copying import BLOCK_BYTES, one_state, stream_csv, stream_ndjson
-from usage.exports.manifest import Digested, digested
+from usage.exports.about import ExportRequest
+from usage.exports.formats import FORMATS
+from usage.exports.manifest import ExportTotals, compute_totals
+from usage.exports.response import BROKEN, ExportStream, ExportTooSlow, export
 
 __all__ = [
-    "BLOCK_BYTES",
     "BROKEN",
     "FORMATS",
-    "Digested",
-    "Refused",
-    "Stream",
-    "digested",
+    "ExportRequest",
+    "ExportStream",
+    "ExportTooSlow",
+    "ExportTotals",
+    "compute_totals",
     "export",
-    "one_state",
-    "stream_csv",
-    "stream_ndjson",
 ]

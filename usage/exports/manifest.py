@@ -1,8 +1,11 @@
-"""What a whole export holds, in numbers: by them its reader can tell that it has all of it, and nothing else.
+"""What a complete export holds, in numbers, so that its reader can check that nothing is missing.
 
 The digest does not depend on the order. A reader computes it from the columns `id` and `revision`: the sum, modulo
 2^64, over all rows of the first 16 hexadecimal digits of MD5 of `<id>:<revision>`. A record's revision grows whenever
 it changes, so equal digests mean the same records in the same state.
+
+Where the filter takes whole days of sources, and columns that a roll-up has, the totals are added up from roll-ups:
+those of a month in milliseconds, where its records take seconds.
 """
 
 from dataclasses import dataclass
@@ -11,11 +14,20 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
-from usage.columns import rows
-from usage.trust import written
+from usage.columns import FITS_DECIMAL, build_select
+from usage.datetimes import format_iso
+from usage.models import SourceDay, UsageRecord
+from usage.rollups import BEYOND_COUNTS, MISSING_COUNTS
+from usage.stored import RECORD_DIGEST
+from usage.summaries.metrics import METRICS_BY_KIND
+from usage.summaries.query import build_query
+from usage.summaries.rows import get_rollup_rows
 
+# A unit (None for a kind without), the number of its rows, when the last of them changed, and the sum of their digests;
+# then of each measure the sum, how many rows have one, and how many of these no Parquet decimal holds.
+Group = tuple[Any, ...]
 UNITS = {
     "runtime_seconds": "seconds",
     "task_count": "tasks",
@@ -25,11 +37,12 @@ UNITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Digested:
-    """A set of records in numbers.
+class ExportTotals:
+    """The totals of a set of records.
 
-    `sums`: one per measure and unit, with its `rows` and how many of them are `without` a value, which the sum
-    leaves out. `last_changed_at`: when the last of the rows changed.
+    `sums`: one per measure and unit, with its `rows`, how many of them are `without` a value, which the sum leaves
+    out, and how many are `beyond_decimal`: in Parquet these are texts. `last_changed_at`: when the last of the rows
+    changed.
     """
 
     rows: int
@@ -37,50 +50,99 @@ class Digested:
     digest: str
     last_changed_at: datetime | None
 
-    def said(self) -> dict[str, Any]:
-        """Return it JSON-ready, sums as strings with all their digits."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the totals JSON-ready, sums as strings with all their digits."""
         return {
             "rows": self.rows,
             "sums": self.sums,
             "digest": self.digest,
-            "last_changed_at": written(self.last_changed_at),
+            "last_changed_at": format_iso(self.last_changed_at),
         }
 
 
-def digested(queryset: QuerySet[Any]) -> Digested:
-    """Return the numbers of all rows of `queryset`, in one query."""
-    model = queryset.model
-    measures = ", ".join(f"sum({name}), count({name})" for name in model.measures)
-    unit = model.unit or "NULL::text"
-    inner = rows(queryset.order_by(), ["id", "revision", "changed_at", *model.measures, *filter(None, [model.unit])])
-    names = ", ".join(["id", "revision", "changed_at", *model.measures, *filter(None, [model.unit])])
-    asked = f"""
-        SELECT {unit}, count(*), max(changed_at),
-               sum(('x' || left(md5(id || ':' || revision), 16))::bit(64)::bigint), {measures}
-        FROM ({inner.sql}) AS t ({names}) GROUP BY 1 ORDER BY 1
-    """  # noqa: S608 (names are the model's)
-    with connections[queryset.db].cursor() as cursor:
-        cursor.execute(asked, inner.params)
-        found = cursor.fetchall()
-    total = sum(int(digest) for _, _, _, digest, *_ in found)
-    return Digested(
-        rows=sum(count for _, count, *_ in found),
-        sums=[line for row in found for line in sums_of(model.measures, row)],
+def compute_totals(queryset: QuerySet[Any], filterset: Any, row_scope: frozenset[int] | None) -> ExportTotals:
+    """Return the totals of all rows of `queryset`, in one query: of those that `filterset` keeps in the row scope.
+
+    `filterset` is a valid one of the kind (usage/api/filters/sets.py), and says all that is filtered, but for the
+    watermark of `updated_since`.
+    """
+    query = build_query(METRICS_BY_KIND[queryset.model], filterset, row_scope)
+    rollup = get_rollup_rows(query, [], list_needed_columns(queryset.model))
+    if rollup is None:
+        groups = fetch_record_groups(queryset)
+    else:
+        # An export has no records of a pruned day, whose roll-ups stay.
+        pruned = SourceDay.objects.filter(source_id=OuterRef("source_id"), day=OuterRef("day"), pruned_at__isnull=False)
+        groups = fetch_rollup_groups(queryset.model, rollup.queryset.exclude(Exists(pruned)))
+    total = sum(int(digest) for _, _, _, digest, *_ in groups)
+    return ExportTotals(
+        rows=sum(int(count) for _, count, *_ in groups),
+        sums=[line for row in groups for line in build_sums(queryset.model.measures, row)],
         digest=f"{total % 2**64:016x}",
-        last_changed_at=max((changed for _, _, changed, *_ in found), default=None),
+        last_changed_at=max((changed for _, _, changed, *_ in groups), default=None),
     )
 
 
-def sums_of(measures: tuple[str, ...], row: tuple[Any, ...]) -> list[dict[str, Any]]:
+def list_needed_columns(kind: type[UsageRecord]) -> list[str]:
+    """Return the columns that a roll-up needs for a manifest of the kind."""
+    missing = [MISSING_COUNTS[measure] for measure in kind.measures if measure in MISSING_COUNTS]
+    beyond = [BEYOND_COUNTS[measure] for measure in kind.measures if measure in BEYOND_COUNTS]
+    return ["records", "last_changed_at", "digest", *kind.measures, *missing, *beyond, *filter(None, [kind.unit])]
+
+
+def fetch_record_groups(queryset: QuerySet[Any]) -> list[Group]:
+    """Return the groups of the rows of `queryset`."""
+    kind = queryset.model
+    columns = ["id", "revision", "changed_at", *kind.measures, *filter(None, [kind.unit])]
+    sums = [
+        expression
+        for measure in kind.measures
+        for expression in (
+            f"sum({measure})",
+            f"count({measure})",
+            f"count({measure}) FILTER (WHERE NOT {FITS_DECIMAL.format(measure)})",
+        )
+    ]
+    return fetch_groups(queryset, columns, ["count(*)", "max(changed_at)", f"sum({RECORD_DIGEST})", *sums], kind.unit)
+
+
+def fetch_rollup_groups(kind: type[UsageRecord], rows: QuerySet[Any]) -> list[Group]:
+    """Return the groups of the records that roll-up rows stand for."""
+    counts = {name: f"sum(records - {MISSING_COUNTS[name]})" for name in kind.measures if name in MISSING_COUNTS}
+    beyond = {name: f"sum({column})" for name, column in BEYOND_COUNTS.items()}
+    sums = [
+        expression
+        for name in kind.measures
+        for expression in (f"sum({name})", counts.get(name, "sum(records)"), beyond.get(name, "0"))
+    ]
+    expressions = ["sum(records)", "max(last_changed_at)", "sum(digest)", *sums]
+    return fetch_groups(rows, list_needed_columns(kind), expressions, kind.unit)
+
+
+def fetch_groups(rows: QuerySet[Any], columns: list[str], expressions: list[str], unit: str) -> list[Group]:
+    """Return (unit, expressions…) of the rows of each unit, in the order of the units."""
+    inner = build_select(rows.order_by(), columns)
+    statement = f"""
+        SELECT {unit or "NULL::text"}, {", ".join(expressions)}
+        FROM ({inner.sql}) AS t ({", ".join(columns)}) GROUP BY 1 ORDER BY 1
+    """  # noqa: S608 (names are the model's)
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(statement, inner.params)
+        groups: list[Group] = cursor.fetchall()
+    return groups
+
+
+def build_sums(measures: tuple[str, ...], group: Group) -> list[dict[str, Any]]:
     """Return the sums of one unit's rows."""
-    unit, count, _, _, *sums = row
+    unit, count, _, _, *numbers = group
     return [
         {
             "measure": measure,
             "unit": UNITS[measure] if unit is None else unit,
-            "rows": count,
-            "without": count - sums[2 * at + 1],
-            "sum": None if sums[2 * at] is None else f"{Decimal(sums[2 * at]):f}",
+            "rows": int(count),
+            "without": int(count - known),
+            "beyond_decimal": int(beyond),
+            "sum": None if total is None else f"{Decimal(total):f}",
         }
-        for at, measure in enumerate(measures)
+        for measure, total, known, beyond in zip(measures, *(numbers[at::3] for at in range(3)), strict=True)
     ]

@@ -1,132 +1,130 @@
-"""How far an export has come, for whoever asked for it: noted in the cache, where it expires by itself.
+"""The progress of an export, for the page that follows it: kept in the cache, where it expires by itself.
 
-An export is known by its owner and an id that the owner's page made up; nobody else can ask for it. Notes that the
-cache does not take are lost, and nothing else is: the export goes on.
+An export is known by its owner and an id that the owner's page made up; nobody else can ask for it. A cache that does
+not answer is empty (portal/cache.py): the progress is lost and the export continues.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from django.conf import settings
 from django.core.cache import cache
-from redis.exceptions import RedisError
 
-NOTED_EVERY: Final = 0.5  # seconds
-KEPT: Final = 900  # seconds after the last that is to be heard of it
+SAVE_SECONDS: Final = 0.5
+KEEP_SECONDS: Final = 900  # after the last change
 
-STARTING: Final = "starting"
-SENDING: Final = "sending"
-DONE: Final = "done"
-BROKEN_OFF: Final = "broken"  # the portal failed midway
-STOPPED: Final = "stopped"  # its owner stopped it on the page
-LEFT: Final = "left"  # nobody took the rest: the browser's own cancel, or its end
-WAITING: Final = "waiting"  # others are under way
-REFUSED: Final = "refused"
-ENDED: Final = frozenset({DONE, BROKEN_OFF, STOPPED, LEFT, REFUSED})
+
+class ExportState(StrEnum):
+    """Where an export stands."""
+
+    STARTING = "starting"
+    SENDING = "sending"
+    DONE = "done"
+    BROKEN_OFF = "broken"  # the portal failed midway
+    STOPPED = "stopped"  # its owner cancelled it on the page
+    ABANDONED = "left"  # the reader took no more: the browser's own cancel, or its end
+    WAITING = "waiting"  # other exports are under way
+    REFUSED = "refused"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in {ExportState.STARTING, ExportState.SENDING, ExportState.WAITING}
 
 
 class StoppedByOwner(Exception):
-    """The owner wants no more of an export."""
+    """The owner has cancelled the export."""
 
 
-class Watch(Protocol):
-    """Someone who is told how an export goes."""
+class ExportObserver(Protocol):
+    """Receives what happens to an export."""
 
-    def rows(self, number: int) -> None:
-        """Hear how many rows were read; may raise StoppedByOwner."""
+    def record_rows(self, number: int) -> None:
+        """Receive how many rows were read; may raise StoppedByOwner."""
 
-    def ended(self, state: str) -> None:
-        """Hear how it ended: DONE, BROKEN_OFF, STOPPED or LEFT."""
+    def record_end(self, state: ExportState) -> None:
+        """Receive how it ended: DONE, BROKEN_OFF, STOPPED or ABANDONED."""
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """What is known of an export: `rows` sent of `about`, or of an estimate; `words` say why it was refused.
+class ExportProgress:
+    """What is known of an export: `rows` sent of `total`, which may be an estimate.
 
-    `retry_at`: when one that waits may be asked for again, in seconds of the epoch.
+    `reason` says why it was refused, `alternative` names a format that would not be.
+    `retry_at`: when one that waits may be requested again, in seconds since the epoch.
     """
 
-    state: str
+    state: ExportState
     rows: int = 0
-    about: int | None = None
+    total: int | None = None
     estimated: bool = False
-    words: str = ""
+    reason: str = ""
+    alternative: str = ""
     retry_at: float = 0
 
 
-class Progress:
-    """The notes on one export of one owner."""
+class ExportTracker:
+    """Stores the progress of one export of one owner."""
 
-    def __init__(self, owner: str, ident: str) -> None:
-        self._key = f"export:{owner}:{ident}"
-        self._note = Note(STARTING)
-        self._noted_at = 0.0
+    def __init__(self, owner: str, export_id: str) -> None:
+        self._key = f"export:{owner}:{export_id}"
+        self._progress = ExportProgress(ExportState.STARTING)
+        self._saved_at = 0.0
 
-    def found(self) -> Note | None:
-        """Return what was noted last; None for nothing, or nothing any more."""
-        kept: dict[str, Any] | None = unless_lost(lambda: cache.get(self._key))
-        return Note(**kept) if kept else None
+    def load(self) -> ExportProgress | None:
+        """Return the last progress that was saved; None if there is none, or none any more."""
+        stored: dict[str, Any] | None = cache.get(self._key)
+        return ExportProgress(**stored | {"state": ExportState(stored["state"])}) if stored else None
 
-    def begins(self, about: int | None, estimated: bool) -> None:
-        """Note that it begins, and how many rows are expected."""
-        unless_lost(lambda: cache.delete(self._stop_key))
-        self._keep(Note(STARTING, about=about, estimated=estimated))
+    def record_start(self, total: int | None, *, estimated: bool) -> None:
+        """Save that it starts, and how many rows are expected."""
+        cache.delete(self._stop_key)
+        self._save(ExportProgress(ExportState.STARTING, total=total, estimated=estimated))
 
-    def waits(self, words: str, seconds: float) -> None:
-        """Note that it did not begin, and may be asked for again after so many seconds."""
-        self._keep(Note(WAITING, words=words, retry_at=time.time() + seconds))
+    def record_wait(self, reason: str, seconds: float) -> None:
+        """Save that it did not start, and may be requested again after so many seconds."""
+        self._save(ExportProgress(ExportState.WAITING, reason=reason, retry_at=time.time() + seconds))
 
-    def refused(self, words: str) -> None:
-        """Note that it does not begin, and why."""
-        self._keep(Note(REFUSED, words=words))
+    def record_refusal(self, reason: str, alternative: str = "") -> None:
+        """Save that it does not start, why, and in which format it would."""
+        self._save(ExportProgress(ExportState.REFUSED, reason=reason, alternative=alternative))
 
-    def rows(self, number: int) -> None:
-        """Note how many rows were read, now and then; raises StoppedByOwner where the owner wants no more."""
-        self._note = replace(self._note, state=SENDING, rows=number)
-        if time.monotonic() - self._noted_at < NOTED_EVERY:
+    def record_rows(self, number: int) -> None:
+        """Save how many rows were read, now and then; raises StoppedByOwner where the owner has cancelled it."""
+        self._progress = replace(self._progress, state=ExportState.SENDING, rows=number)
+        if time.monotonic() - self._saved_at < SAVE_SECONDS:
             return
-        self._keep(self._note)
-        if self._to_stop():
+        self._save(self._progress)
+        if cache.get(self._stop_key) is not None:
             raise StoppedByOwner
 
-    def ended(self, state: str) -> None:
-        """Note how it ended."""
-        self._keep(replace(self._note, state=state))
+    def record_end(self, state: ExportState) -> None:
+        """Save how it ended."""
+        self._save(replace(self._progress, state=state))
 
-    def stop(self) -> None:
-        """Have it end with its next rows; one that waits is not begun."""
-        note = self.found()
-        if note is not None and note.state == WAITING:
-            self._keep(Note(STOPPED))
+    def record_retry(self) -> None:
+        """Save that one that waited is requested again."""
+        self._save(ExportProgress(ExportState.STARTING))
+
+    def request_stop(self) -> None:
+        """Have it end with its next rows; one that waits does not start."""
+        progress = self.load()
+        if progress is not None and progress.state == ExportState.WAITING:
+            self._save(ExportProgress(ExportState.STOPPED))
             return
-        unless_lost(lambda: cache.set(self._stop_key, 1, self._kept_for))
-
-    def retried(self) -> None:
-        """Note that one that waited is asked for again."""
-        self._keep(Note(STARTING))
+        cache.set(self._stop_key, 1, self._keep_seconds)
 
     @property
     def _stop_key(self) -> str:
         return f"{self._key}:stop"
 
     @property
-    def _kept_for(self) -> int:
-        return int(settings.PORTAL_EXPORT_SECONDS) + KEPT
+    def _keep_seconds(self) -> int:
+        return int(settings.PORTAL_EXPORT_SECONDS) + KEEP_SECONDS
 
-    def _to_stop(self) -> bool:
-        return unless_lost(lambda: cache.get(self._stop_key)) is not None
-
-    def _keep(self, note: Note) -> None:
-        self._note = note
-        self._noted_at = time.monotonic()
-        unless_lost(lambda: cache.set(self._key, asdict(note), self._kept_for))
-
-
-def unless_lost(ask: Callable[[], Any]) -> Any:
-    """Return what the cache gives, None where it does not answer."""
-    try:
-        return ask()
-    except RedisError:
-        return None
+    def _save(self, progress: ExportProgress) -> None:
+        self._progress = progress
+        self._saved_at = time.monotonic()
+        cache.set(self._key, asdict(progress), self._keep_seconds)

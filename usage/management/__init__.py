@@ -1,1 +1,1 @@
-"""Commands on what is held."""
+"""Management commands of usage."""

@@ -1,6 +1,7 @@
-"""The models of usage: sources, their days, the records, what is known of their trust, and saved questions."""
+"""The models of usage: sources, their days, records and roll-ups, restatements, revisions, and saved views."""
 
-from usage.models.day import DayState, SourceDay, Verification
+from usage.models.day import SourceDay
+from usage.models.day_status import DayState, DayStatus, Verification
 from usage.models.records import (
     KINDS,
     EnvironmentRow,
@@ -11,31 +12,27 @@ from usage.models.records import (
     ResourceUsage,
     UsageRecord,
 )
+from usage.models.restatements import RejectedRecord, Restatement
 from usage.models.revisions import RecordRevision
 from usage.models.rollups import (
     EnvironmentAccrual,
     EnvironmentDay,
-    EnvironmentProjectDay,
-    EnvironmentUserDay,
     RecipeDay,
     RecipeWorkspaceDay,
     ResourceDay,
-    ResourceProjectDay,
     Rollup,
 )
-from usage.models.saved import SavedView
+from usage.models.saved_views import SavedView
 from usage.models.source import Source
-from usage.models.trust import RejectedRecord, Restatement
 
 __all__ = [
     "KINDS",
     "DayState",
+    "DayStatus",
     "EnvironmentAccrual",
     "EnvironmentDay",
-    "EnvironmentProjectDay",
     "EnvironmentRow",
     "EnvironmentUsage",
-    "EnvironmentUserDay",
     "RecipeDay",
     "RecipeRow",
     "RecipeUsage",
@@ -43,7 +40,6 @@ __all__ = [
     "RecordRevision",
     "RejectedRecord",
     "ResourceDay",
-    "ResourceProjectDay",
     "ResourceRow",
     "ResourceUsage",
     "Restatement",

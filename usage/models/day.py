@@ -1,43 +1,35 @@
-"""A source day: the one unit of fetching, verifying, replacing, queueing, retrying and trusting."""
+"""A source day: the unit of reading, verifying, replacing, queueing, retrying and data quality."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from usage.days import Day
+from usage.formatting import format_date
+from usage.models.day_status import COMPLETE_STATUSES, DayState, DayStatus, Verification, build_status_case
 from usage.models.source import Source
 
 
-class DayState(models.TextChoices):
-    """Where a day stands in the queue; what is held of it is told by `loaded_at`, `complete` and `verification`."""
-
-    DUE = "due", "Due"
-    LOADING = "loading", "Loading"
-    LOADED = "loaded", "Loaded"
-    PARTIAL = "partial", "Partial"
-    SUSPECT = "suspect", "Suspect"
-    FAILED = "failed", "Failed"
-
-
-class Verification(models.TextChoices):
-    """Whether what was read agrees with the vendor's own checksum."""
-
-    NONE = "none", "Vendor gives no checksum"
-    VERIFIED = "verified", "Verified"
-    UNVERIFIED = "unverified", "Unverified"
-
-
 class SourceDayQuerySet(models.QuerySet["SourceDay"]):
-    """Questions one asks of days."""
+    """Queries over source days."""
+
+    def readable(self) -> Self:
+        """Leave out the days whose records were pruned: they are never read or checked again."""
+        return self.filter(pruned_at=None)
 
     def claimable(self, now: datetime | Now) -> Self:
-        """Days a worker may take: due by now, or left behind by a worker whose lease has ended."""
+        """Return the days that a worker may take: due by now, or loading with a lease that has ended."""
         return self.filter(
             Q(state=DayState.DUE, due_at__lte=now) | Q(state=DayState.LOADING, lease_expires_at__lte=now)
         )
+
+    def with_status(self, now: datetime | None = None) -> Self:
+        """Annotate each day with its `status`, a value of DayStatus."""
+        return self.annotate(status=build_status_case(now or timezone.now()))
 
 
 class SourceDay(models.Model):
@@ -59,10 +51,14 @@ class SourceDay(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     leased_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     error = models.TextField(blank=True, default="", db_default="")
+    error_code = models.CharField(max_length=40, blank=True, default="", db_default="")
 
     final = models.BooleanField(
-        default=False, db_default=False, help_text="Past the look-back; not read again by itself."
+        default=False,
+        db_default=False,
+        help_text="Read after its look-back and its month's closing read, and neither suspect, partial nor unverified.",
     )
+    finalized_at = models.DateTimeField(null=True, blank=True, help_text="When it was final for the first time.")
     complete = models.BooleanField(
         default=False,
         db_default=False,
@@ -80,11 +76,41 @@ class SourceDay(models.Model):
         max_length=10, choices=Verification, default=Verification.NONE, db_default=Verification.NONE
     )
     differences = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
+    witness = models.JSONField(
+        null=True, blank=True, help_text="What a second figure of the vendor says of the day, and whether it agrees."
+    )
+    unverified_reads = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Reads in a row that did not agree with the vendor's checksum."
+    )
     suspicion = models.JSONField(null=True, blank=True, help_text="What a guarded read would have changed.")
+    stored_digest = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="Computed in SQL from the stored records."
+    )
+    checked_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the stored records were last compared with digest, sums and roll-ups."
+    )
+    mismatch = models.JSONField(null=True, blank=True, help_text="What that comparison found different.")
+    findings = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Digest of the differences and rejected records of the last read; empty without any.",
+    )
+    accepted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a person accepted these findings; other findings end that."
+    )
+    accepted_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    accepted_reason = models.TextField(blank=True, default="", db_default="")
     rolled_up = models.BooleanField(
         default=False, db_default=False, help_text="The rollups hold this day; a day without records needs none."
     )
     shrink_accepted = models.BooleanField(default=False, db_default=False, help_text="A person accepted the next read.")
+    pruned_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its records were dropped; it is never read again, and its roll-ups stay."
+    )
+
+    status: DayStatus | str  # annotated by SourceDayQuerySet.with_status
 
     objects = SourceDayQuerySet.as_manager()
 
@@ -101,6 +127,23 @@ class SourceDay(models.Model):
             models.CheckConstraint(
                 condition=Q(complete=False) | Q(loaded_at__isnull=False), name="sourceday_complete_is_loaded"
             ),
+            models.CheckConstraint(
+                condition=Q(final=False)
+                | Q(complete=True, suspicion__isnull=True, mismatch__isnull=True)
+                & (~Q(verification=Verification.UNVERIFIED) | Q(accepted_at__isnull=False)),
+                name="sourceday_final_is_sound",
+            ),
+            models.CheckConstraint(
+                condition=Q(accepted_at=None, accepted_reason="")
+                | Q(accepted_at__isnull=False) & ~Q(accepted_reason="") & ~Q(findings=""),
+                name="sourceday_accepted_with_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(pruned_at=None)
+                | Q(state__in=[DayState.LOADED, DayState.PARTIAL], loaded_at__isnull=False, mismatch__isnull=True)
+                & (Q(rolled_up=True) | Q(records=0)),
+                name="sourceday_pruned_is_settled",
+            ),
         ]
         indexes = [
             models.Index(
@@ -111,6 +154,9 @@ class SourceDay(models.Model):
             ),
             models.Index("day", "source", name="sourceday_by_day"),
             models.Index("day", "source", name="sourceday_to_roll_up", condition=Q(rolled_up=False, records__gt=0)),
+            models.Index(
+                F("checked_at").asc(nulls_first=True), name="sourceday_checked", condition=Q(loaded_at__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -122,6 +168,31 @@ class SourceDay(models.Model):
         return Day(self.day, self.source.zone, self.starts_at, self.ends_at)
 
     @property
+    def final_from(self) -> datetime:
+        """The first instant at which a read is final: the look-backs of the day and of its month have passed."""
+        return self.span.final_from(self.source.look_back_days)
+
+    @property
+    def awaits_close(self) -> bool:
+        """Whether the day is sound and past its look-back, and only the closing read of its month is to come."""
+        look_back = timedelta(days=self.source.look_back_days)
+        sound = self.complete and self.state == DayState.LOADED and self.verification != Verification.UNVERIFIED
+        past = self.loaded_at is not None and self.loaded_at >= self.ends_at + look_back
+        return sound and past and not self.final and self.mismatch is None
+
+    def describe_status(self) -> str:
+        """Return e.g. `Complete, final, verified; restated 3 Nov 2026.`; the day is fetched `with_status`."""
+        status = DayStatus(self.status)
+        parts = [status.label.capitalize()]
+        if status in COMPLETE_STATUSES and self.verification == Verification.VERIFIED:
+            parts[0] += ", verified"
+        if self.accepted_at is not None:
+            parts.append(f"accepted: “{self.accepted_reason}”")
+        if self.restated_at is not None:
+            parts.append(f"restated {format_date(self.restated_at)}")
+        return "; ".join(parts) + "."
+
+    @property
     def empty(self) -> bool:
-        """Read to the end, and the vendor reported nothing."""
+        """Whether the day was read to its end and the vendor reported nothing."""
         return self.complete and not self.records

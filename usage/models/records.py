@@ -1,15 +1,15 @@
-"""Usage records: what the vendors reported, one typed table per kind of usage on a common base.
+"""Usage records: what the vendors reported, one table for each kind of usage, with common columns.
 
 `Row` types are what a reader hands to the engine: one field per column, in the order of the binary COPY.
 JSON columns travel as JSON text, None meaning an empty object.
 """
 
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Self
 from uuid import UUID
 
-from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.indexes import BrinIndex, GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
@@ -18,41 +18,73 @@ from usage.fields import NumericField
 from usage.models.source import Source
 
 EMPTY = Value({}, models.JSONField())
+ONE_DAY = timedelta(days=1)
 
 
-def searched(name: str, *columns: str, names: tuple[str, ...] = ()) -> GinIndex:
-    """Return the one index behind a table's searches that give no order.
+def search_index(name: str, *columns: str | OpClass, names: tuple[str, ...] = ()) -> GinIndex:
+    """Return the index for filters without an order: `columns` by their value, `names` by their trigrams.
 
-    It holds `columns` by their value and `names` by their trigrams; any of them alone can be looked up, and
-    several are intersected. It takes new rows in bulk, so that it costs a load less than a B-tree for each.
+    Each of them can be looked up alone, and several are intersected. GIN takes new rows in bulk, which costs a load
+    less than a B-tree for each column.
     """
     return GinIndex(*columns, *(OpClass(F(column), name="gin_trgm_ops") for column in names), name=name)
 
 
+def id_index(name: str) -> BrinIndex:
+    """Return the index that finds a record by its id: ids grow as rows are stored, so it is all but empty."""
+    return BrinIndex(fields=["id"], name=name, pages_per_range=32, autosummarize=True)
+
+
 class UsageQuerySet(models.QuerySet[Any]):
-    """Questions one asks of any kind of usage."""
+    """Queries over any kind of usage."""
 
     def current(self) -> Self:
-        """Leave out what the vendor has withdrawn."""
+        """Leave out records that the vendor has withdrawn."""
         return self.filter(withdrawn_at=None)
+
+    def in_range(self, start: date | None = None, end: date | None = None) -> Self:
+        """Return the records of the half-open range of the kind's instant, aware instants or UTC dates.
+
+        The bounds of `day` name the partitions: a day of some zone begins and ends within a day of the UTC date.
+        """
+        instant, rows = self.model.instant, self
+        if start is not None:
+            rows = rows.filter(**{f"{instant}__gte": start})
+        if end is not None:
+            rows = rows.filter(**{f"{instant}__lt": end})
+        if instant != "day" and isinstance(start, datetime):
+            rows = rows.filter(day__gte=start.astimezone(UTC).date() - ONE_DAY)
+        if instant != "day" and isinstance(end, datetime):
+            rows = rows.filter(day__lte=end.astimezone(UTC).date() + ONE_DAY)
+        return rows
 
 
 class UsageRecord(models.Model):
-    """What every usage record has: where it came from, when it was seen, and whether it still stands.
+    """What every usage record has: its source and day, when it was seen, and whether the vendor has withdrawn it.
 
-    `row`: the type readers produce. `key`: the columns that, with the source, identify a record; the unique
-    constraint over them makes a double load impossible. `instant`: the column ranges are asked by.
-    `measures`: the columns whose sums a day is checked and restated by.
+    The table is partitioned by month of `day` (usage/partitions.py).
+
+    `row`: the type that readers produce. `key`: the columns that, with the source, identify a record; the unique
+    constraint over them makes a double load impossible. Where they leave out `day`, the vendor can move a record to
+    another day, which the merge looks for. `instant`: the column that ranges filter by.
+    `measures`: the columns whose sums a day is checked by. `optional_measures`: those of them that the
+    vendor may leave out of a record. `guarded`: columns whose values a read may not take away from many records.
+    `nameless_prefix`: how the name begins that the portal gives to a record without an id; "" where the vendor names
+    every record.
     """
 
     row: ClassVar[type[tuple[Any, ...]]]
     key: ClassVar[tuple[str, ...]]
     instant: ClassVar[str]
     measures: ClassVar[tuple[str, ...]]
+    optional_measures: ClassVar[tuple[str, ...]] = ()
+    guarded: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = ""
+    nameless_prefix: ClassVar[str] = ""
 
-    source = models.ForeignKey(Source, models.PROTECT, related_name="+", db_index=False)
-    day = models.DateField(help_text="The source day it belongs to.")
+    # The row of the source day has the constraint; here it would be checked for every record.
+    source = models.ForeignKey(Source, models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    day = models.DateField(help_text="The source day it belongs to, and what the table is partitioned by.")
     extra = models.JSONField(
         default=dict,
         db_default=EMPTY,
@@ -98,6 +130,8 @@ class EnvironmentUsage(UsageRecord):
     key = ("record_id",)
     instant = "stopped_at"
     measures = ("runtime_seconds",)
+    guarded = ("created_at", "project_id", "user_id")
+    nameless_prefix = "~"
 
     record_id = models.TextField(help_text="The vendor's id; begins with ~ where the vendor gave none.")
     environment_id = models.TextField(blank=True, default="", db_default="")
@@ -116,20 +150,26 @@ class EnvironmentUsage(UsageRecord):
     class Meta:
         verbose_name_plural = "environment usage"
         constraints = [
-            models.UniqueConstraint("source", "record_id", name="environmentusage_once"),
+            models.UniqueConstraint("source", "record_id", "day", name="environmentusage_once"),
             models.CheckConstraint(
                 condition=Q(created_at=None) | Q(stopped_at__gte=F("created_at")),
                 name="environmentusage_runs_forward",
             ),
         ]
+        # A list in an order goes by the index's columns and sorts the few rows that are equal in them by id.
         indexes = [
-            models.Index("source", "stopped_at", "id", name="environmentusage_source"),
-            models.Index("stopped_at", "id", name="environmentusage_stopped"),
+            id_index("environmentusage_id"),
+            # The merge of a day, and the list of a source.
+            models.Index("source", "stopped_at", name="environmentusage_source"),
+            # The list of all.
+            models.Index("stopped_at", name="environmentusage_stopped"),
+            # Those who follow changes.
             models.Index("changed_at", "id", name="environmentusage_changed"),
-            models.Index("project_id", "stopped_at", "id", name="environmentusage_project"),
-            models.Index("user_id", "stopped_at", "id", name="environmentusage_user"),
-            models.Index("environment_id", "stopped_at", "id", name="environmentusage_env"),
-            searched("environmentusage_search", "runner_id", "environment_class_id", "runtime_seconds"),
+            # The lists of a project, a user and an environment.
+            models.Index("project_id", "stopped_at", name="environmentusage_project"),
+            models.Index("user_id", "stopped_at", name="environmentusage_user"),
+            models.Index("environment_id", "stopped_at", name="environmentusage_env"),
+            search_index("environmentusage_search", "runner_id", "environment_class_id"),
         ]
 
     def __str__(self) -> str:
@@ -158,7 +198,7 @@ class ResourceRow(NamedTuple):
 class ResourceUsage(UsageRecord):
     """What one resource consumed of one billing metric on one UTC day: the vendor's only additive grain.
 
-    `resource_key` is a digest of what identifies the row within a day (contracts.md). `details` holds the
+    `resource_key` is a digest of what identifies the row within a day (docs/vendors/gcore.md). `details` holds the
     fields of the resource's type (flavor, volume_type, ip_address, …). `tags` is one object per row: a key given
     once maps to its value, a repeated key to the list of its values in the vendor's order.
     """
@@ -167,6 +207,7 @@ class ResourceUsage(UsageRecord):
     key = ("day", "resource_key")
     instant = "day"
     measures = ("consumed_quantity",)
+    guarded = ("project_id", "first_seen")
     unit = "consumed_unit"
 
     resource_key = models.UUIDField()
@@ -188,23 +229,25 @@ class ResourceUsage(UsageRecord):
     class Meta:
         verbose_name_plural = "resource usage"
         constraints = [
-            models.UniqueConstraint("source", "day", "resource_key", name="resourceusage_once"),
+            # Also the list of all, in its order.
+            models.UniqueConstraint("day", "source", "resource_key", name="resourceusage_once"),
             models.CheckConstraint(condition=~Q(resource_type=""), name="resourceusage_has_type"),
         ]
         indexes = [
-            models.Index("day", "id", name="resourceusage_by_day"),
+            id_index("resourceusage_id"),
+            # Those who follow changes.
             models.Index("changed_at", "id", name="resourceusage_changed"),
-            models.Index("project_id", "day", "id", name="resourceusage_project"),
-            models.Index("resource_type", "day", "id", name="resourceusage_type"),
-            models.Index("resource_id", "day", "id", name="resourceusage_resource"),
-            GinIndex(fields=["tags"], name="resourceusage_tags"),
-            GinIndex(fields=["details"], opclasses=["jsonb_path_ops"], name="resourceusage_details"),
-            searched(
+            # The lists of a project, a type and a resource. Equal values share an entry, so none of them has the key.
+            models.Index("project_id", "day", name="resourceusage_project"),
+            models.Index("resource_type", "day", name="resourceusage_type"),
+            models.Index("resource_id", "day", name="resourceusage_resource"),
+            search_index(
                 "resourceusage_search",
+                "tags",
+                OpClass(F("details"), name="jsonb_path_ops"),
                 "region_id",
                 "billing_metric",
                 "consumed_unit",
-                "consumed_quantity",
                 names=("resource_name",),
             ),
         ]
@@ -239,9 +282,9 @@ class RecipeUsage(UsageRecord):
     """
 
     row = RecipeRow
-    key = ("workspace_id", "recipe_id", "starts_at")
+    key = ("day", "workspace_id", "recipe_id", "starts_at")
     instant = "starts_at"
-    measures = ("task_count", "job_succeeded_count", "job_failed_count")
+    measures = optional_measures = ("task_count", "job_succeeded_count", "job_failed_count")
 
     workspace_id = models.BigIntegerField()
     external_id = models.TextField(blank=True, default="", db_default="")
@@ -269,19 +312,25 @@ class RecipeUsage(UsageRecord):
                 "workspace_id",
                 "recipe_id",
                 "starts_at",
+                "day",
                 name="recipeusage_once",
                 nulls_distinct=False,
             ),
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="recipeusage_half_open"),
         ]
         indexes = [
-            models.Index("source", "starts_at", "id", name="recipeusage_source"),
-            models.Index("starts_at", "id", name="recipeusage_starts"),
+            id_index("recipeusage_id"),
+            # The merge of a day, and the list of a source; all rows of an hour share an entry.
+            models.Index("source", "starts_at", name="recipeusage_source"),
+            # The list of all.
+            models.Index("starts_at", name="recipeusage_starts"),
+            # Those who follow changes.
             models.Index("changed_at", "id", name="recipeusage_changed"),
-            models.Index("workspace_id", "starts_at", "id", name="recipeusage_workspace"),
-            models.Index("recipe_id", "starts_at", "id", name="recipeusage_recipe"),
-            models.Index("folder_id", "starts_at", "id", name="recipeusage_folder"),
-            searched(
+            # The lists of a workspace, a recipe and a folder.
+            models.Index("workspace_id", "starts_at", name="recipeusage_workspace"),
+            models.Index("recipe_id", "starts_at", name="recipeusage_recipe"),
+            models.Index("folder_id", "starts_at", name="recipeusage_folder"),
+            search_index(
                 "recipeusage_search",
                 "external_id",
                 names=("workspace_name", "recipe_name", "folder_name"),

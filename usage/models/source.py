@@ -1,4 +1,4 @@
-"""A source: one account at one vendor, and how it is to be read."""
+"""A source: one account at one vendor, and how it is read."""
 
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -12,20 +12,21 @@ from usage.fields import EncryptedTextField
 
 
 class SourceQuerySet(models.QuerySet["Source"]):
-    """Questions one asks of sources."""
+    """Queries over sources."""
 
     def running(self) -> Self:
-        """Sources that are read: enabled and not halted by a refused credential."""
+        """Return the sources that are read: enabled and not halted by a refused credential."""
         return self.filter(enabled=True, halted_at=None)
 
 
 class Source(models.Model):
-    """One account at one vendor (design.md, Words); many sources may share a vendor.
+    """One account at one vendor (docs/glossary.md); many sources may share a vendor.
 
     The credential is either `credential`, encrypted at rest, or the name of an environment variable that holds
     it; the database refuses both at once.
     """
 
+    id = models.AutoField(primary_key=True)  # four bytes in place of eight in every record and in its key
     slug = models.SlugField(unique=True, help_text="Its name in addresses and commands, e.g. main-account.")
     vendor = models.SlugField(db_index=False, help_text="The vendor's folder name under sync/vendors/.")
     base_url = models.URLField(max_length=500, help_text="Where the vendor's API begins.")
@@ -46,6 +47,12 @@ class Source(models.Model):
     )
     options = models.JSONField(default=dict, blank=True, help_text="The vendor's own options.")
     enabled = models.BooleanField(default=True, help_text="Off: nothing is read; what is held stays.")
+    retired_after = models.DateField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The last day that is expected of a source that is not used any more.",
+    )
     interval_minutes = models.PositiveIntegerField(
         default=60, validators=[MinValueValidator(1)], help_text="How often it is read, in minutes."
     )
@@ -79,6 +86,7 @@ class Source(models.Model):
     next_sync_at = models.DateTimeField(null=True, blank=True, editable=False)
     halted_at = models.DateTimeField(null=True, blank=True, editable=False)
     halt_reason = models.TextField(blank=True, default="", editable=False)
+    halt_code = models.CharField(max_length=40, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -92,6 +100,7 @@ class Source(models.Model):
                 name="source_one_credential",
                 violation_error_message="Give a credential or the name of a variable that holds it, not both.",
             ),
+            models.CheckConstraint(condition=Q(retired_after=None) | Q(enabled=False), name="source_retired_is_off"),
             models.CheckConstraint(condition=Q(interval_minutes__gte=1), name="source_interval_positive"),
             models.CheckConstraint(condition=Q(max_concurrency__gte=1), name="source_max_concurrency_positive"),
             models.CheckConstraint(
@@ -116,5 +125,25 @@ class Source(models.Model):
 
     @property
     def zone(self) -> ZoneInfo:
-        """The zone whose days this source is read by."""
-        return ZoneInfo(self.time_zone)
+        """The zone of the source's days; UTC where the zone database has no such zone, so that its pages open.
+
+        Such a source is neither read nor mirrored: check `zone_exists`.
+        """
+        return get_zone(self.time_zone) or UTC
+
+    @property
+    def zone_exists(self) -> bool:
+        """Whether the zone database of this machine has the zone."""
+        return get_zone(self.time_zone) is not None
+
+
+UTC = ZoneInfo("UTC")
+
+
+def get_zone(name: str) -> ZoneInfo | None:
+    """Return the zone of that name; None where the zone database has none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # What is missing, is no relative path, or names a folder such as America.
+        return None

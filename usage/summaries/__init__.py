@@ -1,1 +1,1 @@
-"""Summaries: grouped sums of usage, exact, with totals of the whole filter and a word on how far to trust them."""
+"""Summaries: exact grouped sums of usage, the totals of everything that passes the filters, and their data quality."""

@@ -9,8 +9,22 @@ META: Final[dict[str, Any]] = {
     "complete": False,
     "complete_through": "2026-11-20",
     "missing_days": {"total": 0, "days": []},
-    "partial_days": {"total": 1, "days": [{"source": "production", "day": "2026-11-21"}]},
-    "provisional_from": "2026-11-18",
+    "partial_days": {"total": 1, "days": [{"source": "production", "day": "2026-11-21", "accepted": None}]},
+    "suspect_days": {"total": 0, "days": []},
+    "unverified_days": {
+        "total": 1,
+        "days": [
+            {
+                "source": "production",
+                "day": "2026-11-03",
+                "accepted": {"reason": "The vendor knows of the difference.", "at": "2026-11-05T09:12:00Z"},
+            }
+        ],
+    },
+    "mismatched_days": {"total": 0, "days": []},
+    "pruned_days": {"total": 0, "days": [], "rolled_up": False},
+    "provisional_from": "2026-11-01",
+    "unsettled_from": "2026-11-18",
     "restated_since": "2026-11-19T04:12:09Z",
     "as_of": "2026-11-21T06:30:00Z",
 }

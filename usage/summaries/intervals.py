@@ -4,25 +4,30 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from usage.days import midnight
+from usage.days import Day, find_skipped_dates, midnight
 
 INTERVALS: Final = ("hour", "day", "week", "month", "quarter", "year")
 MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
-MOST: Final = 20_000
+MAX_INTERVALS: Final = 20_000
 HOUR: Final = timedelta(hours=1)
 
 
-class TooMany(ValueError):
-    """A range holds more intervals than one answer may."""
+class TooManyIntervals(ValueError):
+    """A range holds more than MAX_INTERVALS."""
 
 
-def months_on(first: date, months: int) -> date:
-    """Return the first of the month so many months after `first`; raises ValueError off the calendar."""
+def list_intervals(smallest: str) -> tuple[str, ...]:
+    """Return the intervals from the smallest that a kind of usage can be cut into."""
+    return INTERVALS[INTERVALS.index(smallest) :]
+
+
+def add_months(first: date, months: int) -> date:
+    """Return the first of the month `months` after that of `first`; raises ValueError off the calendar."""
     place = first.year * 12 + first.month - 1 + months
     return date(place // 12, place % 12 + 1, 1)
 
 
-def first_date(on: date, interval: str) -> date:
+def get_first_date(on: date, interval: str) -> date:
     """Return the first date of the interval (day or longer) that holds a date; weeks begin on Monday."""
     if interval == "week":
         return on - timedelta(days=on.weekday())
@@ -32,14 +37,14 @@ def first_date(on: date, interval: str) -> date:
     return on
 
 
-def next_date(first: date, interval: str) -> date:
+def get_next_date(first: date, interval: str) -> date:
     """Return the first date of the next interval."""
     if interval in MONTHS:
-        return months_on(first, MONTHS[interval])
+        return add_months(first, MONTHS[interval])
     return first + timedelta(days=7 if interval == "week" else 1)
 
 
-def hour_start(instant: datetime, zone: ZoneInfo) -> datetime:
+def get_hour_start(instant: datetime, zone: ZoneInfo) -> datetime:
     """Return the start of the hour on the zone's clock that holds an instant (never on both sides of a change)."""
     local = instant.astimezone(zone)
     past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
@@ -48,12 +53,20 @@ def hour_start(instant: datetime, zone: ZoneInfo) -> datetime:
         return start
     ahead = start - 2 * HOUR  # the clock was changed within the hour: walk up to it from before
     ahead -= timedelta(minutes=ahead.astimezone(zone).minute, seconds=ahead.astimezone(zone).second)
-    while (following := next_hour(ahead, zone)) <= instant:
+    while (following := get_next_hour(ahead, zone)) <= instant:
         ahead = following
     return ahead
 
 
-def next_hour(start: datetime, zone: ZoneInfo) -> datetime:
+def is_hour_start(instant: datetime, zone: ZoneInfo) -> bool:
+    """Tell whether an hour of a zone's clock begins at an instant; some begin at half past."""
+    try:
+        return get_hour_start(instant, zone) == instant
+    except OverflowError:  # at an end of the calendar, where nothing is kept
+        return True
+
+
+def get_next_hour(start: datetime, zone: ZoneInfo) -> datetime:
     """Return when the hour that begins at `start` ends: at the next whole hour, or at a change that skips into one.
 
     Where the clock is put back by half an hour, the hour that is shown again is half an hour longer.
@@ -67,33 +80,35 @@ def next_hour(start: datetime, zone: ZoneInfo) -> datetime:
     return end
 
 
-def bounds_of(interval: str, zone: ZoneInfo, start: datetime, end: datetime) -> list[datetime]:
+def cut_intervals(interval: str, zone: ZoneInfo, start: datetime, end: datetime) -> list[datetime]:
     """Return the starts of the intervals that overlap `[start, end)`, and the end of the last, in UTC.
 
-    Raises TooMany, and ValueError or OverflowError beyond the calendar.
+    Raises TooManyIntervals, and ValueError or OverflowError beyond the calendar.
     """
     if interval == "hour":
-        bounds = [hour_start(start, zone)]
-        while bounds[-1] < end and len(bounds) <= MOST:
-            bounds.append(next_hour(bounds[-1], zone))
+        bounds = [get_hour_start(start, zone)]
+        while bounds[-1] < end and len(bounds) <= MAX_INTERVALS:
+            bounds.append(get_next_hour(bounds[-1], zone))
     else:
-        on = first_date(start.astimezone(zone).date(), interval)
+        on = get_first_date(Day.containing(start, zone).date, interval)
         bounds = [midnight(on, zone)]
-        while bounds[-1] < end and len(bounds) <= MOST:
-            on = next_date(on, interval)
-            bounds.append(midnight(on, zone))
-    if len(bounds) > MOST:
-        raise TooMany(f"More than {MOST} intervals; ask for a shorter range or a longer interval.")
+        while bounds[-1] < end and len(bounds) <= MAX_INTERVALS:
+            on = get_next_date(on, interval)
+            bound = midnight(on, zone)
+            if bound > bounds[-1]:  # a date that the zone skips is no interval
+                bounds.append(bound)
+    if len(bounds) > MAX_INTERVALS:
+        raise TooManyIntervals(f"More than {MAX_INTERVALS} intervals; ask for a shorter range or a longer interval.")
     return [bound.astimezone(UTC) for bound in bounds]
 
 
-def label(start: datetime, interval: str, zone: ZoneInfo) -> str:
+def format_label(start: datetime, interval: str, zone: ZoneInfo) -> str:
     """Return an interval's name: its first date, or for an hour its start with the zone's offset."""
     local = start.astimezone(zone)
-    return local.isoformat() if interval == "hour" else local.date().isoformat()
+    return local.isoformat() if interval == "hour" else get_first_date(local.date(), interval).isoformat()
 
 
-def previous(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+def get_previous_period(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """Return the period of the same length that ends where this one begins.
 
     Whole calendar months of the zone are compared with as many months, whole days with as many days, anything
@@ -104,5 +119,18 @@ def previous(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[datetime, 
         return start - (end - start), start
     if first.day == last.day == 1 and first < last:
         months = (last.year - first.year) * 12 + last.month - first.month
-        return midnight(months_on(first, -months), zone), start
-    return midnight(first - (last - first), zone), start
+        return midnight(add_months(first, -months), zone), start
+    return midnight(go_back(first, count_days(first, last, zone), zone), zone), start
+
+
+def count_days(first: date, end: date, zone: ZoneInfo) -> int:
+    """Return how many days `zone` has in `[first, end)`."""
+    return (end - first).days - len(find_skipped_dates(first, end, zone))
+
+
+def go_back(first: date, days: int, zone: ZoneInfo) -> date:
+    """Return the date from which on `zone` has so many days before `first`."""
+    begin = first - timedelta(days=days)
+    while lacking := days - count_days(begin, first, zone):
+        begin -= timedelta(days=lacking)
+    return begin

@@ -1,34 +1,74 @@
 """Tags and filters of the staff pages' templates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.admin.utils import display_for_field, display_for_value, label_for_field, lookup_field
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import ForeignKey, Model
 from django.utils.text import capfirst
 
 register = template.Library()
-ROLES = {"<td": "cell", "<th": "rowheader"}
+CHECKBOX = "action_checkbox"
+
+
+@dataclass(frozen=True, slots=True)
+class ListCell:
+    """A cell of an admin's list. `label`: its heading, for where it does not stand under it; '' if the cell is empty.
+
+    `url`: the page of the row, '' for a cell without a link; a link makes the cell the heading of its row.
+    """
+
+    text: Any
+    label: str
+    css_class: str
+    url: str
+
+    def __str__(self) -> str:
+        return str(self.text)
+
+
+@register.simple_tag
+def build_list(cl: ChangeList) -> tuple[list[str], list[list[ListCell]]]:
+    """Return the headings of an admin's list ('' for the boxes to tick) and its rows, a cell for each column."""
+    labels = [
+        "" if name == CHECKBOX else capfirst(str(label_for_field(name, cl.model, cl.model_admin)))
+        for name in cl.list_display
+    ]
+    return labels, [list(build_cells(cl, row, labels)) for row in cl.result_list]
+
+
+def build_cells(cl: ChangeList, row: Model, labels: Sequence[str]) -> Iterator[ListCell]:
+    """Yield the cells of a row."""
+    for name, label in zip(cl.list_display, labels, strict=True):
+        if name == CHECKBOX:
+            yield ListCell(cl.model_admin.action_checkbox(row), "Select", CHECKBOX.replace("_", "-"), "")
+            continue
+        text, url = display_value(cl, row, str(name)), ""
+        if name in (cl.list_display_links or ()):
+            preserved: Any = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
+            url = add_preserved_filters(preserved, cl.url_for_result(row))
+        yield ListCell(text, "" if text == "" else label, f"field-{name}", url)
+
+
+def display_value(cl: ChangeList, row: Model, name: str) -> Any:
+    """Return a column's value as the admin shows it: by the model's field or the admin's own method."""
+    empty: str = cl.model_admin.get_empty_value_display()
+    field, method, value = lookup_field(name, row, cl.model_admin)
+    if field is None:
+        return display_for_value(value, empty, getattr(method, "boolean", False))
+    if isinstance(field, ForeignKey):
+        return display_for_value(getattr(row, field.name), empty)
+    return display_for_field(value, field, empty)
 
 
 @register.filter
 def holds_numbers(rows: Sequence[Sequence[Any]], column: int) -> bool:
     """Return whether a column's cells are right-aligned numbers, so that its heading stands over them."""
     return any('class="number"' in str(row[column]) for row in rows[:5])
-
-
-@register.simple_tag
-def labelled(cell: str, headers: Sequence[dict[str, Any]], column: int) -> SafeString:
-    """Return a cell of Django's list with the words of its heading, for where it does not stand under it.
-
-    A cell without anything in it has no words.
-    """
-    tag, rest = cell[:3], cell[3:]
-    if tag not in ROLES:
-        return SafeString(cell)
-    words = "" if ">&nbsp;<" in cell else capfirst(str(headers[column]["text"]))
-    return format_html('{} role="{}" data-label="{}"{}', SafeString(tag), ROLES[tag], words, SafeString(rest))
 
 
 @register.filter

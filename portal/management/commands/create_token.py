@@ -1,4 +1,4 @@
-"""`manage.py create_token`: make a token of the API and print its secret, once."""
+"""`manage.py create_token`: create an API token and print its secret."""
 
 from argparse import ArgumentParser
 from datetime import datetime, timedelta
@@ -9,9 +9,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from portal.models import Scope, create_token
+from portal.accounts.models import Scope, create_token
+from usage.datetimes import EXPECTED, parse_moment, to_instant
 from usage.models import Source
-from usage.moments import EXPECTED, as_moment, in_zone
 
 
 class Command(BaseCommand):
@@ -41,8 +41,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        sources = named_sources(options["source"]) if options["source"] else None
-        expires_at = expiry(options["expires"], timezone.now()) if options["expires"] else None
+        sources = get_sources(options["source"]) if options["source"] else None
+        expires_at = parse_expiry(options["expires"], timezone.now()) if options["expires"] else None
         scopes = options["scope"] or [Scope.USAGE_READ, Scope.SYNC_READ]
         try:
             token, secret = create_token(
@@ -56,23 +56,23 @@ class Command(BaseCommand):
         self.stdout.write(secret)
 
 
-def named_sources(slugs: list[str]) -> list[Source]:
-    """Return the sources of these slugs; raises CommandError that names the ones there are none of."""
-    found = {source.slug: source for source in Source.objects.filter(slug__in=slugs)}
-    unknown = sorted(set(slugs) - set(found))
+def get_sources(slugs: list[str]) -> list[Source]:
+    """Return the sources of these slugs; raises CommandError for unknown ones."""
+    sources = {source.slug: source for source in Source.objects.filter(slug__in=slugs)}
+    unknown = sorted(set(slugs) - set(sources))
     if unknown:
         raise CommandError(f"There is no source {', '.join(unknown)}.")
-    return list(found.values())
+    return list(sources.values())
 
 
-def expiry(text: str, now: datetime) -> datetime:
-    """Return the instant that `text` names: `90d` from now, a date, or an RFC 3339 instant; it must lie ahead."""
+def parse_expiry(text: str, now: datetime) -> datetime:
+    """Parse `90d` (from now), a date or an RFC 3339 instant; raises CommandError, also for a past one."""
     in_days = text.removesuffix("d")
     try:
         if in_days != text and in_days.isdecimal():
             moment = now + timedelta(days=int(in_days))
         else:
-            moment = in_zone(as_moment(text), ZoneInfo("UTC"))
+            moment = to_instant(parse_moment(text), ZoneInfo("UTC"))
     except (ValueError, OverflowError):
         raise CommandError(f"--expires {text}: give {EXPECTED}, or a number of days, e.g. 90d.") from None
     if moment <= now:

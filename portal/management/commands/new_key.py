@@ -1,4 +1,4 @@
-"""`manage.py new_key`: make the two keys that a portal needs, ready for its `.env`."""
+"""`manage.py new_key`: generate the two keys of a portal, in the format of `.env`."""
 
 import secrets
 from typing import Any
@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand
 class Command(BaseCommand):
     help = (
         "Print a new SECRET_KEY and a new key for PORTAL_ENCRYPTION_KEYS. To change the encryption key, put the new "
-        "one before the old: the first locks, all open."
+        "one before the old: the first encrypts, all decrypt."
     )
-    # It is for a portal that has no settings yet.
+    # The settings are not complete yet.
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:

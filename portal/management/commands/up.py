@@ -1,4 +1,4 @@
-"""`manage.py up`: the whole portal in one terminal, with the demo's vendors and data if asked for."""
+"""`manage.py up`: the whole portal in one terminal, optionally with the demo."""
 
 import http.client
 import os
@@ -13,9 +13,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from portal.demo import LOGIN, Demo, prepare
-from portal.services.server import is_free
-from portal.terminal import Terminal
+from portal.embedded.demo import LOGIN, Demo, create_demo
+from portal.embedded.runner import ProgramRunner
+from portal.embedded.server import is_port_free
+from portal.startup import wait_for_servers
 from sync.tasks import tick
 
 HOST = "127.0.0.1"
@@ -31,78 +32,80 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, help=f"Default: {PORT}, or the next one that is free.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        port = web_port(options["port"])
+        port = choose_port(options["port"])
         settings.PORTAL_DATA_DIR.mkdir(parents=True, exist_ok=True)
+        wait_for_servers()
         call_command("migrate", interactive=False, verbosity=0)
-        demo = prepare(settings.PORTAL_DATA_DIR) if options["demo"] else None
-        set_for_loopback(demo)
+        # The programs need no right to change the audit log.
+        os.environ.pop("PORTAL_OWNER_DATABASE_URL", None)
+        demo = create_demo(settings.PORTAL_DATA_DIR) if options["demo"] else None
+        set_environment(demo)
         # The programs are forked from here and must not share a connection.
         connections.close_all()
-        terminal = Terminal(programs(port, demo), beside=lambda: self._tell(port, demo), last=["sandbox"])
-        if ended := terminal.run():
+        runner = ProgramRunner(build_programs(port, demo), lambda: self._announce(port, demo), stop_last=["sandbox"])
+        if ended := runner.run():
             raise CommandError(f"Ended without being asked to: {', '.join(ended)}. The rest was stopped too.")
 
-    def _tell(self, port: int, demo: Demo | None) -> None:
-        """Wait for web and sandbox, have everything due read at once, and say where the portal is."""
-        while not (answers(port, "/health/ready") and (demo is None or answers(demo.sandbox_port, "/"))):
+    def _announce(self, port: int, demo: Demo | None) -> None:
+        """Wait for web and sandbox, run a tick at once, and print the banner."""
+        while not (is_answering(port, "/health/ready") and (demo is None or is_answering(demo.sandbox_port, "/"))):
             time.sleep(0.1)
         tick.delay()
-        self.stdout.write("\n".join(["", RULE, *lines(f"http://{HOST}:{port}", demo), RULE, ""]))
+        self.stdout.write("\n".join(["", RULE, *build_banner(f"http://{HOST}:{port}", demo), RULE, ""]))
         self.stdout.flush()
 
 
-def web_port(wanted: int | None) -> int:
-    """Return the port to serve on; raises CommandError where the wanted one is taken."""
-    candidates = [wanted] if wanted is not None else range(PORT, PORT + 100)
+def choose_port(requested: int | None) -> int:
+    """Return the port to serve on; raises CommandError if the requested one is taken."""
+    candidates = [requested] if requested is not None else range(PORT, PORT + 100)
     for port in candidates:
-        if is_free(port):
+        if is_port_free(port):
             return port
     raise CommandError(f"Port {candidates[0]} of {HOST} is taken; choose another with --port.")
 
 
-def set_for_loopback(demo: Demo | None) -> None:
-    """Prepare the environment of the programs: no https on loopback, logs to be read by a person.
+def set_environment(demo: Demo | None) -> None:
+    """Set the environment of the programs: no https, readable logs; existing values stay.
 
-    What is set in the environment already stays. The demo's sources are on loopback, where a source is not
-    allowed to be otherwise.
+    The demo's sources read the sandbox on loopback, which has to be an allowed vendor host.
     """
     os.environ.setdefault("PORTAL_HTTPS", "off")
     os.environ.setdefault("PORTAL_LOG_FORMAT", "console")
-    # In a container everybody is root, and Celery's long word about it says nothing new at every start.
+    # In containers the user is root; Celery warns of that at every start.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser")
     if demo is not None:
-        os.environ["PORTAL_ALLOWED_VENDOR_HOSTS"] = ",".join({*settings.PORTAL_ALLOWED_VENDOR_HOSTS, HOST})
+        sandbox = f"{HOST}:{demo.sandbox_port}"
+        os.environ["PORTAL_ALLOWED_VENDOR_HOSTS"] = ",".join({*settings.PORTAL_ALLOWED_VENDOR_HOSTS, sandbox})
 
 
-def programs(port: int, demo: Demo | None) -> dict[str, list[str]]:
-    """Return the arguments of Python for each program, by the name that its lines are marked with."""
+def build_programs(port: int, demo: Demo | None) -> dict[str, list[str]]:
+    """Return the arguments of Python for each program, by the prefix of its output."""
     celery = ["-m", "celery", "--quiet", "-A", "portal.celery"]
-    web = ["-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port)]
-    found = {
-        "web": [*web, "--workers", "2", "--blocking-threads", "2", "--no-ws", "portal.wsgi:application"],
+    arguments = {
+        "web": ["-m", "portal.web", "--host", HOST, "--port", str(port)],
         "worker": [*celery, "worker", "--concurrency", "4", "--without-gossip", "--without-mingle"],
-        "beat": [*celery, "beat", "--schedule", str(settings.PORTAL_DATA_DIR / "beat-schedule")],
+        "beat": [*celery, "beat"],
     }
     if demo is not None:
-        found["sandbox"] = ["manage.py", "sandbox", "--port", str(demo.sandbox_port)]
-    return found
+        arguments["sandbox"] = ["manage.py", "sandbox", "--port", str(demo.sandbox_port)]
+    return arguments
 
 
-def lines(address: str, demo: Demo | None) -> Iterable[str]:
-    """Yield what a person needs to know once the portal runs."""
+def build_banner(address: str, demo: Demo | None) -> Iterable[str]:
+    """Yield the lines of the banner: URLs, login, token."""
     yield f"  Portal     {address}/admin/"
     yield f"  API        {address}/api/v1/docs/"
     if demo is not None:
-        question = f"{address}/api/v1/environment-usage/?page_size=3"
+        url = f"{address}/api/v1/environment-usage/?page_size=3"
         yield f"  Login      {LOGIN}"
         yield f"  Password   {demo.password or '(the one you set)'}"
         yield f"  Token      {demo.token}"
-        yield f'  Try        curl -H "Authorization: Bearer {demo.token}" "{question}"'
+        yield f'  Try        curl -H "Authorization: Bearer {demo.token}" "{url}"'
     yield f"  Ctrl-C stops everything; the data stays in {settings.PORTAL_DATA_DIR}."
 
 
-def answers(port: int, path: str) -> bool:
-    """Tell whether something on `port` answers a GET of `path` without a failure of its own."""
+def is_answering(port: int, path: str) -> bool:
+    """Tell whether a server on `port` responds to a GET of `path` with a status below 500."""
     with closing(http.client.HTTPConnection(HOST, port, timeout=5)) as connection:
         try:
             connection.request("GET", path)

@@ -1,5 +1,1 @@
-"""Coverage: a calendar of every source's days, what is known of each, and having a range of them read."""
-
-from sync.admin.coverage.pages import urls
-
-__all__ = ["urls"]
+"""Coverage: a calendar of every source's days, what is known of each, and syncing a range of them."""

@@ -1,82 +1,69 @@
-"""One year of one source in detail: its months, each day with its records and what is known of it."""
+"""The calendar of one year of one source: its months, and each day as the page shows it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 
-from sync.admin.coverage.letters import LOOKS, NOT_TO_BE_HELD, Look, Span, long
-from usage.models import Source, SourceDay
+from sync.admin.coverage.status import KINDS_NOT_DUE, VERIFIED_MARK, Appearance, CalendarDay, describe_days
+from usage.formatting import format_count, format_long_date, format_short_number
+from usage.models import DayStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What the calendar tells of a day that has a row."""
+class DayCell:
+    """One square of the calendar."""
 
-    records: int
-    withdrawn: int
-    rejected: int
-    error: str
-
-
-NOTHING_HELD = Row(0, 0, 0, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One day of the calendar."""
-
-    on: date
-    letter: str
-    row: Row
+    day: CalendarDay
 
     @property
-    def look(self) -> Look:
-        """Its colour, shape and words."""
-        return LOOKS[self.letter.lower()]
+    def date(self) -> date:
+        """The date of the square."""
+        return self.day.date
 
     @property
-    def restated(self) -> bool:
-        """Whether it came back different."""
-        return self.letter.isupper()
+    def appearance(self) -> Appearance:
+        """Colour, shape and mark of the day."""
+        return self.day.appearance
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the day can be opened: it has started."""
+        return self.day.status != DayStatus.FUTURE
 
     @property
     def marks(self) -> str:
-        """Its sign, and letters for what came later: R restated, W some of it withdrawn."""
-        return f"{self.look.mark}{'R' if self.restated else ''}{'W' if self.row.withdrawn else ''}"
-
-    @property
-    def reached(self) -> bool:
-        """Whether it has begun: others cannot be opened."""
-        return self.look.kind != "ahead"
+        """The sign of its status, R where it was restated, and W where records were withdrawn."""
+        sign = VERIFIED_MARK if self.day.verified and self.appearance.kind == "complete" else self.appearance.mark
+        return f"{sign}{'R' if self.day.restated else ''}{'W' if self.day.withdrawn else ''}"
 
     @property
     def number(self) -> str:
-        """Its records, as far as its square has room: `1,204`, `12.0k`, `3.4M`."""
-        if not self.row.records:
-            return ""
-        return shortened(self.row.records)
+        """Its records in few characters; '' for none."""
+        return format_short_number(self.day.records) if self.day.records else ""
 
     @property
     def label(self) -> str:
-        """The day in words: `20 November 2026: complete, verified, 1,204 records`."""
-        row = self.row
-        said = [self.look.said]
-        if self.restated:
-            said.append("restated")
-        if row.records:
-            said.append(f"{row.records:,} {'record' if row.records == 1 else 'records'}")
-        besides = ((row.rejected, "rejected"), (row.withdrawn, "withdrawn"))
-        said += [f"{number:,} {what}" for number, what in besides if number]
-        return f"{long(self.on)}: {', '.join(said)}"
+        """The day in words: `20 November 2026: complete, final, verified, 1,204 records`."""
+        day = self.day
+        parts = [day.description]
+        if day.records:
+            parts.append(format_count(day.records, "record"))
+        counts = ((day.rejected, "rejected"), (day.withdrawn, "withdrawn"))
+        parts += [f"{number:,} {what}" for number, what in counts if number]
+        return f"{format_long_date(day.date)}: {', '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """One month: its cells, and what they come to."""
+    """One month of the calendar."""
 
-    first: date
-    cells: list[Cell]
+    days: Sequence[CalendarDay]
+
+    @property
+    def first(self) -> date:
+        """Its first date."""
+        return self.days[0].date
 
     @property
     def name(self) -> str:
@@ -84,50 +71,31 @@ class Month:
         return f"{self.first:%B %Y}"
 
     @property
-    def worth_showing(self) -> bool:
-        """Whether a day of it is or should be held."""
-        return any(cell.look.kind not in NOT_TO_BE_HELD for cell in self.cells)
+    def has_due_days(self) -> bool:
+        """Whether a day of it should be stored."""
+        return any(day.appearance.kind not in KINDS_NOT_DUE for day in self.days)
 
     @property
-    def words(self) -> str:
-        """How much of it is held."""
-        words = Span(self.first, "".join(cell.letter for cell in self.cells)).words
-        records = sum(cell.row.records for cell in self.cells)
-        return f"{words} {records:,} records." if records else words
+    def summary(self) -> str:
+        """How many of its days are complete, and their records."""
+        records = sum(day.records for day in self.days)
+        return f"{describe_days(self.days)} {records:,} records." if records else describe_days(self.days)
 
     @property
-    def weeks(self) -> Iterator[list[Cell | None]]:
-        """The cells week by week, from Monday to Sunday; None outside the month."""
-        padded: list[Cell | None] = [*[None] * self.first.weekday(), *self.cells]
+    def weeks(self) -> Iterator[list[DayCell | None]]:
+        """The squares week by week, from Monday to Sunday; None outside the month."""
+        padded: list[DayCell | None] = [*[None] * self.first.weekday(), *(DayCell(day) for day in self.days)]
         padded += [None] * (-len(padded) % 7)
         return (padded[start : start + 7] for start in range(0, len(padded), 7))
 
 
-def shortened(number: int) -> str:
-    """Return a number in at most five signs, as a square has room for; the exact one is in the day's name."""
-    for size, sign in ((10**9, "G"), (10**6, "M")):
-        if number >= size:
-            return f"{number / size:.1f}{sign}"
-    if number >= 100_000:
-        return f"{number // 1000}k"
-    return f"{number / 1000:.1f}k" if number >= 10_000 else f"{number:,}"
+def build_months(days: Sequence[CalendarDay], chosen: date | None = None) -> list[Month]:
+    """Return the months of a year that have days to be stored, and the month of the chosen day."""
+    months = [Month([*group]) for _, group in groupby(days, key=lambda day: day.date.replace(day=1))]
+    opened = chosen.replace(day=1) if chosen else None
+    return [month for month in months if month.has_due_days or month.first == opened]
 
 
-def rows_of(source: Source, first: date, last: date) -> dict[date, Row]:
-    """Return what is told of the days from `first` to `last`, both included, in one query."""
-    days = SourceDay.objects.filter(source=source, day__gte=first, day__lte=last).order_by()
-    told = days.values_list("day", "records", "withdrawn", "rejected", "error")
-    return {day: Row(records, withdrawn, rejected, error) for day, records, withdrawn, rejected, error in told}
-
-
-def months(span: Span, rows: Mapping[date, Row], asked: date | None = None) -> list[Month]:
-    """Return the months of a span of whole months in which days are to be held, and that of the day asked for."""
-    cells = (Cell(on, letter, rows.get(on, NOTHING_HELD)) for on, letter in span.days())
-    found = [Month(first, list(days)) for first, days in groupby(cells, key=lambda cell: cell.on.replace(day=1))]
-    opened = asked.replace(day=1) if asked else None
-    return [month for month in found if month.worth_showing or month.first == opened]
-
-
-def year_of(number: int) -> tuple[date, date]:
+def get_year_bounds(year: int) -> tuple[date, date]:
     """Return the first and the last day of a year."""
-    return date(number, 1, 1), date(number + 1, 1, 1) - timedelta(days=1)
+    return date(year, 1, 1), date(year + 1, 1, 1) - timedelta(days=1)

@@ -1,235 +1,218 @@
-"""Everything about one day: its state in words, what is held, how it compares with the vendor, what was tried."""
+"""One day: its status in words, its numbers, its comparison with the vendor's totals, and what this person may do."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
-from sync.admin import states
-from sync.admin.actions import may_sync
-from sync.admin.coverage.letters import LOOKS, Look, long, spans_of
-from sync.admin.coverage.verdict import Verdict, verdict
+from sync.admin.actions import has_sync_permission
+from sync.admin.coverage.day_tables import (
+    build_attempts_table,
+    build_differences_table,
+    build_mismatch_table,
+    build_rejected_table,
+    build_restatements_table,
+    parse_decimal,
+)
+from sync.admin.coverage.messages import DayMessage, describe_day
+from sync.admin.coverage.status import CalendarDay, build_calendar_day
 from sync.models import SyncRun
-from usage.admin.changes import affected, changes_of, in_lines, signed
-from usage.admin.display import NOTHING, Table, at, badge, duration, exact, prose, quantity
-from usage.admin.records.units import human
-from usage.admin.restatements import number_cell
-from usage.admin.sums import counted, unit_of
+from usage.admin.display import Table
+from usage.admin.sums import get_sum_label, get_sum_unit
+from usage.data_quality import VENDOR_KINDS
 from usage.days import Day
-from usage.models import DayState, Source, SourceDay
-from usage.trust import VENDOR_KINDS
-
-LATEST: Final = 20
-LOCATED_BY: Final = frozenset({"what", "vendor", "portal", "rejected"})
+from usage.formatting import NOTHING, format_long_date, format_number, format_quantity, format_timestamp
+from usage.models import DayState, DayStatus, Source, SourceDay
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
-    """One day as the pages show it; `day` is None where it was never planned."""
+class WitnessFigures:
+    """A second figure of the vendor beside that of the records, and what follows from the two."""
+
+    endpoint: str
+    vendor: str
+    portal: str
+    conclusion: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayPanel:
+    """One day as the calendar's panel and the day's own page show it; `row` is None where it was never planned."""
 
     request: HttpRequest
     source: Source
-    on: date
-    letter: str
-    day: SourceDay | None
+    day: CalendarDay
+    row: SourceDay | None
 
     @classmethod
-    def of(cls, request: HttpRequest, source: Source, on: date) -> "Panel":
-        """Return the day `on` of a source that the person may know of."""
-        letter = spans_of([source], on, on)[source.pk].letters
-        day = SourceDay.objects.filter(source=source, day=on).first()
-        if day is not None:
-            day.source = source
-        return cls(request, source, on, letter, day)
+    def build(cls, request: HttpRequest, source: Source, day: date) -> "DayPanel":
+        """Return a day of a source that is in the person's scope."""
+        row = SourceDay.objects.with_status().filter(source=source, day=day).first()
+        if row is not None:
+            row.source = source
+        return cls(request, source, build_calendar_day(source, day, row), row)
 
     @property
     def name(self) -> str:
         """`Friday, 20 November 2026`."""
-        return f"{self.on:%A}, {long(self.on)}"
+        return f"{self.day.date:%A}, {format_long_date(self.day.date)}"
 
     @property
-    def look(self) -> Look:
-        """How the calendar shows it."""
-        return LOOKS[self.letter.lower()]
+    def message(self) -> DayMessage:
+        """The status in words, what it means and what to do."""
+        return describe_day(self.source, self.day, self.row)
 
     @property
-    def verdict(self) -> Verdict:
-        """The day in words."""
-        return verdict(self.source, self.on, self.letter, self.day)
-
-    @property
-    def hours(self) -> str:
+    def time_span(self) -> str:
         """From when to when it lasts in UTC, where that is not from midnight to midnight."""
-        span = Day.of(self.on, self.source.zone)
         if self.source.time_zone == "UTC":
             return ""
-        unusual = "" if span.hours == 24 else f" It has {span.hours} hours, as the clocks change."
+        span = Day.of(self.day.date, self.source.zone)
+        length = "" if span.hours == 24 else f" It has {span.hours:g} hours, because the clocks change."
         bounds = f"from {span.start:%Y-%m-%d %H:%M} to {span.end:%Y-%m-%d %H:%M} UTC"
-        return f"A day of {self.source.time_zone}: {bounds}.{unusual}"
+        return f"A day of {self.source.time_zone}: {bounds}.{length}"
 
     @property
     def facts(self) -> Sequence[tuple[str, Any]]:
-        """What is held of it, as pairs."""
-        day = self.day
-        if day is None:
+        """What is known of its records, as labels and values."""
+        row = self.row
+        if row is None:
             return ()
+        pruned = (("Records pruned at (UTC)", format_timestamp(row.pruned_at)),) if row.pruned_at else ()
         return (
-            ("Records", exact(day.records)),
-            ("Withdrawn by the vendor", exact(day.withdrawn)),
-            ("Could not be kept", exact(day.rejected)),
-            ("Checked against the vendor's sums", day.get_verification_display()),
-            ("Final", "yes" if day.final else "not yet"),
-            ("Read at (UTC)", at(day.loaded_at)),
-            ("Read up to (UTC)", at(day.covered_until)),
-            ("Restated at (UTC)", at(day.restated_at)),
-            ("Attempts", exact(day.attempt)),
+            *pruned,
+            ("Records", format_number(row.records)),
+            ("Withdrawn by the vendor", format_number(row.withdrawn)),
+            ("Rejected", format_number(row.rejected)),
+            ("Verification", row.get_verification_display()),
+            ("Final", "yes" if row.final else "no"),
+            ("Synced at (UTC)", format_timestamp(row.loaded_at)),
+            ("Synced up to (UTC)", format_timestamp(row.covered_until)),
+            ("Restated at (UTC)", format_timestamp(row.restated_at)),
+            ("Stored records checked at (UTC)", format_timestamp(row.checked_at)),
+            ("Attempts", format_number(row.attempt)),
         )
 
     @property
     def sums(self) -> Sequence[tuple[str, str]]:
-        """The sum of each measure or unit, in words too where that helps; they are never added."""
-        return [sum_row(name, Decimal(number)) for name, number in self.day.sums.items()] if self.day else ()
+        """The sum of each measure or unit; different units are never added."""
+        return [build_sum(name, Decimal(number)) for name, number in self.row.sums.items()] if self.row else ()
 
     @property
     def suspicion(self) -> dict[str, Any] | None:
-        """Of a suspect day: how many records are held, reported, and would be withdrawn."""
-        return self.day.suspicion if self.day is not None and self.day.state == DayState.SUSPECT else None
+        """Of a suspect day: how many records are stored, reported, and would be withdrawn."""
+        return self.row.suspicion if self.row else None
+
+    @property
+    def witness(self) -> WitnessFigures | None:
+        """A second figure of the vendor beside that of the records; None where there is none."""
+        return build_witness(self.row.witness) if self.row and self.row.witness else None
+
+    @property
+    def mismatch(self) -> Table | None:
+        """What the check of stored records found different; None for nothing."""
+        return build_mismatch_table(self.row.mismatch) if self.row and self.row.mismatch is not None else None
+
+    @property
+    def acceptance(self) -> str:
+        """Why, when and by whom its findings were accepted; '' where nobody did."""
+        row = self.row
+        if row is None or row.accepted_at is None:
+            return ""
+        by = f" by {row.accepted_by}" if row.accepted_by else ""
+        return f"Accepted{by} on {format_timestamp(row.accepted_at)} UTC: “{row.accepted_reason}”"
 
     @property
     def differences(self) -> Table | None:
-        """Where the vendor's own sums say something else; None where nothing does."""
-        if self.day is None or not self.day.differences:
-            return None
-        columns = ("what", "of", "the vendor says", "held", "difference")
-        return Table(
-            "Differences from the vendor's own sums", columns, [difference_row(one) for one in self.day.differences]
-        )
+        """Where the vendor's totals differ; None where they do not."""
+        return build_differences_table(self.row.differences) if self.row and self.row.differences else None
 
     @property
     def tables(self) -> Sequence[Table]:
-        """The latest attempts, restatements and rejected records, each for who may see such."""
-        return [*self._tables()]
+        """The latest attempts, restatements and rejected records that this person may see."""
+        return [*self._iterate_tables()]
 
-    def _tables(self) -> Iterator[Table]:
-        if self.day is None:
+    def _iterate_tables(self) -> Iterator[Table]:
+        if self.row is None:
             return
-        may = self.request.user.has_perm
-        if may("sync.view_loadattempt"):
-            yield attempts_of(self.day)
-        if may("usage.view_restatement"):
-            yield restatements_of(self.day)
-        if may("usage.view_rejectedrecord"):
-            yield rejected_of(self.day)
+        has_perm = self.request.user.has_perm
+        if has_perm("sync.view_loadattempt"):
+            yield build_attempts_table(self.row)
+        if has_perm("usage.view_restatement"):
+            yield build_restatements_table(self.row)
+        if has_perm("usage.view_rejectedrecord"):
+            yield build_rejected_table(self.row)
 
     @property
     def run(self) -> SyncRun | None:
-        """The latest run that waited for the day."""
-        if self.day is None or not self.request.user.has_perm("sync.view_syncrun"):
+        """The latest run that includes the day."""
+        if self.row is None or not self.request.user.has_perm("sync.view_syncrun"):
             return None
-        found = (
-            self.day.run_days.select_related("run__source").defer("run__source__credential").order_by("-run_id").first()
-        )
-        return found.run if found else None
+        run_days = self.row.run_days.select_related("run__source").defer("run__source__credential")
+        latest = run_days.order_by("-run_id").first()
+        return latest.run if latest else None
 
     @property
     def usage_url(self) -> str:
-        """Where the day's records are listed, as days of the source's zone; '' where nothing is held."""
+        """The list of the day's records, as days of the source's zone; '' where there are none to see."""
         kind = VENDOR_KINDS.get(self.source.vendor)
-        if self.day is None or kind is None or not (self.day.records or self.day.withdrawn):
+        pruned = self.day.status == DayStatus.PRUNED
+        if kind is None or pruned or not (self.day.records or self.day.withdrawn):
             return ""
         if not self.request.user.has_perm(f"usage.view_{kind._meta.model_name}"):
             return ""
-        asked = {"source": self.source.slug, "from": self.on, "to": self.on + timedelta(days=1)}
+        params = {"source": self.source.slug, "from": self.day.date, "to": self.day.date + timedelta(days=1)}
         if self.source.time_zone != "UTC":
-            asked["tz"] = self.source.time_zone
-        return f"{reverse(f'admin:usage_{kind._meta.model_name}_changelist')}?{urlencode(asked)}"
+            params["tz"] = self.source.time_zone
+        return f"{reverse(f'admin:usage_{kind._meta.model_name}_changelist')}?{urlencode(params)}"
 
     @property
-    def may_sync(self) -> bool:
-        """Whether this person may have it read: a day that has begun."""
-        return may_sync(self.request) and self.look.kind != "ahead"
+    def can_sync(self) -> bool:
+        """Whether this person may sync it: a day that has started and was not pruned."""
+        never = {DayStatus.FUTURE, DayStatus.PRUNED}
+        return has_sync_permission(self.request) and self.day.status not in never
 
     @property
-    def may_accept(self) -> bool:
-        """Whether the vendor's word may be taken for it."""
-        return self.may_sync and self.suspicion is not None
+    def can_accept_read(self) -> bool:
+        """Whether this person may accept what the vendor reports for a suspect day."""
+        return self.can_sync and self.row is not None and self.row.state == DayState.SUSPECT
+
+    @property
+    def can_accept_findings(self) -> bool:
+        """Whether this person may accept its differences and rejected records, or withdraw an acceptance."""
+        return self.can_sync and self.row is not None and bool(self.row.findings)
 
     @property
     def calendar_url(self) -> str:
-        """Where the calendar shows it."""
-        return f"{reverse('admin:coverage')}?{urlencode({'source': self.source.slug, 'day': self.on})}"
+        """The day in the calendar."""
+        return f"{reverse('admin:coverage')}?{urlencode({'source': self.source.slug, 'day': self.day.date})}"
 
 
-def sum_row(name: str, number: Decimal) -> tuple[str, str]:
-    """Return one sum: what it is of, and its number as in `32,641.75 (9 h 4 min)`."""
-    words = human(number, unit_of(name))
-    return counted(name), f"{exact(number)} ({words})" if words else exact(number)
+def build_sum(name: str, number: Decimal) -> tuple[str, str]:
+    """Return the label of a sum and its number as in `32,641.75 (9 h 4 min)`."""
+    scaled = format_quantity(number, get_sum_unit(name))
+    return get_sum_label(name), f"{format_number(number)} ({scaled})" if scaled else format_number(number)
 
 
-def difference_row(found: dict[str, Any]) -> list[Any]:
-    """Return one difference: what of, the vendor's number, the portal's, and what lies between them."""
-    where = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.items() if name not in LOCATED_BY)
-    vendor, held = as_number(found.get("vendor")), as_number(found.get("portal"))
-    between = signed(held - vendor) if vendor is not None and held is not None else NOTHING
-    return [found.get("what", NOTHING), prose(where), quantity(vendor), quantity(held), number_cell(between)]
+def build_witness(witness: dict[str, Any]) -> WitnessFigures:
+    """Return the two figures as text. The vendor may count its figure differently, so it never refutes a day."""
+    unit = str(witness.get("unit") or "")
+    vendor, portal = (f"{format_figure(witness.get(name))} {unit}".strip() for name in ("vendor", "portal"))
+    if witness.get("agrees"):
+        conclusion = "They agree, so the day is verified."
+    elif witness.get("vendor") is None:
+        conclusion = "The vendor gave no figure, so nothing follows for the day."
+    else:
+        conclusion = "They differ. The vendor may count differently, so the day is neither verified nor unverified."
+    return WitnessFigures(str(witness.get("endpoint") or ""), vendor, portal, conclusion)
 
 
-def as_number(text: str | None) -> Decimal | None:
-    """Return a number that was kept with all its digits; None for none."""
-    try:
-        return Decimal(text) if text else None
-    except InvalidOperation:
-        return None
-
-
-def attempts_of(day: SourceDay) -> Table:
-    """Return the latest attempts to read a day."""
-    columns = ("#", "began (UTC)", "outcome", "why", "records read", "changed", "took", "requests", "by")
-    rows = [
-        [
-            quantity(attempt.number),
-            at(attempt.started_at),
-            states.attempt_outcome(attempt),
-            prose(attempt.error),
-            quantity(attempt.fetched),
-            quantity(attempt.inserted + attempt.changed + attempt.withdrawn + attempt.returned),
-            number_cell(duration(attempt.seconds)),
-            quantity(attempt.requests),
-            attempt.worker,
-        ]
-        for attempt in day.attempts.all()[:LATEST]
-    ]
-    return Table("Attempts", columns, rows, "It was never tried.")
-
-
-def restatements_of(day: SourceDay) -> Table:
-    """Return the latest restatements of a day."""
-    rows = [[linked(one), in_lines(changes_of(one)), affected(one)] for one in day.restatements.all()[:LATEST]]
-    columns = ("restated at (UTC)", "difference", "records affected")
-    return Table("Restatements", columns, rows, "It never came back different.")
-
-
-def linked(restatement: Any) -> SafeString:
-    """Return when a restatement was, with the way to its page."""
-    url = reverse("admin:usage_restatement_change", args=[restatement.pk])
-    return format_html('<a href="{}">{}</a>', url, at(restatement.at))
-
-
-def rejected_of(day: SourceDay) -> Table:
-    """Return the latest rejected records of a day, those that still come so first."""
-    rows = [
-        [
-            format_html('<a href="{}">{}</a>', reverse("admin:usage_rejectedrecord_change", args=[one.pk]), one.reason),
-            badge("Resolved", "good") if one.resolved_at else badge("Open", "warn"),
-            at(one.last_seen_at),
-        ]
-        for one in day.rejected_records.all()[:LATEST]
-    ]
-    return Table("Rejected records", ("why", "status", "last seen (UTC)"), rows, "Every record could be kept.")
+def format_figure(figure: Any) -> str:
+    """Return a figure that was stored as a number or as text with all its digits; `–` for none."""
+    number = parse_decimal(str(figure)) if figure is not None else None
+    return NOTHING if number is None else format_number(number)

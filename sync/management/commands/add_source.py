@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError
 
 from sync.errors import SyncError
-from sync.sources import named_options, validated_source
+from sync.sources import build_source, parse_options
 from sync.vendors import readers
 
 
@@ -29,24 +29,24 @@ class Command(BaseCommand):
         parser.add_argument("--max-concurrency", type=int, metavar="N", help="workers that may read it at once")
         parser.add_argument("--requests-per-minute", type=int, metavar="N", help="over all workers")
 
-    def handle(self, *args: Any, **given: Any) -> None:
+    def handle(self, *args: Any, **options: Any) -> None:
         fields = ("slug", "vendor", "credential_env", "base_url", "time_zone", "backfill_from")
-        values = {name: given[name] for name in fields}
+        values = {name: options[name] for name in fields}
         for name in ("look_back_days", "max_concurrency", "requests_per_minute"):
-            if given[name] is not None:
-                values[name] = given[name]
+            if options[name] is not None:
+                values[name] = options[name]
         try:
-            values["options"] = named_options(readers()[given["vendor"]], given["option"])
-            source = validated_source(**values)
+            values["options"] = parse_options(readers()[options["vendor"]], options["option"])
+            source = build_source(**values)
         except ValidationError as error:
-            raise CommandError(told(error)) from None
+            raise CommandError(format_errors(error)) from None
         except SyncError as error:
             raise CommandError(error.reason) from None
         source.save()
         self.stdout.write(f"{source.slug} is added; it is read from {source.backfill_from} on, with the next tick.")
 
 
-def told(error: ValidationError) -> str:
+def format_errors(error: ValidationError) -> str:
     """Return the messages of an error, each behind the option it is about."""
     return "\n".join(
         f"--{field.replace('_', '-')}: {message}"

@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.management.base import BaseCommand, CommandError
 
-from sync.sandbox.faults import parsed
-from sync.sandbox.server import HOST, listening
+from sync.sandbox.faults import parse_fault
 from sync.sandbox.upstream import Settings, Upstream
 from sync.sandbox.world import World
 
@@ -33,48 +32,52 @@ class Command(BaseCommand):
         parser.add_argument("--requests-per-minute", type=int, help="Answer 429 to what a credential asks beyond.")
         parser.add_argument("--fault", action="append", default=[], metavar="[VENDOR.]NAME=P", help="Repeatable.")
         parser.add_argument("--compress", action="store_true", help="Compress answers for clients that accept it.")
-        parser.add_argument("--with-parent", action="store_true", help="Stop when the starting process is gone.")
+        parser.add_argument("--with-parent", type=int, metavar="PID", help="Stop when this starting process is gone.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        upstream = Upstream(_world(options), _settings(options))
-        gc.freeze()  # the portal's modules stay; no collection needs to look through them again
-        parent = os.getppid() if options["with_parent"] else None
         try:
-            asyncio.run(self._serve(upstream, options["port"], parent))
+            from sync.sandbox.server import HOST, serve
+        except ModuleNotFoundError as error:
+            raise CommandError(
+                f"The sandbox needs {error.name}, which the portal itself does not: install usage-portal[embedded]."
+            ) from None
+        upstream = Upstream(_build_world(options), _build_settings(options))
+        gc.freeze()  # the portal's modules stay; no collection needs to look through them again
+        parent = options["with_parent"]
+
+        async def run() -> None:
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            async with serve(upstream, options["port"]) as port:
+                names = ", ".join(f"/{name}" for name in sorted(upstream.vendors))
+                self.stdout.write(f"Sandbox at http://{HOST}:{port} ({names}), credential {upstream.world.credential}")
+                self.stdout.flush()
+                watch = asyncio.create_task(_stop_with_parent(parent, stop)) if parent is not None else None
+                await stop.wait()
+                if watch is not None:
+                    watch.cancel()
+
+        try:
+            asyncio.run(run())
         except OSError as error:
-            raise CommandError(f"Port {options['port']} of {HOST} cannot be had: {error.strerror}.") from None
-
-    async def _serve(self, upstream: Upstream, port: int, parent: int | None) -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with listening(upstream, port) as taken:
-            self._greet(upstream, taken)
-            watch = asyncio.create_task(_watch(parent, stop)) if parent is not None else None
-            await stop.wait()
-            if watch is not None:
-                watch.cancel()
-
-    def _greet(self, upstream: Upstream, port: int) -> None:
-        names = ", ".join(f"/{name}" for name in sorted(upstream.vendors))
-        self.stdout.write(f"Sandbox at http://{HOST}:{port} ({names}), credential {upstream.world.credential}")
-        self.stdout.flush()
+            raise CommandError(f"Port {options['port']} of {HOST} cannot be opened: {error.strerror}.") from None
 
 
-def _world(options: dict[str, Any]) -> World:
+def _build_world(options: dict[str, Any]) -> World:
     try:
         ZoneInfo(options["zone"])
     except (ZoneInfoNotFoundError, ValueError):
         raise CommandError(f"There is no time zone {options['zone']!r}.") from None
     try:
-        faults = dict(parsed(text) for text in options["fault"])
+        faults = dict(parse_fault(text) for text in options["fault"])
     except ValueError as error:
         raise CommandError(str(error)) from None
-    shape = ("seed", "days", "scale", "records_per_day", "credential", "zone")
-    return World(**{name: options[name] for name in shape}, faults=faults)
+    names = ("seed", "days", "scale", "records_per_day", "credential", "zone")
+    return World(**{name: options[name] for name in names}, faults=faults)
 
 
-def _settings(options: dict[str, Any]) -> Settings:
+def _build_settings(options: dict[str, Any]) -> Settings:
     return Settings(
         latency_ms=options["latency_ms"],
         requests_per_minute=options["requests_per_minute"],
@@ -82,8 +85,8 @@ def _settings(options: dict[str, Any]) -> Settings:
     )
 
 
-async def _watch(parent: int, stop: asyncio.Event) -> None:
+async def _stop_with_parent(parent: int, stop: asyncio.Event) -> None:
     """Stop the server once the process that started it is gone."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells an orphan that it is one
+    while os.getppid() == parent:  # noqa: ASYNC110 - an orphan gets no signal
         await asyncio.sleep(0.5)
     stop.set()

@@ -3,7 +3,7 @@
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, timedelta
 from time import sleep
 from typing import Any
 
@@ -14,10 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sync.engine.claim import get_database_time
+from sync.engine.clamp import clamp_waits
+from sync.engine.connect import find_misconfiguration
+from sync.engine.failures import halt_source
 from sync.engine.load import load_next
-from sync.engine.plan import plan_now, request_sync, resume, today
+from sync.engine.plan import plan_now, request_sync, resume
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
+from usage.days import get_today
 from usage.models import DayState, Source, SourceDay
 
 POLL_SECONDS = 0.5
@@ -40,49 +45,63 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # The bar and the table tell what the log lines would; warnings still show.
+        # The bar and the table replace the log lines; warnings still show.
         logging.getLogger("sync").setLevel(logging.WARNING)
-        sources = chosen_sources(options["slugs"])
-        runs = [run for source in sources if (run := self.start(source, options)) is not None]
+        clamp_waits()
+        sources = select_sources(options["slugs"])
+        runs, refusals = self.start_all(sources, options)
         console = Console(width=None if sys.stdout.isatty() else 140)
-        with progress_bar(console) as bar, ThreadPoolExecutor(max(len(runs), 1)) as pool:
-            list(pool.map(lambda run: follow(run, bar, options["workers"]), runs))
+        with build_progress_bar(console) as bar, ThreadPoolExecutor(max(len(runs), 1)) as pool:
+            list(pool.map(lambda run: read_run(run, bar, options["workers"]), runs))
         for run in runs:
             run.refresh_from_db()
-        console.print(summary(runs))
+        console.print(build_summary(runs))
         unfinished = [run for run in runs if run.days_failed or run.days_done < run.days_total]
-        if unfinished:
-            reasons = "\n".join(f"{run.source.slug}: {reason(run)}" for run in unfinished)
-            raise CommandError(reasons, returncode=1)
+        refusals += [f"{run.source.slug}: {describe_failure(run)}" for run in unfinished]
+        if refusals:
+            raise CommandError("\n".join(refusals), returncode=1)
+
+    def start_all(self, sources: list[Source], options: dict[str, Any]) -> tuple[list[SyncRun], list[str]]:
+        """Start a run of every source; returns the runs, and why other sources cannot be read."""
+        runs, refusals = [], []
+        for source in sources:
+            try:
+                run = self.start(source, options)
+            except SyncError as error:
+                refusals.append(f"{source.slug}: {error.reason}")
+                continue
+            if run is not None:
+                runs.append(run)
+        return runs, refusals
 
     def start(self, source: Source, options: dict[str, Any]) -> SyncRun | None:
-        """Ask for the days; a halted source gets another chance, since a person asked for it."""
+        """Start a run of one source; a halted source is resumed, since a person asked for it. Raises SyncError."""
+        if error := find_misconfiguration(source):
+            halt_source(source, error)
+            raise error
         if source.halted_at is not None:
             resume(source)
             source.refresh_from_db()
-        try:
-            if options["from_day"] is None and options["to_day"] is None:
-                return plan_now(source, Trigger.COMMAND)
-            first = options["from_day"] or source.backfill_from
-            end = options["to_day"] or date.fromordinal(today(source).toordinal() + 1)
-            return request_sync(source, first, end, Trigger.COMMAND)
-        except SyncError as error:
-            raise CommandError(error.reason) from None
+        if options["from_day"] is None and options["to_day"] is None:
+            return plan_now(source, Trigger.COMMAND)
+        first = options["from_day"] or source.backfill_from
+        end = options["to_day"] or get_today(source.zone, get_database_time()) + timedelta(days=1)
+        return request_sync(source, first, end, Trigger.COMMAND)
 
 
-def chosen_sources(slugs: list[str]) -> list[Source]:
-    """Return the sources named, or all enabled ones; raises CommandError for a name that does not exist."""
+def select_sources(slugs: list[str]) -> list[Source]:
+    """Return the sources with these slugs, or all enabled ones; raises CommandError for an unknown slug."""
     if not slugs:
         return list(Source.objects.filter(enabled=True))
-    found = {source.slug: source for source in Source.objects.filter(slug__in=slugs)}
-    unknown = [slug for slug in slugs if slug not in found]
+    by_slug = {source.slug: source for source in Source.objects.filter(slug__in=slugs)}
+    unknown = [slug for slug in slugs if slug not in by_slug]
     if unknown:
         known = ", ".join(Source.objects.values_list("slug", flat=True)) or "none yet"
         raise CommandError(f"No source is named {', '.join(unknown)}; there are: {known}.")
-    return [found[slug] for slug in slugs]
+    return [by_slug[slug] for slug in slugs]
 
 
-def progress_bar(console: Console) -> Progress:
+def build_progress_bar(console: Console) -> Progress:
     """Return the bar: a line per source with days, records, records a second and the time left."""
     return Progress(
         TextColumn("{task.description}"),
@@ -97,16 +116,16 @@ def progress_bar(console: Console) -> Progress:
     )
 
 
-def follow(run: SyncRun, bar: Progress, workers: int) -> None:
+def read_run(run: SyncRun, bar: Progress, workers: int) -> None:
     """Read the run's days with as many threads as the source allows, until none waits."""
     task = bar.add_task(run.source.slug, total=run.days_total, records=0, rate=0)
-    counted = 0
+    records_read = 0
 
     def count(records: int) -> None:
-        nonlocal counted
-        counted += records
+        nonlocal records_read
+        records_read += records
         elapsed = bar.tasks[task].elapsed or 0
-        bar.update(task, records=counted, rate=counted / elapsed if elapsed else 0)
+        bar.update(task, records=records_read, rate=records_read / elapsed if elapsed else 0)
 
     def work(_: int) -> None:
         try:
@@ -117,34 +136,34 @@ def follow(run: SyncRun, bar: Progress, workers: int) -> None:
     threads = workers or run.source.max_concurrency
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(threads)))
-    # In the worker threads' end their database connections were closed; this one is the caller's thread.
+    # The worker threads closed their own connections; this is the one of the calling thread.
     connection.close()
 
 
 def read_waiting(run: SyncRun, bar: Progress, task: Any, count: Any) -> None:
-    """Load days of the run one after the other; wait for those that other workers hold."""
+    """Load days of the run one after the other; wait for days that other workers are reading."""
     while True:
         if load_next(run.source_id, run=run, progress=count) is None:
-            if not worth_waiting(run):
+            if not has_days_to_come(run):
                 return
             sleep(POLL_SECONDS)
         done = SyncRun.objects.values_list("days_done", "days_failed").get(pk=run.pk)
         bar.update(task, completed=sum(done))
 
 
-def worth_waiting(run: SyncRun) -> bool:
-    """Tell whether days of the run still wait, and their source is neither halted nor paused."""
+def has_days_to_come(run: SyncRun) -> bool:
+    """Tell whether days of the run are still read: some wait, and their source is neither halted nor paused."""
     waiting = SyncRunDay.objects.filter(run=run, outcome=SyncRunDay.Outcome.WAITING)
     source = Source.objects.get(pk=run.source_id)
-    paused = source.paused_until is not None and source.paused_until > timezone.now()
+    paused = source.paused_until is not None and source.paused_until > get_database_time()
     if source.halted_at is not None or not source.enabled:
         return False
     loading = SourceDay.objects.filter(run_days__in=waiting, state=DayState.LOADING).exists()
     return loading or (waiting.exists() and not paused)
 
 
-def reason(run: SyncRun) -> str:
-    """Return one sentence on why a run did not read all its days."""
+def describe_failure(run: SyncRun) -> str:
+    """Return why a run did not read all its days, in one sentence."""
     if run.cancelled_at is not None:
         return run.error
     failed = SyncRunDay.objects.filter(run=run, outcome=SyncRunDay.Outcome.FAILED).select_related("source_day")
@@ -155,8 +174,8 @@ def reason(run: SyncRun) -> str:
     return f"{run.days_failed} of {run.days_total} days failed; {first.source_day.day}: {why}"
 
 
-def summary(runs: list[SyncRun]) -> Table:
-    """Return the table that ends the command."""
+def build_summary(runs: list[SyncRun]) -> Table:
+    """Return the table that the command ends with."""
     table = Table(title="Synced")
     for heading in (
         "source",

@@ -1,1 +1,1 @@
-"""Gcore: what every resource consumed, by the day (contracts.md, Gcore)."""
+"""Gcore: what every resource consumed, by the day (docs/vendors/gcore.md)."""

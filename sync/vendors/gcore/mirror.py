@@ -1,8 +1,8 @@
-"""Gcore's usage report, served from the portal's records as contracts.md has it.
+"""Gcore's usage report, served from the portal's records as docs/vendors/gcore.md has it.
 
-The days asked for are summed up per resource by PostgreSQL, which also writes the answer: quantities are JSON
+The requested days are summed up per resource by PostgreSQL, which also writes the answer: quantities are JSON
 numbers with all their digits. A resource shows the name, size and tags of its latest day. What is assumed of the
-vendor is named in question.py and, of the order of rows and of filters, in the stand-in's report.py.
+vendor is named in request.py and, of the order of rows and of filters, in the stand-in's report.py.
 """
 
 from collections.abc import Iterator
@@ -13,26 +13,33 @@ from uuid import uuid4
 
 from django.db import connection
 
-from sync.vendors.gcore.openapi import DESCRIBED
-from sync.vendors.gcore.question import Condition, InvalidQuestionError, Question, Tags, asked, error
-from sync.vendors.gcore.wire import NOT_TOTALLED, OWN_FIELDS, OWN_IDS, USAGE_REPORT, VARIANTS
-from sync.vendors.mirror import Answered, VendorMirror
-from sync.vendors.mirror import Asked as Request
+from sync.api_messages import APIRequest, APIResponse
+from sync.vendors.base import VendorMirror
+from sync.vendors.gcore.request import (
+    Condition,
+    InvalidReportRequest,
+    ReportRequest,
+    Tags,
+    encode_error,
+    parse_report_request,
+)
+from sync.vendors.gcore.schema import NOT_TOTALLED, OWN_FIELDS, OWN_IDS, USAGE_REPORT, VARIANTS
+from sync.vendors.record_limits import ALTERATIONS_KEY
 
 # Types that `types` accepts though no shape is published for them.
-SHAPELESS: Final = ("inference_public_models",)
-NAMED: Final = ("last_name", "uuid")
+UNDOCUMENTED_TYPES: Final = ("inference_public_models",)
+NAME_FIELDS: Final = ("last_name", "uuid")
 FILTERS: Final[dict[str, tuple[str, ...]]] = {
     **{
-        name: tuple(sorted((own - {"size_unit"}) | {"type"} | (set() if name in OWN_IDS else set(NAMED))))
+        name: tuple(sorted((own - {"size_unit"}) | {"type"} | (set() if name in OWN_IDS else set(NAME_FIELDS))))
         for name, own in OWN_FIELDS.items()
     },
-    **dict.fromkeys(SHAPELESS, ()),
+    **dict.fromkeys(UNDOCUMENTED_TYPES, ()),
 }
-# The vendor's totals of these are not split by flavor (contracts.md).
+# The vendor's totals of these are not split by flavor (docs/vendors/gcore.md).
 UNSPLIT: Final = ("inference",)
-COLUMN_OF: Final = {"uuid": "l.resource_id", "last_name": "l.resource_name", "type": "l.resource_type"}
-SORTED_BY: Final = {
+FILTER_COLUMNS: Final = {"uuid": "l.resource_id", "last_name": "l.resource_name", "type": "l.resource_type"}
+ORDER_COLUMNS: Final = {
     "billing_value": "quantity",
     "first_seen": "first_seen",
     "last_name": 'resource_name COLLATE "C"',
@@ -42,7 +49,7 @@ SORTED_BY: Final = {
     "type": 'resource_type COLLATE "C"',
 }
 ID: Final = "COALESCE(NULLIF(resource_id, ''), details ->> 'port_id', '')"
-USUAL_ORDER: Final = (
+DEFAULT_ORDER: Final = (
     'resource_type COLLATE "C"',
     f'{ID} COLLATE "C"',
     f"(CASE WHEN {ID} = '' THEN resource_name ELSE '' END) COLLATE \"C\"",
@@ -56,7 +63,7 @@ TAGS: Final = """
       jsonb_array_elements(CASE jsonb_typeof(tag.value) WHEN 'array' THEN tag.value
                            ELSE jsonb_build_array(tag.value) END) WITH ORDINALITY AS each (value, place))
 """
-# What is not known is left out; `extra` holds what the vendor said in a way that no column can.
+# Unknown values are left out; `extra` holds what no column can, beside the portal's own key.
 RESOURCE: Final = f"""
 jsonb_strip_nulls(jsonb_build_object(
     'type', resource_type,
@@ -70,7 +77,8 @@ jsonb_strip_nulls(jsonb_build_object(
     'last_name', NULLIF(resource_name, ''),
     'first_seen', replace((first_seen AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z',
     'last_seen', replace((last_seen AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'
-)) || CASE WHEN tags = '{{}}' THEN '{{}}' ELSE jsonb_build_object('tags', {TAGS}) END || details || extra
+)) || CASE WHEN tags = '{{}}' THEN '{{}}' ELSE jsonb_build_object('tags', {TAGS}) END || details
+    || (extra - '{ALTERATIONS_KEY}')
 """
 VARIANT: Final = ", ".join(f"details -> '{name}'" for name in VARIANTS)
 WHENS: Final = " ".join(f"WHEN details ? '{name}' THEN '{name}'" for name in VARIANTS)
@@ -105,11 +113,11 @@ WITH summed AS (
     {resources}
 )
 SELECT (SELECT count(*) FROM matching),
-       (SELECT string_agg(one.said, ',' ORDER BY one.place) FROM (
-            SELECT ({resource})::text AS said, row_number() OVER () AS place
-            FROM (SELECT * FROM matching ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s) AS page) AS one),
-       (SELECT string_agg(said, ',') FROM (
-            SELECT ({total})::text AS said FROM (
+       (SELECT string_agg(numbered.json, ',' ORDER BY numbered.place) FROM (
+            SELECT ({resource})::text AS json, row_number() OVER () AS place
+            FROM (SELECT * FROM matching ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s) AS page) AS numbered),
+       (SELECT string_agg(json, ',') FROM (
+            SELECT ({total})::text AS json FROM (
                 SELECT *, CASE WHEN resource_type <> ALL(%(unsplit)s) THEN {variant_name} END AS split,
                        CASE WHEN resource_type <> ALL(%(unsplit)s) THEN COALESCE({variant}) END AS variant
                 FROM matching WHERE resource_type <> ALL(%(untotalled)s)) AS parts
@@ -121,105 +129,104 @@ class Mirror(VendorMirror):
     """Gcore, from the records of one source."""
 
     paths = (USAGE_REPORT,)
-    described = DESCRIBED
 
-    def answer(self, asked_for: Request) -> Answered:
+    def respond(self, request: APIRequest) -> APIResponse:
         """Answer a usage report, or refuse it as the vendor does."""
-        if asked_for.method != "POST":
-            refused = self.refuse(405, "The method is not allowed here.")
+        if request.method != "POST":
+            refused = self.build_error(405, "The method is not allowed here.")
             return replace(refused, headers={"Allow": "POST"})
         try:
-            question = asked(asked_for.body, FILTERS)
-        except InvalidQuestionError as wrong:
-            body = error(400, f"Validation Error: {wrong.fields}", uuid4().hex, invalid_fields=wrong.fields)
-            return Answered(400, body)
-        first, end = question.span()
+            query = parse_report_request(request.body, FILTERS)
+        except InvalidReportRequest as error:
+            body = encode_error(400, f"Validation Error: {error.fields}", uuid4().hex, invalid_fields=error.fields)
+            return APIResponse(400, body)
+        first, end = query.get_day_range()
         span = (datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC))
-        return Answered(200, report(self.source.pk, question), span=span)
+        return APIResponse(200, build_report(self.source.pk, query), span=span)
 
     @classmethod
-    def refuse(cls, status: int, message: str) -> Answered:
+    def build_error(cls, status: int, message: str) -> APIResponse:
         """Answer with an error of the vendor's shape."""
-        return Answered(status, error(status, message, uuid4().hex))
+        return APIResponse(status, encode_error(status, message, uuid4().hex))
 
 
-def report(source_id: int, question: Question) -> bytes:
+def build_report(source_id: int, query: ReportRequest) -> bytes:
     """Return the answer's JSON: one page of resources, the count of all and their totals, in one query."""
-    first, end = question.span()
-    bound: dict[str, Any] = {
+    first, end = query.get_day_range()
+    params: dict[str, Any] = {
         "source": source_id,
         "first": first,
         "end": end,
-        "limit": min(question.limit, 2**31),
-        "offset": min(question.offset, 2**62),
-        "unsplit": [*UNSPLIT, *SHAPELESS],
+        "limit": min(query.limit, 2**31),
+        "offset": min(query.offset, 2**62),
+        "unsplit": [*UNSPLIT, *UNDOCUMENTED_TYPES],
         "untotalled": list(NOT_TOTALLED),
     }
-    rows = "".join(f" AND {condition}" for condition in of_rows(question, bound))
-    conditions = " AND ".join(of_resources(question, bound))
+    rows = "".join(f" AND {condition}" for condition in build_row_conditions(query, params))
+    conditions = " AND ".join(build_resource_conditions(query, params))
     sql = REPORT.format(
         rows=rows,
         resources=f"WHERE {conditions}" if conditions else "",
         resource=RESOURCE,
-        order=", ".join(ordered(question)),
+        order=", ".join(list_order(query)),
         total=TOTAL,
         variant_name=VARIANT_NAME,
         variant=VARIANT,
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, bound)
+        cursor.execute(sql, params)
         count, resources, totals = cursor.fetchone()
     return f'{{"count":{count},"resources":[{resources or ""}],"totals":[{totals or ""}]}}'.encode()
 
 
-def of_rows(question: Question, bound: dict[str, Any]) -> Iterator[str]:
+def build_row_conditions(query: ReportRequest, params: dict[str, Any]) -> Iterator[str]:
     """Yield the conditions that hold for a resource on all of its days, and bind their values."""
     for name, column in (("projects", "project_id"), ("regions", "region_id"), ("types", "resource_type")):
-        values = getattr(question, name)
+        values = getattr(query, name)
         if values:
-            bound[name] = values
+            params[name] = values
             yield f"{column} = ANY(%({name})s)"
-    if question.schema_filter:
-        bound["filtered_type"] = question.schema_filter.type
+    if query.schema_filter:
+        params["filtered_type"] = query.schema_filter.type
         yield "resource_type = %(filtered_type)s"
 
 
-def of_resources(question: Question, bound: dict[str, Any]) -> Iterator[str]:
+def build_resource_conditions(query: ReportRequest, params: dict[str, Any]) -> Iterator[str]:
     """Yield the conditions on what a resource was on its latest day, and bind their values."""
-    wanted = question.schema_filter
-    if wanted:
-        bound |= {"field": wanted.field, "values": wanted.values}
-        yield f"{COLUMN_OF.get(wanted.field, 'l.details ->> %(field)s')} = ANY(%(values)s)"
-    if question.tags and question.tags.conditions:
-        yield tagged(question.tags, bound)
+    schema_filter = query.schema_filter
+    if schema_filter:
+        params |= {"field": schema_filter.field, "values": schema_filter.values}
+        yield f"{FILTER_COLUMNS.get(schema_filter.field, 'l.details ->> %(field)s')} = ANY(%(values)s)"
+    if query.tags and query.tags.conditions:
+        yield build_tags_condition(query.tags, params)
 
 
-def tagged(tags: Tags, bound: dict[str, Any]) -> str:
+def build_tags_condition(tags: Tags, params: dict[str, Any]) -> str:
     """Return the condition that a resource's tags satisfy, and bind its values."""
-    met = [holds(number, condition, bound) for number, condition in enumerate(tags.conditions)]
-    return "(" + (" AND " if tags.condition_type == "AND" else " OR ").join(met) + ")"
+    conditions = [build_tag_condition(number, condition, params) for number, condition in enumerate(tags.conditions)]
+    return "(" + (" AND " if tags.condition_type == "AND" else " OR ").join(conditions) + ")"
 
 
-def holds(number: int, condition: Condition, bound: dict[str, Any]) -> str:
+def build_tag_condition(number: int, condition: Condition, params: dict[str, Any]) -> str:
     """Return the condition that one tag has this key, and this value exactly or in part, whatever its case."""
-    said = []
+    conditions = []
     if condition.key is not None:
-        bound[f"key{number}"] = condition.key
-        said.append(f"tag.key = %(key{number})s")
+        params[f"key{number}"] = condition.key
+        conditions.append(f"tag.key = %(key{number})s")
     if condition.value is not None:
-        bound[f"value{number}"] = condition.value
-        exact, part = f"given.value = %(value{number})s", f"strpos(lower(given.value), lower(%(value{number})s)) > 0"
-        said.append(exact if condition.strict else part)
-    where = " AND ".join(said) or "true"
+        params[f"value{number}"] = condition.value
+        exact, part = f"single.value = %(value{number})s", f"strpos(lower(single.value), lower(%(value{number})s)) > 0"
+        conditions.append(exact if condition.strict else part)
+    where = " AND ".join(conditions) or "true"
     return (
         "EXISTS (SELECT FROM jsonb_each(l.tags) AS tag, jsonb_array_elements_text("
         "CASE jsonb_typeof(tag.value) WHEN 'array' THEN tag.value ELSE jsonb_build_array(tag.value) END"
-        f") AS given (value) WHERE {where})"
+        f") AS single (value) WHERE {where})"
     )
 
 
-def ordered(question: Question) -> Iterator[str]:
+def list_order(query: ReportRequest) -> Iterator[str]:
     """Yield what resources are sorted by, made total by the usual order."""
-    for field, downward in question.order():
-        yield f"{SORTED_BY[field]} {'DESC NULLS LAST' if downward else 'ASC NULLS FIRST'}"
-    yield from USUAL_ORDER
+    for field, is_descending in query.get_order():
+        yield f"{ORDER_COLUMNS[field]} {'DESC NULLS LAST' if is_descending else 'ASC NULLS FIRST'}"
+    yield from DEFAULT_ORDER

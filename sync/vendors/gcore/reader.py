@@ -5,12 +5,13 @@ from typing import Annotated
 
 import msgspec
 
-from sync.errors import ListingShifted, WrongShape
-from sync.vendors.base import Page, Pages, Rejected, VendorReader
-from sync.vendors.gcore.rows import Keys, identity, keyless_row
-from sync.vendors.gcore.totals import Sums, checked
-from sync.vendors.gcore.wire import ORDER, USAGE_REPORT, Report, decode_report
-from sync.vendors.wire import UnfitRecordError, compared, reason, record, rejected
+from sync.errors import InvalidResponse, ListingChanged
+from sync.vendors.base import Comparison, Page, Pages, Rejection, VendorReader
+from sync.vendors.decoding import decode_record, describe_error, find_error_envelope, reject_record
+from sync.vendors.gcore.mapping import KeyBuilder, build_identity, build_keyless_row
+from sync.vendors.gcore.schema import ORDER, USAGE_REPORT, Report, parse_report
+from sync.vendors.gcore.totals import RowSums
+from sync.vendors.record_limits import InvalidRecord
 from usage.days import Day
 from usage.models import ResourceRow, ResourceUsage
 
@@ -40,40 +41,40 @@ class Reader(VendorReader):
     options_type = Options
 
     @classmethod
-    def authorization(cls, credential: str) -> str:
+    def build_authorization(cls, credential: str) -> str:
         """Return the header's value: the vendor's own scheme and the key."""
         return f"APIKey {credential}"
 
     def pages(self, day: Day) -> Pages:
-        """Yield the resources of a day until `count` of them are held, and compare them with the totals.
+        """Yield the resources of a day until there are `count` of them, and compare them with the totals.
 
-        Raises ListingShifted where `count` changes or a row comes again on a later page, WrongShape where
+        Raises ListingChanged where `count` changes or a row comes again on a later page, InvalidResponse where
         there are fewer or more rows than `count`.
         """
-        report, held = self.report(day.date), 0
-        count, keys, sums = report.count, Keys(), Sums(report.totals)
+        report, received = self.fetch_report(day.date), 0
+        count, keys, sums = report.count, KeyBuilder(), RowSums(report.totals)
         while True:
             if report.count != count:
-                raise ListingShifted(f"The report changed while it was read: {count} rows, then {report.count}.")
-            if held < count and not report.resources:
-                raise WrongShape(f"The report promised {count} rows and gave only {held}.")
-            held += len(report.resources)
-            yield page(report, keys, sums)
-            if held >= count:
+                raise ListingChanged(f"The report changed while it was read: {count} rows, then {report.count}.")
+            if received < count and not report.resources:
+                raise InvalidResponse(f"The report promised {count} rows and gave only {received}.")
+            received += len(report.resources)
+            yield build_page(report, keys, sums)
+            if received >= count:
                 break
-            report = self.report(day.date, held)
-        if held > count:
-            raise WrongShape(f"The report promised {count} rows and gave {held}.")
-        return compared(sums.differences(count, report.totals))
+            report = self.fetch_report(day.date, received)
+        if received > count:
+            raise InvalidResponse(f"The report promised {count} rows and gave {received}.")
+        return Comparison.from_differences(sums.find_differences(count, report.totals))
 
     def probe(self) -> str:
         """Ask for one resource of yesterday."""
         yesterday = datetime.now(UTC).date() - timedelta(days=1)
-        report = self.report(yesterday, limit=1)
+        report = self.fetch_report(yesterday, limit=1)
         return f"Gcore answered: {report.count} rows of usage on {yesterday}."
 
-    def report(self, day: date, offset: int = 0, limit: int | None = None) -> Report:
-        """Return the report of one day from `offset` on; raises WrongShape where the answer is none."""
+    def fetch_report(self, day: date, offset: int = 0, limit: int | None = None) -> Report:
+        """Return the report of one day from `offset` on; raises InvalidResponse where the answer is none."""
         body = {
             "time_from": f"{day}T00:00:00Z",
             "time_to": f"{day + timedelta(days=1)}T00:00:00Z",
@@ -82,30 +83,29 @@ class Reader(VendorReader):
             "order_by": ORDER,
         }
         answer = self.http.post(USAGE_REPORT, msgspec.json.encode(body))
+        if envelope_error := find_error_envelope(answer):
+            raise self.http.build_invalid_response(envelope_error, answer)
         try:
-            report = decode_report(answer)
-            for total in report.totals:
-                checked(total)
-        except (msgspec.DecodeError, UnfitRecordError, UnicodeDecodeError, RecursionError) as error:
-            raise self.http.wrong_shape(f"Not a usage report: {reason(error)}", answer) from None
-        return report
+            return parse_report(answer)
+        except (msgspec.DecodeError, InvalidRecord, UnicodeDecodeError, RecursionError) as error:
+            raise self.http.build_invalid_response(f"Not a usage report: {describe_error(error)}", answer) from None
 
 
-def page(report: Report, keys: Keys, sums: Sums) -> Page:
+def build_page(report: Report, keys: KeyBuilder, sums: RowSums) -> Page:
     """Return one answer's resources as rows, keyed and summed, and those that cannot be kept."""
-    keys.turn_page()
+    keys.start_page()
     rows: list[ResourceRow] = []
-    bad: list[Rejected] = []
+    rejected: list[Rejection] = []
     for raw in report.resources:
         try:
-            fields = record(raw)
-            row = keyless_row(fields)
-        except UnfitRecordError as error:
+            fields = decode_record(raw)
+            row = build_keyless_row(fields)
+        except InvalidRecord as error:
             # A rejected row has no identity but itself; that it comes again still shows.
-            keys.key(bytes(raw), bytes(raw))
-            bad.append(rejected(raw, error))
+            keys.build_key(bytes(raw), bytes(raw))
+            rejected.append(reject_record(raw, error))
             continue
-        rows.append(row._replace(resource_key=keys.key(identity(row, fields), bytes(raw))))
+        rows.append(row._replace(resource_key=keys.build_key(build_identity(row, fields), bytes(raw))))
         sums.add(row, fields)
-    sums.rejected += len(bad)
-    return Page(rows, bad)
+    sums.rejected += len(rejected)
+    return Page(rows, rejected)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, NamedTuple
 
-from sync.vendors.gcore.rows import region
-from sync.vendors.gcore.wire import NOT_TOTALLED, OWN_FIELDS, VARIANTS, Total
-from sync.vendors.wire import DIGITS, UnfitRecordError, fitted
+from sync.vendors.gcore.mapping import get_region_id
+from sync.vendors.gcore.schema import NOT_TOTALLED, OWN_FIELDS, VARIANTS, Total, parse_total
+from sync.vendors.record_limits import DIGITS, Alterations, fit_text
 from usage.models import ResourceRow
 
 # Sums never round: a context with room for every digit, which would rather raise.
@@ -24,7 +24,7 @@ class Group(NamedTuple):
     own: tuple[tuple[str, str], ...]
 
 
-class Sums:
+class RowSums:
     """Sums of a day's rows, grouped as the vendor groups its totals.
 
     How a type is grouped is read off the totals themselves: by flavor and the like where they name it, and a
@@ -32,8 +32,8 @@ class Sums:
     """
 
     def __init__(self, totals: Iterable[dict[str, Any]]) -> None:
-        self.columns = {total["type"]: own_columns(total) for total in totals}
-        self.held: dict[Group, Decimal] = {}
+        self.columns = {total["type"]: get_own_columns(total) for total in totals}
+        self.sums: dict[Group, Decimal] = {}
         self.rows = 0
         self.rejected = 0
 
@@ -46,11 +46,11 @@ class Sums:
             row.region_id,
             tuple((name, str(fields.get(name))) for name in self.columns.get(row.resource_type, ())),
         )
-        self.held[group] = EXACTLY.add(self.held.get(group, Decimal(0)), row.consumed_quantity)
+        self.sums[group] = EXACTLY.add(self.sums.get(group, Decimal(0)), row.consumed_quantity)
         self.rows += 1
 
-    def differences(self, count: int, totals: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield where the vendor's `count` and `totals` are not what is held; `backup` has no totals.
+    def find_differences(self, count: int, totals: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield where the vendor's `count` and `totals` are not the portal's sums; `backup` has no totals.
 
         A type that is not known is compared where the vendor totals it at all. Once a record was rejected,
         every difference says so, since its usage is missing from the sums.
@@ -58,63 +58,58 @@ class Sums:
         rejected = {"rejected": self.rejected} if self.rejected else {}
         if count != self.rows:
             yield {"what": "count", "vendor": str(count), "portal": str(self.rows), **rejected}
-        vendor = summed(totals)
-        totalled = {group.type for group in vendor}
-        for group in sorted(vendor.keys() | self.held.keys(), key=str):
-            given, held = vendor.get(group), self.held.get(group)
-            if given is None and group.type not in totalled and not must_be_totalled(group.type):
+        vendor_sums = sum_totals(totals)
+        totalled = {group.type for group in vendor_sums}
+        for group in sorted(vendor_sums.keys() | self.sums.keys(), key=str):
+            vendor_sum, portal_sum = vendor_sums.get(group), self.sums.get(group)
+            if vendor_sum is None and group.type not in totalled and not has_total(group.type):
                 continue
-            if (given or 0) != (held or 0):
-                found = {"what": "total", "vendor": digits(given), "portal": digits(held)}
-                yield found | located(group) | rejected
+            if (vendor_sum or 0) != (portal_sum or 0):
+                difference = {"what": "total", "vendor": format_number(vendor_sum), "portal": format_number(portal_sum)}
+                yield difference | describe_group(group) | rejected
 
 
-def own_columns(total: dict[str, Any]) -> tuple[str, ...]:
+def get_own_columns(total: dict[str, Any]) -> tuple[str, ...]:
     """Return the columns beside the shared ones that a type's totals are grouped by."""
     own = total.keys() - SHARED
     return tuple(sorted(own & set(VARIANTS) if total["type"] in OWN_FIELDS else own))
 
 
-def summed(totals: Iterable[dict[str, Any]]) -> dict[Group, Decimal]:
+def sum_totals(totals: Iterable[dict[str, Any]]) -> dict[Group, Decimal]:
     """Return the vendor's totals by group."""
     sums: dict[Group, Decimal] = {}
     for fields in totals:
-        total = checked(fields)
+        total = parse_total(fields)
         group = Group(
             total.type,
             total.billing_metric_name or "",
             total.billing_value_unit,
-            region(total.region_id, total.region),
-            tuple((name, str(fields[name])) for name in own_columns(fields)),
+            get_region_id(total.region_id, total.region),
+            tuple((name, str(fields[name])) for name in get_own_columns(fields)),
         )
         sums[group] = EXACTLY.add(sums.get(group, Decimal(0)), total.billing_value)
     return sums
 
 
-def checked(fields: dict[str, Any]) -> Total:
-    """Return a total; raises UnfitRecordError where it is not one."""
-    total = fitted(fields, Total)
-    if not total.billing_value.is_finite():
-        raise UnfitRecordError("billing_value: not a number")
-    return total
-
-
-def must_be_totalled(resource_type: str) -> bool:
+def has_total(resource_type: str) -> bool:
     """Tell whether the contract promises totals for a type."""
     return resource_type in OWN_FIELDS and resource_type not in NOT_TOTALLED
 
 
-def located(group: Group) -> dict[str, Any]:
+def describe_group(group: Group) -> dict[str, Any]:
     """Return a group as the fields of a difference, under the vendor's own names."""
-    return {
+    texts = {
         "type": group.type,
         "billing_metric_name": group.billing_metric_name,
         "billing_value_unit": group.billing_value_unit,
-        "region_id": group.region_id,
         **dict(group.own),
+    }
+    # A total may hold texts that no record could.
+    return {"region_id": group.region_id} | {
+        fit_text("", name, Alterations()): fit_text("", text, Alterations()) for name, text in texts.items()
     }
 
 
-def digits(number: Decimal | None) -> str | None:
+def format_number(number: Decimal | None) -> str | None:
     """Return a number with all its digits and no exponent."""
     return None if number is None else format(number, "f")

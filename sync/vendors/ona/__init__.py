@@ -1,1 +1,1 @@
-"""Ona: which environments ran, for whom and how long (contracts.md, Ona)."""
+"""Ona: which environments ran, for whom and how long."""

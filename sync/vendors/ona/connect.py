@@ -1,38 +1,55 @@
-"""Ona's listing as Connect carries it: what a request asks for, in JSON or protobuf, and the errors.
+"""Ona's listing and total over Connect: requests in JSON or protobuf, and the error bodies.
 
-**Assumed**, the vendor being silent: a range that ends before it starts is refused, and so is a project with the
-character NUL; unknown JSON fields are passed over.
+**Assumed**, the vendor being silent: a range that ends before it starts is refused, and so is a project id with the
+character NUL; unknown fields are ignored.
 """
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
 
-from sync.vendors.ona import protobuf
-from sync.vendors.ona.protobuf import SECOND
+from sync.vendors.ona.usage_pb2 import (
+    DateRange,
+    GetEnvironmentRuntimeRequest,
+    ListEnvironmentUsageRecordsRequest,
+    PaginationRequest,
+)
 
 LIST: Final = "/gitpod.v1.UsageService/ListEnvironmentUsageRecords"
+RUNTIME: Final = "/gitpod.v1.UsageService/GetEnvironmentRuntime"
 JSON, PROTO = "application/json", "application/proto"
-DEFAULT_SIZE, LARGEST_SIZE = 25, 100
-BOUNDS: Final = "value must be greater than or equal to 0 and less than or equal to 100"
-STATUS: Final = {
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 25, 100
+MAX_ERROR_LENGTH: Final = 200
+STATUSES: Final = {
     "invalid_argument": 400,
     "unauthenticated": 401,
     "permission_denied": 403,
     "not_found": 404,
     "resource_exhausted": 429,
     "internal": 500,
+    "unimplemented": 501,
     "unavailable": 503,
 }
-CODE: Final = {status: code for code, status in STATUS.items()}
-RFC_3339: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+CODES: Final = {status: code for code, status in STATUSES.items()}
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+Filter = ListEnvironmentUsageRecordsRequest.Filter
 
 
-class Refused(Exception):
+class JSONParts(msgspec.Struct):
+    """The parts of a listing's JSON body."""
+
+    filter: msgspec.Raw = msgspec.Raw(b"{}")
+    pagination: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+decode_parts = msgspec.json.Decoder(JSONParts).decode
+
+
+class ConnectError(Exception):
     """A request that is answered with a Connect error."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -40,123 +57,128 @@ class Refused(Exception):
         self.code = code
 
 
-class Asked(NamedTuple):
-    """A listing of what stopped in `[start, end)` nanoseconds; without a token its first page.
+class ListRequest(NamedTuple):
+    """A page of the records that stopped in `[start, end)` nanoseconds; the first page where `token` is empty.
 
-    `project_id` is empty for all projects; `size` is what a page holds, the default put in.
+    `project_id` is empty for all projects; `page_size` is never 0.
     """
 
     start: int
     end: int
     project_id: str
-    size: int
+    page_size: int
     token: str
 
 
-def error(code: str, message: str) -> bytes:
-    """Return the body of a Connect error; it is JSON whatever was asked in."""
+class RuntimeRequest(NamedTuple):
+    """The total of what stopped in `[start, end)` nanoseconds; an empty id stands for all projects or teams."""
+
+    start: int
+    end: int
+    project_id: str
+    team_id: str
+
+
+def encode_error(code: str, message: str) -> bytes:
+    """Return the body of a Connect error, which is JSON also where the request was protobuf."""
     return msgspec.json.encode({"code": code, "message": message})
 
 
-def asked(content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Asked:
-    """Return what a request asks for, the query's token and page size winning over the body's; raises Refused.
+def parse_list_request(content_type: str, body: bytes, query: Mapping[str, list[str]]) -> ListRequest:
+    """Return the request in an unpacked body of JSON or PROTO; raises ConnectError.
 
-    `content_type` is JSON or PROTO; the body is decompressed.
+    Token and page size of the query win over those of the body: the 0.x SDK pages by the query.
     """
-    wire = _json_request(body) if content_type == JSON else _proto_request(body)
-    size = _whole_number(query["pageSize"][-1]) if "pageSize" in query else wire.page_size
-    token = query["token"][-1] if "token" in query else wire.token
-    if not wire.has_date_range:
-        raise _invalid("filter.date_range: value is required [required]")
-    if wire.start_time is None or wire.end_time is None:
-        missing = "start_time" if wire.start_time is None else "end_time"
-        raise _invalid(f"filter.date_range.{missing}: value is required [required]")
-    if wire.end_time < wire.start_time:
-        raise _invalid("filter.date_range: the end lies before the start")
-    if "\0" in wire.project_id:
-        raise _invalid("filter.project_id: value holds the character NUL")
-    if not 0 <= size <= LARGEST_SIZE:
-        raise _invalid(f"pagination.page_size: {BOUNDS} [int32.gte_lte]")
-    return Asked(wire.start_time, wire.end_time, wire.project_id, size or DEFAULT_SIZE, token)
+    if content_type == JSON:
+        filter_json, pagination_json = split_json(body)
+        filters = parse_json_filter(filter_json)
+        pagination = parse_message(PaginationRequest, JSON, pagination_json)
+    else:
+        message = parse_message(ListEnvironmentUsageRecordsRequest, PROTO, body)
+        filters, pagination = parse_filter(message.filter), message.pagination
+    page_size = _parse_page_size(query["pageSize"][-1]) if "pageSize" in query else pagination.page_size
+    token = query["token"][-1] if "token" in query else pagination.token
+    if not 0 <= page_size <= MAX_PAGE_SIZE:
+        allowed = f"value must be greater than or equal to 0 and less than or equal to {MAX_PAGE_SIZE}"
+        raise build_validation_error(f"pagination.page_size: {allowed} [int32.gte_lte]")
+    return ListRequest(*filters, page_size or DEFAULT_PAGE_SIZE, token)
 
 
-def _invalid(what: str) -> Refused:
-    return Refused("invalid_argument", f"validation error:\n - {what}")
+def parse_runtime_request(content_type: str, body: bytes) -> RuntimeRequest:
+    """Return the request in an unpacked body of JSON or PROTO; raises ConnectError."""
+    message = parse_message(GetEnvironmentRuntimeRequest, content_type, body)
+    start, end = parse_date_range(message, "")
+    return RuntimeRequest(start, end, message.project_id, message.team_id)
 
 
-def _proto_request(body: bytes) -> protobuf.ListRequest:
+def split_json(body: bytes) -> tuple[bytes, bytes]:
+    """Return the filter and the pagination of a listing in JSON, each as JSON; raises ConnectError."""
     try:
-        return protobuf.list_request(body)
-    except ValueError as error:
-        raise Refused("invalid_argument", f"unmarshal message: {error}") from None
+        parts = decode_parts(body or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise build_unmarshal_error(error) from None
+    return bytes(parts.filter), bytes(parts.pagination)
 
 
-def _json_request(body: bytes) -> protobuf.ListRequest:
-    """Return a JSON body in the form of the protobuf one; an empty body is an empty message."""
+# Every page of a listing has the same filter. Without the cache a page of the stand-in takes 280 microseconds of CPU,
+# with it 210.
+@lru_cache(maxsize=32)
+def parse_json_filter(text: bytes) -> tuple[int, int, str]:
+    """Return start, end and project id of a filter in JSON; raises ConnectError."""
+    return parse_filter(parse_message(Filter, JSON, text))
+
+
+def parse_filter(message: Filter) -> tuple[int, int, str]:
+    """Return start, end and project id; raises ConnectError."""
+    start, end = parse_date_range(message, "filter.")
+    if "\0" in message.project_id:
+        raise build_validation_error("filter.project_id: value holds the character NUL")
+    return start, end, message.project_id
+
+
+def parse_message(message_type: type[AnyMessage], content_type: str, body: bytes) -> AnyMessage:
+    """Return a body as a message; an empty JSON body or null is an empty message. Raises ConnectError."""
     try:
-        asked = msgspec.json.decode(body) if body else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused("invalid_argument", "unmarshal message: the body is not JSON") from None
-    pagination = _object(asked, "pagination")
-    wanted = _object(asked, "filter")
-    dates = _object(wanted, "dateRange", "date_range")
-    return protobuf.ListRequest(
-        page_size=_whole_number(_field(pagination, "pageSize", "page_size") or 0),
-        token=_string(_field(pagination, "token")),
-        project_id=_string(_field(wanted, "projectId", "project_id")),
-        has_date_range=_field(wanted, "dateRange", "date_range") is not None,
-        start_time=_instant(_string(_field(dates, "startTime", "start_time"))),
-        end_time=_instant(_string(_field(dates, "endTime", "end_time"))),
-    )
+        if content_type == PROTO:
+            return message_type.FromString(body)
+        return json_format.Parse(body if body not in (b"", b"null") else b"{}", message_type(), True)
+    # The parser lets some errors of the values through as they are.
+    except (DecodeError, json_format.ParseError, ValueError, TypeError) as error:
+        raise build_unmarshal_error(error) from None
 
 
-def _field(of: Any, *names: str) -> Any:
-    if not isinstance(of, dict):
-        raise Refused("invalid_argument", "unmarshal message: an object was expected")
-    return next((of[name] for name in names if of.get(name) is not None), None)
-
-
-def _object(of: Any, *names: str) -> Any:
-    found = _field(of, *names)
-    return {} if found is None else found
-
-
-def _string(value: Any) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise Refused("invalid_argument", "unmarshal message: a string was expected")
-    return value
-
-
-def _whole_number(value: Any) -> int:
-    """Return an int32 as protobuf's JSON allows it: a number, or one written as a string."""
+def _parse_page_size(text: str) -> int:
     try:
-        number = int(value)
-        exact = not isinstance(value, bool) and number == float(value)
-    except (TypeError, ValueError, OverflowError):
-        exact = False
-    if not exact:
-        raise Refused("invalid_argument", "unmarshal message: a whole number was expected")
-    return number
-
-
-@lru_cache(maxsize=4096)
-def _instant(text: str) -> int | None:
-    """Return an RFC 3339 instant in nanoseconds since 1970, None for an empty string; raises Refused."""
-    if not text:
-        return None
-    parts = RFC_3339.fullmatch(text)
-    try:
-        instant = datetime.fromisoformat(parts[1] + parts[3]) if parts else None
+        return int(text)
     except ValueError:
-        instant = None
-    if parts is None or instant is None:
-        raise Refused("invalid_argument", f"unmarshal message: {text[:40]!r} is not an RFC 3339 instant")
-    return nanoseconds(instant) + int((parts[2] or "").ljust(9, "0"))
+        raise build_unmarshal_error("pageSize is not a number") from None
 
 
-def nanoseconds(instant: datetime) -> int:
-    """Return an aware instant as nanoseconds since 1970."""
-    since = instant - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1000
+def parse_date_range(message: Filter | GetEnvironmentRuntimeRequest, prefix: str) -> tuple[int, int]:
+    """Return the message's range in nanoseconds; `prefix` is the path to its `date_range`. Raises ConnectError."""
+    if not message.HasField("date_range"):
+        raise build_validation_error(f"{prefix}date_range: value is required [required]")
+    start = _parse_bound(message.date_range, "start_time", prefix)
+    end = _parse_bound(message.date_range, "end_time", prefix)
+    if end < start:
+        raise build_validation_error(f"{prefix}date_range: the end lies before the start")
+    return start, end
+
+
+def _parse_bound(date_range: DateRange, name: str, prefix: str) -> int:
+    if not date_range.HasField(name):
+        raise build_validation_error(f"{prefix}date_range.{name}: value is required [required]")
+    try:
+        return int(getattr(date_range, name).ToNanoseconds())
+    except ValueError as error:
+        raise build_validation_error(f"{prefix}date_range.{name}: {error}") from None
+
+
+def build_validation_error(fault: str) -> ConnectError:
+    """Return the error of a request that breaks a rule of the message."""
+    return ConnectError("invalid_argument", f"validation error:\n - {fault}")
+
+
+def build_unmarshal_error(fault: Exception | str) -> ConnectError:
+    """Return the error of a body that is not the message."""
+    return ConnectError("invalid_argument", f"unmarshal message: {str(fault)[:MAX_ERROR_LENGTH]}")

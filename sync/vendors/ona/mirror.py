@@ -1,13 +1,15 @@
-"""Ona's listing, served from the portal's records: over Connect, in JSON and in protobuf, as contracts.md has it.
+"""Ona's listing, served from the portal's records over Connect, in JSON and in protobuf.
 
-What is assumed of the vendor is named in connect.py, which the stand-in answers by too. Pages go by the end of
-the run, then by the portal's number of it. A token is the place of the last record given, sealed together with
-the filter it was given for: it stays good while days are read again.
+The vendor's total of runtime is not served: stored records cannot confirm themselves.
+
+What is assumed of the vendor is named in connect.py, which the stand-in uses too. Records are in the order of their
+end, then of their primary key. A page token holds the position of the last record of its page, signed for the filter
+of the listing, so that it stays valid while days are synced again.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -15,202 +17,171 @@ from django.core import signing
 from django.db.models import F, QuerySet
 from django.db.models.fields.tuple_lookups import TupleGreaterThan
 
-from sync.vendors.mirror import Answered, VendorMirror
-from sync.vendors.mirror import Asked as Request
-from sync.vendors.ona import connect, protobuf
-from sync.vendors.ona.connect import CODE, JSON, PROTO, STATUS, Asked, Refused, nanoseconds
-from sync.vendors.ona.openapi import DESCRIBED
+from sync.api_messages import APIRequest, APIResponse
+from sync.vendors.base import VendorMirror
+from sync.vendors.ona import connect
+from sync.vendors.ona.connect import CODES, JSON, PROTO, STATUSES, ConnectError, ListRequest
+from sync.vendors.ona.instants import build_timestamp, ceil, floor, restore_nanoseconds
+from sync.vendors.ona.usage_pb2 import (
+    EnvironmentUsageRecord,
+    ListEnvironmentUsageRecordsResponse,
+    PaginationResponse,
+)
+from sync.vendors.record_limits import ALTERATIONS_KEY
 from usage.models import EnvironmentUsage
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST: Final = datetime.min.replace(tzinfo=UTC)
-LAST: Final = datetime.max.replace(tzinfo=UTC)
-MICROSECOND: Final = 1000  # nanoseconds
-NAMELESS: Final = "~"  # how the portal names records that the vendor gave no id
-COLUMNS: Final = (
-    "id",
-    "record_id",
-    "environment_id",
-    "user_id",
-    "project_id",
-    "runner_id",
-    "environment_class_id",
-    "created_at",
-    "stopped_at",
-    "extra",
-)
+NAMELESS: Final = EnvironmentUsage.nameless_prefix
+ID_FIELDS: Final = {
+    "environment_id": "environmentId",
+    "user_id": "userId",
+    "project_id": "projectId",
+    "runner_id": "runnerId",
+    "environment_class_id": "environmentClassId",
+}
+COLUMNS: Final = ("id", "record_id", *ID_FIELDS, "created_at", "stopped_at", "extra")
+
+Position = tuple[datetime, int]
 
 
-class Run(NamedTuple):
-    """One record as the vendor has it; instants in nanoseconds since 1970, `extra` as the portal keeps it."""
+class StoredRun(NamedTuple):
+    """One record as the vendor has it: instants in nanoseconds since 1970, `extra` without the portal's notes."""
 
-    place: tuple[datetime, int]
+    position: Position
     id: str
-    references: tuple[str, ...]
+    ids: tuple[str, ...]
     created_at: int | None
     stopped_at: int
     extra: dict[str, Any]
 
     @classmethod
-    def of(cls, row: tuple[Any, ...]) -> "Run":
-        """Return the record that the columns `COLUMNS` stand for."""
-        key, record_id, *references, created_at, stopped_at, extra = row
+    def from_row(cls, row: tuple[Any, ...]) -> "StoredRun":
+        """Return the record in a row of `COLUMNS`."""
+        key, record_id, *ids, created_at, stopped_at, extra = row
         return cls(
             (stopped_at, key),
             "" if record_id.startswith(NAMELESS) else record_id,
-            tuple(references),
-            exact(extra.get("createdAt"), created_at) if created_at else None,
-            exact(extra.get("stoppedAt"), stopped_at),
-            extra,
+            tuple(ids),
+            restore_nanoseconds(extra.get("createdAt"), created_at) if created_at else None,
+            restore_nanoseconds(extra.get("stoppedAt"), stopped_at),
+            {name: value for name, value in extra.items() if name != ALTERATIONS_KEY},
         )
 
-    def as_json(self) -> bytes:
-        """Return the record as JSON, what is not set left out; fields the portal has no column for come last."""
-        names = ("environmentId", "userId", "projectId", "runnerId", "environmentClassId")
-        said: dict[str, Any] = {"id": self.id} if self.id else {}
-        said |= {name: value for name, value in zip(names, self.references, strict=True) if value}
+    def encode_json(self) -> bytes:
+        """Return the record without empty fields; fields that the portal has no column for come last."""
+        record: dict[str, Any] = {"id": self.id} if self.id else {}
+        record |= {name: value for name, value in zip(ID_FIELDS.values(), self.ids, strict=True) if value}
         if self.created_at is not None:
-            said["createdAt"] = stamp(self.created_at)
-        said["stoppedAt"] = stamp(self.stopped_at)
-        return msgspec.json.encode(said | self.extra)
+            record["createdAt"] = build_timestamp(self.created_at).ToJsonString()
+        record["stoppedAt"] = build_timestamp(self.stopped_at).ToJsonString()
+        return msgspec.json.encode(record | self.extra)
 
-    def as_proto(self) -> bytes:
-        """Return the record as an element of the protobuf answer, which has no place for unknown fields."""
-        fields = enumerate(self.references, start=2)
-        static = b"".join(protobuf.text(field, value) for field, value in fields)
-        return protobuf.record(self.id, static, self.created_at, self.stopped_at)
+    def build_message(self) -> EnvironmentUsageRecord:
+        """Return the record as a message, which has no place for unknown fields."""
+        ids: dict[str, Any] = dict(zip(ID_FIELDS, self.ids, strict=True))
+        message = EnvironmentUsageRecord(id=self.id, **ids)
+        if self.created_at is not None:
+            message.created_at.CopyFrom(build_timestamp(self.created_at))
+        message.stopped_at.CopyFrom(build_timestamp(self.stopped_at))
+        return message
 
 
 class Mirror(VendorMirror):
     """Ona, from the records of one source."""
 
     paths = (f"/api{connect.LIST}",)
-    described = DESCRIBED
 
-    def answer(self, asked: Request) -> Answered:
+    def respond(self, request: APIRequest) -> APIResponse:
         """Answer a listing, or refuse it with a Connect error."""
-        if asked.method != "POST":
-            return Answered(405, b"", headers={"Allow": "POST"})
-        content_type = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if request.method != "POST":
+            return APIResponse(405, b"", headers={"Allow": "POST"})
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type not in (JSON, PROTO):
-            return Answered(415, b"", headers={"Accept-Post": f"{JSON}, {PROTO}"})
+            return APIResponse(415, b"", headers={"Accept-Post": f"{JSON}, {PROTO}"})
         try:
-            ask = connect.asked(content_type, asked.body, asked.query)
-            runs, token = Listing(self.source.pk, ask).page()
-        except Refused as refused:
-            return Answered(STATUS[refused.code], connect.error(refused.code, str(refused)))
-        write = json_page if content_type == JSON else proto_page
-        return Answered(200, write(runs, token), content_type, span=(ceiling(ask.start), ceiling(ask.end)))
+            query = connect.parse_list_request(content_type, request.body, request.query)
+            runs, token = StoredListing(self.source.pk, query).read_page()
+        except ConnectError as error:
+            return APIResponse(STATUSES[error.code], connect.encode_error(error.code, str(error)))
+        encode = encode_json_page if content_type == JSON else encode_proto_page
+        return APIResponse(200, encode(runs, token), content_type, span=(ceil(query.start), ceil(query.end)))
 
     @classmethod
-    def refuse(cls, status: int, message: str) -> Answered:
+    def build_error(cls, status: int, message: str) -> APIResponse:
         """Answer with a Connect error."""
-        return Answered(status, connect.error(CODE.get(status, "unknown"), message))
+        return APIResponse(status, connect.encode_error(CODES.get(status, "unknown"), message))
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """What one request asks for of the records of one source."""
+class StoredListing:
+    """The records of one source that a request asks for."""
 
     source_id: int
-    ask: Asked
+    query: ListRequest
 
     @property
     def signer(self) -> signing.Signer:
-        """What seals the tokens of this filter."""
-        question = repr((self.source_id, self.ask.start, self.ask.end, self.ask.project_id))
-        return signing.Signer(salt=f"sync.vendors.ona.mirror:{question}", sep=".")
+        """The signer of this filter's page tokens."""
+        filters = repr((self.source_id, self.query.start, self.query.end, self.query.project_id))
+        return signing.Signer(salt=f"sync.vendors.ona.mirror:{filters}", sep=".")
 
-    def page(self) -> tuple[list[Run], str]:
-        """Return the records of the page asked for and the token of the next, "" after the last.
+    def read_page(self) -> tuple[list[StoredRun], str]:
+        """Return the page's records and the token of the next page, "" after the last.
 
-        Raises Refused for a token that was not given for this filter.
+        Raises ConnectError for a token of another filter.
         """
-        after = self.position() if self.ask.token else None
-        runs: list[Run] = []
-        for run in self.listed(after):
-            if len(runs) == self.ask.size:
-                return runs, self.token(runs[-1])
+        after = self._parse_token() if self.query.token else None
+        runs: list[StoredRun] = []
+        for run in self.iterate(after):
+            if len(runs) == self.query.page_size:
+                return runs, self._build_token(runs[-1])
             runs.append(run)
         return runs, ""
 
-    def listed(self, after: tuple[datetime, int] | None) -> Iterator[Run]:
-        """Yield the records behind a place, one more than a page holds at a time."""
-        number = self.ask.size + 1
+    def iterate(self, after: Position | None) -> Iterator[StoredRun]:
+        """Yield the records behind a position, fetched in batches of one more than a page."""
+        size = self.query.page_size + 1
         while True:
-            rows = list(self.rows(after)[:number])
+            rows = list(self.build_queryset(after)[:size])
             for row in rows:
-                run = Run.of(row)
-                after = run.place
-                # The columns are cut to microseconds; at the range's edges only the whole time tells.
-                if self.ask.start <= run.stopped_at < self.ask.end:
+                run = StoredRun.from_row(row)
+                after = run.position
+                # The columns have microseconds; only the nanoseconds tell at the edges of the range.
+                if self.query.start <= run.stopped_at < self.query.end:
                     yield run
-            if len(rows) < number:
+            if len(rows) < size:
                 return
 
-    def rows(self, after: tuple[datetime, int] | None) -> QuerySet[Any]:
-        """Return the rows that stopped within the range, to the microsecond, behind a place."""
-        found = EnvironmentUsage.objects.current().filter(
-            source=self.source_id, stopped_at__gte=floor(self.ask.start), stopped_at__lt=ceiling(self.ask.end)
-        )
-        if self.ask.project_id:
-            found = found.filter(project_id=self.ask.project_id)
+    def build_queryset(self, after: Position | None) -> QuerySet[Any]:
+        """Return the rows behind a position that stopped within the range, to the microsecond."""
+        records = EnvironmentUsage.objects.current().filter(source=self.source_id)
+        rows: QuerySet[Any] = records.in_range(floor(self.query.start), ceil(self.query.end))
+        if self.query.project_id:
+            rows = rows.filter(project_id=self.query.project_id)
         if after is not None:
-            found = found.filter(TupleGreaterThan((F("stopped_at"), F("id")), after))
-        return found.order_by("stopped_at", "id").values_list(*COLUMNS)
+            rows = rows.filter(TupleGreaterThan((F("stopped_at"), F("id")), after))
+        return rows.order_by("stopped_at", "id").values_list(*COLUMNS)
 
-    def token(self, last: Run) -> str:
-        """Return the token of the page behind a record."""
-        stopped_at, key = last.place
+    def _build_token(self, last: StoredRun) -> str:
+        stopped_at, key = last.position
         return self.signer.sign_object([stopped_at.isoformat(), key])
 
-    def position(self) -> tuple[datetime, int]:
-        """Return the place that the token asked with leads to; raises Refused."""
+    def _parse_token(self) -> Position:
         try:
-            stopped_at, key = self.signer.unsign_object(self.ask.token)
+            stopped_at, key = self.signer.unsign_object(self.query.token)
         except (signing.BadSignature, ValueError):
-            raise Refused("invalid_argument", "invalid pagination token") from None
+            raise ConnectError("invalid_argument", "invalid pagination token") from None
         return datetime.fromisoformat(stopped_at), key
 
 
-def exact(text: Any, instant: datetime) -> int:
-    """Return an instant in nanoseconds: as the vendor wrote it, where a column could not hold that."""
-    kept = nanoseconds(instant)
-    if not isinstance(text, str):
-        return kept
-    digits = text.partition(".")[2][:9].rstrip("Zz")
-    return kept - kept % 1_000_000_000 + int(digits.ljust(9, "0")) if digits.isascii() and digits.isdigit() else kept
-
-
-def stamp(instant: int) -> str:
-    """Return nanoseconds as RFC 3339, with as many digits as protobuf's JSON writes: 0, 3, 6 or 9."""
-    seconds, nanos = divmod(instant, 1_000_000_000)
-    text = f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
-    digits = f"{nanos:09}"
-    while digits.endswith("000"):
-        digits = digits[:-3]
-    return f"{text}.{digits}Z" if digits else f"{text}Z"
-
-
-def floor(instant: int) -> datetime:
-    """Return nanoseconds as an instant, cut to microseconds; what no calendar holds is its nearest end."""
-    try:
-        return EPOCH + timedelta(microseconds=instant // MICROSECOND)
-    except OverflowError:
-        return LAST if instant > 0 else FIRST
-
-
-def ceiling(instant: int) -> datetime:
-    """Return nanoseconds as an instant, the part of a microsecond rounded up."""
-    return floor(instant + MICROSECOND - 1)
-
-
-def json_page(runs: Sequence[Run], token: str) -> bytes:
-    """Return a page; after the last one the token is left out, as the vendor leaves out what is not set."""
+def encode_json_page(runs: Sequence[StoredRun], token: str) -> bytes:
+    """Return a page; the last one has no token, as the vendor leaves out what is empty."""
     pagination = b'{"nextToken":%b}' % msgspec.json.encode(token) if token else b"{}"
-    return b'{"pagination":%b,"records":[%b]}' % (pagination, b",".join(run.as_json() for run in runs))
+    return b'{"pagination":%b,"records":[%b]}' % (pagination, b",".join(run.encode_json() for run in runs))
 
 
-def proto_page(runs: Sequence[Run], token: str) -> bytes:
-    """Return a page in protobuf."""
-    return protobuf.list_response(b"".join(run.as_proto() for run in runs), token)
+def encode_proto_page(runs: Sequence[StoredRun], token: str) -> bytes:
+    """Return a page as a protobuf message."""
+    page = ListEnvironmentUsageRecordsResponse(
+        pagination=PaginationResponse(next_token=token), records=[run.build_message() for run in runs]
+    )
+    return page.SerializeToString()

@@ -1,4 +1,4 @@
-"""Ona: completed environment runs, read page by page (contracts.md, Ona)."""
+"""Ona: completed environment runs, read page by page."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -10,17 +10,20 @@ from typing import Annotated
 
 import msgspec
 
-from sync.http import AT_ONCE, VendorHTTP
-from sync.vendors.base import Checked, Page, Pages, VendorReader
-from sync.vendors.ona.records import NotPromised, page_of
+from sync.errors import ListingChanged
+from sync.http import MAX_CONCURRENT, VendorHTTP
+from sync.vendors.base import Comparison, Page, Pages, VendorReader
+from sync.vendors.ona.connect import LIST
+from sync.vendors.ona.duplicates import DuplicateDetector
+from sync.vendors.ona.mapping import NotAPage, parse_page
+from sync.vendors.ona.runtime import RuntimeSum, compare_runtime
 from usage.days import Day
 from usage.models import EnvironmentUsage
 
-LIST = "/gitpod.v1.UsageService/ListEnvironmentUsageRecords"
 PAGE_SIZE = 100  # the most the vendor gives
-EMPTY_PAGES = 100  # assumed: a listing with so many pages in a row that hold nothing never ends
-FAR_SECONDS = 0.025  # a vendor that takes longer for a page is read in parts, side by side
-PARTS = 8  # more than are read at once, since most runs end in working hours
+MAX_EMPTY_PAGES = 100  # assumed: a listing with more empty pages in a row never ends
+SLOW_PAGE_SECONDS = 0.025  # a vendor that takes longer for a page is read in parts, side by side
+PART_COUNT = 8  # more than are read at once, since most runs end in working hours
 
 encode = msgspec.json.Encoder().encode
 
@@ -36,10 +39,10 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
         int,
         msgspec.Meta(
             ge=1,
-            le=AT_ONCE,
+            le=MAX_CONCURRENT,
             title="Requests at once",
-            description="How many requests one worker may have under way for a large day. More is faster where the "
-            "vendor is far away; 1 reads every day in one listing.",
+            description="How many requests one worker may have under way for a large day that is not final yet. More "
+            "is faster where the vendor is far away; 1 reads every day in one listing.",
         ),
     ] = 2
 
@@ -52,113 +55,145 @@ class Reader(VendorReader):
     hosts = ("app.gitpod.io", "app.ona.com")
     base_url = "https://app.gitpod.io/api"
     options_type = Options
+    _duplicated: int | None = None  # the fingerprint of the last reading with a record that came twice
 
     @classmethod
-    def authorization(cls, credential: str) -> str:
+    def build_authorization(cls, credential: str) -> str:
         """Return the credential as a bearer token."""
         return f"Bearer {credential.strip()}"
 
     def pages(self, day: Day) -> Pages:
-        """Yield the runs that stopped in `[day.start, day.end)`, in the vendor's own order.
+        """Yield the runs that stopped in `[day.start, day.end)`, in the vendor's order.
 
-        A page is asked for by the token of the one before, so a large day of a vendor far away is mostly waiting:
-        it is read in parts of the day, `requests_at_once` of them side by side. Raises WrongShape for an answer
-        that is none, and for a page token that was given before. The vendor gives no checksum.
+        A page is requested by the token of the one before, so a large day of a distant vendor is mostly waiting. Such
+        a day is read in parts, `requests_at_once` of them side by side; what changes meanwhile is read again while the
+        day is provisional. Raises InvalidResponse for an answer that is no page, a page token that came before, and a
+        full page without pagination. The vendor gives no checksum, only a total of runtime (runtime.py).
         """
+        if self.can_be_final(day):
+            return (yield from self._read_final(day))
         listing = Listing(self.http, day, Counter())
-        first = listing.page()
-        asked = monotonic()
-        second = None if listing.ended else listing.page()
-        lanes = self.options.requests_at_once
-        if second and not listing.ended and lanes > 1 and monotonic() - asked > FAR_SECONDS:
-            # What was read so far is asked for again.
-            yield from side_by_side(self.http, day, lanes)
-            return Checked()
+        first = listing.read_page()
+        started = monotonic()
+        second = None if listing.has_ended else listing.read_page()
+        is_slow = monotonic() - started > SLOW_PAGE_SECONDS
+        if second and not listing.has_ended and is_slow and self.options.requests_at_once > 1:
+            # The parts include the pages read so far.
+            yield from read_side_by_side(self.http, day, self.options.requests_at_once)
+            return Comparison()
         yield first
         if second:
             yield second
-        while not listing.ended:
-            yield listing.page()
-        return Checked()
+        while not listing.has_ended:
+            yield listing.read_page()
+        return Comparison()
+
+    def _read_final(self, day: Day) -> Pages:
+        """Yield the runs of a day that will not be read again by itself, and compare their runtime with the vendor's.
+
+        The day is one listing: parts are listed at different moments, and together may be a day that never was.
+        **Assumed**, the vendor being silent: a page token stands for a place in the order of the records, so a run
+        that comes or goes meanwhile moves no other one over a page's border. A run that comes twice shows that this
+        does not hold. Then ListingChanged is raised, until two readings agree.
+        """
+        listing, total, duplicates = Listing(self.http, day, Counter()), RuntimeSum(), DuplicateDetector()
+        while not listing.has_ended:
+            page = listing.read_page()
+            total.add(page)
+            duplicates.add(page.rows)
+            yield page
+        has_duplicates = duplicates.has_duplicates()
+        if has_duplicates and self._duplicated != duplicates.fingerprint:
+            self._duplicated = duplicates.fingerprint
+            raise ListingChanged("Ona's listing changed while it was paged through: a record came twice.")
+        return compare_runtime(self.http, day, total, "Some records came twice." if has_duplicates else "")
 
     def probe(self) -> str:
-        """Ask for one run of today."""
+        """Request one run of today."""
         today = Day.containing(datetime.now(UTC), self.account.zone)
-        page = Listing(self.http, today, Counter(), size=1).page()
-        found = "a run" if page.rows or page.rejected else "no run yet"
-        return f"Ona accepts the credential and lists {found} that ended today."
+        page = Listing(self.http, today, Counter(), page_size=1).read_page()
+        runs = "a run" if page.rows or page.rejected else "no run yet"
+        return f"Ona accepts the credential and lists {runs} that ended today."
 
 
 class Listing:
-    """A walk over the pages of `[span.start, span.end)`; `ended` once the last one was taken.
+    """Reads the pages of `[span.start, span.end)` one after the other.
 
     `nameless` counts the records without an id, over all listings of one read.
     """
 
-    def __init__(self, http: VendorHTTP, span: Day, nameless: Counter[str], size: int = PAGE_SIZE) -> None:
+    def __init__(self, http: VendorHTTP, span: Day, nameless: Counter[str], page_size: int = PAGE_SIZE) -> None:
         self.http = http
         self.span = span
         self.nameless = nameless
-        self.size = size
-        self.ended = False
+        self.page_size = page_size
+        self.has_ended = False
         self._token = ""
-        self._given: set[str] = set()
-        self._empty = 0
-        self._under_way: Callable[[], bytes] | None = None
+        self._tokens: set[str] = set()
+        self._empty_pages = 0
+        self._pending: Callable[[], bytes] | None = None
 
-    def ask_ahead(self) -> None:
-        """Ask for the next page in the background."""
-        self._under_way = self.http.post_ahead(LIST, request(self.span, self.size, self._token))
+    def request_ahead(self) -> None:
+        """Request the next page in the background."""
+        self._pending = self.http.post_ahead(LIST, encode_request(self.span, self.page_size, self._token))
 
-    def page(self) -> Page:
-        """Return the next page: the one that is under way, or else asked for now."""
-        answer, self._under_way = self._under_way, None
-        body = answer() if answer else self.http.post(LIST, request(self.span, self.size, self._token))
+    def read_page(self) -> Page:
+        """Return the next page, from the request in the background where there is one."""
+        pending, self._pending = self._pending, None
+        request = encode_request(self.span, self.page_size, self._token)
+        body = pending() if pending else self.http.post(LIST, request)
         try:
-            page, self._token = page_of(body, self.span, self.nameless)
-        except NotPromised as error:
-            raise self.http.wrong_shape(f"Ona's answer is not a page of runs: {error}.", body) from None
-        self._check(page, body)
+            page, token = parse_page(body, self.span, self.nameless)
+        except NotAPage as error:
+            raise self.http.build_invalid_response(f"Ona's answer is not a page of runs: {error}.", body) from None
+        if token is None and len(page.rows) + len(page.rejected) >= self.page_size:
+            # Whether more follow is in the pagination: without it a full page looks like the last one.
+            reason = "Ona's answer is not a page of runs: it is full and has no pagination."
+            raise self.http.build_invalid_response(reason, body)
+        self._token = token or ""
+        self._check_end(page, body)
         return page
 
-    def _check(self, page: Page, body: bytes) -> None:
-        """Note whether the listing has ended; raises WrongShape where it never will."""
-        self.ended = not self._token
-        self._empty = 0 if page.rows or page.rejected else self._empty + 1
-        if self._token in self._given:
-            raise self.http.wrong_shape("Ona's listing does not end: it gave a page token twice.", body)
-        if self._empty > EMPTY_PAGES:
-            raise self.http.wrong_shape(f"Ona's listing does not end: {self._empty} empty pages in a row.", body)
+    def _check_end(self, page: Page, body: bytes) -> None:
+        """Set `has_ended`; raises InvalidResponse for a listing without an end."""
+        self.has_ended = not self._token
+        self._empty_pages = 0 if page.rows or page.rejected else self._empty_pages + 1
+        if self._token in self._tokens:
+            raise self.http.build_invalid_response("Ona's listing does not end: it gave a page token twice.", body)
+        if self._empty_pages > MAX_EMPTY_PAGES:
+            raise self.http.build_invalid_response(
+                f"Ona's listing does not end: {self._empty_pages} empty pages in a row.", body
+            )
         if self._token:
-            self._given.add(self._token)
+            self._tokens.add(self._token)
 
 
-def side_by_side(http: VendorHTTP, day: Day, at_once: int) -> Iterator[Page]:
-    """Yield the pages of a day whose parts are read `at_once` at a time; none of them is more than a page ahead."""
+def read_side_by_side(http: VendorHTTP, day: Day, at_once: int) -> Iterator[Page]:
+    """Yield the pages of a day whose parts are read `at_once` at a time, each at most one page ahead."""
     nameless: Counter[str] = Counter()
-    waiting = (Listing(http, part, nameless) for part in parts(day))
-    lanes = deque(islice(waiting, at_once))
-    for listing in lanes:
-        listing.ask_ahead()
-    while lanes:
-        listing = lanes.popleft()
-        page = listing.page()
-        following = next(waiting, None) if listing.ended else listing
+    waiting = (Listing(http, part, nameless) for part in split_day(day))
+    active = deque(islice(waiting, at_once))
+    for listing in active:
+        listing.request_ahead()
+    while active:
+        listing = active.popleft()
+        page = listing.read_page()
+        following = next(waiting, None) if listing.has_ended else listing
         if following:
-            following.ask_ahead()
-            lanes.append(following)
+            following.request_ahead()
+            active.append(following)
         yield page
 
 
-def parts(day: Day) -> list[Day]:
-    """Return PARTS half-open ranges that together are the day."""
-    step = (day.end - day.start) / PARTS
-    starts = [day.start + number * step for number in range(PARTS)]
+def split_day(day: Day) -> list[Day]:
+    """Return PART_COUNT half-open ranges that together are the day."""
+    step = (day.end - day.start) / PART_COUNT
+    starts = [day.start + number * step for number in range(PART_COUNT)]
     return [replace(day, start=start, end=end) for start, end in zip(starts, [*starts[1:], day.end], strict=True)]
 
 
-def request(day: Day, size: int, token: str) -> bytes:
-    """Return the body that asks for one page; the range is half-open, as the portal's own are."""
+def encode_request(day: Day, page_size: int, token: str) -> bytes:
+    """Return the body that requests one page; the vendor's range is half-open too."""
     start, end = (instant.isoformat().replace("+00:00", "Z") for instant in (day.start, day.end))
-    pagination = {"pageSize": size, "token": token} if token else {"pageSize": size}
+    pagination = {"pageSize": page_size, "token": token} if token else {"pageSize": page_size}
     return encode({"filter": {"dateRange": {"startTime": start, "endTime": end}}, "pagination": pagination})

@@ -1,1 +1,1 @@
-"""Workato Embedded: what every recipe used, by the hour (contracts.md, Workato Embedded)."""
+"""Workato Embedded: what every recipe used, by the hour (docs/vendors/workato.md)."""

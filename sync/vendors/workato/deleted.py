@@ -4,49 +4,51 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from sync.vendors.workato.wire import METRICS
+from sync.vendors.workato.schema import METRICS
 from usage.models import RecipeRow
 
-NOTHING: dict[str, int | None] = dict.fromkeys(METRICS, 0)
 USED = tuple(metric for metric in METRICS if metric != "recipe_count")
 
-Cell = tuple[int, datetime]  # a workspace and the start of an hour
-Doubt = tuple[int | None, datetime | None]  # the same of a rejected row, None where it does not tell
+HourKey = tuple[int, datetime]  # a workspace and the start of an hour
+DoubtfulHour = tuple[int | None, datetime | None]  # the same of a rejected row, None where it does not tell
 Sums = dict[str, int | None]
 
 
-class Hours:
+class HourSums:
     """The bare hours of some workspaces, and what of each hour their recipes account for.
 
-    A metric that any row of an hour lacks cannot be subtracted there: its remainder is None, not a number.
+    A vendor may leave out a metric that is zero. So a metric that some row of an hour lacks counts as zero where
+    the two reads then agree; where they do not, nothing is known of it, and that is one of `differences`.
     Holds one small dict for every workspace and hour.
     """
 
     def __init__(self, bare: Iterable[RecipeRow]) -> None:
-        self.bare: dict[Cell, RecipeRow] = {(row.workspace_id, row.starts_at): row for row in bare}
-        self.recipes: dict[Cell, Sums] = {}
+        self.bare: dict[HourKey, RecipeRow] = {(row.workspace_id, row.starts_at): row for row in bare}
+        self.recipes: dict[HourKey, Sums] = {}
+        self.lacking: set[tuple[HourKey, str]] = set()
 
     def add(self, rows: Iterable[RecipeRow]) -> None:
         """Count hours of recipes in."""
         for row in rows:
-            sums = self.recipes.setdefault((row.workspace_id, row.starts_at), dict(NOTHING))
-            for metric, held in sums.items():
-                given = getattr(row, metric)
-                sums[metric] = None if held is None or given is None else held + given
+            hour = (row.workspace_id, row.starts_at)
+            sums = self.recipes.setdefault(hour, dict.fromkeys(METRICS))
+            for metric in METRICS:
+                count = getattr(row, metric)
+                if count is None:
+                    self.lacking.add((hour, metric))
+                else:
+                    sums[metric] = (sums[metric] or 0) + count
 
-    def deleted(self, doubts: Collection[Doubt] = ()) -> Iterator[RecipeRow]:
+    def build_deleted_rows(self, doubts: Collection[DoubtfulHour] = ()) -> Iterator[RecipeRow]:
         """Yield one row for each hour in which deleted recipes used something.
 
         Left out are hours in `doubts`: there a recipe's row was rejected, so that what is left is not only of
         deleted recipes. A remainder below zero is nothing a recipe can have used; it is None here, and one of
         `differences`.
         """
-        for cell, bare in self.bare.items():
-            left = {
-                metric: None if number is None or number < 0 else number
-                for metric, number in self.remainder(cell, bare).items()
-            }
-            if any(left.values()) and not in_doubt(cell, doubts):
+        for hour, bare in self.bare.items():
+            left = {metric: self.get_remainder(hour, metric) for metric in METRICS}
+            if any(left.values()) and not is_doubtful(hour, doubts):
                 yield bare._replace(
                     recipe_name="",
                     folder_id=None,
@@ -58,46 +60,93 @@ class Hours:
                     recipe_count=left["recipe_count"],
                 )
 
-    def remainder(self, cell: Cell, bare: RecipeRow) -> Sums:
-        """Return bare minus recipes by metric, None where either is not known."""
-        recipes = self.recipes.get(cell, NOTHING)
-        return {metric: difference(getattr(bare, metric), recipes[metric]) for metric in METRICS}
+    def get_remainder(self, hour: HourKey, metric: str) -> int | None:
+        """Return what deleted recipes used of a metric, None where that is not known."""
+        bare, recipes = self.get_counts(hour, metric)
+        if bare is None or self.is_contradictory(hour, metric):
+            return None
+        return bare - (recipes or 0)
 
-    def differences(self) -> Iterator[dict[str, Any]]:
-        """Yield where recipes used more than their workspace, and hours in which nothing can be compared."""
-        for cell in sorted(self.recipes):
-            bare, recipes = self.bare.get(cell), self.recipes[cell]
-            if bare is None:
-                used = (metric for metric in USED if recipes[metric])
-                yield from (mismatch(cell, metric, None, recipes[metric]) for metric in used)
-                continue
-            remainder = self.remainder(cell, bare)
-            if all(remainder[metric] is None for metric in USED):
-                yield mismatch(cell, "no metric that both reads report", None, None)
-            for metric, left in remainder.items():
-                if left is not None and left < 0:
-                    yield mismatch(cell, metric, getattr(bare, metric), recipes[metric])
+    def is_contradictory(self, hour: HourKey, metric: str) -> bool:
+        """Tell whether the two reads cannot both be right, or not be compared, in an hour that has recipes."""
+        bare, recipes = self.get_counts(hour, metric)
+        if (hour, metric) in self.lacking:
+            return (bare or 0) != (recipes or 0)
+        return (recipes or 0) > (bare or 0) and not (bare is None and metric not in USED)
+
+    def get_counts(self, hour: HourKey, metric: str) -> tuple[int | None, int | None]:
+        """Return what the bare read and the read by recipe say of a metric, None where they do not report it."""
+        bare, recipes = self.bare.get(hour), self.recipes.get(hour, {})
+        return None if bare is None else getattr(bare, metric), recipes.get(metric)
+
+    def find_differences(self) -> Iterator[dict[str, Any]]:
+        """Yield metrics that one read lacks altogether, and hours in which the reads contradict each other."""
+        if not self.recipes and (usage := self.find_usage()):
+            # That every recipe was deleted is as likely as that the vendor did not list them.
+            yield {"what": "usage by recipe", "vendor": str(usage), "portal": None, "absent_from": "the read by recipe"}
+        absent = dict(self.find_absent_metrics())
+        yield from absent.values()
+        for hour in sorted(self.recipes):
+            for metric in METRICS:
+                if metric not in absent and self.is_contradictory(hour, metric):
+                    yield build_difference(hour, metric, *self.get_counts(hour, metric))
+            if hour in self.bare and not absent and not any(self.is_comparable(hour, metric) for metric in USED):
+                yield build_difference(hour, "no metric that both reads report", None, None)
+
+    def find_usage(self) -> int | None:
+        """Return the bare sum of the first metric that has one; None where the bare read has no usage."""
+        sums = (add_up(getattr(row, metric) for row in self.bare.values()) for metric in USED)
+        return next(filter(None, sums), None)
+
+    def is_comparable(self, hour: HourKey, metric: str) -> bool:
+        """Tell whether both reads report a metric of an hour."""
+        return None not in self.get_counts(hour, metric)
+
+    def find_absent_metrics(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the metrics that no row of one read reports and some row of the other does, with the difference."""
+        if not self.bare or not self.recipes:
+            return
+        for metric in USED:
+            bare = add_up(getattr(row, metric) for row in self.bare.values())
+            recipes = add_up(sums[metric] for sums in self.recipes.values())
+            if (bare is None) != (recipes is None):
+                read = "the read by workspace" if bare is None else "the read by recipe"
+                yield (
+                    metric,
+                    {
+                        "what": metric,
+                        "vendor": format_count(bare),
+                        "portal": format_count(recipes),
+                        "absent_from": read,
+                    },
+                )
 
 
-def in_doubt(cell: Cell, doubts: Collection[Doubt]) -> bool:
+def add_up(numbers: Iterable[int | None]) -> int | None:
+    """Return the sum of what is known, None where nothing is."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def format_count(number: int | None) -> str | None:
+    """Return a number as differences hold it."""
+    return None if number is None else str(number)
+
+
+def is_doubtful(hour: HourKey, doubts: Collection[DoubtfulHour]) -> bool:
     """Tell whether a rejected row may have been of this hour."""
-    workspace_id, starts_at = cell
+    workspace_id, starts_at = hour
     places = ((workspace_id, starts_at), (workspace_id, None), (None, starts_at), (None, None))
     return any(place in doubts for place in places)
 
 
-def difference(bare: int | None, recipes: int | None) -> int | None:
-    """Return what is left, None where either is not known."""
-    return None if bare is None or recipes is None else bare - recipes
-
-
-def mismatch(cell: Cell, what: str, bare: int | None, recipes: int | None) -> dict[str, Any]:
+def build_difference(hour: HourKey, what: str, bare: int | None, recipes: int | None) -> dict[str, Any]:
     """Return one difference: the workspace's sum as the vendor's, that of its recipes as the portal's."""
-    workspace_id, starts_at = cell
+    workspace_id, starts_at = hour
     return {
         "what": what,
-        "vendor": None if bare is None else str(bare),
-        "portal": None if recipes is None else str(recipes),
+        "vendor": format_count(bare),
+        "portal": format_count(recipes),
         "workspace_id": workspace_id,
         "starts_at": starts_at.isoformat(),
     }

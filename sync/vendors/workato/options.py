@@ -38,30 +38,30 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError where the ids are not ids, or of both kinds."""
-        if self.workspaces() and self.externals():
+        if self.parse_workspace_ids() and self.parse_external_ids():
             raise ValueError("give workspace_ids or external_ids, not both")
 
-    def scope(self) -> tuple[str, list[int] | list[str]] | None:
+    def get_scope(self) -> tuple[str, list[int] | list[str]] | None:
         """Return the name of the chosen ids' field with the ids, None where none are chosen."""
-        if ids := self.workspaces():
+        if ids := self.parse_workspace_ids():
             return "workspace_ids", ids
-        if externals := self.externals():
+        if externals := self.parse_external_ids():
             return "external_ids", externals
         return None
 
-    def workspaces(self) -> list[int]:
+    def parse_workspace_ids(self) -> list[int]:
         """Return the chosen workspace ids, each once."""
         try:
-            return list(dict.fromkeys(int(one) for one in listed(self.workspace_ids)))
+            return list(dict.fromkeys(int(one) for one in split_ids(self.workspace_ids)))
         except ValueError:
             raise ValueError("workspace_ids: numbers with commas between them are allowed") from None
 
-    def externals(self) -> list[str]:
+    def parse_external_ids(self) -> list[str]:
         """Return the chosen external ids, each once."""
-        return listed(self.external_ids)
+        return split_ids(self.external_ids)
 
 
-def listed(value: Any) -> list[str]:
+def split_ids(value: Any) -> list[str]:
     """Return ids as texts in their order, each once, from a list, a single id or a text with commas."""
     texts = value if isinstance(value, list) else str(value).split(",")
     return list(dict.fromkeys(text for one in texts if (text := str(one).strip())))

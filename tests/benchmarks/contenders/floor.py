@@ -34,7 +34,7 @@ INCOMING = NAMES.replace("extra", "COALESCE(n.extra::jsonb, '{}')")
 MERGE = f"""
     INSERT INTO floor AS t (source_id, day, {NAMES})
     SELECT 1, %s, {INCOMING} FROM spool n
-    ON CONFLICT (source_id, record_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in REST)}
+    ON CONFLICT (source_id, record_id, day) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in REST)}
     WHERE ({", ".join(f"t.{name}" for name in REST)})
         IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in REST)})
 """

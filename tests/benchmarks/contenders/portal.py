@@ -25,7 +25,7 @@ def plan(base_url: str, first: date, end: date, workers: int) -> None:
             "slug": "bench",
             "vendor": "ona",
             "base_url": base_url,
-            "credential_env": "BENCH_CREDENTIAL",
+            "credential_env": "PORTAL_VENDOR_BENCH",
             "backfill_from": first,
             "max_concurrency": workers,
         },
@@ -55,12 +55,12 @@ def main() -> None:
 
     # What a worker has long since done when a day comes: its modules are imported, its TLS context is made.
     import sync.engine.load  # noqa: F401
-    from sync.http.client import tls
+    from sync.http.network import create_tls
     from sync.vendors import readers
 
     base_url, first, end, workers = sys.argv[1:]
     readers()
-    tls()
+    create_tls()
     plan(base_url, date.fromisoformat(first), date.fromisoformat(end), int(workers))
     if workers == "1":
         lane.run(lambda: load(0))

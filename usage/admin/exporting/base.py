@@ -1,8 +1,8 @@
-"""A list that can be exported, and the addresses of its export.
+"""Lists that can be exported, and the views of their exports.
 
-A page that wants to follow a download makes up an id and asks for `export/?…&export=<id>`; then what is refused is
-answered by 204, which leaves the browser where it is, and told at `export/<id>/`. Without an id a refusal is a message
-above the list.
+A page that follows a download makes up an id and requests `export/?…&export=<id>`. A refusal is then a 204, which
+leaves the browser where it is, and `export/<id>/` gives the reason. Without an id a refusal is a message above the
+list.
 """
 
 import re
@@ -17,40 +17,47 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from psycopg import Error as DriverError
 from rest_framework.exceptions import APIException, ValidationError
 
-from usage.access import in_staff_scope, staff_scope
-from usage.admin.display import NOTHING, at, exact
-from usage.admin.exporting.menu import Menu, file_name, filters_of, formats, menu_of
-from usage.admin.exporting.words import flat, in_words, trust_in_words
-from usage.admin.paging import total_of
-from usage.bounded import TookTooLong, bounded
-from usage.columns import Column, columns_of
-from usage.exports import Refused, digested, export, one_state
-from usage.exports.answers import TooSlow
-from usage.exports.progress import ENDED, REFUSED, STARTING, WAITING, Note, Progress, StoppedByOwner
-from usage.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter
-from usage.filters.trusted import trust_of_filtered
+from usage.admin.exporting.menu import ExportMenu, build_filename, build_menu, extract_filters, find_available_formats
+from usage.admin.exporting.messages import describe_progress, flatten_messages
+from usage.admin.filter_form import clean_params
+from usage.admin.lists.pagination import count_rows
+from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.api.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, UsageFilter
+from usage.api.filters.data_quality import assess_filtered
+from usage.api.serializers import RECORD_SERIALIZERS
+from usage.columns import Column, get_columns
+from usage.data_quality import DataQuality
+from usage.data_quality.messages import describe_quality
+from usage.datetimes import UTC_ZONE, format_iso
+from usage.exports import ExportRequest, compute_totals, export
+from usage.exports.formats.csv import parse_bom
+from usage.exports.formats.xlsx import TOO_MANY_ROWS
+from usage.exports.progress import ExportProgress, ExportState, ExportTracker, StoppedByOwner
+from usage.formatting import NOTHING, format_number, format_timestamp
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
-from usage.serializers import RECORD_SERIALIZERS
-from usage.trust import Trust, written
+from usage.slots import SlotsTaken
+from usage.snapshot import consistent_snapshot
+from usage.timeouts import QueryTimeout
 
 log = getLogger(__name__)
 
 ABOUT_SECONDS = 20.0
 ID = re.compile(r"[0-9a-f]{32}")
-POLLING_ENDS = 286  # htmx asks no more
+STOP_POLLING = 286  # htmx polls no more
 FAILED = "The portal failed to read the rows; the failure was logged."
-FILTERS: Final = {
+FILTERS: Final[dict[type[Any], type[UsageFilter]]] = {
     EnvironmentUsage: EnvironmentUsageFilter,
     ResourceUsage: ResourceUsageFilter,
     RecipeUsage: RecipeUsageFilter,
@@ -58,216 +65,250 @@ FILTERS: Final = {
 
 
 class ExportingAdmin(admin.ModelAdmin[Any]):
-    """A list that can be exported by whoever may see it, if `exported` names the columns."""
+    """A list that every user who may see it can export; `exported` names the columns."""
 
     exported: ClassVar[tuple[Column, ...]] = ()
 
-    def export_columns(self) -> tuple[Column, ...]:
-        """Return the columns of an export: for usage those of the API."""
+    def get_export_columns(self) -> tuple[Column, ...]:
+        """Return the columns of an export; those of usage are the API's."""
         serializer: Any = RECORD_SERIALIZERS.get(self.model)
-        return self.exported or (columns_of(serializer) if serializer else ())
+        return self.exported or (get_columns(serializer) if serializer else ())
 
-    def may_export(self, request: HttpRequest) -> bool:
-        """Tell whether this person may have the list as a file."""
-        return bool(self.export_columns()) and self.has_view_permission(request)
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may export the list."""
+        return bool(self.get_export_columns()) and self.has_view_permission(request)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the export, what is known of it, and the two addresses that follow and stop one."""
-        site = self.admin_site.admin_view
+        """Add the views of an export: the file, the page about it, its progress, and its cancellation."""
+        site, name = self.admin_site.admin_view, self.get_export_url_name
         return [
-            path("export/", site(require_GET(self.export_list)), name=self.export_name()),
-            path("export/about/", site(require_GET(self.about_export)), name=self.export_name("about")),
-            path("export/<str:ident>/", never_cache(self.follow_export), name=self.export_name("follow")),
-            path("export/<str:ident>/stop/", site(require_POST(self.stop_export)), name=self.export_name("stop")),
+            path("export/", site(require_GET(self.export_view)), name=name()),
+            path("export/about/", site(require_GET(self.export_about_view)), name=self.get_export_url_name("about")),
+            path(
+                "export/<str:export_id>/",
+                never_cache(self.export_progress_view),
+                name=self.get_export_url_name("follow"),
+            ),
+            path(
+                "export/<str:export_id>/stop/",
+                site(require_POST(self.export_stop_view)),
+                name=self.get_export_url_name("stop"),
+            ),
             *super().get_urls(),
         ]
 
-    def export_name(self, *further: str) -> str:
+    def get_export_url_name(self, *further: str) -> str:
         """Return the name of one of the addresses."""
         return "_".join([self.opts.app_label, str(self.opts.model_name), "export", *further])
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list with the menu of formats."""
-        menu = self.export_menu(request) if self.may_export(request) else None
+        menu = self.build_export_menu(request) if self.has_export_permission(request) else None
         return super().changelist_view(request, {"export_menu": menu, **(extra_context or {})})
 
-    def export_menu(self, request: HttpRequest) -> Menu:
-        """Return the formats in which the rows that the page is filtered to can be had."""
-        return menu_of(str(self.opts.verbose_name_plural), self.export_name(), request.GET)
+    def build_export_menu(self, request: HttpRequest) -> ExportMenu:
+        """Return the formats that the rows of the page's filters can be exported in."""
+        return build_menu(str(self.opts.verbose_name_plural), self.get_export_url_name(), request.GET)
 
-    def export_list(self, request: HttpRequest) -> HttpResponseBase:
-        """Send all of the filtered rows in the chosen format."""
-        if not self.may_export(request):
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Send all filtered rows in the chosen format."""
+        if not self.has_export_permission(request):
             raise PermissionDenied
-        form, progress = request.GET.get("format", "csv"), progress_of(request, request.GET.get("export", ""))
-        request.GET = filters_of(request.GET)  # type: ignore[assignment]
+        params = request.GET
+        tracker = find_tracker(request, params.get("export", ""))
+        request.GET = extract_filters(params)  # type: ignore[assignment]
         try:
-            return self.sent(request, form, progress)
+            return self.build_export_response(request, params, tracker)
         except IncorrectLookupParameters:
-            return self.not_sent(request, progress, "")
-        except APIException as refused:
-            wait = refused.wait if isinstance(refused, Refused) and not isinstance(refused, TooSlow) else None
-            return self.not_sent(request, progress, " ".join(flat(refused.detail)), wait)
-        except (StoppedByOwner, DatabaseError, DriverError) as failure:
-            if progress is None:
+            return self.refuse_export(request, tracker, "")
+        except SlotsTaken as busy:
+            return self.refuse_export(request, tracker, str(busy.detail), wait=busy.wait)
+        except APIException as error:
+            too_many_rows = TOO_MANY_ROWS in flatten_messages(error.get_codes())
+            alternative = "csv" if too_many_rows else ""
+            return self.refuse_export(request, tracker, " ".join(flatten_messages(error.detail)), alternative)
+        except StoppedByOwner:
+            return self.refuse_export(request, tracker, "Cancelled.")
+        except (DatabaseError, DriverError):
+            if tracker is None:
                 raise
-            if not isinstance(failure, StoppedByOwner):
-                log.exception("An export failed before its first rows.")
-            words = "Cancelled." if isinstance(failure, StoppedByOwner) else FAILED
-            return self.not_sent(request, progress, words)
+            log.exception("An export failed before its first rows.")
+            return self.refuse_export(request, tracker, FAILED)
 
-    def sent(self, request: HttpRequest, form: str, progress: Progress | None) -> HttpResponseBase:
-        """Return the download; raises what keeps it from beginning."""
-        if form not in formats():
-            raise ValidationError({"format": [f"“{form}” is not one of: {', '.join(formats())}."]})
-        rows = self.filtered_rows(request)
-        if progress is not None:
-            total = total_of(rows)
-            progress.begins(total.number, estimated=not total.exact)
-        trust = (lambda: self.trust_of_export(request)) if self.model in FILTERS else None
-        return export(
-            rows,
-            file_name(str(self.opts.verbose_name_plural), request.GET, form),
-            form,
-            self.export_columns(),
-            trust,
-            progress,
+    def build_export_response(
+        self, request: HttpRequest, params: QueryDict, tracker: ExportTracker | None
+    ) -> HttpResponseBase:
+        """Return the download of the filtered rows; `params`: all that was sent. Raises what keeps it from starting."""
+        format_name, available = params.get("format", "csv"), find_available_formats()
+        if format_name not in available:
+            raise ValidationError({"format": [f"“{format_name}” is not one of: {', '.join(available)}."]})
+        bom = parse_bom(params, default=True)
+        rows = self.get_export_rows(request)
+        if tracker is not None:
+            total = count_rows(rows)
+            tracker.record_start(total.number, estimated=not total.is_exact)
+        get_trust = (lambda: self.assess_export(request)) if self.model in FILTERS else None
+        filename = build_filename(str(self.opts.verbose_name_plural), request.GET, format_name)
+        filters = [(name, text) for name, texts in request.GET.lists() for text in texts]
+        export_request = ExportRequest(
+            title=str(self.opts.verbose_name_plural),
+            url=request.build_absolute_uri(f"{self.get_list_url()}?{urlencode(filters)}"),
+            params=filters,
+            zone=self.build_filterset(request).form.cleaned_data["tz"] if self.model in FILTERS else UTC_ZONE,
+            bom=bom,
         )
+        return export(rows, filename, format_name, self.get_export_columns(), get_trust, tracker, export_request)
 
-    def filtered_rows(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_export_rows(self, request: HttpRequest) -> QuerySet[Any]:
         """Return all rows of the list; raises IncorrectLookupParameters where the filters are not understood."""
         listed: QuerySet[Any] = self.get_changelist_instance(request).queryset
-        return self.rows_to_export(listed.select_related(None).prefetch_related(None).defer(None))
+        return self.annotate_export_rows(listed.select_related(None).prefetch_related(None).defer(None))
 
-    def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def annotate_export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows with what columns of `exported` need besides the model's own."""
         return rows
 
-    def not_sent(
-        self, request: HttpRequest, progress: Progress | None, words: str, wait: float | None = None
+    def refuse_export(
+        self,
+        request: HttpRequest,
+        tracker: ExportTracker | None,
+        reason: str,
+        alternative: str = "",
+        wait: float | None = None,
     ) -> HttpResponse:
-        """Tell why nothing is sent: to the page that follows the export, or above the list."""
-        if progress is None:
-            if words:
-                self.message_user(request, words, messages.ERROR)
-            return redirect(f"{self.list_address()}?{request.GET.urlencode()}" if words else self.list_address())
+        """Show why nothing is sent: on the page that follows the export, or above the list."""
+        if tracker is None:
+            if reason:
+                self.message_user(request, reason, messages.ERROR)
+            return redirect(f"{self.get_list_url()}?{request.GET.urlencode()}" if reason else self.get_list_url())
         if wait is not None:
-            progress.waits(words, wait)
+            tracker.record_wait(reason, wait)
         else:
-            # A filter that does not understand what it was given has left a message for the next page.
-            progress.refused(words or " ".join(str(message) for message in messages.get_messages(request)))
+            # A filter that does not understand its value has left a message for the next page.
+            reason = reason or " ".join(str(message) for message in messages.get_messages(request))
+            tracker.record_refusal(reason, alternative)
         return HttpResponse(status=204)
 
-    def list_address(self) -> str:
+    def get_list_url(self) -> str:
         """Return the address of the list."""
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
-    def follow_export(self, request: HttpRequest, ident: str) -> HttpResponse:
-        """Return how far an export has come, as a piece of the page that follows it; nobody else's is ever told."""
-        if not (self.admin_site.has_permission(request) and self.may_export(request)):
-            return self.told(request, Note(REFUSED, words="You are signed out. Sign in again to export."))
-        progress = progress_of(request, ident)
-        note = progress.found() if progress else None
-        if progress is None or note is None:
-            return self.told(request, Note(STARTING))
-        again = note.state == WAITING and time.time() >= note.retry_at
-        if again:
-            progress.retried()
-        return self.told(request, note, again=again)
+    def export_progress_view(self, request: HttpRequest, export_id: str) -> HttpResponse:
+        """Return the progress of one of the user's own exports, as a piece of the page that follows it."""
+        if not (self.admin_site.has_permission(request) and self.has_export_permission(request)):
+            reason = "You are signed out. Sign in again to export."
+            return render_progress(request, ExportProgress(ExportState.REFUSED, reason=reason))
+        tracker = find_tracker(request, export_id)
+        progress = tracker.load() if tracker else None
+        if tracker is None or progress is None:
+            return render_progress(request, ExportProgress(ExportState.STARTING))
+        retry = progress.state == ExportState.WAITING and time.time() >= progress.retry_at
+        if retry:
+            tracker.record_retry()
+        return render_progress(request, progress, retry=retry)
 
-    def told(self, request: HttpRequest, note: Note, *, again: bool = False) -> HttpResponse:
-        """Return what is said of an export; the page is told too when there is no more to come, or to ask again."""
-        about = max(note.about or 0, note.rows)
-        context = {"note": note, "words": in_words(note), "about": about, "ended": note.state in ENDED}
-        answer = TemplateResponse(request, "admin/portal/export_progress.html", context)
-        if note.state in ENDED:
-            answer.status_code = POLLING_ENDS
-            answer["HX-Trigger"] = "export-ended"
-        elif again:
-            answer["HX-Trigger"] = "export-again"
-        return answer
-
-    def stop_export(self, request: HttpRequest, ident: str) -> HttpResponse:
-        """End an export of this person's own."""
-        progress = progress_of(request, ident)
-        if progress is not None:
-            progress.stop()
+    def export_stop_view(self, request: HttpRequest, export_id: str) -> HttpResponse:
+        """Cancel one of the user's own exports."""
+        tracker = find_tracker(request, export_id)
+        if tracker is not None:
+            tracker.request_stop()
         return HttpResponse(status=204)
 
-    def about_export(self, request: HttpRequest) -> HttpResponse:
+    def export_about_view(self, request: HttpRequest) -> HttpResponse:
         """Show what an export with these filters holds, and how far it can be trusted; `format=json` for a file."""
-        if not self.may_export(request):
+        if not self.has_export_permission(request):
             raise PermissionDenied
         as_file = request.GET.get("format") == "json"
-        request.GET = filters_of(request.GET)  # type: ignore[assignment]
+        request.GET = extract_filters(request.GET)  # type: ignore[assignment]
         try:
-            rows = self.filtered_rows(request)
+            rows = self.get_export_rows(request)
         except IncorrectLookupParameters:
-            return redirect(self.list_address())
+            return redirect(self.get_list_url())
         try:
-            manifest = self.manifest(request, rows)
-        except TookTooLong:
+            manifest = self.build_manifest(request, rows)
+        except QueryTimeout:
             manifest = None
         if as_file and manifest is not None:
-            answer = JsonResponse(manifest, json_dumps_params={"ensure_ascii": False, "indent": 2})
-            answer["Content-Disposition"] = (
-                f'attachment; filename="{file_name(str(self.opts.verbose_name_plural), request.GET, "json")}"'
+            response = JsonResponse(manifest, json_dumps_params={"ensure_ascii": False, "indent": 2})
+            response["Content-Disposition"] = (
+                f'attachment; filename="{build_filename(str(self.opts.verbose_name_plural), request.GET, "json")}"'
             )
-            return answer
-        return TemplateResponse(request, "admin/portal/export_about.html", self.about(request, manifest))
+            return response
+        return TemplateResponse(request, "admin/portal/export_about.html", self.build_about_context(request, manifest))
 
-    def manifest(self, request: HttpRequest, rows: QuerySet[Any]) -> dict[str, Any]:
-        """Return an export in numbers; raises TookTooLong."""
-        said: dict[str, Any] = {
+    def build_manifest(self, request: HttpRequest, rows: QuerySet[Any]) -> dict[str, Any]:
+        """Return what an export holds, in numbers; raises QueryTimeout."""
+        manifest: dict[str, Any] = {
             "list": str(self.opts.verbose_name_plural),
             "filters": {name: ", ".join(values) for name, values in request.GET.lists()},
-            "columns": [column.name for column in self.export_columns()],
+            "columns": [column.name for column in self.get_export_columns()],
         }
-        with one_state(rows.db), bounded(ABOUT_SECONDS, rows.db):
+        with consistent_snapshot(rows.db, seconds=ABOUT_SECONDS):
             if self.model not in FILTERS:
-                return said | {"rows": rows.order_by().count(), "as_of": written(timezone.now())}
-            trust = self.trust_of_export(request)
-            return said | digested(rows).said() | {"as_of": written(trust.as_of), "meta": trust.meta()}
+                return manifest | {"rows": rows.order_by().count(), "as_of": format_iso(timezone.now())}
+            trust = self.assess_export(request)
+            totals = compute_totals(rows, self.build_filterset(request), get_staff_scope(request))
+            return manifest | totals.to_dict() | {"as_of": format_iso(trust.as_of), "meta": trust.meta()}
 
-    def about(self, request: HttpRequest, manifest: dict[str, Any] | None) -> dict[str, Any]:
-        """Return what the page about an export shows; `manifest` None where the rows took too long to add up."""
+    def build_about_context(self, request: HttpRequest, manifest: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the context of the page; `manifest` is None where the rows took too long to add up."""
         query = request.GET.urlencode()
         return {
             **self.admin_site.each_context(request),
             "title": "About this export",
             "opts": self.opts,
             "manifest": manifest,
-            "rows": exact(manifest["rows"]) if manifest else "",
-            "as_of": to_the_second(manifest["as_of"]) if manifest else "",
-            "last_change": to_the_second(manifest.get("last_changed_at")) if manifest else "",
-            "sums": [sum_shown(line) for line in manifest.get("sums", ())] if manifest else (),
-            "trust": list(trust_in_words(manifest["meta"])) if manifest and "meta" in manifest else [],
-            "listed": f"{self.list_address()}{'?' if query else ''}{query}",
-            "export_menu": self.export_menu(request),
+            "rows": format_number(manifest["rows"]) if manifest else "",
+            "as_of": format_to_the_second(manifest["as_of"]) if manifest else "",
+            "last_change": format_to_the_second(manifest.get("last_changed_at")) if manifest else "",
+            "sums": [build_sum_row(line) for line in manifest.get("sums", ())] if manifest else (),
+            "trust": list(describe_quality(manifest["meta"])) if manifest and "meta" in manifest else [],
+            "listed": f"{self.get_list_url()}{'?' if query else ''}{query}",
+            "export_menu": self.build_export_menu(request),
             "as_file": f"?{query}{'&' if query else ''}format=json",
         }
 
-    def trust_of_export(self, request: HttpRequest) -> Trust:
-        """Return how far the filtered records of usage can be trusted."""
-        filters: Any = FILTERS[self.model]
-        known = in_staff_scope(Source.objects.all(), request, "id")
-        filterset = filters(request.GET, self.model.objects.none(), sources=known)
+    def assess_export(self, request: HttpRequest) -> DataQuality:
+        """Return the data quality of the filtered records of usage."""
+        return assess_filtered(self.build_filterset(request), get_staff_scope(request))
+
+    def build_filterset(self, request: HttpRequest) -> UsageFilter:
+        """Return the valid filter set of the filtered records of usage."""
+        sources = filter_by_staff_scope(Source.objects.all(), request, "id")
+        filterset = FILTERS[self.model](clean_params(request.GET), self.model.objects.none(), sources=sources)
         filterset.is_valid()
-        return trust_of_filtered(filterset, staff_scope(request))
+        return filterset
 
 
-def to_the_second(instant: str | None) -> str:
+def format_to_the_second(instant: str | None) -> str:
     """Return an instant of a manifest as pages show it; `–` for None."""
-    return f"{at(datetime.fromisoformat(instant))} UTC" if instant else NOTHING
+    return f"{format_timestamp(datetime.fromisoformat(instant))} UTC" if instant else NOTHING
 
 
-def sum_shown(line: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    """Return a sum of a manifest as the cells of a page: what is added up, its unit, the sum, and of how many rows."""
+def build_sum_row(line: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Return a sum of a manifest as the cells of a page: measure, unit, sum, rows, rows without a value."""
     number = None if line["sum"] is None else Decimal(line["sum"])
-    words = line["measure"].replace("_", " ")
-    return capfirst(words), line["unit"], exact(number), exact(line["rows"]), exact(line["without"])
+    label = capfirst(line["measure"].replace("_", " "))
+    return label, line["unit"], format_number(number), format_number(line["rows"]), format_number(line["without"])
 
 
-def progress_of(request: HttpRequest, ident: str) -> Progress | None:
-    """Return the notes on this person's export of that id; None for what is no id."""
-    return Progress(str(request.user.pk), ident) if ID.fullmatch(ident) else None
+def find_tracker(request: HttpRequest, export_id: str) -> ExportTracker | None:
+    """Return the tracker of the user's export with that id; None for what is no id."""
+    return ExportTracker(str(request.user.pk), export_id) if ID.fullmatch(export_id) else None
+
+
+def render_progress(request: HttpRequest, progress: ExportProgress, *, retry: bool = False) -> HttpResponse:
+    """Return the progress of an export; headers have the page stop polling at its end, or request it again."""
+    context = {
+        "progress": progress,
+        "text": describe_progress(progress),
+        "total": max(progress.total or 0, progress.rows),
+        "ended": progress.state.is_final,
+    }
+    response = TemplateResponse(request, "admin/portal/export_progress.html", context)
+    if progress.state.is_final:
+        response.status_code = STOP_POLLING
+        response["HX-Trigger"] = "export-ended"
+    elif retry:
+        response["HX-Trigger"] = "export-again"
+    return response

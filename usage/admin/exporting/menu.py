@@ -1,85 +1,82 @@
-"""What a list's page offers: the formats, and the addresses that lead to the rows it is filtered to."""
+"""The Export menu of a list: its formats, and the addresses of the filtered rows in each."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Final
 
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
 
-from usage.admin.paging import POSITION
-from usage.exports import FORMATS
+from usage.admin.lists.pagination import POSITION
+from usage.exports.formats import FORMATS, ExportFormat
+from usage.param_values import list_values
 
-# What an address of a list says besides the filters: where its page begins, and the export's own words.
-NOT_FILTERS: Final = (*POSITION, "p", "all", "o", "format", "export")
-TITLES: Final = {
-    "csv": ("CSV", "for spreadsheets and scripts"),
-    "xlsx": ("Excel (XLSX)", "one sheet, up to 1,048,575 rows"),
-    "ndjson": ("NDJSON", "one JSON object a line"),
-    "parquet": ("Parquet", "for data tools"),
-}
+# Parameters of a list's address that are no filters.
+NOT_FILTERS: Final = (*POSITION, "p", "all", "o", "format", "export", "bom")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FormatLink:
     """A format of the menu and the address of its download."""
 
-    form: str
+    format_name: str
     title: str
     hint: str
-    address: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
-class Menu:
-    """What a list's page offers; `about` and `follow` are addresses, the latter without an export's id."""
+class ExportMenu:
+    """The Export menu of a list: `about_url` leads to the page about it, `base_url` is that of its exports."""
 
-    name: str
-    choices: Sequence[Choice]
-    about: str
-    follow: str
-
-
-def menu_of(name: str, view: str, query: QueryDict) -> Menu:
-    """Return the menu of the list called `name`, filtered by `query`; `view` is the name of its export's address."""
-    filters, address = filters_of(query), reverse(f"admin:{view}")
-    choices = [Choice(form, *TITLES[form], f"{address}{asked(filters, format=form)}") for form in formats()]
-    return Menu(name, choices, reverse(f"admin:{view}_about") + asked(filters), address)
+    list_name: str
+    links: Sequence[FormatLink]
+    about_url: str
+    base_url: str
 
 
-def asked(filters: QueryDict, **further: str) -> str:
-    """Return the end of an address that asks for these filters and more."""
+def build_menu(list_name: str, view: str, params: QueryDict) -> ExportMenu:
+    """Return the menu of a list with these filters; `view` is the name of its export's URL."""
+    filters, url = extract_filters(params), reverse(f"admin:{view}")
+    links = [
+        FormatLink(one.name, one.title, one.get_hint(), f"{url}{build_query(filters, format=one.name)}")
+        for one in find_available_formats().values()
+    ]
+    return ExportMenu(list_name, links, reverse(f"admin:{view}_about") + build_query(filters), url)
+
+
+def build_query(filters: QueryDict, **further: str) -> str:
+    """Return the query string of these filters and further parameters."""
     query = filters.copy()
     query.update(further)
     return f"?{query.urlencode()}" if query else ""
 
 
-def formats() -> tuple[str, ...]:
-    """Return the formats on offer: Parquet only where pyarrow is installed."""
-    return tuple(form for form in TITLES if form in FORMATS and (form != "parquet" or find_spec("pyarrow")))
+def find_available_formats() -> dict[str, ExportFormat]:
+    """Return the formats whose libraries are installed, by name."""
+    return {name: one for name, one in FORMATS.items() if one.is_available()}
 
 
-def filters_of(query: QueryDict) -> QueryDict:
+def extract_filters(params: QueryDict) -> QueryDict:
     """Return the parameters of a list's address that filter it."""
-    kept = query.copy()
-    for name, values in query.lists():
+    filters = params.copy()
+    for name, values in params.lists():
         if name in NOT_FILTERS or not any(values):
-            del kept[name]
-    return kept
+            del filters[name]
+    return filters
 
 
-def bounds_of(query: QueryDict) -> Iterator[str]:
-    """Yield the range that a list is filtered to, as far as it is."""
-    for name, value in query.items():
+def find_bounds(params: QueryDict) -> Iterator[str]:
+    """Yield the ends of the range that a list is filtered to, as far as there are any."""
+    for name, value in params.items():
         if name in {"from", "to"} or name.endswith(("__range__gte", "__range__lte")):
             yield str(value)
 
 
-def file_name(listed: str, query: QueryDict, form: str) -> str:
+def build_filename(list_name: str, params: QueryDict, ending: str) -> str:
     """Return e.g. `resource-usage_gcore-main_2026-11-01_2026-12-01_as-of-20261202T091500Z.csv`."""
-    named = [listed, query.get("source", ""), *bounds_of(query)]
-    said = [re.sub(r"[^0-9A-Za-z.-]+", "-", part)[:60] for part in named]
-    return f"{'_'.join([*filter(None, said), f'as-of-{timezone.now():%Y%m%dT%H%M%SZ}'])}.{form}"
+    parts = [list_name, "-".join(list_values(params, "source")), *find_bounds(params)]
+    safe = [re.sub(r"[^0-9A-Za-z.-]+", "-", part)[:60] for part in parts if part]
+    return f"{'_'.join([*safe, f'as-of-{timezone.now():%Y%m%dT%H%M%SZ}'])}.{ending}"

@@ -1,4 +1,4 @@
-"""`manage.py roll_up`: write the rollups of days that lack them now, or compare all of them with the records."""
+"""`manage.py roll_up`: write the roll-ups of days that lack them now, or compare all of them with the records."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from usage.models import SourceDay
-from usage.rollups import check_day, ownerless, roll_up_next, to_roll_up
+from usage.rollups import NOT_ROLLED_UP, check_rollups, list_orphans, roll_up_next_day
 
 
 class Command(BaseCommand):
@@ -24,35 +24,37 @@ class Command(BaseCommand):
             self.check_all()
             return
         done = 0
-        while (day := roll_up_next()) is not None:
+        while (day := roll_up_next_day()) is not None:
             done += 1
             if options["verbosity"] > 1:
                 self.stdout.write(str(day))
-        self.stdout.write(f"Rolled up {done:,} days; {lacking():,} left.")
+        self.stdout.write(f"Rolled up {done:,} days; {count_waiting():,} left.")
 
     def check_all(self) -> None:
-        """Compare day by day, each held still for the moment; raises CommandError naming the days that differ."""
-        wrong = list(differing_days())
-        for line in wrong:
+        """Compare day by day, each locked for the moment; raises CommandError with the number of days that differ."""
+        differing = list(describe_differing_days())
+        for line in differing:
             self.stdout.write(line)
-        if left := lacking():
-            self.stdout.write(f"{left:,} days are not rolled up yet; they are asked from the records.")
-        if wrong:
-            raise CommandError(f"{len(wrong):,} days differ from their records.", returncode=1)
+        if waiting := count_waiting():
+            self.stdout.write(f"{waiting:,} days are not rolled up yet; they are summarised from the records.")
+        if differing:
+            raise CommandError(f"{len(differing):,} days differ from their records.", returncode=1)
+        if pruned := SourceDay.objects.filter(pruned_at__isnull=False).count():
+            self.stdout.write(f"{pruned:,} days have no records to compare with: they were pruned.")
         self.stdout.write("Every rollup equals its records.")
 
 
-def differing_days() -> Iterator[str]:
-    """Yield one line per day whose rollups are not what its records add up to."""
+def describe_differing_days() -> Iterator[str]:
+    """Yield one line for each day whose roll-ups differ from its records, and for roll-ups of no day."""
     days = SourceDay.objects.order_by("source__slug", "day").select_related("source")
     for day in days.only("day", "source__slug").iterator():
-        if found := check_day(day.pk):
-            rows = ", ".join(f"{count:,} rows of {name}" for name, count in found.items())
+        if differences := check_rollups(day.pk):
+            rows = ", ".join(f"{count:,} rows of {name}" for name, count in differences.items())
             yield f"{day}: {rows} differ"
-    for slug, on, name in ownerless():
+    for slug, on, name in list_orphans():
         yield f"{slug} {on}: rows of {name} belong to no day"
 
 
-def lacking() -> int:
-    """Return how many days no rollup holds yet."""
-    return SourceDay.objects.filter(to_roll_up()).count()
+def count_waiting() -> int:
+    """Return how many days are not rolled up yet."""
+    return SourceDay.objects.filter(NOT_ROLLED_UP).count()

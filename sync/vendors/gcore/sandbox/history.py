@@ -7,24 +7,24 @@ from datetime import date
 from itertools import accumulate
 from typing import Any
 
-from sync.sandbox.bits import struck
+from sync.sandbox.bits import is_hit
 from sync.sandbox.world import Edit, World
 from sync.vendors.gcore.sandbox.kinds import FILLER, KINDS, Kind
-from sync.vendors.gcore.sandbox.rows import described, value_of
-from sync.vendors.gcore.sandbox.stock import DAY, SLOT, Piece, Stock, presence
+from sync.vendors.gcore.sandbox.rows import build_decimal, build_row
+from sync.vendors.gcore.sandbox.stock import DAY, SLOT, Piece, Stock, get_presence
 
-SETTLED = DAY + 60  # minutes after a day's start by which the last hour is complete
+SETTLED_MINUTES = DAY + 60  # minutes after a day's start by which the last hour is complete
 BASE = 420
 
 
-def slots_of(world: World, on: date | None = None) -> list[int]:
+def count_slots(world: World, on: date | None = None) -> list[int]:
     """Return how many records each type has on a plain day, or on a day of average business.
 
     Together they are exactly `records_per_day`, where that is set. From 100 a day on, no type is missing.
     """
     wanted = world.records_per_day
     if wanted is None:
-        wanted = round(BASE * world.scale * (1 if on is None else presence(on.toordinal())))
+        wanted = round(BASE * world.scale * (1 if on is None else get_presence(on.toordinal())))
     least = 1 if wanted >= 100 else 0
     slots = [max(least, wanted * kind.weight // 1000) for kind in KINDS]
     slots[FILLER] += wanted - sum(slots)
@@ -46,81 +46,81 @@ class DayListing:
         self.edit = edit
         self.stocks = stocks
         self.salt = world.roll("gcore", "edit", on)
-        plain = slots_of(world, on)
+        plain = count_slots(world, on)
         slots = [count + round(edit.late * count) for count in plain]
         slots[FILLER] += grown + (edit.late > 0 and slots == plain)
         self.ends = list(accumulate(slots))
         self.starts = [end - count for end, count in zip(self.ends, slots, strict=True)]
-        self.kept = self._kept()
+        self.places = self._list_places()
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self.places)
 
     @property
-    def held(self) -> int:
+    def record_count(self) -> int:
         """How many places are kept in memory."""
-        return 0 if isinstance(self.kept, range) else len(self.kept)
+        return 0 if isinstance(self.places, range) else len(self.places)
 
-    def _kept(self) -> Sequence[int]:
+    def _list_places(self) -> Sequence[int]:
         """Return the places that hold a record: all of them on a plain day that is over."""
         every = range(self.ends[-1])
         if self.edit.emptied:
             return range(0)
-        if self.minutes >= SETTLED and not self.edit.vanished:
+        if self.minutes >= SETTLED_MINUTES and not self.edit.vanished:
             return every
-        return array("Q", (place for place in every if self._is_there(place)))
+        return array("Q", (place for place in every if self._exists(place)))
 
-    def _is_there(self, place: int) -> bool:
-        return not self._picked(place, 0, self.edit.vanished) and self._piece(place)[1] is not None
+    def _exists(self, place: int) -> bool:
+        return not self._is_edited(place, 0, self.edit.vanished) and self._get_piece(place)[1] is not None
 
-    def _picked(self, place: int, purpose: int, share: float) -> bool:
+    def _is_edited(self, place: int, purpose: int, share: float) -> bool:
         """Tell whether an edit strikes a place; it goes by the slot, so that a grown day keeps its picks."""
         if not share:
             return False
         number = bisect_right(self.ends, place)
-        return struck(self.salt + (number << 40 | place - self.starts[number]) * SLOT + purpose, share)
+        return is_hit(self.salt + (number << 40 | place - self.starts[number]) * SLOT + purpose, share)
 
-    def _piece(self, place: int) -> tuple[Stock, Piece | None]:
+    def _get_piece(self, place: int) -> tuple[Stock, Piece | None]:
         number = bisect_right(self.ends, place)
         stock = self.stocks[number]
-        return stock, stock.piece(place - self.starts[number], self.day, self.minutes)
+        return stock, stock.get_piece(place - self.starts[number], self.day, self.minutes)
 
-    def pieces(self, wanted: Callable[[Kind], bool]) -> Iterator[tuple[int, Stock, Piece]]:
+    def iterate_pieces(self, wanted: Callable[[Kind], bool]) -> Iterator[tuple[int, Stock, Piece]]:
         """Yield index, stock and record of every kind that is wanted, values as restated."""
         kinds = [wanted(kind) for kind in KINDS]
-        for index, place in enumerate(self.kept):
+        for index, place in enumerate(self.places):
             number = bisect_right(self.ends, place)
             if kinds[number]:
                 stock = self.stocks[number]
-                piece = stock.piece(place - self.starts[number], self.day, self.minutes)
+                piece = stock.get_piece(place - self.starts[number], self.day, self.minutes)
                 if piece is not None:
-                    yield index, stock, self._restated(place, piece)
+                    yield index, stock, self._restate(place, piece)
 
-    def _restated(self, place: int, piece: Piece) -> Piece:
-        if self._picked(place, 1, self.edit.restated):
+    def _restate(self, place: int, piece: Piece) -> Piece:
+        if self._is_edited(place, 1, self.edit.restated):
             return piece._replace(scaled=piece.scaled * 15 // 16)
         return piece
 
-    def row(self, index: int) -> dict[str, Any]:
+    def get_row(self, index: int) -> dict[str, Any]:
         """Write out the record at an index, as the vendor would; raises LookupError where there is none."""
-        place = self.kept[index]
-        stock, piece = self._piece(place)
+        place = self.places[index]
+        stock, piece = self._get_piece(place)
         if piece is None:
             raise LookupError(f"no record at {index} of {self.on}")
-        return self.written(stock, self._restated(place, piece))
+        return self.build_row(stock, self._restate(place, piece))
 
-    def written(self, stock: Stock, piece: Piece) -> dict[str, Any]:
+    def build_row(self, stock: Stock, piece: Piece) -> dict[str, Any]:
         """Write out one record of this day."""
-        row = described(stock, piece)
-        row["billing_value"] = value_of(piece.scaled, piece.digits)
-        row["first_seen"] = self.instant(piece.first * 60)
-        row["last_seen"] = self.instant(piece.upto * 60 - 1)
+        row = build_row(stock, piece)
+        row["billing_value"] = build_decimal(piece.scaled, piece.digits)
+        row["first_seen"] = self.format_second(piece.first * 60)
+        row["last_seen"] = self.format_second(piece.upto * 60 - 1)
         return row
 
-    def instant(self, second: int) -> str:
+    def format_second(self, second: int) -> str:
         """Return a second of this day in the vendor's writing."""
         return f"{self.on}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
 
     def is_bad(self, index: int) -> bool:
         """Tell whether the record at an index was arranged not to keep the contract."""
-        return self._picked(self.kept[index], 2, self.edit.bad)
+        return self._is_edited(self.places[index], 2, self.edit.bad)

@@ -1,4 +1,4 @@
-"""The resource types of the Gcore stand-in: the table of contracts.md, apart from the reader's."""
+"""The resource types of the Gcore stand-in: the table of docs/vendors/gcore.md, apart from the reader's."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -41,19 +41,21 @@ class Kind:
         """Whether a resource of this type can be given another flavor while it lives."""
         return self.chosen == "flavor"
 
-    def metric(self, choice: int) -> str:
+    def build_metric(self, choice: int) -> str:
         """Return the billing metric's name for one of the choices."""
         return f"{self.type}_{self.choices[choice]}" if self.split and self.chosen else self.type
 
 
-def machine(kind: str, weight: int, *choices: str) -> Kind:
+def build_machine(kind: str, weight: int, *choices: str) -> Kind:
     """Return a type that is billed by the minute and by flavor."""
     return Kind(kind, weight, "minutes", FLAVORED, chosen="flavor", choices=choices or FLAVORS, tags=True)
 
 
 KINDS: tuple[Kind, ...] = (
-    machine("ai_cluster", 8, "bm3-ai-1xlarge-h100-80-8", "bm3-ai-1xlarge-a100-80-8", "bm3-ai-ndp-large-l40s-48-8"),
-    machine("ai_virtual_cluster", 9, "g3-ai-32-192-1500-l40s-48-1", "g3-ai-64-384-3000-l40s-48-2"),
+    build_machine(
+        "ai_cluster", 8, "bm3-ai-1xlarge-h100-80-8", "bm3-ai-1xlarge-a100-80-8", "bm3-ai-ndp-large-l40s-48-8"
+    ),
+    build_machine("ai_virtual_cluster", 9, "g3-ai-32-192-1500-l40s-48-1", "g3-ai-64-384-3000-l40s-48-2"),
     Kind(
         "backup",
         50,
@@ -64,8 +66,8 @@ KINDS: tuple[Kind, ...] = (
         size_unit="bytes",
         totals=False,
     ),
-    machine("baremetal", 14, "bm1-infrastructure-small", "bm2-hf-medium", "bm1-basic-large"),
-    machine("basic_vm", 40, "g0-basic-1-1", "g0-basic-1-2", "g0-basic-2-4"),
+    build_machine("baremetal", 14, "bm1-infrastructure-small", "bm2-hf-medium", "bm1-basic-large"),
+    build_machine("basic_vm", 40, "g0-basic-1-1", "g0-basic-1-2", "g0-basic-2-4"),
     Kind("containers", 34, "GBS", NAMED, "rate", 90_000),
     Kind("dbaas_postgresql_connection_pooler", 9, "minutes", NAMED),
     Kind("dbaas_postgresql_cpu", 14, "minutes", NAMED),
@@ -160,8 +162,8 @@ KINDS: tuple[Kind, ...] = (
         chosen="model",
         choices=("qwen3-30b",),
     ),
-    machine("instance", 200),
-    machine("load_balancer", 20, "lb1-1-2", "lb1-2-4", "lb1-4-8"),
+    build_machine("instance", 200),
+    build_machine("load_balancer", 20, "lb1-1-2", "lb1-2-4", "lb1-4-8"),
     Kind(
         "log_index",
         12,

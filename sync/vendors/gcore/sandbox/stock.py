@@ -8,7 +8,7 @@ Ids begin with their slot's place, which makes the order of slots the order of i
 from datetime import date
 from typing import NamedTuple
 
-from sync.sandbox.bits import mix
+from sync.sandbox.bits import mix_bits
 from sync.sandbox.world import World
 from sync.vendors.gcore.sandbox.kinds import KINDS, Kind
 
@@ -44,31 +44,31 @@ class Stock:
         self.kind: Kind = KINDS[number]
         self.base = world.roll("gcore", self.kind.type)
         self.spread = 2**32 // (4 * slots + 64)
-        self.metrics = [self.kind.metric(choice) for choice in range(len(self.kind.choices))]
+        self.metrics = [self.kind.build_metric(choice) for choice in range(len(self.kind.choices))]
         self.nameless = max(1, slots // 5) if self.kind.type == "log_index" else 0
 
-    def life(self, slot: int) -> tuple[int, int, int]:
+    def get_life(self, slot: int) -> tuple[int, int, int]:
         """Return how many days resources of the slot live, the shift of lives, and the age of a change."""
-        bits = mix(self.base + slot * SLOT)
+        bits = mix_bits(self.base + slot * SLOT)
         sort = bits & 15
         length = 3 + (bits >> 8) % 12 if sort == 0 else 30 + (bits >> 8) % 90 if sort < 6 else FOR_EVER
         can_change = self.kind.changes and not slot & 1 and length > 20
         return length, (bits >> 24) % length, 1 + (bits >> 44) % min(length - 2, 89) if can_change else -1
 
-    def piece(self, slot: int, day: int, minutes: int) -> Piece | None:
+    def get_piece(self, slot: int, day: int, minutes: int) -> Piece | None:
         """Return what stands in `slot` on a day (its ordinal) of which `minutes` are known, if anything."""
         second = False
         if slot & 1 and self.kind.changes:
-            length, shift, change = self.life(slot - 1)
+            length, shift, change = self.get_life(slot - 1)
             second = (day + shift) % length == change
         if second:
             slot -= 1
         else:
-            length, shift, change = self.life(slot)
+            length, shift, change = self.get_life(slot)
         generation, age = divmod(day + shift, length)
-        bits = mix(self.base + slot * SLOT + (generation + 1) * GENERATION)
-        today = mix(bits + day * DATE)
-        first, end = window(bits, today, age, length, day)
+        bits = mix_bits(self.base + slot * SLOT + (generation + 1) * GENERATION)
+        today = mix_bits(bits + day * DATE)
+        first, end = get_running_minutes(bits, today, age, length, day)
         choice = (bits >> 32) % len(self.kind.choices)
         if age == change:
             cut = 300 + today % 840
@@ -78,11 +78,11 @@ class Stock:
         upto = min(end, minutes - (today >> 40) % 56)
         if upto <= first:
             return None
-        scaled, digits = quantity(self.kind, bits=bits, today=today, age=age, minutes=upto - first, day=day)
+        scaled, digits = measure_quantity(self.kind, bits=bits, today=today, age=age, minutes=upto - first, day=day)
         return Piece(slot, generation, bits, choice, age, first, upto, scaled, digits)
 
 
-def window(bits: int, today: int, age: int, length: int, day: int) -> tuple[int, int]:
+def get_running_minutes(bits: int, today: int, age: int, length: int, day: int) -> tuple[int, int]:
     """Return between which minutes a resource ran: since created, until ended, or in office hours."""
     if age == 0 and length < FOR_EVER:
         return today % 1200, DAY
@@ -94,35 +94,35 @@ def window(bits: int, today: int, age: int, length: int, day: int) -> tuple[int,
     return 0, DAY
 
 
-def quantity(kind: Kind, *, bits: int, today: int, age: int, minutes: int, day: int) -> tuple[int, int]:
+def measure_quantity(kind: Kind, *, bits: int, today: int, age: int, minutes: int, day: int) -> tuple[int, int]:
     """Return the consumed quantity of `minutes` as a whole number and how many of its digits are decimals."""
     if kind.meter == "minutes":
         return (minutes * 100 - (today >> 19) % 99, 2) if (today >> 16) & 7 == 0 else (minutes, 0)
     if kind.meter == "size":
-        return size_of(bits, age) * minutes, 0
+        return get_size(bits, age) * minutes, 0
     unit = 10**kind.digits
-    full = kind.rate * unit // (1 + (bits >> 20) % 40) * trend(day) * (85 + today % 31) // 100_000
+    full = kind.rate * unit // (1 + (bits >> 20) % 40) * get_trend(day) * (85 + today % 31) // 100_000
     scaled = max(1, full * minutes // DAY)
     if kind.digits and (today >> 48) & 31 == 0:  # now and then as many digits as a vendor's arithmetic leaves
         return scaled * 10**16 + today % 10**16, kind.digits + 16
     return scaled, kind.digits
 
 
-def size_of(bits: int, age: int) -> int:
+def get_size(bits: int, age: int) -> int:
     """Return a resource's size in GiB, which grows every 30 days."""
     return (5, 10, 20, 50, 100, 500)[(bits >> 12) % 6] + age % 4000 // 30 * 5
 
 
-def growth(day: int) -> float:
+def get_growth(day: int) -> float:
     """Return how big the business is on a day (its ordinal), as a factor."""
     return max(0.5, min(1.9, 1 + (day - EPOCH.toordinal()) / 2500))
 
 
-def presence(day: int) -> float:
+def get_presence(day: int) -> float:
     """Return which factor of the usual resources there are on a day: growing, a few less at weekends."""
-    return growth(day) * (0.93 if day % 7 in {6, 0} else 1)
+    return get_growth(day) * (0.93 if day % 7 in {6, 0} else 1)
 
 
-def trend(day: int) -> int:
+def get_trend(day: int) -> int:
     """Return in thousandths how busy a day is: growing over the years, quieter at weekends."""
-    return round(growth(day) * {6: 620, 0: 550}.get(day % 7, 1000))
+    return round(get_growth(day) * {6: 620, 0: 550}.get(day % 7, 1000))

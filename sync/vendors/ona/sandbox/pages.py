@@ -1,4 +1,4 @@
-"""Listings of the Ona stand-in: a window onto its history, read from a position on.
+"""Pages of the Ona stand-in: a window onto its history, read from a position on.
 
 A position is a day and an offset into it. Offsets count from the day's first run; runs that were inserted
 while somebody paged (the fault `growth`) come first, so they push everything after them back by one, as an
@@ -6,57 +6,65 @@ insertion does at vendors that page by offset behind their tokens.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sync.sandbox.memory import Memory
+from sync.sandbox.cache import WeightedCache
 from sync.sandbox.world import World
-from sync.vendors.ona.connect import nanoseconds
-from sync.vendors.ona.sandbox.history import BLOCK, DAY, Day, block, day_of, new_run
+from sync.vendors.ona.instants import to_nanoseconds
+from sync.vendors.ona.sandbox.history import (
+    BLOCK_SIZE,
+    DAY_LENGTH,
+    DayPlan,
+    build_inserted_run,
+    build_runs,
+    plan_day,
+)
 from sync.vendors.ona.sandbox.runs import EPOCH, Run
 
-CACHED_RECORDS: Final = 250_000
+MAX_CACHED_RECORDS: Final = 250_000
 
 Encoder = Callable[[Run], bytes]
 
 
 class Position(NamedTuple):
-    """Where a listing stands: a day's ordinal, and an offset into the day."""
+    """A place in the history: a day's ordinal, and an offset into the day."""
 
     ordinal: int
     offset: int
 
 
 class Window(NamedTuple):
-    """What is listed: runs stopped in `[start, end)` nanoseconds, of one project or, if empty, of all."""
+    """The runs stopped in `[start, end)` nanoseconds, of one project or, if empty, of all."""
 
     start: int
     end: int
     project_id: str
 
-    def holds(self, run: Run) -> bool:
-        """Tell whether a run is listed."""
-        return self.start <= run.stopped_at < self.end and self.project_id in ("", run.environment.project_id)
-
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Encoded runs; None where a run has vanished. `first` and `last` bound when they stopped."""
+    """Encoded runs; None where a run has vanished. `first` and `last` bound when they stopped.
+
+    `starts` holds the end of a run that has no start.
+    """
 
     texts: Sequence[bytes | None]
+    starts: Sequence[int]
     stops: Sequence[int]
     projects: Sequence[str]
     first: int
     last: int
-    whole: bool
+    is_complete: bool
 
     @classmethod
-    def of(cls, runs: Sequence[Run | None], encode: Encoder) -> "Block":
-        """Encode a block of runs."""
+    def from_runs(cls, runs: Sequence[Run | None], encode: Encoder) -> "Block":
+        """Return the block of `runs`, encoded."""
         stops = [run.stopped_at if run else 0 for run in runs]
         return cls(
             [encode(run) if run else None for run in runs],
+            [get_start(run) if run else 0 for run in runs],
             stops,
             [run.environment.project_id if run else "" for run in runs],
             min(stops, default=0),
@@ -64,148 +72,165 @@ class Block:
             None not in runs,
         )
 
-    def within(self, window: Window) -> bool:
-        """Tell, without a look at each, that all runs are listed."""
-        return self.whole and not window.project_id and window.start <= self.first and self.last < window.end
+    def is_inside(self, window: Window) -> bool:
+        """Tell, without a look at each, whether the window has all runs."""
+        return self.is_complete and not window.project_id and window.start <= self.first and self.last < window.end
 
-    def listed(self, place: int, window: Window) -> bool:
-        """Tell whether the run at a place is listed."""
+    def is_listed(self, index: int, window: Window) -> bool:
+        """Tell whether the window has the run at `index`."""
         return (
-            self.texts[place] is not None
-            and window.start <= self.stops[place] < window.end
-            and window.project_id in ("", self.projects[place])
+            self.texts[index] is not None
+            and window.start <= self.stops[index] < window.end
+            and window.project_id in ("", self.projects[index])
         )
 
 
-class Shelf:
+def get_start(run: Run) -> int:
+    """Return when a run began, or its end where that is missing."""
+    return run.stopped_at if run.created_at is None else run.created_at
+
+
+class BlockCache:
     """The encoded blocks of one world, the latest used ones kept."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._blocks = Memory(CACHED_RECORDS)
+        self._blocks = WeightedCache(MAX_CACHED_RECORDS)
         self._inserted: defaultdict[int, list[Run]] = defaultdict(list)
 
-    def inserted(self, ordinal: int) -> list[Run]:
+    def get_inserted(self, ordinal: int) -> list[Run]:
         """Return the runs that were inserted into a day, the latest first."""
         return self._inserted.get(ordinal, [])
 
-    def insert(self, day: Day, window: Window) -> None:
-        """Insert a run that the window lists at the beginning of a day, if any can be."""
-        start, end = max(window.start, day.start), min(window.end, day.start + DAY)
-        before = self._inserted[day.ordinal]
-        run = new_run(day, start, end, window.project_id, len(before)) if start < end else None
+    def insert_run(self, day: DayPlan, window: Window) -> None:
+        """Insert a run of the window at the beginning of a day, if there can be one."""
+        start, end = max(window.start, day.start), min(window.end, day.start + DAY_LENGTH)
+        inserted = self._inserted[day.ordinal]
+        run = build_inserted_run(day, start, end, window.project_id, len(inserted)) if start < end else None
         if run is not None:
-            before.insert(0, run)
+            inserted.insert(0, run)
 
-    def block(self, day: Day, number: int, encode: Encoder) -> Block:
-        """Return an encoded block of a day's plain history."""
+    def get_block(self, day: DayPlan, number: int, encode: Encoder) -> Block:
+        """Return an encoded block of a day's history."""
         return self._blocks.get(
             (day, number, encode),
-            lambda: Block.of(block(day, number), encode),
-            lambda made: len(made.texts),
+            lambda: Block.from_runs(build_runs(day, number), encode),
+            lambda block: len(block.texts),
         )
 
 
-class Listing:
-    """One request's view of the history: what its window holds now, in the given encoding."""
+class HistoryView:
+    """One request's view of the history: what its window has now, in the given encoding."""
 
-    def __init__(self, shelf: Shelf, window: Window, encode: Encoder) -> None:
-        world = shelf.world
-        now = nanoseconds(world.now())
-        self.shelf = shelf
+    def __init__(self, blocks: BlockCache, window: Window, encode: Encoder) -> None:
+        world = blocks.world
+        now = to_nanoseconds(world.now())
+        self.blocks = blocks
         self.encode = encode
         self.window = window._replace(end=min(window.end, now + 1))
-        first_day = world.first_day.toordinal()
-        self.first = max(self.window.start // DAY + EPOCH, first_day)
-        self.last = (self.window.end - 1) // DAY + EPOCH
-        self._days: dict[int, Day] = {}
+        self.first = max(self.window.start // DAY_LENGTH + EPOCH, world.first_day.toordinal())
+        self.last = (self.window.end - 1) // DAY_LENGTH + EPOCH
+        self._days: dict[int, DayPlan] = {}
 
     @property
-    def beginning(self) -> Position:
+    def first_position(self) -> Position:
         """Where a listing without a token begins."""
         return Position(self.first, 0)
 
-    def page(self, start: Position, size: int) -> tuple[list[bytes], Position | None]:
-        """Return up to `size` encoded records from a position on, and the next one's position, if any."""
+    def read_page(self, start: Position, size: int) -> tuple[list[bytes], Position | None]:
+        """Return up to `size` encoded records from a position on, and the position of the next one, if any."""
         texts: list[bytes] = []
-        place = self.seek(start)
-        while place is not None and len(texts) < size:
-            taken, place = self._take(place, size - len(texts))
-            texts += taken
-            place = self.seek(place)
-        return texts, place
+        position = self.seek(start)
+        while position is not None and len(texts) < size:
+            more, position = self._read_block(position, size - len(texts))
+            texts += more
+            position = self.seek(position)
+        return texts, position
 
     def seek(self, start: Position) -> Position | None:
-        """Return the first position from `start` on that is listed."""
+        """Return the first position from `start` on that is in the window."""
         ordinal, offset = start
         while ordinal <= self.last:
-            length = self.length(ordinal)
+            length = self.get_length(ordinal)
             while offset < length:
-                held, place = self._at(ordinal, offset)
-                if held.within(self.window):
+                block, first = self._locate(ordinal, offset)
+                if block.is_inside(self.window):
                     return Position(ordinal, offset)
-                for at in range(place, len(held.texts)):
-                    if held.listed(at, self.window):
-                        return Position(ordinal, offset + at - place)
-                offset += len(held.texts) - place
+                for index in range(first, len(block.texts)):
+                    if block.is_listed(index, self.window):
+                        return Position(ordinal, offset + index - first)
+                offset += len(block.texts) - first
             ordinal, offset = ordinal + 1, 0
         return None
 
-    def before(self, position: Position) -> Position | None:
-        """Return the last position before `position` that is listed."""
+    def sum_runtime(self, *, clip: bool = False) -> int:
+        """Return the nanoseconds that all runs of the window took; with `clip` only those within the window."""
+        return sum(self._iterate_runtimes(clip))
+
+    def _iterate_runtimes(self, clip: bool) -> Iterator[int]:
+        position = self.seek(self.first_position)
+        while position is not None:
+            block, first = self._locate(*position)
+            for index in range(first, len(block.texts)):
+                if block.is_listed(index, self.window):
+                    start = max(block.starts[index], self.window.start) if clip else block.starts[index]
+                    yield block.stops[index] - start
+            position = self.seek(position._replace(offset=position.offset + len(block.texts) - first))
+
+    def seek_back(self, position: Position) -> Position | None:
+        """Return the last position before `position` that is in the window."""
         ordinal, offset = position
         while ordinal >= self.first:
-            for earlier in range(min(offset, self.length(ordinal)) - 1, -1, -1):
-                held, place = self._at(ordinal, earlier)
-                if held.listed(place, self.window):
+            for earlier in range(min(offset, self.get_length(ordinal)) - 1, -1, -1):
+                block, index = self._locate(ordinal, earlier)
+                if block.is_listed(index, self.window):
                     return Position(ordinal, earlier)
             ordinal -= 1
-            offset = self.length(ordinal)
+            offset = self.get_length(ordinal)
         return None
 
-    def run(self, position: Position) -> Run | None:
+    def get_run(self, position: Position) -> Run | None:
         """Return the run at a position; None if it has vanished."""
-        inserted = self.shelf.inserted(position.ordinal)
+        inserted = self.blocks.get_inserted(position.ordinal)
         if position.offset < len(inserted):
             return inserted[position.offset]
-        number, place = divmod(position.offset - len(inserted), BLOCK)
-        return block(self.day(position.ordinal), number)[place]
+        number, index = divmod(position.offset - len(inserted), BLOCK_SIZE)
+        return build_runs(self.get_day(position.ordinal), number)[index]
 
-    def grow(self, position: Position) -> None:
-        """Insert a run before a position, on the same day, where it is listed."""
-        self.shelf.insert(self.day(position.ordinal), self.window)
+    def insert_before(self, position: Position) -> None:
+        """Insert a run of the window before a position, on the same day."""
+        self.blocks.insert_run(self.get_day(position.ordinal), self.window)
 
-    def day(self, ordinal: int) -> Day:
-        """Return what a day holds, the same for the whole request."""
-        found = self._days.get(ordinal)
-        if found is None:
-            found = self._days[ordinal] = day_of(self.shelf.world, ordinal)
-        return found
+    def get_day(self, ordinal: int) -> DayPlan:
+        """Return what a day holds, the same for the length of the request."""
+        if ordinal not in self._days:
+            self._days[ordinal] = plan_day(self.blocks.world, ordinal)
+        return self._days[ordinal]
 
-    def length(self, ordinal: int) -> int:
+    def get_length(self, ordinal: int) -> int:
         """Return how many positions a day has."""
-        day = self.day(ordinal)
-        return 0 if day.edit.emptied else day.length + len(self.shelf.inserted(ordinal))
+        day = self.get_day(ordinal)
+        return 0 if day.edit.emptied else day.length + len(self.blocks.get_inserted(ordinal))
 
-    def _take(self, start: Position, number: int) -> tuple[list[bytes], Position]:
-        """Return up to `number` listed records of one block, and the position after the last seen."""
-        held, place = self._at(*start)
-        if held.within(self.window):
-            taken = [text for text in held.texts[place : place + number] if text is not None]
-            return taken, Position(start.ordinal, start.offset + len(taken))
-        texts: list[bytes] = []
-        at = place
-        while at < len(held.texts) and len(texts) < number:
-            text = held.texts[at]
-            if text is not None and held.listed(at, self.window):
+    def _read_block(self, start: Position, number: int) -> tuple[list[bytes], Position]:
+        """Return up to `number` records of one block, and the position after the last one looked at."""
+        block, first = self._locate(*start)
+        if block.is_inside(self.window):
+            texts = [text for text in block.texts[first : first + number] if text is not None]
+            return texts, Position(start.ordinal, start.offset + len(texts))
+        texts = []
+        index = first
+        while index < len(block.texts) and len(texts) < number:
+            text = block.texts[index]
+            if text is not None and block.is_listed(index, self.window):
                 texts.append(text)
-            at += 1
-        return texts, Position(start.ordinal, start.offset + at - place)
+            index += 1
+        return texts, Position(start.ordinal, start.offset + index - first)
 
-    def _at(self, ordinal: int, offset: int) -> tuple[Block, int]:
-        """Return the block that holds an offset of a day, and the place in it."""
-        inserted = self.shelf.inserted(ordinal)
+    def _locate(self, ordinal: int, offset: int) -> tuple[Block, int]:
+        """Return the block that holds an offset of a day, and the index in it."""
+        inserted = self.blocks.get_inserted(ordinal)
         if offset < len(inserted):
-            return Block.of(inserted, self.encode), offset
-        number, place = divmod(offset - len(inserted), BLOCK)
-        return self.shelf.block(self.day(ordinal), number, self.encode), place
+            return Block.from_runs(inserted, self.encode), offset
+        number, index = divmod(offset - len(inserted), BLOCK_SIZE)
+        return self.blocks.get_block(self.get_day(ordinal), number, self.encode), index

@@ -1,29 +1,32 @@
-"""One run of an environment, and how Ona writes it: as JSON, as protobuf, and wrongly.
+"""One run of an environment, and its record in JSON and protobuf, valid or not.
 
 Instants are integers: nanoseconds since 1970-01-01T00:00:00Z.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sync.vendors.ona import protobuf
-from sync.vendors.ona.protobuf import SECOND
+from sync.vendors.ona.instants import SECOND, build_timestamp
+from sync.vendors.ona.usage_pb2 import EnvironmentUsageRecord, ListEnvironmentUsageRecordsResponse
 
 EPOCH: Final = date(1970, 1, 1).toordinal()
-NAMES: Final = ("environmentId", "userId", "projectId", "runnerId", "environmentClassId")
-BAD_KINDS: Final = 6
+ID_FIELDS: Final = {
+    "environment_id": "environmentId",
+    "user_id": "userId",
+    "project_id": "projectId",
+    "runner_id": "runnerId",
+    "environment_class_id": "environmentClassId",
+}
+PROTO_FIELDS: Final = {name: field for field, name in ID_FIELDS.items()}
+FAULT_COUNT: Final = 6
 SECONDS: Final = tuple(f"{second:02d}" for second in range(60))
 
 
 class Environment(NamedTuple):
-    """One environment and what never changes about it; `project_id` is empty where it has no project.
-
-    `json` and `proto` are these fields as a record holds them, encoded once.
-    """
+    """One environment; `project_id` is empty where it has no project, `json` holds the ids as JSON fields."""
 
     environment_id: str
     user_id: str
@@ -31,21 +34,24 @@ class Environment(NamedTuple):
     runner_id: str
     environment_class_id: str
     json: str
-    proto: bytes
 
     @classmethod
-    def of(cls, environment: str, user: str, project: str, runner: str, environment_class: str) -> "Environment":
-        """Return an environment with its encoded forms."""
+    def create(cls, environment: str, user: str, project: str, runner: str, environment_class: str) -> "Environment":
+        """Return the environment with these ids."""
         ids = (environment, user, project, runner, environment_class)
-        json = ",".join(f'"{name}":"{value}"' for name, value in zip(NAMES, ids, strict=True) if value)
-        return cls(*ids, json, encoded(ids))
+        json = ",".join(f'"{name}":"{value}"' for name, value in zip(ID_FIELDS.values(), ids, strict=True) if value)
+        return cls(*ids, json)
+
+    def build_ids(self) -> dict[str, str]:
+        """Return the ids under their protobuf names."""
+        return dict(zip(ID_FIELDS, self, strict=False))
 
 
 class Run(NamedTuple):
     """One completed run.
 
     `created_at` is None where the vendor leaves it out; `omitted` names another field left out, or is empty;
-    `bad` is the way in which the record breaks the contract, or -1.
+    `fault` is the number of the way in which the record breaks the contract, -1 for none.
     """
 
     id: str
@@ -55,44 +61,50 @@ class Run(NamedTuple):
     stopped_at: int
     stopped_digits: int
     omitted: str = ""
-    bad: int = -1
+    fault: int = -1
 
-    def as_object(self) -> Any:
-        """Return the record as the JSON answer has it."""
-        record: dict[str, Any] = {"id": self.id, **dict(zip(NAMES, self.environment[:5], strict=True))}
-        if self.created_at is not None:
-            record["createdAt"] = stamp(self.created_at, self.created_digits)
-        record["stoppedAt"] = stamp(self.stopped_at, self.stopped_digits)
-        record = {name: value for name, value in record.items() if value and name != self.omitted}
-        return self._broken(record) if self.bad >= 0 else record
-
-    def as_json(self) -> bytes:
+    def encode_json(self) -> bytes:
         """Return the record as JSON text."""
-        if self.bad >= 0 or self.omitted or self.created_at is None:
-            return msgspec.json.encode(self.as_object())
-        created = stamp(self.created_at, self.created_digits)
-        stopped = stamp(self.stopped_at, self.stopped_digits)
+        if self.fault >= 0 or self.omitted or self.created_at is None:
+            return msgspec.json.encode(self.build_record())
+        created = format_instant(self.created_at, self.created_digits)
+        stopped = format_instant(self.stopped_at, self.stopped_digits)
         times = f'"createdAt":"{created}","stoppedAt":"{stopped}"'
         return f'{{"id":"{self.id}",{self.environment.json},{times}}}'.encode()
 
-    def as_proto(self) -> bytes:
-        """Return the record as an element of the protobuf answer; it breaks the contract in fewer ways."""
-        static = self.environment.proto
-        if self.omitted in NAMES:
-            ids = zip(NAMES, self.environment[:5], strict=True)
-            static = encoded(["" if name == self.omitted else value for name, value in ids])
-        stopped = None if self.bad in (0, 1, 3) else self.stopped_at
-        created = self.stopped_at + 3600 * SECOND if self.bad in (2, 4, 5) else self.created_at
-        return protobuf.record("" if self.omitted == "id" else self.id, static, created, stopped)
+    def encode_proto(self) -> bytes:
+        """Return a protobuf answer with this record only; it can break the contract in fewer ways than JSON.
 
-    def _broken(self, record: dict[str, Any]) -> Any:
-        match self.bad:
+        Encoded messages one after another are one message with the records of all, so pages are made by joining.
+        """
+        ids: dict[str, Any] = self.environment.build_ids()
+        ids.pop(PROTO_FIELDS.get(self.omitted, ""), None)
+        record = EnvironmentUsageRecord(id="" if self.omitted == "id" else self.id, **ids)
+        created_at = self.stopped_at + 3600 * SECOND if self.fault in (2, 4, 5) else self.created_at
+        if created_at is not None:
+            record.created_at.CopyFrom(build_timestamp(created_at))
+        if self.fault not in (0, 1, 3):
+            record.stopped_at.CopyFrom(build_timestamp(self.stopped_at))
+        return ListEnvironmentUsageRecordsResponse(records=[record]).SerializeToString()
+
+    def build_record(self) -> Any:
+        """Return the record as the JSON answer has it."""
+        names = ID_FIELDS.values()
+        record: dict[str, Any] = {"id": self.id, **dict(zip(names, self.environment, strict=False))}
+        if self.created_at is not None:
+            record["createdAt"] = format_instant(self.created_at, self.created_digits)
+        record["stoppedAt"] = format_instant(self.stopped_at, self.stopped_digits)
+        record = {name: value for name, value in record.items() if value and name != self.omitted}
+        return self._break_record(record) if self.fault >= 0 else record
+
+    def _break_record(self, record: dict[str, Any]) -> Any:
+        match self.fault:
             case 0:
                 del record["stoppedAt"]
             case 1:
                 record["stoppedAt"] = "yesterday"
             case 2:
-                record["createdAt"] = stamp(self.stopped_at + 3600 * SECOND, 0)
+                record["createdAt"] = format_instant(self.stopped_at + 3600 * SECOND, 0)
             case 3:
                 record["environmentId"] = 42
             case 4:
@@ -102,24 +114,19 @@ class Run(NamedTuple):
         return record
 
 
-def encoded(ids: Sequence[str]) -> bytes:
-    """Return an environment's ids as fields 2 to 6 of a protobuf record."""
-    return b"".join(protobuf.text(field, value) for field, value in enumerate(ids, start=2))
-
-
-def stamp(instant: int, digits: int) -> str:
+def format_instant(instant: int, digits: int) -> str:
     """Return an instant in RFC 3339, UTC, cut to so many fractional digits."""
     seconds, nanos = divmod(instant, SECOND)
     days, second = divmod(seconds, 86_400)
-    whole = f"{_date(days)}T{_minute(second // 60)}{SECONDS[second % 60]}"
-    return f"{whole}.{nanos // 10 ** (9 - digits):0{digits}d}Z" if digits else f"{whole}Z"
+    text = f"{_format_date(days)}T{_format_minute(second // 60)}{SECONDS[second % 60]}"
+    return f"{text}.{nanos // 10 ** (9 - digits):0{digits}d}Z" if digits else f"{text}Z"
 
 
 @lru_cache(maxsize=4096)
-def _date(days: int) -> str:
+def _format_date(days: int) -> str:
     return date.fromordinal(EPOCH + days).isoformat()
 
 
 @lru_cache(maxsize=1440)
-def _minute(minute: int) -> str:
+def _format_minute(minute: int) -> str:
     return f"{minute // 60:02d}:{minute % 60:02d}:"

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
-from sync.sandbox.bits import mix
+from sync.sandbox.bits import mix_bits
 from sync.sandbox.world import World
 
 RECIPES = 130  # at scale 1
@@ -95,33 +95,33 @@ class Account:
         exact = world.records_per_day
         self.places = -(-exact // BUSY_HOURS) if exact is not None else max(1, round(RECIPES * world.scale))
         self.spare = self.places * BUSY_HOURS - exact if exact is not None else 0
-        self.workspaces = workspaces(max(FEW, self.places // 30 if self.places > 400 else 0), self.base)
+        self.workspaces = build_workspaces(max(FEW, self.places // 30 if self.places > 400 else 0), self.base)
         weights = list(accumulate(CUSTOMERS[number % FEW][2] for number in range(len(self.workspaces))))
         self.owners = [
             self.workspaces[bisect_right(weights, place * weights[-1] // self.places)] for place in range(self.places)
         ]
         self._recipes: dict[int, Recipe] = {}
 
-    def recipe(self, place: int, hour: int) -> Recipe:
+    def get_recipe(self, place: int, hour: int) -> Recipe:
         """Return the recipe that holds a place in an hour (since 1970)."""
         recipe = self._recipes.get(place)
         if recipe is None or not recipe.created <= hour < (recipe.deleted or hour + 1):
-            recipe = self._recipes[place] = self._made(place, hour)
+            recipe = self._recipes[place] = self._build_recipe(place, hour)
         return recipe
 
-    def _made(self, place: int, hour: int) -> Recipe:
-        bits = mix(self.base + place * SLOT)
+    def _build_recipe(self, place: int, hour: int) -> Recipe:
+        bits = mix_bits(self.base + place * SLOT)
         exact = self.world.records_per_day is not None
         if exact or bits & 3:
-            return self._described(place, 0, bits, created=0, deleted=None)
+            return self._describe_recipe(place, 0, bits, created=0, deleted=None)
         length = 24 * (20 + (bits >> 8) % 70)
         shift = (bits >> 24) % length
         generation = (hour + shift) // length
         created = generation * length - shift
-        bits = mix(bits + generation * GENERATION)
-        return self._described(place, generation, bits, created=created, deleted=created + length)
+        bits = mix_bits(bits + generation * GENERATION)
+        return self._describe_recipe(place, generation, bits, created=created, deleted=created + length)
 
-    def _described(self, place: int, generation: int, bits: int, *, created: int, deleted: int | None) -> Recipe:
+    def _describe_recipe(self, place: int, generation: int, bits: int, *, created: int, deleted: int | None) -> Recipe:
         workspace = self.owners[place]
         exact = self.world.records_per_day is not None
         rhythm = STEADY if exact else (ROUND_THE_CLOCK, NIGHTLY, OFFICE, OFFICE, OFFICE)[(bits >> 16) % 5]
@@ -143,12 +143,12 @@ class Account:
         )
 
 
-def workspaces(count: int, base: int) -> list[Workspace]:
+def build_workspaces(count: int, base: int) -> list[Workspace]:
     """Return the workspaces, in the order of their ids; from the thirteenth on they are plain customers."""
     found = []
     for number in range(count):
         name, external_id, _ = CUSTOMERS[number % FEW]
         if number >= FEW:
             name, external_id = f"Customer {number + 1:05d}", f"cust-{number + 1:05d}"
-        found.append(Workspace(310_000 + number * 37 + mix(base + number) % 37, external_id, name))
+        found.append(Workspace(310_000 + number * 37 + mix_bits(base + number) % 37, external_id, name))
     return found

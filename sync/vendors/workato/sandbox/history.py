@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from sync.sandbox.bits import mix, struck
-from sync.sandbox.memory import Memory
+from sync.sandbox.bits import is_hit, mix_bits
+from sync.sandbox.cache import WeightedCache
 from sync.sandbox.world import Edit, World
 from sync.vendors.workato.sandbox.account import NIGHTLY, OFFICE, Account, Recipe
 from usage.days import midnight
@@ -18,11 +18,11 @@ HOUR = 3600
 STEP = 300  # seconds between which the figures stand still
 LONGEST_RETRY = 21 * HOUR
 HOURS, PICKED, RETRIES = 0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB
-REMEMBERED = 1_500_000  # cells kept in memory
+MAX_CACHED_RECORDS = 1_500_000  # cells kept in memory
 EPOCH = date(2025, 1, 1).toordinal()
 
 
-class Cell(NamedTuple):
+class RecipeHour(NamedTuple):
     """What one recipe did in one hour; `at` is the second since 1970 that all of it counts at."""
 
     recipe: Recipe
@@ -40,7 +40,7 @@ class LocalHour(NamedTuple):
     weekday: int
 
 
-class Part(NamedTuple):
+class HourPart(NamedTuple):
     """The minutes of an hour, up to `ends`, that belong to one date, and what befell that date."""
 
     ends: int
@@ -55,76 +55,76 @@ class History:
         self.world = world
         self.account = Account(world)
         self.zone = ZoneInfo(world.zone)
-        self._memory = Memory(REMEMBERED)
+        self._cache = WeightedCache(MAX_CACHED_RECORDS)
         self._local: dict[int, LocalHour] = {}
 
-    def known_until(self) -> int:
+    def get_known_end(self) -> int:
         """Return the second since 1970 up to which jobs are known."""
         return int(self.world.now().timestamp()) // STEP * STEP
 
-    def earliest(self) -> datetime:
+    def get_start(self) -> datetime:
         """Return the first instant of the account's history."""
         return midnight(self.world.first_day, self.zone)
 
-    def cells(self, hour: int) -> list[Cell]:
+    def list_hours(self, hour: int) -> list[RecipeHour]:
         """Return what the recipes did in one hour (since 1970), as is known now."""
-        until = self.known_until()
+        until = self.get_known_end()
         if hour * HOUR >= until:
             return []
-        parts = self._parts(hour)
+        parts = self._split_hour(hour)
         settled = (hour + 1) * HOUR + LONGEST_RETRY <= until
         key = (hour, 0 if settled else until, parts)
-        return self._memory.get(key, lambda: self._worked_out(hour, until, parts), len)
+        return self._cache.get(key, lambda: self._build_hours(hour, until, parts), len)
 
-    def _worked_out(self, hour: int, until: int, parts: tuple[Part, ...]) -> list[Cell]:
+    def _build_hours(self, hour: int, until: int, parts: tuple[HourPart, ...]) -> list[RecipeHour]:
         found = []
         for place in range(self.account.places):
-            recipe = self.account.recipe(place, hour)
+            recipe = self.account.get_recipe(place, hour)
             part = parts[0] if recipe.minute < parts[0].ends else parts[-1]
             at = (hour * 60 + recipe.minute) * 60
             if at < until and part.exists:
-                cell = self._edited(recipe, hour, at, until, part.edit)
-                if cell is not None:
-                    found.append(cell)
+                recipe_hour = self._apply_edit(recipe, hour, at, until, part.edit)
+                if recipe_hour is not None:
+                    found.append(recipe_hour)
         return found
 
-    def _parts(self, hour: int) -> tuple[Part, ...]:
+    def _split_hour(self, hour: int) -> tuple[HourPart, ...]:
         """Return an hour's part, or its two parts where the account's midnight is not on a full UTC hour."""
         last = datetime.fromtimestamp(hour * HOUR, UTC).astimezone(self.zone) + timedelta(minutes=59)
-        dates = dict.fromkeys((self._clock(hour).date, last.date()))
+        dates = dict.fromkeys((self._get_local_hour(hour).date, last.date()))
         ends = 60 if len(dates) == 1 else 59 - last.minute
         world = self.world
-        return tuple(Part(ends, world.edit("workato", on), on >= world.first_day) for on in dates)
+        return tuple(HourPart(ends, world.get_edit("workato", on), on >= world.first_day) for on in dates)
 
-    def _edited(self, recipe: Recipe, hour: int, at: int, until: int, edit: Edit) -> Cell | None:
+    def _apply_edit(self, recipe: Recipe, hour: int, at: int, until: int, edit: Edit) -> RecipeHour | None:
         """Return a recipe's hour as it is after what was arranged for its day."""
         pick = recipe.bits + hour * PICKED
-        if edit.emptied or (edit.vanished and struck(pick, edit.vanished)):
+        if edit.emptied or (edit.vanished and is_hit(pick, edit.vanished)):
             return None
-        if self._runs(recipe, hour):
-            cell = self._cell(recipe, hour, at, until)
-            if edit.restated and struck(pick + 1, edit.restated):
-                return cell._replace(tasks=cell.tasks + recipe.steps, succeeded=cell.succeeded + 1)
-            return cell
-        if edit.late and struck(pick + 2, edit.late):
-            return Cell(recipe, at, recipe.steps, 1, 0)
+        if self._is_running(recipe, hour):
+            recipe_hour = self._build_hour(recipe, hour, at, until)
+            if edit.restated and is_hit(pick + 1, edit.restated):
+                return recipe_hour._replace(tasks=recipe_hour.tasks + recipe.steps, succeeded=recipe_hour.succeeded + 1)
+            return recipe_hour
+        if edit.late and is_hit(pick + 2, edit.late):
+            return RecipeHour(recipe, at, recipe.steps, 1, 0)
         return None
 
-    def _cell(self, recipe: Recipe, hour: int, at: int, until: int) -> Cell:
+    def _build_hour(self, recipe: Recipe, hour: int, at: int, until: int) -> RecipeHour:
         """Return a recipe's jobs of an hour, less those tried again since, plus those tried again in it."""
-        jobs, failed = self._jobs(recipe, hour)
+        jobs, failed = self._count_jobs(recipe, hour)
         tasks = (jobs - failed) * recipe.steps + failed * (recipe.steps // 2)
         succeeded = jobs - failed
-        if self._retried(recipe, hour) and at + recipe.delay * HOUR < until:
+        if self._is_retried(recipe, hour) and at + recipe.delay * HOUR < until:
             failed, tasks = failed - 1, tasks - recipe.steps // 2
-        if self._retried(recipe, hour - recipe.delay):
+        if self._is_retried(recipe, hour - recipe.delay):
             succeeded, tasks = succeeded + 1, tasks + recipe.steps
-        return Cell(recipe, at, tasks, succeeded, failed)
+        return RecipeHour(recipe, at, tasks, succeeded, failed)
 
-    def _jobs(self, recipe: Recipe, hour: int) -> tuple[int, int]:
+    def _count_jobs(self, recipe: Recipe, hour: int) -> tuple[int, int]:
         """Return how many jobs first ran in an hour and how many of them failed; never all of them."""
-        on, local, weekday = self._clock(hour)
-        bits = mix(recipe.bits + hour * HOURS)
+        on, local, weekday = self._get_local_hour(hour)
+        bits = mix_bits(recipe.bits + hour * HOURS)
         growth = max(500, min(1900, 1000 + (on.toordinal() - EPOCH) * 2 // 5))
         if recipe.rhythm == NIGHTLY:
             shape = 900
@@ -136,22 +136,22 @@ class History:
         failed = (bits >> 8) % (1 + jobs // 8) if (bits >> 20) & 3 == 0 else 0
         return jobs, max(failed, 1) if (bits >> 24) & 7 == 0 else failed
 
-    def _retried(self, recipe: Recipe, hour: int) -> bool:
+    def _is_retried(self, recipe: Recipe, hour: int) -> bool:
         """Tell whether a job that failed is tried again, in an hour that the recipe runs in anyway."""
         return (
-            mix(recipe.bits + hour * RETRIES) & 3 == 0
-            and self._runs(recipe, hour)
-            and self._runs(recipe, hour + recipe.delay)
-            and self._jobs(recipe, hour)[1] > 0
+            mix_bits(recipe.bits + hour * RETRIES) & 3 == 0
+            and self._is_running(recipe, hour)
+            and self._is_running(recipe, hour + recipe.delay)
+            and self._count_jobs(recipe, hour)[1] > 0
         )
 
-    def _runs(self, recipe: Recipe, hour: int) -> bool:
+    def _is_running(self, recipe: Recipe, hour: int) -> bool:
         if not recipe.created <= hour < (recipe.deleted or hour + 1):
             return False
-        _, local, weekday = self._clock(hour)
+        _, local, weekday = self._get_local_hour(hour)
         return recipe.runs_at(local, weekday)
 
-    def _clock(self, hour: int) -> LocalHour:
+    def _get_local_hour(self, hour: int) -> LocalHour:
         """Return what the account's clocks show when an hour begins."""
         shown = self._local.get(hour)
         if shown is None:

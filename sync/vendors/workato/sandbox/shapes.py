@@ -1,4 +1,4 @@
-"""Other shapes in which a vendor might send the rows whose fields are not public (contracts.md, Workato)."""
+"""Other shapes in which a vendor might send the rows whose fields are not public (docs/vendors/workato.md)."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -13,7 +13,7 @@ ALIASES: Final = {
 }
 OTHER_ALIASES: Final = {"job_succeeded_count": "successful_jobs", "job_failed_count": "failed_jobs"}
 UNKNOWN: Final = {name: f"x_{name.removesuffix('_count')}" for name in ALIASES}
-OF_BUCKET: Final = {
+BUCKET_FIELDS: Final = {
     "from",
     "to",
     "time",
@@ -32,7 +32,7 @@ SHAPES: Final = {
 }
 
 
-def shaped(rows: Iterable[Row], shape: frozenset[str]) -> list[Row]:
+def reshape_rows(rows: Iterable[Row], shape: frozenset[str]) -> list[Row]:
     """Return flat rows in the shape that the names (of SHAPES) together describe."""
     found = list(rows)
     for name, names in (("aliases", ALIASES), ("other_aliases", OTHER_ALIASES), ("unknown", UNKNOWN)):
@@ -45,14 +45,14 @@ def shaped(rows: Iterable[Row], shape: frozenset[str]) -> list[Row]:
             {("time" if field == "from" else field): value for field, value in row.items() if field != "to"}
             for row in found
         ]
-    return nested(found) if "nested" in shape else found
+    return nest_rows(found) if "nested" in shape else found
 
 
-def nested(rows: Iterable[Row]) -> list[Row]:
+def nest_rows(rows: Iterable[Row]) -> list[Row]:
     """Return one row per workspace or recipe, its buckets in the list `usage`."""
     found: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        outer = {field: value for field, value in row.items() if field not in OF_BUCKET}
-        inner = {field: value for field, value in row.items() if field in OF_BUCKET}
+        outer = {field: value for field, value in row.items() if field not in BUCKET_FIELDS}
+        inner = {field: value for field, value in row.items() if field in BUCKET_FIELDS}
         found.setdefault(tuple(outer.values()), {**outer, "usage": []})["usage"].append(inner)
     return list(found.values())

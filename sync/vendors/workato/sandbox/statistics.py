@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sync.vendors.workato.question import Question
+from sync.vendors.workato.request import UsageRequest
 from sync.vendors.workato.sandbox.account import Recipe
 from sync.vendors.workato.sandbox.buckets import Buckets
-from sync.vendors.workato.sandbox.history import HOUR, Cell, History
+from sync.vendors.workato.sandbox.history import HOUR, History, RecipeHour
 
 Row = dict[str, Any]
 
 
-class Sums:
+class RowSum:
     """What is counted for one row: tasks, jobs and, of a workspace, the recipes that had any."""
 
     __slots__ = ("failed", "recipe", "recipes", "succeeded", "tasks")
@@ -22,7 +22,7 @@ class Sums:
         self.tasks = self.succeeded = self.failed = 0
         self.recipes: set[int] | None = None if by_recipe else set()
 
-    def add(self, cell: Cell) -> None:
+    def add(self, cell: RecipeHour) -> None:
         """Count a recipe's hour in."""
         self.tasks += cell.tasks
         self.succeeded += cell.succeeded
@@ -39,34 +39,34 @@ class Statistics:
     """
 
     buckets: Buckets
-    sums: dict[tuple[int, int, int], Sums]
+    sums: dict[tuple[int, int, int], RowSum]
 
     def __len__(self) -> int:
         return len(self.sums)
 
     def __iter__(self) -> Iterator[Row]:
-        return (row_of(self.sums[key], key[2], self.buckets) for key in sorted(self.sums))
+        return (build_row(self.sums[key], key[2], self.buckets) for key in sorted(self.sums))
 
 
-def statistics(history: History, question: Question) -> Statistics:
+def build_statistics(history: History, query: UsageRequest) -> Statistics:
     """Sum up what the wanted recipes did in the range."""
-    buckets = Buckets(question.start, question.end, question.interval, history)
-    by_recipe = question.group_by == "recipe"
-    sums: dict[tuple[int, int, int], Sums] = {}
-    for cell in matching(history, question):
-        bucket = buckets.at(cell.at)
+    buckets = Buckets(query.start, query.end, query.interval, history)
+    by_recipe = query.group_by == "recipe"
+    sums: dict[tuple[int, int, int], RowSum] = {}
+    for cell in iterate_matches(history, query):
+        bucket = buckets.find_bucket(cell.at)
         if bucket >= 0:
             recipe = cell.recipe
             key = (recipe.workspace.id, recipe.id if by_recipe else 0, bucket)
             found = sums.get(key)
             if found is None:
-                found = sums[key] = Sums(recipe, by_recipe=by_recipe)
+                found = sums[key] = RowSum(recipe, by_recipe=by_recipe)
             found.add(cell)
     return Statistics(buckets, sums)
 
 
-def row_of(sums: Sums, bucket: int, buckets: Buckets) -> Row:
-    """Write one row out; its fields are assumed (contracts.md)."""
+def build_row(sums: RowSum, bucket: int, buckets: Buckets) -> Row:
+    """Write one row out; its fields are assumed (docs/vendors/workato.md)."""
     recipe, workspace = sums.recipe, sums.recipe.workspace
     row: Row = {
         "workspace_id": workspace.id,
@@ -78,8 +78,8 @@ def row_of(sums: Sums, bucket: int, buckets: Buckets) -> Row:
         row["recipe_name"] = recipe.name
         row["folder_id"] = recipe.folder_id
         row["folder_name"] = recipe.folder_name
-    row["from"] = buckets.shown[bucket]
-    row["to"] = buckets.shown[bucket + 1]
+    row["from"] = buckets.texts[bucket]
+    row["to"] = buckets.texts[bucket + 1]
     row["task_count"] = sums.tasks
     row["job_succeeded_count"] = sums.succeeded
     row["job_failed_count"] = sums.failed
@@ -88,14 +88,14 @@ def row_of(sums: Sums, bucket: int, buckets: Buckets) -> Row:
     return row
 
 
-def matching(history: History, question: Question) -> Iterator[Cell]:
+def iterate_matches(history: History, query: UsageRequest) -> Iterator[RecipeHour]:
     """Yield what the wanted recipes did in the hours that the range touches."""
-    wanted = wanted_recipes(question, history.known_until())
+    wanted = build_recipe_filter(query, history.get_known_end())
     known: dict[int, bool] = {}
-    first, last = (int(edge.timestamp()) // HOUR for edge in (question.start, question.end))
-    earliest = int(history.earliest().timestamp()) // HOUR
-    for hour in range(max(first, earliest), min(last, history.known_until() // HOUR) + 1):
-        for cell in history.cells(hour):
+    first, last = (int(edge.timestamp()) // HOUR for edge in (query.start, query.end))
+    earliest = int(history.get_start().timestamp()) // HOUR
+    for hour in range(max(first, earliest), min(last, history.get_known_end() // HOUR) + 1):
+        for cell in history.list_hours(hour):
             recipe = cell.recipe
             takes = known.get(recipe.id)
             if takes is None:
@@ -104,7 +104,7 @@ def matching(history: History, question: Question) -> Iterator[Cell]:
                 yield cell
 
 
-def wanted_recipes(question: Question, now: int) -> Callable[[Recipe], bool]:
+def build_recipe_filter(query: UsageRequest, now: int) -> Callable[[Recipe], bool]:
     """Return the test of whether a recipe is asked for; one deleted by `now` only counts in a bare ask.
 
     Workspaces are the ones named by either of the two lists; unknown ones are passed over (both assumed).
@@ -112,15 +112,15 @@ def wanted_recipes(question: Question, now: int) -> Callable[[Recipe], bool]:
 
     def wanted(recipe: Recipe) -> bool:
         workspace = recipe.workspace
-        listed = workspace.id in question.workspace_ids or workspace.external_id in question.external_ids
+        listed = workspace.id in query.workspace_ids or workspace.external_id in query.external_ids
         deleted = recipe.deleted is not None and recipe.deleted * HOUR <= now
         return (
             listed
-            and (question.bare or not deleted)
-            and (question.recipe_ids is None or recipe.id in question.recipe_ids)
-            and (question.folder_ids is None or recipe.folder_id in question.folder_ids)
-            and (question.recipe_name_pattern or "") in recipe.name
-            and (question.folder_name_pattern or "") in recipe.folder_name
+            and (query.bare or not deleted)
+            and (query.recipe_ids is None or recipe.id in query.recipe_ids)
+            and (query.folder_ids is None or recipe.folder_id in query.folder_ids)
+            and (query.recipe_name_pattern or "") in recipe.name
+            and (query.folder_name_pattern or "") in recipe.folder_name
         )
 
     return wanted

@@ -1,0 +1,167 @@
+"""The tables whose changes are logged, and those whose changes are not, with the reason.
+
+A test compares both with the tables of the database: a new table has to be named here. A table in NOT_AUDITED holds
+nothing that decides what somebody may do or see, or how the portal is set up.
+"""
+
+from dataclasses import dataclass
+
+from portal.accounts.audit.models import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A table whose rows are logged as objects of `kind`; `name` is the column with an object's name.
+
+    `hidden`: columns that the portal itself writes at work. Of `secret` columns only that they were set is logged.
+    """
+
+    table: str
+    kind: Kind
+    name: str
+    hidden: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()
+    of_source: bool = False
+
+    function = "accounts_audit_row"
+
+    def build_arguments(self) -> list[str]:
+        """Return the arguments of the trigger function."""
+        flag = "1" if self.of_source else ""
+        return [self.kind, self.name, ",".join(self.hidden), ",".join(self.secret), flag]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A table whose rows are logged as changes of another object, such as memberships of a user.
+
+    `owner` selects the id and name of that object, `value` the text to log; the parameter of each query is the column
+    named before it. `source`: the value column is a source's id. SCHEMA stands for the schema of the tables.
+    """
+
+    table: str
+    kind: Kind
+    label: str
+    owner_column: str
+    owner: str
+    value_column: str
+    value: str
+    hidden: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()
+    source: bool = False
+
+    function = "accounts_audit_link"
+
+    def build_arguments(self) -> list[str]:
+        """Return the arguments of the trigger function."""
+        queries = (self.owner_column, self.owner, self.value_column, self.value)
+        flag = "1" if self.source else ""
+        return [self.kind, self.label, *queries, ",".join(self.hidden), ",".join(self.secret), flag]
+
+
+TOKENS = "SELECT id, name FROM SCHEMA.accounts_apitoken WHERE id = $1::bigint"
+USERS = "SELECT id, username FROM SCHEMA.auth_user WHERE id = $1::bigint"
+GROUPS = "SELECT id, name FROM SCHEMA.auth_group WHERE id = $1::bigint"
+SCOPED = (
+    "SELECT g.id, g.name FROM SCHEMA.accounts_groupscope s JOIN SCHEMA.auth_group g ON g.id = s.group_id "
+    "WHERE s.id = $1::bigint"
+)
+SOCIAL_USERS = (
+    "SELECT u.id, u.username FROM SCHEMA.socialaccount_socialaccount s JOIN SCHEMA.auth_user u ON u.id = s.user_id "
+    "WHERE s.id = $1::bigint"
+)
+SLUG = "SELECT slug FROM SCHEMA.usage_source WHERE id = $1::bigint"
+GROUP_NAME = "SELECT name FROM SCHEMA.auth_group WHERE id = $1::bigint"
+PERMISSION = (
+    "SELECT t.app_label || '.' || p.codename FROM SCHEMA.auth_permission p "
+    "JOIN SCHEMA.django_content_type t ON t.id = p.content_type_id WHERE p.id = $1::bigint"
+)
+VALUE = "SELECT $1::text"
+
+ENGINE_COLUMNS = ("next_sync_at", "halted_at", "halt_reason", "halt_code", "failures", "paused_until", "updated_at")
+AUDITED: tuple[Row | Link, ...] = (
+    Row("usage_source", Kind.SOURCE, "slug", ENGINE_COLUMNS, ("credential",), of_source=True),
+    Row("usage_savedview", Kind.VIEW, "name", ("updated_at",)),
+    Row("accounts_apitoken", Kind.TOKEN, "name", ("last_used_at",), ("digest",)),
+    Row("auth_user", Kind.PERSON, "username", ("last_login",), ("password",)),
+    Row("auth_group", Kind.GROUP, "name"),
+    # A permission that is renamed gives another right to all who have it.
+    Row("auth_permission", Kind.PERMISSION, "codename"),
+    Row("django_content_type", Kind.PERMISSION, "model"),
+    # allauth offers the providers of this table beside that of the settings.
+    Row("socialaccount_socialapp", Kind.PROVIDER, "name", secret=("secret", "key")),
+    Link("accounts_apitoken_sources", Kind.TOKEN, "sources", "apitoken_id", TOKENS, "source_id", SLUG, source=True),
+    Link("accounts_groupscope", Kind.GROUP, "limit", "group_id", GROUPS, "id", "SELECT 'limited to sources'"),
+    Link("accounts_groupscope_sources", Kind.GROUP, "sources", "groupscope_id", SCOPED, "source_id", SLUG, source=True),
+    Link("auth_group_permissions", Kind.GROUP, "permissions", "group_id", GROUPS, "permission_id", PERMISSION),
+    Link("auth_user_groups", Kind.PERSON, "groups", "user_id", USERS, "group_id", GROUP_NAME),
+    Link("auth_user_user_permissions", Kind.PERSON, "permissions", "user_id", USERS, "permission_id", PERMISSION),
+    Link(
+        "accounts_invitation",
+        Kind.PERSON,
+        "invitation until",
+        "user_id",
+        USERS,
+        "expires_at",
+        VALUE,
+        secret=("digest",),
+    ),
+    Link("account_emailaddress", Kind.PERSON, "e-mail address", "user_id", USERS, "email", VALUE),
+    Link(
+        "mfa_authenticator",
+        Kind.PERSON,
+        "second factor",
+        "user_id",
+        USERS,
+        "type",
+        VALUE,
+        hidden=("last_used_at",),
+        secret=("data",),
+    ),
+    Link(
+        "socialaccount_socialaccount",
+        Kind.PERSON,
+        "sign-in provider",
+        "user_id",
+        USERS,
+        "uid",
+        VALUE,
+        hidden=("last_login", "extra_data"),  # the claims of the last sign-in, which nothing reads again
+    ),
+    Link(
+        "socialaccount_socialtoken",
+        Kind.PERSON,
+        "token of the sign-in provider",
+        "account_id",
+        SOCIAL_USERS,
+        "id",
+        VALUE,
+        secret=("token", "token_secret"),
+    ),
+)
+
+SYNCED = "The engine fills it with what a vendor reports; triggers would halve the speed of a load."
+COMPUTED = "A roll-up, computed from the usage records."
+HISTORY = "The engine's own record of what it did; it names who asked."
+NOT_AUDITED = {
+    "accounts_auditentry": "The log itself, which is append-only.",
+    "account_emailconfirmation": "Keys of links that confirm an address; the portal sends none.",
+    "django_admin_log": "Django's own history of the admin; nothing reads it to decide.",
+    "django_migrations": "Which migrations were applied; written by `migrate` alone.",
+    "django_session": "Who is signed in; the security log has every sign-in.",
+    "usage_environmentusage": SYNCED,
+    "usage_resourceusage": SYNCED,
+    "usage_recipeusage": SYNCED,
+    "usage_recordrevision": SYNCED,
+    "usage_rejectedrecord": SYNCED,
+    "usage_environmentday": COMPUTED,
+    "usage_environmentaccrual": COMPUTED,
+    "usage_resourceday": COMPUTED,
+    "usage_recipeday": COMPUTED,
+    "usage_recipeworkspaceday": COMPUTED,
+    "usage_restatement": HISTORY,
+    "usage_sourceday": "The queue of the engine; a day names who accepted what, and why.",
+    "sync_syncrun": HISTORY,
+    "sync_syncrunday": HISTORY,
+    "sync_loadattempt": HISTORY,
+}

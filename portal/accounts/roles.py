@@ -1,0 +1,86 @@
+"""The three roles of staff: groups created by a migration, each with all permissions of the one before."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps as installed
+from django.contrib.auth.management import create_permissions
+
+VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
+APPS = ("usage", "sync", "accounts", "auth")
+
+# Shown on a page of the admin.
+MODELS_WITH_PAGES = (
+    "usage.environmentusage",
+    "usage.resourceusage",
+    "usage.recipeusage",
+    "usage.recordrevision",
+    "usage.source",
+    "usage.sourceday",
+    "usage.restatement",
+    "usage.rejectedrecord",
+    "sync.syncrun",
+    "sync.syncrunday",
+    "sync.loadattempt",
+)
+# Roll-ups without a page. Nobody needs a permission for them.
+INTERNAL_MODELS = (
+    "usage.environmentday",
+    "usage.environmentaccrual",
+    "usage.resourceday",
+    "usage.recipeday",
+    "usage.recipeworkspaceday",
+)
+
+
+def build_codes(model: str, *verbs: str) -> Iterator[str]:
+    """Yield the names of permissions on a model: `usage.view_source`."""
+    app, name = model.split(".")
+    return (f"{app}.{verb}_{name}" for verb in verbs)
+
+
+VIEWER_PERMISSIONS = (
+    *(code for model in MODELS_WITH_PAGES for code in build_codes(model, "view")),
+    # The pages show only a user's own views and shared ones, and change only their own.
+    *build_codes("usage.savedview", "view", "add", "change", "delete"),
+)
+OPERATOR_PERMISSIONS = (*VIEWER_PERMISSIONS, "usage.change_sourceday")
+# Users are deactivated and tokens revoked, never deleted: the audit log goes on naming them.
+ADMINISTRATOR_PERMISSIONS = (
+    *OPERATOR_PERMISSIONS,
+    *build_codes("usage.source", "add", "change", "delete"),
+    *build_codes("accounts.apitoken", "view", "add", "change"),
+    *build_codes("auth.user", "view", "add", "change"),
+    *build_codes("auth.group", "view", "add", "change", "delete"),
+    *build_codes("accounts.groupscope", "view", "add", "change", "delete"),
+    *build_codes("accounts.auditentry", "view"),
+)
+ROLES: dict[str, tuple[str, ...]] = {
+    VIEWER: VIEWER_PERMISSIONS,
+    OPERATOR: OPERATOR_PERMISSIONS,
+    ADMINISTRATOR: ADMINISTRATOR_PERMISSIONS,
+}
+ROLE_DESCRIPTIONS = {
+    VIEWER: "Looks at usage, explores, exports and saves views.",
+    OPERATOR: "Also has days read again, retries, and accepts suspect days.",
+    ADMINISTRATOR: "Also keeps sources, tokens and people, and reads the audit log.",
+}
+
+
+def create_roles(apps: Any = installed, schema_editor: Any = None) -> None:
+    """Create missing roles and add missing permissions to them; nothing is removed.
+
+    Migrations call it with the models of that time. It creates the permissions itself: Django does so only after the
+    last migration.
+    """
+    using = schema_editor.connection.alias if schema_editor else "default"
+    for app in APPS:
+        create_permissions(installed.get_app_config(app), verbosity=0, using=using, apps=apps)
+    permissions = {
+        f"{permission.content_type.app_label}.{permission.codename}": permission
+        for permission in apps.get_model("auth", "Permission").objects.using(using).select_related("content_type")
+    }
+    groups = apps.get_model("auth", "Group").objects.using(using)
+    for role, names in ROLES.items():
+        group, _ = groups.get_or_create(name=role)
+        group.permissions.add(*(permissions[name] for name in names if name in permissions))

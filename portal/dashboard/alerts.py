@@ -1,0 +1,75 @@
+"""Alerts: what is wrong and needs a person, a line each, with buttons and links."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from sync.admin.actions import has_sync_permission
+from usage.models import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A label and an address: a button posts to it, a link opens it."""
+
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One line. `tone` is bad or warn, `state` one word, `subject` what it is about; `url` is the subject's page."""
+
+    tone: str
+    state: str
+    subject: str
+    message: str
+    detail: str = ""
+    url: str = ""
+    buttons: Sequence[Link] = ()
+    links: Sequence[Link] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPermissions:
+    """What this person may press and open."""
+
+    sync: bool
+    change_source: bool
+    view_days: bool
+    view_rejected: bool
+    view_tokens: bool
+    add_token: bool
+    change_token: bool
+
+    @classmethod
+    def build(cls, request: HttpRequest) -> "AlertPermissions":
+        """Return the permissions of the person who is signed in."""
+        has_perm = request.user.has_perm
+        return cls(
+            sync=has_sync_permission(request),
+            change_source=has_perm("usage.change_source"),
+            view_days=has_perm("usage.view_sourceday"),
+            view_rejected=has_perm("usage.view_rejectedrecord"),
+            view_tokens=has_perm("accounts.view_apitoken"),
+            add_token=has_perm("accounts.add_apitoken"),
+            change_token=has_perm("accounts.change_apitoken"),
+        )
+
+
+def build_button(action: str, pk: int, label: str) -> Link:
+    """Return the button of an action in `portal.dashboard.actions`."""
+    return Link(label, reverse("admin:alert_action", args=[action, pk]))
+
+
+def build_list_link(name: str, label: str, **params: str) -> Link:
+    """Return the link to a list with its filters."""
+    return Link(label, f"{reverse(f'admin:{name}_changelist')}?{urlencode(params)}")
+
+
+def get_source_url(source: Source) -> str:
+    """Return the address of a source's page."""
+    return reverse("admin:usage_source_change", args=[source.pk])

@@ -1,0 +1,181 @@
+"""Alerts about days of a source: failed, mismatched, suspect, partial or unverified, grouped by status."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db.models import Count, F, Q, Sum, Window
+from django.db.models.functions import RowNumber
+from django.urls import reverse
+from django.utils import timezone
+
+from portal.dashboard.alerts import Alert, Link, build_button, build_list_link, get_source_url
+from sync.admin.coverage.messages import list_mismatches
+from usage.formatting import format_count, format_date, format_instant, pluralize
+from usage.models import DayState, DayStatus, Source, SourceDay
+
+# Of each source and status, so many of the latest days are fetched; every suspect one of them has an alert.
+MAX_DAYS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AlertGroup:
+    """The latest days of a source with one status, and what this person may do about them.
+
+    Each day is annotated with the `total` of such days and the `total_rejected` records of them.
+    """
+
+    source: Source
+    status: DayStatus
+    days: Sequence[Any]
+    can_sync: bool
+    can_view_rejected: bool
+
+    @property
+    def latest(self) -> Any:
+        """The latest day."""
+        return self.days[0]
+
+    @property
+    def total(self) -> int:
+        """The number of days with the status."""
+        return int(self.latest.total)
+
+    @property
+    def dates(self) -> str:
+        """The date of the only day, or the number of days and the date of the latest."""
+        date = format_date(self.latest.day)
+        return date if self.total == 1 else f"{format_count(self.total, 'day')}, the latest {date},"
+
+    def build_alert(self, tone: str, message: str, detail: str, button: Link | None, *links: Link) -> Alert:
+        """Return an alert about the days of the group."""
+        buttons = [button] if button else []
+        state = str(self.status.label).capitalize()
+        return Alert(tone, state, self.source.slug, message, detail, get_source_url(self.source), buttons, links)
+
+    def build_sync_button(self, label: str = "Sync again") -> Link | None:
+        """Return the button that syncs all days of the group again."""
+        return build_button(f"sync-{self.status}", self.source.pk, label) if self.can_sync else None
+
+    def build_days_link(self, **params: str) -> Link:
+        """Return the link to the only day, or to the list of the days."""
+        if self.total == 1:
+            return Link("Show the day", reverse("admin:usage_sourceday_change", args=[self.latest.pk]))
+        return build_list_link("usage_sourceday", "Show the days", source=self.source.slug, **params)
+
+    def build_accept_links(self) -> list[Link]:
+        """Return the link to accept the findings of the only day; the findings of several are accepted one by one."""
+        if self.total > 1 or not self.can_sync or not self.latest.findings:
+            return []
+        return [Link("Accept with a reason", reverse("admin:usage_sourceday_accept", args=[self.latest.pk]))]
+
+
+def fetch_alert_days(sources: Sequence[Source]) -> dict[int, dict[DayStatus, list[Any]]]:
+    """Return the latest days with an alert by the source's key and their status, in one query.
+
+    A day that is due now or being synced has no alert unless it is mismatched.
+    """
+    now = timezone.now()
+    partition = [F("source_id"), F("status")]
+    in_progress = Q(state__in=[DayState.DUE, DayState.LOADING], due_at__lte=now) & ~Q(status=DayStatus.MISMATCHED)
+    days: Any = (
+        SourceDay.objects.filter(source__in=sources)
+        .with_status(now)
+        .filter(Q(status__in=list(ALERTS)))
+        .exclude(in_progress)
+        .annotate(
+            position=Window(RowNumber(), partition_by=partition, order_by=F("day").desc()),
+            total=Window(Count("pk"), partition_by=partition),
+            total_rejected=Window(Sum("rejected"), partition_by=partition),
+        )
+        .filter(position__lte=MAX_DAYS)
+        .order_by("source_id", "-day")
+    )
+    found: dict[int, dict[DayStatus, list[Any]]] = {}
+    for day in days:
+        found.setdefault(day.source_id, {}).setdefault(DayStatus(day.status), []).append(day)
+    return found
+
+
+def build_failed_alerts(group: AlertGroup) -> Iterator[Alert]:
+    """Yield the alert about failed days."""
+    button = group.build_sync_button("Retry now")
+    detail = f"{group.latest.error} {pluralize(group.total, 'It is', 'They are')} retried automatically."
+    yield group.build_alert("bad", f"{group.dates} failed.", detail, button, group.build_days_link(state="failed"))
+
+
+def build_mismatched_alerts(group: AlertGroup) -> Iterator[Alert]:
+    """Yield the alert about days whose stored records the check found different."""
+    latest = group.latest
+    checked_at = f" on {format_instant(latest.checked_at)}" if latest.checked_at else ""
+    message = (
+        f"{group.dates} differs: the check of stored records{checked_at} found {list_mismatches(latest.mismatch)} "
+    )
+    message += "different. The day is being synced again."
+    if group.total > 1:
+        message = f"{group.dates} differ by the check of stored records{checked_at}. They are being synced again."
+    button = group.build_sync_button()
+    yield group.build_alert("bad", message, latest.error, button, group.build_days_link())
+
+
+def build_suspect_alerts(group: AlertGroup) -> Iterator[Alert]:
+    """Yield an alert for each of the latest suspect days, and one for the others."""
+    for day in group.days:
+        yield build_suspect_alert(group, day)
+    if others := group.total - len(group.days):
+        message = f"{others:,} more {pluralize(others, 'day is', 'days are')} suspect."
+        link = build_list_link("usage_sourceday", "Show the days", source=group.source.slug, state="suspect")
+        yield group.build_alert("warn", message, "", None, link)
+
+
+def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
+    """Return the alert about one suspect day."""
+    figures = day.suspicion or {}
+    message = f"{format_date(day.day)}: the last sync would remove too much."
+    if {"held", "reported"} <= figures.keys() and figures["reported"] != figures["held"]:
+        reported = format_count(figures["reported"], "record")
+        message = f"{format_date(day.day)}: the vendor now reports {reported}; {figures['held']:,} are stored."
+    buttons = [build_button("sync-day", day.pk, "Sync again")]
+    if day.state == DayState.SUSPECT:
+        buttons.append(build_button("accept", day.pk, "Accept what the vendor reports"))
+    return Alert(
+        tone="warn",
+        state="Suspect",
+        subject=group.source.slug,
+        message=message,
+        detail=day.error or "Nothing was changed. A second equal sync decides, or a person.",
+        url=get_source_url(group.source),
+        buttons=buttons if group.can_sync else [],
+        links=[Link("Show the day", reverse("admin:usage_sourceday_change", args=[day.pk]))],
+    )
+
+
+def build_partial_alerts(group: AlertGroup) -> Iterator[Alert]:
+    """Yield the alert about days with rejected records."""
+    rejected = group.latest.total_rejected
+    message = f"{group.dates} {pluralize(group.total, 'is', 'are')} partial: not every record was stored."
+    if rejected:
+        count = format_count(rejected, "record was", "records were")
+        message = f"{group.dates} {pluralize(group.total, 'is', 'are')} partial: {count} rejected."
+    records = build_list_link("usage_rejectedrecord", "Show the records", source=group.source.slug, status="open")
+    links = [records] if group.can_view_rejected else []
+    links += [group.build_days_link(state="partial"), *group.build_accept_links()]
+    detail = "All other records are stored. Each sync tries the rejected records again."
+    yield group.build_alert("warn", message, detail, group.build_sync_button(), *links)
+
+
+def build_unverified_alerts(group: AlertGroup) -> Iterator[Alert]:
+    """Yield the alert about days that differ from the vendor's totals."""
+    message = f"{group.dates} {pluralize(group.total, 'differs', 'differ')} from the vendor's totals."
+    links = [group.build_days_link(verification="unverified"), *group.build_accept_links()]
+    button = group.build_sync_button()
+    yield group.build_alert("warn", message, group.latest.error, button, *links)
+
+
+ALERTS: Final[dict[DayStatus, Callable[[AlertGroup], Iterator[Alert]]]] = {
+    DayStatus.FAILED: build_failed_alerts,
+    DayStatus.MISMATCHED: build_mismatched_alerts,
+    DayStatus.SUSPECT: build_suspect_alerts,
+    DayStatus.PARTIAL: build_partial_alerts,
+    DayStatus.UNVERIFIED: build_unverified_alerts,
+}

@@ -1,0 +1,133 @@
+"""Alerts about sources that are not synced: halted, paused, behind, or because no worker or schedule runs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from portal.dashboard.alerts import Alert, AlertPermissions, Link, build_button, get_source_url
+from portal.dashboard.day_alerts import ALERTS, AlertGroup, fetch_alert_days
+from sync.health import MISSED_READS, Condition, Health
+from sync.vendors import readers
+from usage.formatting import format_age, format_count, format_instant, pluralize
+from usage.models import DayState, DayStatus, Source, SourceDay
+
+# A due day is claimed within a tick, which is a minute, while any worker runs.
+OVERDUE: Final = timedelta(minutes=10)
+DaysByStatus = Mapping[DayStatus, Sequence[Any]]
+
+
+def build_source_alerts(conditions: Sequence[Condition], permissions: AlertPermissions) -> list[Alert]:
+    """Return the alerts about sources that are switched on, the worst first.
+
+    Two queries, however many sources: one of the days with an alert, one of the days that are overdue.
+    """
+    enabled = [condition for condition in conditions if condition.source.enabled]
+    stopped = find_stopped_sync(enabled)
+    days = fetch_alert_days([condition.source for condition in enabled]) if permissions.view_days else {}
+    alerts = [
+        alert
+        for condition in enabled
+        for alert in iterate_alerts(condition, days.get(condition.source.pk, {}), permissions, is_alone=not stopped)
+    ]
+    return [*stopped, *sorted(alerts, key=lambda alert: alert.tone != "bad")]
+
+
+def iterate_alerts(
+    condition: Condition, days: DaysByStatus, permissions: AlertPermissions, *, is_alone: bool
+) -> Iterator[Alert]:
+    """Yield the alerts about one source; `is_alone`: other sources are synced, so the fault is this source's own."""
+    source = condition.source
+    if source.vendor not in readers():
+        yield build_source_alert(source, "bad", "No reader", f"There is no reader for the vendor “{source.vendor}”.")
+        return
+    if blocked := find_blocked_sync(condition, permissions, is_alone=is_alone):
+        yield blocked
+    # A halted source cannot be synced, and the button of a paused one syncs these days too.
+    can_sync = permissions.sync and condition.health not in (Health.HALTED, Health.PAUSED)
+    for status, build_alerts in ALERTS.items():
+        if status in days:
+            yield from build_alerts(AlertGroup(source, status, days[status], can_sync, permissions.view_rejected))
+
+
+def find_stopped_sync(enabled: Sequence[Condition]) -> list[Alert]:
+    """Return the alert that no worker or no schedule runs, where days or sources are overdue and nothing is synced."""
+    now = timezone.now()
+    expected = [
+        condition.source
+        for condition in enabled
+        if not condition.source.halted_at and not is_paused(condition.source, now)
+    ]
+    if not expected:
+        return []
+    overdue = now - OVERDUE
+    is_waiting = Q(state=DayState.DUE, due_at__lt=overdue) | Q(state=DayState.LOADING, lease_expires_at__lt=overdue)
+    counts = SourceDay.objects.filter(source__in=expected).aggregate(
+        waiting=Count("pk", filter=is_waiting),
+        leased=Count("pk", filter=Q(state=DayState.LOADING, lease_expires_at__gte=overdue)),
+    )
+    missed = [source.slug for source in expected if source.next_sync_at and source.next_sync_at < overdue]
+    latest = [condition.coverage.latest_read for condition in enabled]
+    if counts["leased"] or any(read and read > overdue for read in latest) or not (counts["waiting"] or missed):
+        return []
+    message = "is overdue: no source is being synced."
+    if waiting := counts["waiting"]:
+        days = format_count(waiting, "day")
+        message = f"is overdue: {days} {pluralize(waiting, 'has', 'have')} waited for more than 10 minutes."
+    return [
+        Alert(
+            tone="bad",
+            state="Stopped",
+            subject="Sync",
+            message=message,
+            detail="Either no worker is running, or the schedule (Celery beat) is not. Start them again; nothing is "
+            "lost meanwhile.",
+        )
+    ]
+
+
+def is_paused(source: Source, now: datetime) -> bool:
+    """Return whether a source is paused."""
+    return source.paused_until is not None and source.paused_until > now
+
+
+def build_source_alert(source: Source, tone: str, state: str, message: str, detail: str = "", *buttons: Link) -> Alert:
+    """Return an alert about a source as a whole."""
+    return Alert(tone, state, source.slug, message, detail, get_source_url(source), buttons)
+
+
+def find_blocked_sync(condition: Condition, permissions: AlertPermissions, *, is_alone: bool) -> Alert | None:
+    """Return why a source is not synced as planned; None where it is, or is catching up."""
+    source, coverage = condition.source, condition.coverage
+    sync_now = [build_button("sync-now", source.pk, "Sync now")] if permissions.sync else []
+    match condition.health:
+        case Health.HALTED:
+            resume = [build_button("resume", source.pk, "Resume")] if permissions.change_source else []
+            halted_at = format_instant(source.halted_at) if source.halted_at else ""
+            detail = f"{source.halt_reason} Resolve this, then resume the source."
+            return build_source_alert(source, "bad", "Halted", f"is not synced since {halted_at}.", detail, *resume)
+        case Health.PAUSED:
+            until = format_instant(source.paused_until) if source.paused_until else ""
+            message = f"is paused until {until}, because several syncs in a row failed."
+            return build_source_alert(source, "warn", "Paused", message, "It resumes automatically.", *sync_now)
+        case Health.NEVER_READ if is_alone and is_overdue(condition):
+            return build_source_alert(source, "warn", "Never synced", "has not been synced yet.", "", *sync_now)
+        case Health.BEHIND if is_alone and has_missed_syncs(condition):
+            interval = format_count(source.interval_minutes, "minute")
+            message = f"was last synced {format_age(coverage.latest_read)}. Its interval is {interval}."
+            return build_source_alert(source, "warn", "Behind", message, "", *sync_now)
+    return None
+
+
+def is_overdue(condition: Condition) -> bool:
+    """Return whether a source that was never synced should have been, and has no alert about a day of its own."""
+    return condition.source.created_at < condition.now - OVERDUE and not condition.coverage.troubled
+
+
+def has_missed_syncs(condition: Condition) -> bool:
+    """Return whether syncs were missed; missing days alone are on their way or have an alert of their own."""
+    between = timedelta(minutes=condition.source.interval_minutes) * MISSED_READS
+    latest = condition.coverage.latest_read
+    return not condition.coverage.loading and (latest is None or condition.now - latest > between)

@@ -1,0 +1,107 @@
+"""The chart of one measure: a bar for every day, drawn by the server as SVG.
+
+A day that may still change is lighter; one that is missing or incomplete is hatched. Colours are in
+static/portal/overview.css.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Final
+
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString
+
+from portal.dashboard.usage_stats import DayUsage, Measure, UsageCalendar
+from usage.days import iterate_dates
+from usage.formatting import format_count, scale_amount
+
+CHART_DAYS: Final = (30, 90)
+STEP, GAP, HEIGHT = 8, 1, 44
+HATCHED: Final = ' fill="url(#not-read)"'  # the pattern is in templates/admin/index.html
+HATCHED_STATES: Final = frozenset({"missing", "partial"})
+MIN_HEIGHT: Final = 1.5  # a day with little usage must not look like a day without any
+STATES: Final = {"missing": "not synced", "partial": "incomplete", "open": "may still change"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day of a chart; `value` is None where nothing of it is stored."""
+
+    day: date
+    value: Decimal | None
+    state: str
+    label: str
+
+
+def build_bars(calendar: UsageCalendar, measure: Measure, days: int) -> list[Bar]:
+    """Return the last `days` days, including today."""
+    first = calendar.today - timedelta(days=days - 1)
+    return [build_bar(calendar, measure, day) for day in iterate_dates(first, calendar.today + timedelta(days=1))]
+
+
+def build_bar(calendar: UsageCalendar, measure: Measure, day: date) -> Bar:
+    """Return one day."""
+    usage = calendar.get(day)
+    value = usage.sums.get(measure.key, Decimal(0)) if usage.stored or usage.sums else None
+    state, note = find_state(calendar, usage, day)
+    text = note if value is None else f"{scale_amount(value, measure.unit)}{f' ({note})' if note else ''}"
+    return Bar(day, value, state, f"{day.day} {day:%b}: {text}")
+
+
+def find_state(calendar: UsageCalendar, usage: DayUsage, day: date) -> tuple[str, str]:
+    """Return how a day is drawn, and a note where it is not final."""
+    if not usage.stored:
+        if day < calendar.first:
+            return "before", "some sources only" if usage.sums else "before the first day"
+        return "missing", "not synced for every source yet" if usage.sums else "not synced yet"
+    if day == calendar.today:
+        return "open", "the day is not over"
+    if not usage.complete:
+        return "partial", "incomplete"
+    return ("whole", "") if usage.settled else ("open", usage.doubt or "may still change")
+
+
+def draw_chart(calendar: UsageCalendar, measure: Measure, days: int) -> SafeString:
+    """Return the chart as SVG; every bar has its day and amount as a title."""
+    bars = build_bars(calendar, measure, days)
+    top = max((bar.value for bar in bars if bar.value is not None), default=Decimal(0))
+    # Only labels can hold anything but numbers and states, so only they are escaped: there are thousands of bars.
+    shapes = "".join(
+        f'<rect class="bar-{state}" x="{position * STEP}" y="{y}" width="{STEP - GAP}" height="{height}"'
+        f"{HATCHED if state in HATCHED_STATES else ''}><title>{escape(bar.label)}</title></rect>"
+        for position, bar in enumerate(bars)
+        for state, y, height in draw_bar(bar, top)
+    )
+    return format_html(
+        '<svg class="trend" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        days * STEP - GAP,
+        HEIGHT,
+        describe_chart(bars, measure),
+        SafeString(shapes),
+    )
+
+
+def draw_bar(bar: Bar, top: Decimal) -> Iterator[tuple[str, str, str]]:
+    """Yield the shapes of a day as (state, y, height): the hatching first, then what is stored."""
+    if bar.state == "before" or bar.state in HATCHED_STATES:
+        yield bar.state, "0", str(HEIGHT)
+    if bar.value is not None:
+        height = MIN_HEIGHT if bar.value <= 0 or not top else max(MIN_HEIGHT, float(bar.value / top) * HEIGHT)
+        stored = "whole" if bar.state == "before" else "open" if bar.state in HATCHED_STATES else bar.state
+        yield stored if bar.value else "none", f"{HEIGHT - height:.1f}", f"{height:.1f}"
+
+
+def describe_chart(bars: Sequence[Bar], measure: Measure) -> str:
+    """Return the chart in words, for screen readers."""
+    first, last = bars[0].day, bars[-1].day
+    sentences = [f"{measure.label} by day from {first.day} {first:%b} to {last.day} {last:%b}."]
+    if used := [bar for bar in bars if bar.value]:
+        sentences.append(f"Highest on {max(used, key=lambda bar: bar.value or 0).label}.")
+    else:
+        sentences.append("No usage.")
+    for state, label in STATES.items():
+        if number := sum(bar.state == state for bar in bars):
+            sentences.append(f"{format_count(number, 'day')} {label}.")
+    return " ".join(sentences)

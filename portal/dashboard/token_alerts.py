@@ -1,0 +1,51 @@
+"""Alerts about API tokens that expire soon or expired lately."""
+
+from datetime import timedelta
+from typing import Final
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from portal.accounts.models import ApiToken
+from portal.dashboard.alerts import Alert, AlertPermissions, Link, build_button
+from usage.formatting import format_age, format_date, format_days_ahead
+
+EXPIRES_SOON: Final = timedelta(days=14)
+EXPIRED_LATELY: Final = timedelta(days=30)
+MAX_TOKENS: Final = 20
+
+
+def build_token_alerts(request: HttpRequest, permissions: AlertPermissions) -> list[Alert]:
+    """Return an alert for every token that expires soon or expired lately, for someone who may see tokens."""
+    if not permissions.view_tokens:
+        return []
+    now = timezone.now()
+    expiring = (
+        admin.site.get_model_admin(ApiToken)
+        .get_queryset(request)
+        .filter(revoked_at=None, expires_at__gt=now - EXPIRED_LATELY, expires_at__lt=now + EXPIRES_SOON)
+    )
+    return [build_token_alert(token, permissions) for token in expiring.order_by("expires_at")[:MAX_TOKENS]]
+
+
+def build_token_alert(token: ApiToken, permissions: AlertPermissions) -> Alert:
+    """Return the alert of one token."""
+    assert token.expires_at is not None  # noqa: S101
+    expired = token.expires_at <= timezone.now()
+    date = format_date(token.expires_at)
+    add_url = f"{reverse('admin:accounts_apitoken_add')}?{urlencode({'name': token.name})}"
+    return Alert(
+        tone="bad" if expired else "warn",
+        state="Expired" if expired else "Expires",
+        subject=f"API token {token.name}",
+        message=f"expired on {date} and is refused."
+        if expired
+        else f"expires {format_days_ahead(token.expires_at)}, on {date}.",
+        detail=f"Last used {format_age(token.last_used_at)}." if token.last_used_at else "Never used.",
+        url=reverse("admin:accounts_apitoken_change", args=[token.pk]),
+        buttons=[build_button("revoke", token.pk, "Revoke")] if expired and permissions.change_token else [],
+        links=[Link("Create a new token", add_url)] if permissions.add_token else [],
+    )

@@ -1,0 +1,203 @@
+"""The overview: alerts, then every vendor with its sources and their usage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from portal.dashboard.alerts import AlertPermissions, Link, get_source_url
+from portal.dashboard.source_alerts import build_source_alerts
+from portal.dashboard.sparkline import CHART_DAYS
+from portal.dashboard.tables import UsageTable, build_table
+from portal.dashboard.token_alerts import build_token_alerts
+from portal.dashboard.usage_stats import ComparedMonths, UsageCalendar, combine_calendars, fetch_calendars, get_kind
+from sync.admin.badges import build_health_badge
+from sync.health import Condition
+from sync.vendors import readers
+from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.data_quality.coverage import get_coverage
+from usage.formatting import format_age, format_date, format_number
+from usage.models import KINDS, Source, UsageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCard:
+    """A source: its health, its usage, and links. `usage` is None where this person may not see it."""
+
+    slug: str
+    url: str
+    badge: SafeString
+    coverage: str
+    last_sync: str
+    records: str
+    usage: UsageTable | None
+    links: Sequence[Link]
+
+
+@dataclass(frozen=True, slots=True)
+class VendorSection:
+    """A vendor: what it reports, its sources, and their usage together where there are several."""
+
+    title: str
+    reports: str
+    cards: list[SourceCard]
+    together: UsageTable | None
+
+
+def build_overview(request: HttpRequest) -> dict[str, Any]:
+    """Return the context of the template for this person.
+
+    The number of queries does not depend on how many sources there are, nor their cost on how many records.
+    """
+    days = parse_days(request)
+    permissions = AlertPermissions.build(request)
+    can_view_sources = request.user.has_perm("usage.view_source")
+    sources = list(filter_by_staff_scope(Source.objects.defer("credential"), request, "id")) if can_view_sources else []
+    conditions = fetch_conditions(sources)
+    alerts = [*build_source_alerts(conditions, permissions), *build_token_alerts(request, permissions)]
+    return {
+        "alerts": alerts,
+        "summary": summarize(conditions) if conditions and not alerts else "",
+        "vendors": build_vendors(request, conditions, permissions, days),
+        "chart_days": [(choice, choice == days) for choice in CHART_DAYS],
+        "start": None if sources else build_start(request, can_view_sources=can_view_sources),
+    }
+
+
+def parse_days(request: HttpRequest) -> int:
+    """Return how many days the charts show; the first choice where the parameter is none of them."""
+    param = request.GET.get("days", "")
+    return next((choice for choice in CHART_DAYS if str(choice) == param), CHART_DAYS[0])
+
+
+def fetch_conditions(sources: Sequence[Source]) -> list[Condition]:
+    """Return the condition of each source."""
+    coverages, now = get_coverage(sources), timezone.now()
+    return [Condition(source, coverages[source.pk], now) for source in sources]
+
+
+def summarize(conditions: Sequence[Condition]) -> str:
+    """Return what is said where there are no alerts."""
+    enabled = [condition for condition in conditions if condition.source.enabled]
+    if not enabled:
+        return "Every source is switched off, so nothing is synced."
+    subject = "1 source is" if len(enabled) == 1 else f"All {len(enabled):,} sources are"
+    through = [day for condition in enabled if (day := condition.coverage.complete_through)]
+    if len(through) < len(enabled):
+        return f"{subject} being synced."
+    return f"{subject} synced as planned, complete through {format_date(min(through))}."
+
+
+def build_start(request: HttpRequest, *, can_view_sources: bool) -> dict[str, Any]:
+    """Return what a person sees who has no source to see."""
+    is_limited = get_staff_scope(request) is not None
+    can_add = request.user.has_perm("usage.add_source") and not is_limited
+    return {
+        "closed": not can_view_sources,
+        "limited": is_limited,
+        "add_url": reverse("admin:usage_source_add") if can_add else "",
+        "vendors": ", ".join(reader.title for reader in readers().values()),
+    }
+
+
+def build_vendors(
+    request: HttpRequest, conditions: Sequence[Condition], permissions: AlertPermissions, days: int
+) -> list[VendorSection]:
+    """Return every vendor with its sources, by their titles."""
+    todays = {condition.source.pk: condition.now.astimezone(condition.source.zone).date() for condition in conditions}
+    calendars = fetch_calendars([condition.source for condition in conditions], todays, days)
+    ordered = sorted(conditions, key=lambda one: (get_vendor_title(one.source), one.source.vendor, one.source.slug))
+    return [
+        build_vendor(request, list(group), calendars, permissions, days)
+        for _, group in groupby(ordered, lambda condition: condition.source.vendor)
+    ]
+
+
+def build_vendor(
+    request: HttpRequest,
+    conditions: list[Condition],
+    calendars: dict[int, UsageCalendar],
+    permissions: AlertPermissions,
+    days: int,
+) -> VendorSection:
+    """Return one vendor with its sources."""
+    source = conditions[0].source
+    kind = get_kind(source)
+    visible = can_view_usage(request, kind)
+    together = None
+    if visible and len(conditions) > 1:
+        combined = combine_calendars([calendars[condition.source.pk] for condition in conditions])
+        together = build_table(combined, kind, days)
+    return VendorSection(
+        title=get_vendor_title(source),
+        reports=str(kind._meta.verbose_name_plural) if kind else "",
+        cards=[
+            build_card(condition, calendars[condition.source.pk], permissions, days, visible=visible)
+            for condition in conditions
+        ],
+        together=together,
+    )
+
+
+def get_vendor_title(source: Source) -> str:
+    """Return the vendor's own name."""
+    reader = readers().get(source.vendor)
+    return reader.title if reader else source.vendor
+
+
+def can_view_usage(request: HttpRequest, kind: type[UsageRecord] | None) -> bool:
+    """Return whether a person may see usage of a kind; for an unknown kind, whether they may see every kind."""
+    kinds = (kind,) if kind else KINDS.values()
+    return all(request.user.has_perm(f"usage.view_{kind._meta.model_name}") for kind in kinds)
+
+
+def build_card(
+    condition: Condition, calendar: UsageCalendar, permissions: AlertPermissions, days: int, *, visible: bool
+) -> SourceCard:
+    """Return one source."""
+    source, kind = condition.source, get_kind(condition.source)
+    return SourceCard(
+        slug=source.slug,
+        url=get_source_url(source),
+        badge=build_health_badge(condition),
+        coverage=condition.coverage.words,
+        last_sync=format_age(condition.coverage.latest_read),
+        records=format_number(condition.coverage.records_held),
+        usage=build_table(calendar, kind, days) if visible else None,
+        links=[*build_usage_links(source, kind, calendar), *build_coverage_links(source, permissions)]
+        if visible
+        else [],
+    )
+
+
+def build_usage_links(source: Source, kind: type[UsageRecord] | None, calendar: UsageCalendar) -> list[Link]:
+    """Return where this month's usage of a source is charted and listed."""
+    if kind is None:
+        return []
+    name = next(name for name, known in KINDS.items() if known is kind)
+    this_month = {
+        "source": source.slug,
+        "from": str(ComparedMonths.build(calendar.today).so_far.first),
+        "to": str(calendar.today + timedelta(days=1)),
+        "tz": source.time_zone,
+    }
+    explore = urlencode({"kind": name, **this_month, "group_by": "day"})
+    records = reverse(f"admin:usage_{kind._meta.model_name}_changelist")
+    return [
+        Link("Explore", f"{reverse('admin:explore')}?{explore}"),
+        Link("Records", f"{records}?{urlencode(this_month)}"),
+    ]
+
+
+def build_coverage_links(source: Source, permissions: AlertPermissions) -> list[Link]:
+    """Return the link to the source's calendar, for someone who may see days."""
+    if not permissions.view_days:
+        return []
+    return [Link("Coverage", f"{reverse('admin:coverage')}?{urlencode({'source': source.slug})}")]

@@ -1,1 +1,0 @@
-"""Django's PostgreSQL backend, with less to do for each request."""

@@ -1,0 +1,43 @@
+"""The database connections that the threads of the web server share."""
+
+from typing import Any
+
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, connections
+
+# How long a request waits for a connection before it is answered with 503.
+WAIT_SECONDS = 10.0
+# After so long without success an attempt to connect ends, and the next request begins a new one. The pool doubles
+# its pauses within one attempt, so a long attempt would still pause when the database is back.
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 60.0
+
+
+class PooledConnection(psycopg.Connection[Any]):
+    """A connection of the pool; one that fails its check empties the pool.
+
+    A database that restarts ends every connection. The pool checks one at a time and doubles its pause after each,
+    so a request would time out before it came to a new one.
+    """
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[Any]:
+        """Run a statement, as psycopg does; the pool's check comes through here and Django's cursors do not."""
+        try:
+            return super().execute(query, params, **options)
+        except psycopg.OperationalError:
+            pool = connections[DEFAULT_DB_ALIAS].pool  # type: ignore[attr-defined]
+            if self.closed and pool is not None:
+                pool.drain()
+            raise
+
+
+def pool_options(size: int) -> dict[str, Any]:
+    """Return the options of a pool of at most `size` connections, as psycopg takes them."""
+    return {
+        "min_size": 1,
+        "max_size": size,
+        "timeout": WAIT_SECONDS,
+        "max_idle": IDLE_SECONDS,
+        "reconnect_timeout": CONNECT_SECONDS,
+        "connection_class": PooledConnection,
+    }

@@ -1,0 +1,125 @@
+"""The rows of an attempt and of the runs that wait for its day."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from time import monotonic
+from typing import Any
+
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from sync.engine.claim import Claim
+from sync.engine.merge import MergeResult
+from sync.errors import ErrorCode, SyncError
+from sync.http import HTTPStats
+from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay
+
+
+@dataclass
+class RunningAttempt:
+    """An attempt while it runs; `reached` is when its last pass over the vendor's listing began."""
+
+    claim: Claim
+    http: HTTPStats = field(default_factory=HTTPStats)
+    fetched: int = 0
+    reached: datetime | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the attempt has taken so far."""
+        return monotonic() - self.claim.started
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended, as its row and the runs store it."""
+
+    outcome: LoadAttempt.Outcome
+    error: str = ""
+    error_code: ErrorCode | str = ""
+    payload: str = ""
+    failed: bool = False
+
+    @classmethod
+    def from_error(cls, outcome: LoadAttempt.Outcome, error: SyncError) -> "Ending":
+        """Return the ending of an attempt that `error` ended."""
+        failed = outcome == LoadAttempt.Outcome.FAILED
+        return cls(outcome, error.reason, error.code, make_storable(error.payload), failed)
+
+
+def close_attempt(
+    attempt: RunningAttempt, ending: Ending, merged: MergeResult | None = None, *, rejected: int = 0
+) -> None:
+    """Complete the attempt's row and the runs that waited for the day.
+
+    A lost attempt leaves the runs to the worker that took the day over.
+    """
+    counts = count_attempt(attempt, merged or MergeResult(), rejected)
+    write_attempt(attempt.claim, ending, counts)
+    if ending.outcome != LoadAttempt.Outcome.LOST:
+        write_runs(attempt.claim, ending, counts)
+
+
+def count_attempt(attempt: RunningAttempt, merged: MergeResult, rejected: int) -> dict[str, Any]:
+    """Return the columns of `Counts` for one attempt."""
+    counts = {
+        "requests": attempt.http.requests,
+        "retries": attempt.http.retries,
+        "bytes": attempt.http.bytes,
+        "fetched": attempt.fetched,
+        "inserted": merged.inserted,
+        "changed": merged.changed,
+        "unchanged": merged.unchanged,
+        "withdrawn": merged.withdrawn,
+        "returned": merged.returned,
+        "rejected": rejected,
+        "seconds": Decimal(f"{attempt.seconds:.3f}"),
+    }
+    assert counts.keys() == set(COUNTED)  # noqa: S101
+    return counts
+
+
+def write_attempt(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> None:
+    """Complete the attempt's row."""
+    LoadAttempt.objects.filter(source_day=claim.source_day, number=claim.attempt).update(
+        outcome=ending.outcome,
+        error=ending.error,
+        error_code=ending.error_code,
+        payload=ending.payload,
+        finished_at=Now(),
+        **counts,
+    )
+
+
+def write_runs(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> None:
+    """Add the attempt to the runs that wait for the day; a deferred day goes on waiting."""
+    waiting = SyncRunDay.objects.filter(source_day=claim.source_day, outcome=SyncRunDay.Outcome.WAITING)
+    runs = list(waiting.values_list("run_id", flat=True))
+    added = {name: F(name) + value for name, value in counts.items() if value}
+    if runs and added:
+        SyncRun.objects.filter(pk__in=runs).order_by("pk").update(**added)
+    if ending.outcome != LoadAttempt.Outcome.DEFERRED:
+        end_run_days(waiting, ending)
+
+
+def end_run_days(waiting: QuerySet[SyncRunDay], ending: Ending) -> None:
+    """End the waiting days of runs, and finish each run that waits for no other day."""
+    ended: dict[int, int] = {}
+    for run_id in list(waiting.values_list("run_id", flat=True)):
+        ended[run_id] = ended.get(run_id, 0) + 1
+    if not ended:
+        return
+    waiting.update(outcome=SyncRunDay.Outcome.FAILED if ending.failed else SyncRunDay.Outcome.DONE)
+    column = "days_failed" if ending.failed else "days_done"
+    error = {"error": ending.error, "error_code": ending.error_code} if ending.failed else {}
+    for run_id, days in sorted(ended.items()):
+        SyncRun.objects.filter(pk=run_id).update(**{column: F(column) + days}, **error)
+    still_waiting = SyncRunDay.objects.filter(outcome=SyncRunDay.Outcome.WAITING).values("run_id")
+    SyncRun.objects.filter(pk__in=ended, finished_at=None).exclude(pk__in=still_waiting).update(finished_at=Now())
+
+
+def make_storable(text: str) -> str:
+    """Return text that PostgreSQL can store, whatever a vendor sent."""
+    return text.replace("\x00", "\\u0000").encode(errors="replace").decode()

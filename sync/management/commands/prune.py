@@ -1,0 +1,85 @@
+"""`manage.py prune`: show what is older than a month and would go, and with `--yes` drop and delete it."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from sync.pruning import Preview, preview, prune
+from usage.formatting import format_count, format_size
+from usage.partitions import Month
+from usage.pruning import Obstacle, PruningRefused, TablesBusy, get_latest_month
+
+MAX_NAMED_DAYS: Final = 20
+MONTH: Final = re.compile(r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])")
+
+
+class Command(BaseCommand):
+    help = (
+        "Show which months of usage, attempts, runs, rejected records and expired sessions would go, and with --yes "
+        "drop and delete them. Days, digests and roll-ups stay. Exit status 1 if a day is not final."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--before", required=True, metavar="MONTH", help="The first month to keep, e.g. 2025-01.")
+        parser.add_argument("--yes", action="store_true", help="Do it; without, nothing is changed.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        before = parse_month(options["before"])
+        found = preview(before)
+        for line in describe_preview(found, before):
+            self.stdout.write(line)
+        if found.obstacles:
+            raise CommandError(describe_obstacles(found.obstacles), returncode=1)
+        if not options["yes"]:
+            self.stdout.write("Nothing was changed. Add --yes to drop and delete this; it cannot be undone.")
+            return
+        try:
+            deleted = prune(before)
+        except PruningRefused as error:
+            raise CommandError(describe_obstacles(error.obstacles), returncode=1) from None
+        except TablesBusy as error:
+            raise CommandError(str(error), returncode=1) from None
+        self.stdout.write(f"Dropped {format_count(len(found.partitions), 'table')}; deleted {describe_rows(deleted)}.")
+
+
+def parse_month(text: str) -> Month:
+    """Return the first day of a month; raises CommandError for another text, and for a month that is not over."""
+    match = MONTH.fullmatch(text)
+    if match is None or match["year"] == "0000":
+        raise CommandError(f"--before: “{text}” is not a month; give a year and a month, e.g. 2025-01.")
+    month, latest = date(int(match["year"]), int(match["month"]), 1), get_latest_month(timezone.now())
+    if month > latest:
+        raise CommandError(f"--before: {text} is too late; {latest:%Y-%m} is the latest, as earlier months are over.")
+    return month
+
+
+def describe_preview(found: Preview, before: Month) -> Iterator[str]:
+    """Yield a line for each table, then what of other rows would go."""
+    yield f"Records and revisions of the months before {before:%Y-%m} (their days, digests and roll-ups stay):"
+    for partition in found.partitions:
+        size = format_size(partition.bytes)
+        yield f"  {partition.month:%Y-%m}  {partition.table}: about {format_count(partition.rows, 'row')}, {size}"
+    total = format_size(sum(partition.bytes for partition in found.partitions))
+    days = ", ".join(f"{source} {number:,}" for source, number in found.days.items())
+    yield f"  {format_count(len(found.partitions), 'table')}, {total}; days by source: {days or 'none'}"
+    yield f"Older rows: {describe_rows(found.rows)}."
+
+
+def describe_rows(rows: dict[str, int]) -> str:
+    """Return e.g. `12 attempts, 3 runs`."""
+    return ", ".join(f"{number:,} {name}" for name, number in rows.items())
+
+
+def describe_obstacles(obstacles: list[Obstacle]) -> str:
+    """Return which days stand in the way, the earliest by name, and what to do."""
+    named = "\n".join(f"  {obstacle}" for obstacle in obstacles[:MAX_NAMED_DAYS])
+    more = len(obstacles) - MAX_NAMED_DAYS
+    rest = f"\n  and {more:,} more" if more > 0 else ""
+    return (
+        f"Refused: {format_count(len(obstacles), 'day')} of these months may still change.\n{named}{rest}\n"
+        "Sync them until they are final, or accept their findings; `manage.py roll_up` writes missing roll-ups."
+    )

@@ -1,0 +1,1 @@
+"""Mirrors: the portal's records, answered in a vendor's own API."""

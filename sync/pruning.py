@@ -1,0 +1,77 @@
+"""Pruning of everything that grows: months of usage, attempts, runs, rejected records and expired sessions."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.contrib.sessions.models import Session
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from sync.models import LoadAttempt, SyncRun
+from usage.models import RejectedRecord
+from usage.partitions import Month
+from usage.pruning import (
+    Obstacle,
+    Partition,
+    PruningRefused,
+    count_days,
+    drop_month,
+    list_months,
+    list_obstacles,
+    list_old_partitions,
+)
+
+BATCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `prune` would drop and delete; `days` by source, `rows` by their name; `obstacles` keep it from that."""
+
+    partitions: list[Partition]
+    days: dict[str, int]
+    rows: dict[str, int]
+    obstacles: list[Obstacle]
+
+
+def preview(before: Month) -> Preview:
+    """Return what `prune` would drop and delete."""
+    months = list_months(before)
+    rows = {name: found.count() for name, found in select_old_rows(before, pruned=Q(day__lt=before)).items()}
+    return Preview(list_old_partitions(before), count_days(months), rows, list_obstacles(months))
+
+
+def prune(before: Month) -> dict[str, int]:
+    """Drop the months before `before`, then delete what is older; returns how many rows of each name were deleted.
+
+    Raises PruningRefused before anything is dropped where a day of any month stands in the way, and TablesBusy, after
+    which the months before are dropped. It can be repeated at any time.
+    """
+    months = list_months(before)
+    if obstacles := list_obstacles(months):
+        raise PruningRefused(obstacles)
+    for month in months:
+        drop_month(month)
+    old = select_old_rows(before, pruned=Q(source_day__pruned_at__isnull=False, day__lt=before))
+    return {name: delete_in_batches(rows) for name, rows in old.items()}
+
+
+def select_old_rows(before: Month, pruned: Q) -> dict[str, QuerySet[Any]]:
+    """Return what goes by its age; `pruned`: the rejected records of days without records."""
+    start = datetime(before.year, before.month, 1, tzinfo=UTC)
+    return {
+        "attempts": LoadAttempt.objects.filter(started_at__lt=start, finished_at__isnull=False),
+        "runs": SyncRun.objects.filter(created_at__lt=start, finished_at__isnull=False),
+        "rejected records": RejectedRecord.objects.filter(Q(resolved_at__lt=start) | pruned),
+        "expired sessions": Session.objects.filter(expire_date__lt=Now()),
+    }
+
+
+def delete_in_batches(rows: QuerySet[Any]) -> int:
+    """Delete the rows, a few in each transaction; returns how many."""
+    deleted = 0
+    while keys := list(rows.order_by().values_list("pk", flat=True)[:BATCH]):
+        rows.model.objects.filter(pk__in=keys).delete()
+        deleted += len(keys)
+    return deleted

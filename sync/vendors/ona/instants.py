@@ -1,0 +1,48 @@
+"""Instants as nanoseconds since 1970-01-01T00:00:00Z: Ona's timestamps have nine fractional digits, datetimes six."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST: Final = datetime.min.replace(tzinfo=UTC)
+LAST: Final = datetime.max.replace(tzinfo=UTC)
+SECOND: Final = 1_000_000_000
+MICROSECOND: Final = 1000
+
+
+def to_nanoseconds(instant: datetime) -> int:
+    """Return an aware instant in nanoseconds."""
+    since = instant - EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * MICROSECOND
+
+
+def build_timestamp(nanoseconds: int) -> Timestamp:
+    """Return an instant as protobuf has it."""
+    seconds, nanos = divmod(nanoseconds, SECOND)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def floor(nanoseconds: int) -> datetime:
+    """Return an instant cut to microseconds; one outside of the calendar becomes the calendar's nearest end."""
+    try:
+        return EPOCH + timedelta(microseconds=nanoseconds // MICROSECOND)
+    except OverflowError:
+        return LAST if nanoseconds > 0 else FIRST
+
+
+def ceil(nanoseconds: int) -> datetime:
+    """Return an instant rounded up to microseconds, within the calendar as `floor`."""
+    return floor(nanoseconds + MICROSECOND - 1)
+
+
+def restore_nanoseconds(text: Any, instant: datetime) -> int:
+    """Return `instant` in nanoseconds, with all fractional digits of `text`, the vendor's own, if it is one."""
+    stored = to_nanoseconds(instant)
+    if not isinstance(text, str):
+        return stored
+    digits = text.partition(".")[2][:9].rstrip("Zz")
+    if not (digits.isascii() and digits.isdigit()):
+        return stored
+    return stored - stored % SECOND + int(digits.ljust(9, "0"))

@@ -1,0 +1,241 @@
+"""Years of data: a table of thirty million resources beside one of one million, in turns on one PostgreSQL.
+
+Both have days of one length. `python -m tests.benchmarks.scale FIRST END` checks the stored days `[FIRST, END)` of the
+database of DATABASE_URL as `manage.py verify` does, copies the same rows out, and prints the seconds of both as JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from statistics import median
+from typing import Any, Final
+
+import django
+import psycopg
+
+from portal.environment import BASE_DIR
+from tests.benchmarks import merge
+from tests.benchmarks.contenders.columns import table
+from tests.benchmarks.ground import TEN_MILLION, Ground, ground
+from tests.benchmarks.merge import READS
+from tests.benchmarks.report import Aim, Report, Table, surroundings
+from tests.benchmarks.serving import Served
+from tests.benchmarks.stage import Stage
+
+KIND: Final = "resource-usage"
+SMALL, LARGE = "small", "large"
+SMALL_ROWS, LARGE_ROWS = 1_000_000, 30_000_000
+PER_DAY, FEW_PER_DAY = 62_500, 100  # a month has two million
+MERGED, FEW_MERGED = 30_000, 300
+MONTH: Final = timedelta(days=30)
+MOST_GROWTH, MOST_CHANGED, MOST_UNCHANGED, MOST_BYTES, MOST_VERIFY = 1.5, 2.0, 0.3, 400.0, 2.0  # the aims
+
+INDEX_SIZES: Final = """
+    SELECT parent.relname, sum(pg_relation_size(child.indexrelid)), sum(stat.idx_scan)
+    FROM pg_index AS parents
+    JOIN pg_class AS parent ON parent.oid = parents.indexrelid
+    JOIN pg_inherits ON inhparent = parents.indexrelid
+    JOIN pg_index AS child ON child.indexrelid = inhrelid
+    JOIN pg_stat_user_indexes AS stat ON stat.indexrelid = child.indexrelid
+    WHERE parents.indrelid = %(table)s::regclass GROUP BY 1 ORDER BY 2 DESC
+"""
+HEAP_SIZE: Final = "SELECT sum(pg_table_size(relid)) FROM pg_partition_tree(%(table)s::regclass)"
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How often a day is merged, and how often each question is asked, first uncounted."""
+
+    merges: int
+    cold: int
+    requests: int
+    rounds: int
+
+
+class Scale:
+    """The benchmark; `rows` of the large table."""
+
+    def __init__(self, rows: int = LARGE_ROWS) -> None:
+        self.rows = rows
+
+    def __call__(self, stage: Stage, *, quick: bool) -> Report:
+        """Fill both tables, measure in turns, and report."""
+        per_day = FEW_PER_DAY if quick else PER_DAY
+        days = {SMALL: 16, LARGE: 40} if quick else {SMALL: SMALL_ROWS // PER_DAY, LARGE: self.rows // PER_DAY}
+        turns = Turns(1, 1, 2, 1) if quick else Turns(3, 20, 50, 5)
+        with filled(stage, days, per_day) as grounds:
+            large = grounds[LARGE]
+            sizes = measure_sizes(large.url)
+            merged = merge_in_turns(grounds, turns, FEW_MERGED if quick else MERGED)
+            asked = ask_in_turns(grounds, turns)
+            end = datetime.now(UTC).date()
+            verified = verify(large, end - MONTH, end)
+            used = measure_sizes(large.url)
+        rows = days[LARGE] * per_day
+        million = sum(size for size, _ in sizes.values()) / rows
+        return Report(
+            name="scale",
+            title=f"{rows:,} resources beside {days[SMALL] * per_day:,}",
+            facts=surroundings()
+            | {
+                "servers": f"PostgreSQL {stage.version} (embedded, fsync on), granian with 2 workers",
+                "rows": f"{per_day:,} a day, 2 sources, {days[SMALL]} and {days[LARGE]} days, both sizes taking turns",
+                "merged": f"days of {MERGED:,} by one worker; no vendor is waited for",
+            },
+            tables=[
+                Table("Seconds of a read and its merge", ("", *READS), merge_rows(merged)),
+                Table("Milliseconds of an answer", ("", *QUESTIONS), ask_rows(asked)),
+                Table("Bytes a row, and scans in this run", ("", "bytes", "scans"), size_rows(sizes, used, rows)),
+            ],
+            aims=[
+                *merge_aims(merged),
+                *(
+                    Aim(f"{question}, large / small", median(asked[LARGE][question]) / median(times), MOST_GROWTH)
+                    for question, times in asked[SMALL].items()
+                ),
+                Aim("heap and indexes, MB a million rows", million, MOST_BYTES),
+                Aim("verify of a month / COPY of it", verified["verify"] / verified["copy"], MOST_VERIFY),
+            ],
+            figures={"merged": merged, "asked": asked, "sizes": sizes, "used": used, "verified": verified},
+            judged=not quick,
+        )
+
+
+@contextmanager
+def filled(stage: Stage, days: Mapping[str, int], per_day: int) -> Iterator[dict[str, Ground]]:
+    """Fill both databases, each with a Redis database of its own."""
+    with ExitStack() as stack:
+        grounds = {}
+        for number, (name, count) in enumerate(days.items(), start=1):
+            size = replace(TEN_MILLION, name=name, rows=count * per_day, days=count)
+            made = stack.enter_context(ground(stage, size, KIND))
+            redis = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
+            grounds[name] = replace(made, environment={**made.environment, "REDIS_URL": redis})
+        yield grounds
+
+
+def merge_in_turns(grounds: Mapping[str, Ground], turns: Turns, records: int) -> dict[str, dict[str, list[float]]]:
+    """Return the seconds of each read, by size."""
+    took: dict[str, dict[str, list[float]]] = {name: {read: [] for read in READS} for name in grounds}
+    for _ in range(turns.merges):
+        for name, each in grounds.items():
+            for read, seconds in merge.merge_days(each, 1, (records,))[str(records)].items():
+                took[name][read] += seconds
+    return took
+
+
+def ask_in_turns(grounds: Mapping[str, Ground], turns: Turns) -> dict[str, dict[str, list[float]]]:
+    """Return the seconds of each answer, by size and question."""
+    took: dict[str, dict[str, list[float]]] = {name: {question: [] for question in QUESTIONS} for name in grounds}
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(each.portal()) for name, each in grounds.items()}
+        for question, address in QUESTIONS.items():
+            for number in range(turns.rounds):
+                for name, each in grounds.items():
+                    if not number:
+                        ask(each, servers[name], address, turns.cold)
+                    took[name][question] += ask(each, servers[name], address, turns.requests)
+    return took
+
+
+def ask(each: Ground, server: Served, address: str, times: int) -> list[float]:
+    """Return the seconds of so many answers."""
+    took = []
+    for _ in range(times):
+        started = time.perf_counter()
+        with each.answer(server, address) as response:
+            response.read()
+        took.append(time.perf_counter() - started)
+    return took
+
+
+def build_questions() -> dict[str, str]:
+    """Return the addresses of the questions."""
+    end = datetime.now(UTC).date()
+    start = end - timedelta(days=14)
+    return {
+        "page of 100": "/api/v1/resource-usage/",
+        "page of a project": "/api/v1/resource-usage/?project_id=1042",
+        "summary by day and project": f"/api/v1/resource-usage/summary/?from={start}&to={end}&group_by=day,project_id",
+    }
+
+
+QUESTIONS: Final = build_questions()
+
+
+def verify(each: Ground, first: date, end: date) -> dict[str, float]:
+    """Return the seconds that a check and a COPY of these days take, in a fresh process."""
+    command = [sys.executable, "-m", "tests.benchmarks.scale", str(first), str(end)]
+    environment = {**os.environ, **each.environment}
+    done = subprocess.run(command, cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    seconds: dict[str, float] = json.loads(done.stdout)
+    return seconds
+
+
+def measure_sizes(url: str) -> dict[str, tuple[int, int]]:
+    """Return the bytes of the heap and of each index, and how often each index was scanned."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        params = {"table": table(KIND)}
+        heap = connection.execute(HEAP_SIZE, params).fetchone()
+        indexes = connection.execute(INDEX_SIZES, params).fetchall()
+    assert heap is not None
+    return {"heap": (int(heap[0]), 0)} | {name: (int(size), int(scans)) for name, size, scans in indexes}
+
+
+def merge_rows(merged: Mapping[str, Mapping[str, list[float]]]) -> list[tuple[str, ...]]:
+    """Return the rows of the merges' table."""
+    return [(name, *(f"{median(reads[read]):.2f}" for read in READS)) for name, reads in merged.items()]
+
+
+def ask_rows(asked: Mapping[str, Mapping[str, list[float]]]) -> list[tuple[str, ...]]:
+    """Return the rows of the answers' table."""
+    return [(name, *(f"{median(times) * 1000:.1f}" for times in each.values())) for name, each in asked.items()]
+
+
+def size_rows(sizes: Mapping[str, Any], used: Mapping[str, Any], rows: int) -> list[tuple[str, ...]]:
+    """Return the rows of the table of sizes."""
+    return [
+        (name, f"{size / rows:.1f}", f"{used[name][1] - scans:,}" if name != "heap" else "")
+        for name, (size, scans) in sizes.items()
+    ]
+
+
+def merge_aims(merged: Mapping[str, Mapping[str, list[float]]]) -> list[Aim]:
+    """Return the aims of merging."""
+    new, changed, unchanged = READS
+    small, large = ({read: median(times) for read, times in merged[name].items()} for name in (SMALL, LARGE))
+    return [
+        Aim(f"{new} day, large / small", large[new] / small[new], MOST_GROWTH),
+        Aim(f"{changed} / {new} day, large", large[changed] / large[new], MOST_CHANGED),
+        Aim(f"{unchanged} / {new} day, large", large[unchanged] / large[new], MOST_UNCHANGED),
+    ]
+
+
+def main(first: str, end: str) -> None:
+    """Check the days and copy their rows out; print the seconds of both."""
+    django.setup()
+    from sync.management.commands.verify import check_days
+    from usage.models import SourceDay
+
+    days = SourceDay.objects.filter(day__gte=first, day__lt=end, source__slug__startswith="gcore")
+    started = time.perf_counter()
+    checked = sum(1 for _ in check_days(list(days.select_related("source"))))
+    seconds = {"verify": time.perf_counter() - started, "days": checked}
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection, connection.cursor() as cursor:
+        started = time.perf_counter()
+        select = f"SELECT * FROM {table(KIND)} WHERE day >= '{first}' AND day < '{end}'"
+        with cursor.copy(f"COPY ({select}) TO STDOUT") as copy:
+            for _ in copy:
+                pass
+        seconds["copy"] = time.perf_counter() - started
+    sys.stdout.write(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,149 @@
+"""The benchmarks run, and say what they found; what they find at this size means nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portal.environment import BASE_DIR
+from tests.benchmarks.report import Aim, Report, Table
+
+ANSWERING = ("mirror", "record list", "sandbox")
+
+
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in an environment that names no server."""
+    env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    command = [sys.executable, "-m", "tests.benchmarks", *arguments]
+    return subprocess.run(command, cwd=BASE_DIR, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of a quick run of every benchmark; its output is in `printed`."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    ran = benchmarks(
+        "ona-load", "ask-1m", "pages", "mirrors", "merge", "threads", "scale", "--quick", "--out", str(folder)
+    )
+    assert ran.returncode == 0, ran.stderr
+    (folder / "printed").write_text(ran.stdout)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_quick_run_races_everybody_and_writes_what_it_found(results: Path):
+    written = (results / "ona-load.md").read_text()
+    assert written.strip() in (results / "printed").read_text()
+    for contender in ("portal, 1 worker", "portal, 4 workers", "unchanged days again", "dlt rest_api", "floor"):
+        assert contender in written
+    found = json.loads((results / "ona-load.json").read_text())
+    for race in ("plain", "latency"):
+        for costs in found["figures"][race].values():
+            assert all(cost["records"] == 600 and cost["wall"] > 0 and cost["cpu"] > 0 for cost in costs)
+    assert found["figures"]["memory"]["large"]["records"] == 2000
+    assert len(found["aims"]) == 9
+    assert {"measured", "machine", "versions", "rows", "rounds"} <= found["facts"].keys()
+
+
+@pytest.mark.slow
+def test_a_quick_run_asks_every_kind_and_compares_the_answers(results: Path):
+    written = (results / "ask-1m.md").read_text()
+    for contender in ("stock DRF", "floor", "page at row", "django-import-export", "plain SQL"):
+        assert contender in written
+    figures = json.loads((results / "ask-1m.json").read_text())["figures"]
+    kinds = {"environment-usage", "resource-usage", "recipe-usage"}
+    assert all(part.keys() == kinds for part in figures.values())
+    for kind in kinds:
+        assert all(load["requests"] > 0 for turn in figures["Lists"][kind]["100"] for load in turn.values())
+        assert figures["CSV"][kind]["rows"] == 3200 - 32  # one of each day is withdrawn
+        assert figures["Month x project"][kind]["groups"] > 0
+
+
+@pytest.mark.slow
+def test_a_quick_run_opens_every_page_at_both_sizes(results: Path):
+    found = json.loads((results / "pages.json").read_text())
+    kinds = ("environment-usage", "resource-usage", "recipe-usage")
+    assert found["figures"].keys() == set(kinds)
+    for kind in kinds:
+        pages = found["figures"][kind]["pages"]
+        assert [title.split(": ")[1].split(",")[0] for title in pages] == ["overview", *["list"] * 3, *["explore"] * 2]
+        assert all(len(cost["took"]) == 2 for page in pages.values() for cost in page.values())
+    assert len(found["aims"]) == 18
+    assert "list, a source's month" in (results / "pages.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_quick_run_asks_the_mirrors_beside_the_sandbox_and_the_record_list(results: Path):
+    found = json.loads((results / "mirrors.json").read_text())
+    asked = [f"{what}, {who}" for what in ("page of 100 runs", "day of 20 resources") for who in ANSWERING]
+    assert list(found["figures"]["beside"]) == asked
+    assert list(found["figures"]["months"]) == ["10", "20", "40"]
+    costs = [*found["figures"]["beside"].values(), *found["figures"]["months"].values()]
+    assert all(cost["wall"] > 0 and cost["size"] > 2_000 for cost in costs)
+    assert len(found["aims"]) == 5
+
+
+@pytest.mark.slow
+def test_a_quick_run_merges_new_changed_and_unchanged_days_of_both_sizes(results: Path):
+    found = json.loads((results / "merge.json").read_text())
+    assert list(found["figures"]["seconds"]) == ["300", "1000"]
+    assert all(set(reads) == {"new", "5 % changed", "unchanged"} for reads in found["figures"]["seconds"].values())
+    assert len(found["aims"]) == 7
+
+
+@pytest.mark.slow
+def test_a_quick_run_merges_asks_and_verifies_at_both_scales(results: Path):
+    found = json.loads((results / "scale.json").read_text())
+    figures = found["figures"]
+    assert all(len(times) == 1 for reads in figures["merged"].values() for times in reads.values())
+    assert all(len(times) == 2 for questions in figures["asked"].values() for times in questions.values())
+    assert figures["sizes"]["heap"][0] > 4000 * 200
+    assert {"resourceusage_once", "resourceusage_search"} <= figures["sizes"].keys()
+    assert figures["verified"]["days"] == 60
+    assert len(found["aims"]) == 8
+
+
+@pytest.mark.slow
+def test_a_quick_run_serves_pages_with_many_and_with_few_threads(results: Path):
+    found = json.loads((results / "threads.json").read_text())
+    for turn in found["figures"]["turns"]:
+        assert all(turn[name]["requests"] > 0 for name in ("64 threads a worker", "2 threads a worker"))
+    assert len(found["aims"]) == 1
+
+
+def test_an_unknown_benchmark_is_refused_with_the_known_ones():
+    ran = benchmarks("speed")
+    assert ran.returncode == 2
+    assert "there is no benchmark speed" in ran.stderr
+    assert "ona-load" in benchmarks("--help").stdout
+
+
+def report(measured: float, *, judged: bool = True) -> Report:
+    aims = [Aim("twice as fast", measured, 2, at_least=True), Aim("half as large", 0.4, 0.5)]
+    table = Table("Speed", ("", "rows/s"), [("ours", "12"), ("theirs", "6")])
+    return Report("speed", "Speed", {"rows": "12"}, [table], aims, {}, judged)
+
+
+def test_an_aim_is_passed_or_missed_and_a_missed_one_shows_in_the_result():
+    assert not report(2.5).missed
+    assert report(1.5).missed
+    assert "| twice as fast |  at least 2 |     1.50 |    MISS |" in str(report(1.5))
+    assert "| half as large | at most 0.5 |     0.40 |    pass |" in str(report(1.5))
+
+
+def test_sizes_too_small_to_tell_miss_nothing():
+    assert not report(1.5, judged=False).missed
+    assert "too small to tell" in str(report(1.5, judged=False))
+
+
+def test_a_table_is_markdown_with_its_numbers_to_the_right():
+    (table,) = report(2).tables
+    assert str(table).splitlines()[2:] == [
+        "|        | rows/s |",
+        "| ------ | -----: |",
+        "| ours   |     12 |",
+        "| theirs |      6 |",
+    ]

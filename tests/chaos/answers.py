@@ -1,0 +1,90 @@
+"""What the web server answers during a chaos run: no list, sum or export holds a part of a day."""
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from tests.support.vendor_truth import kind_of
+from usage.models import KINDS, SourceDay
+
+NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+@dataclass
+class Asker:
+    """Asks about one day at a time and compares list, summary and export with each other and with the day's row."""
+
+    address: str
+    token: str
+    dice: random.Random
+    statuses: Counter[str] = field(default_factory=Counter)
+    compared: int = 0
+
+    def ask(self) -> list[str]:
+        """Ask about one day of one source; returns what is wrong, and nothing where it changed meanwhile."""
+        day = self.dice.choice(list(SourceDay.objects.select_related("source")))
+        before = describe_version(day)
+        answers = {form: self.count(day, form) for form in ("list", "summary", "ndjson", "csv")}
+        day.refresh_from_db()
+        if describe_version(day) != before:
+            return []
+        known = {form: count for form, count in answers.items() if count is not None}
+        self.compared += len(known)
+        wrong = {form: count for form, count in known.items() if count != day.records}
+        return [f"{day} has {day.records} records and is answered with {wrong}"] if wrong else []
+
+    def count(self, day: SourceDay, form: str) -> int | None:
+        """Return how many records an answer holds; None where there is no whole answer, visibly."""
+        kind = NAMES[kind_of(day.source)]
+        query = {"source": day.source.slug, "from": day.starts_at.isoformat(), "to": day.ends_at.isoformat()}
+        try:
+            if form == "list":
+                return self.count_list(f"/api/v1/{kind}/", query)
+            if form == "summary":
+                answer = self.get(f"/api/v1/{kind}/summary/", query | {"group_by": "source", "measures": "records"})
+                return sum(int(row["records"]) for row in answer.json()["results"])
+            lines = self.get(f"/api/v1/{kind}/", query | {"format": form}).text.splitlines()
+            return count_lines(lines, form)
+        except (httpx2.HTTPError, UnavailableError):
+            return None
+
+    def count_list(self, path: str, query: dict[str, str]) -> int:
+        """Return how many different records the pages of a list hold."""
+        ids: set[int] = set()
+        cursor: str | None = ""
+        while cursor is not None:
+            page: dict[str, Any] = self.get(path, query | ({"cursor": cursor} if cursor else {})).json()
+            ids |= {record["id"] for record in page["results"]}
+            cursor = page["next_cursor"]
+        return len(ids)
+
+    def get(self, path: str, query: dict[str, str]) -> httpx2.Response:
+        """Return a 200; raises UnavailableError for any other status."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = httpx2.get(f"{self.address}{path}", params=query, headers=headers, timeout=5)
+        self.statuses[str(answer.status_code)] += 1
+        if answer.status_code != 200:
+            raise UnavailableError(f"{path}: {answer.status_code} {answer.text[:200]}")
+        return answer
+
+
+class UnavailableError(Exception):
+    """The portal does not answer this now."""
+
+
+def count_lines(lines: list[str], form: str) -> int | None:
+    """Return how many records an export holds; None where it ends in the mark of one that broke off."""
+    if lines and "broke off" in lines[-1]:
+        return None
+    if form == "ndjson":
+        return len([json.loads(line) for line in lines])
+    return len(lines) - 1
+
+
+def describe_version(day: SourceDay) -> tuple[Any, ...]:
+    """Return what tells one version of a day from another."""
+    return day.attempt, day.records, day.loaded_at, day.restated_at, day.sums

@@ -1,0 +1,103 @@
+"""What holds at any instant of a chaos run; each check returns the sentences of what does not."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Now
+
+from sync.models import LoadAttempt
+from tests.chaos.oracle import Oracle
+from tests.support.vendor_truth import kind_of
+from usage.models import DayState, RecipeUsage, Source, SourceDay, UsageRecord, Verification
+from usage.rollups import count_differences
+from usage.snapshot import consistent_snapshot
+
+LONGEST_WAIT = timedelta(days=1, minutes=5)
+
+
+def check_all(oracle: Oracle) -> list[str]:
+    """Return everything that is wrong in one state of the database."""
+    with consistent_snapshot("default"):
+        days = list(SourceDay.objects.select_related("source").order_by("source", "day"))
+        return [
+            *(line for day in days for line in check_sums(day)),
+            *(line for day in days for line in check_reason(day)),
+            *(line for day in days for line in check_against_vendor(day, oracle)),
+            *check_waits(),
+            *check_attempts(),
+        ]
+
+
+def check_sums(day: SourceDay) -> Iterator[str]:
+    """Check that a day holds what it says: count, sums and roll-ups are of the same records."""
+    kind = kind_of(day.source)
+    records = kind.objects.current().filter(source=day.source_id, day=day.day)
+    if (held := records.count()) != day.records:
+        yield f"{day} says {day.records} records and holds {held}"
+    said = {name: Decimal(total) for name, total in day.sums.items()}
+    if (sums := add_up(kind, records)) != {name: total for name, total in said.items() if total}:
+        yield f"{day} says {said} and its records add up to {sums}"
+    if day.rolled_up and (wrong := count_differences(kind, day)):
+        yield f"{day}: roll-ups differ from the records: {wrong}"
+
+
+def add_up(kind: type[UsageRecord], records: Any) -> dict[str, Decimal]:
+    """Return the sums of records that are not 0, by measure or by unit."""
+    if kind.unit:
+        rows = records.order_by().values_list(kind.unit).annotate(total=Sum(kind.measures[0]))
+        sums = dict(rows)
+    else:
+        sums = records.aggregate(**{f"sum_{name}": Sum(name) for name in kind.measures})
+        sums = {name.removeprefix("sum_"): total for name, total in sums.items()}
+    return {name: Decimal(total) for name, total in sums.items() if total}
+
+
+def check_reason(day: SourceDay) -> Iterator[str]:
+    """Check that a day with a trouble says why."""
+    troubled = day.state in {DayState.FAILED, DayState.SUSPECT, DayState.PARTIAL}
+    if troubled and not day.error:
+        yield f"{day} is {day.state} without a reason"
+    if day.verification == Verification.UNVERIFIED and not day.differences:
+        yield f"{day} is unverified without a difference"
+    if day.final and (troubled or day.verification == Verification.UNVERIFIED):
+        yield f"{day} is final and {day.state}, {day.verification}"
+
+
+def check_against_vendor(day: SourceDay, oracle: Oracle) -> Iterator[str]:
+    """Check that a day that is called right is one that the vendor has had."""
+    right = day.complete and day.state == DayState.LOADED and day.verification == Verification.VERIFIED
+    if not right:
+        return
+    if day.source.vendor == "gcore" and (wrong := oracle.describe(day)):
+        yield wrong
+    if day.source.vendor == "workato":
+        lost = RecipeUsage.objects.current().filter(source=day.source_id, day=day.day)
+        if missing := lost.filter(Q(task_count=None) | Q(job_succeeded_count=None) | Q(job_failed_count=None)).count():
+            yield f"{day} is called verified and {missing} of its records lack a metric"
+
+
+def check_waits() -> Iterator[str]:
+    """Check that no vendor made a day or a source wait for years."""
+    for day in SourceDay.objects.filter(due_at__gt=Now() + LONGEST_WAIT):
+        yield f"{day} waits until {day.due_at}"
+    for source in Source.objects.filter(paused_until__gt=Now() + LONGEST_WAIT):
+        yield f"{source} is paused until {source.paused_until}"
+    for source in Source.objects.exclude(halted_at=None).filter(halt_reason=""):
+        yield f"{source} is halted without a reason"
+
+
+def check_attempts() -> Iterator[str]:
+    """Check that every attempt that did not load its day says why."""
+    good = [LoadAttempt.Outcome.LOADED, LoadAttempt.Outcome.UNCHANGED]
+    ended = LoadAttempt.objects.exclude(finished_at=None).exclude(outcome__in=good)
+    for attempt in ended.filter(error="").select_related("source_day__source"):
+        yield f"attempt {attempt.number} at {attempt.source_day} ended as {attempt.outcome} without a reason"
+
+
+def find_stuck() -> list[str]:
+    """Return the days whose lease ended long ago and that nobody took over."""
+    lost = SourceDay.objects.filter(state=DayState.LOADING, lease_expires_at__lt=Now() - timedelta(minutes=1))
+    return [f"{day} is stuck: its lease ended at {day.lease_expires_at}" for day in lost.order_by(F("due_at"))]

@@ -1,0 +1,62 @@
+"""The commands of docs/api.md: every one is run as it stands and answers what it says."""
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from portal.accounts.models import Scope, create_token
+from portal.environment import BASE_DIR
+from tests.support import curl
+from tests.support.filled_portal import fill
+from usage.models import ResourceUsage, Source
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# What each command's comment begins with: the status of its answer, and a piece of it.
+EXPECTED = {
+    "One page of a list": (200, '"next_cursor": "'),
+    "Filters": (200, '"resource_type":"volume"'),
+    "Names that contain": (200, '"recipe_name":"Sync orders"'),
+    "What has no project": (200, '"results": []'),
+    "Tags": (200, '"tags":{"env": ["dev", "test"], "team": "data"}'),
+    "Every change since": (200, '"settled_until": "2'),
+    "Everything as a file": (200, "id,source,day,resource_key,resource_type,"),
+    "The format by header": (200, '"recipe_id":null'),
+    "What such a file must hold": (200, '"rows"'),
+    "A sum per month and project": (200, '"runtime_seconds"'),
+    "The five largest": (200, '"previous": {"records"'),
+    "Runtime split": (200, '"day": "2026-11-30"'),
+    "How far the days": (200, '"state":"loaded"'),
+    "What was used at all vendors": (200, '"gbminutes"'),
+    "Have days read again": (202, '"from_day":"2026-11-01"'),
+    "A mistake is refused": (400, "allowed are:"),
+    "An answer has an ETag": (304, ""),
+}
+
+
+def read_commands() -> dict[str, str]:
+    """Return the commands of the page, by the comment above each."""
+    page = (BASE_DIR / "docs/api.md").read_text()
+    lines = page.split("```sh\n")[1].split("```")[0].splitlines()
+    return {comment.removeprefix("# "): command for comment, command in zip(lines[::2], lines[1::2], strict=True)}
+
+
+def test_every_command_of_the_page_answers_what_it_says(tmp_path: Path, web_server: Callable[..., int]) -> None:
+    fill()
+    for source in Source.objects.all():
+        Source.objects.filter(pk=source.pk).update(slug=f"{source.vendor}-demo")
+    _, secret = create_token("curl", Scope.values)
+    found = read_commands()
+    assert len(found) == len(EXPECTED)
+    variables = {"TOKEN": secret, "PORTAL": f"http://127.0.0.1:{web_server()}"}
+    for comment, command in found.items():
+        status, piece = next(said for start, said in EXPECTED.items() if comment.startswith(start))
+        answer = curl.run(command, variables, tmp_path)
+        assert (answer.status, piece in answer.body) == (status, True), f"{command}\n{answer}"
+        if answer.headers.get("content-type") == "application/json":
+            json.loads(answer.body)
+    november = ResourceUsage.objects.current().filter(day__gte=date(2026, 11, 1))
+    assert (tmp_path / "usage.csv").read_text().count("\n") == november.count() + 1

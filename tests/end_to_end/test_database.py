@@ -1,0 +1,171 @@
+"""The database may restart: what starts meanwhile waits for it, and what runs goes on without a failure."""
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.db import close_old_connections, connection, connections
+
+from portal import startup
+from portal.embedded import Services
+from portal.embedded.server import free_port
+from portal.environment import BASE_DIR
+from tests.support.api_clients import API, answers, bearer
+from tests.support.factories import EnvironmentUsageFactory
+from tests.support.processes import PortalProcess, portal_process, wait_for
+
+PAGE = f"{API}/environment-usage/"
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "1", "--loglevel", "INFO"]
+
+
+class Outage:
+    """A portal's own PostgreSQL and Valkey, which a test may stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.services = Services(folder)
+        self.settings = self.services.start()
+        self.postgres, self.valkey = self.services.servers
+        self.manage("migrate", "--verbosity", "0")
+        self.token = self.manage("create_token", "test").strip()
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command on these servers; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=BASE_DIR,
+            env=os.environ | self.settings,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return done.stdout
+
+    def run(self, arguments: list[str]) -> "PortalProcess":
+        """Start a process of the portal on these servers."""
+        return PortalProcess(arguments, **self.settings)
+
+    def status(self, port: int, path: str = PAGE) -> int:
+        """Return the status of a GET with a token."""
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as asking:
+            asking.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            return asking.getresponse().status
+
+    def statuses(self, port: int, count: int = 8) -> set[int]:
+        """Return the statuses of requests that are sent at once."""
+        with ThreadPoolExecutor(count) as askers:
+            return set(askers.map(lambda _: self.status(port), range(count)))
+
+
+@pytest.fixture(scope="module")
+def outage() -> Iterator[Outage]:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        outage = Outage(Path(name, "data"))
+        yield outage
+        outage.services.remove()
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_a_web_server_and_a_worker_that_start_before_their_servers_wait_for_them(outage: Outage) -> None:
+    outage.postgres.stop()
+    outage.valkey.stop()
+    port = free_port()
+    with (
+        portal_process(["-m", "portal.web", "--port", str(port)], **outage.settings) as web,
+        portal_process(WORKER, **outage.settings) as worker,
+    ):
+        for process in (web, worker):
+            wait_for(lambda: "waiting for a server" in process.output(), "the process to wait")  # noqa: B023
+            assert "the database" in process.output()
+        outage.postgres.ensure_running()
+        wait_for(lambda: re.search(r"waiting.*Redis|Redis.*waiting", web.output()), "the web server to wait for Redis")
+        assert web.poll() is None
+        assert worker.poll() is None
+        outage.valkey.ensure_running()
+        wait_for(lambda: answers(port), "the web server to serve")
+        wait_for(lambda: " ready." in worker.output(), "the worker to be ready")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_no_request_fails_after_the_database_has_restarted(outage: Outage) -> None:
+    port = free_port()
+    with portal_process(["-m", "portal.web", "--port", str(port), "--workers", "1"], **outage.settings):
+        wait_for(lambda: answers(port), "the web server to serve")
+        for crashed in (False, True):
+            assert outage.statuses(port) == {200}
+            if crashed:
+                os.kill(outage.postgres.pid() or 0, signal.SIGKILL)
+            else:
+                outage.postgres.stop()
+            assert outage.status(port, "/health/live") == 200
+            outage.postgres.ensure_running()
+            assert outage.statuses(port) == {200}
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_requests_while_the_database_is_away_are_told_to_come_again_and_are_served_soon_after(outage: Outage) -> None:
+    port = free_port()
+    with portal_process(["-m", "portal.web", "--port", str(port), "--workers", "1"], **outage.settings):
+        wait_for(lambda: answers(port), "the web server to serve")
+        assert outage.statuses(port) == {200}
+        outage.postgres.stop()
+        assert outage.statuses(port) == {503}
+        assert outage.status(port, "/admin/login/") in {302, 503}
+        # Longer than one attempt of the pool to connect, whose pauses grow.
+        time.sleep(15)
+        outage.postgres.ensure_running()
+        began = time.monotonic()
+        assert outage.statuses(port) == {200}
+        assert time.monotonic() - began < 60
+
+
+def test_a_process_whose_database_never_answers_ends_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(startup, "WAIT_SECONDS", 0.1)
+    monkeypatch.setitem(connection.settings_dict, "PORT", str(free_port()))
+    with pytest.raises(SystemExit, match=r"The portal does not start: the database does not answer\. .*refused"):
+        startup.wait_for_servers()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_kept_connection_that_the_server_ended_fails_no_request() -> None:
+    EnvironmentUsageFactory.create_batch(3)
+    client = bearer()
+    close_old_connections()
+    assert client.get(PAGE).status_code == 200
+    end_backend(connection.connection.info.backend_pid)
+    # Django's test client keeps this from its requests, before and after each of which it happens.
+    close_old_connections()
+    assert client.get(PAGE).status_code == 200
+
+
+def end_backend(pid: int) -> None:
+    """Have the server end one connection."""
+    other = connections["default"].copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+            assert cursor.fetchone() == (True,)
+    finally:
+        other.close()
+
+
+@pytest.mark.django_db
+def test_no_load_pays_for_an_index_of_what_was_withdrawn() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%withdrawn_at IS NOT NULL%'")
+        assert cursor.fetchall() == []

@@ -1,0 +1,234 @@
+"""A worker may die or stall at any instant: nothing is lost, nothing counted twice, and its day is taken over."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+import httpx2
+import pytest
+from django.db import connection
+
+from sync.engine.load import load_next
+from sync.engine.plan import request_sync
+from sync.models import LoadAttempt, SyncRun, Trigger
+from sync.sandbox.server import SandboxServer
+from sync.sandbox.world import World
+from tests.support.processes import portal_process, wait_for
+from usage.days import Day
+from usage.models import DayState, EnvironmentUsage, Source, SourceDay
+from usage.rollups import count_differences, is_rolled_up
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LIST = "/gitpod.v1.UsageService/ListEnvironmentUsageRecords"
+LEASE = {"PORTAL_LEASE_SECONDS": "2"}
+
+
+@pytest.fixture(autouse=True)
+def loopback(settings) -> None:
+    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
+
+
+@pytest.fixture
+def upstream() -> Iterator[SandboxServer]:
+    with SandboxServer(World(days=10, records_per_day=1500)) as server:
+        yield server
+
+
+@pytest.fixture
+def source(upstream: SandboxServer) -> Source:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    return Source.objects.create(
+        slug="killed", vendor="ona", base_url=f"{upstream.url}/ona/api", credential=upstream.world.credential,
+        backfill_from=yesterday, max_concurrency=2,
+    )  # fmt: skip
+
+
+def listed(upstream: SandboxServer, on: date) -> set[str]:
+    """Return what the vendor lists of a day, asked without the portal."""
+    day, token, found = Day.of(on, "UTC"), "", []
+    upstream.settings.latency_ms = 0
+    while True:
+        body = {
+            "filter": {"dateRange": {"startTime": day.start.isoformat(), "endTime": day.end.isoformat()}},
+            "pagination": {"pageSize": 100, "token": token},
+        }
+        authorization = {"Authorization": f"Bearer {upstream.world.credential}"}
+        answer = (
+            httpx2.post(f"{upstream.url}/ona/api{LIST}", json=body, headers=authorization).raise_for_status().json()
+        )
+        found += [record["id"] for record in answer["records"]]
+        token = answer["pagination"].get("nextToken", "")
+        if not token:
+            assert len(found) == len(set(found))
+            return set(found)
+
+
+def assert_exact(upstream: SandboxServer, source: Source, days: list[date]) -> None:
+    """The portal holds exactly the vendor's records of `days`, each once, and says so of every day."""
+    for on in days:
+        held = list(EnvironmentUsage.objects.filter(source=source, day=on).values_list("record_id", flat=True))
+        assert len(held) == len(set(held))
+        assert set(held) == listed(upstream, on)
+        day = SourceDay.objects.get(source=source, day=on)
+        assert (day.state, day.complete, day.records) == (DayState.LOADED, True, len(held))
+        assert count_differences(EnvironmentUsage, day) == {}
+    assert not EnvironmentUsage.objects.exclude(revision=1).exists()
+    assert is_rolled_up([source.pk])
+
+
+def asked(source: Source) -> tuple[date, SyncRun]:
+    """Make yesterday due."""
+    on = source.backfill_from
+    return on, request_sync(source, on, on + timedelta(days=1), Trigger.COMMAND)
+
+
+def worker(source: Source):
+    """A process that reads what is due of the source."""
+    period = ["--from", str(source.backfill_from), "--to", str(datetime.now(UTC).date())]
+    return portal_process(["manage.py", "sync", source.slug, *period, "--workers", "1"], **LEASE)
+
+
+def taken_over(source: Source) -> LoadAttempt:
+    """Load the day in this process once the dead worker's lease has ended."""
+    attempt = wait_for(lambda: load_next(source.pk), "the lease to end")
+    assert attempt is not None
+    return attempt
+
+
+def loading(on: date) -> bool:
+    return SourceDay.objects.filter(day=on, state=DayState.LOADING).exists()
+
+
+def test_a_worker_killed_while_it_reads_leaves_a_day_that_another_reads_whole(
+    upstream: SandboxServer, source: Source
+) -> None:
+    on, run = asked(source)
+    upstream.settings.latency_ms = 100
+    with worker(source) as process:
+        wait_for(lambda: len(upstream.stats.requests) >= 4 and loading(on), "the reading to begin")
+        process.kill_all()
+    upstream.settings.latency_ms = 0
+    assert not EnvironmentUsage.objects.exists()
+
+    attempt = taken_over(source)
+
+    assert (attempt.number, attempt.outcome) == (2, "loaded")
+    assert LoadAttempt.objects.get(number=1).outcome == "lost"
+    assert_exact(upstream, source, [on])
+    run.refresh_from_db()
+    assert (run.days_done, run.inserted, run.finished_at is not None) == (1, 1500, True)
+
+
+def test_a_worker_killed_in_the_middle_of_a_merge_changes_nothing(upstream: SandboxServer, source: Source) -> None:
+    on, run = asked(source)
+    with worker(source) as process:
+        with lock_against_inserts():
+            wait_for(merging, "the merge to begin")
+            process.kill_all()
+        wait_for(lambda: not merging(), "PostgreSQL to notice")
+    wait_for(lambda: not in_transaction(), "PostgreSQL to roll back")
+    assert not EnvironmentUsage.objects.exists()
+    assert loading(on)
+
+    assert taken_over(source).inserted == 1500
+
+    assert_exact(upstream, source, [on])
+    run.refresh_from_db()
+    assert (run.days_done, run.inserted, run.fetched) == (1, 1500, 1500)
+
+
+def test_a_worker_killed_right_after_a_merge_has_finished_its_day(upstream: SandboxServer, source: Source) -> None:
+    on, run = asked(source)
+    with worker(source) as process:
+        wait_for(
+            lambda: SourceDay.objects.filter(day=on, state=DayState.LOADED).exists(),
+            "the merge to be committed",
+        )
+        process.kill_all()
+
+    assert_exact(upstream, source, [on])
+    run.refresh_from_db()
+    assert (run.days_done, run.inserted, run.finished_at is not None) == (1, 1500, True)
+    assert load_next(source.pk, run=run) is None
+
+
+def test_a_worker_paused_past_its_lease_changes_nothing_when_it_wakes(upstream: SandboxServer, source: Source) -> None:
+    on, _ = asked(source)
+    upstream.settings.latency_ms = 100
+    with worker(source) as process:
+        wait_for(lambda: len(upstream.stats.requests) >= 4 and loading(on), "the reading to begin")
+        os.kill(process.pid, signal.SIGSTOP)
+        upstream.settings.latency_ms = 0
+        assert taken_over(source).outcome == "loaded"
+        before = SourceDay.objects.values().get(day=on)
+        os.kill(process.pid, signal.SIGCONT)
+        wait_for(lambda: process.poll() is not None, "the worker to give up")
+
+    assert SourceDay.objects.values().get(day=on) == before
+    assert_exact(upstream, source, [on])
+
+
+def test_workers_killed_at_random_instants_lose_and_repeat_nothing(upstream: SandboxServer, source: Source) -> None:
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=back) for back in range(1, 9)]
+    Source.objects.update(backfill_from=days[-1])
+    source.refresh_from_db()
+    request_sync(source, days[-1], today, Trigger.COMMAND)
+    moments = random.Random(7)
+    upstream.settings.latency_ms = 10
+    for _ in range(4):
+        done = SourceDay.objects.filter(state=DayState.LOADED).count()
+        with worker(source) as process:
+            wait_for(
+                partial(progressed, done),
+                "work to begin",
+            )
+            time.sleep(moments.uniform(0, 0.6))
+            process.kill_all()
+    upstream.settings.latency_ms = 0
+    with worker(source) as process:
+        assert process.wait(120) == 0, process.output()
+
+    assert_exact(upstream, source, days)
+
+
+def progressed(done: int) -> bool:
+    loading = SourceDay.objects.filter(state=DayState.LOADING)
+    return loading.exists() or SourceDay.objects.filter(state=DayState.LOADED).count() > done
+
+
+def lock_against_inserts():
+    """Hold a lock, on a connection of its own, that lets others read the records but not write them."""
+    from contextlib import contextmanager
+
+    import psycopg
+
+    @contextmanager
+    def lock():
+        with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
+            other.execute("LOCK TABLE usage_environmentusage IN SHARE MODE")
+            yield
+
+    return lock()
+
+
+def merging() -> bool:
+    """Tell whether a worker's INSERT into the records waits for a lock."""
+    return activity("wait_event_type = 'Lock' AND query LIKE 'INSERT INTO \"usage_environmentusage\"%%'")
+
+
+def in_transaction() -> bool:
+    return activity("state <> 'idle'")
+
+
+def activity(condition: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database() "
+            f"AND backend_type = 'client backend' AND {condition}"
+        )
+        return bool(cursor.fetchone()[0])

@@ -1,0 +1,86 @@
+"""A second portal, with a database of its own, whose sources are this portal's mirrors holds what this one holds."""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from django.db import connection
+
+from sync.vendors import readers
+from tests.support.mirrored_portal import FIRST, key, read_all
+from tests.support.mirrored_portal import still as still
+from tests.support.processes import WAIT_SECONDS, portal_process
+from tests.support.servers import database_name
+
+pytestmark = pytest.mark.django_db(transaction=True)
+END = FIRST + timedelta(days=3)
+BASES = {"ona": "/api"}
+# What a person types into a new portal, one command after the other.
+PROGRAM = """
+import sys
+import django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", verbosity=0)
+first, end, *sources = sys.argv[1:]
+for vendor, base_url, zone in (source.split() for source in sources):
+    given = {"base_url": base_url, "time_zone": zone, "credential_env": "PORTAL_VENDOR_MIRROR", "backfill_from": first}
+    call_command("add_source", f"{vendor}-main", vendor, **given)
+call_command("sync", "--from", first, "--to", end)
+"""
+
+
+@pytest.fixture
+def second() -> Iterator[str]:
+    """The address of an empty database for the second portal."""
+    name = f"{database_name()}_second"
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+        yield address(name)
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def address(database: str) -> str:
+    """Return the URL of a database on the tests' server."""
+    return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database}"))
+
+
+def held(url: str, vendor: str) -> tuple[list[Any], list[Any]]:
+    """Return all that a database holds of a vendor: its records, and what it says of each day with its sums."""
+    kind = readers()[vendor].kind
+    columns = ", ".join(name for name in kind.row._fields if name != "id")  # type: ignore[attr-defined]
+    records = (
+        f"SELECT day, {columns} FROM {kind._meta.db_table} WHERE withdrawn_at IS NULL ORDER BY {', '.join(kind.key)}"
+    )
+    # A mirror has the vendor's records and sums, but not the second figure that may confirm a day.
+    verification = "CASE WHEN d.witness IS NULL THEN d.verification END"
+    days = f"SELECT d.day, d.state, d.complete, {verification}, d.records, d.sums, d.digest FROM usage_sourceday d"
+    of_vendor = " JOIN usage_source s ON s.id = d.source_id WHERE s.vendor = %s ORDER BY d.day"
+    with psycopg.connect(url) as line:
+        return line.execute(records).fetchall(), line.execute(days + of_vendor, [vendor]).fetchall()
+
+
+def test_a_portal_can_feed_a_portal(still: Any, live_server: Any, second: str) -> None:
+    sources = [read_all(still, vendor, end=END) for vendor in readers()]
+    settings = {
+        "DATABASE_URL": second,
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "PORTAL_ALLOWED_VENDOR_HOSTS": urlsplit(live_server.url).netloc,
+        "PORTAL_VENDOR_MIRROR": key(*sources),
+    }
+    told = [
+        f"{one.vendor} {live_server.url}/mirror/{one.slug}{BASES.get(one.vendor, '')} {one.time_zone}"
+        for one in sources
+    ]
+    with portal_process(["-c", PROGRAM, str(FIRST), str(END), *told], **settings) as portal:
+        ended = portal.wait(WAIT_SECONDS)
+        assert ended == 0
+    for vendor in readers():
+        records, days = held(address(connection.settings_dict["NAME"]), vendor)
+        assert len(records) > 100
+        assert len(days) == (END - FIRST).days
+        assert held(second, vendor) == (records, days)

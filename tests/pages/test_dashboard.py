@@ -1,0 +1,137 @@
+"""The overview in a real browser: its alerts and their buttons, on narrow and wide screens, accessible in both colours."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from portal.accounts.models import create_token
+from tests.support.browser import AsPerson, accessible, as_person, picture, running  # noqa: F401
+from tests.support.dashboard_data import kept, set_day
+from usage.models import DayState, SourceDay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def busy() -> dict[str, Any]:
+    """Create sources of three vendors with every kind of alert; return the failed and the suspect day."""
+    kept("ona-main", "ona")
+    first = kept("gcore-main", "gcore")
+    second = kept("gcore-second-account-with-a-name-that-is-long", "gcore", days=40)
+    recipes = kept("workato-emea", "workato", time_zone="Europe/Berlin")
+    refused = "The vendor refused the credential (HTTP 401)."
+    kept("workato-us", "workato", days=20, halted_at=timezone.now(), halt_reason=refused)
+    failed = set_day(first, 4, state="failed", error="api.gcore.com cannot answer now (HTTP 503).", complete=False)
+    suspicion = {"held": 66, "reported": 6, "would_withdraw": 60}
+    suspect = set_day(first, 6, state="suspect", suspicion=suspicion)
+    set_day(second, 7, state="partial", rejected=3, complete=False, final=False)
+    set_day(second, 9, verification="unverified")
+    gap = {"loaded_at": None, "state": "due", "complete": False, "final": False, "sums": {}, "records": 0}
+    for ago in range(11, 15):
+        set_day(recipes, ago, due_at=timezone.now(), **gap)
+    create_token("warehouse", expires_at=timezone.now() + timedelta(days=4))
+    return {"failed": failed, "suspect": suspect}
+
+
+def fits(page: Page) -> bool:
+    """Tell whether nothing of the page lies beyond its width."""
+    spill: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return spill <= 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440, 3840])
+def test_the_overview_fits_reads_and_is_accessible(as_person: AsPerson, width: int, scheme: str) -> None:  # noqa: F811
+    busy()
+    page = as_person("admin", width=width, scheme=scheme)
+
+    page.goto("/admin/?days=90" if scheme == "dark" else "/admin/")
+
+    assert fits(page)
+    accessible(page)
+    expect(page.get_by_role("heading", name="Alerts")).to_be_visible()
+    expect(page.get_by_role("img", name="bytes by day from").first).to_be_visible()
+    picture(page, f"overview-{width}-{scheme}")
+
+
+def test_a_person_retries_what_failed_and_accepts_what_is_suspect(as_person: AsPerson) -> None:  # noqa: F811
+    days = busy()
+    page = as_person("operator")
+    page.goto("/admin/")
+
+    page.get_by_role("listitem").filter(has_text="HTTP 503").get_by_role("button", name="Retry now").click()
+    expect(page.locator(".messagelist .success")).to_contain_text("1 day of gcore-main will be synced")
+    lefts = [page.locator(at).evaluate("one => one.getBoundingClientRect().left") for at in (".messagelist li", "h1")]
+    assert lefts[0] == lefts[1]
+    expect(page.get_by_text("HTTP 503")).to_have_count(0)
+    page.get_by_role("button", name="Accept what the vendor reports").click()
+    expect(page.locator(".messagelist .success")).to_contain_text("1 day of gcore-main will be synced")
+    # The source's health is suspect until the day was synced again.
+    expect(page.get_by_role("button", name="Accept what the vendor reports")).to_have_count(0)
+
+    assert SourceDay.objects.get(pk=days["failed"].pk).state == DayState.DUE
+    assert SourceDay.objects.get(pk=days["suspect"].pk).shrink_accepted
+
+
+def test_an_alert_is_resolved_by_keyboard(as_person: AsPerson) -> None:  # noqa: F811
+    days = busy()
+    page = as_person("operator")
+    page.goto("/admin/")
+
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.startsWith('Retry now')"):
+            break
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert SourceDay.objects.get(pk=days["failed"].pk).state == DayState.DUE
+
+
+def test_a_viewer_reads_it_all_and_is_offered_no_button(as_person: AsPerson) -> None:  # noqa: F811
+    busy()
+    page = as_person("viewer")
+    page.goto("/admin/")
+
+    expect(page.get_by_text("HTTP 503")).to_be_visible()
+    assert page.locator(".alerts button").count() == 0
+    assert page.get_by_text("warehouse").count() == 0
+
+
+def test_every_link_of_the_overview_leads_to_what_it_says(as_person: AsPerson) -> None:  # noqa: F811
+    busy()
+    page = as_person("admin")
+    page.goto("/admin/")
+    links = page.locator("#content-main a").evaluate_all("links => [...new Set(links.map(link => link.href))]")
+    assert len(links) > 15
+
+    for address in links:
+        answer = page.goto(address)
+        assert answer is not None
+        assert answer.ok, address
+        assert page.locator(".messagelist .error, .errornote").count() == 0, address
+        if "/change/" not in address:  # where a failed day or a halted source says why
+            assert page.locator(".notice-bad").count() == 0, address
+
+
+def test_a_new_portal_leads_to_the_first_source(as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("administrator")
+    page.goto("/admin/")
+    accessible(page)
+    picture(page, "overview-new")
+
+    page.get_by_role("link", name="Add the first source").click()
+
+    expect(page).to_have_url("/admin/usage/source/add/")
+
+
+def test_a_portal_that_is_well_says_so(as_person: AsPerson) -> None:  # noqa: F811
+    kept("ona-main", "ona")
+    page = as_person("viewer")
+    page.goto("/admin/")
+    accessible(page)
+    picture(page, "overview-well")
+
+    expect(page.locator(".notice-good")).to_contain_text("No alerts. 1 source is synced as planned")

@@ -1,0 +1,177 @@
+"""Exports in a real browser: the menu, the download, its progress to the end, and what is told when it does not go."""
+
+import csv
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Download, Page, expect
+
+from tests.support import browser
+from tests.support.browser import AsPerson, accessible, picture
+from tests.support.exports import many_runs
+from tests.support.filled_portal import Filled, fill
+from usage import slots
+from usage.exports.progress import ExportTracker
+from usage.formatting import format_number
+
+pytestmark = pytest.mark.django_db(transaction=True)
+as_person, running = browser.as_person, browser.running
+OF_VOLUMES = "/admin/usage/resourceusage/?source=gcore-main&from=2026-11-01&to=2026-11-11&resource_type=volume"
+
+
+@pytest.fixture
+def filled(transactional_db: None) -> Filled:
+    """A month of three vendors."""
+    return fill()
+
+
+def export_as(page: Page, form: str) -> Download:
+    """Choose a format in the menu; returns the download that the browser began."""
+    page.click("summary:has-text('Export')")
+    with page.expect_download() as download:
+        page.click(f"[data-export={form}]")
+    return download.value
+
+
+def table(download: Download) -> list[dict[str, str]]:
+    """Read a downloaded CSV."""
+    with Path(download.path()).open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("viewer")
+    page.goto(OF_VOLUMES)
+    total = page.locator(".totals:not([aria-busy])")
+    total.wait_for()
+
+    download = export_as(page, "csv")
+    expect(page.locator(".export-panel .export-words")).to_have_text("Done: 10 rows.")
+
+    rows = table(download)
+    assert download.suggested_filename.startswith("resource-usage_gcore-main_2026-11-01_2026-11-11_as-of-")
+    assert len(rows) == 10
+    assert {row["resource_type"] for row in rows} == {"volume"}
+    assert format_number(sum(Decimal(row["consumed_quantity"]) for row in rows)) in total.inner_text()
+    assert page.url.endswith(OF_VOLUMES)
+    picture(page, "export-done")
+
+
+def test_the_progress_of_a_long_export_reaches_its_end(
+    as_person: AsPerson, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_runs(20_000)
+    page = as_person("viewer")
+    page.goto("/admin/usage/environmentusage/")
+
+    download = export_as(page, "xlsx")
+    page.wait_for_selector(".export-panel")
+
+    expect(page.locator(".export-panel .export-words")).to_have_text("Done: 20,000 rows.", timeout=60_000)
+    assert download.failure() is None
+    assert download.suggested_filename.endswith(".xlsx")
+    assert "Done: 20,000 rows." in page.inner_text("#export-said")
+    page.click(".export-panel [data-export-dismiss]")
+    expect(page.locator(".export-panel")).to_have_count(0)
+
+
+def test_an_export_that_waits_begins_by_itself(
+    as_person: AsPerson, filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots.SlotsTaken, "wait", 2)
+    page = as_person("viewer")
+    page.goto("/admin/usage/sourceday/?source=ona-main")
+    assert slots.get_slots().acquire(blocking=False)
+    try:
+        page.click("summary:has-text('Export')")
+        page.click("[data-export=csv]")
+        expect(page.locator(".export-words")).to_contain_text("Another export is under way.")
+        accessible(page)
+        picture(page, "export-waits")
+    finally:
+        slots.get_slots().release()
+
+    with page.expect_download() as download:
+        pass
+
+    assert len(table(download.value)) == 30
+    expect(page.locator(".export-words")).to_have_text("Done: 30 rows.")
+
+
+def test_more_rows_than_a_workbook_may_have_are_exported_as_csv_instead(
+    as_person: AsPerson, filled: Filled, settings: Any
+) -> None:
+    settings.PORTAL_XLSX_MAX_ROWS = 5
+    page = as_person("viewer")
+    page.goto("/admin/usage/sourceday/?source=ona-main")
+    page.click("summary:has-text('Export')")
+    page.click("[data-export=xlsx]")
+    expect(page.locator(".export-words")).to_contain_text("An XLSX file may have 5 rows")
+
+    with page.expect_download() as download:
+        page.click("text=Export as CSV instead")
+
+    assert len(table(download.value)) == 30
+
+
+def test_a_person_cancels_an_export(
+    as_person: AsPerson, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = slowly(monkeypatch)
+    many_runs(20_000)
+    page = as_person("viewer")
+    page.goto("/admin/usage/environmentusage/")
+
+    download = export_as(page, "csv")
+    expect(page.locator(".export-words")).to_contain_text("rows sent.")
+    picture(page, "export-under-way")
+    accessible(page)
+    page.click("[data-export-stop]")
+
+    expect(page.locator(".export-words")).to_contain_text("Cancelled after", timeout=20_000)
+    assert begun
+    assert download.suggested_filename.endswith(".csv")
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have the rows of exports come slowly; returns a list of how many there were each time."""
+    told: list[int] = []
+    rows = ExportTracker.record_rows
+
+    def slow(self: Any, number: int) -> None:
+        told.append(number)
+        time.sleep(0.1)
+        rows(self, number)
+
+    monkeypatch.setattr(ExportTracker, "record_rows", slow)
+    return told
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
+    as_person: AsPerson, filled: Filled, width: int, scheme: str
+) -> None:
+    page = as_person("viewer", width=width, scheme=scheme)
+    page.goto(OF_VOLUMES)
+    page.focus(".export-menu summary")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-export=csv]")).to_be_visible()
+    box = page.locator(".export-choices").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    picture(page, f"export-menu-{scheme}-{width}")
+    accessible(page)
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-export=csv]")).to_be_hidden()
+
+    page.click(".export-menu summary")
+    page.click("text=About this export")
+    page.wait_for_selector("text=705,121.25")
+    picture(page, f"export-about-{scheme}-{width}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    accessible(page)

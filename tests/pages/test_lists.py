@@ -1,0 +1,190 @@
+"""The usage lists in a real browser: filtered by what is suggested, added up, walked through, looked into."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+from django.db.models import Sum
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import accessible, allow, as_person, picture, running, sign_in  # noqa: F401
+from tests.support.factories import EnvironmentUsageFactory
+from tests.support.filled_portal import Filled, fill
+from tests.support.source_days import hold_days
+from tests.support.users import person
+from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay
+
+AsPerson = Callable[..., Page]
+LISTS = {"environments": EnvironmentUsage, "resources": ResourceUsage, "recipes": RecipeUsage}
+
+
+@pytest.fixture
+def filled(running, transactional_db: None) -> Filled:  # noqa: F811
+    """A portal that has been read for a month, its days rolled up."""
+    made = fill()
+    states = list(SourceDay.objects.values_list("pk", "state"))
+    hold_days(rolled=True)
+    for pk, state in states:
+        SourceDay.objects.filter(pk=pk).update(state=state)
+    return made
+
+
+def listing(name: str) -> str:
+    return f"/admin/usage/{LISTS[name]._meta.model_name}/"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
+def test_the_lists_and_their_records_are_accessible_and_fit(
+    filled: Filled,
+    as_person: AsPerson,  # noqa: F811
+    width: int,
+    scheme: Literal["light", "dark"],
+) -> None:
+    page = as_person("viewer", width=width, scheme=scheme)
+    for name, kind in LISTS.items():
+        record = kind.objects.filter(withdrawn_at=None).latest(kind.instant)
+        addresses = {name: f"{listing(name)}?include_withdrawn=true", name[:-1]: f"{listing(name)}{record.pk}/change/"}
+        for called, address in addresses.items():
+            page.goto(address)
+            if called in LISTS:
+                expect(page.locator(".totals dl")).to_be_visible()
+            accessible(page)
+            spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert spill <= 0, (called, spill)
+            picture(page, f"list-{called}-{scheme}-{width}")
+
+
+def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("viewer")
+    page.goto(listing("resources"))
+    page.get_by_label("Resource type").focus()
+    page.keyboard.type("vol")
+    expect(page.get_by_role("option", name="volume")).to_be_visible()
+    accessible(page)
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option", name="volume")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Resource type")).to_have_value("volume")
+
+    page.get_by_label("Tag", exact=True).first.focus()
+    page.keyboard.type("dat")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option", name="team:data")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Tag", exact=True)).to_have_count(2)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**resource_type=volume**")
+
+    assert "tag=team%3Adata" in page.url
+    assert "project_id" not in page.url  # what was left empty stays out of the address
+    asked = ResourceUsage.objects.filter(resource_type="volume", withdrawn_at=None)
+    expect(page.locator("#result_list tbody tr")).to_have_count(asked.count())
+    consumed = asked.aggregate(sum=Sum("consumed_quantity"))["sum"]
+    expect(page.locator(".totals dl")).to_contain_text(f"{consumed:,.2f}")
+    expect(page.locator(".totals .trusted")).to_contain_text("Not complete")
+    picture(page, "list-filtered")
+    page.emulate_media(media="print")  # on paper, too, it is told what the numbers are of
+    expect(page.locator(".applied")).to_contain_text("Resource type: volume")
+    expect(page.locator(".applied li").first).to_be_visible()
+    expect(page.locator("form.ask")).to_be_hidden()
+    page.emulate_media(media="screen")
+
+    page.get_by_label("Remove the filter Resource type: volume").click()
+    page.wait_for_url(lambda address: "resource_type" not in address)
+    assert "tag=team%3Adata" in page.url
+    page.get_by_role("link", name="Clear all").click()
+    page.wait_for_url(lambda address: "tag" not in address)
+
+
+def test_a_suggestion_with_a_comma_is_one_value(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    latest = EnvironmentUsage.objects.filter(source__slug="ona-main").latest("stopped_at")
+    for name in ("comma,one", "comma"):
+        EnvironmentUsageFactory(source=latest.source, environment_id=name, stopped_at=latest.stopped_at)
+    page = as_person("viewer")
+    page.goto(listing("environments"))
+    box = page.get_by_label("Environment", exact=True)
+    box.focus()
+    page.keyboard.type(r"comma,comma\,o")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option", name="comma,one")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(box).to_have_value(r"comma,comma\,one")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**environment_id=**")
+    expect(page.locator("#result_list tbody tr")).to_have_count(2)
+    expect(page.locator(".applied")).to_contain_text("Environment: comma, comma,one")
+
+
+def test_a_person_walks_to_older_records_and_back(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("viewer")
+    page.goto(listing("environments"))
+    expect(page.locator(".paginator")).to_contain_text("117 records")
+    met = []
+    for _ in range(2):
+        met += page.locator("#result_list tbody th").all_inner_texts()
+        page.get_by_role("link", name="Older", exact=True).click()
+        page.wait_for_url("**cursor=**")
+    met += page.locator("#result_list tbody th").all_inner_texts()
+    assert len(met) == 117
+    assert met == sorted(met, reverse=True)
+    accessible(page)
+
+    page.get_by_role("link", name="Newer", exact=True).click()
+    page.wait_for_url("**before=**")
+    assert page.locator("#result_list tbody th").all_inner_texts() == met[50:100]
+    page.get_by_role("link", name="Newest", exact=True).click()
+    page.wait_for_url(lambda address: "before" not in address)
+    assert page.locator("#result_list tbody th").all_inner_texts() == met[:50]
+
+
+def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("viewer")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(listing("environments"))
+    page.locator("#result_list tbody th a").first.click()
+    page.wait_for_selector("text=Data quality")
+    latest = EnvironmentUsage.objects.filter(withdrawn_at=None).latest("stopped_at")
+    page.get_by_role("button", name="Copy: Environment id").click()
+    expect(page.get_by_role("button", name="Copy: Environment id")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == latest.environment_id
+
+    page.get_by_role("link", name="Runs of this environment").click()
+    page.wait_for_url("**environment_id=**")
+    asked = EnvironmentUsage.objects.filter(environment_id=latest.environment_id, withdrawn_at=None)
+    expect(page.locator("#result_list tbody tr")).to_have_count(asked.count())
+
+
+def test_a_mistake_is_named_beside_its_input(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("viewer")
+    allow(page, "400")
+    page.goto(listing("recipes"))
+    page.get_by_label("Workspace", exact=True).fill("abc")
+    page.get_by_role("button", name="Apply").click()
+    page.wait_for_url("**workspace_id=abc**")
+
+    expect(page.get_by_role("alert")).to_contain_text("No records are shown until then.")
+    expect(page.get_by_label("Workspace", exact=True)).to_have_accessible_description(
+        "“abc”: Give a whole number of at most 64 bits."
+    )
+    expect(page.locator("#result_list")).to_have_count(0)
+    accessible(page)
+    page.get_by_label("Workspace", exact=True).fill("501")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(50)
+
+
+def test_the_lists_work_without_scripts(filled: Filled, running: Browser, live_server) -> None:  # noqa: F811
+    context = running.new_context(base_url=live_server.url, java_script_enabled=False)
+    sign_in(context, live_server.url, person("viewer"))
+    page = context.new_page()
+    page.goto(listing("resources"))
+    page.get_by_label("Resource type").fill("volume")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(30)
+    page.get_by_role("link", name="Add up these records").click()
+    expect(page.locator(".totals dl")).to_contain_text("30")
+    page.get_by_role("link", name="The records").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(30)
+    context.close()

@@ -1,0 +1,341 @@
+"""Every page of the staff in a real browser: open to assistive technology, without a fault, on screens of several sizes."""
+
+# ruff: noqa: F811 (the fixtures that come from tests.support.browser are asked for by their names)
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, URLPattern, URLResolver, reverse
+from playwright.sync_api import Page, Response
+
+from tests.support import chromium
+from tests.support.browser import COLOUR_RULES, AsPerson, accessible, allow, as_person, picture, running  # noqa: F401
+from tests.support.filled_portal import CREDENTIAL, Filled, fill
+from tests.support.users import PASSWORD, person
+from usage.models import SourceDay
+
+# How wide the screen is and which colours the system asks for.
+LOOKS = [(1440, "light"), (1440, "dark"), (360, "light")]
+# Addresses below /admin/ that answer no page of their own: scripts, parts of pages, downloads, what is posted to.
+NO_PAGES = {
+    "jsi18n", "autocomplete", "view_on_site", "login", "logout", "app_list", "password_change", "alert_action",
+    "explore_save", "explore_view", "coverage_read",
+}  # fmt: skip
+NO_PAGE_ENDINGS = (
+    "_do", "_export", "_export_about", "_export_follow", "_export_stop", "_totals", "_suggest", "_progress", "_test",
+    "_test_new",
+)  # fmt: skip
+# Pages that look otherwise when they are asked otherwise.
+ASKED = {
+    "coverage-year": "/admin/coverage/?source=gcore-main&year=2026",
+    "days-failed": "/admin/usage/sourceday/?state=failed",
+    "environments-withdrawn": "/admin/usage/environmentusage/?include_withdrawn=true",
+    "explore-resources": "/admin/explore/?kind=resource-usage&from=2026-11-01&to=2026-11-20&group_by=resource_type,day",
+    "resources-none": "/admin/usage/resourceusage/?project_id=987654321",
+}
+ROW_PAGES = ("change", "history", "delete")
+
+Check = Callable[[Page, Response], None]
+
+
+@pytest.fixture
+def filled(live_server: Any) -> Filled:
+    """A portal with a month of everything, a row of every table that has a page."""
+    from portal.accounts.models import create_token
+
+    filled = fill()
+    create_token("warehouse", ["usage:read"])
+    person("viewer", sources=[filled.resources])
+    return filled
+
+
+def named(patterns: list[Any]) -> Iterator[str]:
+    """Yield the names of all addresses below these."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from named(pattern.url_patterns)
+        elif isinstance(pattern, URLPattern) and pattern.name:
+            yield pattern.name
+
+
+def page_names() -> set[str]:
+    """Return the names of all addresses of the admin that are pages."""
+    names = set(named(admin.site.urls[0])) - NO_PAGES
+    return {name for name in names if not name.endswith(NO_PAGE_ENDINGS)}
+
+
+def row_pages(request: HttpRequest) -> dict[str, str]:
+    """Return the address of each page of each table: the list, the latest row, and what this person may do to it."""
+    pages = {}
+    for model, its in admin.site._registry.items():
+        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        pages[f"{name}_changelist"] = reverse(f"admin:{name}_changelist")
+        if its.has_add_permission(request):
+            pages[f"{name}_add"] = reverse(f"admin:{name}_add")
+        row = latest(model)
+        for page in ROW_PAGES:
+            if page != "delete" or its.has_delete_permission(request, row):
+                pages[f"{name}_{page}"] = reverse(f"admin:{name}_{page}", args=[row.pk])
+    user = User.objects.get(username="admin")
+    partial = SourceDay.objects.exclude(findings="").latest("pk")
+    return {
+        **pages,
+        "auth_user_password_change": reverse("admin:auth_user_password_change", args=[user.pk]),
+        "usage_sourceday_accept": reverse("admin:usage_sourceday_accept", args=[partial.pk]),
+        "document": reverse("admin:document", args=["docs/operations.md"]),
+    }
+
+
+def latest(model: type[Model]) -> Model:
+    """Return the latest row of a table."""
+    row = model._default_manager.order_by("-pk").first()
+    assert row is not None, (
+        f"Nothing of {model.__name__} is there to be shown: let tests.support.filled_portal make one."
+    )
+    return row
+
+
+def own_pages() -> dict[str, str]:
+    """Return the address of each page that is no table's."""
+    tables = {f"{model._meta.app_label}_{model._meta.model_name}_" for model in admin.site._registry}
+    pages = {}
+    for name in page_names():
+        with suppress(NoReverseMatch):  # one that needs arguments is missed by the test of what is left out
+            if not name.startswith(tuple(tables)):
+                pages[name] = reverse(f"admin:{name}")
+    return pages
+
+
+def addresses() -> dict[str, str]:
+    """Return the address of every page, by a name for its picture."""
+    request = HttpRequest()
+    request.user = User.objects.get(username="admin")
+    return {**own_pages(), **row_pages(request), **ASKED}
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_every_page_is_accessible_fits_the_screen_and_reports_no_fault(
+    as_person: AsPerson, filled: Filled, width: int, scheme: str
+) -> None:
+    page = as_person("admin", width=width, scheme=scheme)
+    judge = {(1440, "light"): axe, (1440, "dark"): contrast}.get((width, scheme))
+
+    assert faults_of(page, (answered, no_secret, fits, *([judge] if judge else []))) == {}
+
+
+def test_no_page_stretches_over_a_wall(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin", width=3840)
+
+    assert faults_of(page, (answered, fits)) == {}
+
+
+def faults_of(page: Page, checks: tuple[Check, ...]) -> dict[str, list[str]]:
+    """Open every page; return what is wrong with each, in words, and picture those."""
+    faults: dict[str, list[str]] = {}
+    for name, address in addresses().items():
+        answer = page.goto(address)
+        assert answer is not None
+        for check in checks:
+            try:
+                check(page, answer)
+            except AssertionError as fault:
+                faults.setdefault(name, []).append(str(fault))
+        if name in faults:
+            picture(page, f"{name}-{page.evaluate('innerWidth')}-{colours(page)}")
+    return faults
+
+
+def colours(page: Page) -> str:
+    """Return the colours that the system asks for."""
+    return "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
+
+
+def axe(page: Page, answer: Response) -> None:
+    """Judge what assistive technology meets."""
+    accessible(page)
+
+
+def contrast(page: Page, answer: Response) -> None:
+    """Judge the colours, where the rest was judged in other ones."""
+    accessible(page, COLOUR_RULES)
+
+
+def answered(page: Page, answer: Response) -> None:
+    """Judge the status and the policy that the page came with."""
+    assert answer.ok, f"{answer.status} {answer.url}"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+
+
+def no_secret(page: Page, answer: Response) -> None:
+    """A credential is never read back."""
+    assert CREDENTIAL not in page.content(), "The page shows a credential."
+
+
+def fits(page: Page, answer: Response) -> None:
+    """Nothing makes the page itself scroll sideways; on a wall, lines of text and forms stay of a width to read."""
+    spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert spill <= 0, f"The page is {spill} pixels too wide."
+    if page.evaluate("innerWidth") < 768:
+        cut = page.evaluate(
+            "[...document.querySelectorAll('#changelist-form :is(.results, .actions, .action-select, .button)')]"
+            ".filter(e => e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth - 14)"
+            ".map(e => e.className)"
+        )
+        assert cut == [], f"On a telephone these stick out of the list: {cut}"
+    widest = page.evaluate("Math.max(0, ...[...document.querySelectorAll('#content')].map(c => c.clientWidth))")
+    assert widest <= 1920, f"The content is {widest} pixels wide."
+
+
+def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None:
+    person("admin")
+    visited = set(addresses())
+    request = HttpRequest()
+    request.user = User.objects.get(username="admin")
+    refused = {
+        f"{model._meta.app_label}_{model._meta.model_name}_{page}"
+        for model, its in admin.site._registry.items()
+        for page, may in (("add", its.has_add_permission(request)), ("delete", its.has_delete_permission(request)))
+        if not may
+    }
+
+    assert page_names() - visited - refused == set()
+
+
+def test_the_navigation_leads_to_every_list(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/")
+    links = page.eval_on_selector_all(".places a", "links => links.map(link => new URL(link.href).pathname)")
+
+    lists = {address for name, address in addresses().items() if name.endswith("_changelist")}
+    assert lists - set(links) == set()
+    assert {"/admin/", "/admin/explore/", "/admin/coverage/"} <= set(links)
+
+
+def test_only_the_portals_own_tables_have_pages() -> None:
+    tables = {model._meta.app_label for model in admin.site._registry}
+
+    assert tables == {"usage", "sync", "accounts", "auth"}
+
+
+def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/")
+    allow(page, "Content Security Policy")
+
+    with page.expect_console_message() as said:
+        page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">red</p>')")
+
+    assert "Content Security Policy" in said.value.text
+
+
+def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/usage/recipeusage/")
+    menu = page.locator(".places summary", has_text="Usage")
+    assert page.get_attribute(".places a[aria-current=page]", "href") == "/admin/usage/recipeusage/"
+
+    menu.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Environments"
+    accessible(page)
+    page.keyboard.press("Escape")
+
+    assert not page.locator(".places a", has_text="Environments").is_visible()
+    assert menu.evaluate("summary => summary === document.activeElement")
+
+
+def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin", width=360)
+    page.goto("/admin/")
+    assert not page.locator("#places").is_visible()
+
+    page.click("text=Menu")
+    page.wait_for_selector("#places:popover-open")
+    accessible(page)
+    picture(page, "menu-360")
+    page.click("#places >> text='Sources'")
+    page.wait_for_url("**/admin/usage/source/")
+
+
+def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
+    page.goto("/admin/")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    page.click(".you summary")
+    accessible(page)
+    page.click(".theme-toggle")
+    accessible(page)
+    page.goto("/admin/usage/source/")
+
+    assert page.get_attribute("html", "data-theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    accessible(page)
+
+
+def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, filled: Filled) -> None:
+    read = "getComputedStyle(document.documentElement).getPropertyValue('--series-1')"
+    colours = []
+    for scheme in ("light", "dark"):
+        page = as_person("admin", scheme=scheme)
+        page.goto("/admin/")
+        colours.append(page.evaluate(read))
+
+    assert all(colour.startswith("rgb") for colour in colours)
+    assert len(set(colours)) == 2
+
+
+def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Filled) -> None:
+    someone = person("viewer")
+    page = running.new_context(base_url=live_server.url).new_page()
+    faults = chromium.watch(page)
+    page.goto("/admin/")
+    accessible(page)
+    picture(page, "sign-in")
+    page.fill("input[name=login]", someone.username)
+    page.fill("input[name=password]", PASSWORD)
+    page.click("input[type=submit]")
+    page.wait_for_selector("h1:has-text('Overview')")
+
+    page.click(".you summary")
+    page.click("text=Sign out")
+    page.wait_for_load_state()
+    page.goto("/admin/usage/source/")
+
+    assert page.locator("input[name=password]").is_visible()
+    assert faults == []
+    page.context.close()
+
+
+def test_an_address_where_nothing_is_says_so_in_the_portals_words(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("viewer")
+    allow(page, "404")
+
+    answer = page.goto("/admin/nothing/")
+
+    assert answer is not None
+    assert answer.status == 404
+    assert "There is nothing here" in page.inner_text("h1")
+    accessible(page)
+
+
+def test_a_viewer_is_refused_in_words_what_the_role_lacks(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("viewer")
+    page.goto("/admin/")
+    assert page.locator(".places >> text=Access").count() == 0
+    allow(page, "403")
+
+    answer = page.goto("/admin/usage/source/add/")
+
+    assert answer is not None
+    assert answer.status == 403
+    assert "You may not open this page" in page.inner_text("h1")
+    accessible(page)

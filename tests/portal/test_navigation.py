@@ -1,0 +1,117 @@
+"""The navigation: each person sees the pages that they may open, and which one is open."""
+
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from urllib.parse import urljoin
+
+import mdurl
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from portal.documentation import convert_markdown, render_markdown
+from tests.support.users import client_of
+
+pytestmark = pytest.mark.django_db
+
+
+def links(client: Client, address: str = "/admin/") -> dict[str, str]:
+    """Return the links of the navigation on a page: {address: what it says of itself}."""
+    page = client.get(address).content.decode()
+    places = page[page.index('id="places"') : page.index("</nav>")]
+    return dict(re.findall(r'<a href="([^"]+)"(?: aria-current="(\w+)")?>', places))
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "administrator", "admin"])
+def test_every_link_opens_for_whoever_sees_it(role: str) -> None:
+    client = client_of(role)
+
+    for address in links(client):
+        assert client.get(address, follow=True).status_code == 200, address
+
+
+def test_a_viewer_has_no_link_to_tokens_users_or_the_audit_log() -> None:
+    offered = links(client_of("viewer"))
+
+    assert reverse("admin:usage_environmentusage_changelist") in offered
+    assert not {address for address in offered if address.startswith(("/admin/accounts/", "/admin/auth/"))}
+
+
+def test_the_page_that_is_open_is_marked_and_the_list_it_belongs_to() -> None:
+    client = client_of("admin")
+    sources, runs = reverse("admin:usage_source_changelist"), reverse("admin:sync_syncrun_changelist")
+
+    assert links(client, sources)[sources] == "page"
+    assert links(client, reverse("admin:usage_source_add"))[sources] == "true"
+    assert links(client, sources)[runs] == ""
+    assert [address for address, said in links(client).items() if said] == ["/admin/"]
+
+
+def test_the_tables_of_one_app_are_not_a_page_of_their_own() -> None:
+    answer = client_of("admin").get(reverse("admin:app_list", args=["usage"]))
+
+    assert (answer.status_code, answer["Location"]) == (302, reverse("admin:index"))
+
+
+def test_a_label_is_the_same_in_the_menu_and_in_the_heading() -> None:
+    client = client_of("admin")
+
+    for url_name, label in (
+        ("usage_sourceday_changelist", "Source days"),
+        ("accounts_apitoken_changelist", "API tokens"),
+        ("auth_user_changelist", "Users"),
+        ("auth_group_changelist", "Groups"),
+        ("sync_syncrun_changelist", "Runs"),
+        ("coverage", "Coverage"),
+    ):
+        page = client.get(reverse(f"admin:{url_name}")).content.decode()
+        assert f">{label}</a>" in page, url_name
+        assert f"<h1>{label}</h1>" in page, url_name
+        assert f'<li aria-current="page">{label}</li>' in page, url_name
+
+
+def test_every_document_is_a_page_and_its_links_lead_to_pages() -> None:
+    client = client_of("viewer")
+    index = reverse("admin:document", args=["docs/index.md"])
+    seen, queue = set(), [index]
+
+    while queue:
+        url = queue.pop()
+        page = client.get(url)
+        assert page.status_code == 200, url
+        seen.add(url)
+        found = re.findall(r'href="([^":]+\.md)[#"]', page.content.decode().split('class="card document"')[1])
+        queue += {urljoin(url, link) for link in found} - seen - set(queue)
+
+    assert reverse("admin:document", args=["docs/staff-guide.md"]) in seen
+    assert reverse("admin:document", args=["README.md"]) in seen
+    assert '<h2 id="accept-findings">' in client.get(urljoin(index, "staff-guide.md")).content.decode()
+
+
+@pytest.mark.parametrize("path", ["portal/settings.py", "docs/../portal/settings.py", "docs/none.markdown", "docs"])
+def test_nothing_but_a_document_is_a_page_of_the_documentation(path: str) -> None:
+    assert client_of("viewer").get(f"/admin/documentation/{path}").status_code == 404
+
+
+def test_the_documentation_is_for_who_is_signed_in() -> None:
+    assert Client().get(reverse("admin:document", args=["docs/index.md"])).status_code == 302
+
+
+def test_many_threads_may_read_the_documentation_at_once() -> None:
+    def render(together: Barrier) -> str:
+        together.wait()
+        return render_markdown("[a](https://example.com/a%20b)")
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(200):
+                convert_markdown.cache_clear()
+                mdurl._encode.encode_cache.clear()  # as in a process that has just begun
+                mdurl._decode.decode_cache.clear()
+                assert set(pool.map(render, [Barrier(8)] * 8)) == {'<p><a href="https://example.com/a%20b">a</a></p>\n'}
+    finally:
+        sys.setswitchinterval(interval)

@@ -1,0 +1,238 @@
+"""The web server: strangers do not hold it up, it stops when asked to, and it replaces what died."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.db import connection, transaction
+
+from portal.accounts.models import create_token
+from portal.embedded.server import free_port
+from portal.environment import BASE_DIR
+from portal.web import STOP_SECONDS
+from tests.benchmarks.cost import children
+from tests.support.api_clients import API, answers, served
+from tests.support.exports import many_runs
+from tests.support.processes import PortalProcess, environment, portal_process, wait_for
+from tests.support.trickle import STRANGERS, trickling
+
+# Another process has to see what a test stores.
+pytestmark = pytest.mark.django_db(transaction=True)
+# How long a load balancer waits at most.
+LIVE_SECONDS = 1
+PAGE = f"{API}/environment-usage/?page_size=1000"
+# Ten times what a worker is given to stop: a server that does not hear the signal never ends.
+END_SECONDS = 10 * STOP_SECONDS
+# Some moments are before granian listens for signals, some before its workers do, some after.
+MOMENTS = (0.05, 0.5, 1.5, 2.5, 4)
+
+
+@pytest.fixture
+def secret() -> str:
+    """A token's secret, and records behind it."""
+    many_runs(2000)
+    return create_token("test")[1]
+
+
+@pytest.fixture
+def port(web_server: Callable[..., int]) -> int:
+    """The portal behind its web server."""
+    return web_server()
+
+
+def get(port: int, path: str, secret: str = "", seconds: float = 30) -> tuple[int, bytes]:
+    """Return status and body of a GET."""
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)) as asking:
+        asking.request("GET", path, headers=headers)
+        answer = asking.getresponse()
+        return answer.status, answer.read()
+
+
+def assert_serves(port: int, secret: str) -> None:
+    """Ask for a page of the API and for the health of the process, several times while others trickle."""
+    for _ in range(5):
+        assert get(port, "/health/live", seconds=LIVE_SECONDS)[0] == 200
+        assert get(port, PAGE, secret)[0] == 200
+        time.sleep(0.5)
+
+
+SCRIPT = "/static/vendor/chartjs/chart.umd.min.js"
+HEAD = b"POST /accounts/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+BODY = HEAD + (
+    b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n"
+    b"Cookie: csrftoken=abcdefghijklmnopqrstuvwxyzabcdef; sessionid=abcdefghijklmnopqrstuvwxyzabcdef\r\n\r\n"
+)
+
+
+def test_strangers_who_send_bodies_a_byte_a_second_hold_no_database_connection(port: int, secret: str) -> None:
+    with trickling(port, BODY, send=b"a"):
+        assert_serves(port, secret)
+        assert open_connections() < STRANGERS / 5
+
+
+def test_strangers_who_send_headers_a_byte_a_second_do_not_hold_the_portal_up(port: int, secret: str) -> None:
+    with trickling(port, HEAD + b"X-Slow: ", send=b"a"):
+        assert_serves(port, secret)
+
+
+@pytest.mark.parametrize("path", [SCRIPT, PAGE])
+def test_strangers_who_read_a_byte_a_second_do_not_hold_the_portal_up(port: int, secret: str, path: str) -> None:
+    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\n\r\n"
+    with trickling(port, head.encode(), read=True):
+        assert_serves(port, secret)
+
+
+def test_strangers_of_every_sort_at_once_do_not_hold_the_portal_up(port: int, secret: str) -> None:
+    head = f"GET {SCRIPT} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    with (
+        trickling(port, BODY, send=b"a"),
+        trickling(port, HEAD + b"X-Slow: ", send=b"a"),
+        trickling(port, head, read=True),
+    ):
+        assert_serves(port, secret)
+
+
+def open_connections() -> int:
+    """Return how many connections other processes have to this database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return int(cursor.fetchone()[0]) - 1
+
+
+def test_a_body_that_is_too_large_is_refused_unread(port: int) -> None:
+    head = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: %s\r\nContent-Length: 99999999\r\n\r\nabc"
+    for path, kind in ((b"/accounts/login/", b"multipart/form-data; boundary=x"), (b"/api/v1/sync/", b"text/csv")):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as asking:
+            asking.sendall(head % (path, kind))
+            assert asking.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def web(port: int) -> list[str]:
+    return ["-m", "portal.web", "--port", str(port)]
+
+
+def seconds_to_end(process: PortalProcess) -> float:
+    """Ask a server to stop; returns how long it took, with nothing of it left."""
+    begun = time.monotonic()
+    process.terminate()
+    process.wait(END_SECONDS)
+    took = time.monotonic() - begun
+    wait_for(lambda: not group_of(process.pid), "the workers to end")
+    return took
+
+
+def group_of(leader: int) -> list[int]:
+    """Return the living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def test_sigterm_ends_the_server_at_any_moment() -> None:
+    for moment in MOMENTS:
+        with portal_process(web(free_port())) as process:
+            time.sleep(moment)
+            assert seconds_to_end(process) < END_SECONDS
+
+
+@pytest.mark.parametrize("begin", [BODY, HEAD + b"X-Slow: "], ids=["bodies", "headers"])
+def test_sigterm_ends_the_server_while_strangers_trickle(begin: bytes) -> None:
+    where = free_port()
+    with portal_process(web(where)) as process:
+        wait_for(lambda: answers(where), "the server to answer")
+        with trickling(where, begin, send=b"a"):
+            time.sleep(1)
+            assert seconds_to_end(process) < END_SECONDS
+
+
+def test_a_taken_port_is_refused_and_the_first_server_keeps_it(port: int) -> None:
+    command = [sys.executable, *web(port)]
+    second = subprocess.run(
+        command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert second.returncode == 1
+    assert second.stderr == f"Port {port} of 127.0.0.1 is taken; choose another with --port or --host.\n"
+    assert get(port, "/health/live")[0] == 200
+
+
+def test_an_address_of_another_machine_is_refused_by_its_name() -> None:
+    command = [sys.executable, "-m", "portal.web", "--host", "192.0.2.1"]
+    done = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Port 8000 of 192.0.2.1 cannot be used" in done.stderr
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_portal_serves_on() -> None:
+    where = free_port()
+    with portal_process(web(where)) as process:
+        wait_for(lambda: answers(where), "the server to answer")
+        before = children(process.pid)
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        wait_for(lambda: len({*children(process.pid)} - {before[0]}) == 2, "another worker")
+        wait_for(lambda: answers(where), "the server to answer")
+        assert process.poll() is None
+
+
+def test_workers_end_with_a_server_that_is_killed() -> None:
+    where = free_port()
+    with portal_process(web(where)) as process:
+        wait_for(lambda: answers(where), "the server to answer")
+        process.kill()
+        process.wait()
+        wait_for(lambda: not group_of(process.pid), "the workers to end")
+
+
+def test_a_request_without_a_free_connection_is_told_to_come_again(
+    secret: str,
+) -> None:
+    with served(PORTAL_DB_POOL_SIZE="3") as where, ThreadPoolExecutor(8) as askers:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE usage_environmentusage IN ACCESS EXCLUSIVE MODE")
+            asked = [askers.submit(get, where, PAGE, secret, 60) for _ in range(8)]
+            wait_for(lambda: sum(answer.done() for answer in asked) >= 5, "those without a connection")
+            assert get(where, "/health/live")[0] == 200
+        got = [answer.result() for answer in asked]
+    assert sorted(status for status, _ in got) == [200] * 3 + [503] * 5
+    assert all(b"every connection to it is in use" in body for status, body in got if status == 503)
+
+
+def test_one_person_s_slow_requests_leave_threads_and_connections_to_others(secret: str) -> None:
+    other = create_token("other")[1]
+    with served(PORTAL_REQUESTS_AT_ONCE="2", PORTAL_DB_POOL_SIZE="4") as where, ThreadPoolExecutor(8) as askers:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE usage_environmentusage IN ACCESS EXCLUSIVE MODE")
+            asked = [askers.submit(get, where, PAGE, secret, 60) for _ in range(8)]
+            wait_for(lambda: sum(answer.done() for answer in asked) >= 4, "those beyond the ones that wait")
+            assert get(where, f"{API}/resource-usage/", other)[0] == 200
+        got = [answer.result() for answer in asked]
+    assert sorted(status for status, _ in got) == [200] * 4 + [429] * 4
+    assert all(b"2 requests of yours are under way" in body for status, body in got if status == 429)
+
+
+def test_no_request_fails_once_the_database_has_ended_every_connection(port: int, secret: str) -> None:
+    with ThreadPoolExecutor(8) as askers:
+        assert {status for status, _ in askers.map(lambda _: get(port, PAGE, secret), range(40))} == {200}
+        assert open_connections() > 4
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        assert {status for status, _ in askers.map(lambda _: get(port, PAGE, secret), range(8))} == {200}

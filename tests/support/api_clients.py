@@ -1,0 +1,81 @@
+"""Programs that call the API: a test client with a token of its own, and the API served over real HTTP."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from django.http import HttpResponse
+from django.test import Client
+
+from portal.accounts.models import Scope, create_token
+from tests.support.processes import portal_process, wait_for
+from usage.models import Source
+
+READ = (Scope.USAGE_READ, Scope.SYNC_READ)
+API = "/api/v1"
+
+
+def bearer(*scopes: str, sources: Sequence[Source] | None = None) -> Client:
+    """Return a client whose every request carries a new token with these scopes, all that read where none is given."""
+    _, secret = create_token("test", scopes or READ, sources=sources)
+    return Client(headers={"Authorization": f"Bearer {secret}"})
+
+
+def get(client: Client, address: str, **query: Any) -> Any:
+    """Return the JSON of a successful answer; `from_` stands for the parameter `from`."""
+    response = client.get(f"{API}/{address}", {name.rstrip("_"): value for name, value in query.items()})
+    assert response.status_code == 200, response.content
+    assert response["Content-Type"] == "application/json"
+    return json.loads(response.content)
+
+
+def refused(response: HttpResponse | Any, status: int = 400) -> dict[str, list[str]]:
+    """Return what a problem says of each parameter or part of the body; its own detail stands under ''."""
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    problem = json.loads(response.content)
+    assert problem["status"] == status
+    assert problem["title"]
+    said: dict[str, list[str]] = {"": [problem["detail"]]}
+    for fault in problem.get("errors", []):
+        said.setdefault(fault.get("parameter") or fault["pointer"].removeprefix("#").removeprefix("/"), []).append(
+            fault["detail"]
+        )
+    return said
+
+
+def walk(client: Client, address: str, *, way: str = "next", start: str = "", **query: Any) -> Iterator[list[Any]]:
+    """Yield the pages of a list by following its cursors one way, from the beginning or from `start`."""
+    cursor: str | None = start
+    while cursor is not None:
+        page = get(client, address, **query, **({"cursor": cursor} if cursor else {}))
+        yield page["results"]
+        cursor = page[f"{way}_cursor"]
+
+
+@contextmanager
+def served(*arguments: str, **settings: str) -> Iterator[int]:
+    """Serve the portal by granian, as `up` does, on the test's database; gives the port.
+
+    A start takes seconds: the fixture `web_server` shares one server among all tests.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    command = ["-m", "portal.web", "--port", str(port), "--workers", "1", *arguments]
+    with portal_process(command, **settings):
+        wait_for(lambda: answers(port), "granian to answer")
+        yield port
+
+
+def answers(port: int) -> bool:
+    """Tell whether the portal at this port is healthy."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False

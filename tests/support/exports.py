@@ -1,0 +1,94 @@
+"""What the tests of exports share: whole downloads, long tables, and the queries that run."""
+
+import csv
+import http.client
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.test import Client
+
+from tests.support.api_clients import API
+from tests.support.factories import SourceFactory
+from usage.api.serializers import RECORD_SERIALIZERS
+from usage.columns import Column, get_columns
+from usage.exports import FORMATS, export
+from usage.exports.copy import ExportQuery
+from usage.models import Source
+from usage.snapshot import open_snapshot
+
+# Rows of 380 bytes: as CSV about 15 MB, which no socket's buffers hold, from as few rows as that takes.
+MANY = 40_000
+
+
+def many_runs(count: int = MANY) -> Source:
+    """Commit a long table of runs of one source."""
+    source: Source = SourceFactory(slug="many")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO usage_environmentusage (source_id, day, record_id, project_id, created_at, stopped_at)
+            SELECT %s, '2026-01-01', 'run-' || g || '-' || repeat(md5(g::text), 8), 'p' || g %% 7, timestamptz '2026-01-01Z',
+                   timestamptz '2026-01-01Z' + g * interval '0.1 second'
+            FROM generate_series(1, %s) AS g
+            """,
+            [source.pk, count],
+        )
+    return source
+
+
+def download(client: Client, kind: str, **query: str) -> bytes:
+    """Return the whole body of an export."""
+    response = client.get(f"{API}/{kind}/", query)
+    assert response.status_code == 200, response.content
+    return b"".join(response.streaming_content)  # type: ignore[attr-defined]
+
+
+def stream(queryset: QuerySet[Any], format_name: str, columns: Sequence[Column] | None = None) -> Iterator[bytes]:
+    """Yield an export without a response: all columns of the API unless some are given."""
+    chosen = columns or get_columns(RECORD_SERIALIZERS[queryset.model])
+    with open_snapshot(queryset.db) as snapshot:
+        yield from FORMATS[format_name].write(ExportQuery(snapshot, queryset, chosen))
+
+
+def respond(queryset: QuerySet[Any], filename: str = "x.csv", format_name: str = "csv", **options: Any) -> Any:
+    """Return the response of an export with all columns of the API."""
+    return export(queryset, filename, format_name, get_columns(RECORD_SERIALIZERS[queryset.model]), **options)
+
+
+def table(body: bytes) -> list[dict[str, str]]:
+    """Read CSV as strictly as Python can."""
+    return list(csv.DictReader(io.StringIO(body.decode(), newline=""), strict=True))
+
+
+def opened(port: int, secret: str, form: str = "csv", **headers: str) -> tuple[Any, http.client.HTTPResponse]:
+    """Ask for an export over HTTP; returns the connection and the answer, its body not read."""
+    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    address = f"{API}/environment-usage/?format={form}&ordering=stopped_at"
+    asking.request("GET", address, headers={"Authorization": f"Bearer {secret}", **headers})
+    return asking, asking.getresponse()
+
+
+def unpacked(body: bytes) -> bytes:
+    """Return what a gzip member holds; raises zlib.error or AssertionError where it is not whole."""
+    reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    whole = reader.decompress(body)
+    assert reader.eof
+    return whole
+
+
+def copying() -> list[int]:
+    """Return the process ids of exports that run on this database."""
+    asked = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY (%%' AND state = 'active'"
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def kill(pids: list[int]) -> None:
+    """End these backends of the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])

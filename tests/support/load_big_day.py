@@ -1,0 +1,63 @@
+"""Load one day of N records, made as they are read, and print the peak memory of this process in KiB.
+
+`python -m tests.support.load_big_day N`, on the database of DATABASE_URL.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import django
+
+PAGE = 1000
+NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
+
+
+def load_a_day_of(records: int) -> None:
+    """Load a day of `records` made-up environment runs through the engine."""
+    from sync.engine import load
+    from sync.engine.plan import request_sync
+    from sync.models import Trigger
+    from sync.vendors.base import Account, Comparison, Page, Pages, VendorReader
+    from tests.support.scripted_vendor import NoHTTP, make_source, row
+    from usage.days import Day
+    from usage.models import EnvironmentUsage, Source
+
+    class Reader(VendorReader):
+        kind = EnvironmentUsage
+        title, hosts, base_url = "Million", (), ""
+
+        @classmethod
+        def build_authorization(cls, credential: str) -> str:
+            return credential
+
+        def pages(self, day: Day) -> Pages:
+            for first in range(0, records, PAGE):
+                numbers = range(first, min(first + PAGE, records))
+                yield Page([row(n, created_at=NOON, stopped_at=NOON + timedelta(microseconds=n)) for n in numbers])
+            return Comparison()
+
+        def probe(self) -> str:
+            return ""
+
+    @contextmanager
+    def open_reader(source: Source, before_request: Any = None) -> Iterator[VendorReader]:
+        yield Reader(Account(source.slug, source.zone, source.options), NoHTTP())  # type: ignore[arg-type]
+
+    vars(load)["open_reader"] = open_reader
+    source = make_source(f"million-{records}")
+    request_sync(source, NOON.date(), NOON.date() + timedelta(days=1), Trigger.COMMAND)
+    attempt = load.load_next(source.pk)
+    if attempt is None or attempt.inserted != records:
+        raise SystemExit(f"not loaded: {attempt and attempt.error}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    django.setup()
+    load_a_day_of(int(sys.argv[1]))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -1,0 +1,55 @@
+"""Reading a day by a vendor's reader over real HTTP, without the engine around it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from sync.http import Bounds, VendorHTTP
+from sync.vendors import readers
+from sync.vendors.base import Account, Comparison, Page, VendorReader
+from usage.days import Day
+
+
+def sandboxed(vendor: str, url: str) -> str:
+    """Return the base URL of a vendor's stand-in: its folder's name, then what its own has behind the host."""
+    return f"{url}/{vendor}{urlsplit(readers()[vendor].base_url).path}".rstrip("/")
+
+
+@contextmanager
+def connected(
+    vendor: str,
+    base_url: str,
+    *,
+    zone: str = "UTC",
+    credential: str = "sandbox-key",
+    http_type: type[VendorHTTP] = VendorHTTP,
+    **options: Any,
+) -> Iterator[VendorReader]:
+    """Yield the reader of `vendor`, connected to a server of this machine."""
+    reader = readers()[vendor]
+    http = http_type(
+        base_url,
+        reader.build_authorization(credential),
+        hosts=reader.hosts,
+        allowed_hosts=["127.0.0.1:*", "localhost:*"],
+        bounds=Bounds(timeout=10.0, attempts=3),
+    )
+    with http:
+        yield reader(Account(vendor, ZoneInfo(zone), options), http)
+
+
+def everything(reader: VendorReader, day: Day) -> tuple[list[Page], Comparison]:
+    """Return all pages of a day, and what the reader says of the vendor's checksum."""
+    pages, found = reader.pages(day), []
+    while True:
+        try:
+            found.append(next(pages))
+        except StopIteration as end:
+            return found, end.value
+
+
+def rows(pages: list[Page]) -> list[Any]:
+    """Return the rows of all pages."""
+    return [row for page in pages for row in page.rows]

@@ -1,0 +1,136 @@
+"""A made-up vendor whose listing is a list in the test: for what a listing does, not for how it travels."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sync.engine.load import load_next
+from sync.engine.plan import ensure_days
+from sync.http import HTTPStats
+from sync.models import LoadAttempt
+from sync.vendors.base import Account, Comparison, Page, Pages, Rejection, VendorReader
+from usage.days import Day
+from usage.models import KINDS, DayState, EnvironmentRow, EnvironmentUsage, Source, SourceDay
+from usage.partitions import ensure_partitions
+
+DAY = date(2026, 11, 3)
+
+
+@dataclass
+class Listing:
+    """What the made-up vendor reports of each day, and what happens while it is read."""
+
+    records: dict[date, list[Any]] = field(default_factory=dict)
+    rejected: dict[date, list[Rejection]] = field(default_factory=dict)
+    kind: type = EnvironmentUsage
+    checks: list[Comparison] = field(default_factory=list)
+    during: Callable[[Day, int], None] | None = None
+    page_size: int = 100
+    reads: int = 0
+
+
+class NoHTTP:
+    """Stands where the connection is; the made-up vendor needs none."""
+
+    def __init__(self) -> None:
+        self.stats = HTTPStats()
+
+
+def vendor(listing: Listing) -> type[VendorReader]:
+    """Return a reader class of `listing`."""
+
+    class Reader(VendorReader):
+        kind = listing.kind
+        title = "Scripted"
+        hosts = ("scripted.example",)
+        base_url = "https://scripted.example"
+
+        @classmethod
+        def build_authorization(cls, credential: str) -> str:
+            return credential
+
+        def pages(self, day: Day) -> Pages:
+            listing.reads += 1
+            self.http.stats.requests += 1
+            rows = list(listing.records.get(day.date, []))
+            for at in range(0, max(len(rows), 1), listing.page_size):
+                if listing.during is not None:
+                    listing.during(day, at)
+                yield Page(rows[at : at + listing.page_size], listing.rejected.get(day.date, []) if at == 0 else [])
+            return listing.checks.pop(0) if listing.checks else Comparison()
+
+        def probe(self) -> str:
+            return "fine"
+
+    return Reader
+
+
+@pytest.fixture
+def listing(monkeypatch: pytest.MonkeyPatch) -> Listing:
+    """A listing that the engine reads instead of any vendor's, for sources of the vendor `scripted`."""
+    made = Listing()
+
+    @contextmanager
+    def open_reader(source: Source, before_request: Any = None) -> Iterator[VendorReader]:
+        account = Account(source.slug, source.zone, source.options)
+        yield vendor(made)(account, NoHTTP())  # type: ignore[arg-type]
+
+    monkeypatch.setattr("sync.engine.load.open_reader", open_reader)
+    return made
+
+
+@pytest.fixture
+def source(db: None) -> Source:
+    """A source of the made-up vendor, whose history begins on DAY and stays provisional for years."""
+    return make_source()
+
+
+def make_source(slug: str = "scripted", **values: Any) -> Source:
+    """Return a stored source of the made-up vendor."""
+    given = {
+        "vendor": "scripted",
+        "base_url": "https://scripted.example",
+        "credential": "secret",
+        "backfill_from": DAY,
+        "look_back_days": 3650,
+    }
+    return Source.objects.create(slug=slug, **(given | values))
+
+
+def row(number: int, *, on: date = DAY, minutes: int = 30, **values: Any) -> EnvironmentRow:
+    """Return the environment run `number`, which stopped at noon plus `number` seconds of `on`."""
+    stopped = datetime(on.year, on.month, on.day, 12, tzinfo=UTC) + timedelta(seconds=number)
+    plain = EnvironmentRow(
+        f"run-{number}",
+        "env",
+        "project",
+        "user",
+        "runner",
+        "class",
+        stopped - timedelta(minutes=minutes),
+        stopped,
+    )
+    return plain._replace(**values)
+
+
+def read_day(source: Source, on: date = DAY) -> LoadAttempt:
+    """Make one day due and load it; returns the attempt."""
+    # Its vendor is made up, so planning does not know the kind.
+    for kind in KINDS.values():
+        ensure_partitions(kind, on, on + timedelta(days=1))
+    ensure_days(source, on, on + timedelta(days=1))
+    SourceDay.objects.filter(source=source, day=on).update(state=DayState.DUE, due_at=datetime(2020, 1, 1, tzinfo=UTC))
+    SourceDay.objects.filter(source=source).exclude(day=on).update(due_at=datetime(2100, 1, 1, tzinfo=UTC))
+    attempt = load_next(source.pk)
+    assert attempt is not None
+    return attempt
+
+
+def held(source: Source, on: date = DAY) -> dict[str, int]:
+    """Return the revision of every current record of a day by its id."""
+    found = EnvironmentUsage.objects.current().filter(source=source, day=on)
+    return dict(found.values_list("record_id", "revision"))

@@ -1,0 +1,114 @@
+"""The servers of a test run, started before Django reads its settings; loaded by `-p tests.support.servers`.
+
+Where DATABASE_URL or REDIS_URL is set, the tests run on that server. Otherwise all runs on this checkout
+share one pair of embedded servers under `var/tests`. Each process has a test database and a Redis database of
+its own in either case, so several runs do not disturb each other.
+"""
+
+import os
+import secrets
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from cryptography.fernet import Fernet
+
+from portal.embedded import Services
+from portal.embedded.manager import SERVERS
+from portal.embedded.server import Postgres
+from portal.environment import BASE_DIR
+
+DATABASE_PREFIX = "test_portal_"
+CLAIM_SECONDS = 7200
+
+
+def worker() -> str:
+    """Return the name of this xdist worker, or "main" in the controlling process."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def database_name() -> str:
+    """Return the name of this process's test database; it begins with the process id of the whole run."""
+    return f"{DATABASE_PREFIX}{os.environ['PORTAL_TEST_RUN']}_{worker()}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Have the servers at hand before pytest-django imports the settings, which it does in this very hook."""
+    session = ExitStack()
+    session.enter_context(servers())
+    early_config.add_cleanup(session.close)
+    return (yield)
+
+
+@contextmanager
+def servers() -> Iterator[None]:
+    """Start what is missing, point the environment at it, and give it up at the end."""
+    # Processes of the tests keep compiled modules too: without them a start takes 5 s of CPU in place of 1.5.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PORTAL_IGNORE_DOTENV"] = "1"
+    os.environ["PORTAL_HTTPS"] = "0"
+    # All tests of a run ask from one address, and some ask as fast as they can.
+    os.environ["PORTAL_API_RATE"] = os.environ["PORTAL_API_FAILURES_RATE"] = "999999999/min"
+    os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(64))
+    os.environ.setdefault("PORTAL_ENCRYPTION_KEYS", Fernet.generate_key().decode())
+    if worker() == "main":
+        os.environ["PORTAL_TEST_RUN"] = str(os.getpid())
+        os.environ["PORTAL_DATA_DIR"] = str(BASE_DIR / "var" / "tests")
+    missing = [kind for kind in SERVERS if not os.environ.get(kind.variable)]
+    services = Services(Path(os.environ["PORTAL_DATA_DIR"]), servers=missing)
+    if missing:
+        os.environ.update(services.start())
+    if Postgres in missing:
+        # Tests make databases, and empty them behind the back of the audit log's triggers.
+        os.environ["DATABASE_URL"] = Postgres(services.home).superuser_url
+        del os.environ["PORTAL_OWNER_DATABASE_URL"]
+        write_without_waiting(os.environ["DATABASE_URL"])
+    if missing:
+        drop_leftover_databases(os.environ["DATABASE_URL"])
+    try:
+        with redis_database(os.environ["REDIS_URL"]) as url:
+            os.environ["REDIS_URL"] = url
+            yield
+    finally:
+        services.stop()
+
+
+def write_without_waiting(url: str) -> None:
+    """Let the embedded server not wait for the disk: no test takes its power away."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def drop_leftover_databases(url: str) -> None:
+    """Drop the test databases of runs on this machine that were killed."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        named = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        for (name,) in connection.execute(named, [DATABASE_PREFIX]).fetchall():
+            run = name.removeprefix(DATABASE_PREFIX).split("_")[0]
+            if not Path("/proc", run).exists():
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def redis_database(url: str) -> Iterator[str]:
+    """Claim a Redis database that no other test process uses, and empty it before and after.
+
+    Database 0 holds the claims and is left alone otherwise; a killed process's claim ends by itself.
+    """
+    address = url.rsplit("/", 1)[0] if url.count("/") > 2 else url
+    with closing(redis.Redis.from_url(f"{address}/0")) as claims:
+        numbers = range(1, int(claims.config_get("databases")["databases"] or 16))
+        names = {f"portal-tests:{number}": number for number in numbers}
+        taken = next(name for name in names if claims.set(name, "1", nx=True, ex=CLAIM_SECONDS))
+        mine = f"{address}/{names[taken]}"
+        with closing(redis.Redis.from_url(mine)) as database:
+            database.flushdb()
+            yield mine
+            database.flushdb()
+        claims.delete(taken)

@@ -1,0 +1,287 @@
+"""Days, restatements and rejected records on the staff pages: read by all, acted on by who may."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from sync.models import SyncRun
+from tests.support.filled_portal import CREDENTIAL, Filled, fill
+from tests.support.users import client_of
+from usage.models import RejectedRecord, Restatement, SourceDay
+
+pytestmark = pytest.mark.django_db
+DAYS = "/admin/usage/sourceday/"
+REJECTED = "/admin/usage/rejectedrecord/"
+RESTATEMENTS = "/admin/usage/restatement/"
+
+
+@pytest.fixture
+def filled() -> Filled:
+    return fill()
+
+
+@pytest.fixture
+def staff(client: Client, filled: Filled) -> Client:
+    client.force_login(User.objects.create_superuser("alex"))
+    return client
+
+
+def sign_in(client: Client, *permissions: str) -> None:
+    """Sign someone in who has these permissions and no others."""
+    user = User.objects.create_user("sam", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+
+
+def messages(answer: Any) -> list[str]:
+    return [str(message) for message in answer.context["messages"]]
+
+
+@pytest.mark.parametrize(
+    ("address", "queries"),
+    [
+        # Who is asking (2), the sources of the filter, the page within its time limit (5); more than a page of
+        # days is counted, within a limit of its own (5).
+        (DAYS, 13),
+        (RESTATEMENTS, 8),
+    ],
+)
+def test_a_list_costs_the_same_few_queries(
+    staff: Client, address: str, queries: int, django_assert_num_queries
+) -> None:
+    with django_assert_num_queries(queries):
+        answer = staff.get(address)
+
+    assert answer.status_code == 200
+    assert CREDENTIAL not in answer.content.decode()
+
+
+@pytest.mark.parametrize("model", [SourceDay, SyncRun, RejectedRecord, Restatement])
+def test_what_the_engine_writes_is_shown_and_never_edited(staff: Client, model: Any) -> None:
+    meta = model._meta
+    for record in model.objects.all():
+        page = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[record.pk])
+        answer = staff.get(page)
+        assert answer.status_code == 200
+        assert CREDENTIAL not in answer.content.decode()
+    assert staff.post(page, {}).status_code == 403
+    assert staff.get(page.replace("change", "delete")).status_code == 403
+    assert staff.get(reverse(f"admin:{meta.app_label}_{meta.model_name}_add")).status_code == 403
+
+
+def test_days_are_filtered_by_source_state_verification_and_range(staff: Client) -> None:
+    def found(asked: str) -> int:
+        return staff.get(f"{DAYS}?{asked}").context["cl"].result_count
+
+    assert found("source=gcore-main") == 30
+    assert found("state=failed") == 1
+    assert found("verification=verified") == 60
+    assert found("source=ona-main&day__range__gte=2026-10-20&day__range__lte=2026-10-22") == 3
+
+
+def test_a_days_sums_are_said_in_words_rounded_in_the_list_and_in_full_on_its_page(staff: Client) -> None:
+    day = SourceDay.objects.get(source__slug="ona-main", day="2026-11-12")
+    units = {"runtime_seconds": "53041.123456", "job_failed_count": "2", "GB": "0.3", "bytes": "98304111872"}
+    SourceDay.objects.filter(pk=day.pk).update(sums=units)
+
+    listed = staff.get(f"{DAYS}?source=ona-main").content.decode()
+    page = staff.get(f"{DAYS}{day.pk}/change/").content.decode()
+
+    assert "53,041.12 seconds of runtime" in listed
+    assert ">+1</span>" in listed
+    for name, number in (
+        ("seconds of runtime", "53,041.123456 (14 h 44 min)"),
+        ("jobs failed", "2"),
+        ("GB", "0.3 (300 MB)"),
+        ("bytes", "98,304,111,872 (98.3 GB)"),
+    ):
+        assert f"<dt>{name}</dt><dd>{number}</dd>" in page
+
+
+def test_chosen_days_are_read_again(staff: Client) -> None:
+    chosen = SourceDay.objects.filter(day="2026-11-01")
+
+    answer = staff.post(DAYS, {"action": "read_again", "_selected_action": [day.pk for day in chosen]}, follow=True)
+
+    assert sorted(messages(answer)) == [
+        f"1 day of {slug} will be synced, starting now." for slug in ("gcore-main", "ona-main", "workato-emea")
+    ]
+    assert set(chosen.values_list("state", flat=True)) == {"due"}
+    assert SyncRun.objects.filter(requested_by="alex", days_total=1).count() == 3
+
+
+def test_the_vendors_word_is_taken_for_suspect_days_only(staff: Client) -> None:
+    suspect = SourceDay.objects.get(state="suspect")
+    sound = SourceDay.objects.filter(state="loaded").first()
+    assert sound is not None
+
+    refused = staff.post(DAYS, {"action": "accept", "_selected_action": [sound.pk]}, follow=True)
+    assert messages(refused) == ["None of the chosen days is suspect; there is nothing to accept."]
+    assert staff.post(reverse("admin:usage_sourceday_do", args=[sound.pk, "accept"])).status_code == 403
+
+    page = staff.get(f"{DAYS}{suspect.pk}/change/").content.decode()
+    assert "Accept what the vendor reports" in page
+    assert "&quot;would_withdraw&quot;: 2" in page
+    staff.post(reverse("admin:usage_sourceday_do", args=[suspect.pk, "accept"]))
+    suspect.refresh_from_db()
+    assert (suspect.shrink_accepted, suspect.state) == (True, "due")
+
+
+def test_a_halted_source_is_named_instead_of_read(staff: Client, filled: Filled) -> None:
+    source = filled.resources
+    type(source).objects.filter(pk=source.pk).update(halted_at=timezone.now(), halt_reason="401.")
+    day = SourceDay.objects.filter(source=source).first()
+    assert day is not None
+
+    answer = staff.post(reverse("admin:usage_sourceday_do", args=[day.pk, "read-again"]), follow=True)
+
+    assert messages(answer) == ["gcore-main is halted: 401. Resolve that and resume it first."]
+
+
+def test_a_viewer_is_offered_no_action(client: Client, filled: Filled) -> None:
+    sign_in(client, "view_sourceday", "view_rejectedrecord")
+    day = SourceDay.objects.get(state="suspect")
+    record = RejectedRecord.objects.get()
+
+    for address in (DAYS, REJECTED, f"{DAYS}{day.pk}/change/", f"{REJECTED}{record.pk}/change/"):
+        page = client.get(address).content.decode()
+        assert not re.search(r'/do/|name="action"', page), address
+    assert client.post(reverse("admin:usage_sourceday_do", args=[day.pk, "read-again"])).status_code == 403
+    client.post(DAYS, {"action": "read_again", "_selected_action": [day.pk]})
+    day.refresh_from_db()
+    assert day.state == "suspect"
+
+
+def test_a_rejected_record_is_shown_as_it_came_and_escaped(staff: Client) -> None:
+    record = RejectedRecord.objects.get()
+
+    page = staff.get(f"{REJECTED}{record.pk}/change/").content.decode()
+
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
+
+
+def test_rejected_records_are_told_apart_and_their_day_is_read_again(staff: Client) -> None:
+    record = RejectedRecord.objects.get()
+    assert staff.get(f"{REJECTED}?status=open").context["cl"].result_count == 1
+    assert staff.get(f"{REJECTED}?status=resolved").context["cl"].result_count == 0
+
+    staff.post(REJECTED, {"action": "read_again", "_selected_action": [record.pk]})
+
+    record.source_day.refresh_from_db()
+    assert record.source_day.state == "due"
+
+
+def test_a_days_own_page_says_first_what_it_is_worth(staff: Client) -> None:
+    page = staff.get(f"{DAYS}{SourceDay.objects.get(state='failed').pk}/change/").content.decode()
+
+    words = [
+        "Saturday, 14 November 2026",
+        "The last sync failed",
+        "Gave up after 6 attempts.",
+        "What to do:",
+        "Sync again",
+        "Details",
+        "Attempts",
+        "Technical details",
+    ]
+    places = [page.index(word) for word in words]
+    assert places == sorted(places)
+    assert "day=2026-11-14" in page
+    assert staff.get("/admin/coverage/?source=gcore-main&day=2026-11-14").status_code == 200
+
+
+@pytest.fixture
+def restated(filled: Filled) -> Restatement:
+    """A restatement of two units, one of which is new, and of no record more or less."""
+    return Restatement.objects.create(
+        source_day=SourceDay.objects.get(source=filled.recipes, day="2026-10-25"),
+        attempt=2,
+        records_before=60,
+        records_after=60,
+        changed=5,
+        returned=1,
+        sums_before={"task_count": "2000", "GB": "0.30"},
+        sums_after={"task_count": "1990", "GB": "0.30", "minutes": "7.5"},
+    )
+
+
+def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(staff: Client, restated: Restatement) -> None:
+    listed = staff.get(f"{RESTATEMENTS}?source=workato-emea").content.decode()
+
+    assert "−10 tasks (−0.5 %)" in listed
+    assert "2,000 → 1,990" in listed
+    assert "+7.5 minutes (new)" in listed
+    assert "GB" not in listed
+    assert "5 changed, 1 returned" in listed
+    assert f"{DAYS}{restated.source_day_id}/change/" in listed
+
+
+def test_restatements_are_the_newest_first_and_filtered_by_source_day_and_instant(
+    staff: Client, restated: Restatement
+) -> None:
+    def found(asked: str) -> list[str]:
+        rows = staff.get(f"{RESTATEMENTS}?{asked}").context["cl"].result_list
+        return [str(row.source_day.source) for row in rows]
+
+    today = f"{timezone.now():%Y-%m-%d}"
+    assert found("") == ["workato-emea", "gcore-main"]
+    assert found("source=gcore-main") == ["gcore-main"]
+    day = "source_day__day__range__"
+    assert found(f"{day}gte=2026-10-25&{day}lte=2026-10-25") == ["workato-emea"]
+    assert found(f"at__range__gte={today}&at__range__lte={today}") == ["workato-emea", "gcore-main"]
+    assert found("at__range__lte=2020-01-01") == []
+
+
+@pytest.mark.parametrize("asked", ["range__lte=9999-12-31", "range__gte=0001-01-01"])
+def test_a_date_at_the_end_of_the_calendar_is_refused_as_any_wrong_one(
+    staff: Client, filled: Filled, asked: str
+) -> None:
+    for address in (f"{DAYS}?day__{asked}", f"{RESTATEMENTS}?at__{asked}"):
+        answer = staff.get(address, follow=True)
+
+        assert answer.status_code == 200
+        assert "takes dates such as" in answer.content.decode()
+
+
+def test_a_character_that_no_database_holds_is_refused_by_every_filter() -> None:
+    client = client_of("admin")
+    for asked in (
+        "usage/sourceday/?source=a%00b",
+        "sync/syncrun/?source=%00",
+        "usage/rejectedrecord/?reason=abc%00",
+        "accounts/auditentry/?who=%00",
+        "accounts/auditentry/export/?object_name=%00",
+    ):
+        answer = client.get(f"/admin/{asked}", follow=True)
+
+        assert answer.status_code == 200, asked
+        assert "does not take the character NUL" in answer.content.decode(), asked
+
+
+def test_keys_that_are_none_are_refused(staff: Client) -> None:
+    assert staff.post(DAYS, {"action": "read_again", "_selected_action": "1 OR 2"}).status_code == 400
+
+
+def test_a_restatements_page_has_every_number_before_and_after(staff: Client, restated: Restatement) -> None:
+    page = staff.get(f"{RESTATEMENTS}{restated.pk}/change/").content.decode()
+
+    assert "The vendor corrected this day" in page
+    for cell in ("2,000", "1,990", "−10", "−0.5 %", "±0", "new"):
+        assert f">{cell}<" in page, cell
+
+
+def test_someone_limited_to_a_source_sees_its_days_and_restatements_alone(
+    filled: Filled, restated: Restatement
+) -> None:
+    someone = client_of("viewer", sources=[filled.environments])
+
+    assert someone.get(f"{DAYS}?source=gcore-main", follow=True).content.decode().count("gcore-main</td>") == 0
+    assert someone.get(RESTATEMENTS).context["cl"].result_count == 0
+    assert someone.get(f"{RESTATEMENTS}{restated.pk}/change/").status_code == 302
+    assert someone.get(f"{DAYS}{restated.source_day_id}/change/").status_code == 302

@@ -1,0 +1,277 @@
+"""Changing, deleting, retiring and resuming sources on their pages."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from portal.accounts.audit.models import AuditEntry, Kind
+from sync.engine.claim import claim_day
+from sync.engine.plan import plan_now, plan_source
+from sync.engine.store import lock_days
+from sync.errors import LeaseLost, SyncError
+from sync.health import Health
+from sync.models import LoadAttempt, SyncRun, Trigger
+from sync.sandbox.server import SandboxServer
+from sync.serializers import annotate_condition
+from sync.source_changes import retire, save_source
+from tests.support.factories import SourceDayFactory, SourceFactory
+from tests.support.users import client_of
+from tests.sync.admin.test_sources import page_of, settings_of
+from usage.data_quality import assess
+from usage.days import get_today
+from usage.models import DayState, EnvironmentUsage, Source, SourceDay
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
+
+
+@pytest.fixture
+def staff() -> Client:
+    return client_of("administrator")
+
+
+@pytest.fixture
+def source(sandbox: SandboxServer, settings: Any) -> Source:
+    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
+    made: Source = SourceFactory.create(
+        slug="one", vendor="ona", base_url=f"{sandbox.url}/ona/api", credential="sandbox-key", credential_env="",
+        backfill_from=timezone.now().date() - timedelta(days=3),
+    )  # fmt: skip
+    return made
+
+
+@pytest.fixture
+def planned(source: Source) -> Source:
+    """A source that was planned and tried, and of which nothing was loaded."""
+    plan_source(source.pk)
+    claim = claim_day(source.pk, "a worker")
+    assert claim is not None
+    SourceDay.objects.filter(pk=claim.source_day.pk).update(state=DayState.FAILED, failures=1)
+    return source
+
+
+def store_day(source: Source, on: date, **columns: Any) -> SourceDay:
+    loaded = {"state": DayState.LOADED, "loaded_at": timezone.now(), "complete": True, **columns}
+    start = datetime(on.year, on.month, on.day, tzinfo=UTC)
+    day: SourceDay = SourceDayFactory.create(
+        source=source, day=on, starts_at=start, ends_at=start + timedelta(days=1), **loaded
+    )
+    return day
+
+
+def act(client: Client, source: Source, name: str, **values: Any) -> list[str]:
+    answer: Any = client.post(reverse("admin:usage_source_do", args=[source.pk, name]), values, follow=True)
+    assert answer.status_code == 200
+    return [str(message) for message in answer.context["messages"]]
+
+
+def delete(client: Client, source: Source) -> Any:
+    return client.post(reverse("admin:usage_source_delete", args=[source.pk]), {"post": "yes"}, follow=True)
+
+
+# Before a day is stored.
+
+
+def test_the_zone_of_a_source_without_a_stored_day_can_be_corrected(staff: Client, planned: Source) -> None:
+    assert staff.post(page_of(planned), settings_of(planned, time_zone="Asia/Tokyo")).status_code == 302
+
+    planned.refresh_from_db()
+    assert planned.time_zone == "Asia/Tokyo"
+    days = list(planned.days.all())
+    assert len(days) >= 3
+    assert {day.starts_at.astimezone(UTC).hour for day in days} == {15}
+    assert max(day.day for day in days) <= get_today(planned.zone)
+    assert not SyncRun.objects.filter(finished_at=None).exists()
+    assert plan_now(planned, Trigger.ADMIN) is not None
+
+
+def test_its_vendor_can_be_corrected_and_the_address_follows(staff: Client, planned: Source) -> None:
+    sent = settings_of(planned, vendor="gcore", new_credential="key-of-gcore")
+    assert staff.post(page_of(planned), sent).status_code == 302
+
+    planned.refresh_from_db()
+    assert (planned.vendor, planned.base_url) == ("gcore", "https://api.gcore.com")
+
+
+def test_a_worker_that_still_holds_a_day_of_the_old_zone_writes_nothing(source: Source) -> None:
+    plan_source(source.pk)
+    stale = claim_day(source.pk, "a worker that hangs")
+    assert stale is not None
+    SourceDay.objects.filter(pk=stale.source_day.pk).update(lease_expires_at=timezone.now() - timedelta(minutes=1))
+    source.time_zone = "Europe/Berlin"
+    save_source(source, ["time_zone"])
+
+    claims = [claim_day(source.pk, "another") for _ in range(2)]
+
+    assert stale.source_day.day in {claim.source_day.day for claim in claims if claim}
+    with pytest.raises(LeaseLost):
+        lock_days(stale)
+
+
+def test_nothing_is_changed_under_a_worker_that_reads_a_day(staff: Client, source: Source) -> None:
+    plan_source(source.pk)
+    assert claim_day(source.pk, "a worker") is not None
+
+    answer: Any = staff.post(page_of(source), settings_of(source, time_zone="Asia/Tokyo"))
+    assert "is being read" in answer.context["adminform"].form.errors["time_zone"][0]
+    assert "is being read" in delete(staff, source).content.decode()
+    assert Source.objects.get().time_zone == "UTC"
+
+
+def test_a_source_without_a_stored_day_is_deleted_with_what_was_planned(staff: Client, planned: Source) -> None:
+    address = reverse("admin:usage_source_delete", args=[planned.pk])
+    asked = staff.get(address).content.decode()
+    assert "that were planned and never stored" in asked
+    assert address in staff.get(page_of(planned)).content.decode()
+
+    assert delete(staff, planned).status_code == 200
+
+    for model in (Source, SourceDay, SyncRun, LoadAttempt):
+        assert not model.objects.exists()
+    assert AuditEntry.objects.filter(kind=Kind.SOURCE, action="deleted", object_name="one").exists()
+
+
+def test_a_source_with_a_stored_day_is_neither_deleted_nor_moved(staff: Client, source: Source) -> None:
+    store_day(source, source.backfill_from)
+    address = reverse("admin:usage_source_delete", args=[source.pk])
+
+    assert address not in staff.get(page_of(source)).content.decode()
+    assert staff.post(address, {"post": "yes"}).status_code == 403
+    with pytest.raises(SyncError, match="Retire it"):
+        save_source(Source(**{**read_columns(source), "time_zone": "Asia/Tokyo"}), ["time_zone"])
+
+
+def read_columns(source: Source) -> dict[str, Any]:
+    return {field.attname: getattr(source, field.attname) for field in Source._meta.concrete_fields}
+
+
+# Retired.
+
+
+def test_a_source_with_stored_days_is_retired_and_misses_no_later_day(staff: Client, source: Source) -> None:
+    last = source.backfill_from
+    store_day(source, last)
+    plan_source(source.pk)
+    assert "Retire this source" in staff.get(page_of(source)).content.decode()
+
+    said = act(staff, source, "retire", last_day=last.isoformat(), sure="on")
+
+    assert said == ["one is retired. Its credential is deleted; revoke it at the vendor, too."]
+    source.refresh_from_db()
+    assert (source.retired_after, source.enabled, source.credential) == (last, False, "")
+    assert set(source.days.values_list("day", flat=True)) == {last}
+    assert not SyncRun.objects.filter(finished_at=None).exists()
+    [shown] = annotate_condition([source])
+    assert shown.condition.health is Health.RETIRED  # type: ignore[attr-defined]
+    start = datetime(last.year, last.month, last.day, tzinfo=UTC)
+    quality = assess(
+        EnvironmentUsage, source_ids=None, start=start, end=start + timedelta(days=3), zone=source.zone, row_scope=None
+    )
+    assert quality.complete
+    assert quality.lists["missing_days"]["total"] == 0
+    page = staff.get(page_of(source)).content.decode()
+    assert "is its last day" in page
+    assert "Test connection" not in page
+
+
+def test_the_api_and_the_calendar_say_that_a_source_is_retired(staff: Client, source: Source) -> None:
+    store_day(source, source.backfill_from)
+    retire(source, source.backfill_from)
+
+    told = staff.get("/api/v1/sources/one/").json()
+    assert (told["health"], told["retired_after"]) == ("retired", source.backfill_from.isoformat())
+    later = source.backfill_from + timedelta(days=1)
+    page = staff.get(f"/admin/coverage/?source=one&day={later}").content.decode()
+    assert "This source is retired" in page
+    with pytest.raises(SyncError, match="one is retired; bring it back first"):
+        plan_now(Source.objects.get(), Trigger.ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("days", "sure", "said"),
+    [
+        (-1, "on", "A last day from "),
+        (9, "on", "A last day from "),
+        (0, "", "Delete its credential and sync it no more: This field is required."),
+    ],
+)
+def test_a_source_is_not_retired_before_what_is_stored_nor_unasked(
+    staff: Client, source: Source, days: int, sure: str, said: str
+) -> None:
+    store_day(source, source.backfill_from)
+    last = source.backfill_from + timedelta(days=days)
+
+    [message] = act(staff, source, "retire", last_day=last.isoformat(), sure=sure)
+
+    assert message.startswith(said)
+    assert Source.objects.get().retired_after is None
+
+
+def test_a_retired_source_is_brought_back_switched_off(staff: Client, source: Source) -> None:
+    store_day(source, source.backfill_from)
+    retire(source, source.backfill_from)
+    assert staff.post(page_of(source), settings_of(source)).status_code == 403
+
+    act(staff, source, "bring-back")
+
+    source.refresh_from_db()
+    assert (source.retired_after, source.enabled) == (None, False)
+    assert staff.post(page_of(source), settings_of(source, new_credential="sandbox-key")).status_code == 302
+    assert Source.objects.get().enabled
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_only_who_may_change_a_source_retires_it(source: Source, role: str) -> None:
+    store_day(source, source.backfill_from)
+    client = client_of(role)
+    address = reverse("admin:usage_source_do", args=[source.pk, "retire"])
+    assert client.post(address, {"last_day": source.backfill_from, "sure": "on"}).status_code == 403
+    assert "Retire this source" not in client.get(page_of(source)).content.decode()
+
+
+# Halted.
+
+
+@pytest.fixture
+def halted(source: Source) -> Source:
+    refused = {"halted_at": timezone.now(), "halt_reason": "The key is refused.", "halt_code": "credential_rejected"}
+    Source.objects.filter(pk=source.pk).update(credential="refused-key", **refused)
+    return Source.objects.get()
+
+
+def test_a_credential_that_works_resumes_a_halted_source(staff: Client, halted: Source) -> None:
+    answer: Any = staff.post(page_of(halted), settings_of(halted, new_credential="sandbox-key"), follow=True)
+
+    assert Source.objects.get().halted_at is None
+    assert any("one resumes with the next tick" in str(message) for message in answer.context["messages"])
+
+
+def test_one_that_does_not_work_is_saved_and_the_source_stays_halted(staff: Client, halted: Source) -> None:
+    answer: Any = staff.post(page_of(halted), settings_of(halted, new_credential="still-wrong"), follow=True)
+
+    stored = Source.objects.get()
+    assert (stored.credential, stored.halt_reason) == ("still-wrong", "The key is refused.")
+    assert any("one stays halted." in str(message) for message in answer.context["messages"])
+
+
+def test_another_setting_tests_nothing(staff: Client, halted: Source, sandbox: SandboxServer) -> None:
+    staff.post(page_of(halted), settings_of(halted, look_back_days=5))
+    assert Source.objects.get().halted_at is not None
+    assert not sandbox.stats.requests
+
+
+@pytest.mark.parametrize(("typed", "resumed"), [("", True), ("sandbox-key", False)])
+def test_a_test_of_what_is_stored_resumes_the_source_and_one_of_what_is_typed_does_not(
+    staff: Client, halted: Source, typed: str, resumed: bool
+) -> None:
+    Source.objects.filter(pk=halted.pk).update(credential="sandbox-key")
+    address = reverse("admin:usage_source_test", args=[halted.pk])
+
+    answer: Any = staff.post(address, settings_of(halted, new_credential=typed), headers={"HX-Request": "true"})
+
+    assert "The connection works." in answer.content.decode()
+    assert ("one resumes with the next tick" in answer.content.decode()) is resumed
+    assert (Source.objects.get().halted_at is None) is resumed

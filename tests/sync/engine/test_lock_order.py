@@ -1,0 +1,105 @@
+"""Whoever locks a source and its days locks the source first, so nobody ends in a deadlock."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from sync.engine.load import load_next
+from sync.engine.merge import DayMerge
+from sync.engine.plan import request_sync
+from sync.errors import VendorUnavailable
+from sync.models import SyncRun, Trigger
+from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from usage.models import DayState, Source, SourceDay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    finally:
+        connection.close()
+
+
+def wait_until_someone_waits_for_a_lock() -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits for a lock")
+
+
+@pytest.fixture
+def source(listing: Listing) -> Source:
+    """A source that failed before, with one day that is due and has changed."""
+    made = make_source()
+    listing.records[DAY] = [row(n) for n in range(20)]
+    read_day(made)
+    listing.records[DAY].append(row(20))
+    SourceDay.objects.update(state=DayState.DUE, due_at=made.created_at)
+    Source.objects.update(failures=1)
+    return made
+
+
+def test_a_request_for_a_day_that_is_being_merged_and_the_merge_both_succeed(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopt_ids = DayMerge.adopt_ids
+    with ThreadPoolExecutor(1) as pool:
+        requests: list[Any] = []
+
+        def request_and_adopt_ids(steps: DayMerge) -> Any:
+            # The merge has locked its day.
+            days = (DAY, DAY + timedelta(days=1))
+            requests.append(pool.submit(in_thread, request_sync, source, *days, Trigger.API))
+            wait_until_someone_waits_for_a_lock()
+            return adopt_ids(steps)
+
+        monkeypatch.setattr(DayMerge, "adopt_ids", request_and_adopt_ids)
+        attempt = load_next(source.pk)
+
+        assert attempt is not None
+        assert (attempt.outcome, attempt.error) == ("loaded", "")
+        assert requests[0].result(20).days_total == 1
+    source.refresh_from_db()
+    assert source.failures == 0
+    assert SourceDay.objects.get().state == DayState.DUE
+
+
+def test_a_request_for_a_day_that_fails_and_the_failure_both_succeed(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def during(*_: object) -> None:
+        raise VendorUnavailable("The vendor is away.")
+
+    listing.during = during
+    from sync.engine import recording
+
+    release = recording.release
+    with ThreadPoolExecutor(1) as pool:
+        requests: list[Any] = []
+
+        def release_and_request(claim: Any, columns: Any) -> int:
+            updated = release(claim, columns)
+            if not requests:
+                days = (DAY, DAY + timedelta(days=1))
+                requests.append(pool.submit(in_thread, request_sync, source, *days, Trigger.API))
+                wait_until_someone_waits_for_a_lock()
+            return updated
+
+        monkeypatch.setattr(recording, "release", release_and_request)
+        attempt = load_next(source.pk)
+
+        assert attempt is not None
+        assert (attempt.outcome, attempt.error) == ("failed", "The vendor is away.")
+        assert requests[0].result(20).days_total == 1
+    assert SyncRun.objects.count() == 1

@@ -1,0 +1,56 @@
+"""Several worker processes share a source: never more readers at once, never more requests, than it allows."""
+
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from sync.sandbox.server import SandboxServer
+from tests.support.processes import portal_process
+from usage.models import EnvironmentUsage, Source, SourceDay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DAYS = 12
+
+
+def shared(sandbox: SandboxServer, **values: Any) -> Source:
+    return Source.objects.create(
+        slug="shared",
+        vendor="ona",
+        base_url=f"{sandbox.url}/ona/api",
+        credential=sandbox.world.credential,
+        backfill_from=datetime.now(UTC).date() - timedelta(days=DAYS - 1),
+        **values,
+    )
+
+
+def read_by_three_processes() -> None:
+    command = ["manage.py", "sync", "shared", "--workers", "3"]
+    with ExitStack() as processes:
+        running = [processes.enter_context(portal_process(command)) for _ in range(3)]
+        for process in running:
+            assert process.wait(180) == 0, process.output()
+
+
+def test_max_concurrency_holds_over_processes(sandbox: SandboxServer) -> None:
+    shared(sandbox, max_concurrency=2, options={"requests_at_once": 1})
+    sandbox.settings.latency_ms = 50
+
+    read_by_three_processes()
+
+    assert sandbox.stats.most["ona"] == 2
+    assert EnvironmentUsage.objects.count() == sum(SourceDay.objects.values_list("records", flat=True)) > 0
+
+
+def test_requests_per_minute_hold_over_processes(sandbox: SandboxServer) -> None:
+    shared(sandbox, max_concurrency=3, requests_per_minute=240)
+
+    read_by_three_processes()
+
+    times = sorted(seen.at for seen in sandbox.stats.requests)
+    assert len(times) >= DAYS
+    # 240 a minute are slots a quarter of a second apart; a request may leave a little after its slot.
+    spaces = [later - earlier for earlier, later in pairwise(times)]
+    assert sum(spaces) >= 0.25 * (len(times) - 1) - 0.25

@@ -1,0 +1,201 @@
+"""Workato's mirror: the same question gets from it, row for row, what the vendor says."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sync.sandbox.server import SandboxServer
+from sync.sandbox.world import World
+from sync.vendors.workato.schema import USAGE, WORKSPACES
+from tests.support.mirrored_portal import FIRST, NOW, ZONES, Pair, instant, key, read_all, read_once
+from usage.days import midnight
+from usage.models import RecipeUsage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DAYS = 4
+END = FIRST + timedelta(days=DAYS)
+BERLIN_MIDNIGHT = -1  # hours from the one of UTC, in November
+by_hypothesis = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture(scope="module")
+def still() -> Any:
+    """A sandbox whose clock stands still, with recipes that were deleted."""
+    with SandboxServer(World(days=30, now=lambda: NOW)) as server:
+        yield server
+
+
+@pytest.fixture
+def pair(still: Any, transactional_db: None) -> Pair:
+    return Pair(still, read_once(still, "workato", end=END))
+
+
+def data(answer: Any) -> Any:
+    assert answer.status == 200, answer.body
+    return json.loads(answer.body)["data"]
+
+
+def known(*names: str) -> list[Any]:
+    return sorted(set(RecipeUsage.objects.exclude(recipe_id=None).values_list(*names, flat=True)))
+
+
+def hours() -> st.SearchStrategy[dict[str, Any]]:
+    """Ranges of whole hours in the days that were read."""
+    most = 24 * DAYS
+    places = st.tuples(st.integers(0, most - 1), st.integers(1, most)).map(
+        lambda two: (two[0], max(two[1], two[0] + 1))
+    )
+    return places.map(
+        lambda two: dict(zip(("from", "to"), (instant(FIRST, BERLIN_MIDNIGHT + at) for at in two), strict=True))
+    )
+
+
+def scopes() -> st.SearchStrategy[dict[str, Any]]:
+    ids = [*known("workspace_id"), 1]
+    externals = [*filter(None, known("external_id")), "nobody"]
+    return st.fixed_dictionaries({"workspace_ids": st.lists(st.sampled_from(ids), min_size=1, max_size=6)}) | (
+        st.fixed_dictionaries({"external_ids": st.lists(st.sampled_from(externals), min_size=1, max_size=6)})
+    )
+
+
+def filters() -> st.SearchStrategy[dict[str, Any]]:
+    recipes, folders = known("recipe_id"), known("folder_id")
+    names, folder_names = known("recipe_name"), known("folder_name")
+    part = st.integers(0, 4)
+    of_recipes = st.fixed_dictionaries({"recipe_ids": st.lists(st.sampled_from(recipes), max_size=9)}) | (
+        st.builds(
+            lambda name, at: {"recipe_name_pattern": name[at : at + 5] if len(name) > at + 3 else name},
+            st.sampled_from(names),
+            part,
+        )
+    )
+    of_folders = st.fixed_dictionaries({"folder_ids": st.lists(st.sampled_from(folders), max_size=9)}) | (
+        st.builds(
+            lambda name: {"folder_name_pattern": name[:4]}, st.sampled_from([n for n in folder_names if len(n) > 3])
+        )
+    )
+    nothing: st.SearchStrategy[dict[str, Any]] = st.just({})
+    grouped = st.sampled_from([{}, {"group_by": "recipe"}, {"group_by": "workspace"}])
+    return st.builds(
+        lambda *parts: {n: v for part in parts for n, v in part.items()},
+        nothing | of_recipes,
+        nothing | of_folders,
+        grouped,
+    )
+
+
+def test_every_question_gets_the_vendors_answer(pair: Pair) -> None:
+    intervals = st.sampled_from(["none", "year", "month", "week", "day", "hour"])
+
+    @by_hypothesis
+    @given(hours(), scopes(), filters(), intervals)
+    def same(range_: dict[str, Any], scope: dict[str, Any], more: dict[str, Any], interval: str) -> None:
+        question = range_ | scope | more | {"interval": interval}
+        mirror, vendor = (data(ask(USAGE, question)) for ask in (pair.mirror, pair.vendor))
+        if "group_by" not in more and not more:
+            # Of recipes deleted since, the portal knows how many there were in an hour, not which.
+            for row in [*(mirror or []), *(vendor or [])]:
+                del row["recipe_count"]
+        assert mirror == vendor
+
+    same()
+
+
+@pytest.mark.parametrize("changes", [date(2026, 3, 29), date(2026, 10, 25)])
+def test_days_of_23_and_25_hours_get_the_vendors_answer(changes: date, transactional_db: None) -> None:
+    now = datetime(changes.year, changes.month, changes.day, 15, tzinfo=UTC) + timedelta(days=9)
+    ends = changes - timedelta(days=1), changes + timedelta(days=2)
+    start, end = (midnight(on, ZoneInfo(ZONES["workato"])).astimezone(UTC) for on in ends)
+    with SandboxServer(World(days=30, now=lambda: now)) as server:
+        pair = Pair(server, read_all(server, "workato", *ends))
+        for late, early in ((0, 0), (5, 20), (25, 0), (26, 22)):
+            question = {
+                "from": (start + timedelta(hours=late)).isoformat(timespec="milliseconds"),
+                "to": (end - timedelta(hours=early)).isoformat(timespec="milliseconds"),
+                "workspace_ids": known("workspace_id"),
+                "group_by": "recipe",
+            }
+            for interval in ("none", "year", "month", "week", "day", "hour"):
+                mirror, vendor = (
+                    data(ask(USAGE, question | {"interval": interval})) for ask in (pair.mirror, pair.vendor)
+                )
+                assert mirror == vendor
+                assert mirror
+
+
+def test_hours_of_deleted_recipes_are_in_the_bare_answer_only(pair: Pair) -> None:
+    assert RecipeUsage.objects.filter(recipe_id=None).exists()
+    whole = {
+        "from": instant(FIRST, BERLIN_MIDNIGHT),
+        "to": instant(END, BERLIN_MIDNIGHT),
+        "workspace_ids": known("workspace_id"),
+    }
+    bare, other = (data(pair.mirror(USAGE, whole | more)) for more in ({}, {"group_by": "workspace"}))
+    assert sum(row["task_count"] for row in bare) > sum(row["task_count"] for row in other)
+    assert bare == data(pair.vendor(USAGE, whole)) or [row["task_count"] for row in bare] == [
+        row["task_count"] for row in data(pair.vendor(USAGE, whole))
+    ]
+
+
+def test_an_hour_has_exactly_the_vendors_recipe_count(pair: Pair) -> None:
+    question = {
+        "from": instant(FIRST, BERLIN_MIDNIGHT),
+        "to": instant(END, BERLIN_MIDNIGHT),
+        "workspace_ids": known("workspace_id"),
+        "interval": "hour",
+    }
+    assert data(pair.mirror(USAGE, question)) == data(pair.vendor(USAGE, question))
+
+
+def test_nothing_is_null(pair: Pair) -> None:
+    assert data(pair.mirror(USAGE, {"from": instant(FIRST), "to": instant(END), "workspace_ids": [1]})) is None
+
+
+def test_the_query_may_say_what_the_body_says(pair: Pair) -> None:
+    ids = known("workspace_id")[:2]
+    question = {"from": instant(FIRST), "to": instant(END), "workspace_ids": ids}
+    said: dict[str, Any] = {
+        "from": [question["from"]],
+        "to": [question["to"]],
+        "workspace_ids": [",".join(map(str, ids))],
+    }
+    by_query = pair.mirror(USAGE, **said)
+    assert data(by_query) == data(pair.mirror(USAGE, question))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"from": None},
+        {"workspace_ids": None},
+        {"interval": "minute"},
+        {"recipe_name_pattern": "ab"},
+        {"recipe_name_pattern": "abc", "recipe_ids": [1]},
+        {"to": "yesterday"},
+        {"workspace_ids": ["x"]},
+    ],
+)
+def test_what_the_vendor_refuses_is_refused_in_its_words(pair: Pair, wrong: dict[str, Any]) -> None:
+    question = {"from": instant(FIRST), "to": instant(END), "workspace_ids": [1], **wrong}
+    mirror, vendor = pair.mirror(USAGE, question), pair.vendor(USAGE, question)
+    assert (mirror.status, json.loads(mirror.body)) == (vendor.status, json.loads(vendor.body))
+    assert mirror.status in (400, 422)
+
+
+def test_workspaces_can_be_discovered_over_http(pair: Pair, live_server: Any) -> None:
+    headers = {"Authorization": f"Bearer {key(pair.source)}"}
+    with httpx2.Client(base_url=f"{live_server.url}/mirror/workato-main", headers=headers) as client:
+        pages = [client.get(WORKSPACES, params={"page": page, "per_page": 2}).json()["result"] for page in (1, 2)]
+        assert client.get(WORKSPACES, params={"page": 0}).status_code == 400
+    held = set(RecipeUsage.objects.values_list("workspace_id", "external_id", "workspace_name"))
+    said = [(one["id"], one["external_id"] or "", one["name"]) for page in pages for one in page]
+    assert set(said) <= held
+    assert len(said) == len(set(said)) == min(4, len(known("workspace_id")))

@@ -1,0 +1,115 @@
+"""`manage.py sandbox`, and the sandbox in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from django.core.management import CommandError, call_command
+
+from sync.sandbox.process import GREETING, SandboxProcess
+from sync.sandbox.server import SandboxServer
+from sync.vendors.ona.sandbox import LIST
+from tests.sync.sandbox.asking import BODY, HEADERS
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def started(*arguments: str, **options: Any) -> tuple[subprocess.Popen[str], str]:
+    """Start the command without the servers that it must not need; return it and its address."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    command = [sys.executable, "manage.py", "sandbox", "--port", "0", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, **options)
+    assert process.stdout
+    line = process.stdout.readline()
+    greeting = GREETING.match(line)
+    assert greeting, line
+    return process, greeting[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_needs_no_database_and_stops_cleanly_when_told(number: signal.Signals):
+    process, url = started("--credential", "mine", "--records-per-day", "7", "--seed", "5", "--days", "9")
+    with process:
+        answer = httpx2.post(
+            f"{url}/ona{LIST}", json={**BODY, "filter": yesterday()}, headers={"Authorization": "Bearer mine"}
+        )
+        assert len(answer.json()["records"]) == 7
+        process.send_signal(number)
+        assert process.wait(10) == 0
+
+
+def yesterday() -> dict[str, Any]:
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return {"dateRange": {"startTime": (end - timedelta(days=1)).isoformat(), "endTime": end.isoformat()}}
+
+
+def test_the_command_ends_with_its_parent():
+    starter = (
+        "import subprocess, sys, os; command = [*sys.argv[1:], str(os.getpid())]; "
+        "os.write(1, str(subprocess.Popen(command).pid).encode() + b'\\n'); input()"
+    )
+    command = [sys.executable, "manage.py", "sandbox", "--port", "0", "--with-parent"]
+    with subprocess.Popen(
+        [sys.executable, "-c", starter, *command], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout
+        int(parent.stdout.readline())
+        assert GREETING.match(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        # The sandbox holds the other end of this pipe; it closes when the sandbox is gone.
+        assert parent.stdout.read() == ""
+
+
+def test_the_command_ends_where_its_parent_died_while_it_started():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    command = [sys.executable, "manage.py", "sandbox", "--port", "0", "--with-parent", str(gone.pid)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--fault", "fire=1"], "Unknown fault"),
+        (["--fault", "reset=often"], "name=probability"),
+        (["--zone", "Mars/Olympus"], "no time zone"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_its_options(arguments: list[str], reason: str):
+    with pytest.raises(CommandError, match=reason):
+        call_command("sandbox", *arguments)
+
+
+def test_the_command_says_that_its_port_is_taken(sandbox: SandboxServer):
+    with pytest.raises(CommandError, match=f"Port {sandbox.port}"):
+        call_command("sandbox", "--port", str(sandbox.port))
+
+
+def test_a_sandbox_in_a_process_of_its_own_is_controlled_over_http():
+    with SandboxProcess("--fault", "ona.forbidden=1", "--records-per-day", "3") as sandbox:
+        asked = {"filter": yesterday()}
+        assert httpx2.post(f"{sandbox.url}/ona{LIST}", json=asked, headers=HEADERS).status_code == 403
+        sandbox.post("faults/clear")
+        assert len(httpx2.post(f"{sandbox.url}/ona{LIST}", json=asked, headers=HEADERS).json()["records"]) == 3
+        assert sandbox.get("stats")["faults"] == {"ona.forbidden": 1}
+        assert sandbox.pid
+
+
+def test_a_sandbox_process_that_does_not_start_says_so(capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(RuntimeError, match="did not start"):
+        SandboxProcess("--fault", "fire=1").start()
+    assert "Unknown fault" in capfd.readouterr().err
+
+
+def test_without_its_web_server_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, "sync.sandbox.server")
+    with pytest.raises(CommandError, match=r"needs aiohttp, .* install usage-portal\[embedded\]"):
+        call_command("sandbox")

@@ -1,0 +1,223 @@
+"""Sources over the API: how each does in a word, how fresh it is, and what is held of it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from sync.health import Health
+from tests.support.api_clients import API, bearer, get, refused
+from tests.support.factories import FIRST_DAY, SourceDayFactory, SourceFactory
+from usage.models import DayState, Source, SourceDay
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 1, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _noon() -> Any:
+    with time_machine.travel(NOON, tick=False):
+        yield
+
+
+def read_source(slug: str = "a", days: int = 3, **fields: Any) -> Source:
+    """Return a source whose first days are complete, the latest read ten minutes ago."""
+    source: Source = SourceFactory(slug=slug, **fields)
+    for number in range(days):
+        SourceDayFactory(
+            source=source,
+            day=FIRST_DAY + timedelta(days=number),
+            state=DayState.LOADED,
+            complete=True,
+            loaded_at=NOON - timedelta(minutes=10),
+            records=5,
+        )
+    return source
+
+
+@pytest.fixture
+def client() -> Client:
+    return bearer()
+
+
+def health(client: Client) -> tuple[str, str]:
+    said = get(client, "sources/a/")
+    return said["health"], said["health_detail"]
+
+
+def test_a_source_tells_how_far_and_how_lately_it_was_read(client: Client) -> None:
+    SourceDayFactory(source=read_source(), day=FIRST_DAY.replace(day=4), state=DayState.DUE)
+    said = get(client, "sources/a/")
+    assert said["health"] == "ok"
+    assert said["health_detail"] == "Complete through 3 Jan 2026; 3 days provisional; 1 day waiting to be read."
+    assert said["latest_read"] == "2026-01-04T11:50:00Z"
+    assert said["complete_through"] == "2026-01-03"
+    assert said["lag_seconds"] == 12 * 3600
+    assert said["coverage"] == {
+        "days": 4,
+        "held": 3,
+        "provisional": 3,
+        "awaits_close": 0,
+        "waiting": 1,
+        "loading": 0,
+        "failed": 0,
+        "suspect": 0,
+        "partial": 0,
+        "unverified": 0,
+        "mismatched": 0,
+        "accepted": 0,
+        "pruned": 0,
+        "records_held": 15,
+    }
+    assert get(client, "sources/")["results"] == [said]
+
+
+@pytest.mark.parametrize(
+    ("fields", "word", "sentence"),
+    [
+        ({"enabled": False, "halted_at": NOON, "halt_reason": "No key."}, "disabled", "Switched off"),
+        ({"halted_at": NOON, "halt_reason": "The key was refused."}, "halted", "The key was refused."),
+        ({"paused_until": NOON + timedelta(hours=1)}, "paused", "Paused until 2026-01-04 13:00 UTC"),
+        ({"failures": 2}, "failing", "Failing"),
+        ({"interval_minutes": 4}, "behind", "Behind"),
+        ({}, "ok", "Complete through 3 Jan 2026"),
+    ],
+)
+def test_the_most_pressing_word_is_said_with_its_reason(client: Client, fields: Any, word: str, sentence: str) -> None:
+    read_source(**fields)
+    said = health(client)
+    assert said[0] == word
+    assert sentence in said[1]
+
+
+def test_a_source_of_which_nothing_was_read_says_so(client: Client) -> None:
+    SourceFactory(slug="a")
+    assert health(client) == ("never_read", "Nothing read yet.")
+
+
+def test_a_source_whose_ended_days_are_not_complete_is_behind(client: Client) -> None:
+    read_source(days=1)
+    assert health(client)[0] == Health.BEHIND
+    assert get(client, "sources/a/")["lag_seconds"] == int(timedelta(days=2, hours=12).total_seconds())
+
+
+def test_a_failed_day_makes_its_source_failing(client: Client) -> None:
+    SourceDayFactory(source=read_source(), day=FIRST_DAY.replace(day=4), state=DayState.FAILED)
+    assert health(client)[0] == Health.FAILING
+
+
+def test_the_number_of_queries_does_not_grow_with_the_number_of_sources(client: Client) -> None:
+    counts = []
+    for number in range(2):
+        for _ in range(1 + 8 * number):
+            read_source(f"source-{Source.objects.count()}")
+        client.get(f"{API}/sources/")
+        with CaptureQueriesContext(connection) as asked:
+            get(client, "sources/")
+        counts.append(len(asked))
+    # The token, the page with its sources, and two for their coverage.
+    assert counts == [4, 4]
+    with CaptureQueriesContext(connection) as asked:
+        get(client, "sources/source-1/")
+    assert len(asked) == 4
+
+
+def test_chosen_members_come_alone_and_others_are_named(client: Client) -> None:
+    read_source()
+    assert get(client, "sources/", fields="health,slug")["results"] == [{"health": "ok", "slug": "a"}]
+    assert get(client, "sources/a/", fields="lag_seconds") == {"lag_seconds": 12 * 3600}
+    for address in ("sources/", "sources/a/"):
+        assert "There is no “credential”" in refused(client.get(f"{API}/{address}?fields=credential"))["fields"][0]
+
+
+def test_sources_are_asked_by_whether_they_are_read(client: Client) -> None:
+    read_source("on")
+    read_source("off", enabled=False)
+    read_source("stopped", halted_at=NOON, halt_reason="x")
+
+    def found(**query: str) -> list[str]:
+        return [one["slug"] for one in get(client, "sources/", **query)["results"]]
+
+    assert found(enabled="true") == ["on", "stopped"]
+    assert found(enabled="false") == ["off"]
+    assert found(halted="true") == ["stopped"]
+    assert found(halted="false") == ["off", "on"]
+
+
+def test_head_answers_as_get_without_the_body_and_options_names_the_methods(client: Client) -> None:
+    read_source()
+    for address in ("sources/", "sources/a/", "sources/a/days/", "sync-runs/", "environment-usage/"):
+        head = client.head(f"{API}/{address}")
+        assert (head.status_code, head.content) == (200, b"")
+        options = client.options(f"{API}/{address}")
+        assert options.status_code == 204
+        assert "GET" in options["Allow"]
+
+
+DOUBTS: dict[str, dict[str, Any]] = {
+    "mismatched": {"mismatch": [{"code": "records"}]},
+    "suspect": {"state": DayState.SUSPECT, "suspicion": {"held": 5, "reported": 1}},
+    "unverified": {"verification": "unverified", "findings": "f" * 32},
+    "partial": {"state": DayState.PARTIAL, "complete": False, "rejected": 1, "findings": "f" * 32},
+}
+ACCEPTED = {"accepted_at": NOON, "accepted_by": "alex", "accepted_reason": "Known."}
+
+
+def doubt(day: int, word: str, **fields: Any) -> None:
+    """Let there be a doubt about one of the source's days."""
+    SourceDay.objects.filter(source__slug="a", day=FIRST_DAY.replace(day=day)).update(**DOUBTS[word], **fields)
+
+
+@pytest.mark.parametrize("word", DOUBTS)
+def test_a_doubt_about_a_day_counts_against_its_source_a_day_after_the_days_end(client: Client, word: str) -> None:
+    read_source(look_back_days=3, interval_minutes=60)
+    doubt(3, word)  # it ended twelve hours ago
+    assert health(client)[0] in {"ok", "behind"}
+    read_on = SourceDay.objects.get(day=FIRST_DAY.replace(day=3))
+    with time_machine.travel(read_on.ends_at + timedelta(hours=24), tick=False):
+        SourceDay.objects.update(loaded_at=timezone.now())
+        said = health(client)
+    assert said[0] == word
+    assert "3 Jan 2026" in said[1].partition(".")[0]
+
+
+@pytest.mark.parametrize("word", ["unverified", "partial"])
+def test_what_a_person_accepted_counts_against_no_source(client: Client, word: str) -> None:
+    read_source()
+    doubt(1, word)
+    assert health(client)[0] == word
+    doubt(1, word, **ACCEPTED)
+    said = health(client)
+    assert said[0] == "ok"
+    assert "1 day with findings that a person accepted" in said[1]
+    # The day stays as it is: a partial one is not complete.
+    assert get(client, "sources/a/")["complete_through"] == ("2026-01-03" if word == "unverified" else None)
+
+
+@pytest.mark.parametrize("word", ["suspect", "mismatched"])
+def test_an_acceptance_hides_no_later_doubt(client: Client, word: str) -> None:
+    read_source()
+    doubt(1, word, findings="f" * 32, **ACCEPTED)
+    assert health(client)[0] == word
+
+
+def test_many_days_are_named_in_part(client: Client) -> None:
+    with time_machine.travel(NOON + timedelta(days=9), tick=False):
+        read_source(days=12)
+        for day in range(1, 9):
+            doubt(day, "unverified")
+        SourceDay.objects.update(loaded_at=timezone.now())
+        assert "4 Jan 2026, 5 Jan 2026, 6 Jan 2026, 7 Jan 2026, 8 Jan 2026 and 3 earlier days do" in health(client)[1]
+
+
+def test_days_that_wait_for_the_close_of_their_month_are_told_apart_from_provisional_ones(client: Client) -> None:
+    read_source(look_back_days=1)
+    said = get(client, "sources/a/")
+    assert (said["coverage"]["provisional"], said["coverage"]["awaits_close"]) == (3, 2)
+    sentence = "Complete through 3 Jan 2026; 1 day provisional; 2 days final after the closing read of the month."
+    assert said["health_detail"] == sentence

@@ -1,0 +1,416 @@
+"""The Gcore stand-in keeps the contract."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any
+
+import pytest
+
+from sync.sandbox.world import Edit, World
+from sync.vendors.gcore.sandbox import Sandbox
+from tests.support.gcore_contract import COMMON, EXACT, TABLE, Row, identity, span, summed, totals_of
+from tests.support.stand_in import Struck, answered, parse_content
+
+PATH = "/cloud/v1/usage_report"
+NOW = datetime(2026, 11, 23, 15, 3, tzinfo=UTC)
+DAY = date(2026, 11, 17)
+
+
+@pytest.fixture
+def world() -> World:
+    return World(now=lambda: NOW)
+
+
+@pytest.fixture
+def vendor(world: World) -> Sandbox:
+    return Sandbox(world)
+
+
+def ask(vendor: Sandbox, *, faults: Struck | None = None, key: str = "sandbox-key", **body: Any) -> Any:
+    """Return the answer's JSON to a question about DAY, all of it unless `body` says otherwise."""
+    body = {**span(DAY), "limit": 1_000_000, **body}
+    answer = answered(vendor, PATH, body, authorization=f"APIKey {key}", faults=faults)
+    assert answer.status == 200, answer.body
+    return parse_content(answer)
+
+
+def refused(vendor: Sandbox, **body: Any) -> dict[str, list[str]]:
+    """Return what the vendor finds invalid, by field."""
+    body = {name: value for name, value in {**span(DAY), **body}.items() if value is not ...}
+    answer = answered(vendor, PATH, body, authorization="APIKey sandbox-key")
+    assert answer.status == 400
+    error = parse_content(answer)
+    assert error["exception_class"] == "ValidationError"
+    assert error["message"]
+    assert error["request_id"]
+    fields: dict[str, list[str]] = error["invalid_fields"]
+    return fields
+
+
+def test_every_documented_type_is_in_a_plain_day_with_exactly_its_own_fields(vendor: Sandbox) -> None:
+    rows = ask(vendor)["resources"]
+    assert {row["type"] for row in rows} == {*TABLE, "inference_public_models"}
+    for row in rows:
+        if row["type"] not in TABLE:
+            continue
+        kind = TABLE[row["type"]]
+        assert row.keys() | {"tags"} == COMMON | {"tags", *kind.has, *kind.own}
+        assert "tags" in kind.has or "tags" not in row
+        assert row["billing_value_unit"] == kind.unit
+        assert row["region"] == row["region_id"]
+        assert f"{DAY}T00:00:00Z" <= row["first_seen"] <= row["last_seen"] < f"{DAY + timedelta(days=1)}"
+
+
+def test_the_demo_holds_what_is_hard_to_read(vendor: Sandbox) -> None:
+    rows = ask(vendor, **span(DAY - timedelta(days=20), DAY))["resources"]
+    assert any(row["type"] == "log_index" and row["uuid"] is None for row in rows)
+    assert any(row["type"] == "log_index" and row["uuid"] for row in rows)
+    assert len({row["project_id"] for row in rows}) > 3
+    assert len({row["region_id"] for row in rows}) > 3
+    assert any(not row.get("last_name", "").isascii() for row in rows)
+    keys = [[key for tag in row["tags"] for key in tag] for row in rows if "tags" in row]
+    assert any(len(set(found)) < len(found) for found in keys)
+    assert any(not found for found in keys)
+    taggable = [row for row in rows if row["type"] in TABLE and "tags" in TABLE[row["type"]].has]
+    assert any("tags" not in row for row in taggable)
+
+
+def test_a_resource_that_changes_flavor_has_two_rows_in_the_day(vendor: Sandbox) -> None:
+    changed = []
+    for back in range(30):
+        rows = ask(vendor, **span(DAY - timedelta(days=back)), types=["instance", "basic_vm", "inference"])
+        by_uuid: dict[str, list[Row]] = defaultdict(list)
+        for row in rows["resources"]:
+            by_uuid[row["uuid"]].append(row)
+        changed += [found for found in by_uuid.values() if len(found) == 2]
+    assert changed
+    for first, second in changed:
+        assert first["flavor"] != second["flavor"]
+        assert first["last_seen"] < second["first_seen"]
+
+
+def test_a_day_has_some_hundreds_of_rows_and_each_identity_once(vendor: Sandbox) -> None:
+    for back in range(60):
+        answer = ask(vendor, **span(DAY - timedelta(days=back)))
+        assert 200 < answer["count"] < 1000
+        assert len(set(map(identity, answer["resources"]))) == answer["count"] == len(answer["resources"])
+
+
+def test_the_default_limit_of_ten_cuts_silently_and_count_tells(vendor: Sandbox) -> None:
+    whole = ask(vendor)
+    answer = answered(vendor, PATH, span(DAY), authorization="APIKey sandbox-key")
+    first = parse_content(answer)
+    assert first["resources"] == whole["resources"][:10]
+    assert first["count"] == whole["count"] > 10
+    assert first["totals"] == whole["totals"]
+
+
+def test_pages_of_any_size_give_every_row_once_in_the_same_order(vendor: Sandbox) -> None:
+    whole = ask(vendor)["resources"]
+    for limit in (1, 7, 100, 1000):
+        paged: list[Row] = []
+        while page := ask(vendor, limit=limit, offset=len(paged))["resources"]:
+            paged += page
+        assert paged == whole
+    assert ask(vendor, offset=10**9)["resources"] == []
+
+
+def test_totals_are_the_exact_sums_of_all_matching_rows(vendor: Sandbox) -> None:
+    for body in (
+        {},
+        span(DAY - timedelta(days=9), DAY),
+        {"types": ["volume", "inference", "backup"]},
+        {"regions": [76]},
+    ):
+        whole = ask(vendor, **body)
+        assert totals_of(whole) == summed(whole["resources"])
+        assert ask(vendor, **{**body, "limit": 3})["totals"] == whole["totals"]
+
+
+def test_values_keep_all_their_digits(vendor: Sandbox) -> None:
+    rows = ask(vendor, **span(DAY - timedelta(days=5), DAY), types=["containers", "functions"])["resources"]
+    digits = [len(row["billing_value"].as_tuple().digits) for row in rows]
+    assert max(digits) > 20
+
+
+def test_a_period_is_the_sum_of_its_days_per_resource(vendor: Sandbox) -> None:
+    first = DAY - timedelta(days=11)
+    days = [first + timedelta(days=number) for number in range(12)]
+    sums: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
+    seen: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for day in days:
+        for row in ask(vendor, **span(day))["resources"]:
+            sums[identity(row)] = EXACT.add(sums[identity(row)], Decimal(row["billing_value"]))
+            seen[identity(row)].append(row)
+    answer = ask(vendor, **span(first, DAY))
+    assert {identity(row): Decimal(row["billing_value"]) for row in answer["resources"]} == sums
+    assert answer["count"] == len(sums)
+    for row in answer["resources"]:
+        days_of = seen[identity(row)]
+        latest = {**days_of[-1], "billing_value": row["billing_value"], "first_seen": days_of[0]["first_seen"]}
+        assert row == latest
+    assert any(len({row.get("last_name") for row in rows}) > 1 for rows in seen.values())
+
+
+def test_both_times_are_cut_to_their_utc_day_and_the_last_day_is_left_out_unless_enabled(
+    vendor: Sandbox,
+) -> None:
+    whole = ask(vendor)
+    next_day = DAY + timedelta(days=1)
+    assert ask(vendor, time_from=f"{DAY}T17:30:00Z", time_to=f"{next_day}T23:59:59.999Z") == whole
+    assert ask(vendor, time_from=f"{next_day}T01:30:00+02:00", time_to=f"{next_day}T00:00:00Z") == whole
+    assert ask(vendor, time_to=f"{DAY}T09:00:00Z", enable_last_day=True) == whole
+    assert ask(vendor, time_to=f"{DAY}T09:00:00Z") == {"count": 0, "resources": [], "totals": []}
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("time_from", {"time_from": "2026-11-17"}),
+        ("time_from", {"time_from": ...}),
+        ("time_to", {"time_to": ...}),
+        ("time_to", {"time_to": "2026-11-16T23:00:00Z"}),
+        ("time_to", {"time_from": "0001-01-01T00:00:00+14:00"}),
+        ("limit", {"limit": 0}),
+        ("limit", {"limit": "10"}),
+        ("limit", {"limit": True}),
+        ("offset", {"offset": -1}),
+        ("projects", {"projects": ["1"]}),
+        ("types", {"types": ["instance", "spaceship"]}),
+        ("sorting", {"sorting": [{"price": "asc"}]}),
+        ("sorting", {"sorting": [{"project": "up"}]}),
+        ("order_by", {"order_by": ["project"]}),
+        ("order_by", {"order_by": ["project.up"]}),
+        ("order_by", {"order_by": ["uuid.asc"]}),
+        ("schema_filter", {"schema_filter": {"type": "volume", "field": "flavor", "values": ["a"]}}),
+        ("schema_filter", {"schema_filter": {"type": "volume", "field": "type"}}),
+        ("tags", {"tags": {}}),
+        ("tags", {"tags": {"conditions": [], "condition_type": "NOT"}}),
+    ],
+)
+def test_what_the_vendor_does_not_take_is_a_400_that_names_the_field(
+    vendor: Sandbox, field: str, body: dict[str, Any]
+) -> None:
+    assert refused(vendor, **body).keys() & {field, "values", "conditions"}
+
+
+def test_a_body_that_is_not_json_is_a_400(vendor: Sandbox) -> None:
+    for body in (b"", b"{", b"[]", b"\xff"):
+        assert answered(vendor, PATH, body, authorization="APIKey sandbox-key").status == 400
+
+
+def test_the_key_is_asked_for_and_the_scheme_may_come_in_any_case(vendor: Sandbox) -> None:
+    for authorization in ("APIKey sandbox-key", "apikey sandbox-key", "APIKEY sandbox-key"):
+        assert answered(vendor, PATH, span(DAY), authorization=authorization).status == 200
+    for authorization in ("", "sandbox-key", "Bearer sandbox-key", "APIKey other", "APIKey "):
+        answer = answered(vendor, PATH, span(DAY), authorization=authorization)
+        assert answer.status == 401
+        assert {"exception_class", "message", "request_id"} == parse_content(answer).keys()
+
+
+def test_other_paths_and_methods_are_refused(vendor: Sandbox) -> None:
+    assert answered(vendor, "/cloud/v1/other", {}, authorization="APIKey sandbox-key").status == 404
+    assert answered(vendor, PATH, span(DAY), authorization="APIKey sandbox-key", method="GET").status == 405
+
+
+def test_projects_regions_and_types_narrow_and_null_does_not(vendor: Sandbox) -> None:
+    rows = ask(vendor)["resources"]
+    for column, name in (("project_id", "projects"), ("region_id", "regions"), ("type", "types")):
+        wanted = sorted({row[column] for row in rows})[:2]
+        some: Row = {name: wanted}
+        every: Row = {name: None}
+        assert ask(vendor, **some)["resources"] == [row for row in rows if row[column] in wanted]
+        assert ask(vendor, **every)["resources"] == rows
+    both = ask(vendor, projects=[5003], types=["volume"])["resources"]
+    assert both == [row for row in rows if row["project_id"] == 5003 and row["type"] == "volume"]
+    assert ask(vendor, projects=[1])["count"] == 0
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_every_field_of_the_table_can_be_filtered_by(vendor: Sandbox, kind: str) -> None:
+    rows = [row for row in ask(vendor)["resources"] if row["type"] == kind]
+    for field in TABLE[kind].filters:
+        values = sorted({str(row[field]) for row in rows if row[field] is not None})[:2]
+        answer = ask(vendor, schema_filter={"type": kind, "field": field, "values": values})
+        assert answer["resources"] == [row for row in rows if str(row[field]) in values]
+        assert answer["count"] > 0
+        assert totals_of(answer) == summed(answer["resources"])
+
+
+def test_tags_match_exactly_or_in_part_and_any_or_all_of_them(vendor: Sandbox) -> None:
+    def matching(test: Callable[[list[tuple[str, str]]], bool]) -> list[Row]:
+        return [row for row in rows if test([pair for tag in row.get("tags", []) for pair in tag.items()])]
+
+    def asked(*conditions: Row, **more: str) -> list[Row]:
+        found: list[Row] = ask(vendor, tags={"conditions": list(conditions), **more})["resources"]
+        assert found
+        return found
+
+    rows = ask(vendor)["resources"]
+    strict = {"key": "team", "value": "data", "strict": True}
+    assert asked(strict) == matching(lambda tags: ("team", "data") in tags)
+    assert asked({"key": "team", "value": "BÜRO"}) == matching(lambda tags: ("team", "büro-köln") in tags)
+    assert ask(vendor, tags={"conditions": [{**strict, "value": "DATA"}]})["count"] == 0
+    env = {"key": "env", "value": "prod", "strict": True}
+    either = matching(lambda tags: ("team", "data") in tags or ("env", "prod") in tags)
+    assert asked(strict, env) == asked(strict, env, condition_type="OR") == either
+    both = matching(lambda tags: ("team", "data") in tags and ("env", "prod") in tags)
+    assert asked(strict, env, condition_type="AND") == both
+    assert asked({"key": "os_version"}) == matching(lambda tags: "os_version" in dict(tags))
+    assert asked({"value": ".04"}) == asked({"key": "os_version"})
+
+
+@pytest.mark.parametrize(
+    ("field", "column"),
+    [
+        ("billing_value", "billing_value"),
+        ("first_seen", "first_seen"),
+        ("last_name", "last_name"),
+        ("last_seen", "last_seen"),
+        ("project", "project_id"),
+        ("region", "region_id"),
+        ("type", "type"),
+    ],
+)
+@pytest.mark.parametrize("days", [1, 3])
+def test_rows_are_sorted_by_each_sortable_field_both_ways(vendor: Sandbox, field: str, column: str, days: int) -> None:
+    body = span(DAY - timedelta(days=days - 1), DAY)
+    rows = ask(vendor, **body)["resources"]
+    for way in ("asc", "desc"):
+        expected = sorted(rows, key=lambda row: row.get(column, ""), reverse=way == "desc")
+        assert ask(vendor, **body, order_by=[f"{field}.{way}"])["resources"] == expected
+        assert ask(vendor, **body, sorting=[{field: way}])["resources"] == expected
+
+
+def test_several_fields_sort_one_after_the_other(vendor: Sandbox) -> None:
+    rows = ask(vendor, order_by=["project.desc", "type.asc", "last_seen.desc"])["resources"]
+    plain = ask(vendor)["resources"]
+    plain.sort(key=itemgetter("last_seen"), reverse=True)
+    plain.sort(key=itemgetter("type"))
+    plain.sort(key=itemgetter("project_id"), reverse=True)
+    assert rows == plain
+
+
+def test_the_same_seed_gives_the_same_history_and_another_one_another(world: World) -> None:
+    assert ask(Sandbox(world)) == ask(Sandbox(World(now=lambda: NOW)))
+    assert ask(Sandbox(world)) != ask(Sandbox(World(seed=2, now=lambda: NOW)))
+    later = World(now=lambda: NOW + timedelta(days=30))
+    assert ask(Sandbox(world)) == ask(Sandbox(later))
+
+
+def test_today_grows_and_a_day_stands_still_an_hour_after_its_end(world: World, vendor: Sandbox) -> None:
+    before: dict[tuple[Any, ...], Decimal] = {}
+    counts = []
+    start = datetime(2026, 11, 23, tzinfo=UTC)
+    for hour in range(1, 25):
+        world.set_clock(start + timedelta(hours=hour, minutes=2))
+        answer = ask(vendor, **span(start.date()))
+        assert totals_of(answer) == summed(answer["resources"])
+        now = {identity(row): Decimal(row["billing_value"]) for row in answer["resources"]}
+        assert all(now[key] >= value for key, value in before.items())
+        assert sum(now.values()) > sum(before.values())
+        counts.append(answer["count"])
+        before = now
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+    world.set_clock(start + timedelta(hours=25))
+    settled = ask(vendor, **span(start.date()))
+    assert sum(row["billing_value"] for row in settled["resources"]) > sum(before.values())
+    world.set_clock(start + timedelta(days=9))
+    assert ask(vendor, **span(start.date())) == settled
+
+
+def test_there_is_nothing_before_history_and_nothing_tomorrow(world: World, vendor: Sandbox) -> None:
+    assert ask(vendor, **span(world.first_day - timedelta(days=1)))["count"] == 0
+    assert ask(vendor, **span(world.first_day))["count"] > 0
+    assert ask(vendor, **span(NOW.date() + timedelta(days=1)))["count"] == 0
+    everything = ask(vendor, **span(world.first_day, NOW.date()), limit=1)
+    assert ask(vendor, time_from="0001-01-01T00:00:00Z", time_to="9999-12-31T23:00:00Z", limit=1) == everything
+    assert everything["count"] > 1000
+
+
+def edited(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:
+    """Return the rows of DAY by identity, before and after an edit; totals and count keep up."""
+    before = {identity(row): row for row in ask(vendor)["resources"]}
+    world.edits["gcore", DAY] = edit
+    answer = ask(vendor)
+    assert totals_of(answer) == summed(answer["resources"])
+    assert answer["count"] == len(answer["resources"])
+    return before, {identity(row): row for row in answer["resources"]}
+
+
+def test_a_restated_day_has_the_same_rows_with_other_values(world: World, vendor: Sandbox) -> None:
+    before, after = edited(world, vendor, Edit(restated=0.2))
+    changed = [key for key in before if before[key] != after[key]]
+    assert before.keys() == after.keys()
+    assert 0.1 < len(changed) / len(before) < 0.3
+    assert all({**before[key], "billing_value": after[key]["billing_value"]} == after[key] for key in changed)
+
+
+def test_a_day_can_lose_rows_gain_rows_and_lose_them_all(world: World, vendor: Sandbox) -> None:
+    before, after = edited(world, vendor, Edit(vanished=0.2))
+    assert 0.1 < 1 - len(after) / len(before) < 0.3
+    assert after.items() <= before.items()
+    world.edits.clear()
+    before, after = edited(world, vendor, Edit(late=0.1))
+    assert before.items() <= after.items()
+    assert 0.05 < len(after) / len(before) - 1 < 0.15
+    assert not edited(world, vendor, Edit(emptied=True))[1]
+    world.edits.clear()
+    before, after = edited(world, vendor, Edit(late=0.0001))
+    assert len(after) == len(before) + 1
+
+
+def test_bad_rows_of_a_day_stay_the_same_ones_and_are_in_the_totals(world: World, vendor: Sandbox) -> None:
+    plain = ask(vendor)
+    world.edits["gcore", DAY] = Edit(bad=0.1)
+    answer = ask(vendor)
+    bad = [place for place, row in enumerate(answer["resources"]) if row != plain["resources"][place]]
+    assert 0.03 < len(bad) / answer["count"] < 0.2
+    assert (answer["count"], answer["totals"]) == (plain["count"], plain["totals"])
+    assert ask(vendor) == answer
+    assert ask(vendor, limit=1, offset=bad[0])["resources"] == [answer["resources"][bad[0]]]
+
+
+def test_a_page_can_begin_with_the_last_row_of_the_page_before(vendor: Sandbox) -> None:
+    first = ask(vendor, limit=50, faults=Struck("duplicate"))
+    second = ask(vendor, limit=50, offset=50, faults=Struck("duplicate"))
+    assert second["resources"][0] == first["resources"][-1]
+    assert ask(vendor, limit=50, offset=50)["resources"][:49] == second["resources"][1:]
+
+
+def test_the_listing_can_grow_while_it_is_paged_and_stays_grown(vendor: Sandbox) -> None:
+    before = ask(vendor)
+    page = ask(vendor, limit=50, offset=50, faults=Struck("growth"))
+    after = ask(vendor)
+    assert page["count"] == after["count"] == before["count"] + 1
+    assert page["totals"] == after["totals"] != before["totals"]
+    assert totals_of(after) == summed(after["resources"])
+    known = set(map(identity, before["resources"]))
+    assert len([row for row in after["resources"] if identity(row) not in known]) == 1
+
+
+def test_one_row_of_a_page_can_be_bad(vendor: Sandbox) -> None:
+    plain = ask(vendor, limit=50)["resources"]
+    spoilt = ask(vendor, limit=50, faults=Struck("bad_record"))["resources"]
+    assert len([1 for one, other in zip(plain, spoilt, strict=True) if one != other]) == 1
+
+
+def test_a_day_can_have_any_number_of_records(world: World, vendor: Sandbox) -> None:
+    for count in (0, 1, 99, 100, 12_345):
+        world.records_per_day = count
+        answer = ask(vendor)
+        assert answer["count"] == len(set(map(identity, answer["resources"]))) == count
+        assert totals_of(answer) == summed(answer["resources"])
+    world.records_per_day = 200_000
+    page = ask(vendor, limit=100, offset=199_950)
+    assert (page["count"], len(page["resources"])) == (200_000, 50)
+
+
+def test_scale_multiplies_the_records(world: World, vendor: Sandbox) -> None:
+    plain = ask(vendor)["count"]
+    world.scale = 10
+    assert ask(vendor)["count"] == pytest.approx(plain * 10, rel=0.02)

@@ -1,0 +1,253 @@
+"""What every vendor's reader must do: each folder under sync/vendors/ is held to it, without an entry here."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+from urllib.parse import urlsplit
+
+import pytest
+import stamina
+
+from sync.errors import CredentialError, InvalidResponse, SyncError
+from sync.http import VendorHTTP
+from sync.sandbox.server import SandboxServer
+from sync.sandbox.world import Edit, World
+from sync.vendors import readers
+from sync.vendors.base import VendorReader
+from tests.support.made_up_vendor import NAME, install_vendor
+from tests.support.read_day import connected, everything, rows, sandboxed
+from usage.days import Day
+from usage.models import KINDS, Verification
+
+NOW = datetime(2026, 11, 10, 15, tzinfo=UTC)
+ZONE = "Europe/Berlin"
+NUMBER = "12345678901234567890.1000000000000000001"
+
+pytestmark = pytest.mark.parametrize("vendor", [*sorted(readers()), NAME])
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _made_up_vendor(vendor: str, tmp_path: Path) -> Iterator[None]:
+    """The vendor of docs/adding-a-vendor.md, which reads by GET, is held to the same contract."""
+    with install_vendor(tmp_path) if vendor == NAME else nullcontext():
+        yield
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxServer]:
+    with SandboxServer(World(now=lambda: NOW, zone=ZONE)) as server:
+        yield server
+
+
+@pytest.fixture
+def reader(vendor: str, sandbox: SandboxServer) -> Iterator[VendorReader]:
+    with connected(vendor, sandboxed(vendor, sandbox.url), zone=zone_of(vendor)) as connection:
+        yield connection
+
+
+def zone_of(vendor: str) -> str:
+    return readers()[vendor].time_zone or ZONE
+
+
+def day_of(vendor: str, month: int = 11, day: int = 3) -> Day:
+    return Day.of(date(2026, month, day), zone_of(vendor))
+
+
+def keys(reader: VendorReader, found: list[Any]) -> list[tuple[Any, ...]]:
+    """Return what identifies each row within its day."""
+    names = [name for name in reader.kind.key if name in reader.kind.row._fields]  # type: ignore[attr-defined]
+    return [tuple(getattr(row, name) for name in names) for row in found]
+
+
+class EveryAnswer(VendorHTTP):
+    """Changes every answer, however it is requested."""
+
+    def change(self, answer: bytes) -> bytes:
+        """Return the changed answer; each subclass has its own change."""
+        raise NotImplementedError
+
+    def get(self, path: str, params: Any = None) -> bytes:
+        return self.change(super().get(path, params))
+
+    def post(self, path: str, body: bytes) -> bytes:
+        return self.change(super().post(path, body))
+
+    def post_once(self, path: str, body: bytes) -> bytes:
+        return self.change(super().post_once(path, body))
+
+    def post_ahead(self, path: str, body: bytes) -> Callable[[], bytes]:
+        answer = super().post_ahead(path, body)
+        return lambda: self.change(answer())
+
+
+class WithAnUnknownField(EveryAnswer):
+    """Adds an unknown field to every record of every answer."""
+
+    def change(self, answer: bytes) -> bytes:
+        content = json.loads(answer, parse_float=Decimal)
+        for records in content.values() if isinstance(content, dict) else [content]:
+            for record in records if isinstance(records, list) else ():
+                record["not_known_yet"] = NUMBER
+        text = json.dumps(content, default=lambda number: f"<<{number}>>")
+        return text.replace('"<<', "").replace('>>"', "").replace(f'"{NUMBER}"', NUMBER).encode()
+
+
+class Nonsense(EveryAnswer):
+    """Gets an answer of another shape, whatever is requested."""
+
+    answer = b"[]"
+
+    def change(self, answer: bytes) -> bytes:
+        return self.answer
+
+
+def test_a_reader_says_what_it_reads_and_where(vendor: str):
+    reader = readers()[vendor]
+    assert reader.kind in KINDS.values()
+    assert reader.title
+    assert reader.base_url.startswith("https://")
+    assert urlsplit(reader.base_url).hostname in reader.hosts
+    assert reader.build_authorization("the-key").endswith(" the-key")
+    assert reader.time_zone is None or Day.of(NOW.date(), reader.time_zone)
+
+
+def test_an_option_that_is_not_known_is_refused_by_name(vendor: str):
+    with pytest.raises(SyncError, match=r"Options of .*not_an_option"):
+        readers()[vendor].parse_options({"not_an_option": 1})
+
+
+@pytest.mark.parametrize(("month", "day"), [(11, 3), (10, 25)])
+def test_rows_are_of_the_kinds_type_with_the_right_values_in_every_column(
+    vendor: str, reader: VendorReader, month: int, day: int
+):
+    found = rows(everything(reader, day_of(vendor, month, day))[0])
+    assert {type(row) for row in found} == {reader.kind.row}
+    hints = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(reader.kind.row).items()}
+    for row in found:
+        for name, value in row._asdict().items():
+            assert type(value) in hints[name], name
+            if isinstance(value, datetime):
+                assert value.utcoffset() is not None
+            if isinstance(value, Decimal):
+                assert value.is_finite()
+        assert isinstance(json.loads(row.extra or "{}"), dict)
+    assert NoneType in hints["extra"]
+
+
+@pytest.mark.parametrize(("month", "day"), [(11, 3), (10, 25)])
+def test_keys_are_unique_within_a_day_and_every_row_belongs_to_it(
+    vendor: str, reader: VendorReader, month: int, day: int
+):
+    on = day_of(vendor, month, day)
+    found = rows(everything(reader, on)[0])
+    assert len(found) > 10
+    assert len(set(keys(reader, found))) == len(found)
+    instant = reader.kind.instant
+    if instant in found[0]._fields:
+        assert all(on.start <= getattr(row, instant) < on.end for row in found)
+
+
+def test_reading_a_day_twice_gives_the_same_rows(vendor: str, reader: VendorReader, sandbox: SandboxServer):
+    on = day_of(vendor)
+    first = Counter(rows(everything(reader, on)[0]))
+    assert Counter(rows(everything(reader, on)[0])) == first
+    with connected(vendor, sandboxed(vendor, sandbox.url), zone=zone_of(vendor)) as another:
+        assert Counter(rows(everything(another, on)[0])) == first
+
+
+def test_a_whole_day_is_verified_where_there_is_a_checksum_and_never_unverified(vendor: str, reader: VendorReader):
+    pages, checked = everything(reader, day_of(vendor))
+    assert not any(page.rejected for page in pages)
+    assert checked.verification in {Verification.VERIFIED, Verification.NONE}
+    assert checked.differences == []
+
+
+def test_an_emptied_day_has_no_rows(vendor: str, reader: VendorReader, sandbox: SandboxServer):
+    on = day_of(vendor)
+    # The stand-in's days may be of another zone than the source's, so the days around are emptied as well.
+    for around in (-1, 0, 1):
+        sandbox.world.edits[vendor, on.date + timedelta(days=around)] = Edit(emptied=True)
+    pages, checked = everything(reader, on)
+    assert rows(pages) == []
+    assert checked.verification != Verification.UNVERIFIED
+
+
+def test_fields_that_are_not_known_are_kept_to_the_last_digit(
+    vendor: str, reader: VendorReader, sandbox: SandboxServer
+):
+    on = day_of(vendor)
+    plain = rows(everything(reader, on)[0])
+    with connected(vendor, sandboxed(vendor, sandbox.url), zone=zone_of(vendor), http_type=WithAnUnknownField) as more:
+        found = rows(everything(more, on)[0])
+    assert sorted(keys(reader, found), key=str) == sorted(keys(reader, plain), key=str)
+    kept = [row for row in found if f'"not_known_yet":{NUMBER}' in f"{row.extra}{getattr(row, 'details', '')}"]
+    derived = [row for row in found if row not in kept]
+    # A row that the reader works out itself, of sums, has no record of the vendor's to take a field from.
+    assert len(kept) > len(derived)
+    assert set(derived) <= set(plain)
+
+
+def test_one_bad_record_is_rejected_and_the_others_are_kept(vendor: str, reader: VendorReader, sandbox: SandboxServer):
+    on = day_of(vendor)
+    before = set(keys(reader, rows(everything(reader, on)[0])))
+    sandbox.faults.next(f"{vendor}.bad_record")
+    pages, checked = everything(reader, on)
+    rejected = [one for page in pages for one in page.rejected]
+    assert len(rejected) == 1
+    assert json.loads(rejected[0].payload)
+    assert rejected[0].reason
+    after = set(keys(reader, rows(pages)))
+    assert after <= before
+    assert len(before - after) <= 1
+    assert checked.verification != Verification.VERIFIED
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"null", b"7", b"<!doctype html>", b'{"error": "moved"}'])
+def test_an_answer_of_another_shape_fails_the_load_and_is_kept(
+    vendor: str, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, answer: bytes
+):
+    monkeypatch.setattr(Nonsense, "answer", answer)
+    with connected(vendor, sandboxed(vendor, sandbox.url), http_type=Nonsense) as reader:
+        with pytest.raises(InvalidResponse) as raised:
+            everything(reader, day_of(vendor))
+        assert raised.value.payload == answer.decode()
+        with pytest.raises(InvalidResponse):
+            reader.probe()
+
+
+def test_a_refused_credential_ends_the_read_and_the_probe(vendor: str, sandbox: SandboxServer):
+    with connected(vendor, sandboxed(vendor, sandbox.url), credential="wrong-key") as reader:
+        with pytest.raises(CredentialError) as raised:
+            everything(reader, day_of(vendor))
+        assert "wrong-key" not in raised.value.reason
+        with pytest.raises(CredentialError):
+            reader.probe()
+
+
+def test_a_read_survives_what_usually_goes_wrong_on_the_way(vendor: str, reader: VendorReader, sandbox: SandboxServer):
+    on = day_of(vendor)
+    plain = Counter(rows(everything(reader, on)[0]))
+    for fault in ("rate_limited", "unavailable", "reset", "truncated"):
+        sandbox.faults.next(f"{vendor}.{fault}")
+        assert Counter(rows(everything(reader, on)[0])) == plain
+    assert reader.http.stats.retries == 4
+
+
+def test_a_probe_is_cheap_and_says_one_sentence(vendor: str, reader: VendorReader, sandbox: SandboxServer):
+    sandbox.world.set_clock(datetime.now(UTC))
+    said = reader.probe()
+    assert said.endswith(".")
+    assert reader.title in said
+    assert reader.http.stats.requests <= 2

@@ -1,0 +1,488 @@
+"""The Workato stand-in keeps the contract: asked directly, and by a plain client over real HTTP."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import httpx2
+import pytest
+
+from sync.sandbox.server import SandboxServer
+from sync.sandbox.world import Edit, World
+from sync.vendors.workato.sandbox import SHAPES, Sandbox
+from tests.support.stand_in import Struck, answered, parse_content
+from usage.days import Day
+
+USAGE = "/api/v2/managed_users/statistics/usage"
+WORKSPACES = "/api/managed_users"
+NOW = datetime(2026, 11, 23, 15, 3, tzinfo=UTC)
+DAY = date(2026, 11, 10)
+METRICS = ("task_count", "job_succeeded_count", "job_failed_count")
+OF_WORKSPACE = {"workspace_id", "external_id", "workspace_name", "from", "to", *METRICS}
+OF_RECIPE = {"recipe_id", "recipe_name", "folder_id", "folder_name"}
+Row = dict[str, Any]
+
+
+@pytest.fixture
+def world() -> World:
+    return World(now=lambda: NOW)
+
+
+@pytest.fixture
+def vendor(world: World) -> Sandbox:
+    return Sandbox(world)
+
+
+def workspaces(vendor: Sandbox) -> list[Row]:
+    """Return all workspaces, page by page."""
+    found: list[Row] = []
+    while True:
+        query = {"page": len(found) // 100 + 1}
+        answer = answered(vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query)
+        page = parse_content(answer)["result"]
+        found += page
+        if len(page) < 100:
+            return found
+
+
+def written(instant: datetime) -> str:
+    """Return an instant in the vendor's writing."""
+    return instant.isoformat(timespec="milliseconds")
+
+
+def span(first: date, last: date | None = None, zone: str = "Europe/Berlin") -> dict[str, Any]:
+    """Return the body's range for the days of a zone from `first` to `last`, both included."""
+    start, end = Day.of(first, zone), Day.of(last or first, zone)
+    return {
+        "from": written(start.start.astimezone(start.zone)),
+        "to": written(end.end.astimezone(end.zone)),
+    }
+
+
+def ask(vendor: Sandbox, *, faults: Struck | None = None, **body: Any) -> list[Row]:
+    """Return the rows that answer a question about DAY and all workspaces, unless `body` says otherwise."""
+    if "external_ids" not in body and "workspace_ids" not in body:
+        body["workspace_ids"] = [workspace["id"] for workspace in workspaces(vendor)]
+    body = {**span(DAY), **body}
+    answer = answered(vendor, USAGE, body, authorization="Bearer sandbox-key", faults=faults)
+    assert answer.status == 200, answer.body
+    rows: list[Row] | None = parse_content(answer)["data"]
+    assert rows != []
+    return rows or []
+
+
+def refused(vendor: Sandbox, body: Any, query: Row | None = None) -> tuple[int, dict[str, Any]]:
+    """Return status and body of an error."""
+    answer = answered(vendor, USAGE, body, authorization="Bearer sandbox-key", query=query)
+    assert answer.status >= 400
+    error: dict[str, Any] = parse_content(answer)
+    assert isinstance(error["message"], str)
+    return answer.status, error
+
+
+def sums(rows: Iterable[Row], *by: str) -> dict[tuple[Any, ...], list[int]]:
+    """Return tasks and jobs summed up by some fields."""
+    found: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in rows:
+        key = tuple(row[name] for name in by)
+        found[key] = [one + row[metric] for one, metric in zip(found[key], METRICS, strict=True)]
+    return dict(found)
+
+
+def test_workspaces_are_listed_by_page(vendor: Sandbox, world: World) -> None:
+    found = workspaces(vendor)
+    assert 10 <= len(found) <= 15
+    assert any(workspace["external_id"] is None for workspace in found)
+    assert any(not workspace["name"].isascii() for workspace in found)
+    pages = [listed(vendor, page=page, per_page=5) for page in (1, 2, 3, 4)]
+    assert [workspace for page in pages for workspace in page] == found
+    assert listed(vendor, page=99) == []
+    world.records_per_day = 100_000
+    assert len(listed(vendor)) == len(listed(vendor, per_page=500)) == 100
+    many = workspaces(vendor)
+    assert len({workspace["id"] for workspace in many}) == len(many) > 100
+    first, second = listed(vendor), listed(vendor, page=2, faults=Struck("duplicate"))
+    assert second[0] == first[-1]
+
+
+def listed(vendor: Sandbox, faults: Struck | None = None, **query: int) -> list[Row]:
+    answer = answered(vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query, faults=faults)
+    assert answer.status == 200
+    found: list[Row] = parse_content(answer)["result"]
+    return found
+
+
+def test_a_page_number_that_is_none_is_refused(vendor: Sandbox) -> None:
+    for query in ({"page": 0}, {"page": "x"}, {"per_page": -1}):
+        answer = answered(vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query)
+        assert answer.status == 400
+
+
+def test_rows_are_flat_and_have_exactly_their_fields(vendor: Sandbox) -> None:
+    for row in ask(vendor, interval="hour"):
+        assert row.keys() == OF_WORKSPACE | {"recipe_count"}
+        assert row["recipe_count"] > 0
+    for row in ask(vendor, interval="hour", group_by="recipe"):
+        assert row.keys() == OF_WORKSPACE | OF_RECIPE
+        assert all(type(row[metric]) is int and row[metric] >= 0 for metric in METRICS)
+        assert row["job_succeeded_count"] + row["job_failed_count"] > 0
+
+
+def test_empty_buckets_are_left_out_and_no_rows_are_null(vendor: Sandbox, world: World) -> None:
+    rows = ask(vendor, interval="hour", group_by="recipe")
+    assert len({row["recipe_id"] for row in rows}) * 24 > len(rows) > 300
+    body: Row = {**span(world.first_day - timedelta(days=9)), "workspace_ids": [1], "interval": "hour"}
+    answer = answered(vendor, USAGE, body, authorization="Bearer sandbox-key")
+    assert (answer.status, parse_content(answer)) == (200, {"data": None})
+
+
+@pytest.mark.parametrize("interval", ["none", "year", "month", "week", "day"])
+def test_every_interval_has_the_sums_of_its_hours(vendor: Sandbox, interval: str) -> None:
+    body = span(DAY - timedelta(days=12), DAY)
+    groups: list[Row] = [{}, {"group_by": "recipe"}]
+    for group in groups:
+        ids = ("workspace_id", "recipe_id") if group else ("workspace_id",)
+        hours = ask(vendor, **body, interval="hour", **group)
+        rows = ask(vendor, **body, interval=interval, **group)
+        assert sums(rows, *ids) == sums(hours, *ids)
+        edges = sorted({(row["from"], row["to"]) for row in rows})
+        assert edges[0][0] == body["from"]
+        assert edges[-1][1] == body["to"]
+        assert all(one[1] == other[0] for one, other in pairwise(edges))
+        bounds = {"none": 1, "year": 1, "month": 2, "week": 3, "day": 13}
+        assert len(edges) == bounds[interval]
+        by_bucket: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+        for row in hours:
+            start = next(edge for edge in edges if edge[0] <= row["from"] < edge[1])
+            key = (*(row[name] for name in ids), *start)
+            by_bucket[key] = [a + row[m] for a, m in zip(by_bucket[key], METRICS, strict=True)]
+        assert sums(rows, *ids, "from", "to") == by_bucket
+
+
+def test_hours_of_a_day_on_which_clocks_change_are_23_and_25(world: World) -> None:
+    for on, expected in ((date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (DAY, 24)):
+        rows = ask(Sandbox(world), **span(on), interval="hour")
+        starts = sorted({datetime.fromisoformat(row["from"]) for row in rows})
+        assert len(starts) == expected
+        assert all(other - one == timedelta(hours=1) for one, other in pairwise(starts))
+        assert all(start.astimezone(Day.of(on, world.zone).zone).date() == on for start in starts)
+        offsets = {row["from"][-6:] for row in rows}
+        assert offsets == ({"+01:00"} if expected == 24 else {"+01:00", "+02:00"})
+        days = ask(Sandbox(world), **span(on), interval="day")
+        assert {(row["from"], row["to"]) for row in days} == {tuple(span(on).values())}
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/St_Johns", "Pacific/Auckland"])
+def test_buckets_follow_the_accounts_zone(world: World, zone: str) -> None:
+    world.zone = zone
+    vendor = Sandbox(world)
+    rows = ask(vendor, **span(DAY, zone=zone), interval="hour")
+    assert all(row["from"][13:] == row["to"][13:] == f":00:00.000{row['from'][-6:]}" for row in rows)
+    assert all(row["from"].startswith(str(DAY)) for row in rows)
+    assert len({row["from"] for row in rows}) == 24
+    two = ask(vendor, **span(DAY, DAY + timedelta(days=1), zone), interval="day")
+    one = ask(vendor, **span(DAY, zone=zone))
+    assert sums(one, "workspace_id") == sums([row for row in two if row["from"].startswith(str(DAY))], "workspace_id")
+    world.edits["workato", DAY] = Edit(emptied=True)
+    assert {row["from"][:10] for row in ask(vendor, **span(DAY, DAY + timedelta(days=1), zone), interval="hour")} == {
+        str(DAY + timedelta(days=1))
+    }
+
+
+def test_a_range_may_begin_and_end_anywhere_and_in_utc(vendor: Sandbox) -> None:
+    whole = sums(ask(vendor), "workspace_id")
+    utc: Row = {"from": "2026-11-09T23:00:00.000Z", "to": "2026-11-10T23:00:00.000Z"}
+    assert sums(ask(vendor, **utc), "workspace_id") == whole
+    first = ask(vendor, **{**utc, "to": "2026-11-10T10:17:23.456Z"})
+    second = ask(vendor, **{**utc, "from": "2026-11-10T10:17:23.456Z"})
+    assert sums([*first, *second], "workspace_id") == whole
+    part: Row = {"from": "2026-11-10T08:30:00.000Z", "to": "2026-11-10T10:15:00.000Z"}
+    hours = ask(vendor, **part, interval="hour")
+    assert {(row["from"][11:16], row["to"][11:16]) for row in hours} == {
+        ("09:30", "10:00"),
+        ("10:00", "11:00"),
+        ("11:00", "11:15"),
+    }
+
+
+def test_a_range_may_be_far_longer_than_history(vendor: Sandbox) -> None:
+    forever: Row = {"from": "2000-01-01T00:00:00.000Z", "to": "2100-01-01T00:00:00.000Z"}
+    rows = ask(vendor, **forever)
+    assert {(row["from"], row["to"]) for row in rows} == {
+        ("2000-01-01T01:00:00.000+01:00", "2100-01-01T01:00:00.000+01:00")
+    }
+    years = ask(vendor, **forever, interval="year")
+    assert sums(years, "workspace_id") == sums(rows, "workspace_id")
+    assert {row["from"] for row in years} == {"2025-01-01T00:00:00.000+01:00", "2026-01-01T00:00:00.000+01:00"}
+
+
+def test_recipe_count_is_the_distinct_recipes_of_a_bucket(vendor: Sandbox) -> None:
+    body: Row = {**span(DAY - timedelta(days=3), DAY), "interval": "day"}
+    recipes: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    for row in ask(vendor, **body, group_by="recipe"):
+        recipes[row["workspace_id"], row["from"]].add(row["recipe_id"])
+    counted = ask(vendor, **body, group_by="workspace")
+    assert {(row["workspace_id"], row["from"]): row["recipe_count"] for row in counted} == {
+        key: len(found) for key, found in recipes.items()
+    }
+
+
+def test_deleted_recipes_count_in_the_bare_question_only(vendor: Sandbox) -> None:
+    body: Row = {**span(DAY - timedelta(days=60), DAY), "interval": "day"}
+    bare = sums(ask(vendor, **body), "workspace_id", "from")
+    recipes = sums(ask(vendor, **body, group_by="recipe"), "workspace_id", "from")
+    more = [key for key in bare if bare[key] != recipes.get(key)]
+    assert more
+    assert all(bare[key][0] >= found[0] for key, found in recipes.items())
+    assert sums(ask(vendor, **body, group_by="workspace"), "workspace_id", "from") == recipes
+    folders = [row["folder_id"] for row in ask(vendor, **body, group_by="recipe")]
+    assert sums(ask(vendor, **body, folder_ids=sorted(set(folders))), "workspace_id", "from") == recipes
+
+
+def test_a_recipe_is_listed_until_it_is_deleted_and_then_only_in_the_bare_sums(world: World, vendor: Sandbox) -> None:
+    bare = sums(ask(vendor), "workspace_id")
+    now = sums(ask(vendor, group_by="recipe"), "workspace_id", "recipe_id")
+    world.set_clock(datetime(2026, 11, 12, tzinfo=UTC))
+    then = sums(ask(vendor, group_by="recipe"), "workspace_id", "recipe_id")
+    assert sums(ask(vendor), "workspace_id") == bare
+    assert now.items() < then.items()
+    for workspace in {workspace for workspace, _ in then.keys() - now.keys()}:
+        listed_then = sum(tasks for (owner, _), (tasks, *_) in then.items() if owner == workspace)
+        assert listed_then <= bare[workspace,][0]
+
+
+def test_recipes_and_folders_are_filtered_by_id_and_by_name(vendor: Sandbox) -> None:
+    rows = ask(vendor, group_by="recipe")
+    recipes = sorted({row["recipe_id"] for row in rows})[3:9]
+    folders = sorted({row["folder_id"] for row in rows})[3:9]
+    assert ask(vendor, group_by="recipe", recipe_ids=recipes) == [row for row in rows if row["recipe_id"] in recipes]
+    assert ask(vendor, group_by="recipe", folder_ids=folders) == [row for row in rows if row["folder_id"] in folders]
+    for name in ("recipe_name", "folder_name"):
+        for part in ("Inv", "orders", "Orders", "übertragen", "Büro", "%%%", "書の同", "a*c"):
+            pattern: Row = {f"{name}_pattern": part}
+            expected = [row for row in rows if part in row[name]]
+            assert ask(vendor, group_by="recipe", **pattern) == expected
+    assert ask(vendor, group_by="recipe", recipe_name_pattern="order")
+    assert not ask(vendor, group_by="recipe", recipe_name_pattern="ORDER")
+    both = ask(vendor, group_by="recipe", recipe_name_pattern="Invoice", folder_ids=[rows[0]["folder_id"]])
+    assert all("Invoice" in row["recipe_name"] for row in both)
+
+
+def test_workspaces_are_chosen_by_id_or_by_external_id(vendor: Sandbox) -> None:
+    rows = ask(vendor)
+    first, second, *_ = [workspace for workspace in workspaces(vendor) if workspace["external_id"]]
+    assert ask(vendor, workspace_ids=[first["id"]]) == [row for row in rows if row["workspace_id"] == first["id"]]
+    assert ask(vendor, external_ids=[second["external_id"]]) == [
+        row for row in rows if row["external_id"] == second["external_id"]
+    ]
+    either = ask(vendor, workspace_ids=[first["id"]], external_ids=[second["external_id"]])
+    assert {row["workspace_id"] for row in either} == {first["id"], second["id"]}
+    assert ask(vendor, workspace_ids=[first["id"], 5]) == ask(vendor, workspace_ids=[first["id"]])
+
+
+def test_the_fields_may_come_in_the_query_instead(vendor: Sandbox) -> None:
+    ids = [workspace["id"] for workspace in workspaces(vendor)][:3]
+    body: Row = {**span(DAY), "workspace_ids": ids, "interval": "hour"}
+    expected = parse_content(answered(vendor, USAGE, body, authorization="Bearer sandbox-key"))
+    lists: list[Row] = [
+        {"workspace_ids": ids},
+        {"workspace_ids[]": ids},
+        {"workspace_ids": ",".join(map(str, ids))},
+    ]
+    for named in lists:
+        query = {**span(DAY), **named, "interval": "hour"}
+        answer = answered(vendor, USAGE, authorization="Bearer sandbox-key", query=query)
+        assert parse_content(answer) == expected
+    both = answered(
+        vendor, USAGE, {"workspace_ids": ids, "interval": "hour"}, authorization="Bearer sandbox-key", query=span(DAY)
+    )
+    assert parse_content(both) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "field", "body"),
+    [
+        (400, "from", {"from": None}),
+        (400, "to", {"to": None}),
+        (400, "", {"workspace_ids": None}),
+        (422, "from", {"from": "2026-11-10"}),
+        (422, "from", {"from": "2026-11-10T00:00:00Z"}),
+        (422, "from", {"from": "2026-11-10T00:00:00.000"}),
+        (422, "from", {"from": "2026-13-10T00:00:00.000Z"}),
+        (422, "from", {"from": "0001-01-01T00:00:00.000+14:00"}),
+        (422, "to", {"to": 5}),
+        (422, "to", {"to": "2026-11-09T23:00:00.000Z"}),
+        (422, "interval", {"interval": "minute"}),
+        (422, "group_by", {"group_by": "folder"}),
+        (422, "workspace_ids", {"workspace_ids": 5}),
+        (422, "workspace_ids", {"workspace_ids": ["x"]}),
+        (422, "recipe_name_pattern", {"recipe_name_pattern": "ab"}),
+        (422, "folder_name_pattern", {"folder_name_pattern": ""}),
+        (422, "recipe_name_pattern", {"recipe_name_pattern": "abc", "recipe_ids": [1]}),
+        (422, "folder_name_pattern", {"folder_name_pattern": "abc", "folder_ids": [1]}),
+    ],
+)
+def test_what_the_vendor_does_not_take_is_refused_by_name(vendor: Sandbox, status: int, field: str, body: Row) -> None:
+    found, error = refused(vendor, {**span(DAY), "workspace_ids": [1], **body})
+    assert found == status
+    assert [one["field"] for one in error.get("errors", [])] == ([field] if field else [])
+
+
+def test_a_body_that_is_no_json_object_is_a_400(vendor: Sandbox) -> None:
+    for body in (b"{", b"[]", b"5", b"\xff"):
+        assert refused(vendor, body, span(DAY))[0] == 400
+
+
+def test_the_token_is_asked_for(vendor: Sandbox) -> None:
+    for authorization in ("", "sandbox-key", "Bearer other", "APIKey sandbox-key"):
+        for path, method in ((USAGE, "POST"), (WORKSPACES, "GET")):
+            answer = answered(vendor, path, {}, authorization=authorization, method=method)
+            assert (answer.status, parse_content(answer)) == (401, {"message": "Unauthorized"})
+
+
+def test_other_paths_and_methods_are_not_found(vendor: Sandbox) -> None:
+    for path, method in ((USAGE, "GET"), (WORKSPACES, "POST"), ("/api/other", "GET")):
+        answer = answered(vendor, path, {}, authorization="Bearer sandbox-key", method=method)
+        assert (answer.status, parse_content(answer)) == (404, {"message": "Not found"})
+
+
+def test_the_same_seed_gives_the_same_history_and_another_one_another(world: World) -> None:
+    body: Row = {**span(DAY), "interval": "hour"}
+    ids = [workspace["id"] for workspace in workspaces(Sandbox(world))]
+    rows = ask(Sandbox(world), **body, workspace_ids=ids)
+    assert rows == ask(Sandbox(World(now=lambda: NOW)), **body, workspace_ids=ids)
+    assert rows == ask(Sandbox(World(now=lambda: NOW + timedelta(days=20))), **body, workspace_ids=ids)
+    assert rows != ask(Sandbox(World(seed=2, now=lambda: NOW)), **body)
+
+
+def test_today_grows_and_its_jobs_are_counted_once_wherever_they_fall(world: World, vendor: Sandbox) -> None:
+    body: Row = {**span(date(2026, 11, 20), date(2026, 11, 25)), "interval": "hour"}
+    counts = []
+    for hour in range(0, 30, 3):
+        world.set_clock(NOW + timedelta(hours=hour))
+        jobs = sums(ask(vendor, **body)).get((), [0, 0, 0])
+        counts.append(jobs[1] + jobs[2])
+        assert all(datetime.fromisoformat(row["from"]) < world.now() for row in ask(vendor, **body))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+
+
+def test_jobs_move_to_the_hour_of_their_retry_within_the_last_day(world: World, vendor: Sandbox) -> None:
+    body: Row = {**span(DAY), "interval": "hour", "group_by": "recipe"}
+    midnight = Day.of(DAY, world.zone).end
+    world.set_clock(midnight)
+    early = sums(ask(vendor, **body), "recipe_id", "from")
+    world.set_clock(midnight + timedelta(hours=21, minutes=5))
+    settled = sums(ask(vendor, **body), "recipe_id", "from")
+    moved = [key for key in early if key in settled and early[key] != settled[key]]
+    assert moved
+    assert all(early[key][2] == settled[key][2] + 1 for key in moved)
+    world.set_clock(midnight + timedelta(days=5))
+    later = sums(ask(vendor, **body), "recipe_id", "from")
+    assert all(settled[key] == found for key, found in later.items())
+
+
+def test_office_days_are_busier_than_weekends(vendor: Sandbox) -> None:
+    friday, sunday = ask(vendor, **span(date(2026, 11, 6))), ask(vendor, **span(date(2026, 11, 8)))
+    assert sum(row["task_count"] for row in friday) > 2 * sum(row["task_count"] for row in sunday)
+
+
+def edited(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:
+    """Return the recipe hours of DAY before and after an edit; bare sums keep up, other days stay."""
+    body: Row = {"interval": "hour", "group_by": "recipe"}
+    before = {(row["recipe_id"], row["from"]): row for row in ask(vendor, **body)}
+    neighbours = ask(vendor, **span(DAY + timedelta(days=1)), **body)
+    world.edits["workato", DAY] = edit
+    assert ask(vendor, **span(DAY + timedelta(days=1)), **body) == neighbours
+    rows = ask(vendor, **body)
+    assert sums(ask(vendor, group_by="workspace"), "workspace_id") == sums(rows, "workspace_id")
+    after = {(row["recipe_id"], row["from"]): row for row in rows}
+    world.edits.clear()
+    return before, after
+
+
+def test_a_day_can_be_restated_lose_rows_gain_rows_and_lose_them_all(world: World, vendor: Sandbox) -> None:
+    before, after = edited(world, vendor, Edit(restated=0.2))
+    changed = [key for key in before if before[key] != after[key]]
+    assert before.keys() == after.keys()
+    assert 0.1 < len(changed) / len(before) < 0.3
+    before, after = edited(world, vendor, Edit(vanished=0.2))
+    assert 0.1 < 1 - len(after) / len(before) < 0.3
+    assert after.items() <= before.items()
+    before, after = edited(world, vendor, Edit(late=0.1))
+    assert before.items() < after.items()
+    assert not edited(world, vendor, Edit(emptied=True))[1]
+
+
+def test_some_rows_of_a_day_or_one_of_an_answer_can_be_bad(world: World, vendor: Sandbox) -> None:
+    body: Row = {"interval": "hour", "group_by": "recipe"}
+    plain = ask(vendor, **body)
+    one = ask(vendor, **body, faults=Struck("bad_record"))
+    assert len([1 for a, b in zip(plain, one, strict=True) if a != b]) == 1
+    world.edits["workato", DAY] = Edit(bad=0.1)
+    some = ask(vendor, **body)
+    assert 0.05 < len([1 for a, b in zip(plain, some, strict=True) if a != b]) / len(plain) < 0.15
+    assert ask(vendor, **body) == some
+
+
+def test_a_day_can_have_any_number_of_recipe_hours_even_when_clocks_change(world: World) -> None:
+    vendor = Sandbox(world)
+    for count in (0, 1, 20, 1_003, 20_000):
+        world.records_per_day = count
+        for on in (DAY, date(2026, 10, 25), date(2026, 3, 29)):
+            rows = ask(vendor, **span(on), interval="hour", group_by="recipe")
+            assert len({(row["recipe_id"], row["from"]) for row in rows}) == len(rows) == count
+    assert sums(ask(vendor), "workspace_id") == sums(ask(vendor, group_by="recipe"), "workspace_id")
+
+
+def test_rows_come_in_the_other_shapes_a_tolerant_reader_takes(vendor: Sandbox) -> None:
+    body: Row = {"interval": "hour", "group_by": "recipe"}
+    plain = ask(vendor, **body)
+    shown = {}
+    for name in SHAPES:
+        vendor.shape = frozenset({name})
+        shown[name] = ask(vendor, **body)
+    assert [row["task_usage"] for row in shown["aliases"]] == [row["task_count"] for row in plain]
+    assert {"jobs_succeeded", "jobs_failed"} <= shown["aliases"][0].keys()
+    assert {"successful_jobs", "failed_jobs", "task_count"} <= shown["other_aliases"][0].keys()
+    assert [row["time"] for row in shown["time"]] == [row["from"] for row in plain]
+    assert not {"from", "to"} & shown["time"][0].keys()
+    flat = [
+        {**{name: value for name, value in row.items() if name != "usage"}, **bucket}
+        for row in shown["nested"]
+        for bucket in row["usage"]
+    ]
+    assert flat == plain
+    assert len({row["recipe_id"] for row in shown["nested"]}) == len(shown["nested"]) < len(plain)
+    assert not {*METRICS, "recipe_count"} & shown["unknown"][0].keys()
+    assert "job_failed_count" not in shown["incomplete"][0]
+    vendor.shape = frozenset({"nested", "aliases", "time"})
+    bucket = ask(vendor, interval="hour")[0]["usage"][0]
+    assert bucket.keys() == {"time", "task_usage", "jobs_succeeded", "jobs_failed", "recipes_count"}
+
+
+def test_errors_of_the_server_come_in_the_vendors_shape(vendor: Sandbox) -> None:
+    assert parse_content(vendor.build_error(429, "Too many requests")) == {"message": "Too many requests"}
+    assert parse_content(vendor.build_error(500, "Oops")).keys() == {"message", "id"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(World(now=lambda: NOW)) as running:
+        yield running
+
+
+def test_a_plain_client_reads_it_over_http(server: SandboxServer) -> None:
+    headers = {"Authorization": "Bearer sandbox-key"}
+    with httpx2.Client(base_url=f"{server.url}/workato", headers=headers) as client:
+        found = client.get(WORKSPACES, params={"page": 1, "per_page": 100}).json()["result"]
+        ids = [workspace["id"] for workspace in found]
+        body: Row = {**span(DAY), "workspace_ids": ids, "interval": "hour"}
+        by_body = client.post(USAGE, json=body).json()["data"]
+        by_query = client.post(USAGE, params=body).json()["data"]
+        assert by_body == by_query == ask(Sandbox(server.world), interval="hour")
+        refusal = client.post(USAGE, json={})
+        assert (refusal.status_code, refusal.json()["message"]) == (400, "Missing required fields: from, to")
+        assert client.get(WORKSPACES, headers={"Authorization": "Bearer no"}).status_code == 401

@@ -1,0 +1,84 @@
+"""Workato writes its times in the account's zone: a source that is set up with another zone fails, and says why."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sync.engine.load import load_next
+from sync.engine.plan import ensure_days
+from sync.sandbox.server import SandboxServer
+from sync.sandbox.world import World
+from sync.sources import probe
+from sync.vendors.workato.schema import OtherZoneError, parse_bound
+from usage.days import Day
+from usage.models import DayState, RecipeUsage, RejectedRecord, Source, SourceDay
+
+ON = date(2026, 10, 14)
+BERLIN = "Europe/Berlin"
+
+
+def a_source(sandbox: SandboxServer, settings, zone: str) -> Source:
+    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
+    return Source.objects.create(
+        slug="recipes",
+        vendor="workato",
+        base_url=f"{sandbox.url}/workato",
+        credential="sandbox-key",
+        time_zone=zone,
+        backfill_from=ON,
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "UTC", "Europe/London"])
+def test_an_account_of_another_zone_fails_the_load_and_holds_nothing(zone: str, settings) -> None:
+    noon = datetime(2026, 10, 20, 12, tzinfo=UTC)
+    with SandboxServer(World(now=lambda: noon, zone=BERLIN)) as sandbox:
+        source = a_source(sandbox, settings, zone)
+        ensure_days(source, ON, ON + timedelta(days=1))
+        attempt = load_next(source.pk)
+
+    assert attempt is not None
+    day = SourceDay.objects.get()
+    assert (attempt.outcome, day.state) == ("failed", DayState.FAILED)
+    assert f"is not a time of {zone}" in day.error
+    assert "is the source's time zone the account's?" in day.error
+    assert not RecipeUsage.objects.exists()
+    assert not RejectedRecord.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_test_of_a_connection_tells_it_too(settings) -> None:
+    with SandboxServer(World(zone=BERLIN)) as sandbox:
+        result = probe(a_source(sandbox, settings, "Asia/Tokyo"))
+
+    assert not result.ok
+    assert "is not a time of Asia/Tokyo, whose offset is then +09:00" in result.words
+
+
+@pytest.mark.parametrize(
+    ("zone", "on", "said"),
+    [
+        (BERLIN, ON, "2026-10-14T09:00:00.000+02:00"),
+        (BERLIN, date(2026, 1, 14), "2026-01-14T09:00:00+01:00"),
+        ("Europe/London", date(2026, 1, 14), "2026-01-14T09:00:00Z"),
+        # The end of the last hour of summer time, in either offset.
+        (BERLIN, date(2026, 10, 25), "2026-10-25T03:00:00+02:00"),
+        (BERLIN, date(2026, 10, 25), "2026-10-25T02:00:00+01:00"),
+        (BERLIN, ON, "2026-10-14T09:00:00"),
+    ],
+)
+def test_a_time_of_the_sources_zone_is_taken(zone: str, on: date, said: str) -> None:
+    day = Day.of(on, zone)
+
+    found = datetime.fromisoformat(said)
+    found = found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))
+    assert parse_bound("from", said, day) == found
+
+
+@pytest.mark.parametrize("said", ["2026-10-14T09:00:00+03:00", "2026-10-14T09:00:00Z", "2026-10-14T09:00:00+01:00"])
+def test_a_time_of_another_zone_is_refused_with_both_offsets(said: str) -> None:
+    with pytest.raises(OtherZoneError, match=r"of Europe/Berlin, whose offset is then \+02:00") as raised:
+        parse_bound("from", said, Day.of(ON, BERLIN))
+    assert said in str(raised.value)

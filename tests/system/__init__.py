@@ -1,0 +1,1 @@
+"""Tests that need Debian's programs; `make test-system` installs those and runs them, `make test` leaves them out."""

@@ -1,0 +1,363 @@
+"""Behind PgBouncer in transaction mode the portal stores and answers the same as without it."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, localcontext
+from typing import Any
+
+import httpx2
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.db.models import Count, Sum
+from django.test import Client
+
+from portal.accounts.models import Scope, create_token
+from portal.embedded.server import free_port
+from portal.environment import BASE_DIR
+from portal.management.commands.up import build_programs
+from sync import tasks
+from sync.models import SyncRun
+from sync.sandbox.process import SandboxProcess
+from tests.support.api_clients import answers
+from tests.support.processes import environment, portal_process
+from tests.support.read_day import sandboxed
+from tests.support.vendor_truth import (
+    ask_count_and_sums,
+    count_records,
+    describe_difference,
+    kind_of,
+    read_stored,
+    read_truth,
+)
+from tests.system.pgbouncer import run_pgbouncer
+from usage.models import KINDS, DayState, Source, SourceDay
+from usage.rollups import count_differences
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DAYS = 2  # before today
+SOURCES = 30
+CREDENTIAL = "sandbox-key"
+ZONE = "Europe/Berlin"
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "4", "--loglevel", "INFO"]
+TICK_SECONDS = 10
+LONGEST = 300
+
+
+@pytest.fixture(autouse=True)
+def _loopback(settings: Any) -> None:
+    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
+
+
+@pytest.fixture
+def sandboxes() -> Iterator[list[SandboxProcess]]:
+    """Two stand-ins with different histories, whose clocks stand still so that today does not grow."""
+    size = ("--days", str(DAYS + 2), "--records-per-day", "160", "--zone", ZONE)
+    with SandboxProcess("--seed", "1", *size) as first, SandboxProcess("--seed", "2", *size) as second:
+        for sandbox in (first, second):
+            sandbox.post("now", now=datetime.now(UTC).isoformat())
+        yield [first, second]
+
+
+def create_sources(prefix: str, number: int, sandboxes: list[SandboxProcess]) -> list[Source]:
+    """Create sources of every vendor in turn, on one sandbox and then the other."""
+    vendors = ("gcore", "ona", "workato")
+    return [
+        Source.objects.create(
+            slug=f"{prefix}-{place}",
+            vendor=vendors[place % 3],
+            base_url=sandboxed(vendors[place % 3], sandboxes[place // 3 % 2].url),
+            credential=CREDENTIAL,
+            time_zone=ZONE if vendors[place % 3] == "workato" else "UTC",
+            backfill_from=datetime.now(UTC).date() - timedelta(days=DAYS),
+            max_concurrency=2,
+        )
+        for place in range(number)
+    ]
+
+
+def list_days(source: Source) -> list[date]:
+    """Return the days that the portal knows of a source."""
+    return list(SourceDay.objects.filter(source=source).order_by("day").values_list("day", flat=True))
+
+
+def is_read(sources: list[Source]) -> bool:
+    """Tell whether every day of the sources was read and every run has ended."""
+    days = SourceDay.objects.filter(source__in=sources)
+    unread = days.filter(loaded_at=None).exclude(state=DayState.FAILED)
+    return days.exists() and not unread.exists() and not SyncRun.objects.filter(finished_at=None).exists()
+
+
+def sync_directly(sources: list[Source]) -> None:
+    """Read sources by a process that is connected to PostgreSQL itself."""
+    command = ["manage.py", "sync", *(source.slug for source in sources)]
+    with portal_process(command) as process:
+        assert process.wait(LONGEST) == 0, process.output()
+
+
+def sync_by_workers(sources: list[Source], pooled: dict[str, str]) -> None:
+    """Have workers behind the pooler read what beat's tick plans; days they do not come to are left unread."""
+    with portal_process(WORKER, **pooled) as worker:
+        end = time.monotonic() + LONGEST
+        next_tick = 0.0
+        while not is_read(sources) and time.monotonic() < end:
+            assert worker.poll() is None
+            if time.monotonic() >= next_tick:
+                tasks.tick.delay()
+                next_tick = time.monotonic() + TICK_SECONDS
+            time.sleep(0.5)
+
+
+def describe_day(source: Source, on: date, truth: Any) -> list[str]:
+    """Return what is wrong with a stored day: its records, its state, its counts, sums or roll-ups."""
+    day = SourceDay.objects.get(source=source, day=on)
+    stored = read_stored(source, on)
+    found = [describe_difference(f"{source} {on}", truth, stored)]
+    if (day.state, day.error) not in {(DayState.LOADED, ""), (DayState.DUE, "")}:
+        found.append(f"{source} {on} is {day.state}: {day.error}")
+    if day.records != len(stored):
+        found.append(f"{source} {on} counts {day.records} records and holds {len(stored)}")
+    if wrong := count_differences(kind_of(source), day):
+        found.append(f"{source} {on}: roll-ups differ: {wrong}")
+    return [line for line in found if line]
+
+
+def test_workers_behind_a_transaction_pooler_store_exactly_what_the_vendors_report(
+    sandboxes: list[SandboxProcess], redis_client: object
+) -> None:
+    direct = create_sources("direct", 6, sandboxes)
+    sync_directly(direct)
+    sources = create_sources("pooled", SOURCES, sandboxes)
+    Source.objects.filter(pk__in=[source.pk for source in direct]).update(enabled=False)
+    with run_pgbouncer() as pooled:
+        sync_by_workers(sources, pooled)
+
+    truths = {(source.slug, on): read_truth(source, on) for source in direct for on in list_days(source)}
+    wrong = [
+        line
+        for place, source in enumerate([*direct, *sources])
+        for on in list_days(source)
+        for line in describe_day(source, on, truths[f"direct-{place % 6}", on])
+    ]
+    days = SourceDay.objects.filter(source__in=sources)
+    print(f"{days.count()} days, {count_records(sources):,} records behind the pooler; {len(wrong)} faults")
+    assert not wrong, "\n".join([f"{len(wrong)} faults in {days.count()} days:", *wrong])
+    assert days.filter(state=DayState.LOADED).count() >= SOURCES * DAYS
+    for source in sources:
+        for on in list_days(source):
+            assert_sums(source, on)
+
+
+def assert_sums(source: Source, on: date) -> None:
+    """Compare a stored day's count and sums with what the vendor says of it when asked without the portal's reader."""
+    said = ask_count_and_sums(source, on)
+    day = SourceDay.objects.get(source=source, day=on)
+    stored = {name: Decimal(total) for name, total in day.sums.items()}
+    assert said.count in {None, day.records}, f"{source} {on}"
+    assert {name: stored.get(name, Decimal()) for name in said.sums} == said.sums, f"{source} {on}"
+
+
+@contextmanager
+def serve(pooled: dict[str, str]) -> Iterator[str]:
+    """Serve the portal behind the pooler; gives its address."""
+    port = free_port()
+    command = build_programs(port, None)["web"]
+    with portal_process(command, PORTAL_EXPORTS_AT_ONCE="4", **pooled):
+        end = time.monotonic() + LONGEST
+        while not answers(port):
+            assert time.monotonic() < end, "granian does not answer"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+
+
+@dataclass
+class Caller:
+    """Somebody who asks the served portal, by a token or as a signed-in member of staff."""
+
+    address: str
+    headers: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str, **query: str) -> httpx2.Response:
+        """Return the answer to a GET, which must be a 200."""
+        address = f"{self.address}{path}"
+        with httpx2.Client(headers=self.headers, cookies=self.cookies, timeout=120, follow_redirects=True) as client:
+            answer = client.get(address, params=query)
+        assert answer.status_code == 200, f"{path} {query}: {answer.status_code} {answer.text[:300]}"
+        assert "/accounts/login/" not in str(answer.url)
+        return answer
+
+    def list_all(self, kind: str) -> list[dict[str, Any]]:
+        """Return all records of a list, page by page."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.get(f"/api/v1/{kind}/", page_size="200", **({"cursor": cursor} if cursor else {})).json()
+            found += page["results"]
+            cursor = page["next_cursor"]
+        return found
+
+
+def token_caller(address: str) -> Caller:
+    """Return who asks with a token."""
+    _, secret = create_token("pooled", [Scope.USAGE_READ, Scope.SYNC_READ])
+    return Caller(address, {"Authorization": f"Bearer {secret}"})
+
+
+def staff_caller(address: str) -> Caller:
+    """Return who asks as an administrator."""
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("pooled"))
+    return Caller(address, cookies={"sessionid": client.cookies["sessionid"].value})
+
+
+def ask_everything(caller: Caller, kind: str) -> tuple[int, Decimal, int, int]:
+    """Return what a list, a summary and two exports of a kind count."""
+    measure = {"environment-usage": "runtime_seconds", "resource-usage": "consumed_quantity"}.get(kind, "task_count")
+    listed = caller.list_all(kind)
+    dimensions = "source,consumed_unit" if kind == "resource-usage" else "source"
+    rows = caller.get(f"/api/v1/{kind}/summary/", group_by=dimensions, measures=f"records,{measure}").json()["results"]
+    lines = caller.get(f"/api/v1/{kind}/", format="ndjson").text.splitlines()
+    table = list(csv.reader(io.StringIO(caller.get(f"/api/v1/{kind}/", format="csv").text), strict=True))
+    assert sorted(record["id"] for record in listed) == sorted(json.loads(line)["id"] for line in lines)
+    assert sum(int(row["records"]) for row in rows) == len(listed)
+    with localcontext(prec=60):
+        total = sum((Decimal(row[measure] or 0) for row in rows), Decimal())
+    return len(listed), total, len(lines), len(table) - 1
+
+
+def stored_answer(kind: str) -> tuple[int, Decimal, int, int]:
+    """Return the same, as the database holds it."""
+    model = KINDS[kind]
+    held = model.objects.current().aggregate(count=Count("pk"), total=Sum(model.measures[0]))
+    return held["count"], held["total"], held["count"], held["count"]
+
+
+@pytest.fixture
+def filled(sandboxes: list[SandboxProcess]) -> list[Source]:
+    """Six sources, read without a pooler."""
+    sources = create_sources("direct", 6, sandboxes)
+    sync_directly(sources)
+    return sources
+
+
+def test_the_web_server_behind_a_transaction_pooler_answers_lists_summaries_and_exports_exactly(
+    filled: list[Source], redis_client: object
+) -> None:
+    expected = {kind: stored_answer(kind) for kind in KINDS}
+    with run_pgbouncer() as pooled, serve(pooled) as address, ThreadPoolExecutor(8) as pool:
+        caller = token_caller(address)
+        asked = {(kind, turn): pool.submit(ask_everything, caller, kind) for turn in range(4) for kind in KINDS}
+        found = {key: answer.result() for key, answer in asked.items()}
+    assert all(count for count, *_ in expected.values())
+    for (kind, _), answer in found.items():
+        assert answer == expected[kind]
+
+
+def test_every_page_opens_and_follows_its_forms_behind_a_transaction_pooler(
+    filled: list[Source], redis_client: object
+) -> None:
+    with run_pgbouncer() as pooled, serve(pooled) as address, ThreadPoolExecutor(4) as pool:
+        caller = staff_caller(address)
+        first = find_links(caller.get("/admin/").text)
+        pages = list(pool.map(caller.get, sorted(first)))
+        # One record's page of each kind stands for all of them.
+        kinds = {re.sub(r"[0-9]+", "0", link): link for page in pages for link in find_links(page.text) - first}
+        answered = list(pool.map(caller.get, sorted(kinds.values())))
+    assert len(pages) > 10, sorted(first)
+    assert len(answered) > 10, sorted(kinds)
+
+
+def find_links(page: str) -> set[str]:
+    """Return the pages of the admin that a page leads to, without their questions; signing out is left aside."""
+    found = {link.partition("?")[0].partition("#")[0] for link in re.findall(r'href="(/admin/[^"]*)"', page)}
+    return {link for link in found if not re.search(r"logout|password|export|/jsi18n|download", link)}
+
+
+def run_code(code: str, **environ: str) -> str:
+    """Run Python code within a portal process; returns what it prints."""
+    prepared = f"import django; django.setup()\n{code}"
+    settings = {"DJANGO_SETTINGS_MODULE": "portal.settings", **environ}
+    command = [sys.executable, "-c", prepared]
+    done = subprocess.run(
+        command, cwd=BASE_DIR, env=environment(**settings), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_rows_read_in_chunks_are_all_read_behind_a_transaction_pooler(filled: list[Source]) -> None:
+    code = """
+from usage.models import SourceDay
+from django.db import connection
+days = SourceDay.objects.order_by("pk").iterator(chunk_size=2)
+found = [next(days)]
+other = connection.copy()
+other.set_autocommit(False)
+with other.cursor() as cursor:
+    cursor.execute("SELECT 1")  # takes the server connection of the rows' first chunk
+    print(len([*found, *days]))
+other.close()
+"""
+    with run_pgbouncer() as pooled:
+        assert int(run_code(code, **pooled)) == SourceDay.objects.count()
+
+
+def test_an_export_that_lasts_too_long_is_ended_behind_a_transaction_pooler() -> None:
+    code = """
+import time
+from django.db import OperationalError
+from usage.snapshot import open_snapshot
+with open_snapshot("default") as snapshot:
+    time.sleep(4)
+    try:
+        with snapshot.connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        print("it goes on")
+    except OperationalError:
+        print("ended")
+"""
+    with run_pgbouncer() as pooled:
+        assert run_code(code, PORTAL_EXPORT_SECONDS="1", **pooled) == "ended"
+
+
+def test_times_and_the_programs_name_are_the_same_behind_a_transaction_pooler() -> None:
+    code = """
+from django.db import connection
+from django.db.models import Count, Sum
+others = [connection.copy() for _ in range(3)]
+for one in [connection, *others]:
+    one.set_autocommit(False)
+    with one.cursor() as cursor:
+        cursor.execute("SELECT current_setting('TimeZone'), current_setting('application_name')")
+        print(*cursor.fetchone())
+connection.commit()
+others[0].commit()
+with connection.cursor() as cursor:
+    cursor.execute("SELECT current_setting('TimeZone'), current_setting('application_name')")
+    print(*cursor.fetchone())
+"""
+    with set_time_zone("Asia/Tokyo"), run_pgbouncer() as pooled:
+        assert set(run_code(code, **pooled).splitlines()) == {"UTC -c"}
+
+
+@contextmanager
+def set_time_zone(zone: str) -> Iterator[None]:
+    """Let new connections to the test's database begin in another zone."""
+    with connection.cursor() as cursor:
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        cursor.execute(f"ALTER DATABASE {name} SET TimeZone = '{zone}'")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER DATABASE {name} RESET TimeZone")

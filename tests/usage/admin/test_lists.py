@@ -1,0 +1,328 @@
+"""The usage lists: asked by the API's own filters, walked through by position, refused with every fault named."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+
+from tests.support.factories import (
+    EnvironmentUsageFactory,
+    RecipeUsageFactory,
+    ResourceUsageFactory,
+    SourceFactory,
+    many_environments,
+)
+from tests.support.users import client_of
+from usage.admin.lists import pagination
+from usage.admin.lists.environments import EnvironmentUsageAdmin
+from usage.admin.lists.recipes import RecipeUsageAdmin
+from usage.admin.lists.resources import ResourceUsageAdmin
+from usage.models import KINDS, EnvironmentUsage, RecipeUsage, ResourceUsage, Source, UsageRecord
+
+pytestmark = pytest.mark.django_db
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ADMINS = (EnvironmentUsageAdmin, ResourceUsageAdmin, RecipeUsageAdmin)
+
+
+@pytest.fixture
+def staff() -> Client:
+    return client_of("viewer")
+
+
+def listing(kind: type[UsageRecord], **query: Any) -> str:
+    address = f"/admin/usage/{kind._meta.model_name}/"
+    said = urlencode({name.rstrip("_"): value for name, value in query.items()}, doseq=True)
+    return f"{address}?{said}" if said else address
+
+
+def rows(answer: Any) -> list[Any]:
+    assert answer.status_code == 200, answer.content
+    return list(answer.context["cl"].result_list)
+
+
+def faults(answer: Any) -> dict[str, list[str]]:
+    assert answer.status_code == 400
+    assert "cl" not in answer.context
+    return dict(answer.context["list_query"].errors)
+
+
+def walked(staff: Client, way: str, address: str, start: str) -> list[list[int]]:
+    """Return the ids of the pages from `start` on, by following the links called `way`."""
+    pages, at = [], start
+    while True:
+        answer = staff.get(address + at)
+        pages.append([row.pk for row in rows(answer)])
+        following = [link.url for link in answer.context["cl"].page_links if link.label == way]
+        if not following or not following[0]:
+            return pages
+        at = following[0]
+
+
+def insert(source: Source, seconds: list[int]) -> None:
+    EnvironmentUsage.objects.bulk_create(
+        EnvironmentUsage(
+            source=source,
+            day=date(2026, 1, 1),
+            record_id=f"r{number}",
+            project_id=f"p{second % 3}",
+            stopped_at=START + timedelta(seconds=second),
+        )
+        for number, second in enumerate(seconds)
+    )
+
+
+@pytest.mark.parametrize("ordering", ["-stopped_at", "stopped_at", "project_id", "-changed_at"])
+def test_a_walk_meets_every_row_once_both_ways_though_hundreds_share_an_instant(staff: Client, ordering: str) -> None:
+    insert(SourceFactory(slug="a"), [7] * 170 + [8] * 3 + [9] * 60)
+    answer = staff.get(listing(EnvironmentUsage, ordering=ordering, source="a"))
+    first, newer, older, last = [link.label for link in answer.context["cl"].page_links]
+    way = EnvironmentUsageAdmin.viewset.orderings[ordering.removeprefix("-")]
+    signed = [f"-{column}" if ordering.startswith("-") else column for column in way]
+    in_order = list(EnvironmentUsage.objects.order_by(*signed).values_list("pk", flat=True))
+    start = f"?{urlencode({'ordering': ordering, 'source': 'a'})}"
+
+    onwards = walked(staff, older, listing(EnvironmentUsage), start)
+    assert [pk for page in onwards for pk in page] == in_order
+    assert [len(page) for page in onwards] == [50, 50, 50, 50, 33]
+
+    (end,) = [link.url for link in answer.context["cl"].page_links if link.label == last]
+    back = walked(staff, newer, listing(EnvironmentUsage), end)
+    assert [pk for page in reversed(back) for pk in page] == in_order
+    assert {first, newer, older, last} in (
+        {"Newest", "Newer", "Older", "Oldest"},
+        {"First", "Previous", "Next", "Last"},
+    )
+
+
+def test_the_ways_are_named_by_time_and_lead_nowhere_at_the_ends(staff: Client) -> None:
+    insert(SourceFactory(slug="a"), list(range(120)))
+    newest = staff.get(listing(EnvironmentUsage)).context["cl"]
+
+    assert [(link.label, bool(link.url)) for link in newest.page_links] == [
+        ("Newest", False),
+        ("Newer", False),
+        ("Older", True),
+        ("Oldest", True),
+    ]
+    middle = staff.get(listing(EnvironmentUsage) + newest.page_links[2].url).context["cl"]
+    assert all(link.url for link in middle.page_links)
+    oldest = staff.get(listing(EnvironmentUsage) + middle.page_links[3].url).context["cl"]
+    assert [bool(link.url) for link in oldest.page_links] == [True, True, False, False]
+    upside_down = staff.get(listing(EnvironmentUsage, ordering="stopped_at")).context["cl"]
+    assert [link.label for link in upside_down.page_links] == ["Oldest", "Older", "Newer", "Newest"]
+    assert staff.get(listing(EnvironmentUsage, to="2026-01-01T00:00:09Z")).context["cl"].page_links == ()
+
+
+def test_rows_that_arrive_on_the_way_move_no_page(staff: Client) -> None:
+    source = SourceFactory(slug="a")
+    insert(source, list(range(120)))
+    newest = staff.get(listing(EnvironmentUsage)).context["cl"]
+    met = [row.pk for row in newest.result_list]
+    EnvironmentUsageFactory.create_batch(30, source=source, stopped_at=START + timedelta(days=9))
+
+    second = staff.get(listing(EnvironmentUsage) + newest.page_links[2].url)
+
+    assert not set(met) & {row.pk for row in rows(second)}
+    assert len(rows(second)) == 50
+
+
+@pytest.mark.parametrize("changed", [{"source": "b"}, {"ordering": "changed_at"}, {"project_id": "p1"}])
+def test_a_position_belongs_to_its_filters_and_its_order(staff: Client, changed: dict[str, str]) -> None:
+    insert(SourceFactory(slug="a"), list(range(120)))
+    SourceFactory(slug="b")
+    at = parse_qs(urlsplit(staff.get(listing(EnvironmentUsage)).context["cl"].page_links[2].url).query)["cursor"][0]
+    assert rows(staff.get(listing(EnvironmentUsage, cursor=at)))
+
+    answer = staff.get(listing(EnvironmentUsage, cursor=at, **changed))
+
+    (said,) = [str(message) for message in answer.context["messages"]]
+    assert said == "That page belongs to other filters or another order; the list begins anew."
+    assert not answer.context["cl"].page_links or not answer.context["cl"].page_links[0].url
+    assert answer.context["cl"].list_query.page_params == {name: [value] for name, value in changed.items()}
+
+
+@pytest.mark.parametrize("position", ["cursor=nonsense", "before=nonsense", "cursor=", "before=a.b", "cursor=end"])
+def test_a_damaged_position_begins_the_list_anew(staff: Client, position: str) -> None:
+    insert(SourceFactory(slug="a"), list(range(3)))
+
+    assert len(rows(staff.get(f"{listing(EnvironmentUsage)}?{position}"))) == 3
+
+
+def test_a_short_list_is_counted_and_a_long_one_estimated_and_said_to_be(staff: Client, monkeypatch) -> None:
+    many_environments(SourceFactory.create(), 120)
+    assert "120 records" in staff.get(listing(EnvironmentUsage)).content.decode()
+
+    monkeypatch.setattr(pagination, "MAX_COUNTED", 100)
+    many_environments(SourceFactory.create(), 2000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE usage_environmentusage")
+    page = staff.get(listing(EnvironmentUsage)).content.decode()
+
+    assert "about 2,100 records" in page
+    assert "(estimated)" in page
+
+
+@pytest.mark.parametrize("model_admin", ADMINS)
+def test_every_filter_of_the_api_has_an_input_or_stays_when_the_form_is_sent(staff: Client, model_admin: Any) -> None:
+    kind = next(kind for kind in KINDS.values() if kind._meta.model_name == model_admin.__name__.lower()[:-5])
+    asked = staff.get(listing(kind)).context["cl"].list_query
+    inputs = {one.name for one in asked.form}
+
+    for name in model_admin.viewset.filterset_class.base_filters:
+        assert name in inputs or name == "details.flavor" or name.endswith(("__gt", "__lt")), name
+    if kind is ResourceUsage:
+        kept = staff.get(listing(kind, consumed_quantity__gt="5"))
+        assert '<input type="hidden" name="consumed_quantity__gt" value="5">' in kept.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "found"),
+    [
+        (EnvironmentUsage, {"project_id": "p"}, ["p"]),
+        (EnvironmentUsage, {"project_id": "p,q"}, ["p", "q"]),
+        (EnvironmentUsage, {"from_": "2026-01-03", "to": "2026-01-04"}, ["q"]),
+        (EnvironmentUsage, {"from_": "2026-01-03", "to": "2026-01-04", "tz": "Pacific/Auckland"}, ["p"]),
+        (EnvironmentUsage, {"include_withdrawn": "true"}, ["gone", "p", "q"]),
+        (EnvironmentUsage, {"project_id": "", "user_id": " "}, ["p", "q"]),
+    ],
+)
+def test_the_address_takes_the_parameters_of_the_api(
+    staff: Client, kind: Any, query: dict[str, str], found: list[str]
+) -> None:
+    EnvironmentUsageFactory(project_id="p", stopped_at=datetime(2026, 1, 2, 13, tzinfo=UTC))
+    EnvironmentUsageFactory(project_id="q", stopped_at=datetime(2026, 1, 3, 23, 59, 59, 999_999, tzinfo=UTC))
+    EnvironmentUsageFactory(project_id="gone", stopped_at=datetime(2026, 1, 8, tzinfo=UTC), withdrawn_at=START)
+
+    assert sorted(row.project_id for row in rows(staff.get(listing(kind, **query)))) == found
+
+
+def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> None:
+    ResourceUsageFactory(resource_name="both", tags={"team": "data", "env": ["dev", "test"]})
+    ResourceUsageFactory(resource_name="one", tags={"team": "data"})
+    answer = staff.get(listing(ResourceUsage, tag=["team:data", "env:dev", ""]))
+
+    assert [row.resource_name for row in rows(answer)] == ["both"]
+    chips = answer.context["cl"].list_query.chips
+    assert [chip.label for chip in chips] == ["Tag: team:data", "Tag: env:dev"]
+    assert {row.resource_name for row in rows(staff.get(listing(ResourceUsage) + chips[1].remove_url))} == {
+        "both",
+        "one",
+    }
+
+
+def test_a_range_of_dates_is_one_chip_with_its_last_day(staff: Client) -> None:
+    (chip,) = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")).context["cl"].list_query.chips
+    assert chip.label == "1 Nov 2026 – 30 Nov 2026"
+    assert chip.remove_url == "?"
+    (chip,) = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-11-02")).context["cl"].list_query.chips
+    assert chip.label == "1 Nov 2026"
+    chips = staff.get(listing(RecipeUsage, from_="2026-11-01T08:00:00Z")).context["cl"].list_query.chips
+    assert [chip.label for chip in chips] == ["From: 2026-11-01T08:00:00Z"]
+    chips = staff.get(listing(RecipeUsage, to="2026-12-01")).context["cl"].list_query.chips
+    assert [chip.label for chip in chips] == ["Through: 2026-11-30"]
+
+
+def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_does(staff: Client) -> None:
+    sent = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
+    assert staff.get(sent)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
+    page = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01"))
+    (through,) = [one for one in page.context["cl"].list_query.form.common if one.name == "to"]
+    assert (through.label, through.value()) == ("Through", "2026-12-01")
+    assert '<input type="date" name="_through" value="2026-11-30"' in str(through)
+
+    instants = staff.get(listing(RecipeUsage, to="2026-11-30T12:00:00Z")).context["cl"].list_query.form.common
+    (end,) = [one for one in instants if one.name == "to"]
+    assert end.label == "To, not included"
+    assert '<input type="text" name="to" value="2026-11-30T12:00:00Z"' in str(end)
+
+    mistaken = staff.get(listing(RecipeUsage, _through="yesterday"), follow=True)
+    assert set(faults(mistaken)) == {"to"}
+    assert staff.get(listing(RecipeUsage, _through="9999-12-31"), follow=True).status_code == 200
+
+
+# On the first of December, the last 30 days are last month.
+@time_machine.travel(datetime(2026, 11, 17, 12, tzinfo=UTC), tick=False)
+def test_ranges_with_a_name_keep_the_other_filters(staff: Client) -> None:
+    SourceFactory(slug="a")
+    asked = staff.get(listing(RecipeUsage, workspace_id="501", to="2026-01-01")).context["cl"].list_query
+    for one in asked.shortcuts:
+        answer = staff.get(listing(RecipeUsage) + one.url)
+        again = answer.context["cl"].list_query
+        assert again.params["workspace_id"] == "501"
+        assert [other.label for other in again.shortcuts if other.is_current] == [one.label]
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "name", "said"),
+    [
+        (RecipeUsage, {"workspace_id": "abc"}, "workspace_id", "“abc”: Give a whole number"),
+        (RecipeUsage, {"from_": "2026-13-40"}, "from", "is not a date (2026-01-31) or an RFC 3339 instant"),
+        (RecipeUsage, {"from_": "2026-02-01", "to": "2026-01-01"}, "from", "runs backwards"),
+        (RecipeUsage, {"tz": "Mars"}, "tz", "“Mars” is not an IANA time zone"),
+        (RecipeUsage, {"source": "nowhere"}, "source", "There is no “nowhere”"),
+        (RecipeUsage, {"recipe_name__contains": "ab"}, "recipe_name__contains", "at least 3 characters"),
+        (RecipeUsage, {"include_withdrawn": "perhaps"}, "include_withdrawn", "is not one of: true, false"),
+        (RecipeUsage, {"ordering": "task_count"}, "ordering", "“task_count” is not one of: starts_at"),
+        (ResourceUsage, {"tag": "team"}, "tag", "is not a key and a value"),
+        (ResourceUsage, {"consumed_quantity__gte": "1e5"}, "consumed_quantity__gte", "is not a number"),
+        (EnvironmentUsage, {"tz": ["UTC", "Asia/Tokyo"]}, "tz", "Given more than once"),
+        (EnvironmentUsage, {"extra__said": "1"}, "extra__said", "Unknown parameter"),
+        (EnvironmentUsage, {"source__credential__startswith": "a"}, "source__credential__startswith", "Unknown"),
+    ],
+)
+def test_what_is_not_understood_is_named_beside_its_input_and_no_record_is_shown(
+    staff: Client, kind: Any, query: dict[str, Any], name: str, said: str
+) -> None:
+    EnvironmentUsageFactory(user_id="shown-nowhere")
+    RecipeUsageFactory(workspace_name="shown-nowhere")
+    answer = staff.get(listing(kind, **query))
+    page = answer.content.decode()
+
+    assert set(faults(answer)) == {name}
+    assert said in faults(answer)[name][0]
+    assert "shown-nowhere" not in page
+    if "Unknown" not in said:
+        assert 'aria-invalid="true"' in page
+
+
+def test_all_that_is_wrong_is_told_at_once_and_what_was_typed_stays(staff: Client) -> None:
+    answer = staff.get(listing(RecipeUsage, workspace_id="abc", task_count__gte="<b>", recipe_id="9"))
+    page = answer.content.decode()
+
+    assert set(faults(answer)) == {"workspace_id", "task_count__gte"}
+    assert 'value="abc"' in page
+    assert 'value="9"' in page
+    assert "<b>" not in page.split("</header>")[-1]
+    assert '<details class="further" open>' in page
+
+
+def test_nobody_learns_of_sources_beyond_their_own() -> None:
+    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="payroll", vendor="globex")
+    EnvironmentUsageFactory(source=mine)
+    EnvironmentUsageFactory(source=other, project_id="secret-project")
+    staff = client_of("viewer", sources=[mine])
+    page = staff.get(listing(EnvironmentUsage, include_withdrawn="true")).content.decode()
+
+    for told in ("payroll", "globex", "secret-project"):
+        assert told not in page, told
+    refused = staff.get(listing(EnvironmentUsage, source="payroll"))
+    missing = staff.get(listing(EnvironmentUsage, source="nothing"))
+    assert faults(refused)["source"][0].replace("payroll", "nothing") == faults(missing)["source"][0]
+
+
+def test_a_filter_that_takes_too_long_is_cut_off_with_a_sentence(staff: Client, monkeypatch) -> None:
+    monkeypatch.setattr(pagination, "PAGE_SECONDS", 0.001)
+    source: Source = SourceFactory(slug="a")
+    many_environments(source, 20_000)
+
+    page = staff.get(listing(EnvironmentUsage, runtime_seconds__lt="1", include_withdrawn="true"))
+
+    assert "was given up. Add a range, a source or an id." in page.content.decode()
+    assert "Nothing to show" not in page.content.decode()
+    with connection.cursor() as cursor:  # and nothing else is limited afterwards
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone()[0] == "0"

@@ -1,0 +1,120 @@
+"""The other big lists of the admin are paged by position too: in an order that an index holds, every row once."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from portal.accounts.models import create_token
+from sync.models import SyncRun, Trigger
+from tests.support.factories import FIRST_DAY, SourceDayFactory, SourceFactory
+from tests.support.users import client_of, person
+from usage.admin.lists import pagination
+from usage.admin.lists.base import UsageAdmin
+from usage.admin.lists.pagination import KeysetList
+from usage.models import RejectedRecord, Restatement, SourceDay
+
+pytestmark = pytest.mark.django_db
+# Who is asking (2), the page within its time limit, and the choices of the filters; the audit log, which has more than
+# a page of entries from the start, is also counted.
+QUERIES = {
+    "apitoken": 5,
+    "auditentry": 12,
+    "group": 6,
+    "rejectedrecord": 8,
+    "restatement": 8,
+    "source": 6,
+    "sourceday": 8,
+    "syncrun": 8,
+    "user": 7,
+}
+PAGED: dict[str, Any] = {
+    model._meta.model_name or "": model_admin
+    for model, model_admin in admin.site._registry.items()
+    if getattr(model_admin, "keyset", ())
+}
+
+
+@pytest.fixture
+def staff() -> Client:
+    return client_of("admin")
+
+
+def test_every_list_that_grows_with_what_is_read_is_paged_by_position() -> None:
+    assert {"sourceday", "syncrun", "restatement", "rejectedrecord"} <= set(PAGED)
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_the_order_of_a_list_is_held_by_an_index(staff: Client, name: str) -> None:
+    opts = PAGED[name].opts
+    listed = staff.get(f"/admin/{opts.app_label}/{name}/").context["cl"]
+    assert isinstance(listed, KeysetList)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+    plan = listed.queryset.select_related(None)[:51].explain()
+    assert "Index" in plan
+    assert "Sort" not in plan
+
+
+def test_days_of_several_sources_are_walked_through_each_once(staff: Client) -> None:
+    for source in SourceFactory.create_batch(3):
+        for number in range(40):
+            SourceDayFactory(source=source, day=FIRST_DAY + timedelta(days=number))
+    met, at = [], ""
+    while True:
+        listed = staff.get(f"/admin/usage/sourceday/{at}").context["cl"]
+        met += [day.pk for day in listed.result_list]
+        older = [link.url for link in listed.page_links if link.label == "Older"]
+        if not older or not older[0]:
+            break
+        at = older[0]
+
+    assert met == list(SourceDay.objects.order_by("-day", "-source_id").values_list("pk", flat=True))
+    assert listed.result_count == 120
+
+
+def test_every_list_asks_as_many_queries_for_many_rows_as_for_few(staff: Client) -> None:
+    def asked() -> dict[str, int]:
+        counts = {}
+        for model, model_admin in admin.site._registry.items():
+            if not isinstance(model_admin, UsageAdmin):
+                with CaptureQueriesContext(connection) as queries:
+                    staff.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
+                counts[str(model._meta.model_name)] = len(queries)
+        return counts
+
+    rows_of_every_list()
+    staff.get("/admin/")
+    few = asked()
+    rows_of_every_list()
+    rows_of_every_list()
+
+    assert (few, asked()) == (QUERIES, QUERIES)
+
+
+def rows_of_every_list() -> None:
+    """Add a row of every list, each of another source, person and token."""
+    source: Any = SourceFactory.create()
+    day = SourceDayFactory(source=source, day=FIRST_DAY, rejected=1)
+    RejectedRecord.objects.create(source_day=day, payload="{}", payload_digest="1" * 32, reason="no id", attempt=1)
+    Restatement.objects.create(source_day=day, attempt=2, records_before=1, records_after=1)
+    end = FIRST_DAY + timedelta(days=1)
+    SyncRun.objects.create(source=source, trigger=Trigger.ADMIN, from_day=FIRST_DAY, to_day=end, days_total=1)
+    create_token(source.slug, ["usage:read"], sources=[source], created_by=person("viewer", sources=[source]))
+
+
+def test_all_rows_of_a_list_are_offered_by_a_number_that_says_if_it_is_an_estimate(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: Any = SourceFactory.create()
+    for number in range(60):
+        SourceDayFactory(source=source, day=FIRST_DAY + timedelta(days=number))
+    assert "Select all 60 source days" in staff.get("/admin/usage/sourceday/").content.decode()
+
+    monkeypatch.setattr(pagination, "MAX_COUNTED", 50)
+    assert "Select all about " in staff.get("/admin/usage/sourceday/").content.decode()

@@ -1,0 +1,207 @@
+"""The totals of the usage lists: what the API's summaries say of the same filters, within a time, told in words."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.support.api_clients import bearer, get
+from tests.support.factories import (
+    FIRST,
+    EnvironmentUsageFactory,
+    RecipeUsageFactory,
+    ResourceUsageFactory,
+    SourceDayFactory,
+    SourceFactory,
+    many_environments,
+)
+from tests.support.source_days import hold_days
+from tests.support.users import client_of
+from tests.usage.api.test_search import SEARCHES
+from tests.usage.api.test_search import long_tables as long_tables
+from usage.admin.lists import totals
+from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay, UsageRecord
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff() -> Client:
+    return client_of("viewer")
+
+
+def totals_of(staff: Client, kind: type[UsageRecord], **query: Any) -> Any:
+    said = {name.rstrip("_"): value for name, value in query.items()}
+    answer = staff.get(f"/admin/usage/{kind._meta.model_name}/totals/", said, headers={"HX-Request": "true"})
+    assert answer.status_code == 200
+    return answer
+
+
+def sums(staff: Client, kind: type[UsageRecord], **query: Any) -> dict[tuple[str, str], Any]:
+    found = totals_of(staff, kind, **query).context["totals"]
+    return {
+        ("", "records"): found.records,
+        **{(line.title, line.unit): line.value for line in (found.metrics or found.sums)},
+    }
+
+
+def test_different_units_are_never_added_and_metrics_of_one_unit_are(staff: Client) -> None:
+    for metric, unit, quantity in (("vm", "minutes", "1440"), ("ip", "minutes", "60.5"), ("disk", "gbminutes", "9")):
+        ResourceUsageFactory.create_batch(2, billing_metric=metric, consumed_unit=unit, consumed_quantity=quantity)
+    hold_days(rolled=False)
+    found = totals_of(staff, ResourceUsage).context["totals"]
+
+    assert {(line.unit, line.value) for line in found.sums} == {("minutes", Decimal(3001)), ("gbminutes", Decimal(18))}
+    assert {(line.title, line.value, line.records) for line in found.metrics} == {
+        ("vm", Decimal(2880), 2),
+        ("ip", Decimal(121), 2),
+        ("disk", Decimal(18), 2),
+    }
+    page = totals_of(staff, ResourceUsage).content.decode()
+    assert "3,001" in page
+    assert "2 d 2 h" in page
+    assert "By billing metric" in page
+
+
+def test_metrics_add_up_to_the_last_digit_however_large_they_are(staff: Client) -> None:
+    for metric, quantity in (("vm", f"{10**30}"), ("ip", "0.000000000000000000000000000001")):
+        ResourceUsageFactory(billing_metric=metric, consumed_unit="GB", consumed_quantity=quantity)
+    hold_days(rolled=False)
+
+    page = totals_of(staff, ResourceUsage).content.decode()
+
+    assert f"{10**30:,}.000000000000000000000000000001" in page
+    listed = staff.get("/admin/usage/resourceusage/")
+    assert f"{10**30:,}" in listed.content.decode()
+
+
+def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_request(staff: Client) -> None:
+    EnvironmentUsageFactory(created_at=None)
+    EnvironmentUsageFactory.create_batch(2)
+    EnvironmentUsageFactory(withdrawn_at=datetime.now(UTC))
+    RecipeUsageFactory(task_count=None, job_succeeded_count=5)
+    hold_days(rolled=False)
+
+    assert sums(staff, EnvironmentUsage) == {("", "records"): 3, ("Runtime", "seconds"): Decimal(7200)}
+    assert "1 of the records have no runtime" in totals_of(staff, EnvironmentUsage).content.decode()
+    page = totals_of(staff, EnvironmentUsage, include_withdrawn="true")
+    assert page.context["totals"].records == 4
+    assert "Withdrawn records are added too." in page.content.decode()
+    assert sums(staff, RecipeUsage)["Tasks", "tasks"] is None
+    assert sums(staff, RecipeUsage)["Jobs succeeded", "jobs"] == 5
+
+
+@pytest.mark.usefixtures("long_tables")
+@pytest.mark.parametrize("rolled", [True, False])
+def test_totals_are_those_of_the_summary_with_the_same_filters(staff: Client, *, rolled: bool) -> None:
+    hold_days(rolled=rolled)
+    caller = bearer()
+    kinds: dict[str, Any] = {
+        "environment-usage": EnvironmentUsage,
+        "resource-usage": ResourceUsage,
+        "recipe-usage": RecipeUsage,
+    }
+    for name, kind in kinds.items():
+        for query in ({}, *SEARCHES[name]):
+            found = totals_of(staff, kind, **query).context["totals"]
+            answer = get(caller, f"{name}/summary/", **query)["totals"]
+            assert found.records == sum(line["records"] for line in answer), (name, query)
+            if kind is ResourceUsage:
+                assert {(line.title, line.unit, line.value) for line in found.metrics} == {
+                    (line["billing_metric"], line["consumed_unit"], Decimal(line["consumed_quantity"]))
+                    for line in answer
+                }
+            else:
+                measures = [measure for measure, *_ in totals.MEASURES[kind]]
+                (line,) = answer
+                assert [str(one.value) for one in found.sums] == [str(line[name]) for name in measures], query
+
+
+def test_a_range_may_begin_within_an_hour_or_a_day(staff: Client) -> None:
+    for minute in (0, 20, 40):
+        EnvironmentUsageFactory(stopped_at=FIRST + timedelta(minutes=minute))
+        RecipeUsageFactory(starts_at=FIRST + timedelta(minutes=minute))
+    hold_days(rolled=True)
+
+    for kind in (EnvironmentUsage, RecipeUsage):
+        assert sums(staff, kind, from_="2026-01-01T00:10:00Z", to="2026-01-01T00:40:00Z")["", "records"] == 1
+
+
+def test_rollups_answer_where_they_hold_the_days(staff: Client) -> None:
+    EnvironmentUsageFactory.create_batch(3)
+    hold_days(rolled=True)
+    with CaptureQueriesContext(connection) as queries:
+        assert sums(staff, EnvironmentUsage, from_="2026-01-01", to="2026-01-02")["", "records"] == 3
+    assert not [one for one in queries if 'FROM "usage_environmentusage"' in one["sql"]]
+
+
+def test_totals_say_how_far_they_can_be_trusted(staff: Client) -> None:
+    source = SourceFactory(slug="a")
+    EnvironmentUsageFactory(source=source)
+    day = SourceDayFactory(source=source, day=FIRST.date(), complete=True, loaded_at=FIRST, final=True)
+
+    asked = {"source": "a", "from_": "2026-01-01", "to": "2026-01-02"}
+    assert (
+        "Complete: every day of the range was read to its end"
+        in totals_of(staff, EnvironmentUsage, **asked).content.decode()
+    )
+    SourceDay.objects.filter(pk=day.pk).update(complete=False, final=False)
+    page = totals_of(staff, EnvironmentUsage, **asked).content.decode()
+    assert "Not complete: 1 day not read completely." in page
+    assert "From 1 Jan 2026 on, numbers may still change." in page
+
+
+def test_totals_are_of_the_sources_that_a_person_may_see() -> None:
+    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other")
+    for source, metric in ((mine, "seen"), (other, "secret-metric")):
+        ResourceUsageFactory(source=source, billing_metric=metric)
+        SourceDayFactory(source=source, day=FIRST.date(), complete=source is mine, loaded_at=FIRST, records=1)
+    staff = client_of("viewer", sources=[mine])
+    answer = totals_of(staff, ResourceUsage, from_="2026-01-01", to="2026-01-02")
+
+    assert answer.context["totals"].records == 1
+    assert "secret-metric" not in answer.content.decode()
+    assert "Complete:" in answer.content.decode()
+    assert "the filters are invalid" in totals_of(staff, ResourceUsage, source="other").content.decode()
+
+
+def test_totals_that_take_too_long_are_given_up_with_a_sentence(staff: Client, monkeypatch) -> None:
+    monkeypatch.setattr(totals, "SECONDS", 0.002)
+    many_environments(SourceFactory.create(), 20_000)
+    hold_days(rolled=False)
+
+    page = totals_of(staff, EnvironmentUsage).content.decode()
+
+    assert "too many records to add up here. Narrow the range" in page
+
+
+def test_without_scripts_totals_are_a_page_of_their_own_that_leads_back(staff: Client) -> None:
+    EnvironmentUsageFactory(user_id="u1")
+    listed = staff.get("/admin/usage/environmentusage/?user_id=u1").content.decode()
+    assert 'href="totals/?user_id=u1"' in listed
+
+    page = staff.get("/admin/usage/environmentusage/totals/?user_id=u1").content.decode()
+
+    assert "<h1>Totals of environment usage</h1>" in page
+    assert "/admin/usage/environmentusage/?user_id=u1" in page
+
+
+def test_the_totals_lead_to_explore_with_the_same_filters(staff: Client) -> None:
+    ResourceUsageFactory(tags={"team": "data"})
+    hold_days(rolled=False)
+    asked = {"tag": "team:data", "from_": "2026-01-01", "to": "2026-01-02"}
+    explore = totals_of(staff, ResourceUsage, **asked).context["explore"]
+
+    assert explore == "/admin/explore/?kind=resource-usage&tag=team%3Adata&from=2026-01-01&to=2026-01-02"
+    assert staff.get(explore).status_code == 200
+
+
+def test_the_list_itself_adds_nothing_up(staff: Client) -> None:
+    EnvironmentUsageFactory.create_batch(3)
+    with CaptureQueriesContext(connection) as queries:
+        staff.get("/admin/usage/environmentusage/")
+    assert not [one for one in queries if "sum(" in one["sql"].lower()]

@@ -1,0 +1,176 @@
+"""Who may see what: scopes, staff permissions, and sources that a token cannot learn of."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from portal.accounts.models import Scope
+from sync.models import SyncRun, Trigger
+from tests.support.api_clients import API, bearer, get, refused
+from tests.support.factories import (
+    FIRST_DAY,
+    EnvironmentUsageFactory,
+    RecipeUsageFactory,
+    ResourceUsageFactory,
+    SourceDayFactory,
+    SourceFactory,
+)
+from tests.support.users import client_of
+from usage.models import RejectedRecord, Restatement, Source
+
+pytestmark = pytest.mark.django_db
+USAGE = ("environment-usage", "resource-usage", "recipe-usage")
+SYNC = ("sources", "sources/seen/days", "sync-runs", "restatements", "rejected-records")
+CHALLENGE = 'Bearer realm="usage portal"'
+
+
+def fill(slug: str) -> dict[str, Any]:
+    """Give a source one row of everything; returns the address of each."""
+    day = SourceDayFactory(source__slug=slug, source__vendor=f"vendor-of-{slug}", day=FIRST_DAY)
+    source: Source = day.source
+    run = SyncRun.objects.create(
+        source=source, trigger=Trigger.API, from_day=FIRST_DAY, to_day=FIRST_DAY.replace(day=2)
+    )
+    restated = Restatement.objects.create(source_day=day, attempt=2, records_before=3, records_after=4)
+    rejected = RejectedRecord.objects.create(source_day=day, payload=slug, payload_digest="d", reason="r", attempt=1)
+    return {
+        "environment-usage": EnvironmentUsageFactory(source=source).pk,
+        "resource-usage": ResourceUsageFactory(source=source).pk,
+        "recipe-usage": RecipeUsageFactory(source=source).pk,
+        "sources": slug,
+        f"sources/{slug}/days": FIRST_DAY,
+        "sync-runs": run.pk,
+        "restatements": restated.pk,
+        "rejected-records": rejected.pk,
+    }
+
+
+@pytest.mark.parametrize("path", [*USAGE, *SYNC, "environment-usage/1", "schema", "docs", "nowhere", "sources/a/sync"])
+@pytest.mark.parametrize("method", ["get", "post", "delete"])
+def test_a_stranger_is_let_in_nowhere(path: str, method: str) -> None:
+    for query in ("", "?format=bogus&unknown=1"):
+        response = getattr(Client(), method)(f"{API}/{path}/{query}")
+        assert "Send a portal token" in refused(response, 401)[""][0]
+        assert response["WWW-Authenticate"] == CHALLENGE
+
+
+def test_only_health_answers_strangers() -> None:
+    for path in ("live", "ready"):
+        assert Client().get(f"/health/{path}").status_code == 200
+
+
+@pytest.mark.parametrize(("paths", "scope"), [(USAGE, Scope.USAGE_READ), (SYNC, Scope.SYNC_READ)])
+def test_a_token_without_the_scope_is_told_which_one_is_missing(paths: tuple[str, ...], scope: str) -> None:
+    fill("seen")
+    others = bearer(*(other for other in Scope.values if other != scope))
+    only = bearer(scope)
+    for path in paths:
+        assert refused(others.get(f"{API}/{path}/"), 403) == {"": [f"The token lacks the scope {scope}."]}
+        assert only.get(f"{API}/{path}/").status_code == 200
+
+
+def test_reading_is_not_enough_to_ask_for_a_run() -> None:
+    SourceFactory(slug="seen")
+    response = bearer(Scope.USAGE_READ, Scope.SYNC_READ).post(f"{API}/sources/seen/sync/")
+    assert refused(response, 403) == {"": ["The token lacks the scope sync:run."]}
+
+
+# Both answers tell the same age of what was read only where no second passes between them.
+@time_machine.travel(datetime(2026, 2, 1, tzinfo=UTC), tick=False)
+@pytest.mark.parametrize("kind", [*USAGE, *SYNC])
+def test_a_limited_token_cannot_learn_that_other_sources_exist(kind: str) -> None:
+    fill("hidden")
+    addresses = fill("seen")
+    hidden = {path.replace("seen", "hidden"): None for path in (kind,)}
+    client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    page = get(client, f"{kind}/", count="exact")
+    assert page["count"] == 1
+    assert b"hidden" not in client.get(f"{API}/{kind}/").content
+    assert get(client, f"{kind}/{addresses[kind]}/") == page["results"][0]
+    for path in hidden:
+        if path != kind:
+            assert client.get(f"{API}/{path}/").status_code == 404
+
+
+@pytest.mark.parametrize("kind", [*USAGE, "sources", "sync-runs", "restatements", "rejected-records"])
+def test_a_row_of_another_source_is_as_if_it_did_not_exist(kind: str) -> None:
+    hidden = fill("hidden")
+    fill("seen")
+    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    there = limited.get(f"{API}/{kind}/{hidden[kind]}/")
+    not_there = limited.get(f"{API}/{kind}/{'nothing' if kind == 'sources' else 987654}/")
+    assert there.status_code == not_there.status_code == 404
+    assert there.content == not_there.content
+    assert bearer(*Scope.values).get(f"{API}/{kind}/{hidden[kind]}/").status_code == 200
+
+
+def test_filters_of_a_limited_token_offer_only_its_sources() -> None:
+    fill("hidden")
+    fill("seen")
+    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    for query in ({"source": "hidden"}, {"vendor": "vendor-of-hidden"}):
+        errors = refused(limited.get(f"{API}/environment-usage/", query))
+        ((name, value),) = query.items()
+        seen = {"source": "seen", "vendor": "vendor-of-seen"}[name]
+        assert errors[name] == [f"There is no “{value}”; there are: {seen}."]
+
+
+def test_a_limited_token_cannot_ask_for_a_run_of_another_source() -> None:
+    fill("hidden")
+    fill("seen")
+    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    body = {"from": "2026-01-01", "to": "2026-01-02"}
+    for slug in ("hidden", "nothing"):
+        response = limited.post(f"{API}/sources/{slug}/sync/", body, content_type="application/json")
+        assert refused(response, 404) == {"": ["Not found."]}
+
+
+def signed_in(*permissions: str, staff: bool = True) -> Client:
+    """Return a client of a member of staff with these permissions, one that has its CSRF token checked."""
+    user = User.objects.create_user("person", is_staff=staff)
+    for permission in permissions:
+        app, codename = permission.split(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    return client
+
+
+def test_staff_see_what_djangos_permissions_let_them_see() -> None:
+    fill("seen")
+    client = signed_in("usage.view_environmentusage", "usage.view_source")
+    assert client.get(f"{API}/environment-usage/").status_code == 200
+    assert client.get(f"{API}/sources/seen/").status_code == 200
+    errors = refused(client.get(f"{API}/resource-usage/"), 403)
+    assert errors == {"": ["You lack the permission usage.view_resourceusage."]}
+
+
+def test_someone_who_is_signed_in_but_not_staff_is_a_stranger() -> None:
+    client = signed_in("usage.view_environmentusage", staff=False)
+    assert client.get(f"{API}/environment-usage/").status_code == 401
+
+
+def test_a_session_needs_the_csrf_token_to_change_anything() -> None:
+    SourceFactory(slug="seen")
+    client = signed_in("usage.change_sourceday", "usage.view_source")
+    errors = refused(client.post(f"{API}/sources/seen/sync/", {}, content_type="application/json"), 403)
+    assert "CSRF" in errors[""][0]
+
+
+@pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("operator", 202)])
+def test_a_session_asks_for_a_run_with_the_permission_that_the_pages_ask_for(role: str, status: int) -> None:
+    SourceFactory(slug="seen")
+    body = {"from": "2026-01-01", "to": "2026-01-02"}
+    response = client_of(role).post(f"{API}/sources/seen/sync/", body, content_type="application/json")
+    assert response.status_code == status
+    assert SyncRun.objects.filter(requested_by=role).exists() == (status == 202)
+
+
+def test_a_bad_token_is_refused_even_beside_a_good_session() -> None:
+    client = signed_in("usage.view_environmentusage")
+    response = client.get(f"{API}/environment-usage/", headers={"Authorization": "Bearer up_nothing"})
+    assert response.status_code == 401

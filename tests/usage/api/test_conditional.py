@@ -1,0 +1,59 @@
+"""Answers that did not change are not sent again, and none is kept where another could read it."""
+
+import gzip
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.api_clients import API, bearer
+from tests.support.factories import EnvironmentUsageFactory
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    return bearer()
+
+
+def test_an_answer_that_did_not_change_is_not_sent_again(client: Client) -> None:
+    record = EnvironmentUsageFactory()
+    for address in ("environment-usage/", f"environment-usage/{record.pk}/", "sources/"):
+        with time_machine.travel(timezone.now(), tick=False):  # a source's lag_seconds grows
+            first = client.get(f"{API}/{address}")
+            again = client.get(f"{API}/{address}", headers={"If-None-Match": first["ETag"]})
+        assert (again.status_code, again.content) == (304, b""), address
+        assert again["ETag"] == first["ETag"]
+    EnvironmentUsageFactory()
+    tag = client.get(f"{API}/environment-usage/{record.pk}/")["ETag"]
+    changed = client.get(f"{API}/environment-usage/", headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+
+
+def test_an_answer_is_private_and_differs_by_who_asks(client: Client) -> None:
+    answer = client.get(f"{API}/environment-usage/")
+    assert set(answer["Cache-Control"].split(", ")) == {"private", "no-cache"}
+    assert {"Accept", "Authorization", "Cookie"} <= set(answer["Vary"].split(", "))
+
+
+def test_a_packed_answer_has_the_tag_of_the_plain_one(client: Client) -> None:
+    EnvironmentUsageFactory.create_batch(20)
+    plain = client.get(f"{API}/environment-usage/")
+    packed = client.get(f"{API}/environment-usage/", headers={"Accept-Encoding": "gzip"})
+    assert packed["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.content) == plain.content
+    assert packed["ETag"].removeprefix("W/") == plain["ETag"].removeprefix("W/")
+    again = client.get(
+        f"{API}/environment-usage/", headers={"Accept-Encoding": "gzip", "If-None-Match": packed["ETag"]}
+    )
+    assert again.status_code == 304
+
+
+def test_an_export_has_no_tag(client: Client) -> None:
+    export = client.get(f"{API}/environment-usage/", {"format": "csv"})
+    assert not export.has_header("ETag")
+    assert "no-store" in export["Cache-Control"]
+    assert b"".join(export)

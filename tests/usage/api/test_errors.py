@@ -1,0 +1,126 @@
+"""Errors of the API: problem details (RFC 9457), whatever goes wrong and wherever."""
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from portal.accounts.models import Scope, create_token
+from tests.support.api_clients import API, bearer, refused
+from tests.support.factories import SourceFactory
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may do everything."""
+    return bearer(*Scope.values)
+
+
+def test_an_address_that_does_not_exist_is_a_problem_too(client: Client) -> None:
+    assert refused(client.get(f"{API}/nowhere/"), 404)[""] == ["There is nothing at /api/v1/nowhere/."]
+    assert refused(client.get("/api/v2/"), 404)
+    assert "end with a slash" in refused(client.get(f"{API}/sources"), 404)[""][0]
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_a_method_that_does_not_exist_is_refused_with_those_that_do(client: Client, method: str) -> None:
+    response = getattr(client, method)(f"{API}/environment-usage/")
+    assert refused(response, 405)
+    assert response["Allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    ("address", "methods"),
+    [
+        ("environment-usage/", "GET, HEAD, OPTIONS"),
+        ("environment-usage/7/", "GET, HEAD, OPTIONS"),
+        ("usage/summary/", "GET, HEAD, OPTIONS"),
+        ("sources/a/sync/", "POST, OPTIONS"),
+    ],
+)
+def test_who_is_let_in_may_ask_which_methods_there_are(client: Client, address: str, methods: str) -> None:
+    response = client.options(f"{API}/{address}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert response["Allow"] == methods
+    assert refused(Client().options(f"{API}/{address}"), 401)
+
+
+def test_an_answer_in_a_form_that_nobody_has_is_refused(client: Client) -> None:
+    for accept in ("application/xml", "text/html"):
+        errors = refused(client.get(f"{API}/environment-usage/", headers={"Accept": accept}), 406)
+        assert {"application/json", "text/csv", "application/x-ndjson"} <= set(re.split("[ ,;]+", errors[""][0]))
+    errors = refused(client.get(f"{API}/sources/", headers={"Accept": "text/csv"}), 406)
+    assert errors[""] == ["The answer is to be had as application/json; the Accept header takes none of these."]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        ("from=2026-01-01", "application/x-www-form-urlencoded", 415),
+        ("{", "application/json", 400),
+        ("[]", "application/json", 400),
+        ("{}", "application/json", 400),
+        pytest.param("[" * 50_000, "application/json", 400, id="nested without end"),
+        pytest.param(" " * 100_000 + "{}", "application/json", 413, id="larger than any request"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused(client: Client, body: str, content_type: str, status: int) -> None:
+    SourceFactory(slug="a")
+    response = client.post(f"{API}/sources/a/sync/", body, content_type=content_type)
+    errors = refused(response, status)
+    assert status != 415 or errors[""] == [
+        f'Unsupported media type "{content_type}" in request. Send application/json.'
+    ]
+
+
+def test_what_is_wrong_with_a_body_is_pointed_at(client: Client) -> None:
+    SourceFactory(slug="a")
+    body = {"from": "2026-13-01"}
+    errors = refused(client.post(f"{API}/sources/a/sync/", body, content_type="application/json"))
+    assert set(errors) == {"", "from", "to"}
+    assert "YYYY-MM-DD" in errors["from"][0]
+
+
+def test_a_failure_that_nobody_expected_is_a_problem_without_its_secrets(client: Client) -> None:
+    client.raise_request_exception = False
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE usage_environmentusage RENAME TO secretly_renamed")
+    response: Any = client.get(f"{API}/environment-usage/")
+    assert refused(response, 500)[""] == ["The portal failed to answer; the failure was logged."]
+    assert b"secretly_renamed" not in response.content
+    assert b"SELECT" not in response.content
+    connection.set_rollback(True)  # the query that failed has ended the test's own transaction
+
+
+def test_a_request_that_django_itself_refuses_is_a_problem_under_the_api(client: Client) -> None:
+    response = client.get(f"{API}/sources/", headers={"Host": "evil.example"})
+    assert refused(response, 400)
+    assert "text/html" in Client().get("/admin/", headers={"Host": "evil.example"})["Content-Type"]
+    many = client.get(f"{API}/resource-usage/?{'&'.join(['tag=a:b'] * 1001)}")
+    assert refused(many)[""] == ["The request has more than 1,000 parameters."]
+
+
+def test_every_kind_of_error_is_a_problem_with_its_status(redis_client: object) -> None:
+    source = SourceFactory(slug="gcore-main", enabled=False)
+    everything, usage = bearer(*Scope.values), bearer(Scope.USAGE_READ)
+    _, secret = create_token("often", rate="1/day")
+    often = Client(headers={"Authorization": f"Bearer {secret}"})
+    sources, sync = f"{API}/sources/", f"{API}/sources/{source.slug}/sync/"
+    often.get(f"{API}/environment-usage/")
+    answers = {
+        400: everything.get(f"{API}/environment-usage/", {"page_size": "5000"}),
+        401: Client().get(sources),
+        403: usage.get(sources),
+        404: everything.get(f"{API}/environment-usage/1/"),
+        406: everything.get(sources, headers={"Accept": "text/csv"}),
+        409: everything.post(sync, {"from": "2026-01-01", "to": "2026-01-02"}, content_type="application/json"),
+        413: everything.post(sync, "x" * 70_000, content_type="application/json"),
+        415: everything.post(sync, "x", content_type="text/plain"),
+        429: often.get(f"{API}/environment-usage/"),
+    }
+    for status, answer in answers.items():
+        assert refused(answer, status)[""][0]

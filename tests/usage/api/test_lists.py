@@ -1,0 +1,169 @@
+"""Lists and details of the API: the fields, exactly; one query each; read off an index however long the table."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils.dateparse import parse_datetime
+
+from portal.urls import router
+from sync.api import SyncViewSet
+from sync.models import SyncRun, Trigger
+from tests.support.api_clients import API, bearer, get
+from tests.support.factories import (
+    FIRST_DAY,
+    EnvironmentUsageFactory,
+    RecipeUsageFactory,
+    ResourceUsageFactory,
+    SourceDayFactory,
+    SourceFactory,
+)
+from usage.api.views import UsageViewSet
+from usage.models import RejectedRecord, Restatement, Source, UsageRecord
+
+pytestmark = pytest.mark.django_db
+FACTORIES: dict[str, Any] = {
+    "environment-usage": EnvironmentUsageFactory,
+    "resource-usage": ResourceUsageFactory,
+    "recipe-usage": RecipeUsageFactory,
+}
+VIEWS: dict[str, Any] = {basename: view for _, view, basename in router.registry}
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    caller = bearer()
+    caller.get(f"{API}/sources/")  # the token's use is written down with the first request
+    return caller
+
+
+def same(rendered: Any, serialized: Any) -> bool:
+    """Tell whether two JSON values mean the same; instants may be written with or without their zeros."""
+    if isinstance(rendered, str) and rendered.endswith("Z") and serialized is not None:
+        return parse_datetime(rendered) == parse_datetime(serialized)
+    return bool(rendered == serialized)
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_postgresql_renders_exactly_what_the_documented_serializer_says(client: Client, kind: str) -> None:
+    odd = {"naïve": [1, {"a": None}], "quote": '"\\\n\t', "number": 12345678901234567890}
+    record = FACTORIES[kind](extra=odd)
+    record.refresh_from_db()
+    serializer = VIEWS[kind].serializer_class
+    assert serializer is not None
+    expected = json.loads(json.dumps(serializer(record).data, default=str))
+    (listed,) = get(client, f"{kind}/")["results"]
+    assert list(listed) == list(expected)
+    assert [name for name in expected if not same(listed[name], expected[name])] == []
+    assert get(client, f"{kind}/{record.pk}/") == listed
+
+
+def test_numbers_keep_every_digit_and_instants_end_in_z(client: Client) -> None:
+    exact = Decimal("12345678901234567890.123456789012345678901234567890")
+    ResourceUsageFactory(consumed_quantity=exact, last_seen=datetime(2026, 1, 1, 23, 59, 59, 123456, tzinfo=UTC))
+    (found,) = get(client, "resource-usage/")["results"]
+    assert found["consumed_quantity"] == str(exact)
+    assert found["last_seen"] == "2026-01-01T23:59:59.123456Z"
+    assert found["project_id"] == 11
+    assert found["day"] == "2026-01-01"
+
+
+def test_a_missing_count_is_null_and_never_zero(client: Client) -> None:
+    RecipeUsageFactory(recipe_id=None, task_count=None)
+    (found,) = get(client, "recipe-usage/")["results"]
+    assert found["task_count"] is None
+    assert found["recipe_id"] is None
+
+
+def test_a_withdrawn_record_is_left_out_of_lists_and_still_has_its_address(client: Client) -> None:
+    gone = EnvironmentUsageFactory(withdrawn_at=datetime(2026, 1, 5, tzinfo=UTC))
+    assert get(client, "environment-usage/")["results"] == []
+    (listed,) = get(client, "environment-usage/", include_withdrawn="true")["results"]
+    assert listed["withdrawn_at"] == "2026-01-05T00:00:00Z"
+    assert get(client, f"environment-usage/{gone.pk}/") == listed
+
+
+def test_nothing_of_a_credential_or_of_options_is_in_any_answer(client: Client) -> None:
+    SourceFactory(slug="a", credential="hidden-1", credential_env="", options={"token": "hidden-2"})
+    SourceFactory(slug="b", credential_env="PORTAL_VENDOR_HIDDEN_3")
+    content = client.get(f"{API}/sources/").content + client.get(f"{API}/sources/a/").content
+    assert b"hidden" not in content.lower()
+    assert b"credential" not in content
+
+
+def fill_sync() -> None:
+    """Give every list of how usage gets in a row of two sources."""
+    for slug in ("left", "right"):
+        day = SourceDayFactory(source__slug=slug, day=FIRST_DAY)
+        Restatement.objects.create(source_day=day, attempt=2, records_before=3, records_after=4)
+        RejectedRecord.objects.create(source_day=day, payload="{", payload_digest="d", reason="no JSON", attempt=1)
+        SyncRun.objects.create(source=day.source, trigger=Trigger.API, from_day=day.day, to_day=day.day.replace(day=2))
+
+
+@pytest.mark.parametrize("address", ["sources", "sources/left/days", "sync-runs", "restatements", "rejected-records"])
+def test_lists_of_how_usage_gets_in_lead_to_details_that_say_the_same(client: Client, address: str) -> None:
+    fill_sync()
+    results = get(client, f"{address}/")["results"]
+    assert {found.get("source", found.get("slug")) for found in results} <= {"left", "right"}
+    for found in results:
+        key = found.get("id") if address != "sources" else found["slug"]
+        key = found["day"] if address.endswith("days") else key
+        ticking = {"lag_seconds": found.get("lag_seconds")}
+        assert get(client, f"{address}/{key}/") | ticking == found | ticking
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+@pytest.mark.parametrize("rows", [0, 1, 30])
+def test_a_list_costs_one_query_besides_the_tokens(client: Client, kind: str, rows: int) -> None:
+    source = SourceFactory()
+    FACTORIES[kind].create_batch(rows, source=source)
+    with CaptureQueriesContext(connection) as queries:
+        assert len(get(client, f"{kind}/", page_size="25", from_="2026-01-01")["results"]) == min(rows, 25)
+    assert len(queries) == 2, [query["sql"] for query in queries]
+
+
+def test_names_of_sources_cost_one_query_more_and_a_count_another(client: Client) -> None:
+    EnvironmentUsageFactory(source__slug="a")
+    with CaptureQueriesContext(connection) as queries:
+        assert get(client, "environment-usage/", source="a", vendor="acme", count="exact")["count"] == 1
+    assert len(queries) == 4, [query["sql"] for query in queries]
+
+
+def test_every_list_declares_a_default_among_total_orderings() -> None:
+    for view in VIEWS.values():
+        assert view.ordering.removeprefix("-") in view.orderings
+        assert issubclass(view, UsageViewSet | SyncViewSet)
+
+
+def indexed(kind: type[UsageRecord]) -> set[tuple[str, ...]]:
+    """Return the columns of the table's B-tree indexes, in their order."""
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, kind._meta.db_table)
+    return {tuple(found["columns"]) for found in constraints.values() if found["index"] or found["unique"]}
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_every_ordering_of_usage_is_held_by_an_index_and_ends_in_the_key(kind: str) -> None:
+    view = VIEWS[kind]
+    model: type[UsageRecord] = view.queryset.model
+    for columns in view.orderings.values():
+        assert columns[-1] in {"id", model.key[-1]}
+        indexes = {tuple("source_id" if name == "source" else name for name in index) for index in indexed(model)}
+        # Rows that are equal in an index's columns are sorted by the rest, at most a day's of one type.
+        assert indexes & {columns, columns[:-1], columns[:2]}
+        assert not [name for name in columns if model._meta.get_field(name).null]
+
+
+def test_the_link_of_a_record_does_not_exist_for_an_unknown_key(client: Client) -> None:
+    SourceFactory(slug="a")
+    for address in ("environment-usage/1", "sources/b", "sources/a/days/2026-01-01", "sources/a/days/2026-02-31"):
+        response = client.get(f"{API}/{address}/")
+        assert response.status_code == 404, address
+        assert response["Content-Type"] == "application/problem+json"
+    assert Source.objects.count() == 1

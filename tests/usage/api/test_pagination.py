@@ -1,0 +1,286 @@
+"""Keyset pagination: every row exactly once, both ways, whatever is inserted; the last page costs what the first does."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import chain
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.api_clients import API, bearer, get, refused, walk
+from tests.support.factories import SourceFactory
+from tests.support.plans import find_large_sorts, find_scans
+from usage.api.pagination import Cursor, Ordering
+from usage.api.views import EnvironmentUsageViewSet
+from usage.models import EnvironmentUsage, Source
+
+pytestmark = pytest.mark.django_db
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ORDERINGS = sorted(EnvironmentUsageViewSet.orderings)
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    return bearer()
+
+
+@pytest.fixture
+def source() -> Source:
+    made: Source = SourceFactory(slug="a")
+    return made
+
+
+def insert(source: Source, seconds: list[int], prefix: str = "r") -> None:
+    """Insert a run for every given second after the start; equal seconds tie."""
+    EnvironmentUsage.objects.bulk_create(
+        EnvironmentUsage(
+            source=source,
+            day=date(2026, 1, 1),
+            record_id=f"{prefix}{number}",
+            project_id=f"p{second % 3}",
+            user_id=f"u{second % 2}",
+            stopped_at=START + timedelta(seconds=second),
+        )
+        for number, second in enumerate(seconds)
+    )
+
+
+def ids(pages: Iterator[list[Any]]) -> list[int]:
+    return [row["id"] for row in chain.from_iterable(pages)]
+
+
+def in_order(ordering: str) -> list[int]:
+    columns = EnvironmentUsageViewSet.orderings[ordering.removeprefix("-")]
+    signed = [f"-{column}" if ordering.startswith("-") else column for column in columns]
+    return list(EnvironmentUsage.objects.order_by(*signed).values_list("id", flat=True))
+
+
+several = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@several
+@given(
+    seconds=st.lists(st.integers(0, 4), max_size=60),
+    page_size=st.integers(1, 25),
+    ordering=st.sampled_from([sign + name for name in ORDERINGS for sign in ("", "-")]),
+)
+def test_a_walk_returns_every_row_once_in_order_forwards_and_backwards(
+    client: Client, source: Source, seconds: list[int], page_size: int, ordering: str
+) -> None:
+    EnvironmentUsage.objects.all().delete()
+    insert(source, seconds)
+    params = {"page_size": str(page_size), "ordering": ordering}
+    forwards = list(walk(client, "environment-usage/", **params))
+    assert ids(iter(forwards)) == in_order(ordering)
+    assert all(len(page) == page_size for page in forwards[:-1])
+
+    last = get(client, "environment-usage/", **params)
+    while last["next_cursor"]:
+        last = get(client, "environment-usage/", **params, cursor=last["next_cursor"])
+    start = last["previous_cursor"]
+    backwards = list(walk(client, "environment-usage/", way="previous", start=start, **params)) if start else []
+    assert ids(reversed([*[last["results"]], *backwards])) == in_order(ordering)
+
+
+def test_a_walk_ends_though_thousands_of_rows_share_the_first_value_of_the_ordering(
+    client: Client, source: Source
+) -> None:
+    insert(source, [7] * 2500 + [8] * 10)
+    for ordering in ("stopped_at", "-stopped_at"):
+        for size in ("1000", "333"):
+            found = ids(walk(client, "environment-usage/", ordering=ordering, page_size=size))
+            assert found == in_order(ordering)
+
+
+@several
+@given(
+    seconds=st.lists(st.integers(0, 5), min_size=5, max_size=40),
+    later=st.lists(st.lists(st.integers(0, 5), max_size=10), max_size=8),
+    page_size=st.integers(1, 10),
+    ordering=st.sampled_from(["stopped_at", "-stopped_at", "project_id", "changed_at", "-user_id"]),
+)
+def test_rows_that_were_there_throughout_are_met_once_whatever_is_loaded_on_the_way(
+    client: Client, source: Source, seconds: list[int], later: list[list[int]], page_size: int, ordering: str
+) -> None:
+    EnvironmentUsage.objects.all().delete()
+    insert(source, seconds)
+    there, gone = set(in_order(ordering)), min(in_order(ordering))
+    met: list[int] = []
+    for number, page in enumerate(walk(client, "environment-usage/", ordering=ordering, page_size=str(page_size))):
+        met += [row["id"] for row in page]
+        if number < len(later):
+            insert(source, later[number], prefix=f"later-{number}-")
+            EnvironmentUsage.objects.update(revision=F("revision") + 1, runner_id=str(number))
+            EnvironmentUsage.objects.filter(pk=gone).update(withdrawn_at=START)
+    assert len(met) == len(set(met))
+    assert there - {gone} <= set(met)
+
+
+def test_a_page_can_be_walked_to_and_back(client: Client, source: Source) -> None:
+    insert(source, list(range(5)))
+    first = get(client, "environment-usage/", page_size="2")
+    assert first["previous"] is None
+    second = client.get(first["next"]).json()
+    assert client.get(second["previous"]).json() == {**first, "next": first["next"], "previous": None}
+    assert get(client, "environment-usage/", page_size="4", cursor=first["next_cursor"])["next"] is None
+
+
+def test_the_links_carry_the_question_along_and_do_not_count_again(client: Client, source: Source) -> None:
+    insert(source, list(range(9)))
+    first = get(client, "environment-usage/", page_size="2", project_id="p0", count="exact")
+    assert first["count"] == 3
+    assert first["next"].startswith("http://testserver/api/v1/environment-usage/?")
+    second = client.get(first["next"]).json()
+    assert "count" not in second
+    assert [row["project_id"] for row in second["results"]] == ["p0"]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("written", ["é,p0", "%C3%A9,p0", "p0,%C3%A9+", "p0&from=2026-01-01T00:00:00+00:00"])
+def test_the_links_lead_on_however_the_question_was_written(client: Client, source: Source, written: str) -> None:
+    insert(source, list(range(9)))
+    first = client.get(f"{API}/environment-usage/?page_size=2&project_id={written}").json()
+    assert len(first["results"]) == 2
+    second = client.get(first["next"]).json()
+    assert [row["project_id"] for row in second["results"]] == ["p0"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"project_id": "p1"}, {"from": "2026-01-01"}, {"ordering": "stopped_at"}, {"include_withdrawn": "true"}],
+)
+def test_a_cursor_belongs_to_its_filters_and_its_ordering(
+    client: Client, source: Source, changed: dict[str, str]
+) -> None:
+    insert(source, list(range(5)))
+    cursor = get(client, "environment-usage/", page_size="2")["next_cursor"]
+    errors = refused(client.get(f"{API}/environment-usage/", {"cursor": cursor, **changed}))
+    assert "other filters or another ordering" in errors["cursor"][0]
+
+
+def test_a_cursor_belongs_to_its_list_and_cannot_be_made_up(client: Client, source: Source) -> None:
+    insert(source, list(range(5)))
+    cursor = get(client, "environment-usage/", page_size="2")["next_cursor"]
+    assert refused(client.get(f"{API}/recipe-usage/", {"cursor": cursor}))["cursor"]
+    for damaged in (cursor[:-1], "x" + cursor, cursor.partition(".")[0], ".", "..", "é"):
+        assert refused(client.get(f"{API}/environment-usage/", {"cursor": damaged}))["cursor"]
+
+
+def test_the_default_ordering_may_be_said_or_left_unsaid_on_the_way(client: Client, source: Source) -> None:
+    insert(source, list(range(5)))
+    cursor = get(client, "environment-usage/", page_size="2")["next_cursor"]
+    page = get(client, "environment-usage/", ordering="-stopped_at", page_size="2", cursor=cursor)
+    assert page["results"] == get(client, "environment-usage/", page_size="2", cursor=cursor)["results"]
+
+
+def test_nothing_is_counted_unless_it_is_asked_for(client: Client, source: Source) -> None:
+    insert(source, list(range(5)))
+    with CaptureQueriesContext(connection) as queries:
+        get(client, "environment-usage/", page_size="2")
+    # A page counts its own rows; the table is counted by a statement of its own.
+    assert not [query for query in queries if query["sql"].upper().startswith("SELECT COUNT(")]
+
+
+ROWS = 60_000
+
+
+@pytest.fixture
+def long_table(source: Source) -> None:
+    """Fill the table beyond what the planner would rather sort: a run a second, every eleventh withdrawn."""
+    with connection.cursor() as cursor:
+        # Rows of tests that were rolled back would stay in the way.
+        cursor.execute("TRUNCATE usage_environmentusage")
+        cursor.execute(
+            """
+            INSERT INTO usage_environmentusage
+                (source_id, day, record_id, environment_id, project_id, user_id, stopped_at, changed_at, withdrawn_at)
+            SELECT %s, (%s + g * interval '1 second')::date, 'r' || g, 'e' || g %% 5000, 'p' || g %% 50,
+                   'u' || g %% 500, %s + g * interval '1 second', %s + g * interval '1 second',
+                   CASE WHEN g %% 11 = 0 THEN now() END
+            FROM generate_series(1, %s) AS g
+            """,
+            [source.pk, START, START, START, ROWS],
+        )
+        cursor.execute("ANALYZE usage_environmentusage")
+
+
+def page_query(client: Client, **query: str) -> str:
+    """Return the SQL of one page."""
+    with CaptureQueriesContext(connection) as queries:
+        get(client, "environment-usage/", **query)
+    (sql,) = [query["sql"] for query in queries if "row_to_json" in query["sql"]]
+    return sql
+
+
+def plan(sql: str) -> dict[str, Any]:
+    """Return the plan of a query as it was carried out, with the buffers it touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")
+        found: dict[str, Any] = cursor.fetchone()[0][0]["Plan"]
+    return found
+
+
+def deep_cursor(client: Client, ordering: str, row: int) -> str:
+    """Return the cursor that stands after so many rows, as if they had been walked past."""
+    columns = EnvironmentUsageViewSet.orderings[ordering.removeprefix("-")]
+    order = Ordering(columns, ordering.startswith("-"))
+    position = order.apply(EnvironmentUsage.objects.all()).values_list(*columns)[row]
+    question = repr((f"{API}/environment-usage/", ordering, []))
+    return Cursor(tuple(position), backwards=False).sign(question)
+
+
+def scan(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the node that reads the usage table; joining the few sources is another."""
+    (node,) = find_scans(found, "usage_environmentusage")
+    return node
+
+
+def buffers(found: dict[str, Any]) -> int:
+    """Return how many pages of the usage table and its index were touched."""
+    return int(scan(found)["Shared Hit Blocks"]) + int(scan(found)["Shared Read Blocks"])
+
+
+@pytest.mark.parametrize("ordering", ["-stopped_at", "stopped_at", "changed_at", "-project_id", "environment_id"])
+@pytest.mark.usefixtures("long_table")
+def test_a_page_is_read_off_an_index_without_a_sort_and_a_deep_one_costs_what_the_first_does(
+    client: Client, ordering: str
+) -> None:
+    first = plan(page_query(client, ordering=ordering, page_size="50"))
+    deep = plan(
+        page_query(client, ordering=ordering, page_size="50", cursor=deep_cursor(client, ordering, ROWS - 5_000))
+    )
+    for found in (first, deep):
+        assert scan(found)["Node Type"] in {"Index Scan", "Index Only Scan"}, found
+        assert find_large_sorts(found, 1_000) == [], found
+    assert buffers(deep) <= 1.3 * buffers(first) + 20
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"from_": "2026-01-01T08:00:00Z", "to": "2026-01-01T09:00:00Z"},
+        {"project_id": "p7"},
+        {"project_id": "p7", "from_": "2026-01-01T08:00:00Z"},
+        {"updated_since": "2026-01-01T16:00:00Z", "ordering": "changed_at", "include_withdrawn": "true"},
+        {"source": "a"},
+    ],
+)
+@pytest.mark.usefixtures("long_table")
+def test_a_filtered_page_does_not_read_or_sort_the_whole_table(client: Client, query: dict[str, str]) -> None:
+    found = plan(page_query(client, page_size="50", **query))
+    assert scan(found)["Node Type"] in {"Index Scan", "Index Only Scan"}, found
+    assert find_large_sorts(found, 1_000) == [], found
+    assert buffers(found) < 600
+
+
+def test_a_cursor_made_for_a_page_is_the_one_that_the_page_gives(client: Client, source: Source) -> None:
+    insert(source, list(range(5)))
+    given_out = get(client, "environment-usage/", page_size="2")["next_cursor"]
+    assert deep_cursor(client, "-stopped_at", 1) == given_out

@@ -1,0 +1,129 @@
+"""The OpenAPI schema and its page: complete, valid, for those who are let in."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+from django.test import Client
+
+from portal.accounts.models import Scope
+from portal.environment import BASE_DIR
+from tests.support.api_clients import API, bearer, refused
+from tests.support.factories import SourceFactory
+from tests.support.processes import environment
+
+pytestmark = pytest.mark.django_db
+
+
+@cache
+def drawn_up() -> Any:
+    """Return the schema, which is the same for everyone; to draw it up takes seconds."""
+    response = bearer(Scope.MIRROR_READ).get(f"{API}/schema/")
+    assert response.status_code == 200
+    return yaml.load(response.content, yaml.CSafeLoader)
+
+
+@pytest.fixture
+def schema() -> Any:
+    return drawn_up()
+
+
+def test_the_schema_is_valid_and_drawn_up_without_a_warning() -> None:
+    command = [sys.executable, "manage.py", "spectacular", "--validate", "--fail-on-warn"]
+    done = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("openapi: 3.1")
+
+
+def test_every_operation_says_how_to_be_let_in_and_what_can_go_wrong(schema: Any) -> None:
+    for path, operations in schema["paths"].items():
+        for operation in operations.values() if path.startswith(API) else ():
+            assert operation["security"] == [{"token": []}, {"session": []}], path
+            assert {"400", "401", "403", "406", "429"} <= set(operation["responses"]), path
+            for status, response in operation["responses"].items():
+                content = set(response.get("content", ()))
+                assert (content == {"application/problem+json"}) == (int(status) >= 400), (path, status)
+                assert bool(content) == (status != "304"), (path, status)
+
+
+def test_every_parameter_of_usage_has_a_description(schema: Any) -> None:
+    for kind in ("environment-usage", "resource-usage", "recipe-usage"):
+        parameters = {found["name"]: found for found in schema["paths"][f"{API}/{kind}/"]["get"]["parameters"]}
+        assert {"from", "to", "tz", "source", "vendor", "updated_since", "ordering", "cursor"} <= set(parameters)
+        assert [name for name, found in parameters.items() if "description" not in found and name != "format"] == []
+
+
+def test_every_parameter_has_a_type(schema: Any) -> None:
+    for path, method, operation in operations(schema):
+        for parameter in operation.get("parameters", []):
+            assert {"type", "anyOf", "$ref"} & set(parameter["schema"]), (method, path, parameter["name"])
+
+
+def lists(schema: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the addresses of the API that take no id, with their parameters."""
+    for path, found in schema["paths"].items():
+        if path.startswith(API) and "get" in found and "{" not in path.replace("{source_slug}", ""):
+            yield path.replace("{source_slug}", "production"), found["get"]["parameters"]
+
+
+def test_every_parameter_that_is_understood_is_described_and_no_other(schema: Any) -> None:
+    client = bearer()
+    SourceFactory(slug="production")
+    for path, parameters in lists(schema):
+        (message,) = refused(client.get(path, {"nonsense": "1"}))["nonsense"]
+        understood = set(message.removeprefix("Unknown parameter; allowed are: ").removesuffix(".").split(", "))
+        described = {found["name"] for found in parameters if found["in"] == "query"}
+        assert described | {"format"} == understood | {"format"}, path
+
+
+def test_the_headers_of_answers_are_described(schema: Any) -> None:
+    responses = schema["paths"][f"{API}/resource-usage/"]["get"]["responses"]
+    assert {"ETag", "RateLimit", "Content-Disposition", "Link", "Portal-Complete"} <= set(responses["200"]["headers"])
+    assert {"Retry-After", "RateLimit"} <= set(responses["429"]["headers"])
+    assert "Retry-After" in responses["503"]["headers"]  # of exports alone
+    assert "503" not in schema["paths"][f"{API}/sync-runs/"]["get"]["responses"]
+    assert "WWW-Authenticate" in responses["401"]["headers"]
+    assert "Location" in schema["paths"][f"{API}/sources/{{slug}}/sync/"]["post"]["responses"]["202"]["headers"]
+
+
+def operations(schema: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, found in schema["paths"].items():
+        yield from ((path, method, operation) for method, operation in found.items())
+
+
+def test_no_column_of_a_row_is_promised_as_fields_may_leave_it_out(schema: Any) -> None:
+    rows = schema["components"]["schemas"]
+    for name in ("EnvironmentUsage", "ResourceUsage", "RecipeUsage", "Source", "SourceDay", "SyncRun", "Restatement"):
+        assert "required" not in rows[name]
+    assert rows["Manifest"]["required"]
+
+
+def test_exports_are_described_as_text_and_numbers_as_strings(schema: Any) -> None:
+    content = schema["paths"][f"{API}/resource-usage/"]["get"]["responses"]["200"]["content"]
+    assert content["text/csv"]["schema"] == {"type": "string"}
+    quantity = schema["components"]["schemas"]["ResourceUsage"]["properties"]["consumed_quantity"]
+    assert quantity["type"] == "string"
+    assert quantity["format"] == "decimal"
+
+
+def test_the_page_has_no_script_or_style_that_the_policy_forbids() -> None:
+    client = bearer(Scope.USAGE_READ)
+    response = client.get(f"{API}/docs/")
+    page = response.content.decode()
+    assert response.status_code == 200
+    assert "'unsafe" not in response["Content-Security-Policy"]
+    assert "<style" not in page
+    assert "<script>" not in page
+    assert "://" not in page.replace("http://testserver", "")
+
+
+def test_the_pages_script_is_served_apart_from_it() -> None:
+    script = bearer(Scope.USAGE_READ).get(f"{API}/docs/", {"script": ""})
+    assert script.status_code == 200
+    assert script["Content-Type"] == "application/javascript"
+    assert b"SwaggerUIBundle" in script.content
+    assert Client().get(f"{API}/docs/", {"script": ""}).status_code == 401

@@ -1,0 +1,64 @@
+"""Links of Explore's table ask for the very value of their cell: with commas, or none at all."""
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
+from tests.support.source_days import hold_days
+from tests.support.users import client_of
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/explore/"
+
+
+def find_links(page: Any) -> list[tuple[str, str]]:
+    """Return text and address of every link in the rows of the table."""
+    (body,) = re.findall(r"<tbody.*?</tbody>", page.content.decode(), re.DOTALL)[:1]
+    return [(unescape(text), unescape(url)) for url, text in re.findall(r'<a href="([^"]+)">([^<]*)</a>', body)]
+
+
+@pytest.fixture
+def client() -> Client:
+    """Store usage of values with commas and of none."""
+    source = SourceFactory(slug="one")
+    for project in ("a,b", "a", "b", ""):
+        EnvironmentUsageFactory(source=source, project_id=project)
+    for tags, details, region in (({"k": "a,b"}, {"flavor": "x,y"}, 7), ({}, {}, None)):
+        ResourceUsageFactory(source=source, tags=tags, details=details, region_id=region)
+    RecipeUsageFactory(source=source, recipe_id=None)
+    RecipeUsageFactory(source=source, recipe_id=5)
+    hold_days(rolled=True)
+    return client_of("viewer")
+
+
+@pytest.mark.parametrize(
+    ("question", "texts"),
+    [
+        ("kind=environment-usage&group_by=project_id", {"a,b", "a", "b", "none"}),
+        ("kind=resource-usage&group_by=tag:k", {"a,b", "none"}),
+        ("kind=resource-usage&group_by=flavor", {"x,y", "none"}),
+        ("kind=resource-usage&group_by=region_id", {"7", "none"}),
+        ("kind=recipe-usage&group_by=recipe_id", {"5", "none"}),
+    ],
+)
+def test_every_link_leads_to_the_one_row_of_its_cell(client: Client, question: str, texts: set[str]) -> None:
+    page = client.get(f"{PAGE}?{question}")
+    links = [(text, url) for text, url in find_links(page) if text in texts]
+    assert {text for text, _ in links} == texts
+    for text, url in links:
+        narrowed = client.get(url)
+        assert narrowed.status_code == 200, url
+        (row,) = narrowed.context["table"].rows
+        assert text in [str(cell.text) for cell in row]
+        assert narrowed.context["answer"].summary["totals"][0]["records"] == 1
+
+
+def test_a_repeated_filter_is_one_input_and_a_link_replaces_all_of_it(client: Client) -> None:
+    page = client.get(rf"{PAGE}?kind=environment-usage&group_by=project_id&project_id=a&project_id=a\,b")
+    assert r'value="a,a\,b"' in page.content.decode()
+    (url,) = [url for text, url in find_links(page) if text == "a"]
+    assert url.count("project_id=") == 1

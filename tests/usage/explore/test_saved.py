@@ -1,0 +1,169 @@
+"""Saved views: kept under a name, found again, shared or not, and telling nobody of what they may not see."""
+
+from datetime import UTC, datetime
+
+import pytest
+import time_machine
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from tests.support.factories import SourceFactory
+from tests.support.users import client_of, person
+from usage.models import SavedView
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/explore/"
+QUESTION = "from=2026-01-01&to=2026-02-01&group_by=project_id,day"
+
+
+def signed_in(user: User) -> Client:
+    """Return a client of somebody."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def save(client: Client, name: str, **said: str) -> list[str]:
+    """Save a view and return what the page then says."""
+    sent = {"kind": "resource-usage", "question": QUESTION, "name": name, **said}
+    response = client.post(f"{PAGE}views/", sent, follow=True)
+    return [str(message) for message in response.context["messages"]]
+
+
+def found(client: Client) -> dict[str, str]:
+    """Return the views that a person finds: the address by the name."""
+    page = client.get(f"{PAGE}?kind=resource-usage")
+    return {shown.view.name: shown.url for shown in page.context["views"]}
+
+
+def test_a_view_is_saved_found_again_and_opened() -> None:
+    client = client_of("viewer")
+    assert save(client, "January") == ["“January” is saved; you find it under Saved views."]
+    assert found(client) == {"January": f"{PAGE}?kind=resource-usage&{QUESTION}"}
+    page = client.get(found(client)["January"])
+    assert page.status_code == 200
+    assert [(shown.view.name, shown.is_current) for shown in page.context["views"]] == [("January", True)]
+
+
+def test_a_view_of_last_month_moves_with_the_calendar() -> None:
+    client = client_of("viewer")
+    with time_machine.travel(datetime(2026, 2, 10, tzinfo=UTC), tick=False):
+        save(client, "Last month", moving="on")
+        save(client, "That month")
+        assert client.get(found(client)["Last month"]).context["moving"] == "last month"
+    with time_machine.travel(datetime(2026, 6, 10, tzinfo=UTC), tick=False):
+        views = found(signed_in(User.objects.get(username="viewer")))
+    assert views["Last month"] == f"{PAGE}?kind=resource-usage&from=2026-05-01&to=2026-06-01&group_by=project_id,day"
+    assert views["That month"].endswith(QUESTION)
+
+
+def test_a_view_is_its_owners_unless_it_is_shared() -> None:
+    mine, other = client_of("viewer"), client_of("viewer")
+    save(mine, "Mine")
+    save(mine, "Ours", shared="on")
+    assert set(found(other)) == {"Ours"}
+    view = SavedView.objects.get(name="Ours")
+    for sent in ({"name": "Theirs"}, {"delete": "1"}):
+        assert other.post(f"{PAGE}views/{view.pk}/", sent).status_code == 404
+    assert set(found(mine)) == {"Mine", "Ours"}
+    assert b"by viewer" in other.get(f"{PAGE}?kind=resource-usage").content
+
+
+def test_views_that_others_share_push_ones_own_away_no_more_than_hidden_ones_push_shared_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("usage.explore.saved.MAX_VIEWS", 2)
+    mine, other = SourceFactory(slug="mine"), client_of("viewer")
+    SourceFactory(slug="zebra")
+    for name, question in [("a", "source=zebra&source=mine"), ("b", "source=zebra"), ("c", ""), ("d", ""), ("e", "")]:
+        save(other, name, question=question, shared="on")
+    client = client_of("viewer", sources=[mine])
+    save(client, "z")
+
+    assert list(found(client)) == ["z", "c", "d"]
+
+
+@pytest.mark.parametrize(("verb", "sent"), [("change", {"name": "Another"}), ("delete", {"delete": "1"})])
+def test_who_may_not_keep_views_is_offered_no_button_that_would_refuse(verb: str, sent: dict[str, str]) -> None:
+    user = person("viewer")
+    view = SavedView.objects.create(owner=user, name="Mine", kind="resource-usage")
+    user.groups.clear()
+    user.user_permissions.add(Permission.objects.get(codename="view_resourceusage"))
+    client, address = signed_in(User.objects.get(pk=user.pk)), f"{PAGE}views/{view.pk}/"
+
+    page = client.get(f"{PAGE}?kind=resource-usage").content.decode()
+    assert "Mine" in page
+    assert f"{PAGE}views/" not in page
+    assert client.post(f"{PAGE}views/", {"kind": "resource-usage", "question": "", "name": "x"}).status_code == 403
+    assert client.post(address, sent).status_code == 403
+
+    user.user_permissions.add(Permission.objects.get(codename=f"{verb}_savedview"))
+    client = signed_in(User.objects.get(pk=user.pk))
+    assert address in client.get(f"{PAGE}?kind=resource-usage").content.decode()
+    assert client.post(address, sent).status_code == 302
+
+
+def test_a_view_is_renamed_unshared_and_deleted_by_its_owner() -> None:
+    mine, other = client_of("viewer"), client_of("viewer")
+    save(mine, "Ours", shared="on")
+    view = SavedView.objects.get()
+    back = mine.post(f"{PAGE}views/{view.pk}/", {"name": "Only mine", "back": f"kind=resource-usage&{QUESTION}"})
+    assert back["Location"] == f"{PAGE}?kind=resource-usage&{QUESTION}"
+    assert (set(found(mine)), found(other)) == ({"Only mine"}, {})
+    mine.post(f"{PAGE}views/{view.pk}/", {"delete": "1"})
+    assert found(mine) == {}
+
+
+def test_two_views_of_one_person_have_two_names() -> None:
+    client, other = client_of("viewer"), client_of("viewer")
+    save(client, "January")
+    assert save(client, " January ") == ["You have a view “January” already; give another name."]
+    assert save(client, "  ") == ["Give the view a name."]
+    save(other, "January")
+    save(client, "February")
+    february = SavedView.objects.get(name="February")
+    client.post(f"{PAGE}views/{february.pk}/", {"name": "January"})
+    assert set(found(client)) == {"January", "February"}
+
+
+@pytest.mark.parametrize("question", ["group_by=colour", "from=2026-02-30", "colour=red", "source=nobody"])
+def test_only_a_question_that_can_be_asked_is_saved(question: str) -> None:
+    assert save(client_of("viewer"), "Wrong", question=question) == [
+        "This view has invalid parameters, so it was not saved. Correct them first."
+    ]
+    assert not SavedView.objects.exists()
+
+
+def test_a_shared_view_tells_a_limited_person_of_no_other_source() -> None:
+    mine, other = SourceFactory(slug="mine", vendor="gcore"), SourceFactory(slug="zebra", vendor="gcore")
+    everyone = client_of("viewer")
+    questions = {
+        "open": QUESTION,
+        "of mine": f"{QUESTION}&source=mine&project_id=7",
+        "of zebra": f"{QUESTION}&source=zebra",
+        "of both": f"{QUESTION}&source=mine,zebra",
+        "of a project": f"{QUESTION}&project_id=7",
+    }
+    for name, question in questions.items():
+        assert save(everyone, name, question=question, shared="on") != []
+    assert set(found(client_of("viewer", sources=[mine]))) == {"open", "of mine"}
+    assert set(found(client_of("viewer", sources=[other]))) == {"open", "of zebra"}
+    assert set(found(client_of("viewer"))) == set(questions)
+
+
+def test_a_shared_view_of_a_kind_that_one_may_not_see_is_not_listed() -> None:
+    save(client_of("viewer"), "Resources", shared="on")
+    user = person("viewer")
+    user.groups.clear()
+    user.user_permissions.add(Permission.objects.get(codename="view_recipeusage"))
+    client = signed_in(User.objects.get(pk=user.pk))
+    assert client.get(f"{PAGE}?kind=recipe-usage").context["views"] == []
+    assert client.post(f"{PAGE}views/", {"kind": "resource-usage", "question": "", "name": "x"}).status_code == 403
+
+
+def test_a_view_is_changed_by_a_form_of_the_portal_only() -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(person("viewer"))
+    sent = {"kind": "resource-usage", "question": "", "name": "x"}
+    assert client.post(f"{PAGE}views/", sent).status_code == 403
+    assert client.get(f"{PAGE}views/").status_code in {403, 405}

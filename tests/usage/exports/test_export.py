@@ -1,0 +1,350 @@
+"""Exports: every row, exactly, as CSV and NDJSON; flat memory; broken where broken; safe to open in a spreadsheet."""
+
+import csv
+import http.client
+import json
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.db import DatabaseError, connection
+from django.http import StreamingHttpResponse
+from django.test import Client, RequestFactory
+
+from portal.accounts.models import create_token
+from portal.middleware import GZipMiddleware
+from tests.support.api_clients import API, bearer, get, refused
+from tests.support.exports import MANY, download, many_runs, respond, stream, table
+from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
+from tests.support.processes import wait_for
+from usage.api.serializers import RECORD_SERIALIZERS
+from usage.columns import get_columns
+from usage.exports import BROKEN, ExportStream
+from usage.exports.copy import BLOCK_BYTES, ExportQuery
+from usage.models import EnvironmentUsage, ResourceUsage, Source
+from usage.snapshot import open_snapshot
+
+# An export has a connection of its own, which sees only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    return bearer()
+
+
+@pytest.fixture
+def many() -> Source:
+    """Commit a long table."""
+    return many_runs()
+
+
+def test_the_header_is_the_fields_of_the_api_in_their_order(client: Client) -> None:
+    for model, serializer in RECORD_SERIALIZERS.items():
+        kind = str(model._meta.verbose_name_plural).replace(" ", "-")
+        header = download(client, kind, format="csv")
+        assert header.decode() == ",".join(serializer().fields) + "\r\n"
+
+
+@pytest.mark.parametrize("kind", ["environment-usage", "resource-usage", "recipe-usage"])
+def test_csv_ndjson_and_the_pages_of_a_list_say_the_same(client: Client, kind: str) -> None:
+    EnvironmentUsageFactory.create_batch(5, created_at=None)
+    ResourceUsageFactory.create_batch(5, tags={"team": ["a", "b"]}, region_id=None)
+    RecipeUsageFactory.create_batch(5, recipe_id=None, task_count=None)
+    listed = get(client, f"{kind}/")["results"]
+    lines = download(client, kind, format="ndjson").decode().splitlines()
+    assert [json.loads(line) for line in lines] == listed
+    for cells, row in zip(table(download(client, kind, format="csv")), listed, strict=True):
+        for name, value in row.items():
+            expected = json.loads(cells[name]) if isinstance(value, dict) else cells[name]
+            assert expected == ({None: ""}.get(value, str(value)) if not isinstance(value, dict) else value)
+
+
+ODD = [
+    "a,b",
+    'say "x"',
+    "two\r\nlines",
+    "tab\there",
+    "naïve ☃ 🎈",
+    "back\\slash",
+    "\\.",
+    "NULL",
+    "",
+    " spaces ",
+    "\x01\x02",
+]
+
+
+def test_any_text_comes_through_both_formats_unharmed(client: Client) -> None:
+    source = SourceFactory()
+    for number, text in enumerate(ODD):
+        EnvironmentUsageFactory(source=source, user_id=text, extra={"said": text}, record_id=str(number))
+    rows = table(download(client, "environment-usage", format="csv", ordering="stopped_at"))
+    assert [row["user_id"] for row in rows] == ODD
+    assert [json.loads(row["extra"])["said"] for row in rows] == ODD
+    lines = download(client, "environment-usage", format="ndjson", ordering="stopped_at").decode().split("\n")
+    assert [json.loads(line)["user_id"] for line in lines if line] == ODD
+
+
+def test_every_record_ends_in_crlf_and_line_breaks_inside_a_cell_stay_as_they_are(client: Client) -> None:
+    EnvironmentUsageFactory(user_id="one\ntwo", runner_id="")
+    body = download(client, "environment-usage", format="csv")
+    assert body.endswith(b"\r\n")
+    assert b'"one\ntwo"' in body
+    assert body.count(b"\r\n") == 2
+
+
+def test_numbers_are_never_touched_and_keep_every_digit(client: Client) -> None:
+    exact = [Decimal("-0.00000000000000000000000000001"), Decimal("98765432109876543210987654321.5"), Decimal(-7)]
+    source = SourceFactory()
+    for quantity in exact:
+        ResourceUsageFactory(source=source, consumed_quantity=quantity, project_id=-11)
+    rows = table(download(client, "resource-usage", format="csv", ordering="day"))
+    assert [Decimal(row["consumed_quantity"]) for row in rows] == exact
+    assert {row["project_id"] for row in rows} == {"-11"}
+
+
+def test_an_export_is_the_whole_filtered_set_and_not_a_page(client: Client, many: Source) -> None:
+    rows = table(download(client, "environment-usage", format="csv", project_id="p3", ordering="stopped_at"))
+    kept = EnvironmentUsage.objects.filter(project_id="p3").order_by("stopped_at", "id")
+    assert [row["record_id"] for row in rows] == list(kept.values_list("record_id", flat=True))
+    assert len(rows) == MANY // 7
+
+
+def test_an_export_is_asked_for_by_the_accept_header_as_well(client: Client) -> None:
+    EnvironmentUsageFactory()
+    for accept, kind in (("text/csv", "text/csv"), ("application/x-ndjson", "application/x-ndjson")):
+        response = client.get(f"{API}/environment-usage/", headers={"Accept": accept})
+        assert response["Content-Type"].startswith(kind)
+        assert b"".join(response.streaming_content).count(b"run-") == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/csv; charset=utf-8; header=present", "text/csv"),
+        ("text/*", "text/csv"),
+        ("text/csv, */*", "text/csv"),
+        ("application/json, text/csv", "application/json"),
+        ("text/html, application/xml;q=0.9, */*;q=0.8", "application/json"),
+        ("application/json; charset=utf-8", "application/json"),
+        ("", "application/json"),
+        ("application/json;q=x, ;;, a/b/c", "application/json"),
+    ],
+)
+def test_the_most_specific_type_of_the_accept_header_is_given(client: Client, accept: str, kind: str) -> None:
+    answer = client.get(f"{API}/environment-usage/", headers={"Accept": accept})
+    assert answer["Content-Type"].startswith(kind)
+    assert b"".join(answer) is not None
+
+
+def test_the_format_parameter_wins_over_the_accept_header(client: Client) -> None:
+    EnvironmentUsageFactory()
+    answer = client.get(f"{API}/environment-usage/", {"format": "csv"}, headers={"Accept": "application/json"})
+    assert len(table(b"".join(answer))) == 1
+
+
+def test_the_file_is_named_after_kind_range_and_instant(client: Client) -> None:
+    query = {"format": "csv", "from": "2026-01-01", "to": "2026-02-01T00:00:00Z"}
+    response = client.get(f"{API}/environment-usage/", query)
+    response.close()
+    named = response["Content-Disposition"]
+    assert named.startswith('attachment; filename="environment-usage_2026-01-01_2026-02-01T000000Z_as-of-20')
+    assert named.endswith('Z.csv"')
+
+
+def test_a_limited_token_takes_out_only_what_it_sees() -> None:
+    hidden, seen = EnvironmentUsageFactory(), EnvironmentUsageFactory()
+    limited = bearer(sources=[seen.source])
+    (row,) = table(download(limited, "environment-usage", format="csv"))
+    assert row["record_id"] == seen.record_id
+    assert refused(limited.get(f"{API}/environment-usage/", {"format": "csv", "source": hidden.source.slug}))
+    assert table(download(bearer(sources=[]), "environment-usage", format="csv")) == []
+
+
+def test_blocks_are_of_64_kilobytes_and_memory_stays_flat(many: Source) -> None:
+    queryset = EnvironmentUsage.objects.order_by("stopped_at", "id")
+    for name in ("csv", "ndjson"):
+        assert list(stream(queryset[:1], name))
+        tracemalloc.start()
+        try:
+            sizes = [len(block) for block in stream(queryset, name)]
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert sum(sizes) > 10 * 1024 * 1024
+        assert min(sizes[:-1]) >= BLOCK_BYTES
+        assert max(sizes) < BLOCK_BYTES + 4096
+        assert peak < 2 * 1024 * 1024
+
+
+def test_an_export_is_of_one_instant_whatever_is_loaded_meanwhile(many: Source) -> None:
+    blocks = stream(EnvironmentUsage.objects.order_by("stopped_at", "id"), "csv")
+    head = next(blocks)
+    EnvironmentUsage.objects.all().delete()
+    assert len(table(head + b"".join(blocks))) == MANY
+
+
+@pytest.mark.parametrize("rows", [1, 3_000])
+def test_a_snapshot_that_ends_before_its_rows_were_taken_does_not_wait_for_them(rows: int) -> None:
+    many_runs(rows)
+    columns = get_columns(RECORD_SERIALIZERS[EnvironmentUsage])
+
+    def leave() -> None:
+        with open_snapshot("default") as snapshot:
+            records = ExportQuery(snapshot, EnvironmentUsage.objects.all(), columns).read_csv()
+            next(records)
+            left.append(records)
+
+    left: list[Any] = []
+    thread = threading.Thread(target=leave, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert left
+    assert not thread.is_alive()
+
+
+def test_a_query_that_fails_at_once_fails_before_the_answer_begins() -> None:
+    EnvironmentUsageFactory()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE usage_environmentusage RENAME COLUMN runner_id TO gone")
+    try:
+        with pytest.raises((psycopg.Error, DatabaseError), match="runner_id"):
+            respond(EnvironmentUsage.objects.all())
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE usage_environmentusage RENAME COLUMN gone TO runner_id")
+
+
+def copying() -> list[int]:
+    """Return the process ids of exports that run on this database."""
+    asked = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY (%%' AND state = 'active'"
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+@pytest.fixture
+def port(web_server: Callable[..., int]) -> int:
+    """The portal behind granian, over real HTTP."""
+    return web_server()
+
+
+@pytest.fixture
+def secret() -> str:
+    """A token's secret."""
+    return create_token("test")[1]
+
+
+def opened(port: int, secret: str, form: str = "csv", **headers: str) -> tuple[Any, http.client.HTTPResponse]:
+    """Ask for an export over HTTP; returns the connection and the answer, its body not read."""
+    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    address = f"{API}/environment-usage/?format={form}&ordering=stopped_at"
+    asking.request("GET", address, headers={"Authorization": f"Bearer {secret}", **headers})
+    return asking, asking.getresponse()
+
+
+def test_over_http_an_export_arrives_whole(many: Source, port: int, secret: str) -> None:
+    asking, answer = opened(port, secret)
+    with closing(asking):
+        body = answer.read()
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    assert body == b"".join(stream(EnvironmentUsage.objects.order_by("id"), "csv"))
+    assert len(table(body)) == MANY
+
+
+def kill(pids: list[int]) -> None:
+    """End these backends of the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_an_export_that_fails_midway_ends_in_a_broken_connection(
+    many: Source, port: int, secret: str, form: str, encoding: str
+) -> None:
+    asking, answer = opened(port, secret, form, **{"Accept-Encoding": encoding})
+    with closing(asking):
+        answer.read(BLOCK_BYTES)
+        kill(wait_for(copying, "the export to run"))
+        with pytest.raises(http.client.IncompleteRead):
+            answer.read()
+
+
+def test_an_export_that_packs_well_and_fails_before_any_of_it_is_sent_is_an_error(many: Source) -> None:
+    columns = [
+        column for column in get_columns(RECORD_SERIALIZERS[EnvironmentUsage]) if column.name in {"source", "day"}
+    ]
+    blocks: Any = stream(EnvironmentUsage.objects.order_by("id"), "csv", columns)
+
+    def failing() -> Iterator[bytes]:
+        with closing(blocks):
+            yield next(blocks)
+            kill(copying())
+            yield from blocks
+
+    answer = StreamingHttpResponse(ExportStream(failing()), content_type="text/csv")
+    packing = GZipMiddleware(lambda _: answer)
+    with closing(answer), pytest.raises((psycopg.Error, DatabaseError)):
+        packing(RequestFactory().get("/", headers={"Accept-Encoding": "gzip"}))
+
+
+@pytest.mark.parametrize("name", ["csv", "ndjson"])
+def test_what_an_export_that_fails_midway_has_sent_breaks_its_reader_too(many: Source, name: str) -> None:
+    blocks = ExportStream(stream(EnvironmentUsage.objects.order_by("id"), name))
+    body = next(blocks)
+    kill(copying())
+    sent: list[bytes] = []
+    with pytest.raises((psycopg.Error, DatabaseError)):
+        sent.extend(blocks)
+    body += b"".join(sent)
+    assert body.endswith(BROKEN)
+    with pytest.raises((csv.Error, json.JSONDecodeError)):
+        table(body) if name == "csv" else [json.loads(line) for line in body.splitlines()]
+
+
+def test_an_export_stops_when_its_reader_goes_away(many: Source, port: int, secret: str) -> None:
+    asking, answer = opened(port, secret)
+    answer.read(BLOCK_BYTES)
+    assert wait_for(copying, "the export to run")
+    answer.close()
+    asking.close()
+    wait_for(lambda: not copying(), "the export to stop")
+    assert ResourceUsage.objects.count() == 0
+
+
+def test_asking_for_the_headers_alone_leaves_no_export_running(many: Source, port: int, secret: str) -> None:
+    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with closing(asking):
+        asking.request("HEAD", f"{API}/environment-usage/?format=csv", headers={"Authorization": f"Bearer {secret}"})
+        answer = asking.getresponse()
+        assert answer.status == 200
+        assert answer.headers["Content-Disposition"].endswith('.csv"')
+        assert answer.read() == b""
+    wait_for(lambda: not copying(), "the export to stop")
+
+
+def test_an_export_is_compressed_for_those_who_can_read_it(port: int, secret: str) -> None:
+    EnvironmentUsageFactory.create_batch(50)
+    asking, answer = opened(port, secret, **{"Accept-Encoding": "gzip"})
+    with closing(asking):
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert len(answer.read()) > 100
+
+
+def test_keys_are_written_the_same_in_every_format(client: Client) -> None:
+    moment = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC) + timedelta(hours=1)
+    ResourceUsageFactory(resource_key=UUID(int=5), last_seen=moment)
+    (row,) = table(download(client, "resource-usage", format="csv"))
+    assert row["resource_key"] == "00000000-0000-0000-0000-000000000005"
+    assert row["last_seen"] == "2026-01-01T13:00:00.000005Z"

@@ -1,0 +1,349 @@
+"""XLSX and Parquet: every row with its exact values; what a format cannot hold is refused or written as text."""
+
+import builtins
+import io
+import json
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import openpyxl
+import psycopg
+import pyarrow as pa
+import pytest
+from django.db import DatabaseError
+from django.test import Client
+from openpyxl.utils.escape import unescape
+from pyarrow import parquet
+
+from tests.support.api_clients import API, bearer, get, refused
+from tests.support.exports import copying, download, kill, many_runs, respond, stream
+from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
+from tests.support.source_days import hold_days
+from usage.exports import BROKEN
+from usage.exports.copy import ExportQuery, Record
+from usage.exports.formats.xlsx import CUT, MAX_CELL, is_exact
+from usage.models import EnvironmentUsage
+
+# An export has a connection of its own, which sees only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+KINDS = ("environment-usage", "resource-usage", "recipe-usage")
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    return bearer()
+
+
+def sheet(body: bytes) -> list[dict[str, Any]]:
+    """Return the cells of a workbook by the names of its header, as openpyxl's cells."""
+    rows = openpyxl.load_workbook(io.BytesIO(body))["usage"].iter_rows()
+    names = [cell.value for cell in next(rows)]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def arrow(body: bytes) -> pa.Table:
+    """Return a Parquet file as a table."""
+    return parquet.read_table(io.BytesIO(body))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_xlsx_and_parquet_say_what_ndjson_says(client: Client, kind: str) -> None:
+    EnvironmentUsageFactory.create_batch(3, created_at=None)
+    ResourceUsageFactory.create_batch(3, tags={"team": "a"}, region_id=None)
+    RecipeUsageFactory.create_batch(3, recipe_id=None, task_count=None)
+    said = [json.loads(line) for line in download(client, kind, format="ndjson").splitlines()]
+    cells, table = sheet(download(client, kind, format="xlsx")), arrow(download(client, kind, format="parquet"))
+    assert len(said) == len(cells) == table.num_rows == 3
+    assert list(cells[0]) == [name for name in table.column_names if not name.endswith("_exact")] == list(said[0])
+    for line, written, typed in zip(said, cells, table.to_pylist(), strict=True):
+        for name, value in line.items():
+            assert agree(as_said(written[name].value), plain(value))
+            assert as_said(typed[name]) == plain(value, empty="")
+
+
+def plain(value: Any, empty: Any = None) -> Any:
+    """Return a value of JSON as text, numbers in their shortest form; an empty text as `empty`."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return empty if value == "" else as_said(value)
+
+
+def agree(cell: Any, value: Any) -> bool:
+    """Tell whether a cell of a workbook, whose instants have milliseconds, is a value."""
+    if isinstance(cell, datetime) and isinstance(value, datetime):
+        return abs(cell - value) <= timedelta(milliseconds=1)
+    return bool(cell == value)
+
+
+def as_said(value: Any) -> Any:
+    """Return a date or an instant as an instant, any other cell as text, numbers in their shortest form."""
+    if isinstance(value, str) and value[:1] == "2" and "-" in value[:5]:
+        value = datetime.fromisoformat(value)
+    if isinstance(value, date):
+        instant = value if isinstance(value, datetime) else datetime.combine(value, time())
+        return instant.replace(tzinfo=UTC)
+    try:
+        return value if value is None else f"{Decimal(str(value)).normalize():f}"
+    except ArithmeticError:
+        return str(value)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_text_in_a_workbook_is_never_a_formula(client: Client, start: str) -> None:
+    EnvironmentUsageFactory(user_id=f"{start}1+1", project_id="https://example.com/x", runner_id="007")
+    (row,) = sheet(download(client, "environment-usage", format="xlsx"))
+    assert (row["user_id"].value, row["user_id"].data_type) == (f"{start}1+1", "s")
+    assert row["project_id"].hyperlink is None
+    assert (row["runner_id"].value, row["runner_id"].data_type) == ("007", "s")
+
+
+def test_a_number_that_a_cell_would_round_is_written_as_text(client: Client) -> None:
+    source = SourceFactory()
+    for quantity in ("123456789012345", "0.5", "1234567890123456", "12345678901234567890.12"):
+        ResourceUsageFactory(source=source, consumed_quantity=Decimal(quantity), project_id=9_007_199_254_740_993)
+    rows = sheet(download(client, "resource-usage", format="xlsx", ordering="day"))
+    assert [(row["consumed_quantity"].data_type, str(row["consumed_quantity"].value)) for row in rows] == [
+        ("n", "123456789012345"),
+        ("n", "0.5"),
+        ("s", "1234567890123456"),
+        ("s", "12345678901234567890.12"),
+    ]
+    assert rows[0]["project_id"].value == "9007199254740993"
+    assert rows[0]["day"].value == datetime(2026, 1, 1)  # noqa: DTZ001 (a cell has no zone)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "", "1e5"])
+def test_what_is_no_plain_number_is_no_number_cell(number: str) -> None:
+    assert not is_exact(number)
+
+
+def test_a_cell_counts_characters_as_a_workbook_does(client: Client) -> None:
+    source = SourceFactory()
+    for number, text in enumerate(("x" * (MAX_CELL - 2) + "🎈", "x" + "🎈" * (MAX_CELL // 2), "x" + "🎈" * MAX_CELL)):
+        EnvironmentUsageFactory(source=source, user_id=text, record_id=str(number))
+    cells = [
+        row["user_id"].value
+        for row in sheet(download(client, "environment-usage", format="xlsx", ordering="stopped_at"))
+    ]
+    assert [len(cell.encode("utf-16-le")) // 2 for cell in cells] == [MAX_CELL, MAX_CELL, MAX_CELL - 1]
+    assert [cell.endswith(CUT) for cell in cells] == [False, False, True]
+    assert set(cells[2].removesuffix(CUT)) == {"x", "🎈"}
+
+
+def test_a_value_of_any_length_leaves_the_other_rows_of_a_workbook_as_they_are(client: Client) -> None:
+    source = SourceFactory()
+    EnvironmentUsageFactory(source=source, project_id="p" * 2_000, extra={"log": '"' * 200_000})
+    EnvironmentUsageFactory(source=source, record_id="after")
+    first, second = sheet(download(client, "environment-usage", format="xlsx", ordering="stopped_at"))
+    assert len(first["extra"].value) == MAX_CELL
+    assert first["extra"].value.endswith(CUT)
+    assert second["record_id"].value == "after"
+
+
+def test_instants_in_a_workbook_are_dates_with_a_time_in_the_zone_that_is_asked_for(client: Client) -> None:
+    EnvironmentUsageFactory(stopped_at=datetime(2026, 7, 1, 22, 15, 30, 250_000, tzinfo=UTC), created_at=None)
+    for zone, expected in (("UTC", (1, 22)), ("Asia/Tokyo", (2, 7)), ("Europe/Berlin", (2, 0))):
+        query = {} if zone == "UTC" else {"tz": zone}
+        body = download(client, "environment-usage", format="xlsx", **query)
+        (row,) = sheet(body)
+        day, hour = expected
+        assert row["stopped_at"].value == datetime(2026, 7, day, hour, 15, 30, 250_000)  # noqa: DTZ001 (a cell has no zone)
+        assert row["stopped_at"].number_format == "yyyy-mm-dd hh:mm:ss.000"
+        assert row["created_at"].value is None
+        assert describe(body)["Time zone"] == [zone]
+    assert table_of_texts(client) == ["2026-07-01T22:15:30.25Z"]
+
+
+def describe(body: bytes) -> dict[str, list[str]]:
+    """Return the sheet *About* of a workbook."""
+    said: dict[str, list[str]] = {}
+    for name, text in openpyxl.load_workbook(io.BytesIO(body))["About"].iter_rows(values_only=True):
+        said.setdefault(str(name), []).append(str(text))
+    return said
+
+
+def table_of_texts(client: Client) -> list[str]:
+    """Return the instants of a CSV, which are in UTC whatever zone is asked for."""
+    lines = download(client, "environment-usage", format="csv", tz="Asia/Tokyo", fields="stopped_at")
+    return lines.decode().split()[1:]
+
+
+def test_a_workbook_says_what_it_is_of_and_what_it_is_worth(client: Client) -> None:
+    EnvironmentUsageFactory(project_id="a,b")
+    body = download(client, "environment-usage", format="xlsx", project_id="a\\,b", **{"from": "2026-01-01"})
+    said = describe(body)
+    assert said["Contents"] == ["environment usage"]
+    assert said["Project"] == ["a\\,b"]
+    assert said["From"] == ["2026-01-01"]
+    assert said["Asked at"][0].startswith("http://testserver/api/v1/environment-usage/?format=xlsx")
+    assert said["How far it can be trusted"][0].startswith("Not complete")
+    assert datetime.fromisoformat(said["As of"][0])
+    book = openpyxl.load_workbook(io.BytesIO(body))
+    assert all(cell.font.bold for cell in book["usage"][1])
+    assert {book["usage"].column_dimensions[letter].width > 10 for letter in "ABCD"} == {True}
+
+
+def test_a_text_longer_than_a_cell_says_that_it_is_cut(client: Client) -> None:
+    EnvironmentUsageFactory(user_id="x" * (MAX_CELL + 1), project_id="y" * MAX_CELL)
+    (row,) = sheet(download(client, "environment-usage", format="xlsx"))
+    assert len(row["user_id"].value) == MAX_CELL
+    assert row["user_id"].value.endswith(CUT)
+    assert row["project_id"].value == "y" * MAX_CELL
+
+
+def test_more_rows_than_a_workbook_may_have_are_refused_before_anything_is_sent(client: Client, settings: Any) -> None:
+    settings.PORTAL_XLSX_MAX_ROWS = 3
+    source = SourceFactory()
+    EnvironmentUsageFactory.create_batch(3, source=source)
+    assert len(sheet(download(client, "environment-usage", format="xlsx"))) == 3
+    EnvironmentUsageFactory(source=source)
+    said = refused(client.get(f"{API}/environment-usage/", {"format": "xlsx"}))
+    assert said["format"] == ["An XLSX file may have 3 rows and these are more; use csv, or narrow the filters."]
+
+
+@pytest.mark.parametrize(
+    "odd", ["\x01", "\r", "_x000D_", "a & b < c > d", "  spaces  ", "line\nbreak", '"quoted"', "\uffff"]
+)
+def test_a_workbook_holds_characters_that_xml_does_not(client: Client, odd: str) -> None:
+    EnvironmentUsageFactory(user_id=f"a{odd}z", project_id=odd)
+    (row,) = sheet(download(client, "environment-usage", format="xlsx"))
+    assert unescape(row["user_id"].value) == f"a{odd}z"
+    assert unescape(row["project_id"].value) == odd
+
+
+def test_a_workbook_tells_readers_that_go_by_it_how_far_it_goes(client: Client) -> None:
+    EnvironmentUsageFactory.create_batch(3)
+    body = download(client, "environment-usage", format="xlsx", fields="id")
+    book = openpyxl.load_workbook(io.BytesIO(body), read_only=True)
+    assert book["usage"].calculate_dimension() == "A1:A4"
+    assert len(list(book["usage"].iter_rows())) == 4
+    assert openpyxl.load_workbook(io.BytesIO(body))["usage"].freeze_panes == "A2"
+
+
+def test_a_workbook_that_fails_while_it_is_made_is_an_error_and_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    many_runs(20_000)
+    read_records = ExportQuery.read_records
+
+    def fail_midway(query: ExportQuery, *given: Any) -> Iterator[Record]:
+        records = read_records(query, *given)
+        yield from islice(records, 1000)
+        kill(copying())
+        yield from records
+
+    monkeypatch.setattr(ExportQuery, "read_records", fail_midway)
+    with pytest.raises((psycopg.Error, DatabaseError)):
+        respond(EnvironmentUsage.objects.order_by("id"), "x.xlsx", "xlsx")
+    assert not copying()
+
+
+def test_a_workbook_is_made_with_flat_memory() -> None:
+    many_runs(20_000)
+    first = EnvironmentUsage.objects.earliest("id").pk
+    peaks = []
+    for rows in (1_000, 1_000, 20_000):  # the first run imports what it needs
+        tracemalloc.start()
+        try:
+            body = stream(EnvironmentUsage.objects.filter(pk__lt=first + rows).order_by("id"), "xlsx")
+            assert sum(map(len, body)) > rows
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[2] < peaks[1] + 2 * 1024 * 1024
+
+
+def test_parquet_is_typed(client: Client) -> None:
+    ResourceUsageFactory(consumed_quantity=Decimal("0.5"), last_seen=datetime(2026, 1, 1, 5, 0, 0, 7, tzinfo=UTC))
+    table = arrow(download(client, "resource-usage", format="parquet"))
+    types = {field.name: field.type for field in table.schema}
+    assert types["consumed_quantity"] == pa.decimal128(38, 18)
+    assert types["consumed_quantity_exact"] == pa.string()
+    assert types["last_seen"] == pa.timestamp("us", "UTC")
+    assert types["day"] == pa.date32()
+    assert types["id"] == types["project_id"] == pa.int64()
+    assert types["tags"] == types["resource_key"] == types["source"] == pa.string()
+    (row,) = table.to_pylist()
+    assert (row["consumed_quantity"], row["consumed_quantity_exact"]) == (Decimal("0.5"), None)
+    assert row["day"] == date(2026, 1, 1)
+    assert row["last_seen"] == datetime(2026, 1, 1, 5, 0, 0, 7, tzinfo=UTC)
+
+
+FITTING = ["1", "-0.000000000000000001", "99999999999999999999.999999999999999999", "5.0000000000000000000000"]
+BEYOND = ["0.0000000000000000001", "100000000000000000000", "-12345678901234567890123456789012345678.5"]
+
+
+def test_a_number_that_no_decimal_holds_is_a_text_in_a_column_that_is_always_there(client: Client) -> None:
+    source = SourceFactory()
+    for number, quantity in enumerate((*FITTING, *BEYOND), start=1):
+        ResourceUsageFactory(source=source, day=date(2026, 1, number), consumed_quantity=Decimal(quantity))
+    EnvironmentUsageFactory(created_at=None)
+    table = arrow(download(client, "resource-usage", format="parquet", ordering="day"))
+    assert table["consumed_quantity"].to_pylist() == [*map(Decimal, FITTING), None, None, None]
+    assert table["consumed_quantity_exact"].to_pylist() == [*[None] * len(FITTING), *BEYOND]
+    hold_days(rolled=True)
+    (sums,) = get(client, "resource-usage/export-manifest/")["sums"]
+    assert (sums["rows"], sums["without"], sums["beyond_decimal"]) == (7, 0, 3)
+    (sums,) = get(client, "environment-usage/export-manifest/")["sums"]
+    assert (sums["without"], sums["beyond_decimal"]) == (1, 0)
+    chosen = download(client, "resource-usage", format="parquet", fields="consumed_quantity,id")
+    assert arrow(chosen).column_names == ["consumed_quantity", "consumed_quantity_exact", "id"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parquet_file_of_a_kind_has_one_schema(client: Client, kind: str) -> None:
+    empty = arrow(download(client, kind, format="parquet")).schema
+    EnvironmentUsageFactory(created_at=None)
+    ResourceUsageFactory(consumed_quantity=Decimal(BEYOND[2]))
+    RecipeUsageFactory(task_count=None)
+    assert arrow(download(client, kind, format="parquet")).schema.equals(empty, check_metadata=True)
+
+
+def test_an_empty_parquet_file_has_its_columns(client: Client) -> None:
+    table = arrow(download(client, "recipe-usage", format="parquet"))
+    assert (table.num_rows, table.column_names[:3]) == (0, ["id", "source", "day"])
+
+
+def test_without_pyarrow_parquet_is_refused_with_what_to_install(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = builtins.__import__
+
+    def without(name: str, *asked: Any, **also: Any) -> Any:
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return found(name, *asked, **also)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    said = refused(client.get(f"{API}/environment-usage/", {"format": "parquet"}))
+    assert "usage-portal[parquet]" in said["format"][0]
+
+
+@pytest.mark.parametrize("form", ["xlsx", "parquet"])
+def test_the_accept_header_asks_for_these_formats_as_well(client: Client, form: str) -> None:
+    EnvironmentUsageFactory()
+    asked = client.get(f"{API}/environment-usage/", {"format": form})
+    body = b"".join(asked.streaming_content)  # type: ignore[attr-defined]
+    answer = client.get(f"{API}/environment-usage/", headers={"Accept": asked["Content-Type"]})
+    assert answer["Content-Type"] == asked["Content-Type"]
+    assert answer["Content-Disposition"].endswith(f'.{form}"')
+    assert b"".join(answer.streaming_content)[:4] == body[:4]  # type: ignore[attr-defined]
+
+
+def test_a_parquet_file_that_breaks_off_is_taken_by_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    many_runs()
+    monkeypatch.setattr("usage.exports.formats.parquet.BATCH_BYTES", 64 * 1024)
+    answer = respond(EnvironmentUsage.objects.order_by("id"), "x.parquet", "parquet")
+    blocks = iter(answer.streaming_content)
+    body = next(blocks)
+    kill(copying())
+    sent: list[bytes] = []
+    with pytest.raises((psycopg.Error, DatabaseError)):
+        sent.extend(blocks)
+    body += b"".join(sent)
+    assert body.endswith(BROKEN)
+    with pytest.raises(pa.ArrowInvalid):
+        arrow(body)

@@ -1,0 +1,59 @@
+"""The totals of the summary over all vendors: of the whole filter, per vendor, metric and unit, to the last digit."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.support.api_clients import bearer, get
+from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
+from tests.support.source_days import hold_days
+
+pytestmark = pytest.mark.django_db
+STOPPED = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True, params=["raw", "rolled"])
+def usage(request: pytest.FixtureRequest) -> None:
+    """Usage at three vendors, of two sources at one of them; days that no rollup holds, and days that one does."""
+    for slug in ("one", "two"):
+        source = SourceFactory(slug=slug, vendor="gcore")
+        ResourceUsageFactory(
+            source=source, consumed_quantity=Decimal("12345678901234567890123456789.1"), consumed_unit="GB"
+        )
+        ResourceUsageFactory(source=source, consumed_quantity=7, consumed_unit="minutes")
+    environments = SourceFactory(slug="runs", vendor="ona")
+    EnvironmentUsageFactory(source=environments, stopped_at=STOPPED, created_at=STOPPED - timedelta(seconds=90))
+    EnvironmentUsageFactory(source=environments, stopped_at=STOPPED, created_at=None)
+    RecipeUsageFactory(source=SourceFactory(slug="recipes", vendor="workato"), task_count=None, job_failed_count=2)
+    hold_days(rolled=request.param == "rolled")
+
+
+def totals(**asked: str) -> dict[tuple[str, str], Any]:
+    """Return the quantities by vendor and unit; of recipes only tasks."""
+    asked = {"from_": "2026-01-01", "to": "2026-02-01", **asked}
+    found = get(bearer(), "usage/summary/", **asked)["totals"]
+    return {(one["vendor"], one["unit"]): one for one in found if not one["metric"].startswith("jobs")}
+
+
+def test_totals_are_exact_and_of_one_unit_each() -> None:
+    found = totals()
+
+    assert found["gcore", "GB"]["quantity"] == "24691357802469135780246913578.2"
+    assert found["gcore", "minutes"]["quantity"] == "14"
+    assert found["gcore", "GB"]["records"] == 2
+    assert Decimal(found["ona", "seconds"]["quantity"]) == 90
+    assert found["ona", "seconds"]["records"] == 2
+    assert found["workato", "tasks"]["quantity"] is None  # missing is never taken as zero
+
+
+@pytest.mark.parametrize("interval", ["day", "month"])
+def test_totals_are_the_same_whatever_the_rows_are(interval: str) -> None:
+    assert totals(interval=interval) == totals()
+
+
+def test_totals_are_of_what_is_asked_for() -> None:
+    assert list(totals(source="one")) == [("gcore", "GB"), ("gcore", "minutes")]
+    assert totals(source="one")["gcore", "minutes"]["quantity"] == "7"
+    assert totals(from_="2030-01-01", to="2030-02-01") == {}

@@ -1,0 +1,112 @@
+"""What bounds a summary: the number of its rows, the time of its queries, and a slot where it is large."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from tests.support.api_clients import API, bearer, get, refused
+from tests.support.factories import EnvironmentUsageFactory
+from tests.support.source_days import hold_days
+from usage.slots import get_slots
+from usage.summaries import result, sql, views
+
+pytestmark = pytest.mark.django_db
+SUMMARY = f"{API}/environment-usage/summary/"
+API_DOCUMENT = Path(__file__).parents[3] / "docs/api.md"
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything: six runs of six environments in an hour."""
+    EnvironmentUsageFactory.create_batch(6)
+    hold_days(rolled=False)
+    return bearer()
+
+
+def set_max_rows(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    for module in (sql, result):
+        monkeypatch.setattr(module, "MAX_ROWS", number)
+
+
+def test_more_rows_than_an_answer_has_are_refused_with_what_to_do(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_max_rows(monkeypatch, 5)
+    said = refused(client.get(SUMMARY, {"group_by": "environment_id"}))
+    assert "More than 5 groups; group by less or by a longer interval" in said["group_by"][0]
+    assert "take an export" in said["group_by"][0]
+    assert len(get(client, "environment-usage/summary/", group_by="user_id")["results"]) == 5
+
+
+def test_a_limit_chooses_from_more_groups_than_an_answer_has_rows(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_max_rows(monkeypatch, 3)
+    found = get(client, "environment-usage/summary/", group_by="environment_id", limit=2)
+    assert (len(found["results"]), found["others"]["groups"]) == (2, 4)
+    said = refused(client.get(SUMMARY, {"group_by": "environment_id", "limit": "4"}))
+    assert "more than 3 rows" in said["limit"][0]
+
+
+def test_filled_and_compared_rows_count_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_max_rows(monkeypatch, 7)
+    january = {"from": "2026-01-01", "to": "2026-01-03"}
+    said = refused(client.get(SUMMARY, {**january, "group_by": "environment_id,day", "fill": "zero"}))
+    assert "More than 7 rows; ask without fill" in said["fill"][0]
+    EnvironmentUsageFactory.create_batch(6, environment_id="later", project_id="before")
+    later = {"from": "2026-01-02", "to": "2026-01-03", "group_by": "environment_id", "compare": "previous"}
+    set_max_rows(monkeypatch, 6)
+    said = refused(client.get(SUMMARY, later))
+    assert "group_by" in said
+
+
+def test_a_query_that_takes_too_long_is_stopped_and_the_answer_says_what_is_faster(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(*_: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(20)")
+
+    monkeypatch.setattr(views, "SUMMARY_SECONDS", 0.05)
+    with monkeypatch.context() as slow:
+        slow.setattr(views, "summarize", sleep)
+        slow.setattr(views, "summarize_all", sleep)
+        for address in (SUMMARY, f"{API}/usage/summary/"):
+            answer = client.get(address)
+            assert "takes longer than 30 seconds and was stopped" in refused(answer, 503)[""][0]
+            assert answer["Retry-After"] == "10"
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("0",)
+
+
+@pytest.mark.parametrize("query", [{"group_by": "environment_id"}, {"from": "2026-01-01", "to": "2026-01-02",
+                                                                    "group_by": "hour", "fill": "zero"}])  # fmt: skip
+def test_a_large_answer_takes_a_slot_and_a_small_one_none(
+    client: Client, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]
+) -> None:
+    monkeypatch.setattr(sql, "LARGE_ANSWER", 4)
+    monkeypatch.setattr(result, "LARGE_ANSWER", 4)
+    assert client.get(SUMMARY, query).status_code == 200
+    assert get_slots().acquire(blocking=False)  # it has given its own back
+    try:
+        busy = client.get(SUMMARY, query)
+        assert "as the portal makes at once" in refused(busy, 503)[""][0]
+        assert busy["Retry-After"] == "10"
+        assert client.get(SUMMARY, {"group_by": "project_id"}).status_code == 200
+    finally:
+        get_slots().release()
+    assert (
+        client.get(SUMMARY, {**query, "compare": "previous", "from": "2026-01-01", "to": "2026-01-02"}).status_code
+        == 200
+    )
+
+
+def test_the_documentation_has_the_limits_of_the_code() -> None:
+    text = API_DOCUMENT.read_text()
+    for number in (sql.MAX_ROWS, sql.MAX_GROUPS, sql.LARGE_ANSWER):
+        assert f"{number:,}" in text
+    assert f"{views.SUMMARY_SECONDS:.0f} seconds" in text

@@ -1,0 +1,295 @@
+"""Trust: what an answer is worth is judged by the days it touches, and by no others."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+
+from tests.support.factories import SourceDayFactory, SourceFactory
+from usage.data_quality import MAX_LISTED_DAYS, VENDOR_KINDS, DataQuality, assess
+from usage.days import Day, find_skipped_dates
+from usage.models import EnvironmentUsage, ResourceUsage, Source
+
+pytestmark = pytest.mark.django_db
+UTC_ZONE = ZoneInfo("UTC")
+NOW = datetime(2026, 1, 11, 10, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _now() -> Any:
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+def at(day: int, month: int = 1) -> datetime:
+    """Return the start of a UTC day of 2026."""
+    return datetime(2026, month, day, tzinfo=UTC)
+
+
+def hold(source: Source, *days: int, **said: Any) -> None:
+    """Hold these days of January, complete and final unless said otherwise."""
+    for day in days:
+        span = Day.of(date(2026, 1, day), source.zone)
+        about = {"complete": True, "final": True, "loaded_at": NOW, "state": "loaded", **said}
+        SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **about)
+
+
+def ask(start: datetime | None = None, end: datetime | None = None, **said: Any) -> DataQuality:
+    """Return the trust in an answer about environments."""
+    about: dict[str, Any] = {"source_ids": None, "row_scope": None, "zone": UTC_ZONE, **said}
+    return assess(about.pop("kind", EnvironmentUsage), start=start, end=end, **about)
+
+
+def test_a_range_of_complete_final_days_is_complete_to_its_last_day() -> None:
+    hold(SourceFactory(), *range(1, 11))
+    found = ask(at(2), at(6))
+    assert found.meta() == {
+        "from": "2026-01-02T00:00:00Z",
+        "to": "2026-01-06T00:00:00Z",
+        "tz": "UTC",
+        "complete": True,
+        "complete_through": "2026-01-05",
+        "missing_days": {"total": 0, "days": []},
+        "partial_days": {"total": 0, "days": []},
+        "suspect_days": {"total": 0, "days": []},
+        "unverified_days": {"total": 0, "days": []},
+        "mismatched_days": {"total": 0, "days": []},
+        "pruned_days": {"total": 0, "days": [], "rolled_up": False},
+        "provisional_from": None,
+        "unsettled_from": None,
+        "restated_since": None,
+        "as_of": "2026-01-11T10:00:00Z",
+    }
+
+
+def test_a_day_never_read_is_missing_and_ends_what_is_complete() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, 1, 2, 4, 5)
+    hold(source, 3, complete=False, final=False, loaded_at=None, state="due")
+    found = ask(at(1), at(8))
+    assert not found.complete
+    assert found.complete_through == date(2026, 1, 2)
+    assert [day["day"] for day in found.lists["missing_days"]["days"]] == ["2026-01-03", "2026-01-06", "2026-01-07"]
+    assert found.provisional_from == date(2026, 1, 3)
+
+
+def test_a_day_read_in_part_is_partial_and_not_missing() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, 1, 3)
+    hold(source, 2, complete=False, final=False, state="partial")
+    found = ask(at(1), at(4))
+    assert found.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-02", "accepted": None}]
+    assert (found.lists["missing_days"]["total"], found.complete) == (0, False)
+    assert found.complete_through == date(2026, 1, 1)
+
+
+def test_today_is_not_complete_and_days_to_come_are_not_missing() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, *range(1, 11))
+    hold(source, 11, complete=False, final=False)
+    found = ask(at(1), at(1, month=2))
+    assert found.lists["missing_days"]["total"] == 0
+    assert found.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-11", "accepted": None}]
+    assert (found.complete, found.complete_through) == (False, date(2026, 1, 10))
+
+
+def test_a_question_without_bounds_is_about_all_that_is_held() -> None:
+    hold(SourceFactory(), *range(1, 11))
+    hold(SourceFactory(backfill_from=date(2026, 1, 9)), 9, 10)
+    found = ask()
+    assert (found.meta()["from"], found.meta()["to"]) == (None, None)
+    assert found.lists["missing_days"]["total"] == 2  # today, of both
+    assert found.complete_through == date(2026, 1, 10)
+
+
+def test_a_range_that_begins_before_a_source_is_held_is_not_complete() -> None:
+    hold(SourceFactory(backfill_from=date(2026, 1, 3)), 3, 4, 5)
+    assert ask(at(3), at(5)).complete
+    found = ask(at(1), at(5))
+    assert (found.complete, found.complete_through, found.lists["missing_days"]["total"]) == (False, None, 0)
+    entirely_before = ask(at(1), at(3))
+    assert (entirely_before.complete, entirely_before.complete_through) == (False, None)
+    for end in (at(3), datetime(1, 1, 1, tzinfo=UTC)):
+        never_held = ask(None, end)
+        assert (never_held.complete, never_held.complete_through, never_held.lists["missing_days"]["total"]) == (
+            False,
+            None,
+            0,
+        )
+    assert ask(None, at(5)).complete
+
+
+def test_only_sources_that_report_the_kind_and_are_asked_for_and_may_be_seen_count() -> None:
+    ona, gcore = SourceFactory(vendor="ona"), SourceFactory(vendor="gcore")
+    unknown = SourceFactory(vendor="acme")
+    hold(ona, *range(1, 11))
+    assert VENDOR_KINDS["gcore"] is ResourceUsage
+    assert {day["source"] for day in ask(at(1), at(3)).lists["missing_days"]["days"]} == {unknown.slug}
+    resources = ask(at(1), at(3), kind=ResourceUsage)
+    assert {day["source"] for day in resources.lists["missing_days"]["days"]} == {unknown.slug, gcore.slug}
+    assert ask(at(1), at(3), source_ids=[ona.pk]).complete
+    assert ask(at(1), at(3), row_scope=frozenset({ona.pk})).complete
+    assert ask(at(1), at(3), source_ids=[unknown.pk], row_scope=frozenset({ona.pk})).lists["missing_days"]["days"] == []
+
+
+def test_days_are_those_of_the_source_and_dates_those_of_the_question() -> None:
+    tokyo = SourceFactory(time_zone="Asia/Tokyo")
+    hold(tokyo, 1, 2, 3)
+    asked = ask(at(1), at(4))  # to 2026-01-04 09:00 in Tokyo
+    assert [day["day"] for day in asked.lists["missing_days"]["days"]] == ["2026-01-04"]
+    assert asked.complete_through == date(2026, 1, 2)
+    zone = ZoneInfo("Asia/Tokyo")
+    own = ask(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 4, tzinfo=zone), zone=zone)
+    assert (own.complete, own.complete_through) == (True, date(2026, 1, 3))
+
+
+def test_the_last_restatement_and_the_first_provisional_day_are_told() -> None:
+    source = SourceFactory()
+    hold(source, 1, 2, restated_at=at(5))
+    hold(source, 3, restated_at=at(6))
+    hold(source, 4, 5, final=False)
+    found = ask(at(1), at(6))
+    assert (found.restated_since, found.provisional_from) == (at(6), date(2026, 1, 4))
+    assert ask(at(1), at(3)).restated_since == at(5)
+    assert found.complete
+
+
+def test_accrued_runtime_depends_on_every_day_up_to_yesterday() -> None:
+    source = SourceFactory()
+    hold(source, *range(1, 6))
+    hold(source, 6, 7, 8, 9, final=False)
+    assert ask(at(1), at(3)).complete
+    found = ask(at(1), at(3), accrued=True)
+    assert (found.complete, found.lists["missing_days"]["days"]) == (
+        False,
+        [{"source": source.slug, "day": "2026-01-10"}],
+    )
+    assert found.provisional_from == date(2026, 1, 1)
+    hold(source, 10)
+    assert ask(at(1), at(3), accrued=True).complete
+
+
+def test_a_long_list_of_missing_days_is_cut_and_its_length_told() -> None:
+    SourceFactory(backfill_from=date(2025, 1, 1))
+    found = ask(None, at(1))
+    assert (len(found.lists["missing_days"]["days"]), found.lists["missing_days"]["total"]) == (MAX_LISTED_DAYS, 365)
+
+
+def test_an_empty_range_touches_nothing(django_assert_num_queries: Any) -> None:
+    SourceFactory()
+    with django_assert_num_queries(2):
+        found = ask(at(2), at(2))
+    assert (found.lists["missing_days"]["total"], found.complete_through) == (0, None)
+    assert ask(NOW + timedelta(days=2), NOW + timedelta(days=3)).complete is False
+
+
+UNVERIFIED = {"final": False, "verification": "unverified", "findings": "f" * 32}
+ACCEPTED = {"accepted_at": at(8), "accepted_by": "alex", "accepted_reason": "The vendor knows of it."}
+ACCEPTANCE = {"reason": "The vendor knows of it.", "at": "2026-01-08T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"state": "suspect", "final": False, "suspicion": {"held": 5, "reported": 1}},
+        # The vendor's answer that made it suspect still stands while it is due, read or failed again.
+        {"state": "due", "final": False, "suspicion": {"held": 5, "reported": 1}},
+        {"state": "suspect"},
+    ],
+)
+def test_a_suspect_day_makes_an_answer_provisional_from_it_on_and_is_named(said: dict[str, Any]) -> None:
+    source = SourceFactory(slug="a")
+    hold(source, 1, 2, 4, 5)
+    hold(source, 3, **said)
+    found = ask(at(1), at(6))
+    assert found.meta()["suspect_days"] == {"total": 1, "days": [{"source": "a", "day": "2026-01-03"}]}
+    assert (found.provisional_from, found.unsettled_from) == (date(2026, 1, 3), date(2026, 1, 3))
+    assert found.complete  # every record of a read that was taken over is held
+
+
+def test_an_unverified_day_is_named_and_complete_keeps_its_meaning() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, 1, 3)
+    hold(source, 2, **UNVERIFIED)
+    found = ask(at(1), at(4))
+    listed = {"total": 1, "days": [{"source": "a", "day": "2026-01-02", "accepted": None}]}
+    assert found.meta()["unverified_days"] == listed
+    assert (found.complete, found.provisional_from) == (True, date(2026, 1, 2))
+
+
+def test_a_day_whose_stored_records_differ_is_named_and_provisional() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, 1, 3)
+    hold(source, 2, final=False, mismatch=[{"code": "records"}])
+    found = ask(at(1), at(4))
+    assert found.meta()["mismatched_days"] == {"total": 1, "days": [{"source": "a", "day": "2026-01-02"}]}
+    assert found.provisional_from == date(2026, 1, 2)
+
+
+def test_an_accepted_day_states_its_reason_and_counts_as_provisional_until_its_closing_read() -> None:
+    source = SourceFactory(slug="a", backfill_from=date(2025, 12, 30))
+    for day, read_at in ((30, at(4)), (31, at(3, month=1))):
+        span = Day.of(date(2025, 12, day), source.zone)
+        about = {"complete": True, "loaded_at": read_at, "state": "loaded", **UNVERIFIED, **ACCEPTED}
+        SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **about)
+    hold(source, 1, **UNVERIFIED, **ACCEPTED)
+    settled = ask(datetime(2025, 12, 30, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
+    # Of December, whose closing read is due from 4 January on; the 31st was read a day before that.
+    assert settled.lists["unverified_days"]["days"] == [{"source": "a", "day": "2025-12-30", "accepted": ACCEPTANCE}]
+    assert (settled.provisional_from, settled.unsettled_from) == (None, None)
+    assert ask(datetime(2025, 12, 30, tzinfo=UTC), at(1)).provisional_from == date(2025, 12, 31)
+    assert ask(at(1), at(2)).provisional_from == date(2026, 1, 1)
+
+
+@pytest.mark.parametrize("said", [{"suspicion": {"held": 1}}, {"state": "suspect"}, {"mismatch": [{"code": "sums"}]}])
+def test_an_acceptance_covers_no_later_doubt(said: dict[str, Any]) -> None:
+    source = SourceFactory(backfill_from=date(2026, 1, 1), look_back_days=0)
+    with time_machine.travel(at(5, month=2)):
+        hold(source, 31)
+        hold(source, 1, **UNVERIFIED, **ACCEPTED, **said, loaded_at=at(4, month=2))
+        assert ask(at(1), at(2)).provisional_from == date(2026, 1, 1)
+
+
+def test_an_accepted_partial_day_stays_incomplete_and_says_why() -> None:
+    source = SourceFactory(slug="a")
+    hold(source, 1)
+    hold(source, 2, state="partial", complete=False, final=False, rejected=1, findings="f" * 32, **ACCEPTED)
+    found = ask(at(1), at(3))
+    assert not found.complete
+    assert found.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-02", "accepted": ACCEPTANCE}]
+
+
+def test_days_that_only_wait_for_their_months_closing_read_are_told_from_those_that_still_change() -> None:
+    source = SourceFactory()
+    hold(source, 1)
+    hold(source, *range(2, 8), final=False)  # read more than three days after their end
+    hold(source, 8, 9, 10, final=False)
+    found = ask(at(1), at(11))
+    assert (found.provisional_from, found.unsettled_from) == (date(2026, 1, 2), date(2026, 1, 8))
+    assert ask(at(1), at(7)).unsettled_from is None
+
+
+def test_a_date_that_a_zone_skipped_is_no_missing_day() -> None:
+    apia = SourceFactory(slug="apia", time_zone="Pacific/Apia", backfill_from=date(2011, 12, 28))
+    for day in (28, 29, 31):
+        span = Day.of(date(2011, 12, day), apia.zone)
+        about = {"complete": True, "final": True, "loaded_at": NOW, "state": "loaded"}
+        SourceDayFactory(source=apia, day=span.date, starts_at=span.start, ends_at=span.end, **about)
+    start, end = Day.of(date(2011, 12, 28), apia.zone).start, Day.of(date(2012, 1, 1), apia.zone).start
+    found = ask(start, end, zone=apia.zone)
+    assert (found.lists["missing_days"]["total"], found.complete) == (0, True)
+    assert (found.complete_through, found.provisional_from) == (date(2011, 12, 31), None)
+
+
+def test_only_the_dates_that_a_zone_never_showed_are_skipped() -> None:
+    first, end = date(1990, 1, 1), date(2030, 1, 1)
+    skipped: dict[str, tuple[date, ...]] = {
+        "Pacific/Apia": (date(2011, 12, 30),),
+        "Pacific/Kwajalein": (date(1993, 8, 21),),
+        "Pacific/Kiritimati": (date(1994, 12, 31),),
+        "America/Sao_Paulo": (),
+    }
+
+    assert {zone: find_skipped_dates(first, end, ZoneInfo(zone)) for zone in skipped} == skipped

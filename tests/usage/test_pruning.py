@@ -1,0 +1,291 @@
+"""Pruning a month: its records go and their disk space comes back; days, roll-ups and their answers stay."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.api_clients import API, bearer, get
+from tests.support.factories import EnvironmentUsageFactory, SourceDayFactory, SourceFactory
+from usage.data_quality import assess_intervals
+from usage.data_quality.messages import describe_quality
+from usage.explore.charts import describe_days
+from usage.explore.quality import describe_answer_quality
+from usage.integrity import check_day
+from usage.models import EnvironmentDay, EnvironmentUsage, RecordRevision, Source, SourceDay
+from usage.partitions import ensure_partitions, list_partitions
+from usage.pruning import (
+    PruningRefused,
+    TablesBusy,
+    count_days,
+    drop_month,
+    get_latest_month,
+    list_obstacles,
+    list_old_partitions,
+)
+from usage.rollups import check_rollups, roll_up_days, roll_up_next_day
+from usage.snapshot import consistent_snapshot
+
+pytestmark = pytest.mark.django_db
+# Older than the months that the tests' database has, so that these are the only ones before KEPT.
+MONTH, KEPT = date(2025, 6, 1), date(2025, 7, 1)
+RANGE = {"from_": "2025-06-01", "to": "2025-07-01"}
+
+
+@pytest.fixture
+def source() -> Source:
+    """A source with a final month, of which every day has a run, and a day of the month after."""
+    made: Source = SourceFactory(slug="main", backfill_from=MONTH)
+    store_days(made, MONTH, date(2025, 7, 2))
+    return made
+
+
+def store_days(source: Source, first: date, end: date, **values: Any) -> None:
+    """Store final days with a run each, rolled up."""
+    for number in range((end - first).days):
+        day = first + timedelta(days=number)
+        noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+        EnvironmentUsageFactory(source=source, stopped_at=noon)
+        about = {"complete": True, "final": True, "loaded_at": noon, "state": "loaded", "records": 1, **values}
+        SourceDayFactory(source=source, day=day, starts_at=noon.replace(hour=0), **about)
+    roll_up_days()
+
+
+def list_month_tables() -> dict[str, int]:
+    """Return the tables of the month and how many bytes they have."""
+    return {found.table: found.bytes for found in list_old_partitions(KEPT) if found.month == MONTH}
+
+
+def refusal(month: date = MONTH) -> list[str]:
+    """Return what stands in the way of dropping a month."""
+    with pytest.raises(PruningRefused) as refused:
+        drop_month(month)
+    assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
+    return [str(obstacle) for obstacle in refused.value.obstacles]
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    return bearer()
+
+
+def test_a_month_is_dropped_in_a_moment_and_gives_its_space_back(source: Source) -> None:
+    ensure_partitions(EnvironmentUsage, MONTH, KEPT)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO usage_environmentusage (source_id, day, record_id, stopped_at) SELECT %s, '2025-06-15', "
+            "'many-' || n, '2025-06-15T01:00Z'::timestamptz + n * interval '1 ms' FROM generate_series(1, 20000) AS n",
+            [source.pk],
+        )
+    assert list_month_tables()["usage_environmentusage_2025_06"] > 2**20
+    assert count_days([MONTH]) == {"main": 30}
+
+    began = monotonic()
+    drop_month(MONTH)
+
+    assert monotonic() - began < 1
+    assert list_month_tables() == {}
+    assert MONTH not in list_partitions(EnvironmentUsage).keys() | list_partitions(RecordRevision).keys()
+    assert list(EnvironmentUsage.objects.values_list("day", flat=True)) == [KEPT]
+    days = SourceDay.objects.filter(day__lt=KEPT)
+    assert days.filter(pruned_at__isnull=False, final=True, records=1).count() == 30
+    assert EnvironmentDay.objects.filter(day__lt=KEPT).count() == 30
+    assert SourceDay.objects.get(day=KEPT).pruned_at is None
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"final": False}, "not final"),
+        ({"state": "due"}, "to be read again"),
+        ({"state": "loading", "lease_expires_at": datetime(2030, 1, 1, tzinfo=UTC)}, "to be read again"),
+        ({"state": "failed"}, "to be read again"),
+        ({"final": False, "complete": False, "loaded_at": None, "state": "due"}, "never read"),
+        ({"rolled_up": False}, "not rolled up"),
+    ],
+)
+def test_a_day_that_may_still_change_keeps_its_month(source: Source, values: dict[str, Any], reason: str) -> None:
+    SourceDay.objects.filter(day=date(2025, 6, 9)).update(**values)
+
+    assert refusal() == [f"main 2025-06-09 ({reason})"]
+
+    assert EnvironmentUsage.objects.filter(day__lt=KEPT).count() == 30
+
+
+def test_days_that_were_never_planned_keep_their_month(source: Source) -> None:
+    SourceFactory(slug="late", backfill_from=date(2025, 6, 29))
+
+    assert refusal() == ["late 2025-06-29 (never read)", "late 2025-06-30 (never read)"]
+
+
+def test_no_day_is_expected_after_the_last_of_a_retired_source(source: Source) -> None:
+    SourceFactory(slug="gone", backfill_from=date(2025, 5, 1), retired_after=date(2025, 5, 31), enabled=False)
+    Source.objects.filter(pk=source.pk).update(retired_after=date(2025, 6, 29), enabled=False)
+    SourceDay.objects.filter(day=date(2025, 6, 30)).delete()
+
+    drop_month(MONTH)
+
+    assert SourceDay.objects.filter(pruned_at__isnull=False).count() == 29
+
+
+def test_a_day_accepted_for_good_does_not_keep_its_month(source: Source) -> None:
+    partial = {"final": False, "complete": False, "state": "partial", "findings": "f", "rejected": 1}
+    accepted = {"accepted_at": timezone.now(), "accepted_reason": "Known at the vendor."}
+    day = SourceDay.objects.filter(day=date(2025, 6, 9))
+    day.update(**partial, loaded_at=datetime(2025, 7, 2, tzinfo=UTC), **accepted)
+    assert refusal() == ["main 2025-06-09 (not final)"], "read before its month closed"
+    day.update(loaded_at=datetime(2025, 7, 5, tzinfo=UTC))
+
+    drop_month(MONTH)
+
+    assert day.get().pruned_at is not None
+
+
+def test_a_failure_between_the_steps_leaves_everything(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: date) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("usage.pruning.drop_partitions", fail)
+    with pytest.raises(RuntimeError):
+        drop_month(MONTH)
+
+    assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
+    assert EnvironmentUsage.objects.filter(day__lt=KEPT).count() == 30
+
+
+def test_a_month_that_is_not_over_in_every_zone_is_not_dropped() -> None:
+    assert get_latest_month(datetime(2026, 2, 1, 11, 59, tzinfo=UTC)) == date(2026, 1, 1)
+    assert get_latest_month(datetime(2026, 2, 1, 12, tzinfo=UTC)) == date(2026, 2, 1)
+
+
+def test_other_sources_may_fill_a_month_again_and_pruned_days_stay_pruned(source: Source, client: Client) -> None:
+    drop_month(MONTH)
+    pruned_at = SourceDay.objects.get(day=MONTH).pruned_at
+    other = SourceFactory(slug="other", backfill_from=date(2025, 6, 28))
+    store_days(other, date(2025, 6, 28), KEPT)
+
+    meta = get(client, "environment-usage/export-manifest/", **RANGE)["meta"]
+    assert (meta["complete"], meta["pruned_days"]["total"]) == (False, 30)
+    assert get(client, "environment-usage/export-manifest/", **RANGE, source="other")["rows"] == 3
+    drop_month(MONTH)
+
+    assert SourceDay.objects.filter(pruned_at__isnull=False).count() == 33
+    assert SourceDay.objects.get(source=source, day=MONTH).pruned_at == pruned_at
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_answer_from_records_is_complete_over_a_pruned_day(source: Source, client: Client) -> None:
+    drop_month(MONTH)
+
+    manifest = get(client, "environment-usage/export-manifest/", **RANGE)
+    assert (manifest["rows"], manifest["meta"]["complete"], manifest["meta"]["complete_through"]) == (0, False, None)
+    assert manifest["meta"]["pruned_days"]["total"] == 30
+    assert manifest["meta"]["pruned_days"]["days"][0] == {"source": "main", "day": "2025-06-01"}
+    assert manifest["meta"]["missing_days"]["total"] == 0
+    export = client.get(f"{API}/environment-usage/", {"from": "2025-06-01", "to": "2025-07-02", "format": "csv"})
+    assert (export["Portal-Complete"], export["Portal-Pruned-Days"]) == ("false", "30")
+    by_environment = get(client, "environment-usage/summary/", **RANGE, group_by="environment_id")
+    assert (by_environment["results"], by_environment["meta"]["complete"]) == ([], False)
+    assert not by_environment["meta"]["pruned_days"]["rolled_up"]
+
+
+def test_sums_of_roll_ups_stay_complete_and_name_the_pruned_days(source: Source, client: Client) -> None:
+    asked = {**RANGE, "group_by": "month"}
+    before = get(client, "environment-usage/summary/", **asked)
+    combined = get(client, "usage/summary/", **RANGE)["totals"]
+
+    drop_month(MONTH)
+
+    after = get(client, "environment-usage/summary/", **asked)
+    assert after["results"] == before["results"] != []
+    assert (after["meta"]["complete"], after["meta"]["complete_through"]) == (True, "2025-06-30")
+    assert after["meta"]["pruned_days"]["total"] == 30
+    assert after["meta"]["pruned_days"]["rolled_up"]
+    open_range = get(client, "environment-usage/summary/", group_by="month")
+    assert [row["month"] for row in open_range["results"]] == ["2025-06-01", "2025-07-01"]
+    accrued = get(client, "environment-usage/summary/", group_by="month", measures="runtime_seconds", basis="accrued")
+    assert [row["month"] for row in accrued["results"]] == ["2025-06-01", "2025-07-01"]
+    overall = get(client, "usage/summary/", **RANGE)
+    assert (overall["totals"], overall["meta"]["pruned_days"]["total"]) == (combined, 30)
+
+
+def test_pages_and_files_say_which_days_were_pruned_and_what_follows(source: Source, client: Client) -> None:
+    drop_month(MONTH)
+
+    records = get(client, "environment-usage/summary/", **RANGE, group_by="environment_id")["meta"]
+    days = "main 1 Jun 2025, main 2 Jun 2025, main 3 Jun 2025, main 4 Jun 2025, main 5 Jun 2025 and 25 more"
+    lacking = f"The records of 30 days were pruned, so they are not in these numbers: {days}."
+    assert describe_answer_quality(records).sentences == ["Not complete: 30 days were pruned.", lacking]
+    assert list(describe_quality(records)) == ["Not complete: 30 days pruned.", lacking]
+    rollups = get(client, "environment-usage/summary/", **RANGE)["meta"]
+    quality = describe_answer_quality(rollups)
+    assert quality.tone == "good"
+    assert quality.sentences[1] == f"The records of 30 days were pruned, so their sums come from roll-ups: {days}."
+    bounds = [datetime(2025, month, 1, tzinfo=UTC) for month in (6, 7)]
+    (june,) = assess_intervals([source], bounds)
+    assert june.pruned == 30
+    assert describe_days(june) == "main: 30 of 30 without records, which were pruned"
+    assert assess_intervals([source], bounds, rolled_up=True) == []
+
+
+def test_roll_ups_of_a_pruned_day_are_neither_rebuilt_nor_compared(source: Source) -> None:
+    drop_month(MONTH)
+    day = SourceDay.objects.get(day=MONTH)
+
+    assert check_day(day.pk) is None
+    assert check_rollups(day.pk) == {}
+    assert roll_up_next_day() is None
+    with pytest.raises(IntegrityError), transaction.atomic():
+        SourceDay.objects.filter(pk=day.pk).update(state="due")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        SourceDay.objects.filter(pk=day.pk).update(rolled_up=False)
+
+
+def test_the_preview_lists_no_obstacle_of_a_pruned_month(source: Source) -> None:
+    drop_month(MONTH)
+
+    assert list_obstacles([MONTH]) == []
+    assert count_days([MONTH]) == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_month_is_dropped_while_an_answer_reads_one_state(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("usage.pruning.TRIES", 1)
+    with ThreadPoolExecutor(1) as pool, consistent_snapshot("default"):
+        # The answer has not read anything yet: a month dropped now would be missing from it.
+        with pytest.raises(TablesBusy):
+            pool.submit(drop_elsewhere).result()
+        assert EnvironmentUsage.objects.filter(day__lt=KEPT).count() == 30
+
+
+def drop_elsewhere() -> None:
+    """Drop the month over a connection of this thread."""
+    try:
+        drop_month(MONTH)
+    finally:
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tables_in_use_end_with_a_message_and_nothing_is_dropped(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("usage.pruning.TRIES", 2)
+    other = connection.copy()
+    other.connect()
+    try:
+        with other.connection.transaction():
+            other.connection.execute("SELECT count(*) FROM usage_environmentusage")
+            with pytest.raises(TablesBusy, match="2025-06"):
+                drop_month(MONTH)
+        assert EnvironmentUsage.objects.filter(day__lt=KEPT).count() == 30
+        drop_month(MONTH)
+    finally:
+        other.close()
+    assert list_month_tables() == {}

@@ -1,0 +1,176 @@
+"""Who follows changes misses none: a merge that commits late is waited for by the settled mark."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.utils.dateparse import parse_datetime
+
+from tests.support.api_clients import bearer, get
+from tests.support.factories import FIRST, EnvironmentUsageFactory, SourceDayFactory, SourceFactory
+from usage.models import EnvironmentUsage, Restatement, Source
+from usage.watermark import get_watermark, hold_watermark
+
+pytestmark = pytest.mark.django_db(transaction=True)
+START = "2026-01-01"
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    return bearer()
+
+
+class Elsewhere:
+    """Another worker's connection, in the middle of a merge."""
+
+    def __init__(self) -> None:
+        self.connection = connection.copy()
+
+    def begin(self) -> None:
+        """Begin as a merge does."""
+        self.connection.set_autocommit(False)
+        with connection_as(self.connection):
+            hold_watermark()
+
+    def load(self, source: Source, name: str) -> None:
+        """Insert a record, or write it again, with the stamp of the statement."""
+        sql = """INSERT INTO usage_environmentusage (source_id, day, record_id, stopped_at, first_seen_at, changed_at)
+                 VALUES (%s, '2026-01-01', %s, %s, statement_timestamp(), statement_timestamp())
+                 ON CONFLICT (source_id, record_id, day) DO UPDATE
+                 SET changed_at = statement_timestamp(), revision = usage_environmentusage.revision + 1"""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, [source.pk, name, FIRST])
+
+    def commit(self) -> None:
+        self.connection.commit()
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+@contextmanager
+def connection_as(other: Any) -> Iterator[None]:
+    """Have `usage.watermark` speak over another connection."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("usage.watermark.connection", other)
+        yield
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    """A second worker."""
+    worker = Elsewhere()
+    yield worker
+    worker.close()
+
+
+class Follower:
+    """A warehouse: it keeps what it was told, by key, and asks again from where it was told to."""
+
+    def __init__(self, client: Client, **query: str) -> None:
+        self.client, self.query = client, query
+        self.since = START
+        self.held: dict[int, Any] = {}
+
+    def follow(self) -> None:
+        """Ask once more, to the end."""
+        settled, cursor = "", None
+        while True:
+            at = {"cursor": cursor} if cursor else {}
+            query = {"updated_since": self.since, "include_withdrawn": "true", "page_size": "3", **self.query}
+            page = get(self.client, "environment-usage/", **query, **at)
+            assert settled in {"", page["settled_until"]}, "the mark is one for the whole walk"
+            settled, cursor = page["settled_until"], page["next_cursor"]
+            self.held.update({row["id"]: (row["record_id"], row["revision"]) for row in page["results"]})
+            if not cursor:
+                self.since = settled
+                return
+
+    def names(self) -> set[str]:
+        """Return the records that it knows."""
+        return {name for name, _ in self.held.values()}
+
+
+@pytest.mark.parametrize("ordering", ["changed_at", "-stopped_at"])
+def test_a_merge_that_commits_late_is_never_missed(client: Client, elsewhere: Elsewhere, ordering: str) -> None:
+    source = SourceFactory()
+    follower = Follower(client, ordering=ordering)
+    elsewhere.begin()
+    elsewhere.load(source, "late")
+    EnvironmentUsageFactory(source=source, record_id="after")
+    follower.follow()
+    assert "late" not in follower.names()
+    elsewhere.commit()
+    follower.follow()
+    assert follower.names() == {"late", "after"}
+
+
+def test_following_loads_that_go_on_meanwhile_ends_with_what_the_table_holds(
+    client: Client, elsewhere: Elsewhere
+) -> None:
+    source = SourceFactory()
+    follower = Follower(client)
+    for round_ in range(8):
+        elsewhere.begin()
+        for number in range(5):
+            elsewhere.load(source, f"r{round_ * 3 + number}")
+        EnvironmentUsageFactory.create_batch(2, source=source)
+        follower.follow()
+        elsewhere.commit()
+        if round_ % 2:
+            follower.follow()
+    follower.follow()
+    assert follower.held == {
+        pk: (name, revision)
+        for pk, name, revision in EnvironmentUsage.objects.values_list("pk", "record_id", "revision")
+    }
+
+
+def test_the_mark_stands_still_while_a_merge_is_under_way_and_goes_on_after_it(elsewhere: Elsewhere) -> None:
+    before = get_watermark()
+    elsewhere.begin()
+    held = get_watermark()
+    assert before.replace(microsecond=0) <= held
+    assert get_watermark() == held
+    elsewhere.commit()
+    assert get_watermark() > held
+
+
+def test_the_mark_is_held_until_the_end_of_the_transaction_that_holds_it() -> None:
+    with transaction.atomic():
+        hold_watermark()
+        held = get_watermark()
+        assert get_watermark() == held
+    assert get_watermark() > held
+
+
+def test_a_restatement_that_is_committed_late_is_never_missed(client: Client, elsewhere: Elsewhere) -> None:
+    day, since = SourceDayFactory(), START
+    elsewhere.begin()
+    with connection_as(elsewhere.connection), elsewhere.connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO usage_restatement (source_day_id, attempt, records_before, records_after, inserted, changed,
+                                              withdrawn, returned, moved, sums_before, sums_after)
+               VALUES (%s, 2, 3, 4, 1, 0, 0, 0, 0, '{}', '{}')""",
+            [day.pk],
+        )
+    Restatement.objects.create(source_day=day, attempt=3, records_before=4, records_after=5)
+    met: list[int] = []
+    for _ in range(2):
+        page = get(client, "restatements/", updated_since=since, ordering="at")
+        met += [row["records_after"] for row in page["results"]]
+        since = page["settled_until"]
+        elsewhere.commit()
+    assert sorted(met) == [4, 5]
+
+
+def test_only_who_follows_changes_is_told_the_mark(client: Client) -> None:
+    EnvironmentUsageFactory()
+    assert "settled_until" not in get(client, "environment-usage/")
+    told = get(client, "environment-usage/", updated_since=START)["settled_until"]
+    assert told.endswith("Z")
+    assert parse_datetime(told)

@@ -1,0 +1,153 @@
+"""The own form of a FilterSet as a page shows it: the common inputs at once, the others by group."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django import forms
+from django.forms import BoundField
+from django.forms.utils import ErrorList
+from django.http import QueryDict
+from django.urls import reverse
+from django_filters import rest_framework as django_filters
+
+from usage.admin.lists.suggestions import get_suggested_params
+from usage.api.filters import MomentFilter, NumbersFilter, SourceRelatedFilter, TextsFilter
+from usage.api.filters.fields import CommaSeparatedField, IntegerTextField, MomentField
+from usage.api.filters.values import BoundFilter, ContainsFilter, DetailFilter, ExactNumberField
+from usage.api.filters.widgets import AddressSelect, RepeatedInput, is_date
+from usage.datetimes import THROUGH, add_day
+from usage.labels import get_label
+from usage.models import EnvironmentUsage, UsageRecord
+
+GROUPS: Final = ("Ids and names", "Sizes", "Details of the resource", "Times", "Other")
+INCLUDED: Final = "This day is included."
+Errors = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterForm:
+    """The inputs of a form: `common` are shown at once, `groups` on request; `hidden` are values without an input."""
+
+    common: Sequence[BoundField]
+    groups: Mapping[str, Sequence[BoundField]]
+    hidden: Sequence[tuple[str, str]]
+
+    def __iter__(self) -> Iterator[BoundField]:
+        yield from self.common
+        for fields in self.groups.values():
+            yield from fields
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one of the inputs in groups is in use."""
+        return any(field.value() or field.errors for fields in self.groups.values() for field in fields)
+
+
+def build_filter_form(
+    filterset: SourceRelatedFilter,
+    errors: Errors,
+    *,
+    common: Sequence[str],
+    widgets: Mapping[str, forms.Widget],
+    model: type[UsageRecord] | None,
+) -> FilterForm:
+    """Return the form of a filter set.
+
+    `errors`: all that is wrong, by parameter. `widgets`: those of inputs whose choices only the database knows.
+    `model`: the records that suggestions come from, None for no suggestions.
+    """
+    form = filterset.form
+    form.auto_id = "filter-%s"
+    params: Any = filterset.data
+    for name, widget in widgets.items():
+        form.fields[name].widget = widget
+    for name in form.fields:
+        prepare_field(form[name], get_suggestions_url(model, name))
+    show_errors(form, errors)
+    groups: dict[str, list[BoundField]] = {group: [] for group in GROUPS}
+    hidden: list[tuple[str, str]] = []
+    for name, one in filterset.filters.items():
+        if is_covered(name, one):
+            hidden += [(name, value) for value in params.getlist(name) if name not in errors]
+        elif name not in common:
+            groups[get_group(one)].append(form[name])
+    fields = [form[name] for name in common]
+    return FilterForm(fields, {name: fields for name, fields in groups.items() if fields}, hidden)
+
+
+def show_errors(form: forms.Form, errors: Errors) -> None:
+    """Replace the errors of a form by those that were found elsewhere, of the inputs that it has."""
+    form.errors.clear()
+    for name, messages in errors.items():
+        if name in form.fields:
+            form.errors[name] = ErrorList(messages, renderer=form.renderer, field_id=form[name].auto_id)
+
+
+def prepare_field(bound: BoundField, suggestions_url: str) -> None:
+    """Give an input its label, and its widget what the page needs; the help of inputs that need none is left out."""
+    field, widget = bound.field, bound.field.widget
+    bound.label = get_label(bound.name)
+    widget.attrs["autocomplete"] = "off"
+    if suggestions_url:
+        widget.attrs["data-suggestions"] = suggestions_url
+    if isinstance(field, (ExactNumberField, IntegerTextField)):
+        widget.attrs["inputmode"] = "decimal"
+    if isinstance(widget, RepeatedInput):
+        widget.attrs["aria-label"] = bound.label
+    if isinstance(field, forms.ChoiceField):
+        # Of choices that say the same one is enough: the first, which leaves the parameter out.
+        values: dict[str, str] = {}
+        choices: Any = field.choices
+        for value, label in choices:
+            values.setdefault(str(label), value)
+        widget.choices = [(value, label) for label, value in values.items()]
+    if isinstance(field, MomentField) and is_date(bound.value() or "2026-01-01"):
+        bound.help_text = ""
+        if bound.name == "to":
+            bound.label, bound.help_text = "Through", INCLUDED
+    if isinstance(field, (CommaSeparatedField, ExactNumberField, IntegerTextField, forms.ChoiceField)):
+        bound.help_text = ""
+
+
+def build_select(empty_label: str, values: Iterable[str]) -> forms.Select:
+    """Return a drop-down of values that stand for themselves."""
+    return AddressSelect(choices=[("", empty_label), *((value, value) for value in values)])
+
+
+def get_suggestions_url(model: type[UsageRecord] | None, name: str) -> str:
+    """Return the address that suggests values of an input, '' for none; a list of any kind suggests time zones."""
+    model = model or (EnvironmentUsage if name == "tz" else None)
+    if model is None or name not in get_suggested_params(model):
+        return ""
+    return reverse(f"admin:usage_{model._meta.model_name}_suggest", args=[name])
+
+
+def is_covered(name: str, one: django_filters.Filter) -> bool:
+    """Tell whether another input says as much; in an address the parameter counts all the same."""
+    return name == "details.flavor" or (isinstance(one, BoundFilter) and name.endswith(("__gt", "__lt")))
+
+
+def get_group(one: django_filters.Filter) -> str:
+    """Return the group of inputs that a filter belongs to."""
+    if isinstance(one, DetailFilter):
+        return "Details of the resource"
+    if isinstance(one, MomentFilter):
+        return "Times"
+    if isinstance(one, BoundFilter):
+        return "Sizes"
+    return "Ids and names" if isinstance(one, (TextsFilter, NumbersFilter, ContainsFilter)) else "Other"
+
+
+def clean_params(data: QueryDict) -> QueryDict:
+    """Return the parameters that have a value: a form sends its empty inputs along.
+
+    The last day of a range, which a form asks for, becomes its end, as an address has it.
+    """
+    params = QueryDict(mutable=True)
+    for name, values in data.lists():
+        if kept := [value for value in values if value.strip()]:
+            params.setlist(name, kept)
+    if THROUGH in params:
+        params["to"] = add_day(params.pop(THROUGH)[0].strip())
+    return params

@@ -1,0 +1,5 @@
+"""The three usage lists: browsed by the API's filters, added up, looked into, and exported as filtered."""
+
+from usage.admin.lists import environments, recipes, resources
+
+__all__ = ["environments", "recipes", "resources"]

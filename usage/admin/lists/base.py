@@ -1,0 +1,185 @@
+"""What the three usage lists share: the API's filters, pages by position, totals, suggestions, a record's page."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
+from django.utils.text import capfirst
+from django.views.decorators.http import require_GET
+
+from usage.admin.base import ReadOnlyAdmin
+from usage.admin.lists.details import API_NAMES, Related, Renderer, build_page
+from usage.admin.lists.pagination import KeysetList
+from usage.admin.lists.query import ListOptions, ListQuery
+from usage.admin.lists.suggestions import MOST, TOO_MANY, find_suggestions, get_suggested_params
+from usage.admin.lists.totals import TOO_MANY as TOO_MANY_TO_ADD
+from usage.admin.lists.totals import compute_totals
+from usage.api.access import get_staff_scope
+from usage.api.filters.data_quality import convert_bound
+from usage.data_quality import get_reporting_sources
+from usage.datetimes import THROUGH
+from usage.labels import get_label
+from usage.models import UsageRecord
+from usage.timeouts import QueryTimeout
+
+SUGGESTION_PARAMS = ("source", "vendor", "from", "to", "tz")
+TIME_LABELS = ("Newest", "Newer", "Older", "Oldest")
+LABELS = ("First", "Previous", "Next", "Last")
+
+
+class UsageList(KeysetList):
+    """A page of usage records, filtered and ordered as the API does it."""
+
+    list_query: ListQuery
+
+    def get_keyset_ordering(self) -> Any:
+        """Return the ordering of the request."""
+        return self.list_query.ordering
+
+    def get_link_labels(self) -> tuple[str, str, str, str]:
+        """Return labels by time where the list is in its order."""
+        if self.list_query.ordering.columns[0] not in {self.model_admin.kind.instant, "changed_at"}:
+            return LABELS
+        return TIME_LABELS if self.list_query.ordering.descending else TIME_LABELS[::-1]
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """Return the filtered records in their order; raises IncorrectLookupParameters that names what is wrong."""
+        self.list_query = query = self.model_admin.get_list_query(request)
+        self.filter_params = query.page_params
+        self.filter_specs: list[Any] = []
+        self.has_filters, self.has_active_filters = False, bool(query.filters)
+        if query.errors:
+            texts = [f"{get_label(name)}: {' '.join(errors)}" for name, errors in query.errors.items()]
+            messages.error(request, " ".join(texts))
+            raise IncorrectLookupParameters
+        rows: QuerySet[Any] = query.ordering.apply(query.rows)
+        return rows
+
+    def get_cursor_key(self, request: HttpRequest) -> str:
+        """Return what a cursor is valid for: the list, its filters and its ordering."""
+        query = self.list_query
+        return repr((self.opts.label_lower, query.ordering_name, sorted(query.filters.lists())))
+
+
+class UsageAdmin(ReadOnlyAdmin):
+    """List, totals, suggestions and pages of one kind of usage.
+
+    `viewset`: the API's, whose filters and orders these are. `common`: the filters that are shown at once.
+    `renderers`: of the columns that a record's page does not show as plain values.
+    """
+
+    change_list_template = "admin/usage/record_list.html"
+    change_form_template = "admin/usage/record.html"
+    row_name, row_name_plural = "record", "records"
+    source_path = "source_id"
+    viewset: ClassVar[Any]
+    common: ClassVar[tuple[str, ...]]
+    renderers: ClassVar[Mapping[str, Renderer]] = {}
+    actions = None
+
+    @property
+    def kind(self) -> type[UsageRecord]:
+        """The records."""
+        return self.model
+
+    def get_list_query(self, request: HttpRequest, only: Collection[str] | None = None) -> ListQuery:
+        """Return the query of a request over the records within its row scope; `only`: of these parameters."""
+        options = ListOptions(self.viewset.orderings, self.viewset.ordering, self.common)
+        return ListQuery.parse(request, self.get_queryset(request), self.viewset.filterset_class, options, only)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list of usage."""
+        return UsageList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Fetch the source along, without the credential."""
+        return super().get_queryset(request).select_related("source").defer("source__credential")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the list; where something is wrong with what is asked, the form that names it, and no records."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        query = self.get_list_query(request)
+        if THROUGH in request.GET:
+            return redirect(f"{request.path}?{query.params.urlencode()}")
+        if not query.errors:
+            return super().changelist_view(request, extra_context)
+        title = capfirst(str(self.opts.verbose_name_plural))
+        context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, "list_query": query}
+        return TemplateResponse(request, "admin/usage/refused.html", context, status=400)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the totals and the suggestions beside the list."""
+        name = f"usage_{self.opts.model_name}"
+        return [
+            path("totals/", self.admin_site.admin_view(require_GET(self.totals)), name=f"{name}_totals"),
+            path(
+                "suggest/<str:parameter>/",
+                self.admin_site.admin_view(require_GET(self.suggest)),
+                name=f"{name}_suggest",
+            ),
+            *super().get_urls(),
+        ]
+
+    def totals(self, request: HttpRequest) -> HttpResponse:
+        """Return what the filtered records add up to: a part of the list's page, or a page where asked for alone."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        query = self.get_list_query(request)
+        kind = urlencode({"kind": API_NAMES[self.kind]})
+        explore = f"{reverse('admin:explore')}?{'&'.join(filter(None, (kind, query.filters.urlencode())))}"
+        context: dict[str, Any] = {"opts": self.opts, "list_query": query, "explore": explore}
+        if not query.errors:
+            try:
+                context["totals"] = compute_totals(self.kind, query.filterset, get_staff_scope(request))
+            except QueryTimeout:
+                context["too_many"] = TOO_MANY_TO_ADD
+        if request.headers.get("HX-Request"):
+            return TemplateResponse(request, "admin/usage/totals.html", context)
+        title = f"Totals of {self.opts.verbose_name_plural}"
+        context |= {**self.admin_site.each_context(request), "title": title}
+        return TemplateResponse(request, "admin/usage/totals_page.html", context)
+
+    def suggest(self, request: HttpRequest, parameter: str) -> JsonResponse:
+        """Return values of a parameter that hold `part`, from the sources and the range that the form names."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if parameter not in get_suggested_params(self.kind):
+            raise Http404
+        sources, start, end = self.get_suggestion_scope(request)
+        part = request.GET.get("part", "").strip().replace("\x00", "")[:200]
+        try:
+            found = find_suggestions(self.kind, parameter, part, sources, start, end)
+        except QueryTimeout:
+            return JsonResponse({"options": [], "more": False, "words": TOO_MANY})
+        options = [{"value": value, "label": name} for value, name in found[:MOST]]
+        return JsonResponse({"options": options, "more": len(found) > MOST, "words": ""})
+
+    def get_suggestion_scope(self, request: HttpRequest) -> tuple[list[int], Any, Any]:
+        """Return the ids of the sources and the range to suggest from; what is not understood narrows nothing."""
+        query = self.get_list_query(request, SUGGESTION_PARAMS)
+        cleaned = query.filterset.form.cleaned_data
+        ids = None if {"source", "vendor"} & set(query.errors) else query.filterset.get_source_ids()
+        start, end = (convert_bound(cleaned.get(name)) for name in ("from", "to"))
+        return [source.pk for source in get_reporting_sources(self.kind, ids, get_staff_scope(request))], start, end
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """None of Django's: a record's page is laid out by `sections`."""
+        return []
+
+    def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Add everything that is known of the record."""
+        return {"page": build_page(request, obj, self.renderers, self.get_related(obj))} if obj is not None else {}
+
+    def get_related(self, record: Any) -> Sequence[Related]:
+        """Return links to records that have something in common with this one."""
+        return ()

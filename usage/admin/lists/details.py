@@ -1,0 +1,167 @@
+"""A record's page: every field, the status of its day, its earlier versions, and links to related records."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+
+from usage.admin.display import render_json
+from usage.admin.lists.cells import iterate_tags
+from usage.formatting import NOTHING, format_exact_timestamp, format_number, format_timestamp
+from usage.labels import get_label
+from usage.models import KINDS, SourceDay, UsageRecord
+from usage.param_values import write_tag, write_value
+from usage.revisions import Revision, list_revisions
+
+PORTAL_COLUMNS: Final = ("source", "day", "first_seen_at", "changed_at", "revision", "withdrawn_at", "id")
+JSON_COLUMNS: Final = ("details", "tags", "extra")
+API_NAMES: Final = {kind: name for name, kind in KINDS.items()}
+Renderer = Callable[[Any], SafeString | str]
+# A link to related records: its label, and the filters that find them.
+Related = tuple[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """One field of a record; `copied`: whether its value has a button that copies it."""
+
+    name: str
+    label: str
+    value: SafeString | str
+    copied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Fields under one heading."""
+
+    title: str
+    fields: Sequence[FieldRow]
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedLink:
+    """A link to the list of the records that some filters find."""
+
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierVersion:
+    """An earlier version: its number, when it was replaced, and (field, old, new) of what the next one changed."""
+
+    number: int
+    replaced_at: str
+    changes: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Everything that a record's page shows; `versions` only to a person who may see earlier versions."""
+
+    sections: Sequence[Section]
+    tags: Sequence[RelatedLink]
+    extra: SafeString | str
+    related: Sequence[RelatedLink]
+    day: SourceDay | None
+    day_url: str
+    status: str
+    versions: Sequence[EarlierVersion]
+    api_url: str
+
+
+def build_page(
+    request: HttpRequest, record: UsageRecord, renderers: Mapping[str, Renderer], related: Sequence[Related]
+) -> RecordPage:
+    """Return the page of a record; `renderers`: of the columns that are not shown as plain values."""
+    day = SourceDay.objects.with_status().filter(source=record.source_id, day=record.day).first()
+    revisions = list_revisions(record) if request.user.has_perm("usage.view_recordrevision") else []
+    may_open_day = day is not None and request.user.has_perm("usage.view_sourceday")
+    return RecordPage(
+        sections=build_sections(record, renderers),
+        tags=[
+            RelatedLink(f"{key}: {value}", build_list_url(record, {"tag": write_tag(key, value)}))
+            for key, value in iterate_tags(get_json(record, "tags"))
+        ],
+        extra=render_json(record.extra),
+        related=[
+            RelatedLink(label, build_list_url(record, {name: write_value(value) for name, value in filters.items()}))
+            for label, filters in related
+            if all(filters.values())
+        ],
+        day=day,
+        day_url=reverse("admin:usage_sourceday_change", args=[day.pk]) if day and may_open_day else "",
+        status=day.describe_status() if day else "Its day is not stored.",
+        versions=[build_version(revision) for revision in revisions],
+        api_url=reverse(f"api:{API_NAMES[type(record)]}-detail", args=[record.pk]),
+    )
+
+
+def build_sections(record: UsageRecord, renderers: Mapping[str, Renderer]) -> list[Section]:
+    """Return every field but the tags and `extra`, which are shown apart."""
+    columns = [field.name for field in record._meta.concrete_fields]
+    vendor_columns = [name for name in columns if name not in PORTAL_COLUMNS and name not in JSON_COLUMNS]
+    sections = [Section("From the vendor", [build_field(record, name, renderers) for name in vendor_columns])]
+    if details := get_json(record, "details"):
+        fields = [FieldRow(name, get_label(name), format_value(value), bool(value)) for name, value in details.items()]
+        sections.append(Section("Details of the resource", fields))
+    sections.append(Section("In the portal", [build_field(record, name, renderers) for name in PORTAL_COLUMNS]))
+    return sections
+
+
+def build_field(record: UsageRecord, name: str, renderers: Mapping[str, Renderer]) -> FieldRow:
+    """Return one field of a record; ids and names can be copied."""
+    value = getattr(record, name)
+    text = renderers[name](record) if name in renderers else format_value(value)
+    copied = name.endswith(("_id", "_key", "_name")) and value not in (None, "")
+    return FieldRow(name, "Portal id" if name == "id" else get_column_label(name), text, copied)
+
+
+def get_column_label(name: str) -> str:
+    """Return the label of a column on a page that also shows names beside ids: `Project id`."""
+    return capfirst(name.replace("_", " "))
+
+
+def format_value(value: Any) -> SafeString | str:
+    """Return a value of any type with all its digits."""
+    if value in (None, "", [], {}):
+        return NOTHING
+    match value:
+        case Decimal():
+            return format_number(value)
+        case datetime():
+            return format_exact_timestamp(value)
+        case dict() | list():
+            return format_html("<code>{}</code>", json.dumps(value, ensure_ascii=False))
+    return str(value)
+
+
+def get_json(record: UsageRecord, column: str) -> Mapping[str, Any]:
+    """Return a JSON column, {} of a kind that has no such column."""
+    value: Mapping[str, Any] = getattr(record, column, {})
+    return value
+
+
+def build_list_url(record: UsageRecord, filters: Mapping[str, str]) -> str:
+    """Return the address of the list of the record's source with these filters, written as an address has them."""
+    url = reverse(f"admin:usage_{record._meta.model_name}_changelist")
+    return f"{url}?{urlencode({'source': record.source.slug, **filters})}"
+
+
+def build_version(revision: Revision) -> EarlierVersion:
+    """Return an earlier version as the page shows it."""
+    changes = [
+        (get_column_label(change.field), format_value(change.old), format_value(change.new))
+        for change in revision.changes
+    ]
+    return EarlierVersion(revision.number, f"{format_timestamp(revision.replaced_at)} UTC", changes)

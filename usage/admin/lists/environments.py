@@ -1,0 +1,64 @@
+"""Environment usage: completed runs of environments."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from usage.admin.display import render_runtime
+from usage.admin.lists.base import UsageAdmin
+from usage.admin.lists.cells import render_first_cell, render_id
+from usage.admin.lists.details import Related
+from usage.api.views import EnvironmentUsageViewSet
+from usage.models import EnvironmentUsage
+
+
+@admin.register(EnvironmentUsage)
+class EnvironmentUsageAdmin(UsageAdmin):
+    """Completed runs of environments."""
+
+    viewset = EnvironmentUsageViewSet
+    common = ("from", "to", "tz", "source", "project_id", "user_id", "environment_id", "include_withdrawn")
+    renderers = {"runtime_seconds": lambda run: render_runtime(run.runtime_seconds)}
+    list_display = ("stopped", "source", "environment", "project", "user", "environment_class", "runtime")
+
+    @admin.display(description="stopped (UTC)")
+    def stopped(self, run: EnvironmentUsage) -> SafeString | str:
+        """When the run ended."""
+        return render_first_cell(run, f"{run.stopped_at:%Y-%m-%d %H:%M:%S}")
+
+    @admin.display(description="environment")
+    def environment(self, run: EnvironmentUsage) -> SafeString | str:
+        """Its environment."""
+        return render_id(run.environment_id)
+
+    @admin.display(description="project")
+    def project(self, run: EnvironmentUsage) -> SafeString | str:
+        """Its project."""
+        return render_id(run.project_id)
+
+    @admin.display(description="user")
+    def user(self, run: EnvironmentUsage) -> SafeString | str:
+        """Whose it was."""
+        return render_id(run.user_id)
+
+    @admin.display(description="class")
+    def environment_class(self, run: EnvironmentUsage) -> SafeString | str:
+        """The class of its environment."""
+        return render_id(run.environment_class_id)
+
+    @admin.display(description="runtime")
+    def runtime(self, run: EnvironmentUsage) -> SafeString:
+        """How long it ran."""
+        return render_runtime(run.runtime_seconds)
+
+    def get_related(self, record: EnvironmentUsage) -> Sequence[Related]:
+        """Return links to other runs."""
+        on = record.stopped_at.date()
+        return (
+            ("Runs of this environment", {"environment_id": record.environment_id}),
+            ("Runs of this user", {"user_id": record.user_id}),
+            ("Runs of this project", {"project_id": record.project_id}),
+            ("Runs that stopped on this day", {"from": str(on), "to": str(on + timedelta(days=1))}),
+        )

@@ -1,0 +1,154 @@
+"""Pages of the admin's lists by the API's keyset core, so that the last page opens as fast as the first.
+
+Rows are counted up to MAX_COUNTED; the length of a longer list is the planner's estimate.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.contrib import messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.http import urlencode
+from rest_framework.exceptions import ValidationError
+
+from usage.api.pagination import Cursor, Ordering, Page, fetch_page
+from usage.formatting import round_to_two_digits
+from usage.timeouts import QueryTimeout, limit_query_time
+
+MAX_COUNTED = 1_000
+PAGE_SECONDS = 8.0  # a filter that no index helps ends here, with a sentence
+COUNT_SECONDS = 0.5  # a count that takes longer is estimated instead
+FORWARDS, BACKWARDS, END = "cursor", "before", "end"
+POSITION: Final = (FORWARDS, BACKWARDS)
+LAST_PAGE: Final = Cursor((), backwards=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many rows a list has; an estimate where they are too many to count."""
+
+    number: int
+    is_exact: bool
+
+    def __str__(self) -> str:
+        return f"{self.number:,}" if self.is_exact else f"about {self.number:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class PageLink:
+    """A link to another page, `url` '' where there is no such page."""
+
+    label: str
+    url: str
+
+
+class KeysetList(ChangeList):
+    """A list in one total order that an index has; `cursor` or `before` in the address is the position of the page.
+
+    The order is that of the admin's `keyset`, the largest first. `queryset` stays the whole filtered set.
+    """
+
+    model_admin: Any
+    row_count: RowCount
+    too_slow = False
+    page_links: Sequence[PageLink] = ()
+
+    def get_keyset_ordering(self) -> Ordering:
+        """Return the order of the list."""
+        return Ordering(self.model_admin.keyset, descending=True)
+
+    def get_link_labels(self) -> tuple[str, str, str, str]:
+        """Return the labels of the links to the first, previous, next and last page."""
+        return ("Newest", "Newer", "Older", "Oldest")
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """Return the filtered rows; the position of the page is no filter."""
+        for name in POSITION:
+            self.params.pop(name, None)
+            self.filter_params.pop(name, None)
+        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        return rows
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Return the columns of the order, as Django has them."""
+        ordering = self.get_keyset_ordering()
+        return [f"-{column}" if ordering.descending else column for column in ordering.columns]
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Fetch the page and count the rows."""
+        self.multi_page = self.can_show_all = self.show_full_result_count = False
+        self.full_result_count, self.show_admin_actions = None, True
+        try:
+            with limit_query_time(PAGE_SECONDS, self.queryset.db):
+                self.fetch_results(request)
+        except QueryTimeout:
+            self.result_list, self.row_count, self.too_slow = [], RowCount(0, is_exact=False), True
+        self.result_count = self.row_count.number
+
+    def fetch_results(self, request: HttpRequest) -> None:
+        """Fetch the rows of the page, the links to the other pages, and the number of rows."""
+        key, ordering = self.get_cursor_key(request), self.get_keyset_ordering()
+        page = fetch_page(self.queryset, ordering, self.list_per_page, self.parse_cursor(request, key))
+        self.result_list = page.rows
+        if page.has_previous or page.has_next:
+            self.page_links = self.build_links(page, key, ordering)
+            self.row_count = count_rows(self.queryset)
+        else:
+            self.row_count = RowCount(len(page.rows), is_exact=True)
+
+    def get_cursor_key(self, request: HttpRequest) -> str:
+        """Return what a cursor is valid for: the list, its filters and its order."""
+        return repr((self.opts.label_lower, self.get_keyset_ordering(), sorted(self.filter_params.items())))
+
+    def parse_cursor(self, request: HttpRequest, key: str) -> Cursor | None:
+        """Return where the page begins, None for the beginning of the list; a cursor of another list gets a message."""
+        text = next((request.GET[name] for name in POSITION if name in request.GET), None)
+        if text is None:
+            return None
+        if request.GET.get(BACKWARDS) == END:
+            return LAST_PAGE
+        try:
+            return Cursor.parse(text, key, self.model, self.get_keyset_ordering())
+        except ValidationError:
+            messages.warning(request, "That page belongs to other filters or another order; the list begins anew.")
+            return None
+
+    def build_links(self, page: Page, key: str, ordering: Ordering) -> tuple[PageLink, ...]:
+        """Return the links to the first, previous, next and last page."""
+        first, previous, following, last = self.get_link_labels()
+        return (
+            PageLink(first, self.build_url() if page.has_previous else ""),
+            PageLink(previous, self.build_neighbour_url(page, key, ordering, backwards=True)),
+            PageLink(following, self.build_neighbour_url(page, key, ordering, backwards=False)),
+            PageLink(last, self.build_url(**{BACKWARDS: END}) if page.has_next else ""),
+        )
+
+    def build_neighbour_url(self, page: Page, key: str, ordering: Ordering, *, backwards: bool) -> str:
+        """Return the address of the previous or the next page, '' if there is none."""
+        if not page.rows or not (page.has_previous if backwards else page.has_next):
+            return ""
+        row = page.rows[0 if backwards else -1]
+        cursor = Cursor(tuple(getattr(row, column) for column in ordering.columns), backwards)
+        return self.build_url(**{BACKWARDS if backwards else FORWARDS: cursor.sign(key)})
+
+    def build_url(self, **position: str) -> str:
+        """Return the address of this list with its filters, at a position."""
+        return f"?{urlencode({**self.filter_params, **position}, doseq=True)}"
+
+
+def count_rows(queryset: QuerySet[Any]) -> RowCount:
+    """Return how many rows there are, counted up to MAX_COUNTED and estimated beyond."""
+    rows = queryset.order_by()
+    try:
+        with limit_query_time(COUNT_SECONDS, queryset.db):
+            number = rows[: MAX_COUNTED + 1].count()
+    except QueryTimeout:
+        number = MAX_COUNTED + 1
+    if number <= MAX_COUNTED:
+        return RowCount(number, is_exact=True)
+    plan = json.loads(rows.explain(format="json"))
+    return RowCount(round_to_two_digits(max(plan[0]["Plan"]["Plan Rows"], number)), is_exact=False)

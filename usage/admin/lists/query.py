@@ -1,0 +1,208 @@
+"""The parameters of a usage list: the API's own filters, all valid or none applied."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any, Self
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, QueryDict
+from rest_framework.exceptions import ValidationError
+
+from usage.admin.filter_form import FilterForm, build_filter_form, build_select, clean_params
+from usage.admin.lists.pagination import POSITION
+from usage.api.access import filter_by_staff_scope
+from usage.api.filters import UsageFilter, find_param_errors
+from usage.api.filters.fields import UTC_ZONE, CommaSeparatedField
+from usage.api.filters.widgets import is_date
+from usage.api.pagination import Ordering, Orderings
+from usage.data_quality import VENDOR_KINDS
+from usage.datetimes import subtract_day
+from usage.formatting import format_date, format_dates
+from usage.labels import get_label
+from usage.models import Source, UsageRecord
+from usage.param_values import parse_value, split_values
+from usage.ranges import Shortcut, build_shortcuts
+
+ORDERING = "ordering"
+NOT_FILTERS = (*POSITION, ORDERING)
+TIMES = frozenset({"stopped_at", "starts_at", "changed_at", "day"})
+SHORTCUTS = ("this-month", "last-month", "last-7-days", "last-30-days", "this-year")
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """An applied filter, and the address of the list without it."""
+
+    label: str
+    remove_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """What a list has besides its filters: its orderings, the default one, and the filters that are shown at once."""
+
+    orderings: Orderings
+    default_ordering: str
+    common: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """The parameters of one request. `filterset` is checked; `errors` name what is wrong, by parameter.
+
+    `params`: those that are not empty; `filters`: the filters among them. `sources`: (slug, vendor) of those
+    that report this usage and that the person may see.
+    """
+
+    params: QueryDict
+    filters: QueryDict
+    model: type[UsageRecord]
+    filterset: UsageFilter
+    errors: dict[str, list[str]]
+    sources: Sequence[tuple[str, str]]
+    options: ListOptions
+
+    @classmethod
+    def parse(
+        cls,
+        request: HttpRequest,
+        rows: QuerySet[Any],
+        filterset_class: type[UsageFilter],
+        options: ListOptions,
+        only: Collection[str] | None = None,
+    ) -> Self:
+        """Return the query of a request over `rows`, which are within the row scope; `only`: of these parameters."""
+        params = clean_params(request.GET)
+        for name in [name for name in params if only is not None and name not in only]:
+            del params[name]
+        filters = params.copy()
+        for name in NOT_FILTERS:
+            filters.pop(name, None)
+        visible = filter_by_staff_scope(Source.objects.all(), request, "id")
+        filterset = filterset_class(filters, rows, sources=visible)
+        errors = {
+            name: [str(text) for text in texts] for name, texts in find_param_errors(filters, filterset, ()).items()
+        }
+        try:
+            Ordering.parse(params.get(ORDERING, options.default_ordering), options.orderings)
+        except ValidationError as error:
+            detail: Any = error.detail
+            errors[ORDERING] = [str(text) for text in detail[ORDERING]]
+        others = [vendor for vendor, kind in VENDOR_KINDS.items() if kind is not rows.model]
+        sources = tuple(visible.exclude(vendor__in=others).values_list("slug", "vendor"))
+        return cls(params, filters, rows.model, filterset, errors, sources, options)
+
+    @property
+    def rows(self) -> QuerySet[Any]:
+        """The filtered rows; only where nothing is wrong."""
+        rows: QuerySet[Any] = self.filterset.qs
+        return rows
+
+    @property
+    def ordering_name(self) -> str:
+        """The name of the ordering, - before it for its reverse."""
+        return self.params.get(ORDERING, self.options.default_ordering)
+
+    @property
+    def ordering(self) -> Ordering:
+        """The ordering itself."""
+        return Ordering.parse(self.ordering_name, self.options.orderings)
+
+    @property
+    def page_params(self) -> dict[str, list[str]]:
+        """The parameters that the other pages of this list have, too."""
+        return {name: list(values) for name, values in self.params.lists() if name not in POSITION}
+
+    @cached_property
+    def form(self) -> FilterForm:
+        """The form that holds the filters."""
+        slugs, vendors = [slug for slug, _ in self.sources], sorted({vendor for _, vendor in self.sources})
+        selects = {"source": build_select("All sources", slugs), "vendor": build_select("All vendors", vendors)}
+        return build_filter_form(
+            self.filterset,
+            self.errors,
+            common=self.options.common,
+            widgets=selects,
+            model=self.model,
+        )
+
+    @property
+    def unknown(self) -> dict[str, Sequence[str]]:
+        """The errors of parameters that the form has no input for."""
+        inputs = {field.name for field in self.form}
+        return {name: texts for name, texts in self.errors.items() if name not in inputs and name != ORDERING}
+
+    @property
+    def ordering_choices(self) -> list[tuple[str, str, bool]]:
+        """Of every ordering its name, its label, and whether it is this one."""
+        names = [sign + name for name in self.options.orderings for sign in ("-", "")]
+        return [(name, get_ordering_label(name), name == self.ordering_name) for name in names]
+
+    @property
+    def chips(self) -> list[Chip]:
+        """The applied filters; the two bounds of a range of dates are one chip."""
+        chips, dates = [], self.dates
+        if dates:
+            chips.append(Chip(format_range(*dates), self.build_url(remove=("from", "to"))))
+        for name, values in self.filters.lists():
+            if not (dates and name in {"from", "to"}):
+                chips += [
+                    Chip(self.describe(name, value), self.build_url(remove=(name,), value=value)) for value in values
+                ]
+        return chips
+
+    def describe(self, name: str, value: str) -> str:
+        """Return an applied filter as a chip shows it: `Project: 5`."""
+        field = self.filterset.form.fields[name]
+        if name == "to":
+            return f"Through: {subtract_day(value)}" if is_date(value) else f"To: {value}"
+        if isinstance(field, CommaSeparatedField):
+            values = map(parse_value, split_values(value))
+            return f"{get_label(name)}: {', '.join('none' if one is None else one for one in values)}"
+        return f"{get_label(name)}: {dict(getattr(field, 'choices', ())).get(value, value)}"
+
+    @property
+    def dates(self) -> tuple[date, date] | None:
+        """The range, where both its bounds are dates."""
+        bounds = [self.params.get(name, "") for name in ("from", "to")]
+        if {"from", "to"} & set(self.errors) or not all(map(is_date, bounds)):
+            return None
+        return date.fromisoformat(bounds[0]), date.fromisoformat(bounds[1])
+
+    @property
+    def shortcuts(self) -> list[Shortcut]:
+        """Ranges with a name."""
+        zone: ZoneInfo = self.filterset.form.cleaned_data.get("tz") or UTC_ZONE
+        bounds = self.params.get("from", ""), self.params.get("to", "")
+        return build_shortcuts(SHORTCUTS, bounds, zone, lambda first, end: self.build_url(**{"from": first, "to": end}))
+
+    @property
+    def url(self) -> str:
+        """The address of the list's first page."""
+        return self.build_url()
+
+    def build_url(self, remove: Sequence[str] = (), value: str = "", **added: str) -> str:
+        """Return the address of the list with some parameters added or removed (of several values only `value`)."""
+        params = {name: values for name, values in self.page_params.items() if name not in remove}
+        for name in remove if value else ():
+            params[name] = [one for one in self.page_params.get(name, ()) if one != value]
+        return f"?{urlencode({**params, **added}, doseq=True)}"
+
+
+def get_ordering_label(name: str) -> str:
+    """Return the label of an ordering, e.g. `Stopped at, newest`."""
+    column, descending = name.removeprefix("-"), name.startswith("-")
+    if column in TIMES:
+        return f"{get_label(column)}, {'newest' if descending else 'oldest'}"
+    return f"{get_label(column)}, {'highest' if descending else 'lowest'}"
+
+
+def format_range(first: date, end: date) -> str:
+    """Return a half-open range of dates: `1 Nov 2026 – 30 Nov 2026`."""
+    if end <= first:
+        return f"No day: {format_date(first)} to {format_date(end)}"
+    return format_dates(first, end - timedelta(days=1))

@@ -1,0 +1,205 @@
+"""What a person may want to type into a filter: values that are held, found by a part of them or of their name.
+
+The work is bounded however long the tables are: the newest days' rollups, or the newest records where no rollup
+has the column, are read off an index up to a limit, and cut off after SECONDS.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import available_timezones
+
+from django.db import connection, models
+
+from usage.api.filters.values import DETAIL_NUMBERS, DETAIL_TEXTS
+from usage.models import (
+    EnvironmentAccrual,
+    EnvironmentDay,
+    EnvironmentUsage,
+    RecipeDay,
+    RecipeUsage,
+    RecipeWorkspaceDay,
+    ResourceDay,
+    ResourceUsage,
+    UsageRecord,
+)
+from usage.text_search import list_spellings
+from usage.timeouts import limit_query_time
+
+ONE_DAY = timedelta(days=1)
+MOST = 20
+SECONDS = 1.0
+ROLLUP_ROWS = 50_000
+RECORDS = 20_000
+TOO_MANY: Final = "Too many to suggest from; type the whole of it."
+
+FIND = """
+WITH latest AS MATERIALIZED (
+    SELECT found.*
+    FROM unnest(%(sources)s::bigint[]) AS source (id)
+    CROSS JOIN LATERAL (
+        SELECT {value} AS value, {label} AS label FROM {table} AS t
+        WHERE t.source_id = source.id {range}
+        ORDER BY t.{instant} DESC LIMIT %(each)s
+    ) AS found
+), known AS (
+    SELECT {single}::text AS value, max(label) AS label FROM latest {apart} GROUP BY 1
+), called AS (
+    SELECT known.value, coalesce({name}, '') AS label FROM known {naming} WHERE known.value <> ''
+)
+SELECT value, label FROM called
+WHERE value ILIKE ANY(%(parts)s) OR label ILIKE ANY(%(parts)s)
+ORDER BY value ILIKE ANY(%(beginnings)s) OR label ILIKE ANY(%(beginnings)s) DESC, label, value
+LIMIT %(most)s
+"""
+# A name that no rollup has: the one in the newest record.
+NAMED = """
+LEFT JOIN LATERAL (
+    SELECT t.{name} AS name FROM {table} AS t
+    WHERE t.{key} = known.value::bigint AND t.source_id = ANY(%(sources)s)
+    ORDER BY t.{instant} DESC LIMIT 1
+) AS named ON true
+"""
+EACH_TAG = """
+CROSS JOIN LATERAL jsonb_each(value) AS tag (key, said)
+CROSS JOIN LATERAL jsonb_array_elements_text(
+    CASE jsonb_typeof(tag.said) WHEN 'array' THEN tag.said ELSE jsonb_build_array(tag.said) END
+) AS one (word)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionSource:
+    """Where the values of a parameter are found: a rollup's or the records' `value`, SQL over a row `t`.
+
+    `label`: SQL of what the value is called. `named`: (records, column) of its name where the rollup has none,
+    looked up by the value's own column. `single`, `apart`: how several values are got out of one.
+    """
+
+    table: type[models.Model]
+    value: str
+    label: str = "''"
+    named: tuple[type[UsageRecord], str] | None = None
+    single: str = "value"
+    apart: str = ""
+
+    @property
+    def instant(self) -> str:
+        """The column that the newest rows are found by."""
+        return self.table.instant if issubclass(self.table, UsageRecord) else "day"
+
+    @property
+    def rows(self) -> int:
+        """How many rows are looked at."""
+        return RECORDS if issubclass(self.table, UsageRecord) else ROLLUP_ROWS
+
+    def edges(self, start: datetime | None, end: datetime | None) -> dict[str, date | datetime]:
+        """Return the bounds of what is looked at: instants, or of days one more to either side, as zones differ."""
+        bounds: dict[str, date | datetime] = {}
+        of_days = self.instant == "day"
+        if start is not None:
+            bounds["start"] = max(start.date(), date.min + ONE_DAY) - ONE_DAY if of_days else start
+        if end is not None:
+            bounds["end"] = min(end.date(), date.max - ONE_DAY) + ONE_DAY if of_days else end
+        return bounds
+
+    def statement(self, edges: Collection[str]) -> str:
+        """Return the SELECT of (value, label) between these edges."""
+        signs = {"start": ">=", "end": "<"}
+        naming = ""
+        if self.named:
+            records, column = self.named
+            naming = NAMED.format(
+                name=column, table=records._meta.db_table, key=self.value.removeprefix("t."), instant=records.instant
+            )
+        return FIND.format(
+            value=self.value,
+            label=self.label,
+            table=self.table._meta.db_table,
+            range=" ".join(f"AND t.{self.instant} {signs[edge]} %({edge})s" for edge in edges),
+            instant=self.instant,
+            single=self.single,
+            apart=self.apart,
+            name="named.name" if naming else "known.label",
+            naming=naming,
+        )
+
+
+def suggest_columns(table: type[models.Model], *columns: str) -> dict[str, SuggestionSource]:
+    """Return the suggestions of columns by their own values."""
+    return {column: SuggestionSource(table, f"t.{column}") for column in columns}
+
+
+SUGGESTED: Final[Mapping[type[UsageRecord], Mapping[str, SuggestionSource]]] = {
+    EnvironmentUsage: {
+        **suggest_columns(EnvironmentDay, "project_id"),
+        **suggest_columns(EnvironmentAccrual, "environment_class_id", "runner_id", "user_id"),
+        **suggest_columns(EnvironmentUsage, "environment_id", "record_id"),
+    },
+    ResourceUsage: {
+        **suggest_columns(ResourceDay, "resource_type", "billing_metric", "consumed_unit", "project_id", "region_id"),
+        "resource_id": SuggestionSource(ResourceUsage, "t.resource_id", "t.resource_name"),
+        **suggest_columns(ResourceUsage, "resource_name"),
+        "flavor": SuggestionSource(ResourceUsage, "t.details ->> 'flavor'"),
+        **{
+            f"details.{field}": SuggestionSource(ResourceUsage, f"t.details ->> '{field}'")
+            for field in (*DETAIL_TEXTS, *DETAIL_NUMBERS)
+        },
+        "tag": SuggestionSource(ResourceUsage, "t.tags", single="(tag.key || ':' || one.word)", apart=EACH_TAG),
+        "tag_key": SuggestionSource(ResourceUsage, "t.tags", single="tag.key", apart=EACH_TAG),
+    },
+    RecipeUsage: {
+        "workspace_id": SuggestionSource(RecipeWorkspaceDay, "t.workspace_id", "t.workspace_name"),
+        "external_id": SuggestionSource(RecipeWorkspaceDay, "t.external_id", "t.workspace_name"),
+        "recipe_id": SuggestionSource(RecipeDay, "t.recipe_id", named=(RecipeUsage, "recipe_name")),
+        "folder_id": SuggestionSource(RecipeDay, "t.folder_id", named=(RecipeUsage, "folder_name")),
+    },
+}
+
+
+def get_suggested_params(kind: type[UsageRecord]) -> tuple[str, ...]:
+    """Return the parameters that suggestions are there for."""
+    return (*SUGGESTED[kind], "tz")
+
+
+def find_suggestions(
+    kind: type[UsageRecord],
+    parameter: str,
+    part: str,
+    source_ids: Sequence[int],
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[tuple[str, str]]:
+    """Return up to MOST values with `part` in them or in their name, and one more where there are more.
+
+    Only of these sources, and of the days about `[start, end)`. Raises KeyError for a parameter without
+    suggestions, QueryTimeout where looking took longer than SECONDS.
+    """
+    if parameter == "tz":
+        return find_zones(part)
+    found = SUGGESTED[kind][parameter]
+    edges = found.edges(start, end)
+    parameters: dict[str, Any] = {
+        "sources": list(source_ids),
+        "each": max(1, found.rows // max(1, len(source_ids))),
+        "parts": [f"%{escape_like(spelling)}%" for spelling in list_spellings(part)],
+        "beginnings": [f"{escape_like(spelling)}%" for spelling in list_spellings(part)],
+        "most": MOST + 1,
+        **edges,
+    }
+    with limit_query_time(SECONDS), connection.cursor() as cursor:
+        cursor.execute(found.statement(edges), parameters)
+        return [(str(value), str(name)) for value, name in cursor.fetchall()]
+
+
+def find_zones(part: str) -> list[tuple[str, str]]:
+    """Return the time zones with `part` in their name, spaces standing for underscores."""
+    sought = part.lower().replace(" ", "_")
+    names = sorted(name for name in available_timezones() if sought in name.lower())
+    return [(name, "") for name in names[: MOST + 1]]
+
+
+def escape_like(part: str) -> str:
+    """Return a text with the wildcards of LIKE taken as they are."""
+    return part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

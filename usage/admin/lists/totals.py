@@ -1,0 +1,111 @@
+"""The sums of the records in a usage list, per unit, by the code of the summaries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import DEFAULT_DB_ALIAS
+
+from usage.api.filters import UsageFilter
+from usage.api.filters.data_quality import assess_filtered
+from usage.data_quality.messages import describe_quality
+from usage.decimals import add_exactly
+from usage.formatting import format_number, format_quantity, format_quantity_details, format_rounded
+from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
+from usage.snapshot import consistent_snapshot
+from usage.summaries.metrics import METRICS_BY_KIND
+from usage.summaries.query import build_query
+from usage.summaries.sql import fetch_groups
+
+SECONDS = 5.0
+TOO_MANY: Final = "These are too many records to add up here. Narrow the range."
+MEASURES: Final[dict[type[UsageRecord], tuple[tuple[str, str, str], ...]]] = {
+    EnvironmentUsage: (("runtime_seconds", "Runtime", "seconds"),),
+    ResourceUsage: (("consumed_quantity", "", ""),),
+    RecipeUsage: (
+        ("task_count", "Tasks", "tasks"),
+        ("job_succeeded_count", "Jobs succeeded", "jobs"),
+        ("job_failed_count", "Jobs failed", "jobs"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListSum:
+    """One sum; `title`: its measure or its metric. `records`: how many have part in it, None for all."""
+
+    title: str
+    value: Decimal | int | None
+    unit: str
+    records: int | None = None
+
+    @property
+    def number(self) -> str:
+        """The sum with all its digits."""
+        return format_number(self.value)
+
+    @property
+    def rounded(self) -> str:
+        """The rounded sum."""
+        return format_rounded(self.value)
+
+    @property
+    def details(self) -> Sequence[str]:
+        """All digits of the sum where some are not shown, and the sum in a larger unit."""
+        return () if self.value is None else format_quantity_details(self.value, self.unit)
+
+    @property
+    def in_larger_unit(self) -> str:
+        """The sum in a larger unit, '' where its own unit is fine."""
+        return format_quantity(self.value, self.unit)
+
+    @property
+    def record_count(self) -> str:
+        """The number of records as text."""
+        return format_number(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The sums of a filtered set: `sums` one per unit, `metrics` one per metric and unit, of a kind that has such.
+
+    `without_runtime`: how many records have none and are not in the sum of it. `quality`: sentences.
+    """
+
+    records: int
+    sums: Sequence[ListSum]
+    metrics: Sequence[ListSum]
+    quality: Sequence[str]
+    without_runtime: int = 0
+
+    @property
+    def record_count(self) -> str:
+        """The number of records as text."""
+        return format_number(self.records)
+
+
+def compute_totals(kind: type[UsageRecord], filterset: UsageFilter, row_scope: frozenset[int] | None) -> Totals:
+    """Return the totals of a valid filter set; raises QueryTimeout where a sum takes longer than SECONDS."""
+    with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=SECONDS):
+        quality = list(describe_quality(assess_filtered(filterset, row_scope).meta()))
+        groups = fetch_groups(build_query(METRICS_BY_KIND[kind], filterset, row_scope), lambda: None).totals
+    records = sum(int(measures["records"]) for measures in groups.values())
+    if kind is ResourceUsage:
+        metrics = [
+            ListSum(key[0], measures["consumed_quantity"], key[1], int(measures["records"]))
+            for key, measures in groups.items()
+        ]
+        metrics.sort(key=lambda one: (one.unit, -(one.value or 0), one.title))
+        return Totals(records, add_by_unit(metrics), metrics, quality)
+    measures: dict[str, Any] = next(iter(groups.values()), {})
+    sums = [ListSum(title, measures.get(name), unit) for name, title, unit in MEASURES[kind]]
+    return Totals(records, sums, (), quality, int(measures.get("records_without_runtime") or 0))
+
+
+def add_by_unit(metrics: Sequence[ListSum]) -> list[ListSum]:
+    """Return one sum per unit; different units are never added."""
+    values: dict[str, list[Decimal]] = {}
+    for one in metrics:
+        values.setdefault(one.unit, []).append(Decimal(one.value or 0))
+    return [ListSum("Consumed", add_exactly(numbers), unit) for unit, numbers in values.items()]

@@ -1,5 +1,0 @@
-"""The three usage lists: browsed by the API's filters, added up, looked into, and exported as filtered."""
-
-from usage.admin.records import environments, recipes, resources
-
-__all__ = ["environments", "recipes", "resources"]

@@ -1,0 +1,1 @@
+"""The REST API over usage: views, serializers, filters, pagination, renderers and errors."""

@@ -1,0 +1,27 @@
+"""The data quality of the rows that a filter set keeps."""
+
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from usage.api.filters.fields import UTC_ZONE
+from usage.data_quality import DataQuality, assess
+
+
+def assess_filtered(filterset: Any, row_scope: frozenset[int] | None) -> DataQuality:
+    """Return the data quality of what a valid filter set of a kind of usage keeps, within the row scope."""
+    cleaned = filterset.form.cleaned_data
+    return assess(
+        filterset._meta.model,
+        source_ids=filterset.get_source_ids(),
+        start=convert_bound(cleaned.get("from")),
+        end=convert_bound(cleaned.get("to")),
+        zone=cleaned.get("tz") or UTC_ZONE,
+        row_scope=row_scope,
+    )
+
+
+def convert_bound(bound: date | datetime | None) -> datetime | None:
+    """Return a bound of a range as an instant; a date begins in UTC, as records that are stored per day have it."""
+    if bound is None or isinstance(bound, datetime):
+        return bound
+    return datetime.combine(bound, time(), UTC)

@@ -1,0 +1,109 @@
+"""How the parameters look as inputs of a form; the form takes the same values as the address."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from django import forms
+from django.forms.renderers import BaseRenderer
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from usage.datetimes import THROUGH, add_day, subtract_day
+from usage.param_values import list_texts, merge_texts, parse_value, split_values
+
+
+def is_date(text: str) -> bool:
+    """Tell whether a text is a date as an address has it: `2026-01-31`."""
+    try:
+        return len(text) == len("2026-01-31") and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+class MomentInput(forms.TextInput):
+    """A date picker where there is a date or nothing, a text input for an instant and for what is neither."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """Choose the type of the input."""
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        context["widget"]["type"] = "date" if not value or is_date(value) else "text"
+        return context
+
+
+class EndInput(MomentInput):
+    """The end of a half-open range; as a date it is asked for by its last day, under another name."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """Show the last day instead of the day after it."""
+        if not value or is_date(value):
+            return super().get_context(THROUGH, subtract_day(value or ""), attrs)
+        return super().get_context(name, value, attrs)
+
+    def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
+        """Return the end, whether the form sent it or its last day."""
+        return add_day(data.get(THROUGH) or "") or data.get(name)
+
+
+class RepeatedInput(forms.Widget):
+    """One input per value of a parameter that may be repeated, and an empty one for another value."""
+
+    def __init__(self, widget: forms.Widget | None = None, fewest: int = 1) -> None:
+        super().__init__()
+        self.widget = widget or forms.TextInput()
+        self.fewest = fewest
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        """Return all values."""
+        return list(data.getlist(name)) if hasattr(data, "getlist") else list(data.get(name) or ())
+
+    def id_for_label(self, id_: str, index: str | None = None) -> str:
+        """Return the id of the first input."""
+        return f"{id_}-1"
+
+    def render(
+        self,
+        name: str,
+        value: Any,
+        attrs: dict[str, Any] | None = None,
+        renderer: BaseRenderer | None = None,
+    ) -> SafeString:
+        """Return the inputs, numbered from 1."""
+        attrs = {**self.attrs, **(attrs or {})}
+        values = [text for text in value or () if text]
+        values += [""] * max(1, self.fewest - len(values))
+        inputs = [
+            self.widget.render(name, text, {**attrs, "id": f"{attrs['id']}-{number}"}, renderer)
+            for number, text in enumerate(values, start=1)
+        ]
+        return format_html_join("", "{}", ((text,) for text in inputs))
+
+
+class AddressSelect(forms.Select):
+    """A drop-down that also offers the value in the address, whatever it is."""
+
+    def optgroups(self, name: str, value: list[str], attrs: dict[str, Any] | None = None) -> list[Any]:
+        """Add the value to the choices."""
+        known = {str(choice) for choice, _ in self.choices}
+        self.choices = [*self.choices, *((text, text) for text in value if text and text not in known)]
+        return super().optgroups(name, value, attrs)
+
+
+class ValuesInput(forms.TextInput):
+    """One input for all values of a parameter."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> str:
+        """Return the values as one parameter has them."""
+        return merge_texts(list_texts(data, name))
+
+
+class CommaSeparatedBoxes(forms.CheckboxSelectMultiple):
+    """Boxes to tick for a parameter that takes several values."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> str:
+        """Return the ticked values as one parameter has them."""
+        return merge_texts(list_texts(data, name))
+
+    def format_value(self, value: Any) -> list[str]:
+        """Return the values one by one."""
+        return [parse_value(text) or text for text in split_values(value or "")]

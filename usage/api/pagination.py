@@ -1,0 +1,304 @@
+"""Keyset pagination: a page begins after the last row of the page before, so page 10,000 costs what page 1 costs.
+
+`fetch_page` is the core, which the admin's lists share; `KeysetPaginator` is the API's paginator around it. DRF's own
+CursorPagination never ends where more rows than a page holds share the first value of the ordering.
+
+An ordering ends in columns that make it total, and an index has the first of its columns in this order. A client that
+follows the cursors gets every row that was there throughout exactly once, whatever is inserted meanwhile.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+from django.core import signing
+from django.db import models
+from django.db.models import F, QuerySet
+from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
+from django.http import HttpResponse
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+
+from usage.watermark import get_watermark
+
+DEFAULT_PAGE_SIZE: Final = 100
+MAX_PAGE_SIZE: Final = 1000
+# Parameters that may differ between the requests that share a cursor.
+NOT_SIGNED: Final = frozenset({"cursor", "page_size", "count", "format", "ordering", "fields"})
+# Parameters that the link to a neighbouring page leaves out: it does not count again.
+NOT_LINKED: Final = frozenset({"cursor", "count"})
+
+FIELDS_HELP: Final = "The columns of the answer, comma-separated, in this order. Default: all."
+ORDERING_HELP: Final = "- reverses. A row that changes while the pages are read may move in the order."
+
+Orderings = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """A total order: `columns` from first to last significance, all in one direction."""
+
+    columns: tuple[str, ...]
+    descending: bool
+
+    @classmethod
+    def parse(cls, name: str, orderings: Orderings) -> Self:
+        """Return the ordering of that name, `-name` for its reverse; raises ValidationError for an unknown one."""
+        columns = orderings.get(name.removeprefix("-"))
+        if columns is None:
+            allowed = ", ".join(sign + known for known in orderings for sign in ("", "-"))
+            raise ValidationError({"ordering": [f"“{name}” is not one of: {allowed}."]})
+        return cls(columns, name.startswith("-"))
+
+    def reverse(self) -> "Ordering":
+        """Return the same columns in the other direction."""
+        return Ordering(self.columns, not self.descending)
+
+    def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows in this order."""
+        return queryset.order_by(*(f"-{column}" if self.descending else column for column in self.columns))
+
+    def filter_after(self, queryset: QuerySet[Any], position: Sequence[Any]) -> QuerySet[Any]:
+        """Return the rows that come after a position in this order."""
+        lookup = TupleLessThan if self.descending else TupleGreaterThan
+        return queryset.filter(lookup(tuple(F(column) for column in self.columns), tuple(position)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page begins: after `position`, or ends before it if `backwards`.
+
+    `position` has a value for each column of the ordering; () stands for the list's own beginning or end.
+    `watermark`: the watermark of the first page, if the client follows changes. Later pages keep it, so that all
+    pages together hold what was settled when the first was read.
+    """
+
+    position: tuple[Any, ...]
+    backwards: bool
+    watermark: datetime | None = None
+
+    def sign(self, key: str) -> str:
+        """Return the cursor as text. It is valid only for `key`, which identifies the list, filters and ordering."""
+        watermark = self.watermark and self.watermark.isoformat()
+        return get_signer(key).sign_object([self.backwards, watermark, *(str(value) for value in self.position)])
+
+    @classmethod
+    def parse(cls, text: str, key: str, model: type[models.Model], ordering: Ordering) -> Self:
+        """Return the cursor that was signed; raises ValidationError for any other text."""
+        try:
+            backwards, watermark, *values = get_signer(key).unsign_object(text)
+        except (signing.BadSignature, ValueError):
+            reason = "Damaged, or of another list, other filters or another ordering; begin again without it."
+            raise ValidationError({"cursor": [reason]}) from None
+        fields: list[Any] = [model._meta.get_field(column) for column in ordering.columns]
+        position = tuple(field.to_python(value) for field, value in zip(fields, values, strict=True))
+        return cls(position, backwards, watermark and datetime.fromisoformat(watermark))
+
+
+def get_signer(key: str) -> signing.Signer:
+    """Return the signer of the cursors of one list, its filters and its ordering."""
+    return signing.Signer(salt=f"usage.api.pagination:{key}", sep=".")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rows that a reader took from a queryset, in the list's ordering, and whether there are more.
+
+    `first`, `last`: the positions of the rows at the edges, () if there are no rows.
+    """
+
+    rows: Any
+    first: tuple[Any, ...]
+    last: tuple[Any, ...]
+    has_more: bool
+
+
+def read_instances(queryset: QuerySet[Any], keys: Sequence[str], size: int, *, reverse: bool) -> Batch:
+    """Return the first `size` rows as instances, in the reverse order if `reverse`; `keys` name the position."""
+    rows = list(queryset[: size + 1])  # the row beyond tells whether there are more
+    has_more = len(rows) > size
+    del rows[size:]
+    if reverse:
+        rows.reverse()
+    positions = [tuple(getattr(row, key) for key in keys) for row in rows]
+    return Batch(rows, *((positions[0], positions[-1]) if positions else ((), ())), has_more)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows of a page in the list's ordering, and whether there are pages before and after it.
+
+    `first`, `last`: the positions of the rows at the edges, () if there are no rows.
+    """
+
+    rows: Any
+    first: tuple[Any, ...]
+    last: tuple[Any, ...]
+    has_previous: bool
+    has_next: bool
+
+    @property
+    def previous_cursor(self) -> Cursor | None:
+        """The cursor of the page before, None if there is no such page."""
+        return Cursor(self.first, backwards=True) if self.first and self.has_previous else None
+
+    @property
+    def next_cursor(self) -> Cursor | None:
+        """The cursor of the page after, None if there is no such page."""
+        return Cursor(self.last, backwards=False) if self.last and self.has_next else None
+
+
+def fetch_page(
+    queryset: QuerySet[Any],
+    ordering: Ordering,
+    page_size: int,
+    cursor: Cursor | None = None,
+    read_batch: Callable[..., Batch] = read_instances,
+) -> Page:
+    """Return the page at the cursor, the first page for None; `read_batch` has the signature of `read_instances`."""
+    backwards = cursor is not None and cursor.backwards
+    continued = cursor is not None and bool(cursor.position)
+    order = ordering.reverse() if backwards else ordering
+    if cursor is not None and continued:
+        queryset = order.filter_after(queryset, cursor.position)
+    batch = read_batch(order.apply(queryset), ordering.columns, page_size, reverse=backwards)
+    has_previous, has_next = (batch.has_more, continued) if backwards else (continued, batch.has_more)
+    return Page(batch.rows, batch.first, batch.last, has_previous, has_next)
+
+
+@dataclass(frozen=True, slots=True)
+class PageParams:
+    """The query parameters of a list besides its filters."""
+
+    ordering_name: str
+    ordering: Ordering
+    page_size: int
+    with_count: bool
+
+    @classmethod
+    def parse(cls, request: Request, orderings: Orderings, default: str) -> Self:
+        """Return the parameters of a request; raises ValidationError that names every invalid one."""
+        params, errors = request.query_params, dict[str, Any]()
+        name, size = params.get("ordering", default), params.get("page_size", str(DEFAULT_PAGE_SIZE))
+        ordering = Ordering((), descending=False)
+        try:
+            ordering = Ordering.parse(name, orderings)
+        except ValidationError as error:
+            errors.update(error.detail)  # type: ignore[arg-type]
+        if not is_page_size(size):
+            errors["page_size"] = [f"“{size}” is not a whole number from 1 to {MAX_PAGE_SIZE}."]
+        if params.get("count", "exact") != "exact":
+            errors["count"] = ["Only count=exact is understood."]
+        if errors:
+            raise ValidationError(errors)
+        return cls(name, ordering, int(size), "count" in params)
+
+
+def is_page_size(text: str) -> bool:
+    """Return whether a text is a whole number from 1 to MAX_PAGE_SIZE."""
+    return text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE_SIZE
+
+
+class KeysetPaginator(BasePagination):
+    """Pages of a list, as JSON texts.
+
+    The view has `orderings`, the name of the default `ordering`, and `read_batch` (see `fetch_page`), whose rows are
+    one text, JSON objects with commas between them. If the view has `followed`, the name of a column, and the request
+    has `updated_since`, the pages end before the watermark (usage/watermark.py).
+    """
+
+    query_params: Final = ("cursor", "page_size", "ordering", "count", "fields")
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
+        """Return the rows of the page as one text."""
+        self.request = request
+        params = PageParams.parse(request, view.orderings, view.ordering)
+        self.key = self.get_key(params.ordering_name)
+        text = request.query_params.get("cursor")
+        cursor = None if text is None else Cursor.parse(text, self.key, queryset.model, params.ordering)
+        self.watermark = cursor.watermark if cursor else read_watermark(request, view)
+        queryset = filter_settled(queryset, view, self.watermark)
+        self.count = queryset.count() if params.with_count else None
+        self.page = fetch_page(queryset, params.ordering, params.page_size, cursor, view.read_batch)
+        return self.page.rows
+
+    def get_paginated_response(self, data: str) -> HttpResponse:  # type: ignore[override]
+        """Return the page as JSON around the text of its rows."""
+        next_cursor, previous_cursor = map(self.sign_cursor, (self.page.next_cursor, self.page.previous_cursor))
+        head: dict[str, Any] = {
+            "next": self.build_link(next_cursor),
+            "previous": self.build_link(previous_cursor),
+            "next_cursor": next_cursor,
+            "previous_cursor": previous_cursor,
+        }
+        if self.count is not None:
+            head["count"] = self.count
+        if self.watermark is not None:
+            head["settled_until"] = self.watermark.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return HttpResponse(f'{json.dumps(head)[:-1]}, "results": [{data}]}}', content_type="application/json")
+
+    def get_key(self, ordering_name: str) -> str:
+        """Return what a cursor is valid for: the list, its filters and its ordering."""
+        params = self.request.query_params
+        filters = sorted((name, params.getlist(name)) for name in params if name not in NOT_SIGNED)
+        return repr((self.request.path, ordering_name, filters))
+
+    def sign_cursor(self, cursor: Cursor | None) -> str | None:
+        """Return a cursor as text, with the watermark of this page."""
+        return replace(cursor, watermark=self.watermark).sign(self.key) if cursor else None
+
+    def build_link(self, cursor: str | None) -> str | None:
+        """Return the absolute address of a neighbouring page."""
+        if cursor is None:
+            return None
+        # Encoded anew: what the client sent unescaped, Django would escape in another encoding than it was read in.
+        kept = ((name, values) for name, values in self.request.query_params.lists() if name not in NOT_LINKED)
+        query = urlencode([*kept, ("cursor", cursor)], doseq=True)
+        return self.request.build_absolute_uri(f"{self.request.path}?{query}")
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """Return the parameters of a list as OpenAPI has them."""
+        orderings = [sign + name for name in view.orderings for sign in ("", "-")]
+        size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
+        parameters = {
+            "cursor": ({"type": "string"}, "Where the page begins: next_cursor or previous_cursor of another page."),
+            "page_size": (size, "How many rows a page has."),
+            "ordering": ({"type": "string", "enum": orderings, "default": view.ordering}, ORDERING_HELP),
+            "count": ({"type": "string", "enum": ["exact"]}, "exact: also count all rows, which takes time."),
+            "fields": ({"type": "string"}, FIELDS_HELP),
+        }
+        return [
+            {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+            for name, (schema, text) in parameters.items()
+        ]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of a page."""
+        cursor = {"type": ["string", "null"]}
+        link = {**cursor, "format": "uri"}
+        neighbours = {"next": link, "previous": link, "next_cursor": cursor, "previous_cursor": cursor}
+        count = {"type": "integer", "description": "With count=exact: all rows that the filters let through."}
+        settled_until = {
+            "type": "string",
+            "format": "date-time",
+            "description": "With updated_since: the pages hold every change before it; the next updated_since.",
+        }
+        return {
+            "type": "object",
+            "required": [*neighbours, "results"],
+            "properties": neighbours | {"count": count, "settled_until": settled_until, "results": schema},
+        }
+
+
+def read_watermark(request: Request, view: Any) -> datetime | None:
+    """Return the current watermark, None if the request does not follow changes."""
+    return get_watermark() if view.followed and "updated_since" in request.query_params else None
+
+
+def filter_settled(queryset: QuerySet[Any], view: Any, watermark: datetime | None) -> QuerySet[Any]:
+    """Leave out what changed at the watermark or later: the next request, from the watermark on, returns it."""
+    return queryset.filter(**{f"{view.followed}__lt": watermark}) if watermark else queryset

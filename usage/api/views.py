@@ -1,0 +1,302 @@
+"""The API of usage: read-only lists, details and exports, whose rows PostgreSQL renders."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import QuerySet
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.viewsets import GenericViewSet
+
+from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_row_scope
+from usage.api.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
+from usage.api.filters.data_quality import assess_filtered
+from usage.api.json_rows import read_json_batch, read_json_row
+from usage.api.pagination import (
+    FIELDS_HELP,
+    Batch,
+    KeysetPaginator,
+    Orderings,
+    PageParams,
+    filter_settled,
+    read_watermark,
+)
+from usage.api.renderers import EXPORT_RENDERERS
+from usage.api.serializers import (
+    EnvironmentUsageSerializer,
+    ManifestSerializer,
+    RecipeUsageSerializer,
+    ResourceUsageSerializer,
+)
+from usage.columns import Column, get_columns, select_columns
+from usage.data_quality import DataQuality
+from usage.datetimes import format_iso
+from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_totals, export
+from usage.exports.formats.csv import parse_bom
+from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
+from usage.snapshot import consistent_snapshot
+from usage.timeouts import QueryTimeout
+
+# The manifest of an export does not depend on these parameters.
+NOT_IN_MANIFEST = ("format", "ordering", "fields", "cursor", "page_size", "count", "bom")
+BOM_HELP = "Of format=csv. 1: the file begins with a byte order mark, by which Excel knows it for UTF-8."
+
+
+class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
+    """Lists and details of a model's rows within the request's row scope.
+
+    `scope` and `permission`: what a token and a member of staff need. `source_path`: the ORM path from a row to its
+    source's id. `orderings`: the total orders of the list by name, each with an index; `ordering`: the name of the
+    default. `followed`: the column that `updated_since` follows up to the watermark, '' for none.
+    """
+
+    scope: ClassVar[str]
+    permission: ClassVar[str]
+    source_path: ClassVar[str] = "source_id"
+    orderings: ClassVar[Orderings]
+    ordering: ClassVar[str]
+    followed: ClassVar[str] = ""
+
+    http_method_names = ["get", "head"]
+    filter_backends = (StrictFilterBackend,)
+    pagination_class = KeysetPaginator
+    lookup_value_regex = "[0-9]{1,18}"
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Return the rows within the row scope."""
+        return filter_by_scope(super().get_queryset(), self.request, self.source_path)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The selected columns; raises ValidationError if `fields` names an unknown one."""
+        serializer: Any = self.get_serializer_class()
+        return select_columns(get_columns(serializer), self.request.query_params)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the query parameters besides the filters."""
+        return ("fields", "format") if self.detail else (*KeysetPaginator.query_params, "format")
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Return one page of the filtered rows."""
+        paginator = KeysetPaginator()
+        return paginator.get_paginated_response(paginator.paginate_queryset(self.filter_list(request), request, self))
+
+    @extend_schema(parameters=[OpenApiParameter("fields", str, description=FIELDS_HELP)])
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Return one row."""
+        queryset = self.filter_queryset(self.get_queryset())
+        columns = self.columns
+        try:
+            queryset = queryset.filter(**{self.lookup_field: kwargs[self.lookup_field]})
+        except DjangoValidationError:  # e.g. a date that no calendar has
+            raise NotFound from None
+        return self.build_row_response(queryset, columns)
+
+    def build_row_response(self, queryset: QuerySet[Any], columns: Sequence[Column], **options: Any) -> HttpResponse:
+        """Return the only row of a queryset as a response; raises NotFound for none."""
+        row = read_json_row(queryset, columns)
+        if row is None:
+            raise NotFound
+        return HttpResponse(row, content_type="application/json", **options)
+
+    def read_batch(self, queryset: QuerySet[Any], keys: Sequence[str], size: int, *, reverse: bool) -> Batch:
+        """Return the rows of a page as the paginator takes them."""
+        return read_json_batch(queryset, self.columns, keys, size, reverse=reverse)
+
+    def filter_list(self, request: Request) -> QuerySet[Any]:
+        """Return the filtered rows; raises one ValidationError that names every invalid parameter of the list."""
+        errors: dict[str, Any] = {}
+        with collect_errors(errors):
+            queryset = self.filter_queryset(self.get_queryset())
+        with collect_errors(errors):
+            PageParams.parse(request, self.orderings, self.ordering)
+        with collect_errors(errors):
+            _ = self.columns
+        if errors:
+            raise ValidationError(errors)
+        return queryset
+
+
+@contextmanager
+def collect_errors(errors: dict[str, Any]) -> Iterator[None]:
+    """Add the messages of a ValidationError to `errors`, except for a name that has some."""
+    try:
+        yield
+    except ValidationError as error:
+        detail: Any = error.detail
+        errors.update({name: messages for name, messages in detail.items() if name not in errors})
+
+
+class UsageViewSet(ReadViewSet):
+    """Lists, details and exports of one kind of usage; a detail shows a withdrawn record too."""
+
+    scope = "usage:read"
+    followed = "changed_at"
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        """Return JSON, and for a list the formats of exports."""
+        exports = EXPORT_RENDERERS if self.action == "list" else ()
+        return [JSONRenderer(), *(renderer() for renderer in exports)]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the query parameters besides the filters; an export has no pages, a manifest no columns."""
+        if self.action == "export_manifest":
+            return ("format",)
+        paging = {"cursor", "page_size", "count"} if self.export_format else set()
+        further = ("bom",) if self.action == "list" else ()
+        return (*(name for name in super().parameters if name not in paging), *further)
+
+    @property
+    def export_format(self) -> str | None:
+        """The format of the export, None for a page of JSON."""
+        renderer = getattr(self.request, "accepted_renderer", None)
+        return renderer.format if renderer and renderer.format in FORMATS else None
+
+    @extend_schema(parameters=[OpenApiParameter("bom", str, enum=["0", "1"], description=BOM_HELP)])
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Return one page of the filtered records, or all of them as an export."""
+        if "bom" in request.query_params and self.export_format != "csv":
+            raise ValidationError({"bom": ["Only of format=csv."]})
+        if self.export_format is None:
+            return super().list(request, *args, **kwargs)
+        bom = parse_bom(request.query_params, default=False)
+        queryset = self.filter_list(request)
+        ordering = PageParams.parse(request, self.orderings, self.ordering).ordering
+        watermark = read_watermark(request, self)  # before the rows are read
+        rows = ordering.apply(filter_settled(queryset, self, watermark))
+        name = self.build_file_name(request)
+        response = export(
+            rows,
+            name,
+            self.export_format,
+            self.columns,
+            lambda: self.assess_quality(request),
+            request=ExportRequest(
+                title=str(rows.model._meta.verbose_name_plural),
+                url=request.build_absolute_uri(),
+                params=[(name, text) for name, texts in request.query_params.lists() for text in texts],
+                zone=self.get_valid_filterset(request).form.cleaned_data["tz"],
+                bom=bom,
+            ),
+        )
+        response["Link"] = f'<{self.build_manifest_address(request)}>; rel="describedby"; type="application/json"'
+        if watermark is not None:
+            response["Portal-Settled-Until"] = str(format_iso(watermark))
+        return response
+
+    @extend_schema(responses=ManifestSerializer, filters=True)
+    @action(detail=False, url_path="export-manifest", url_name="export-manifest")
+    def export_manifest(self, request: Request) -> HttpResponseBase:
+        """Return what an export with these filters contains: rows, sums per unit, a digest, and its data quality."""
+        queryset = self.filter_queryset(self.get_queryset())
+        watermark = read_watermark(request, self)
+        queryset = filter_settled(queryset, self, watermark)
+        filterset, row_scope = self.get_valid_filterset(request), get_row_scope(request)
+        try:
+            with consistent_snapshot(queryset.db, seconds=settings.PORTAL_EXPORT_SECONDS):
+                numbers, quality = compute_totals(queryset, filterset, row_scope), assess_filtered(filterset, row_scope)
+        except QueryTimeout as error:
+            raise ExportTooSlow from error
+        filters = self.get_filter_values(request)
+        manifest = {"kind": self.basename, "filters": filters, **numbers.to_dict(), "meta": quality.meta()}
+        if watermark is not None:
+            manifest["settled_until"] = format_iso(watermark)
+        return JsonResponse(manifest, json_dumps_params={"ensure_ascii": False})
+
+    def build_manifest_address(self, request: Request) -> str:
+        """Return the address of the manifest of an export."""
+        query = request.query_params.copy()
+        for name in NOT_IN_MANIFEST:
+            query.pop(name, None)
+        address = f"{request.path}export-manifest/{'?' if query else ''}{query.urlencode()}"
+        return request.build_absolute_uri(address)
+
+    def get_filter_values(self, request: Request) -> dict[str, Any]:
+        """Return the filters of the request as they were parsed, JSON-ready: instants in UTC, lists as lists."""
+        cleaned = self.get_valid_filterset(request).form.cleaned_data
+        return {name: to_json(cleaned[name]) for name in request.query_params if name in cleaned}
+
+    def assess_quality(self, request: Request) -> DataQuality:
+        """Return the data quality of the filtered records."""
+        return assess_filtered(self.get_valid_filterset(request), get_row_scope(request))
+
+    def get_valid_filterset(self, request: Request) -> Any:
+        """Return the filter set of a request whose filters are valid."""
+        filterset: Any = StrictFilterBackend().get_filterset(request, self.get_queryset(), self)
+        filterset.is_valid()
+        return filterset
+
+    def build_file_name(self, request: Request) -> str:
+        """Return e.g. `resource-usage_2026-01-01_2026-02-01_as-of-20260203T101500Z.csv`."""
+        bounds = [re.sub(r"[^0-9A-Za-z.-]", "", request.query_params.get(bound, "")) for bound in ("from", "to")]
+        parts = [self.basename, *filter(None, bounds), f"as-of-{timezone.now():%Y%m%dT%H%M%SZ}"]
+        return f"{'_'.join(map(str, parts))}.{self.export_format}"
+
+
+def to_json(value: Any) -> Any:
+    """Return a parsed parameter, JSON-ready."""
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, date):
+        return format_iso(value)
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
+
+
+class EnvironmentUsageViewSet(UsageViewSet):
+    """Completed runs of environments."""
+
+    queryset = EnvironmentUsage.objects.all()
+    serializer_class = EnvironmentUsageSerializer
+    filterset_class = EnvironmentUsageFilter
+    permission = "usage.view_environmentusage"
+    ordering = "-stopped_at"
+    orderings = {
+        "stopped_at": ("stopped_at", "id"),
+        "changed_at": ("changed_at", "id"),
+        "project_id": ("project_id", "stopped_at", "id"),
+        "user_id": ("user_id", "stopped_at", "id"),
+        "environment_id": ("environment_id", "stopped_at", "id"),
+    }
+
+
+class ResourceUsageViewSet(UsageViewSet):
+    """What resources consumed, per UTC day."""
+
+    queryset = ResourceUsage.objects.all()
+    serializer_class = ResourceUsageSerializer
+    filterset_class = ResourceUsageFilter
+    permission = "usage.view_resourceusage"
+    ordering = "-day"
+    orderings = {
+        "day": ("day", "source_id", "resource_key"),
+        "changed_at": ("changed_at", "id"),
+        "resource_type": ("resource_type", "day", "source_id", "resource_key"),
+        "resource_id": ("resource_id", "day", "source_id", "resource_key"),
+    }
+
+
+class RecipeUsageViewSet(UsageViewSet):
+    """Hours of recipes."""
+
+    queryset = RecipeUsage.objects.all()
+    serializer_class = RecipeUsageSerializer
+    filterset_class = RecipeUsageFilter
+    permission = "usage.view_recipeusage"
+    ordering = "-starts_at"
+    orderings = {
+        "starts_at": ("starts_at", "id"),
+        "changed_at": ("changed_at", "id"),
+        "workspace_id": ("workspace_id", "starts_at", "id"),
+    }

@@ -1,0 +1,112 @@
+"""The parameters of Explore's address: exactly the summary's, and `kind`.
+
+A form sends its fields as a browser does: empty ones too, a name once per value. Names that begin with `_` are the
+form's own. `parse_form` makes the summary's parameters of them and leaves out what does not fit the kind, so that
+another kind can be chosen at any time; a parameter in an address is never left out, but judged.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.http import QueryDict
+
+from usage.admin.filter_form import clean_params
+from usage.api.filters.fields import UTC_ZONE, CommaSeparatedFilter
+from usage.datetimes import parse_zone
+from usage.explore.kinds import Kind
+from usage.param_values import join_values, list_values, merge_texts
+
+IS_FORM: Final = "_form"
+RANGE: Final = ("from", "to", "tz")
+# Unescaped, commas and colons do no harm in a query and are easier to read.
+SAFE: Final = ",:"
+
+Params = list[tuple[str, str]]
+
+
+def encode(params: Iterable[tuple[str, str]]) -> str:
+    """Return parameters as the query of an address."""
+    return urlencode(list(params), safe=SAFE)
+
+
+def list_params(data: QueryDict) -> Params:
+    """Return parameters in order, a repeated name once per value."""
+    return [(name, value) for name, values in data.lists() for value in values]
+
+
+def replace_params(params: Params, **changes: str) -> str:
+    """Return the query with some parameters replaced."""
+    kept = [(name, value) for name, value in params if name not in changes]
+    return encode([*kept, *changes.items()])
+
+
+def split_names(data: QueryDict, name: str) -> list[str]:
+    """Return the values of a parameter that are not empty."""
+    return [value for value in list_values(data, name) if value]
+
+
+def get_values(params: Params, name: str) -> list[str]:
+    """Return all values of a parameter."""
+    return list_values(QueryDict(encode(params)), name)
+
+
+def get_interval(kind: Kind, data: QueryDict) -> str:
+    """Return the interval that an address groups by, '' for none."""
+    if kind.metrics is None:
+        return data.get("interval", "")
+    return next((name for name in split_names(data, "group_by") if name in kind.intervals), "")
+
+
+def get_zone(data: QueryDict) -> ZoneInfo:
+    """Return the zone of an address, UTC if it has none or an unknown one."""
+    try:
+        return parse_zone(data.get("tz") or "UTC")
+    except ValueError:
+        return UTC_ZONE
+
+
+def parse_form(form: QueryDict, kind: Kind) -> Params:
+    """Return the summary's parameters that a form's fields stand for, without `kind`."""
+    data = clean_params(form)
+    params = [(name, data.get(name, "").strip()) for name in RANGE if data.get(name) != "UTC"]
+    params += [*parse_question(data, kind), *parse_filters(data, kind)]
+    return [(name, value) for name, value in params if value]
+
+
+def parse_question(data: QueryDict, kind: Kind) -> Params:
+    """Return what to group by, what to add up and how to give it back."""
+    interval = data.get("_interval", "")
+    if kind.metrics is None:
+        return [("interval", interval)]
+    interval = interval if interval in kind.intervals else ""
+    groups = [*data.getlist("_group"), f"tag:{data.get('_tag', '').strip()}"]
+    dimensions = [name for name in dict.fromkeys(groups) if kind.metrics.get_dimension(name)]
+    measures = [name for name in data.getlist("measures") if name in kind.metrics.measures]
+    columns = {interval, *dimensions, *kind.metrics.partition, *(measures or kind.metrics.default_measures)}
+    order = [name for name in split_names(data, "order_by") if name.removeprefix("-") in columns]
+    return [
+        ("group_by", join_values(filter(None, (*dimensions, interval)))),
+        ("measures", "" if tuple(measures) == kind.metrics.default_measures else join_values(measures)),
+        ("order_by", join_values(order)),
+        ("limit", data.get("limit", "").strip()),
+        ("compare", data.get("compare", "")),
+        ("fill", data.get("fill", "") if interval else ""),
+        ("basis", data.get("basis", "") if "basis" in kind.parameters else ""),
+    ]
+
+
+def parse_filters(data: QueryDict, kind: Kind) -> Params:
+    """Return the filters that the kind has; several values of one go with commas between them, except for tags."""
+    params: Params = []
+    for name, one in kind.filterset.base_filters.items():
+        values = data.getlist(name)
+        if name in RANGE or not values:
+            continue
+        if isinstance(one, CommaSeparatedFilter):
+            params.append((name, merge_texts(values)))
+        else:
+            is_tag = getattr(one, "repeatable", False)
+            params += [(name, merge_texts([value]) if is_tag else value.strip()) for value in values]
+    return params

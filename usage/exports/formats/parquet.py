@@ -1,0 +1,146 @@
+"""Parquet, by pyarrow: typed columns, batch by batch, so that memory stays flat. Without pyarrow: a clear refusal.
+
+Every file of a kind has one schema, so that readers take several together: instants are timestamp[us, UTC], dates
+date32, whole numbers int64, texts, keys and JSON strings, NUMERIC columns decimal128(38, 18). After each of these comes
+a column of texts, `<name>_exact`. It has the numbers that no such decimal holds; these are null in the column before.
+A file that breaks off has no footer, and no reader takes it.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
+
+from usage.columns import (
+    BEYOND_DECIMAL,
+    BOOLEAN,
+    DAY,
+    DECIMAL,
+    DECIMAL_DIGITS,
+    DECIMAL_PLACES,
+    INSTANT,
+    INTEGER,
+    NUMBER,
+    Column,
+)
+from usage.exports.copy import ExportQuery, Record
+from usage.exports.formats.base import ExportFormat
+
+BATCH_BYTES = 8 * 1024 * 1024  # of CSV, which becomes one row group
+
+
+class Format(ExportFormat):
+    """A file of row groups of about 8 MB of CSV each."""
+
+    name = "parquet"
+    media_type = "application/vnd.apache.parquet"
+    title = "Parquet"
+    hint = "for data tools"
+    position = 4
+
+    @classmethod
+    def is_available(cls) -> bool:
+        """Tell whether pyarrow is installed."""
+        return find_spec("pyarrow") is not None
+
+    def write(self, query: ExportQuery) -> Iterator[bytes]:
+        """Yield each row group, and the footer; raises ValidationError without pyarrow."""
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError:
+            reason = "parquet needs pyarrow on the server, which is not installed: install usage-portal[parquet]."
+            raise ValidationError({"format": [reason]}) from None
+        columns = list(split_numbers(query.columns))
+        schema = build_schema(columns)
+        records = replace(query, columns=columns).read_records()
+        next(records)  # the header
+        out = StreamBuffer()
+        with parquet.ParquetWriter(pa.PythonFile(out, "w"), schema, compression="zstd") as writer:
+            for batch in batch_bytes(records):
+                writer.write_table(parse_batch(batch, schema), row_group_size=len(batch))
+                if block := out.take():
+                    yield block
+        yield out.take()
+
+
+class StreamBuffer(io.RawIOBase):
+    """A file that keeps what is written until it is taken."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._position = 0
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """Return how much was ever written."""
+        return self._position
+
+    def write(self, data: Any) -> int:
+        """Append bytes."""
+        self._pending += data
+        self._position += len(data)
+        return len(data)
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        block = bytes(self._pending)
+        self._pending.clear()
+        return block
+
+
+def split_numbers(columns: Iterable[Column]) -> Iterator[Column]:
+    """Yield the columns of the file: of every number its decimal, and the text of one that no decimal holds."""
+    for column in columns:
+        if column.kind == NUMBER:
+            yield replace(column, kind=DECIMAL)
+            yield Column(f"{column.name}_exact", column.path, BEYOND_DECIMAL)
+        else:
+            yield column
+
+
+def build_schema(columns: Iterable[Column]) -> Any:
+    """Return the Arrow schema of the columns."""
+    import pyarrow as pa
+
+    types = {
+        INSTANT: pa.timestamp("us", "UTC"),
+        DAY: pa.date32(),
+        INTEGER: pa.int64(),
+        BOOLEAN: pa.bool_(),
+        DECIMAL: pa.decimal128(DECIMAL_DIGITS, DECIMAL_PLACES),
+    }
+    return pa.schema([(column.name, types.get(column.kind, pa.string())) for column in columns])
+
+
+def batch_bytes(records: Iterator[Record]) -> Iterator[bytes]:
+    """Gather whole records into batches of about 8 MB."""
+    batch = bytearray()
+    for record in records:
+        batch += record
+        if len(batch) >= BATCH_BYTES:
+            yield bytes(batch)
+            batch.clear()
+    if batch:
+        yield bytes(batch)
+
+
+def parse_batch(batch: bytes, schema: Any) -> Any:
+    """Return a batch of CSV as an Arrow table; an empty cell is a null, an empty text in quotes is a text."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    return csv.read_csv(
+        pa.py_buffer(batch),
+        read_options=csv.ReadOptions(column_names=schema.names, block_size=len(batch) + 1, use_threads=False),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
+    )

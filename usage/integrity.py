@@ -1,0 +1,60 @@
+"""Integrity: compare the stored records of a day with the counts, sums, digest and roll-ups of its last merge."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from usage.data_quality import VENDOR_KINDS
+from usage.models import SourceDay, UsageRecord
+from usage.rollups import count_differences
+from usage.stored import StoredDay, read_stored_day
+
+FIGURES = ("records", "withdrawn", "sums", "digest")
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A difference: `code` is records, withdrawn, sums, digest or rollups; `expected` is what the merge noted."""
+
+    code: str
+    expected: Any
+    stored: Any
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `SourceDay.mismatch` stores it."""
+        return {"code": self.code, "expected": self.expected, "stored": self.stored}
+
+    def __str__(self) -> str:
+        if self.code == "digest":
+            return "the records differ from those that were read"
+        if self.code == "rollups":
+            return "; ".join(f"{count} rows of {name} differ" for name, count in self.stored.items())
+        return f"{self.code}: {self.stored} stored, {self.expected} expected"
+
+
+def check_day(pk: int, *, skip_locked: bool = False) -> list[Mismatch] | None:
+    """Return the differences of a day, which is locked meanwhile.
+
+    None where it was never read, its records were pruned, its vendor is unknown, or, with `skip_locked`, a merge has
+    locked it.
+    """
+    with transaction.atomic():
+        days = SourceDay.objects.select_related("source").select_for_update(
+            of=("self",), no_key=True, skip_locked=skip_locked
+        )
+        day = days.readable().filter(pk=pk, loaded_at__isnull=False).first()
+        kind = VENDOR_KINDS.get(day.source.vendor) if day else None
+        return None if day is None or kind is None else find_mismatches(kind, day)
+
+
+def find_mismatches(kind: type[UsageRecord], day: SourceDay) -> list[Mismatch]:
+    """Return the differences between the stored records of a locked day, its notes and its roll-ups."""
+    expected, stored = StoredDay.from_day(day), read_stored_day(kind, day)
+    pairs: Iterable[tuple[str, Any, Any]] = ((name, getattr(expected, name), getattr(stored, name)) for name in FIGURES)
+    found = [Mismatch(name, noted, current) for name, noted, current in pairs if noted != current]
+    # Until a day is rolled up, no summary reads its roll-ups.
+    if day.rolled_up and (rows := count_differences(kind, day)):
+        found.append(Mismatch("rollups", None, rows))
+    return found

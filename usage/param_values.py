@@ -1,0 +1,67 @@
+r"""Several values of one parameter: it may repeat, a comma separates, and `~none` stands for no value.
+
+A backslash before a comma, a backslash, a tilde or white space stands for that character; any other one for itself.
+So `a\,b` is one value with a comma, and `\~none` the text `~none`. Spaces around a value are left out.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+NO_VALUE: Final = "~none"
+SIGN: Final = re.compile(r"\\[,\\~\s]|.", re.DOTALL)
+ESCAPED: Final = re.compile(r"\\([,\\~\s])")
+SPECIAL: Final = re.compile(r"[,\\]|~(?=none\Z)|\A\s|\s\Z")
+
+
+def split_values(text: str) -> list[str]:
+    """Return the values of a parameter's text, each as it is written."""
+    values: list[list[str]] = [[]]
+    for sign in SIGN.findall(text):
+        if sign == ",":
+            values.append([])
+        elif values[-1] or not sign.isspace():
+            values[-1].append(sign)
+    for signs in values:
+        while signs and signs[-1].isspace():
+            signs.pop()
+    return ["".join(signs) for signs in values]
+
+
+def parse_value(written: str) -> str | None:
+    """Return what a value stands for, None for no value."""
+    return None if written == NO_VALUE else ESCAPED.sub(r"\1", written)
+
+
+def write_value(value: str | None) -> str:
+    """Return a value as a parameter has it, so that it is read as just this value."""
+    return NO_VALUE if value is None else SPECIAL.sub(r"\\\g<0>", value)
+
+
+def write_tag(key: str, value: str | None) -> str:
+    """Return a tag, `key:value`, as a parameter has it."""
+    return f"{write_value(f'{key}:')}{NO_VALUE}" if value is None else write_value(f"{key}:{value}")
+
+
+def join_values(values: Iterable[str | None]) -> str:
+    """Return values as one parameter has them."""
+    return ",".join(map(write_value, values))
+
+
+def list_texts(params: Mapping[str, Any], name: str) -> list[str]:
+    """Return the texts of a parameter, one for each time that it is given."""
+    if hasattr(params, "getlist"):
+        return list(params.getlist(name))
+    return [params[name]] if name in params else []
+
+
+def list_values(params: Mapping[str, Any], name: str) -> list[str]:
+    """Return all values of a parameter that has no use for `~none`, which stands for itself here."""
+    return [parse_value(text) or text for given in list_texts(params, name) for text in split_values(given)]
+
+
+def merge_texts(texts: list[str]) -> str:
+    """Return the texts of a repeated parameter as one text with the same values."""
+    if len(texts) == 1:
+        return ",".join(split_values(texts[0]))  # as it is written
+    return join_values(parse_value(value) for text in texts for value in split_values(text))

@@ -1,0 +1,76 @@
+"""Ranges that have a name, such as last month: the dates they stand for today in a zone, `[first, end)`."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from django.utils import timezone
+
+from usage.summaries.intervals import add_months, get_first_date, get_next_date
+
+Range = tuple[date, date]
+
+
+def get_current(interval: str, today: date) -> Range:
+    """Return the whole month, quarter or year that holds a date."""
+    first = get_first_date(today, interval)
+    return first, get_next_date(first, interval)
+
+
+def get_previous(interval: str, months: int, today: date) -> Range:
+    """Return the month, quarter or year before the one that holds a date."""
+    end = get_first_date(today, interval)
+    return add_months(end, -months), end
+
+
+def get_last_days(number: int, today: date) -> Range:
+    """Return so many whole days that end before a date: today is not over yet."""
+    return today - timedelta(days=number), today
+
+
+RANGES: Final[dict[str, tuple[str, Callable[[date], Range]]]] = {
+    "this-month": ("This month", lambda today: get_current("month", today)),
+    "last-month": ("Last month", lambda today: get_previous("month", 1, today)),
+    "last-7-days": ("Last 7 days", lambda today: get_last_days(7, today)),
+    "last-30-days": ("Last 30 days", lambda today: get_last_days(30, today)),
+    "last-90-days": ("Last 90 days", lambda today: get_last_days(90, today)),
+    "this-quarter": ("This quarter", lambda today: get_current("quarter", today)),
+    "last-quarter": ("Last quarter", lambda today: get_previous("quarter", 3, today)),
+    "this-year": ("This year", lambda today: get_current("year", today)),
+    "last-year": ("Last year", lambda today: get_previous("year", 12, today)),
+}
+DEFAULT_RANGE: Final = "last-30-days"
+
+
+def get_range(name: str, zone: ZoneInfo) -> Range:
+    """Return the dates that a name stands for now; raises KeyError."""
+    return RANGES[name][1](timezone.now().astimezone(zone).date())
+
+
+def get_range_name(first: str, end: str, zone: ZoneInfo) -> str:
+    """Return the name of the range of two written dates, '' for one that has none today."""
+    return next(
+        (name for name in RANGES if tuple(bound.isoformat() for bound in get_range(name, zone)) == (first, end)), ""
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """A range that has a name, the address of the page with it, and whether it is the one that is shown."""
+
+    label: str
+    url: str
+    is_current: bool
+
+
+def build_shortcuts(
+    names: Iterable[str], current: tuple[str, str], zone: ZoneInfo, build_url: Callable[[str, str], str]
+) -> list[Shortcut]:
+    """Return ranges as links; `current`: the bounds that are shown, as written; `build_url` takes two bounds."""
+    shortcuts = []
+    for name in names:
+        first, end = (bound.isoformat() for bound in get_range(name, zone))
+        shortcuts.append(Shortcut(RANGES[name][0], build_url(first, end), (first, end) == current))
+    return shortcuts

@@ -1,0 +1,57 @@
+"""Slots: how many downloads and large answers a process of the web server makes at once.
+
+Each holds a thread and a connection for long, or takes much of the process's CPU time.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Final
+
+from django.conf import settings
+from rest_framework.exceptions import APIException
+
+RETRY_SECONDS: Final = 10
+
+
+class SlotsTaken(APIException):
+    """No slot is free; the request may be sent again after `wait` seconds."""
+
+    status_code = 503
+    default_detail = "As many exports and large answers as the portal makes at once are under way; try again later."
+    wait = RETRY_SECONDS
+
+
+@cache
+def get_slots() -> threading.BoundedSemaphore:
+    """Return the slots of this process."""
+    return threading.BoundedSemaphore(settings.PORTAL_EXPORTS_AT_ONCE)
+
+
+@contextmanager
+def hold_slot() -> Iterator[None]:
+    """Hold a slot for the time of the block; raises SlotsTaken."""
+    if not get_slots().acquire(blocking=False):
+        raise SlotsTaken
+    try:
+        yield
+    finally:
+        get_slots().release()
+
+
+@contextmanager
+def take_slot_if_large() -> Iterator[Callable[[], None]]:
+    """Give a function that takes a slot until the end of the block, for an answer that turns out to be large.
+
+    It raises SlotsTaken; where the slot is taken already, it does nothing.
+    """
+    with ExitStack() as stack:
+        taken: list[bool] = []
+
+        def take_slot() -> None:
+            if not taken:
+                stack.enter_context(hold_slot())
+                taken.append(True)
+
+        yield take_slot

@@ -1,0 +1,129 @@
+"""One state of the database for everything that an export says."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import psycopg
+from django.conf import settings
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import TransactionStatus
+
+from usage.models import KINDS
+from usage.timeouts import detect_timeouts, limit_query_time
+
+# No month is dropped while the transaction lasts: a dropped table is gone from every snapshot, also from those in which
+# its days are not pruned yet. LOCK takes no snapshot itself.
+TABLES: Final = ", ".join(f"ONLY {kind._meta.db_table}" for kind in KINDS.values())
+HOLD_MONTHS: Final = f"LOCK TABLE {TABLES} IN ACCESS SHARE MODE"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A connection of its own, in a read-only transaction that sees one state of the database to its end.
+
+    It needs its own because the response is streamed after the request has returned the connection it had.
+    `name` is the exported snapshot, which another transaction can import.
+    """
+
+    connection: BaseDatabaseWrapper
+    as_of: datetime
+    name: str
+
+    @contextmanager
+    def share(self) -> Iterator[None]:
+        """Let the queries of the block, on the thread's own connection, see the same state.
+
+        Where that connection is in a transaction already, the block sees what that one sees.
+        """
+        with consistent_snapshot(self.connection.alias, self.name):
+            yield
+
+
+@contextmanager
+def open_snapshot(using: str) -> Iterator[Snapshot]:
+    """Give a snapshot of now; it ends with the block, or when it lasts longer than PORTAL_EXPORT_SECONDS."""
+    connection = connections[using].copy()
+    # Where the reader stalls, another thread releases what the export holds.
+    connection.inc_thread_sharing()
+    try:
+        connection.ensure_connection()
+        connection.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = '{settings.PORTAL_EXPORT_SECONDS}s'")
+            cursor.execute(HOLD_MONTHS)
+            cursor.execute("SELECT transaction_timestamp(), pg_export_snapshot(), pg_backend_pid()")
+            as_of, name, backend = cursor.fetchone()
+        with limit_backend(connection.alias, backend):
+            yield Snapshot(connection, as_of, name)
+    finally:
+        release_connection(connection)
+
+
+@contextmanager
+def consistent_snapshot(using: str, name: str = "", seconds: float | None = None) -> Iterator[None]:
+    """Let all queries of the block see one state of the database: that of now, or the exported snapshot `name`.
+
+    Within a transaction already, it is the state that the transaction sees. With `seconds`, each query is cancelled
+    after so many, which raises QueryTimeout.
+    """
+    own = connections[using]
+    if own.in_atomic_block:
+        with nullcontext() if seconds is None else limit_query_time(seconds, using):
+            yield
+        return
+    with detect_timeouts(), transaction.atomic(using=using), own.cursor() as cursor:
+        # Both in one round trip.
+        limit = "" if seconds is None else f"; SET LOCAL statement_timeout = {round(seconds * 1000)}"
+        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY{limit}")
+        if name:
+            cursor.execute("SET TRANSACTION SNAPSHOT %s", [name])
+        else:
+            cursor.execute(HOLD_MONTHS)
+        yield
+
+
+def release_connection(connection: BaseDatabaseWrapper) -> None:
+    """Close an export's connection; one from the pool leaves its transaction first, or breaks off what it sends.
+
+    A COPY that was not read to its end holds the connection's lock, also after its last row: a rollback would wait for
+    it for ever where the garbage collector ends the snapshot before the rows.
+    """
+    driver = connection.connection
+    if driver is not None and (driver.lock.locked() or driver.info.transaction_status == TransactionStatus.ACTIVE):
+        driver.close()
+    elif driver is not None and not driver.closed:
+        with suppress(psycopg.OperationalError):
+            driver.rollback()
+    connection.close()
+
+
+@contextmanager
+def limit_backend(using: str, backend: int) -> Iterator[None]:
+    """Terminate a transaction's backend after PORTAL_EXPORT_SECONDS.
+
+    The database's own limit does not act while it waits for a reader that has stalled, nor does it notice that a socket
+    is shut down while its own buffer is full. `backend` is the number that the database gives within the transaction:
+    the one that libpq knows is made up by a pooler in between.
+    """
+    timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS, terminate_backend, [using, backend])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def terminate_backend(using: str, backend: int) -> None:
+    """Have the database end one of this role's backends, over a connection of its own."""
+    own = connections[using].copy()
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
+    finally:
+        own.close()

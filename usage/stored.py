@@ -1,0 +1,95 @@
+"""What the stored records of one source day add up to: counts, sums and a digest.
+
+The digest is the sum of a hash of every current record's vendor columns, so it depends on no order and on nothing
+that the session has set. It proves that the records are still those that the last merge stored.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+from django.db import connection
+
+from usage.models import SourceDay, UsageRecord
+
+# Equal values have the same text: that of an instant depends on the session, that of a number on its scale.
+CANONICAL = {"timestamp with time zone": "EXTRACT(EPOCH FROM {})", "numeric": "trim_scale({})"}
+
+# Of a record `t`: summed over the rows of an export it is the digest of their manifest (usage/exports/manifest.py).
+RECORD_DIGEST = "('x' || left(md5(t.id || ':' || t.revision), 16))::bit(64)::bigint"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """The records of a day as they are stored; `sums`: by measure or unit, as text with all their digits."""
+
+    records: int
+    withdrawn: int
+    sums: dict[str, str]
+    digest: str
+
+    @classmethod
+    def from_day(cls, day: SourceDay) -> "StoredDay":
+        """Return what the last merge noted of a day."""
+        return cls(day.records, day.withdrawn, day.sums, day.stored_digest)
+
+    def write_to(self, day: SourceDay) -> None:
+        """Set it on the day, unsaved."""
+        day.records, day.withdrawn, day.sums, day.stored_digest = self.records, self.withdrawn, self.sums, self.digest
+
+
+def build_day_filter(kind: type[UsageRecord]) -> str:
+    """Return the condition for the records `t` of one day; the bounds let the index on the instant find them."""
+    condition = "t.source_id = %(source)s AND t.day = %(day)s"
+    if kind.instant == "day":
+        return condition
+    return f"{condition} AND t.{kind.instant} >= %(starts)s AND t.{kind.instant} < %(ends)s"
+
+
+def build_parameters(day: SourceDay) -> dict[str, Any]:
+    """Return the parameters of `build_day_filter`."""
+    return {"source": day.source_id, "day": day.day, "starts": day.starts_at, "ends": day.ends_at}
+
+
+def build_digest(kind: type[UsageRecord], columns: dict[str, str], condition: str = "TRUE") -> str:
+    """Return the SQL of the digest of all rows that meet `condition`.
+
+    `columns`: the SQL of each vendor column. MD5 is the same on every version and machine, which PostgreSQL's own
+    hash functions do not promise; 64 bits of it are enough to find damage.
+    """
+    types = {name: str(kind._meta.get_field(name).db_type(connection)) for name in columns}
+    values = [CANONICAL.get(types[name], "{}").format(sql) for name, sql in columns.items()]
+    hashed = f"('x' || substr(md5(ROW({', '.join(values)})::text), 1, 16))::bit(64)::bigint::numeric"
+    counted = f"count(*) FILTER (WHERE {condition})::text"
+    return f"md5({counted} || ':' || COALESCE(sum({hashed}) FILTER (WHERE {condition}), 0)::text)"
+
+
+@cache
+def build_statement(kind: type[UsageRecord]) -> str:
+    """Return the query for (current records, withdrawn records, sums as JSON, digest) of one day."""
+    table = connection.ops.quote_name(kind._meta.db_table)
+    of_day = build_day_filter(kind)
+    current = "t.withdrawn_at IS NULL"
+    if kind.unit:
+        total = f"sum({kind.measures[0]})"
+        sums = (
+            f"(SELECT jsonb_object_agg(unit, total::text) FROM (SELECT {kind.unit} AS unit, {total} AS total "
+            f"FROM {table} t WHERE {of_day} AND {current} GROUP BY 1) AS by_unit)"
+        )
+    else:
+        pairs = ", ".join(f"'{name}', (sum(t.{name}) FILTER (WHERE {current}))::text" for name in kind.measures)
+        sums = f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
+    columns = {name: f"t.{name}" for name in kind.row._fields}  # type: ignore[attr-defined]
+    return (
+        f"SELECT count(*) FILTER (WHERE {current}), count(*) FILTER (WHERE NOT {current}), "
+        f"COALESCE({sums}, '{{}}'), {build_digest(kind, columns, current)} FROM {table} t WHERE {of_day}"
+    )
+
+
+def read_stored_day(kind: type[UsageRecord], day: SourceDay) -> StoredDay:
+    """Return what the records of a day add up to now."""
+    with connection.cursor() as cursor:
+        cursor.execute(build_statement(kind), build_parameters(day))
+        records, withdrawn, sums, digest = cursor.fetchone()
+    return StoredDay(records, withdrawn, msgspec.json.decode(sums), digest)

@@ -1,0 +1,208 @@
+"""One summary over all vendors: how much of what was used, per vendor, source, service, metric and unit."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django_filters import rest_framework as django_filters
+from rest_framework.exceptions import ValidationError
+
+from usage.api.filters import (
+    EnvironmentUsageFilter,
+    InstantsForm,
+    MomentFilter,
+    RecipeUsageFilter,
+    ResourceUsageFilter,
+    SourceRelatedFilter,
+    UsageFilter,
+    ZoneFilter,
+)
+from usage.api.filters.widgets import EndInput
+from usage.data_quality import assess, get_reporting_sources
+from usage.datetimes import EXPECTED, EXPECTED_ZONE
+from usage.decimals import add_exactly
+from usage.models import Source
+from usage.param_values import list_texts
+from usage.summaries.intervals import INTERVALS, list_intervals
+from usage.summaries.metrics import METRICS
+from usage.summaries.query import SummaryQuery, build_query, check_range
+from usage.summaries.result import summarize
+from usage.summaries.rows import reads_rollups
+
+SERVICE: Final = {"environment-usage": "environment_class_id", "resource-usage": "resource_type"}
+FILTERS: Final[dict[str, type[UsageFilter]]] = {
+    "environment-usage": EnvironmentUsageFilter,
+    "resource-usage": ResourceUsageFilter,
+    "recipe-usage": RecipeUsageFilter,
+}
+# Measure, metric and unit; a metric that is '' stands in the row itself, as its unit does.
+QUANTITIES: Final = {
+    "environment-usage": (("runtime_seconds", "runtime", "seconds"),),
+    "resource-usage": (("consumed_quantity", "", ""),),
+    "recipe-usage": (
+        ("task_count", "tasks", "tasks"),
+        ("job_succeeded_count", "jobs_succeeded", "jobs"),
+        ("job_failed_count", "jobs_failed", "jobs"),
+    ),
+}
+DIMENSIONS: Final = ("vendor", "source", "service", "metric", "unit")
+PARTITION: Final = ("vendor", "metric", "unit")
+Row = dict[str, Any]
+
+
+class CombinedFilter(SourceRelatedFilter):
+    """The filters of a summary of every kind of usage."""
+
+    source_path = "id"
+
+    tz = ZoneFilter(help_text=f"The zone that dates and intervals are of: {EXPECTED_ZONE}. Default: UTC.")
+
+    class Meta:
+        form = InstantsForm
+
+    @classmethod
+    def get_filters(cls) -> OrderedDict[str, django_filters.Filter]:
+        """Add the range, whose names no Python class body can hold."""
+        bounds: dict[str, django_filters.Filter] = {
+            "from": MomentFilter(method="keep", help_text=f"Begins the half-open range: {EXPECTED}."),
+            "to": MomentFilter(
+                method="keep", widget=EndInput, help_text=f"Ends the half-open range: {EXPECTED}. Not included."
+            ),
+        }
+        return OrderedDict(bounds | super().get_filters())
+
+    def keep(self, queryset: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        """Return the sources as they are: the range is of their records."""
+        return queryset
+
+
+def summarize_all(
+    filterset: CombinedFilter, interval: str, row_scope: frozenset[int] | None, take_slot: Callable[[], None]
+) -> dict[str, Any]:
+    """Return the summary of every kind of usage; `interval` '' gives one row over the whole range.
+
+    `filterset` is valid; `take_slot`: see `summarize`. Raises ValidationError where the interval would cut the records
+    of a kind.
+    """
+    cleaned, source_ids = filterset.form.cleaned_data, filterset.get_source_ids()
+    quality = assess(
+        None,
+        source_ids=source_ids,
+        start=cleaned.get("from"),
+        end=cleaned.get("to"),
+        zone=cleaned["tz"],
+        row_scope=row_scope,
+        reads_rollups=lambda: all(
+            reads_rollups(build_kind_query(kind, filterset, interval, row_scope))
+            for kind in list_reported_kinds(filterset, row_scope)
+        ),
+    )
+    kinds = list_reported_kinds(filterset, row_scope)
+    rows = [row for kind in kinds for row in build_rows(kind, filterset, interval, row_scope, take_slot)]
+    rows.sort(key=lambda row: [str(row.get(name, "")) for name in (interval, *DIMENSIONS)])
+    return {"meta": quality.meta(), "totals": build_totals(rows), "results": rows}
+
+
+def build_totals(rows: Iterable[Row]) -> list[Row]:
+    """Return the exact sums of rows per vendor, metric and unit; of no value at all the sum is null."""
+    partitions: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        partitions.setdefault(tuple(row[name] for name in PARTITION), []).append(row)
+    return [
+        {
+            **dict(zip(PARTITION, key, strict=True)),
+            "quantity": add_quantities(row["quantity"] for row in members),
+            "records": sum(row["records"] for row in members),
+        }
+        for key, members in sorted(partitions.items())
+    ]
+
+
+def add_quantities(quantities: Iterable[str | None]) -> str | None:
+    """Return the sum of the numbers that are not None, with all their digits; None where all are."""
+    known = [Decimal(quantity) for quantity in quantities if quantity is not None]
+    return f"{add_exactly(known):f}" if known else None
+
+
+def build_rows(
+    kind: str,
+    combined: CombinedFilter,
+    interval: str,
+    row_scope: frozenset[int] | None,
+    take_slot: Callable[[], None],
+) -> Iterator[Row]:
+    """Yield the rows of one kind of usage."""
+    if interval and interval not in list_intervals(METRICS[kind].smallest_interval):
+        raise ValidationError({"interval": ["“hour” would cut a UTC day of a source; ask for other vendors alone."]})
+    for row in summarize_kind(build_kind_query(kind, combined, interval, row_scope), take_slot):
+        for measure, metric, unit in QUANTITIES[kind]:
+            yield {
+                **({interval: row[interval]} if interval else {}),
+                "vendor": row["vendor"],
+                "source": row["source"],
+                "service": row[SERVICE[kind]] if kind in SERVICE else "recipes",
+                "metric": metric or row["billing_metric"],
+                "unit": unit or row["consumed_unit"],
+                "quantity": None if row[measure] is None else str(row[measure]),
+                "records": row["records"],
+            }
+
+
+def build_filterset(kind: str, combined: CombinedFilter, row_scope: frozenset[int] | None) -> UsageFilter:
+    """Return the valid filter set of one kind with the filters of all; raises ValidationError."""
+    data, known = combined.data or {}, QueryDict(mutable=True)
+    for name in ("from", "to", "tz", "source", "vendor"):
+        if name in data:
+            known.setlist(name, list_texts(data, name))
+    sources = Source.objects.all() if row_scope is None else Source.objects.filter(pk__in=sorted(row_scope))
+    filterset = FILTERS[kind](known, sources=sources)
+    if not filterset.is_valid():
+        raise ValidationError(filterset.errors)
+    return filterset
+
+
+def list_reported_kinds(combined: CombinedFilter, row_scope: frozenset[int] | None) -> list[str]:
+    """Return the kinds of usage that any of the sources reports."""
+    ids = combined.get_source_ids()
+    return [kind for kind, metrics in METRICS.items() if get_reporting_sources(metrics.kind, ids, row_scope)]
+
+
+def build_kind_query(
+    kind: str, combined: CombinedFilter, interval: str, row_scope: frozenset[int] | None
+) -> SummaryQuery:
+    """Return the query about one kind; raises ValidationError."""
+    return build_query(
+        METRICS[kind],
+        build_filterset(kind, combined, row_scope),
+        row_scope,
+        measures=("records", *(measure for measure, *_ in QUANTITIES[kind])),
+        group_by=("vendor", "source", *([SERVICE[kind]] if kind in SERVICE else [])),
+        interval=interval,
+    )
+
+
+def summarize_kind(query: SummaryQuery, take_slot: Callable[[], None]) -> list[Row]:
+    """Return the rows of the summary of one kind that have records; an error of its interval names `interval`."""
+    check_range(query)
+    try:
+        rows: list[Row] = summarize(query, take_slot)["results"]
+    except ValidationError as error:
+        detail: Any = error.detail
+        renamed = {"interval" if name == "group_by" else name: text for name, text in detail.items()}
+        raise ValidationError(renamed) from None
+    return [row for row in rows if row["records"]]
+
+
+def parse_interval(text: str | None, errors: Mapping[str, list[Any]] | None = None) -> str:
+    """Return the interval, '' for None.
+
+    Raises ValidationError for an unknown one; it also names the `errors` that the request has besides.
+    """
+    unknown = text is not None and text not in INTERVALS
+    found = {"interval": [f"“{text}” is not one of: {', '.join(INTERVALS)}."]} if unknown else {}
+    if found or errors:
+        raise ValidationError({**found, **(errors or {})})
+    return text or ""

@@ -1,0 +1,166 @@
+"""The one statement of a summary: its groups and its totals together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from itertools import chain
+from typing import Any, Final
+
+from django.db import connections
+from django.db.models import QuerySet
+from rest_framework.exceptions import ValidationError
+
+from usage.summaries.metrics import Measure
+from usage.summaries.query import SummaryQuery
+from usage.summaries.rows import Rows, choose_rows, get_bounds
+
+MAX_ROWS: Final = 20_000  # of an answer: some 4 MB of JSON and a second of CPU time
+MAX_GROUPS: Final = 100_000  # that a limit chooses from
+LARGE_ANSWER: Final = 5_000  # groups; more of them take a slot (usage/slots.py)
+FETCHED_AT_ONCE: Final = 1_000
+FEWER_ROWS: Final = (
+    "group by less or by a longer interval, narrow the filter or the range, or take an export of the records instead."
+)
+MAX_TOTALS: Final = 1_000  # more pairs of unit and metric than any vendor has
+Sums = dict[str, Any]
+# The values of the dimensions, and the place of the interval: from 1, or 0 without an interval.
+GroupKey = tuple[tuple[Any, ...], int]
+PartitionKey = tuple[Any, ...]
+
+# A run without a beginning belongs to the interval in which it stopped, and has no length that is known.
+SPLIT_RUNS: Final = """
+SELECT t.*, cut.bucket, cut.accrued_seconds
+FROM (SELECT t.*, %s::{array} AS bounds FROM ({inner}) AS t ({names}) OFFSET 0) AS t
+CROSS JOIN LATERAL (
+    SELECT bucket, CASE WHEN t.created_at IS NOT NULL THEN
+               EXTRACT(EPOCH FROM least(t.stopped_at, t.bounds[bucket + 1]) - greatest(t.created_at, t.bounds[bucket]))
+           END AS accrued_seconds
+    FROM generate_series(
+        greatest(1, width_bucket(coalesce(t.created_at, t.stopped_at), t.bounds)),
+        least(cardinality(t.bounds) - 1, width_bucket(t.stopped_at, t.bounds))
+    ) AS bucket
+) AS cut
+WHERE t.created_at IS NULL OR cut.accrued_seconds > 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """What was added up over one range: the bounds of its intervals, the groups, and the totals by the partition."""
+
+    bounds: list[datetime] = field(default_factory=list)
+    sums: dict[GroupKey, Sums] = field(default_factory=dict)
+    totals: dict[PartitionKey, Sums] = field(default_factory=dict)
+
+
+def fetch_groups(query: SummaryQuery, take_slot: Callable[[], None]) -> Groups:
+    """Return the groups and totals of the query, in one statement; raises ValidationError for too many groups.
+
+    `take_slot` is called for a large answer before any of it is read.
+    """
+    bounds = get_bounds(query)
+    if bounds is None:
+        return Groups()
+    rows = choose_rows(query, bounds)
+    sql, params = build_statement(query, rows)
+    with connections[rows.queryset.db].cursor() as cursor:
+        cursor.execute(sql, params)
+        if cursor.rowcount > LARGE_ANSWER:
+            take_slot()
+        # In parts: while all rows are converted at once, no other thread runs.
+        found = list(chain.from_iterable(iter(partial(cursor.fetchmany, FETCHED_AT_ONCE), [])))
+    return collect_groups(query, bounds, found)
+
+
+def collect_groups(query: SummaryQuery, bounds: list[datetime], rows: list[tuple[Any, ...]]) -> Groups:
+    """Return the statement's rows as groups and totals; a source is named by its slug."""
+    groups, slugs = Groups(bounds), {source.pk: source.slug for source in query.sources}
+    count, source, partition = len(query.dimensions), query.get_index("source"), get_partition_places(query)
+    has_groups = bool(list_group_columns(query))
+    for row in rows:
+        values, (bucket, is_total), sums = row[:count], row[count : count + 2], row[count + 2 :]
+        if source is not None:
+            values = (*values[:source], slugs.get(values[source], values[source]), *values[source + 1 :])
+        named = dict(zip(query.measures, sums, strict=True))
+        if is_total:
+            groups.totals[tuple(values[place] for place in partition)] = named
+        if not is_total or not has_groups:
+            groups.sums[values, bucket or 0] = named
+    if len(groups.sums) > get_group_limit(query):
+        raise ValidationError({"group_by": [f"More than {get_group_limit(query):,} groups; {FEWER_ROWS}"]})
+    return groups
+
+
+def get_group_limit(query: SummaryQuery) -> int:
+    """Return how many groups may be added up: the limit of a query keeps some of them."""
+    return MAX_ROWS if query.limit is None else MAX_GROUPS
+
+
+def get_partition_places(query: SummaryQuery) -> list[int]:
+    """Return the places, among the dimensions, of those that totals are grouped by."""
+    return [place for place, dimension in enumerate(query.dimensions) if dimension.name in query.partition]
+
+
+def list_group_columns(query: SummaryQuery) -> list[str]:
+    """Return the columns that groups are grouped by and totals are not."""
+    columns = [f"dimension_{n}" for n, one in enumerate(query.dimensions) if one.name not in query.partition]
+    return [*columns, "bucket"] if query.interval else columns
+
+
+def build_statement(query: SummaryQuery, rows: Rows) -> tuple[str, list[Any]]:
+    """Return the SELECT of (dimensions…, the interval's place, whether a total, measures…) and its parameters."""
+    inner, params = build_rows(query, rows)
+    dimensions = [f"dimension_{place}" for place, _ in enumerate(query.dimensions)]
+    group_columns = list_group_columns(query)
+    partition = [name for name in dimensions if name not in group_columns]
+    bucket = "bucket" if query.interval else "NULL::integer"
+    measures = [get_measure_sql(measure, rows) for measure in query.measures.values()]
+    # Of the two grouping sets the totals' has none of the columns that the groups are grouped by.
+    is_total = f"GROUPING({group_columns[0]})" if group_columns else "1"
+    chosen = ", ".join([*dimensions, bucket, is_total, *measures])
+    if group_columns:
+        grouping = f"GROUP BY GROUPING SETS (({', '.join([*partition, *group_columns])}), ({', '.join(partition)}))"
+    else:
+        grouping = f"GROUP BY {', '.join(partition)}" if partition else ""
+    return f"SELECT {chosen} FROM ({inner}) AS t {grouping} LIMIT {get_group_limit(query) + MAX_TOTALS}", params  # noqa: S608 (our own names)
+
+
+def get_measure_sql(measure: Measure, rows: Rows) -> str:
+    """Return the SQL of a measure over the rows."""
+    return {"records": measure.sql, "rollup": measure.rollup_sql}.get(rows.form, measure.accrual_sql)
+
+
+def build_rows(query: SummaryQuery, rows: Rows) -> tuple[str, list[Any]]:
+    """Return the SELECT of the rows to add up, each with the place of its interval, and its parameters."""
+    expressions = {f"dimension_{place}": one.expression for place, one in enumerate(query.dimensions)}
+    columns = list(dict.fromkeys([*expressions, *list_columns(query, rows)]))
+    inner, params = compile_select(rows.queryset.annotate(**expressions), columns)
+    names, array = ", ".join(columns), get_array_type(rows)
+    if rows.form == "split":
+        return SPLIT_RUNS.format(array=array, inner=inner, names=names), [list(rows.bounds), *params]
+    if not query.interval:
+        return f"SELECT * FROM ({inner}) AS t ({names})", params  # noqa: S608 (our own names)
+    bucket = f"width_bucket(t.{rows.instant}, %s::{array}) AS bucket"
+    return f"SELECT t.*, {bucket} FROM ({inner}) AS t ({names})", [list(rows.bounds), *params]  # noqa: S608 (our own names)
+
+
+def get_array_type(rows: Rows) -> str:
+    """Return the SQL type of the bounds."""
+    return "timestamptz[]" if rows.bounds and isinstance(rows.bounds[0], datetime) else "date[]"
+
+
+def list_columns(query: SummaryQuery, rows: Rows) -> list[str]:
+    """Return the columns that the measures and the intervals read."""
+    rollup = rows.form == "rollup"
+    columns = [name for one in query.measures.values() for name in (one.rollup_columns if rollup else one.columns)]
+    if rows.form == "split":
+        return ["id", "created_at", "stopped_at", *(name for name in columns if name != "runtime_seconds")]
+    return [rows.instant, *columns]
+
+
+def compile_select(queryset: QuerySet[Any], columns: list[str]) -> tuple[str, list[Any]]:
+    """Return the SELECT of columns of a queryset, also where no row can pass its filters, and its parameters."""
+    compiler = queryset.values_list(*columns).query.get_compiler(queryset.db, elide_empty=False)
+    sql, params = compiler.as_sql()
+    return sql, list(params)

@@ -1,0 +1,37 @@
+"""A time limit for queries: what no index can answer is cancelled, and the page says so."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
+from psycopg.errors import QueryCanceled
+
+
+class QueryTimeout(Exception):
+    """A query was cancelled because it reached its time limit."""
+
+
+@contextmanager
+def limit_query_time(seconds: float, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """Cancel each query of the block after so many seconds; raises QueryTimeout.
+
+    Within a transaction already, the limit ends with the block and what was done before it stands.
+    """
+    connection = connections[using]
+    is_nested = connection.in_atomic_block
+    with detect_timeouts(), transaction.atomic(using=using), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{round(seconds * 1000)}ms"])
+        yield
+        if is_nested:
+            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+
+
+@contextmanager
+def detect_timeouts() -> Iterator[None]:
+    """Raise QueryTimeout where a query of the block was cancelled."""
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise QueryTimeout from error
+        raise
