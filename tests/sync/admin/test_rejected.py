@@ -13,6 +13,7 @@ from sync.models import SyncRun
 from sync.vendors.base import Rejection
 from tests.support.api_clients import API, bearer, get, refused
 from tests.support.factories import SourceDayFactory, SourceFactory
+from tests.support.plans import analyze
 from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
 from tests.support.users import client_of
 from usage.models import DayState, RejectedRecord, Source, SourceDay
@@ -119,7 +120,7 @@ def test_a_page_of_the_api_is_read_off_an_index_however_many_there_are(
             """,
             [days[2].pk],
         )
-        cursor.execute("ANALYZE usage_rejectedrecord")
+    analyze("usage_rejectedrecord")
     rejected(days[0], 1)
     client = bearer()
     get(client, "rejected-records/")
@@ -241,7 +242,7 @@ def many(days: list[SourceDay]) -> None:
             " CASE WHEN n %% 3 = 1 THEN now() END FROM generate_series(1, 30000) AS n",
             [[day.pk for day in days]],
         )
-        cursor.execute("ANALYZE usage_rejectedrecord")
+    analyze("usage_rejectedrecord")
 
 
 def test_a_source_switched_off_is_not_read_and_the_page_says_so(days: list[SourceDay]) -> None:

@@ -16,6 +16,7 @@ from tests.support.factories import (
     SourceFactory,
     many_environments,
 )
+from tests.support.plans import analyze
 from tests.support.users import client_of
 from usage.admin.lists import pagination
 from usage.admin.lists.environments import EnvironmentUsageAdmin
@@ -158,8 +159,7 @@ def test_a_short_list_is_counted_and_a_long_one_estimated_and_said_to_be(staff: 
 
     monkeypatch.setattr(pagination, "MAX_COUNTED", 100)
     many_environments(SourceFactory.create(), 2000)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE usage_environmentusage")
+    analyze("usage_environmentusage")
     page = staff.get(listing(EnvironmentUsage)).content.decode()
 
     assert "about 2,100 records" in page

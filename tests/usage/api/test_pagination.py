@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.api_clients import API, bearer, get, refused, walk
 from tests.support.factories import SourceFactory
-from tests.support.plans import find_large_sorts, find_scans
+from tests.support.plans import analyze, find_large_sorts, find_scans
 from usage.api.pagination import Cursor, Ordering
 from usage.api.views import EnvironmentUsageViewSet
 from usage.models import EnvironmentUsage, Source
@@ -208,7 +208,7 @@ def long_table(source: Source) -> None:
             """,
             [source.pk, START, START, START, ROWS],
         )
-        cursor.execute("ANALYZE usage_environmentusage")
+    analyze("usage_environmentusage")
 
 
 def page_query(client: Client, **query: str) -> str:

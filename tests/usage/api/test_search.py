@@ -21,7 +21,7 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.plans import clean_pending_lists, find_large_sorts, find_scans
+from tests.support.plans import analyze, clean_pending_lists, find_large_sorts, find_scans
 from usage.models import ResourceUsage, Source
 
 pytestmark = pytest.mark.django_db
@@ -303,7 +303,7 @@ def long_tables() -> None:
             cursor.execute(f"TRUNCATE usage_{table}")
             cursor.execute(sql, [source.pk, FIRST, FIRST, FIRST, ROWS])
             clean_pending_lists(f"{table}_search")
-            cursor.execute(f"ANALYZE usage_{table}")
+            analyze(f"usage_{table}")
 
 
 A_JANUARY_DAY = {"from": "2026-01-02", "to": "2026-01-03"}

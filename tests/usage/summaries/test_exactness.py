@@ -20,6 +20,7 @@ from tests.support.factories import (
     SourceFactory,
     many_environments,
 )
+from tests.support.plans import analyze
 from tests.support.source_days import hold_days
 from usage.models import EnvironmentAccrual, EnvironmentUsage, ResourceUsage, Rollup, SourceDay
 from usage.summaries.combined import FILTERS
@@ -396,8 +397,8 @@ def test_a_range_is_read_off_an_index() -> None:
     said = {"from": "2026-01-01T06:00:00Z", "to": "2026-01-01T06:01:00Z", "group_by": "project_id"}
     query = build_query("environment-usage", **said)
     sql, params = build_statement(query, choose_rows(query, []))
+    analyze("usage_environmentusage")
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE usage_environmentusage")
         cursor.execute(f"EXPLAIN {sql}", params)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "Seq Scan on usage_environmentusage_2026_01" not in plan
