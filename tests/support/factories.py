@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from factory.declarations import LazyAttribute, Sequence, SubFactory
 from factory.django import DjangoModelFactory
 
@@ -112,8 +113,17 @@ class RecipeUsageFactory(UsageFactory):
     recipe_count = 1
 
 
-def many_environments(source: Source, count: int, **same: Any) -> None:
-    """Insert `count` runs of a source at once, ten to the second."""
-    EnvironmentUsage.objects.bulk_create(
-        EnvironmentUsageFactory.build_batch(count, source=source, **same), batch_size=5000
-    )
+def many_environments(source: Source, count: int) -> None:
+    """Insert `count` runs of a source at once, one for each second of 2026-01-01 from 06:00 on."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO usage_environmentusage
+                (source_id, day, record_id, environment_id, project_id, user_id, created_at, stopped_at)
+            SELECT %s, '2026-01-01', 'many-' || g, 'environment-' || g %% 7, 'project-' || g %% 3, 'user-' || g %% 5,
+                   timestamptz '2026-01-01 05:00Z' + g * interval '1 second',
+                   timestamptz '2026-01-01 06:00Z' + g * interval '1 second'
+            FROM generate_series(0, %s) AS g
+            """,
+            [source.pk, count - 1],
+        )

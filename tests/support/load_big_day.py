@@ -29,7 +29,7 @@ def load_a_day_of(records: int) -> None:
 
     class Reader(VendorReader):
         kind = EnvironmentUsage
-        title, hosts, base_url = "Million", (), ""
+        title, hosts, base_url = "Large", (), ""
 
         @classmethod
         def build_authorization(cls, credential: str) -> str:
@@ -49,7 +49,7 @@ def load_a_day_of(records: int) -> None:
         yield Reader(Account(source.slug, source.zone, source.options), NoHTTP())  # type: ignore[arg-type]
 
     vars(load)["open_reader"] = open_reader
-    source = make_source(f"million-{records}")
+    source = make_source(f"large-{records}")
     request_sync(source, NOON.date(), NOON.date() + timedelta(days=1), Trigger.COMMAND)
     attempt = load.load_next(source.pk)
     if attempt is None or attempt.inserted != records:
