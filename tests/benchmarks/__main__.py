@@ -14,6 +14,7 @@ from tests.benchmarks.pages import Pages
 from tests.benchmarks.report import Report
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import Stage, stage
+from tests.support.servers import write_without_waiting
 
 
 class Entry(Protocol):
@@ -57,6 +58,8 @@ def main(arguments: list[str]) -> int:
     # What is measured gets servers of its own; to see that all run, they share them.
     for group in [names] if options.quick else [[name] for name in names]:
         with stage() as ready:
+            if options.quick:
+                write_without_waiting(ready.url)
             for name in group:
                 report = entries[name](ready, quick=options.quick)
                 report.write(options.out)
