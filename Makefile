@@ -36,7 +36,7 @@ coverage: $(VENV)/.ready .venvs/ona/.ready .venvs/api/.ready ## Run every test a
 
 test-system: $(VENV)/.ready ## Run the tests that need Debian's programs, which it installs (as root).
 	@$(PY) -m tests.system.programs
-	$(PY) -m pytest tests/system $(PYTEST)
+	$(PY) -m pytest -n 2 --dist worksteal tests/system $(PYTEST)
 
 lint: $(VENV)/.ready ## Check style, imports, types and migrations.
 	$(VENV)/bin/ruff check .

@@ -110,7 +110,7 @@ def test_every_cell_of_a_workbook_is_what_libreoffice_shows(client: Client, tmp_
     zoned = {"environment-usage": {"tz": ZONE.key}, "recipe-usage": {"tz": ZONE.key}}
     files = {name: download(client, kind, format="xlsx", **zoned.get(kind, {})) for name, kind in kinds.items()}
     page = client_of("viewer").get("/admin/explore/export/?kind=environment-usage&group_by=day,user_id&format=xlsx")
-    files["explore_xlsx"] = page.content
+    files["explore_xlsx"] = page.getvalue()
     opened = convert(tmp_path, **files)
     for name, body in files.items():
         assert_same_cells(openpyxl.load_workbook(io.BytesIO(body)), opened[name])
@@ -134,7 +134,7 @@ def test_no_cell_of_a_csv_becomes_a_formula_and_umlauts_stay(client: Client, tmp
         "recipe_csv": download(client, "recipe-usage", format="csv"),
         "explore_csv": client_of("viewer")
         .get("/admin/explore/export/?kind=environment-usage&group_by=user_id&format=csv")
-        .content,
+        .getvalue(),
         "raw_csv": b"id,text\n1,=1+1\n",
     }
     opened = convert(tmp_path, CSV_AS_UTF_8, **files)
