@@ -4,7 +4,9 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, worker_init
+from celery.signals import beat_init, heartbeat_sent, worker_init
+
+from sync.heartbeats import Heartbeat, Pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 app = Celery("portal")
@@ -12,6 +14,7 @@ app = Celery("portal")
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+worker_pulse = Pulse(Heartbeat.WORKER)
 
 
 @worker_init.connect
@@ -21,3 +24,9 @@ def _check_settings(**_: Any) -> None:
     from portal.checks import exit_if_misconfigured
 
     exit_if_misconfigured()
+
+
+@heartbeat_sent.connect
+def _record_worker(**_: Any) -> None:
+    """Say that this worker lives, from its main process: all others may be busy with long days."""
+    worker_pulse.beat()

@@ -77,6 +77,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.middleware.RequestLogMiddleware",
+    "portal.health.views.HealthMiddleware",
     "portal.middleware.BodyMiddleware",
     "portal.middleware.GZipMiddleware",
     # Outside of ConditionalGetMiddleware, whose 304 has few headers.

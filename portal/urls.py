@@ -6,7 +6,6 @@ from django.urls import include, path, re_path, reverse_lazy
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
-from portal.health import live, ready
 from sync import api as sync
 from sync.mirrors.views import serve_mirror
 from usage.api import views as usage
@@ -45,8 +44,6 @@ urlpatterns = [
     re_path("^admin/portal/(?P<path>.*)$", RedirectView.as_view(url="/admin/accounts/%(path)s", query_string=True)),
     path("admin/", admin.site.urls),
     path("accounts/", include("portal.accounts.urls")),
-    path("health/live", live, name="live"),
-    path("health/ready", ready, name="ready"),
 ]
 handler400 = "portal.error_views.bad_request"
 handler500 = "portal.error_views.server_error"

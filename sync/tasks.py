@@ -21,6 +21,7 @@ from sync.engine.load import load_next
 from sync.engine.plan import plan_due
 from sync.engine.recording import log_safely, try_step
 from sync.engine.scrub import scrub
+from sync.heartbeats import Heartbeat, record_heartbeat
 from usage import rollups
 from usage.models import Source, SourceDay
 
@@ -32,6 +33,7 @@ def tick(sent_at: str = "") -> None:
     """Plan what is due, and send a load message for each day that a worker may take now."""
     if is_stale(sent_at):
         return
+    record_heartbeat(Heartbeat.TICK)
     plan_due()
     for source in Source.objects.running():
         try_step(f"send loads of {source.slug}", partial(send_loads, source))

@@ -132,6 +132,46 @@ def test_requests_while_the_database_is_away_are_told_to_come_again_and_are_serv
         assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_a_database_that_is_stopped_in_its_tracks_hides_from_no_probe_and_keeps_none_from_an_answer(
+    outage: Outage,
+) -> None:
+    port = free_port()
+    with portal_process(["-m", "portal.web", "--port", str(port), "--workers", "1"], **outage.settings):
+        wait_for(lambda: answers(port), "the web server to serve")
+        stopped = [outage.postgres.pid() or 0, *list_children(outage.postgres.pid() or 0)]
+        time.sleep(1.1)  # no earlier answer holds any more
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor(101) as probes:
+                ready = [probes.submit(time_answer, outage, port, "/health/ready") for _ in range(100)]
+                time.sleep(0.3)
+                live = probes.submit(time_answer, outage, port, "/health/live")
+            assert {answer.result()[0] for answer in ready} == {503}
+            # The bound is two seconds; the rest is the hundred threads of this test.
+            assert max(answer.result()[1] for answer in ready) < 4
+            assert live.result()[0] == 200
+            assert live.result()[1] < 1.4
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: answers(port), "the web server to be ready again")
+
+
+def time_answer(outage: Outage, port: int, path: str) -> tuple[int, float]:
+    """Return the status of an answer, and the seconds until it."""
+    begun = time.monotonic()
+    return outage.status(port, path), time.monotonic() - begun
+
+
+def list_children(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(pid) for pid in children.read_text().split()]
+
+
 def test_a_process_whose_database_never_answers_ends_and_says_why(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ from portal.environment import BASE_DIR
 from sync import tasks
 from sync.engine.claim import claim_day, get_database_time
 from sync.engine.plan import plan_due
+from sync.heartbeats import Heartbeat, get_ages, is_silent
 from sync.models import SyncRun
 from tests.support.processes import environment, wait_for
 from tests.support.scripted_vendor import make_source
@@ -152,6 +153,7 @@ def test_beat_needs_no_file_and_its_tick_carries_the_databases_time(queue: redis
         finally:
             process.terminate()
             process.wait(30)
+    assert not is_silent(get_ages()[Heartbeat.BEAT])
     (_, (sent_at,), expires), *_ = messages(queue)
     assert abs(datetime.fromisoformat(sent_at) - get_database_time()) < timedelta(minutes=5)
     assert expires is None

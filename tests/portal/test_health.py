@@ -1,12 +1,45 @@
-"""The two addresses that a load balancer asks."""
+"""What load balancers and monitors ask: whether the portal lives, is ready, and works."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 
 import pytest
+import redis
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-pytestmark = pytest.mark.django_db
+from portal.health import views
+from portal.health.readiness import DOWN, LOCKED, NEWER, OLDER, READ_ONLY, find_unready
+from portal.health.shared_check import MAX_WAITING, SharedCheck
+from portal.health.work import find_silent
+from sync.heartbeats import Heartbeat, Pulse, build_key, record_heartbeat
+from tests.support.factories import SourceFactory
+
+# A check has a connection of its own, which sees only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def fresh_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test see the results of another."""
+    monkeypatch.setattr(views, "readiness", SharedCheck(find_unready, DOWN))
+    monkeypatch.setattr(views, "work", SharedCheck(find_silent, "Redis does not answer."))
+
+
+@pytest.fixture
+def read_only() -> Iterator[None]:
+    """A database whose new sessions can write nothing."""
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        yield
+        cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
 
 def test_live_asks_nothing_of_the_servers(client: Client) -> None:
@@ -16,38 +49,156 @@ def test_live_asks_nothing_of_the_servers(client: Client) -> None:
     assert len(queries) == 0
 
 
-def test_ready_when_database_redis_and_migrations_are_there(client: Client) -> None:
-    response = client.get("/health/ready")
+def test_ready_under_any_host_name_when_the_database_is_in_order(client: Client, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["portal.example.com"]
+    response = client.get("/health/ready", headers={"Host": "10.1.2.3:8000"})
     assert (response.status_code, response.json()) == (200, {"ready": True, "reasons": []})
     assert "no-store" in response["Cache-Control"]
 
 
-def test_not_ready_without_redis(client: Client, settings: Settings) -> None:
+def test_ready_without_redis_which_requests_can_do_without(client: Client, settings: Settings) -> None:
     settings.REDIS_URL = "redis://:secret@127.0.0.1:9/0"
-    response = client.get("/health/ready")
+    assert client.get("/health/ready").status_code == 200
+    response = client.get("/health/work")
     assert (response.status_code, response.json()["reasons"]) == (503, ["Redis does not answer."])
     assert "secret" not in response.text
 
 
-def test_not_ready_while_migrations_are_missing(client: Client) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'usage'")
+def test_not_ready_while_the_database_is_read_only(client: Client, read_only: None) -> None:
     response = client.get("/health/ready")
-    assert response.status_code == 503
-    assert response.json()["reasons"] == ["Migrations are to be applied: run manage.py migrate."]
+    assert (response.status_code, response.json()) == (503, {"ready": False, "reasons": [READ_ONLY]})
 
 
-def test_not_ready_without_the_database(client: Client) -> None:
+def test_not_ready_where_the_schema_is_older_or_newer_than_the_code() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = '1ms'")
-        with pytest.raises(Exception, match="statement timeout"):
-            cursor.execute("SELECT pg_sleep(1)")
-    # The transaction is broken now: every statement fails, as it would without a server.
+        cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('usage', '9999_next', now())")
+        newer = find_unready()
+        cursor.execute("UPDATE django_migrations SET app = 'gone' WHERE name = '9999_next'")
+        of_an_app_that_the_code_has_not = find_unready()
+        cursor.execute("UPDATE django_migrations SET app = 'away' WHERE app = 'usage' RETURNING id")
+        older = find_unready()
+        cursor.execute("UPDATE django_migrations SET app = 'usage' WHERE app = 'away'")
+        cursor.execute("DELETE FROM django_migrations WHERE name = '9999_next'")
+    assert (newer, of_an_app_that_the_code_has_not, older) == ([NEWER], [], [OLDER])
+    assert find_unready() == []
+
+
+def test_not_ready_where_no_key_opens_a_stored_credential(settings: Settings) -> None:
+    SourceFactory(credential="secret", credential_env="")
+    settings.PORTAL_ENCRYPTION_KEYS = ["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]
+    assert find_unready() == [LOCKED]
+    SourceFactory(credential="another", credential_env="")
+    assert find_unready() == []
+
+
+def test_not_ready_without_the_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "PORT", "9")
     response = client.get("/health/ready")
-    assert response.status_code == 503
-    assert "The database does not answer." in response.json()["reasons"]
+    assert (response.status_code, response.json()["reasons"]) == (503, [DOWN])
 
 
-@pytest.mark.parametrize("path", ["live", "ready"])
+def test_a_hundred_probes_at_once_are_one_check_whose_answer_holds_for_a_second() -> None:
+    checks: list[float] = []
+
+    def check() -> list[str]:
+        checks.append(time.monotonic())
+        return ["wrong"]
+
+    shared = SharedCheck(check, "silent")
+    with ThreadPoolExecutor(100) as probes:
+        answers = list(probes.map(lambda _: shared.get_reasons(), range(100)))
+    assert answers == [["wrong"]] * 100
+    assert len(checks) == 1
+    time.sleep(1.1)
+    shared.get_reasons()
+    assert len(checks) == 2
+
+
+def test_a_check_that_hangs_stays_the_only_one_and_few_probes_wait_for_it() -> None:
+    released, begun = threading.Event(), time.monotonic()
+    checks: list[bool] = []
+
+    def check() -> list[str]:
+        checks.append(released.wait(30))
+        return []
+
+    shared = SharedCheck(check, "silent")
+
+    def probe(_: int) -> tuple[list[str], float]:
+        return shared.get_reasons(), time.monotonic() - begun
+
+    with ThreadPoolExecutor(100) as probes:
+        answers = list(probes.map(probe, range(100)))
+    assert {reason for reasons, _ in answers for reason in reasons} == {"silent"}
+    assert max(seconds for _, seconds in answers) < 2
+    assert sum(seconds > 1 for _, seconds in answers) <= MAX_WAITING
+    later = time.monotonic()
+    assert shared.get_reasons() == ["silent"]
+    assert time.monotonic() - later < 0.5
+    released.set()
+    while not shared.result.done():
+        time.sleep(0.01)
+    assert (shared.get_reasons(), len(checks)) == ([], 1)
+
+
+def test_a_check_that_fails_fails_its_probes_and_not_the_next_check() -> None:
+    shared = SharedCheck(lambda: [str(1 / 0)], "silent")
+    with pytest.raises(ZeroDivisionError):
+        shared.get_reasons()
+    shared.ended -= 2
+    shared.check = list
+    assert shared.get_reasons() == []
+
+
+def test_the_work_goes_on_while_beat_and_a_worker_were_seen_within_three_ticks(
+    client: Client, redis_client: redis.Redis, settings: Settings
+) -> None:
+    settings.PORTAL_TICK_SECONDS = 60
+    assert find_silent() == ["Beat was not seen for a week.", "A worker was not seen for a week."]
+    record_heartbeat(Heartbeat.BEAT)
+    Pulse(Heartbeat.WORKER).beat()
+    response = client.get("/health/work")
+    assert (response.status_code, response.json()) == (200, {"work": True, "reasons": []})
+    assert "live" in call_health()
+
+    age(redis_client, Heartbeat.WORKER, 181)
+    assert find_silent() == ["A worker was last seen 3 min 1 s ago."]
+    age(redis_client, Heartbeat.WORKER, 179)
+    assert find_silent() == []
+
+
+def test_the_command_ends_with_status_1_and_names_who_is_silent(redis_client: redis.Redis) -> None:
+    record_heartbeat(Heartbeat.WORKER)
+    with pytest.raises(CommandError, match=r"Beat was not seen for a week\.") as failure:
+        call_health()
+    assert failure.value.returncode == 1
+    assert "worker" not in str(failure.value)
+
+
+def test_a_pulse_is_recorded_three_times_a_tick(redis_client: redis.Redis, settings: Settings) -> None:
+    settings.PORTAL_TICK_SECONDS = 60
+    pulse = Pulse(Heartbeat.WORKER)
+    pulse.beat()
+    redis_client.flushdb()
+    pulse.beat()
+    assert redis_client.keys() == []
+    pulse.next_at -= 20
+    pulse.beat()
+    assert redis_client.keys() == [build_key(Heartbeat.WORKER).encode()]
+
+
+@pytest.mark.parametrize("path", ["live", "ready", "work"])
 def test_health_is_only_read(client: Client, path: str) -> None:
     assert client.post(f"/health/{path}").status_code == 405
+
+
+def call_health() -> str:
+    """Return what `manage.py health` prints."""
+    output = StringIO()
+    call_command("health", stdout=output)
+    return output.getvalue()
+
+
+def age(redis_client: redis.Redis, heartbeat: Heartbeat, seconds: int) -> None:
+    """Let a heartbeat be older."""
+    redis_client.pexpire(build_key(heartbeat), 7 * 24 * 3600 * 1000 - seconds * 1000)

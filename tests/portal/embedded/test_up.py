@@ -124,6 +124,7 @@ def test_the_demo_fills_itself_stops_cleanly_and_goes_on_where_it_was(data_dir: 
     first = Run(data_dir)
     assert first.get("/health/ready") == (200, {"ready": True, "reasons": []})
     first.wait(lambda: all(first.rows()))
+    first.wait(lambda: first.get("/health/work") == (200, {"work": True, "reasons": []}))
     assert sorted(source["slug"] for source in first.get("/api/v1/sources/")[1]["results"]) == sorted(
         f"{vendor}-demo" for vendor in readers()
     )

@@ -1,0 +1,1 @@
+"""Whether the portal lives, can answer requests, and does its work."""

@@ -1,0 +1,96 @@
+"""Whether this process can answer requests: the database, its schema, and the keys of the credentials."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, TypeAlias
+
+import psycopg
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+
+from portal.startup import CONNECT_SECONDS
+from usage.fields import EncryptedTextField, LockedText
+
+DOWN = "The database does not answer."
+READ_ONLY = "The database is read-only."
+OLDER = "The schema of the database is older than the code: run manage.py migrate."
+NEWER = "The schema of the database is newer than the code: install the version that it was migrated with."
+LOCKED = "PORTAL_ENCRYPTION_KEYS opens none of the stored credentials."
+STATEMENT_MILLISECONDS = 1500
+
+Connection: TypeAlias = "psycopg.Connection[Any]"
+Key: TypeAlias = tuple[str, str]
+
+
+def find_unready() -> list[str]:
+    """Return the one reason why requests cannot be answered, nothing where they can.
+
+    Over a connection of its own: the pool would not say why it has none, and those in it may hang.
+    """
+    params = {**connection.get_connection_params(), "connect_timeout": CONNECT_SECONDS}
+    try:
+        with psycopg.connect(**params) as own, own.transaction(force_rollback=True):
+            own.execute(f"SET LOCAL statement_timeout = {STATEMENT_MILLISECONDS}")
+            return [reason for reason, applies in REASONS.items() if applies(own)][:1]
+    except psycopg.Error:
+        return [DOWN]
+
+
+def is_read_only(own: Connection) -> bool:
+    """Tell whether nothing can be written: the server is a standby, or set to that."""
+    return bool(fetch_value(own, "SELECT current_setting('transaction_read_only')::boolean"))
+
+
+def is_schema_older(own: Connection) -> bool:
+    """Tell whether migrations of the code are to be applied."""
+    return not set(load_migrations().graph.leaf_nodes()) <= fetch_applied(own)
+
+
+def is_schema_newer(own: Connection) -> bool:
+    """Tell whether migrations were applied to the code's apps that the code does not have."""
+    loader = load_migrations()
+    replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
+    known = loader.disk_migrations.keys() | replaced
+    return any(key[0] in loader.migrated_apps and key not in known for key in fetch_applied(own))
+
+
+def is_locked(own: Connection) -> bool:
+    """Tell whether credentials are stored and no key opens any of them."""
+    opened = list_opened(own)
+    first = next(opened, None)
+    return first is False and not any(opened)
+
+
+def list_opened(own: Connection) -> Iterator[bool]:
+    """Yield for each stored credential whether a key opens it."""
+    field: Any = EncryptedTextField()
+    for (ciphertext,) in own.execute("SELECT credential FROM usage_source WHERE credential <> '' ORDER BY id"):
+        yield not isinstance(field.from_db_value(ciphertext, None, None), LockedText)
+
+
+def fetch_applied(own: Connection) -> set[Key]:
+    """Return the migrations that were applied, by app and name."""
+    if fetch_value(own, "SELECT to_regclass('django_migrations')") is None:
+        return set()
+    return set(own.execute("SELECT app, name FROM django_migrations").fetchall())
+
+
+def fetch_value(own: Connection, statement: str) -> Any:
+    """Return the one value that a statement selects."""
+    row = own.execute(statement).fetchone()
+    return row[0] if row else None
+
+
+@cache
+def load_migrations() -> MigrationLoader:
+    """Return the migrations of the code, which do not change while it runs."""
+    return MigrationLoader(None, ignore_no_migrations=True)
+
+
+# The first that applies is the reason: what follows may only be its consequence.
+REASONS: dict[str, Callable[[Connection], bool]] = {
+    READ_ONLY: is_read_only,
+    OLDER: is_schema_older,
+    NEWER: is_schema_newer,
+    LOCKED: is_locked,
+}
