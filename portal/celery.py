@@ -4,7 +4,8 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, heartbeat_sent, worker_init
+from celery.signals import beat_init, heartbeat_sent, setup_logging, task_postrun, task_prerun, worker_init
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from sync.heartbeats import Heartbeat, Pulse
 
@@ -24,6 +25,22 @@ def _check_settings(**_: Any) -> None:
     from portal.checks import exit_if_misconfigured
 
     exit_if_misconfigured()
+
+
+@setup_logging.connect
+def _keep_logging(**_: Any) -> None:
+    """Keep Celery from setting up logs of its own: PORTAL_LOG_LEVEL and PORTAL_LOG_FORMAT hold for it too."""
+
+
+@task_prerun.connect
+def _bind_task(task_id: str, task: Any, **_: Any) -> None:
+    """Add the task to every line that it writes."""
+    bind_contextvars(task_id=task_id, task=task.name)
+
+
+@task_postrun.connect
+def _unbind_task(**_: Any) -> None:
+    clear_contextvars()
 
 
 @heartbeat_sent.connect

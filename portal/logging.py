@@ -1,6 +1,7 @@
 """Logs: structlog over the standard library, JSON in production; never a secret."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import MutableMapping
@@ -23,6 +24,11 @@ def without_keys(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> 
     return line
 
 
+def has_colors() -> bool:
+    """Tell whether lines have colours: on a terminal, unless NO_COLOR is set, and where FORCE_COLOR is."""
+    return not os.environ.get("NO_COLOR") and bool(os.environ.get("FORCE_COLOR") or sys.stderr.isatty())
+
+
 def log_settings(log_format: str, level: str) -> None:
     """Send every log record, the libraries' too, through structlog as `json` or `console` lines at `level`."""
     shared: list[Any] = [
@@ -35,7 +41,7 @@ def log_settings(log_format: str, level: str) -> None:
     tracebacks = structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     )
-    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    plain = structlog.dev.ConsoleRenderer(colors=has_colors(), exception_formatter=structlog.dev.plain_traceback)
     last: list[Any] = [tracebacks, structlog.processors.JSONRenderer()] if log_format == "json" else [plain]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -56,5 +62,8 @@ def log_settings(log_format: str, level: str) -> None:
     root.addHandler(handler)
     root.setLevel(level)
     logging.getLogger(SECURITY_LOGGER).setLevel(logging.INFO)
+    # Celery's own two lines for each task would stand beside ours for each day and run.
+    for tasks in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(tasks).setLevel(level if level == "DEBUG" else logging.WARNING)
     for noisy in ("httpx2", "httpcore2", "faker", "asyncio", "psycopg.pool"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

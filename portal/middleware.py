@@ -1,5 +1,6 @@
 """Middleware of every request: its line of the log, the body first, a content security policy, compression."""
 
+import re
 import time
 import uuid
 import zlib
@@ -18,6 +19,7 @@ from django.utils.cache import patch_vary_headers
 from portal.accounts.security_log import log_refusal
 from portal.accounts.throttling import get_client_address
 from portal.error_views import refuse_request
+from sync.models import REQUEST_ID_LENGTH
 
 logger = structlog.get_logger("portal.request")
 
@@ -32,6 +34,9 @@ CONTENT_SECURITY_POLICY = (
     "frame-ancestors 'none'; form-action 'self'; base-uri 'none'; object-src 'none'"
 )
 
+# Letters, digits and a few signs: such as a UUID, or nginx's $request_id.
+REQUEST_ID = re.compile(rf"[A-Za-z0-9._:=+/-]{{8,{REQUEST_ID_LENGTH}}}")
+
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
 # Level 1 takes a third of the CPU time of Django's level 6 for an export, and the file is 16 % larger.
 LEVEL = 1
@@ -40,9 +45,10 @@ COMPRESSED_TYPES = ("application/vnd.openxmlformats", "application/vnd.apache.pa
 
 
 class RequestLogMiddleware:
-    """Logs method, path, status and duration of every request under a request id that the answer carries too.
+    """Logs method, path, status and duration of every request under its id, a proxy's or a new one.
 
-    All lines of a request have that id and the client's address, and the user or the token's prefix once it is known.
+    The answer carries the id too. All lines of a request have it and the client's address, and the user or the token's
+    prefix once it is known.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -50,7 +56,7 @@ class RequestLogMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer `request`; its query string is left out of the log, since it can hold names."""
-        request_id = uuid.uuid4().hex
+        request_id = get_request_id(request)
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id, address=get_client_address(request)):
             try:
@@ -67,6 +73,12 @@ class RequestLogMiddleware:
                 structlog.contextvars.unbind_contextvars("user", "token")
         response.headers["X-Request-Id"] = request_id
         return response
+
+
+def get_request_id(request: HttpRequest) -> str:
+    """Return the id that a proxy gave the request; a new one where there is none or it is not fit for a line."""
+    given = request.headers.get("X-Request-Id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 class BodyMiddleware:

@@ -28,6 +28,7 @@ class Counts(models.Model):
         abstract = True
 
 
+REQUEST_ID_LENGTH = 128
 COUNTED = tuple(field.name for field in Counts._meta.local_fields)
 
 
@@ -52,6 +53,13 @@ class SyncRun(Counts):
     source = models.ForeignKey(Source, models.PROTECT, related_name="runs", db_index=False)
     trigger = models.CharField(max_length=8, choices=Trigger)
     requested_by = models.CharField(max_length=200, blank=True, default="")
+    request_id = models.CharField(
+        max_length=REQUEST_ID_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of the HTTP request that asked for it; every line of the log about its days has it.",
+    )
     from_day = models.DateField()
     to_day = models.DateField(help_text="Exclusive.")
     days_total = models.PositiveIntegerField(default=0, db_default=0)

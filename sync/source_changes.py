@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from sync.engine.cancel import WAITING, cancel, restore_states
+from sync.engine.logs import log_finished
 from sync.engine.plan import resume
 from sync.errors import SyncError
 from sync.models import LoadAttempt, SyncRun, SyncRunDay
@@ -142,7 +143,9 @@ def end_runs(source: Source) -> None:
     for run in SyncRun.objects.filter(source=source, finished_at=None, cancelled_at=None).order_by("pk"):
         cancel(run, CANCELLED_BY)
     SyncRunDay.objects.filter(run__source=source, outcome=WAITING).update(outcome=SyncRunDay.Outcome.DROPPED)
-    SyncRun.objects.filter(source=source, finished_at=None).update(finished_at=Now())
+    open_runs = list(SyncRun.objects.filter(source=source, finished_at=None).values_list("pk", flat=True))
+    SyncRun.objects.filter(pk__in=open_runs).update(finished_at=Now())
+    log_finished(open_runs)
 
 
 def discard_days(days: QuerySet[SourceDay]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_urlsafe
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib.auth.models import User
@@ -19,6 +20,7 @@ from usage.models import Source
 
 LOGIN = "admin"
 SANDBOX_PORT = 8900
+FILE = "demo.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +32,28 @@ class Demo:
     token: str
 
 
-def create_demo(data_dir: Path) -> Demo:
+def create_demo(data_dir: Path, port: int) -> Demo:
     """Create the sources, the login and the token, where they are missing, in a migrated database.
 
-    The secrets are stored in `demo.json` of the data folder, mode 0600. The sandbox keeps its port while that is free;
-    otherwise the sources are pointed to the new one.
+    The secrets are stored, with the `port` of the portal, in `demo.json` of the data folder, mode 0600. The sandbox
+    keeps its port while that is free; otherwise the sources are pointed to the new one.
     """
-    path = data_dir / "demo.json"
-    stored = json.loads(path.read_text()) if path.exists() else {}
+    stored = read_stored(data_dir)
     demo = Demo(
         sandbox_port=free_port(stored.get("sandbox_port", SANDBOX_PORT)),
         password=ensure_login(stored.get("password", "")),
         token=ensure_token(stored.get("token", "")),
     )
-    write_private(path, json.dumps(asdict(demo), indent=1))
+    write_private(data_dir / FILE, json.dumps({"port": port, **asdict(demo)}, indent=1))
     for vendor in readers():
         ensure_source(vendor, demo.sandbox_port)
     return demo
+
+
+def read_stored(data_dir: Path) -> dict[str, Any]:
+    """Return what the last start of the demo has stored, nothing before the first."""
+    path = data_dir / FILE
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def ensure_login(stored: str) -> str:

@@ -11,6 +11,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from sync.engine.claim import Claim
+from sync.engine.logs import log_finished
 from sync.engine.merge import MergeResult
 from sync.errors import ErrorCode, SyncError
 from sync.http import HTTPStats
@@ -117,7 +118,10 @@ def end_run_days(waiting: QuerySet[SyncRunDay], ending: Ending) -> None:
     for run_id, days in sorted(ended.items()):
         SyncRun.objects.filter(pk=run_id).update(**{column: F(column) + days}, **error)
     still_waiting = SyncRunDay.objects.filter(outcome=SyncRunDay.Outcome.WAITING).values("run_id")
-    SyncRun.objects.filter(pk__in=ended, finished_at=None).exclude(pk__in=still_waiting).update(finished_at=Now())
+    finished = SyncRun.objects.filter(pk__in=ended, finished_at=None).exclude(pk__in=still_waiting)
+    if run_ids := list(finished.values_list("pk", flat=True)):
+        SyncRun.objects.filter(pk__in=run_ids).update(finished_at=Now())
+        log_finished(run_ids)
 
 
 def make_storable(text: str) -> str:

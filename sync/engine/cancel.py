@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from sync.engine.claim import get_database_time
+from sync.engine.logs import log_finished
 from sync.errors import ErrorCode, SyncError
 from sync.models import SyncRun, SyncRunDay
 from usage.formatting import format_count
@@ -72,3 +73,4 @@ def close_run(run: SyncRun, dropped: int, cancelled_by: str) -> None:
     SyncRun.objects.filter(pk=run.pk).update(cancelled_at=Now(), error=error, error_code=ErrorCode.CANCELLED)
     if not run.run_days.filter(outcome=WAITING).exists():
         SyncRun.objects.filter(pk=run.pk).update(finished_at=Now())
+        log_finished([run.pk])

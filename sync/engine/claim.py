@@ -36,6 +36,8 @@ class Claim:
     source_day: SourceDay
     attempt: int
     worker: str
+    run_ids: list[int] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
     started: float = field(default_factory=monotonic)
     renewed: float = field(default_factory=monotonic)
     reported: float = field(default_factory=monotonic)
@@ -127,4 +129,7 @@ def lease_day(source: Source, source_day: SourceDay, worker: str) -> Claim:
     source_day.refresh_from_db()
     LoadAttempt.objects.create(source_day=source_day, number=source_day.attempt, worker=worker)
     source_day.source = source
-    return Claim(source, source_day, source_day.attempt, worker)
+    waiting = SyncRunDay.objects.filter(source_day=source_day, outcome=SyncRunDay.Outcome.WAITING)
+    ids = dict(waiting.order_by("run_id").values_list("run_id", "run__request_id"))
+    requests = list(dict.fromkeys(filter(None, ids.values())))
+    return Claim(source, source_day, source_day.attempt, worker, list(ids), requests)

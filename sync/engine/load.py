@@ -9,6 +9,7 @@ from sync.engine.attempts import RunningAttempt
 from sync.engine.claim import Claim, claim_day, get_database_time, get_worker_name
 from sync.engine.connect import open_reader
 from sync.engine.failures import defer, fail, halt, lose, reset_failures
+from sync.engine.logs import bind_claim
 from sync.engine.recording import log_safely, try_step
 from sync.engine.spool import Spool
 from sync.engine.store import store_day
@@ -49,32 +50,36 @@ def load_next(
 
 def load(claim: Claim, progress: Progress | None = None) -> None:
     """Read and store a claimed day, and record how that ended, whatever happens."""
-    attempt = RunningAttempt(claim)
-    log = logger.bind(source=claim.source.slug, day=str(claim.source_day.day), attempt=claim.attempt)
+    with bind_claim(claim):
+        load_claimed(RunningAttempt(claim), progress)
+
+
+def load_claimed(attempt: RunningAttempt, progress: Progress | None) -> None:
+    """Read and store the day of an attempt, and record how that ended."""
     try:
         outcome = read_and_store(attempt, progress)
     except LeaseLost as error:
         lose(attempt, error)
-        log_safely(log.warning, "lease lost")
+        log_safely(logger.warning, "lease lost")
     except ReadDeferred as error:
         defer(attempt, error)
-        write = log.warning if error.code is ErrorCode.LIMITER_UNAVAILABLE else log.info
+        write = logger.warning if error.code is ErrorCode.LIMITER_UNAVAILABLE else logger.info
         log_safely(write, "day deferred", reason=error.reason)
     except (CredentialError, HostNotAllowed, SourceMisconfigured) as error:
         halt(attempt, error)
-        log_safely(log.warning, "source halted", reason=error.reason)
+        log_safely(logger.warning, "source halted", reason=error.reason)
     except SyncError as error:
         fail(attempt, error)
-        log_safely(log.warning, "day failed", reason=error.reason)
+        log_safely(logger.warning, "day failed", reason=error.reason)
     except Exception as error:  # noqa: BLE001
         # Whatever it was, the worker must release the day. The log has the traceback, people get the error's name.
-        log_safely(log.exception, "day failed unexpectedly")
+        log_safely(logger.exception, "day failed unexpectedly")
         reason = f"Unexpected {type(error).__name__} while reading; the log has the details."
         fail(attempt, SyncError(reason, code=ErrorCode.UNEXPECTED))
     else:
         # Not inside the try: a log that cannot be written would make a failure of a stored day.
         facts = {"outcome": str(outcome), "records": attempt.fetched, "seconds": round(attempt.seconds, 3)}
-        log_safely(log.info, "day read", **facts)
+        log_safely(logger.info, "day read", **facts)
 
 
 def read_and_store(attempt: RunningAttempt, progress: Progress | None) -> str:

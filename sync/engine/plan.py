@@ -14,6 +14,7 @@ from sync.engine.claim import get_database_time
 from sync.engine.clamp import clamp_waits
 from sync.engine.connect import find_misconfiguration
 from sync.engine.failures import count_failure, halt_source
+from sync.engine.logs import get_request_id, log_planned
 from sync.engine.recording import log_safely, try_step
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
@@ -164,6 +165,7 @@ def create_run(
         source=source,
         trigger=trigger,
         requested_by=requested_by,
+        request_id=get_request_id(),
         from_day=first,
         to_day=end,
         days_total=len(chosen),
@@ -171,6 +173,7 @@ def create_run(
     SyncRunDay.objects.bulk_create(SyncRunDay(run=run, source_day=day) for day in chosen)
     queued = [day.pk for day in chosen if day.state != DayState.LOADING]
     SourceDay.objects.filter(pk__in=queued).update(state=DayState.DUE, due_at=Now())
+    log_planned(run)
     return run
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from typing import ParamSpec, TypeVar
@@ -35,7 +37,8 @@ class BackgroundThreads:
             except BaseException as error:  # noqa: BLE001 - whoever waits for the outcome gets it
                 outcome.set_exception(error)
 
-        self._tasks.put(run)
+        # Lines of the log have the same ids in the thread.
+        self._tasks.put(partial(copy_context().run, run))
         if not self._idle.acquire(blocking=False) and self._missing:
             self._missing -= 1
             Thread(target=self._work, name="vendor-http", daemon=True).start()

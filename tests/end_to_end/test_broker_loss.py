@@ -22,7 +22,7 @@ from tests.support.processes import portal_process, wait_for
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "2", "--loglevel", "INFO"]
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "2"]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.support.factories import EnvironmentUsageFactory
 from tests.support.processes import PortalProcess, portal_process, wait_for
 
 PAGE = f"{API}/environment-usage/"
-WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "1", "--loglevel", "INFO"]
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "1"]
 
 
 class Outage:

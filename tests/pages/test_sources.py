@@ -18,7 +18,7 @@ from tests.support.processes import portal_process, wait_for
 from usage.models import RejectedRecord, ResourceUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "2", "--loglevel", "INFO"]
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "2"]
 DAYS = 8
 
 

@@ -49,7 +49,7 @@ DAYS = 2  # before today
 SOURCES = 30
 CREDENTIAL = "sandbox-key"
 ZONE = "Europe/Berlin"
-WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "4", "--loglevel", "INFO"]
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "4"]
 TICK_SECONDS = 10
 LONGEST = 300
 

@@ -2,10 +2,12 @@
 
 import http.client
 import os
+import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from portal.embedded.demo import LOGIN, Demo, create_demo
+from portal.embedded.demo import LOGIN, Demo, create_demo, read_stored
 from portal.embedded.runner import ProgramRunner
 from portal.embedded.server import is_port_free
 from portal.startup import wait_for_servers
@@ -29,16 +31,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--demo", action="store_true", help="With stand-in vendors, a login and a token.")
+        parser.add_argument(
+            "--credentials", action="store_true", help="Print address, login and token of the demo again, and end."
+        )
         parser.add_argument("--port", type=int, help=f"Default: {PORT}, or the next one that is free.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["credentials"]:
+            self._print_banner(*read_demo(settings.PORTAL_DATA_DIR))
+            return
         port = choose_port(options["port"])
         settings.PORTAL_DATA_DIR.mkdir(parents=True, exist_ok=True)
         wait_for_servers()
         call_command("migrate", interactive=False, verbosity=0)
         # The programs need no right to change the audit log.
         os.environ.pop("PORTAL_OWNER_DATABASE_URL", None)
-        demo = create_demo(settings.PORTAL_DATA_DIR) if options["demo"] else None
+        demo = create_demo(settings.PORTAL_DATA_DIR, port) if options["demo"] else None
         set_environment(demo)
         # The programs are forked from here and must not share a connection.
         connections.close_all()
@@ -51,8 +59,20 @@ class Command(BaseCommand):
         while not (is_answering(port, "/health/ready") and (demo is None or is_answering(demo.sandbox_port, "/"))):
             time.sleep(0.1)
         tick.delay()
+        self._print_banner(port, demo)
+
+    def _print_banner(self, port: int, demo: Demo | None) -> None:
         self.stdout.write("\n".join(["", RULE, *build_banner(f"http://{HOST}:{port}", demo), RULE, ""]))
         self.stdout.flush()
+
+
+def read_demo(data_dir: Path) -> tuple[int, Demo]:
+    """Return the port and the demo of the last start; raises CommandError where there was none."""
+    stored = read_stored(data_dir)
+    try:
+        return stored.pop("port"), Demo(**stored)
+    except (KeyError, TypeError):
+        raise CommandError(f"No demo was started in {data_dir}: run manage.py up --demo.") from None
 
 
 def choose_port(requested: int | None) -> int:
@@ -71,6 +91,9 @@ def set_environment(demo: Demo | None) -> None:
     """
     os.environ.setdefault("PORTAL_HTTPS", "off")
     os.environ.setdefault("PORTAL_LOG_FORMAT", "console")
+    # The programs write to a pipe; what it leads to is a terminal.
+    if sys.stdout.isatty():
+        os.environ.setdefault("FORCE_COLOR", "1")
     # In containers the user is root; Celery warns of that at every start.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser")
     if demo is not None:

@@ -41,19 +41,24 @@ class Run:
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        own = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORTAL_ENCRYPTION_KEYS", "PORTAL_HTTPS"}
-        kept = {name: value for name, value in os.environ.items() if name not in own}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "up", "--demo"],
                 cwd=BASE_DIR,
-                env=kept | {"PORTAL_DATA_DIR": str(self.data_dir), "PORTAL_IGNORE_DOTENV": "1"},
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         self.wait(lambda: "Ctrl-C stops everything" in self.text or self.process.poll() is not None)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of its processes: none that names other servers."""
+        own = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORTAL_ENCRYPTION_KEYS", "PORTAL_HTTPS"}
+        kept = {name: value for name, value in os.environ.items() if name not in own}
+        return kept | {"PORTAL_DATA_DIR": str(self.data_dir), "PORTAL_IGNORE_DOTENV": "1"}
 
     @property
     def log(self) -> Path:
@@ -128,6 +133,16 @@ def test_the_demo_fills_itself_stops_cleanly_and_goes_on_where_it_was(data_dir: 
     assert sorted(source["slug"] for source in first.get("/api/v1/sources/")[1]["results"]) == sorted(
         f"{vendor}-demo" for vendor in readers()
     )
+    shown = subprocess.run(
+        [sys.executable, "manage.py", "up", "--credentials"],
+        cwd=BASE_DIR,
+        env=first.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.strip() in first.text
+    assert "\x1b" not in first.text
     held = first.rows()
     assert first.ended(signal.SIGINT) == 0, first.text
     assert "Traceback" not in first.text
@@ -234,18 +249,18 @@ def demo_file(data_dir: Path) -> dict[str, Any]:
 
 @pytest.mark.django_db
 def test_the_demo_is_made_once(tmp_path: Path) -> None:
-    made = demo.create_demo(tmp_path)
-    assert demo.create_demo(tmp_path) == made
+    made = demo.create_demo(tmp_path, 8000)
+    assert demo.create_demo(tmp_path, 8000) == made
     assert [Source.objects.count(), User.objects.count(), ApiToken.objects.count()] == [len(readers()), 1, 1]
     assert User.objects.get(username=demo.LOGIN, is_superuser=True).check_password(made.password)
 
 
 @pytest.mark.django_db
 def test_the_demos_sources_follow_the_sandbox_to_another_port_and_keep_the_rest(tmp_path: Path) -> None:
-    made = demo.create_demo(tmp_path)
+    made = demo.create_demo(tmp_path, 8000)
     Source.objects.update(interval_minutes=5)
     with socket.create_server(("127.0.0.1", made.sandbox_port)):
-        moved = demo.create_demo(tmp_path)
+        moved = demo.create_demo(tmp_path, 8000)
     assert moved.sandbox_port != made.sandbox_port
     for source in Source.objects.all():
         assert source.base_url.startswith(f"http://127.0.0.1:{moved.sandbox_port}/{source.vendor}")
@@ -255,15 +270,15 @@ def test_the_demos_sources_follow_the_sandbox_to_another_port_and_keep_the_rest(
 @pytest.mark.django_db
 def test_the_demo_leaves_a_password_that_somebody_set(tmp_path: Path) -> None:
     User.objects.create_superuser(demo.LOGIN, password="mine-since-long")
-    assert demo.create_demo(tmp_path).password == ""
+    assert demo.create_demo(tmp_path, 8000).password == ""
     assert User.objects.get(username=demo.LOGIN).check_password("mine-since-long")
 
 
 @pytest.mark.django_db
 def test_a_revoked_demo_token_is_replaced(tmp_path: Path) -> None:
-    made = demo.create_demo(tmp_path)
+    made = demo.create_demo(tmp_path, 8000)
     ApiToken.objects.get().revoke()
-    assert demo.create_demo(tmp_path).token != made.token
+    assert demo.create_demo(tmp_path, 8000).token != made.token
 
 
 def test_a_wanted_port_that_is_taken_is_said_to_be() -> None:
