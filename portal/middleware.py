@@ -19,6 +19,7 @@ from django.utils.cache import patch_vary_headers
 from portal.accounts.security_log import log_refusal
 from portal.accounts.throttling import get_client_address
 from portal.error_views import refuse_request
+from portal.metrics.http_requests import request_counts
 from sync.models import REQUEST_ID_LENGTH
 
 logger = structlog.get_logger("portal.request")
@@ -62,12 +63,14 @@ class RequestLogMiddleware:
             try:
                 response = self.get_response(request)
                 log_refusal(request, response.status_code)
+                seconds = time.perf_counter() - started
+                request_counts.record(request, response.status_code, seconds)
                 logger.info(
                     "request",
                     method=request.method,
                     path=request.path,
                     status=response.status_code,
-                    milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                    milliseconds=round(seconds * 1000, 1),
                 )
             finally:
                 structlog.contextvars.unbind_contextvars("user", "token")

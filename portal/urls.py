@@ -6,6 +6,7 @@ from django.urls import include, path, re_path, reverse_lazy
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
+from portal.metrics.views import MetricsView
 from sync import api as sync
 from sync.mirrors.views import serve_mirror
 from usage.api import views as usage
@@ -44,6 +45,7 @@ urlpatterns = [
     re_path("^admin/portal/(?P<path>.*)$", RedirectView.as_view(url="/admin/accounts/%(path)s", query_string=True)),
     path("admin/", admin.site.urls),
     path("accounts/", include("portal.accounts.urls")),
+    path("metrics", MetricsView.as_view(), name="metrics"),
 ]
 handler400 = "portal.error_views.bad_request"
 handler500 = "portal.error_views.server_error"

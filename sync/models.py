@@ -1,4 +1,4 @@
-"""Runs and attempts: the requests to read days, and every attempt to read one."""
+"""Runs and attempts: the requests to read days, every attempt to read one, and what these add up to."""
 
 from datetime import timedelta
 
@@ -163,3 +163,25 @@ class LoadAttempt(Counts):
 
     def __str__(self) -> str:
         return f"{self.source_day} #{self.number}"
+
+
+TOTALLED = ("requests", "retries", "fetched", "rejected")
+
+
+class AttemptTotal(models.Model):
+    """What all attempts of a source that ended with one outcome add up to, for metrics."""
+
+    source = models.ForeignKey(Source, models.CASCADE, related_name="+", db_index=False)
+    outcome = models.CharField(max_length=10, choices=LoadAttempt.Outcome)
+    attempts = models.PositiveBigIntegerField(default=0, db_default=0)
+    requests = models.PositiveBigIntegerField(default=0, db_default=0)
+    retries = models.PositiveBigIntegerField(default=0, db_default=0)
+    fetched = models.PositiveBigIntegerField(default=0, db_default=0)
+    rejected = models.PositiveBigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint("source", "outcome", name="attempttotal_once")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.outcome}: {self.attempts}"

@@ -13,6 +13,7 @@ from django.conf import settings
 from rest_framework.exceptions import APIException
 
 RETRY_SECONDS: Final = 10
+UNDER_WAY: Final[set[object]] = set()
 
 
 class SlotsTaken(APIException):
@@ -34,10 +35,18 @@ def hold_slot() -> Iterator[None]:
     """Hold a slot for the time of the block; raises SlotsTaken."""
     if not get_slots().acquire(blocking=False):
         raise SlotsTaken
+    under_way = object()
+    UNDER_WAY.add(under_way)
     try:
         yield
     finally:
+        UNDER_WAY.discard(under_way)
         get_slots().release()
+
+
+def count_under_way() -> int:
+    """Return how many slots of this process are held."""
+    return len(UNDER_WAY)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class Scope(models.TextChoices):
     SYNC_READ = "sync:read", "Read sources, days and runs"
     SYNC_RUN = "sync:run", "Ask for a synchronisation"
     MIRROR_READ = "mirror:read", "Read through the vendor-compatible endpoints"
+    METRICS_READ = "metrics:read", "Read the metrics of operation"
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):

@@ -33,6 +33,7 @@ PERMISSIONS_BY_SCOPE = {
         "usage.view_restatement",
         "usage.view_rejectedrecord",
     ),
+    Scope.METRICS_READ: ("usage.view_source", "usage.view_sourceday", "sync.view_loadattempt"),
     Scope.SYNC_RUN: ("usage.change_sourceday",),
 }
 

@@ -23,13 +23,14 @@ MODELS_WITH_PAGES = (
     "sync.syncrunday",
     "sync.loadattempt",
 )
-# Roll-ups without a page. Nobody needs a permission for them.
+# Roll-ups and totals without a page. Nobody needs a permission for them.
 INTERNAL_MODELS = (
     "usage.environmentday",
     "usage.environmentaccrual",
     "usage.resourceday",
     "usage.recipeday",
     "usage.recipeworkspaceday",
+    "sync.attempttotal",
 )
 
 

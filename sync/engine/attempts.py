@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from sync.engine.claim import Claim
 from sync.engine.logs import log_finished
 from sync.engine.merge import MergeResult
+from sync.engine.totals import add_to_total
 from sync.errors import ErrorCode, SyncError
 from sync.http import HTTPStats
 from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay
@@ -83,15 +84,20 @@ def count_attempt(attempt: RunningAttempt, merged: MergeResult, rejected: int) -
 
 
 def write_attempt(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> None:
-    """Complete the attempt's row."""
-    LoadAttempt.objects.filter(source_day=claim.source_day, number=claim.attempt).update(
-        outcome=ending.outcome,
-        error=ending.error,
-        error_code=ending.error_code,
-        payload=ending.payload,
-        finished_at=Now(),
+    """Complete the attempt's row, and add it to the totals; a lost one was added by the worker that took over."""
+    row = LoadAttempt.objects.filter(source_day=claim.source_day, number=claim.attempt)
+    values = {
+        "outcome": ending.outcome,
+        "error": ending.error,
+        "error_code": ending.error_code,
+        "payload": ending.payload,
+        "finished_at": Now(),
         **counts,
-    )
+    }
+    added = row.filter(finished_at=None).update(**values)
+    if not added:
+        row.update(**values)
+    add_to_total(claim.source, ending.outcome, added, counts)
 
 
 def write_runs(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> None:

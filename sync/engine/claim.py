@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 
+from sync.engine.totals import add_to_total
 from sync.errors import ErrorCode, LeaseLost
 from sync.models import LoadAttempt, SyncRun, SyncRunDay
 from usage.days import Day
@@ -123,9 +124,11 @@ def lease_day(source: Source, source_day: SourceDay, worker: str) -> Claim:
         columns |= {"failures": F("failures") + 1, "error": LEASE_ENDED, "error_code": ErrorCode.LEASE_LOST}
     SourceDay.objects.filter(pk=source_day.pk).update(attempt=F("attempt") + 1, **columns)
     # An attempt without an end belongs to a worker that died or could not reach the database.
-    LoadAttempt.objects.filter(source_day=source_day, finished_at=None).update(
+    lost = LoadAttempt.objects.filter(source_day=source_day, finished_at=None).update(
         outcome=LoadAttempt.Outcome.LOST, finished_at=Now(), error=LEASE_ENDED, error_code=ErrorCode.LEASE_LOST
     )
+    if lost:
+        add_to_total(source, LoadAttempt.Outcome.LOST, lost)
     source_day.refresh_from_db()
     LoadAttempt.objects.create(source_day=source_day, number=source_day.attempt, worker=worker)
     source_day.source = source

@@ -164,4 +164,5 @@ NOT_AUDITED = {
     "sync_syncrun": HISTORY,
     "sync_syncrunday": HISTORY,
     "sync_loadattempt": HISTORY,
+    "sync_attempttotal": HISTORY,
 }

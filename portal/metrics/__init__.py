@@ -1,0 +1,1 @@
+"""`/metrics`: figures for Prometheus, which are the same whichever process or host answers (docs/monitoring.md)."""

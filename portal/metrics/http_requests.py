@@ -1,0 +1,158 @@
+"""Counts the requests of all web processes of all hosts, in Redis.
+
+prometheus_client's multiprocess mode keeps files of each process on its host: behind a load balancer every scrape would
+see another host's. A process adds up in memory and passes that on each second, so no request waits for Redis. A
+process that is killed loses the last second.
+"""
+
+import os
+import socket
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from redis import Redis
+
+from portal.cache import get_redis
+from portal.environment import is_web_server
+from usage.slots import count_under_way
+
+FLUSH_SECONDS = 1.0
+BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Whatever clients send: series are made from the portal's own routes and these.
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+OTHER = "other"
+
+COUNTS = "portal:metrics:requests"
+SECONDS = "portal:metrics:seconds"
+PROCESSES = "portal:metrics:processes"
+PROCESS_SECONDS = 10
+
+
+class RequestCounts:
+    """What this process has counted since it last passed it on to Redis."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+        self.flusher = 0
+
+    def record(self, request: HttpRequest, status: int, seconds: float) -> None:
+        """Count a request by its route, method and status, and its duration by its route."""
+        route = name_route(request)
+        method = request.method if request.method in METHODS else OTHER
+        with self.lock:
+            self.counts[f"{route} {method} {status}"] += 1
+            self.seconds[f"{route} {bisect_left(BOUNDS, seconds)}"] += 1
+            self.seconds[f"{route} sum"] += seconds  # type: ignore[assignment]  # a Counter adds fractions too
+        if self.flusher != os.getpid() and is_web_server():
+            self.flusher = os.getpid()
+            threading.Thread(target=self.flush_forever, daemon=True).start()
+
+    def flush_forever(self) -> None:
+        """Pass on what was counted, each second."""
+        while True:
+            time.sleep(FLUSH_SECONDS)
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass on what was counted, and how many exports are under way; without Redis it stays for the next time."""
+        with self.lock:
+            counts, self.counts = self.counts, Counter()
+            seconds, self.seconds = self.seconds, Counter()
+        redis = get_redis(settings.REDIS_URL)
+        pipeline = redis.client.pipeline()
+        for name, number in counts.items():
+            pipeline.hincrby(COUNTS, name, number)
+        for name, amount in seconds.items():
+            pipeline.hincrbyfloat(SECONDS, name, amount)
+        process = f"{socket.gethostname()}:{os.getpid()}"
+        pipeline.sadd(PROCESSES, process)
+        pipeline.set(f"{PROCESSES}:{process}", count_under_way(), ex=PROCESS_SECONDS)
+        if redis.call(pipeline.execute, None) is None:
+            with self.lock:
+                self.counts += counts
+                self.seconds += seconds
+
+
+request_counts = RequestCounts()
+
+
+def name_route(request: HttpRequest) -> str:
+    """Return the name of a request's route, whose number is bounded by the code; `other` where there is none."""
+    match = request.resolver_match
+    return match.view_name if match else OTHER
+
+
+def collect_requests() -> Iterable[Metric]:
+    """Yield the metrics of all requests; raises RedisError."""
+    redis = get_redis(settings.REDIS_URL).client
+    yield build_counter(redis)
+    yield build_histogram(redis)
+    yield from build_process_gauges(redis)
+
+
+def build_counter(redis: Redis) -> Metric:
+    """Return the number of requests by route, method and status."""
+    labels = ["route", "method", "status"]
+    counter = CounterMetricFamily("portal_http_requests", "Requests that were answered.", labels=labels)
+    for name, number in sorted(read_hash(redis, COUNTS).items()):
+        counter.add_metric(name.split(" "), number)
+    return counter
+
+
+def build_histogram(redis: Redis) -> Metric:
+    """Return the durations of requests by route, until their answers began."""
+    histogram = HistogramMetricFamily(
+        "portal_http_request_duration_seconds", "Time until an answer began.", labels=["route"]
+    )
+    by_route: dict[str, dict[str, float]] = {}
+    for name, number in read_hash(redis, SECONDS).items():
+        route, _, part = name.rpartition(" ")
+        by_route.setdefault(route, {})[part] = number
+    for route, parts in sorted(by_route.items()):
+        buckets, total = [], 0.0
+        for index, bound in enumerate((*BOUNDS, "+Inf")):
+            total += parts.get(str(index), 0)
+            buckets.append((str(bound), total))
+        histogram.add_metric([route], buckets, parts.get("sum", 0))
+    return histogram
+
+
+def build_process_gauges(redis: Redis) -> Iterable[Metric]:
+    """Yield how many web processes there are, and how many exports they make."""
+    known = sorted(read_set(redis, PROCESSES))
+    counts = read_values(redis, [f"{PROCESSES}:{process}" for process in known])
+    if gone := [process for process, count in zip(known, counts, strict=True) if count is None]:
+        redis.srem(PROCESSES, *gone)
+    live = [int(count) for count in counts if count is not None]
+    yield GaugeMetricFamily("portal_web_processes", "Web processes that answered a request and live.", len(live))
+    yield GaugeMetricFamily(
+        "portal_exports_running", "Exports, files of Explore and large summaries under way.", sum(live)
+    )
+
+
+def read_hash(redis: Redis, key: str) -> dict[str, float]:
+    """Return a hash of numbers."""
+    stored: Any = redis.hgetall(key)
+    return {name.decode(): float(number) for name, number in stored.items()}
+
+
+def read_set(redis: Redis, key: str) -> set[str]:
+    """Return a set of names."""
+    stored: Any = redis.smembers(key)
+    return {name.decode() for name in stored}
+
+
+def read_values(redis: Redis, keys: list[str]) -> list[bytes | None]:
+    """Return the values of keys, None for those that are gone."""
+    stored: Any = redis.mget(keys) if keys else []
+    return list(stored)

@@ -1,0 +1,38 @@
+"""Metrics of the work: what is due, the messages to workers, and when beat, a worker and a tick were seen."""
+
+from collections.abc import Iterable
+from math import inf
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Min, Q
+from django.db.models.functions import Now
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from portal.cache import get_redis
+from sync.engine.claim import get_database_time
+from sync.heartbeats import get_ages
+from usage.models import Source, SourceDay
+
+
+def collect_queue(source_ids: frozenset[int] | None) -> Iterable[Metric]:
+    """Yield how many days of these sources (None: all) may be read now, and for how long the oldest was due."""
+    visible = Q() if source_ids is None else Q(source__in=source_ids)
+    due = SourceDay.objects.claimable(Now()).filter(visible, source__in=Source.objects.running())
+    found = due.aggregate(days=Count("pk"), since=Min("due_at"))
+    waited = (get_database_time() - found["since"]).total_seconds() if found["since"] else 0
+    yield GaugeMetricFamily("portal_queue_days", "Source days that may be read now.", found["days"])
+    yield GaugeMetricFamily("portal_queue_oldest_seconds", "How long the oldest of these has been due.", waited)
+
+
+def collect_messages() -> Iterable[Metric]:
+    """Yield the length of the message queue and the ages of the heartbeats; raises RedisError."""
+    waiting: Any = get_redis(settings.REDIS_URL).client.llen(settings.CELERY_TASK_DEFAULT_QUEUE)
+    yield GaugeMetricFamily("portal_queue_messages", "Messages that wait for a worker.", waiting)
+    ages = GaugeMetricFamily(
+        "portal_heartbeat_age_seconds", "Time since beat, a worker or a tick was seen.", labels=["program"]
+    )
+    for heartbeat, age in get_ages().items():
+        ages.add_metric([heartbeat.value], inf if age is None else age)
+    yield ages
