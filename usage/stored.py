@@ -52,38 +52,44 @@ def build_parameters(day: SourceDay) -> dict[str, Any]:
     return {"source": day.source_id, "day": day.day, "starts": day.starts_at, "ends": day.ends_at}
 
 
-def build_digest(kind: type[UsageRecord], columns: dict[str, str], condition: str = "TRUE") -> str:
-    """Return the SQL of the digest of all rows that meet `condition`.
+def build_hash(kind: type[UsageRecord], columns: dict[str, str]) -> str:
+    """Return the SQL of the number that stands for one record; `columns`: the SQL of each vendor column.
 
-    `columns`: the SQL of each vendor column. MD5 is the same on every version and machine, which PostgreSQL's own
-    hash functions do not promise; 64 bits of it are enough to find damage.
+    MD5 is the same on every version and machine, which PostgreSQL's own hash functions do not promise; 64 bits of it
+    are enough to find damage.
     """
     types = {name: str(kind._meta.get_field(name).db_type(connection)) for name in columns}
     values = [CANONICAL.get(types[name], "{}").format(sql) for name, sql in columns.items()]
-    hashed = f"('x' || substr(md5(ROW({', '.join(values)})::text), 1, 16))::bit(64)::bigint::numeric"
-    counted = f"count(*) FILTER (WHERE {condition})::text"
-    return f"md5({counted} || ':' || COALESCE(sum({hashed}) FILTER (WHERE {condition}), 0)::text)"
+    return f"('x' || substr(md5(ROW({', '.join(values)})::text), 1, 16))::bit(64)::bigint::numeric"
+
+
+def build_digest(count: str, hashes: str) -> str:
+    """Return the SQL of the digest of so many records whose hashes add up to `hashes`, NULL for none."""
+    return f"md5(({count})::text || ':' || COALESCE({hashes}, 0)::text)"
 
 
 @cache
 def build_statement(kind: type[UsageRecord]) -> str:
-    """Return the query for (current records, withdrawn records, sums as JSON, digest) of one day."""
-    table = connection.ops.quote_name(kind._meta.db_table)
-    of_day = build_day_filter(kind)
+    """Return the query for (current records, withdrawn records, sums as JSON, digest) of one day, in one scan."""
     current = "t.withdrawn_at IS NULL"
+    hashed = build_hash(kind, {name: f"t.{name}" for name in kind.row._fields})  # type: ignore[attr-defined]
+    totals = {name: f"sum(t.{name}) FILTER (WHERE {current})" for name in kind.measures}
+    unit = f"t.{kind.unit}" if kind.unit else "''"
+    groups = (
+        f"SELECT {unit} AS unit, count(*) FILTER (WHERE {current}) AS current, "
+        f"count(*) FILTER (WHERE NOT {current}) AS withdrawn, sum({hashed}) FILTER (WHERE {current}) AS hashes, "
+        f"{', '.join(f'{total} AS {name}' for name, total in totals.items())} "
+        f"FROM {connection.ops.quote_name(kind._meta.db_table)} t WHERE {build_day_filter(kind)} GROUP BY 1"
+    )
     if kind.unit:
-        total = f"sum({kind.measures[0]})"
-        sums = (
-            f"(SELECT jsonb_object_agg(unit, total::text) FROM (SELECT {kind.unit} AS unit, {total} AS total "
-            f"FROM {table} t WHERE {of_day} AND {current} GROUP BY 1) AS by_unit)"
-        )
+        sums = f"jsonb_object_agg(unit, {kind.measures[0]}::text) FILTER (WHERE current > 0)"
     else:
-        pairs = ", ".join(f"'{name}', (sum(t.{name}) FILTER (WHERE {current}))::text" for name in kind.measures)
+        pairs = ", ".join(f"'{name}', sum({name})::text" for name in totals)
         sums = f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
-    columns = {name: f"t.{name}" for name in kind.row._fields}  # type: ignore[attr-defined]
+    count = "COALESCE(sum(current), 0)"
     return (
-        f"SELECT count(*) FILTER (WHERE {current}), count(*) FILTER (WHERE NOT {current}), "
-        f"COALESCE({sums}, '{{}}'), {build_digest(kind, columns, current)} FROM {table} t WHERE {of_day}"
+        f"SELECT {count}::bigint, COALESCE(sum(withdrawn), 0)::bigint, COALESCE({sums}, '{{}}'), "
+        f"{build_digest(count, 'sum(hashes)')} FROM ({groups}) AS by_unit"
     )
 
 

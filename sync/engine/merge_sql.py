@@ -8,7 +8,7 @@ from sync.engine.guard import build_loss_statement
 from sync.engine.spool import get_wire_columns
 from usage.models import UsageRecord
 from usage.revisions import build_insert
-from usage.stored import build_day_filter, build_digest
+from usage.stored import build_day_filter, build_digest, build_hash
 
 
 class MergeStatements:
@@ -42,7 +42,9 @@ class MergeStatements:
         self.create_spool = f"CREATE TEMPORARY TABLE spool_{meta.model_name} ({created}) ON COMMIT DROP"
         self.copy = f"COPY {self.spool} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
         self.count_spool = f"SELECT count(*) FROM {self.spool}"
-        self.digest_spool = f"SELECT {build_digest(kind, incoming)} FROM {self.spool} n"
+        self.digest_spool = (
+            f"SELECT {build_digest('count(*)', f'sum({build_hash(kind, incoming)})')} FROM {self.spool} n"
+        )
         self.count_stored = f"SELECT count(*) FROM {self.table} t WHERE {day_filter}"
         self.insert = (
             f"INSERT INTO {self.table} (source_id, day, first_seen_at, changed_at, {', '.join(columns)}) "

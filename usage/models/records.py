@@ -237,10 +237,11 @@ class ResourceUsage(UsageRecord):
             id_index("resourceusage_id"),
             # Those who follow changes.
             models.Index("changed_at", "id", name="resourceusage_changed"),
-            # The lists of a project, a type and a resource. Equal values share an entry, so none of them has the key.
+            # The lists of a project, a type and a resource. Equal values share an entry, so none of them has the key;
+            # with its day each entry of a resource would be one of its own: 68 bytes a row in place of 9.
             models.Index("project_id", "day", name="resourceusage_project"),
             models.Index("resource_type", "day", name="resourceusage_type"),
-            models.Index("resource_id", "day", name="resourceusage_resource"),
+            models.Index("resource_id", name="resourceusage_resource"),
             search_index(
                 "resourceusage_search",
                 "tags",
