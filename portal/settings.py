@@ -51,6 +51,7 @@ CACHES = {"default": {"BACKEND": "portal.cache.Cache", "LOCATION": REDIS_URL or 
 INSTALLED_APPS = [
     "portal.apps.PortalConfig",
     "portal.accounts.apps.AccountsConfig",
+    "portal.incidents.apps.IncidentsConfig",
     "usage.apps.UsageConfig",
     "sync.apps.SyncConfig",
     "portal.apps.PortalAdminConfig",
@@ -309,6 +310,15 @@ PORTAL_CREDENTIAL_PREFIX = env.str("PORTAL_CREDENTIAL_PREFIX", default="PORTAL_V
 PORTAL_HTTP_TIMEOUT_SECONDS = env.float("PORTAL_HTTP_TIMEOUT_SECONDS", default=45.0)
 PORTAL_HTTP_MAX_BYTES = env.int("PORTAL_HTTP_MAX_BYTES", default=64 * 1024 * 1024)
 PORTAL_HTTP_ATTEMPTS = env.int("PORTAL_HTTP_ATTEMPTS", default=6)
+
+# Incidents and who is told of them.
+PORTAL_URL = env.str("PORTAL_URL", default="")
+PORTAL_DEAD_MAN_URL = env.str("PORTAL_DEAD_MAN_URL", default="")
+PORTAL_ALLOWED_WEBHOOK_HOSTS = env.list("PORTAL_ALLOWED_WEBHOOK_HOSTS", default=[])
+PORTAL_LATE_HOURS = env.int("PORTAL_LATE_HOURS", default=6)
+PORTAL_RESTATED_SHARE = env.float("PORTAL_RESTATED_SHARE", default=0.05)
+PORTAL_RESTATED_AMOUNTS = env.list("PORTAL_RESTATED_AMOUNTS", default=[])
+PORTAL_DISK_FREE_MB = env.int("PORTAL_DISK_FREE_MB", default=1000)
 
 # Exports: the longest duration, and how many a process of the web server sends at once.
 PORTAL_EXPORT_SECONDS = env.int("PORTAL_EXPORT_SECONDS", default=3600)

@@ -48,6 +48,13 @@ NAVIGATION: tuple[SitePage | PageGroup, ...] = (
     ),
     SitePage("Sources", "admin:usage_source_changelist", ("usage.view_source",)),
     PageGroup(
+        "Alerts",
+        (
+            SitePage("Incidents", "admin:incidents_incident_changelist", ("incidents.view_incident",)),
+            SitePage("Channels", "admin:incidents_channel_changelist", ("incidents.view_channel",)),
+        ),
+    ),
+    PageGroup(
         "Sync",
         (
             SitePage("Source days", "admin:usage_sourceday_changelist", ("usage.view_sourceday",)),

@@ -7,6 +7,8 @@ from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
 from portal.metrics.views import MetricsView
+from portal.health import live, ready
+from portal.incidents.api import IncidentViewSet
 from sync import api as sync
 from sync.mirrors.views import serve_mirror
 from usage.api import views as usage
@@ -22,6 +24,7 @@ router.register("sources", sync.SourceViewSet, basename="sources")
 router.register(f"sources/(?P<source_slug>{sync.SLUG})/days", sync.SourceDayViewSet, basename="source-days")
 router.register("sync-runs", sync.SyncRunViewSet, basename="sync-runs")
 router.register("restatements", sync.RestatementViewSet, basename="restatements")
+router.register("incidents", IncidentViewSet, basename="incidents")
 router.register("rejected-records", sync.RejectedRecordViewSet, basename="rejected-records")
 
 api = [

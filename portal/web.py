@@ -79,8 +79,10 @@ def load_application() -> Any:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)
+    from portal.incidents.watcher import start_watcher
     from portal.wsgi import application
 
+    start_watcher()
     return application
 
 

@@ -25,6 +25,9 @@ from sync.heartbeats import Heartbeat, record_heartbeat
 from usage import rollups
 from usage.models import Source, SourceDay
 
+# Sent at the end of each tick: apps that build on this one add theirs.
+AFTER_TICK: list[Task[Any, Any]] = []
+
 logger = structlog.get_logger(__name__)
 
 
@@ -40,6 +43,8 @@ def tick(sent_at: str = "") -> None:
     if not rollups.is_rolled_up():
         send(roll_up)
     send(check_stored_days)
+    for task in AFTER_TICK:
+        send(task)
 
 
 @shared_task

@@ -7,7 +7,7 @@ from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
 
 VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
-APPS = ("usage", "sync", "accounts", "auth")
+APPS = ("usage", "sync", "accounts", "auth", "incidents")
 
 # Shown on a page of the admin.
 MODELS_WITH_PAGES = (
@@ -22,6 +22,7 @@ MODELS_WITH_PAGES = (
     "sync.syncrun",
     "sync.syncrunday",
     "sync.loadattempt",
+    "incidents.incident",
 )
 # Roll-ups and totals without a page. Nobody needs a permission for them.
 INTERNAL_MODELS = (
@@ -45,11 +46,12 @@ VIEWER_PERMISSIONS = (
     # The pages show only a user's own views and shared ones, and change only their own.
     *build_codes("usage.savedview", "view", "add", "change", "delete"),
 )
-OPERATOR_PERMISSIONS = (*VIEWER_PERMISSIONS, "usage.change_sourceday")
+OPERATOR_PERMISSIONS = (*VIEWER_PERMISSIONS, "usage.change_sourceday", "incidents.change_incident")
 # Users are deactivated and tokens revoked, never deleted: the audit log goes on naming them.
 ADMINISTRATOR_PERMISSIONS = (
     *OPERATOR_PERMISSIONS,
     *build_codes("usage.source", "add", "change", "delete"),
+    *build_codes("incidents.channel", "view", "add", "change", "delete"),
     *build_codes("accounts.apitoken", "view", "add", "change"),
     *build_codes("auth.user", "view", "add", "change"),
     *build_codes("auth.group", "view", "add", "change", "delete"),
@@ -63,8 +65,8 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 ROLE_DESCRIPTIONS = {
     VIEWER: "Looks at usage, explores, exports and saves views.",
-    OPERATOR: "Also has days read again, retries, and accepts suspect days.",
-    ADMINISTRATOR: "Also keeps sources, tokens and people, and reads the audit log.",
+    OPERATOR: "Also has days read again, retries, accepts suspect days, and acknowledges incidents.",
+    ADMINISTRATOR: "Also keeps sources, tokens, channels and people, and reads the audit log.",
 }
 
 

@@ -9,20 +9,19 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from portal.dashboard.alerts import AlertPermissions, Link, get_source_url
-from portal.dashboard.source_alerts import build_source_alerts
 from portal.dashboard.sparkline import CHART_DAYS
 from portal.dashboard.tables import UsageTable, build_table
-from portal.dashboard.token_alerts import build_token_alerts
 from portal.dashboard.usage_stats import ComparedMonths, UsageCalendar, combine_calendars, fetch_calendars, get_kind
+from portal.incidents.alerts import AlertPermissions, Link, get_source_url
+from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
+from portal.incidents.system_alerts import list_open_alerts
+from portal.incidents.token_alerts import build_token_alerts
 from sync.admin.badges import build_health_badge
 from sync.health import Condition
 from sync.vendors import readers
 from usage.api.access import filter_by_staff_scope, get_staff_scope
-from usage.data_quality.coverage import get_coverage
 from usage.formatting import format_age, format_date, format_number
 from usage.models import KINDS, Source, UsageRecord
 
@@ -61,7 +60,11 @@ def build_overview(request: HttpRequest) -> dict[str, Any]:
     can_view_sources = request.user.has_perm("usage.view_source")
     sources = list(filter_by_staff_scope(Source.objects.defer("credential"), request, "id")) if can_view_sources else []
     conditions = fetch_conditions(sources)
-    alerts = [*build_source_alerts(conditions, permissions), *build_token_alerts(request, permissions)]
+    alerts = [
+        *list_open_alerts(permissions),
+        *build_source_alerts(conditions, permissions),
+        *build_token_alerts(request, permissions),
+    ]
     return {
         "alerts": alerts,
         "summary": summarize(conditions) if conditions and not alerts else "",
@@ -75,12 +78,6 @@ def parse_days(request: HttpRequest) -> int:
     """Return how many days the charts show; the first choice where the parameter is none of them."""
     param = request.GET.get("days", "")
     return next((choice for choice in CHART_DAYS if str(choice) == param), CHART_DAYS[0])
-
-
-def fetch_conditions(sources: Sequence[Source]) -> list[Condition]:
-    """Return the condition of each source."""
-    coverages, now = get_coverage(sources), timezone.now()
-    return [Condition(source, coverages[source.pk], now) for source in sources]
 
 
 def summarize(conditions: Sequence[Condition]) -> str:

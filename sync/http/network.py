@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from time import monotonic
 from typing import Any
@@ -20,14 +20,19 @@ WRITE_BYTES = 64 * 1024
 KEEP_ALIVE_SECONDS = 5.0
 
 
-def open_pool(base: httpx2.URL, connections: int) -> httpcore2.ConnectionPool:
-    """Return a pool of connections to `base`, through the proxy that the environment names for it."""
+def open_pool(
+    base: httpx2.URL, connections: int, check_address: Callable[[str], None] | None = None
+) -> httpcore2.ConnectionPool:
+    """Return a pool of connections to `base`, through the proxy that the environment names for it.
+
+    `check_address` is called with every IP address before it is connected to, and may raise.
+    """
     return httpcore2.ConnectionPool(
         ssl_context=create_tls(),
         proxy=find_proxy(base),
         max_connections=connections,
         keepalive_expiry=KEEP_ALIVE_SECONDS,
-        network_backend=DeadlineBackend(),
+        network_backend=DeadlineBackend(check_address),
     )
 
 
@@ -80,8 +85,9 @@ def resolve_host(host: str, port: int, seconds: float) -> list[str]:
 class DeadlineBackend(httpcore2.NetworkBackend):
     """Opens connections; the deadline holds over the look-up of the name and all of its addresses."""
 
-    def __init__(self) -> None:
+    def __init__(self, check_address: Callable[[str], None] | None = None) -> None:
         self._sockets = httpcore2.SyncBackend()
+        self._check_address = check_address
 
     def connect_tcp(
         self,
@@ -94,6 +100,8 @@ class DeadlineBackend(httpcore2.NetworkBackend):
         """Connect to the first address that answers within `timeout` seconds."""
         failure: Exception = httpcore2.ConnectError()
         for address in resolve_host(host, port, DEADLINE.get().seconds_left()):
+            if self._check_address is not None:
+                self._check_address(address)
             seconds = limit_timeout(timeout)
             try:
                 stream = self._sockets.connect_tcp(address, port, seconds, local_address, socket_options)

@@ -66,7 +66,7 @@ COUNTS: dict[str, Aggregate | Func] = {
 
 
 def build_lasting(now: datetime) -> dict[str, Aggregate]:
-    """Return the aggregates of the days whose findings count against their source by `now`, as lists of dates."""
+    """Return the aggregates that depend on `now`: days that are to be read, and lists of the dates with findings."""
     lasting = {
         "lasting_mismatched": MISMATCHED,
         "lasting_suspect": SUSPECT,
@@ -74,7 +74,8 @@ def build_lasting(now: datetime) -> dict[str, Aggregate]:
         "lasting_partial": PARTIAL & Q(accepted_at=None),
     }
     ended = Q(ends_at__lte=now - GRACE)
-    return {
+    queued: dict[str, Aggregate] = {"queued": Count("pk", filter=Q(state=DayState.DUE, due_at__lte=now))}
+    return queued | {
         name: ArrayAgg("day", filter=found & ended, order_by="day", default=Value([]))
         for name, found in lasting.items()
     }
@@ -88,8 +89,8 @@ class Coverage:
     even the first is; `accounted_through`: the same, where incomplete days that a person accepted are no gap.
     `lasting_…`: the days whose findings count against the source. All others count days: `held` were read at least
     once, `provisional` of these are not final, `awaits_close` of those only wait for the closing read of their
-    month, `waiting` are due and were never read, `accepted` have findings that a person accepted,
-    `pruned` have no records any more.
+    month, `waiting` are due and were never read, `queued` may be read now, `accepted` have findings that a person
+    accepted, `pruned` have no records any more.
     """
 
     complete_through: date | None = None
@@ -100,6 +101,7 @@ class Coverage:
     awaits_close: int = 0
     waiting: int = 0
     loading: int = 0
+    queued: int = 0
     failed: int = 0
     suspect: int = 0
     partial: int = 0

@@ -14,6 +14,7 @@ class Kind(models.TextChoices):
     PERMISSION = "permission", "Permission"
     PROVIDER = "provider", "Sign-in provider"
     VIEW = "view", "Saved view"
+    CHANNEL = "channel", "Channel"
 
 
 class Action(models.TextChoices):

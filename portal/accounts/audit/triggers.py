@@ -172,7 +172,12 @@ def install_triggers(_: Any, schema_editor: Any) -> None:
             params=None,
         )
 
+    with schema_editor.connection.cursor() as cursor:
+        # A table of a later migration, which calls this again, is not there yet.
+        existing = set(schema_editor.connection.introspection.table_names(cursor))
     for audited in AUDITED:
+        if audited.table not in existing:
+            continue
         create_trigger("accounts_audit", EACH_ROW, audited.table, audited.function, *audited.build_arguments())
         create_trigger("accounts_audit_truncate", TRUNCATE, audited.table, "accounts_audit_truncate", audited.kind)
     create_trigger("accounts_audit", "BEFORE UPDATE OR DELETE", LOG, "accounts_audit_keep")

@@ -14,6 +14,7 @@ from django.urls import reverse
 from portal.accounts.audit.models import Action, AuditEntry
 from portal.accounts.audit.tables import AUDITED, NOT_AUDITED, Link, Row
 from portal.accounts.models import GroupScope, Invitation, create_token
+from portal.incidents.models import Channel
 from tests.support.factories import SourceFactory
 from tests.support.users import client_of, person
 from usage.models import SavedView
@@ -30,6 +31,14 @@ UPDATES: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "auth_permission": ("codename = 'all'", [{"codename": ["some", "all"]}]),
     "django_content_type": ("model = 'all'", [{"model": ["some", "all"]}]),
     "socialaccount_socialapp": ("secret = 'x'", [{"secret": ["stored", "stored anew"]}]),
+    "incidents_channel": (
+        "url = 'x', delay_minutes = 10",
+        [{"url": ["stored", "stored anew"], "delay_minutes": [5, 10]}],
+    ),
+    "incidents_channel_sources": (
+        "source_id = %(source)s",
+        [{"sources": ["one", None]}, {"sources": [None, "two"]}],
+    ),
     "accounts_apitoken_sources": (
         "source_id = %(source)s",
         [{"sources": ["one", None]}, {"sources": [None, "two"]}],
@@ -86,6 +95,8 @@ def rows() -> dict[str, Any]:
     some = ContentType.objects.create(app_label="auth", model="some")
     permission = Permission.objects.create(content_type=some, codename="some")
     token, _ = create_token("reports", sources=[one])
+    channel = Channel.objects.create(name="ops", kind="webhook", url="https://hooks.example.com/1")
+    channel.sources.add(one)
     scope = GroupScope.objects.create(group=group)
     scope.sources.add(one)
     group.permissions.add(permission)
@@ -101,6 +112,8 @@ def rows() -> dict[str, Any]:
         permission,
         some,
         SocialApp.objects.create(provider="openid_connect", name="app", client_id="x", secret="s"),
+        channel,
+        channel.sources.through.objects.get(),
         token.sources.through.objects.get(),
         scope,
         scope.sources.through.objects.get(),

@@ -85,7 +85,7 @@ def test_a_person_of_a_role_sees_all_sources_unless_they_are_limited() -> None:
     assert get_source_scope(person("viewer", sources=[])) == frozenset()
 
 
-@pytest.mark.parametrize(("role", "lists"), [("viewer", 8), ("operator", 8), ("administrator", 12), ("admin", 12)])
+@pytest.mark.parametrize(("role", "lists"), [("viewer", 9), ("operator", 9), ("administrator", 14), ("admin", 14)])
 def test_a_person_of_a_role_opens_what_it_lists(role: str, lists: int) -> None:
     page: Any = client_of(role).get("/admin/")
     offered = [model["object_name"] for app in page.context["available_apps"] for model in app["models"]]

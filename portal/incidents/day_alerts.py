@@ -9,7 +9,8 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.dashboard.alerts import Alert, Link, build_button, build_list_link, get_source_url
+from portal.incidents.alerts import Alert, Link, build_button, build_list_link, get_source_key, get_source_url
+from portal.incidents.conditions import ConditionKind
 from sync.admin.coverage.messages import list_mismatches
 from usage.formatting import format_count, format_date, format_instant, pluralize
 from usage.models import DayState, DayStatus, Source, SourceDay
@@ -47,11 +48,24 @@ class AlertGroup:
         date = format_date(self.latest.day)
         return date if self.total == 1 else f"{format_count(self.total, 'day')}, the latest {date},"
 
-    def build_alert(self, tone: str, message: str, detail: str, button: Link | None, *links: Link) -> Alert:
+    def build_alert(
+        self, condition: ConditionKind, tone: str, message: str, detail: str, button: Link | None, *links: Link
+    ) -> Alert:
         """Return an alert about the days of the group."""
-        buttons = [button] if button else []
-        state = str(self.status.label).capitalize()
-        return Alert(tone, state, self.source.slug, message, detail, get_source_url(self.source), buttons, links)
+        return Alert(
+            condition=condition,
+            key=get_source_key(self.source),
+            tone=tone,
+            state=str(self.status.label).capitalize(),
+            subject=self.source.slug,
+            message=message,
+            detail=detail,
+            url=get_source_url(self.source),
+            buttons=[button] if button else [],
+            links=links,
+            source_id=self.source.pk,
+            days=self.total,
+        )
 
     def build_sync_button(self, label: str = "Sync again") -> Link | None:
         """Return the button that syncs all days of the group again."""
@@ -101,7 +115,8 @@ def build_failed_alerts(group: AlertGroup) -> Iterator[Alert]:
     """Yield the alert about failed days."""
     button = group.build_sync_button("Retry now")
     detail = f"{group.latest.error} {pluralize(group.total, 'It is', 'They are')} retried automatically."
-    yield group.build_alert("bad", f"{group.dates} failed.", detail, button, group.build_days_link(state="failed"))
+    link = group.build_days_link(state="failed")
+    yield group.build_alert(ConditionKind.SOURCE_FAILING, "bad", f"{group.dates} failed.", detail, button, link)
 
 
 def build_mismatched_alerts(group: AlertGroup) -> Iterator[Alert]:
@@ -115,7 +130,8 @@ def build_mismatched_alerts(group: AlertGroup) -> Iterator[Alert]:
     if group.total > 1:
         message = f"{group.dates} differ by the check of stored records{checked_at}. They are being synced again."
     button = group.build_sync_button()
-    yield group.build_alert("bad", message, latest.error, button, group.build_days_link())
+    link = group.build_days_link()
+    yield group.build_alert(ConditionKind.SCRUB_MISMATCH, "bad", message, latest.error, button, link)
 
 
 def build_suspect_alerts(group: AlertGroup) -> Iterator[Alert]:
@@ -125,7 +141,7 @@ def build_suspect_alerts(group: AlertGroup) -> Iterator[Alert]:
     if others := group.total - len(group.days):
         message = f"{others:,} more {pluralize(others, 'day is', 'days are')} suspect."
         link = build_list_link("usage_sourceday", "Show the days", source=group.source.slug, state="suspect")
-        yield group.build_alert("warn", message, "", None, link)
+        yield group.build_alert(ConditionKind.DAY_SUSPECT, "warn", message, "", None, link)
 
 
 def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
@@ -139,6 +155,8 @@ def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
     if day.state == DayState.SUSPECT:
         buttons.append(build_button("accept", day.pk, "Accept what the vendor reports"))
     return Alert(
+        condition=ConditionKind.DAY_SUSPECT,
+        key=get_source_key(group.source),
         tone="warn",
         state="Suspect",
         subject=group.source.slug,
@@ -147,6 +165,8 @@ def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
         url=get_source_url(group.source),
         buttons=buttons if group.can_sync else [],
         links=[Link("Show the day", reverse("admin:usage_sourceday_change", args=[day.pk]))],
+        source_id=group.source.pk,
+        days=1,
     )
 
 
@@ -161,7 +181,8 @@ def build_partial_alerts(group: AlertGroup) -> Iterator[Alert]:
     links = [records] if group.can_view_rejected else []
     links += [group.build_days_link(state="partial"), *group.build_accept_links()]
     detail = "All other records are stored. Each sync tries the rejected records again."
-    yield group.build_alert("warn", message, detail, group.build_sync_button(), *links)
+    condition = ConditionKind.RECORDS_REJECTED if rejected else ConditionKind.DAY_PARTIAL
+    yield group.build_alert(condition, "warn", message, detail, group.build_sync_button(), *links)
 
 
 def build_unverified_alerts(group: AlertGroup) -> Iterator[Alert]:
@@ -169,7 +190,7 @@ def build_unverified_alerts(group: AlertGroup) -> Iterator[Alert]:
     message = f"{group.dates} {pluralize(group.total, 'differs', 'differ')} from the vendor's totals."
     links = [group.build_days_link(verification="unverified"), *group.build_accept_links()]
     button = group.build_sync_button()
-    yield group.build_alert("warn", message, group.latest.error, button, *links)
+    yield group.build_alert(ConditionKind.DAY_UNVERIFIED, "warn", message, group.latest.error, button, *links)
 
 
 ALERTS: Final[dict[DayStatus, Callable[[AlertGroup], Iterator[Alert]]]] = {

@@ -5,12 +5,14 @@ from typing import Final
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
 from portal.accounts.models import ApiToken
-from portal.dashboard.alerts import Alert, AlertPermissions, Link, build_button
+from portal.incidents.alerts import Alert, AlertPermissions, Link, build_button
+from portal.incidents.conditions import ConditionKind
 from usage.formatting import format_age, format_date, format_days_ahead
 
 EXPIRES_SOON: Final = timedelta(days=14)
@@ -22,13 +24,15 @@ def build_token_alerts(request: HttpRequest, permissions: AlertPermissions) -> l
     """Return an alert for every token that expires soon or expired lately, for someone who may see tokens."""
     if not permissions.view_tokens:
         return []
+    tokens = admin.site.get_model_admin(ApiToken).get_queryset(request)
+    return [build_token_alert(token, permissions) for token in filter_expiring(tokens)[:MAX_TOKENS]]
+
+
+def filter_expiring(tokens: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
+    """Return the tokens that expire soon or expired lately, the earliest first."""
     now = timezone.now()
-    expiring = (
-        admin.site.get_model_admin(ApiToken)
-        .get_queryset(request)
-        .filter(revoked_at=None, expires_at__gt=now - EXPIRED_LATELY, expires_at__lt=now + EXPIRES_SOON)
-    )
-    return [build_token_alert(token, permissions) for token in expiring.order_by("expires_at")[:MAX_TOKENS]]
+    expiring = tokens.filter(revoked_at=None, expires_at__gt=now - EXPIRED_LATELY, expires_at__lt=now + EXPIRES_SOON)
+    return expiring.order_by("expires_at")
 
 
 def build_token_alert(token: ApiToken, permissions: AlertPermissions) -> Alert:
@@ -38,6 +42,8 @@ def build_token_alert(token: ApiToken, permissions: AlertPermissions) -> Alert:
     date = format_date(token.expires_at)
     add_url = f"{reverse('admin:accounts_apitoken_add')}?{urlencode({'name': token.name})}"
     return Alert(
+        condition=ConditionKind.TOKEN_EXPIRES,
+        key=f"token:{token.pk}",
         tone="bad" if expired else "warn",
         state="Expired" if expired else "Expires",
         subject=f"API token {token.name}",

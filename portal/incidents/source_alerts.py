@@ -4,35 +4,55 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from portal.dashboard.alerts import Alert, AlertPermissions, Link, build_button, get_source_url
-from portal.dashboard.day_alerts import ALERTS, AlertGroup, fetch_alert_days
-from sync.health import MISSED_READS, Condition, Health
+from portal.incidents.alerts import Alert, AlertPermissions, Link, build_button, get_source_key, get_source_url
+from portal.incidents.conditions import ConditionKind
+from portal.incidents.day_alerts import ALERTS, AlertGroup, fetch_alert_days
+from portal.incidents.restatement_alerts import build_restatement_alerts
+from sync.errors import ErrorCode
+from sync.health import LONGEST_DAY, MISSED_READS, Condition, Health
 from sync.vendors import readers
-from usage.formatting import format_age, format_count, format_instant, pluralize
+from usage.data_quality.coverage import get_coverage
+from usage.formatting import format_age, format_count, format_date, format_instant, pluralize
 from usage.models import DayState, DayStatus, Source, SourceDay
 
 # A due day is claimed within a tick, which is a minute, while any worker runs.
 OVERDUE: Final = timedelta(minutes=10)
+UNREADABLE: Final = frozenset(
+    {
+        ErrorCode.CREDENTIAL_LOCKED,
+        ErrorCode.CREDENTIAL_MISSING,
+        ErrorCode.CREDENTIAL_MALFORMED,
+        ErrorCode.VARIABLE_NOT_ALLOWED,
+    }
+)
 DaysByStatus = Mapping[DayStatus, Sequence[Any]]
+
+
+def fetch_conditions(sources: Sequence[Source]) -> list[Condition]:
+    """Return the condition of each source."""
+    coverages, now = get_coverage(sources), timezone.now()
+    return [Condition(source, coverages[source.pk], now) for source in sources]
 
 
 def build_source_alerts(conditions: Sequence[Condition], permissions: AlertPermissions) -> list[Alert]:
     """Return the alerts about sources that are switched on, the worst first.
 
-    Two queries, however many sources: one of the days with an alert, one of the days that are overdue.
+    A few queries, however many sources: of the days with an alert, of those that are overdue, of restatements.
     """
     enabled = [condition for condition in conditions if condition.source.enabled]
     stopped = find_stopped_sync(enabled)
     days = fetch_alert_days([condition.source for condition in enabled]) if permissions.view_days else {}
+    restated = build_restatement_alerts([one.source for one in enabled]) if permissions.view_restatements else []
     alerts = [
         alert
         for condition in enabled
         for alert in iterate_alerts(condition, days.get(condition.source.pk, {}), permissions, is_alone=not stopped)
     ]
-    return [*stopped, *sorted(alerts, key=lambda alert: alert.tone != "bad")]
+    return [*stopped, *sorted([*alerts, *restated], key=lambda alert: alert.tone != "bad")]
 
 
 def iterate_alerts(
@@ -41,7 +61,8 @@ def iterate_alerts(
     """Yield the alerts about one source; `is_alone`: other sources are synced, so the fault is this source's own."""
     source = condition.source
     if source.vendor not in readers():
-        yield build_source_alert(source, "bad", "No reader", f"There is no reader for the vendor “{source.vendor}”.")
+        message = f"There is no reader for the vendor “{source.vendor}”."
+        yield build_source_alert(ConditionKind.SOURCE_HALTED, source, "bad", "No reader", message)
         return
     if blocked := find_blocked_sync(condition, permissions, is_alone=is_alone):
         yield blocked
@@ -78,6 +99,8 @@ def find_stopped_sync(enabled: Sequence[Condition]) -> list[Alert]:
         message = f"is overdue: {days} {pluralize(waiting, 'has', 'have')} waited for more than 10 minutes."
     return [
         Alert(
+            condition=ConditionKind.SYNC_STOPPED,
+            key="sync",
             tone="bad",
             state="Stopped",
             subject="Sync",
@@ -93,32 +116,68 @@ def is_paused(source: Source, now: datetime) -> bool:
     return source.paused_until is not None and source.paused_until > now
 
 
-def build_source_alert(source: Source, tone: str, state: str, message: str, detail: str = "", *buttons: Link) -> Alert:
+def build_source_alert(
+    condition: ConditionKind, source: Source, tone: str, state: str, message: str, detail: str = "", *buttons: Link
+) -> Alert:
     """Return an alert about a source as a whole."""
-    return Alert(tone, state, source.slug, message, detail, get_source_url(source), buttons)
+    return Alert(
+        condition=condition,
+        key=get_source_key(source),
+        tone=tone,
+        state=state,
+        subject=source.slug,
+        message=message,
+        detail=detail,
+        url=get_source_url(source),
+        buttons=buttons,
+        source_id=source.pk,
+    )
 
 
 def find_blocked_sync(condition: Condition, permissions: AlertPermissions, *, is_alone: bool) -> Alert | None:
     """Return why a source is not synced as planned; None where it is, or is catching up."""
-    source, coverage = condition.source, condition.coverage
+    source = condition.source
     sync_now = [build_button("sync-now", source.pk, "Sync now")] if permissions.sync else []
     match condition.health:
         case Health.HALTED:
             resume = [build_button("resume", source.pk, "Resume")] if permissions.change_source else []
             halted_at = format_instant(source.halted_at) if source.halted_at else ""
-            detail = f"{source.halt_reason} Resolve this, then resume the source."
-            return build_source_alert(source, "bad", "Halted", f"is not synced since {halted_at}.", detail, *resume)
+            message, detail = (
+                f"is not synced since {halted_at}.",
+                f"{source.halt_reason} Resolve this, then resume the source.",
+            )
+            kind = get_halt_condition(source)
+            return build_source_alert(kind, source, "bad", "Halted", message, detail, *resume)
         case Health.PAUSED:
             until = format_instant(source.paused_until) if source.paused_until else ""
             message = f"is paused until {until}, because several syncs in a row failed."
-            return build_source_alert(source, "warn", "Paused", message, "It resumes automatically.", *sync_now)
-        case Health.NEVER_READ if is_alone and is_overdue(condition):
-            return build_source_alert(source, "warn", "Never synced", "has not been synced yet.", "", *sync_now)
-        case Health.BEHIND if is_alone and has_missed_syncs(condition):
-            interval = format_count(source.interval_minutes, "minute")
-            message = f"was last synced {format_age(coverage.latest_read)}. Its interval is {interval}."
-            return build_source_alert(source, "warn", "Behind", message, "", *sync_now)
-    return None
+            detail, kind = "It resumes automatically.", ConditionKind.SOURCE_FAILING
+            return build_source_alert(kind, source, "warn", "Paused", message, detail, *sync_now)
+    state, message = describe_lateness(condition) if is_alone else ("", "")
+    if not message:
+        return None
+    return build_source_alert(ConditionKind.SOURCE_LATE, source, "warn", state, message, "", *sync_now)
+
+
+def get_halt_condition(source: Source) -> ConditionKind:
+    """Return what a halted source is halted for: a credential that cannot be read, or any other reason."""
+    is_unreadable = source.halt_code in UNREADABLE
+    return ConditionKind.CREDENTIAL_UNREADABLE if is_unreadable else ConditionKind.SOURCE_HALTED
+
+
+def describe_lateness(condition: Condition) -> tuple[str, str]:
+    """Return the state and the message of a source that is late; ("", "") for one that is not."""
+    source, coverage = condition.source, condition.coverage
+    if condition.health == Health.NEVER_READ and is_overdue(condition):
+        return "Never synced", "has not been synced yet."
+    if condition.health == Health.BEHIND and has_missed_syncs(condition):
+        interval = format_count(source.interval_minutes, "minute")
+        return "Behind", f"was last synced {format_age(coverage.latest_read)}. Its interval is {interval}."
+    if condition.health == Health.BEHIND and is_late(condition):
+        through = coverage.accounted_through
+        since = f"after {format_date(through)}" if through else f"since {format_date(source.backfill_from)}"
+        return "Late", f"has no complete day {since}, though it is synced."
+    return "", ""
 
 
 def is_overdue(condition: Condition) -> bool:
@@ -131,3 +190,12 @@ def has_missed_syncs(condition: Condition) -> bool:
     between = timedelta(minutes=condition.source.interval_minutes) * MISSED_READS
     latest = condition.coverage.latest_read
     return not condition.coverage.loading and (latest is None or condition.now - latest > between)
+
+
+def is_late(condition: Condition) -> bool:
+    """Return whether no day became complete for PORTAL_LATE_HOURS longer than is usual; days on their way are not."""
+    between = timedelta(minutes=condition.source.interval_minutes) * MISSED_READS
+    usual = LONGEST_DAY + between + timedelta(hours=settings.PORTAL_LATE_HOURS)
+    coverage = condition.coverage
+    on_its_way = coverage.waiting or coverage.queued or coverage.loading
+    return not on_its_way and condition.measure_lag(coverage.accounted_through) > usual

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest
 from django.urls import reverse
 
+from portal.incidents.conditions import ConditionKind
 from sync.admin.actions import has_sync_permission
 from usage.models import Source
 
@@ -21,8 +22,14 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One line. `tone` is bad or warn, `state` one word, `subject` what it is about; `url` is the subject's page."""
+    """One line. `tone` is bad or warn, `state` one word, `subject` what it is about; `url` is the subject's page.
 
+    `key` names the subject for good, such as `source:3`: an incident is of one condition and one key. `days`: how many
+    days the line is about, 0 where it is not about days.
+    """
+
+    condition: ConditionKind
+    key: str
     tone: str
     state: str
     subject: str
@@ -31,6 +38,8 @@ class Alert:
     url: str = ""
     buttons: Sequence[Link] = ()
     links: Sequence[Link] = ()
+    source_id: int | None = None
+    days: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,8 @@ class AlertPermissions:
     change_source: bool
     view_days: bool
     view_rejected: bool
+    view_restatements: bool
+    view_incidents: bool
     view_tokens: bool
     add_token: bool
     change_token: bool
@@ -54,9 +65,26 @@ class AlertPermissions:
             change_source=has_perm("usage.change_source"),
             view_days=has_perm("usage.view_sourceday"),
             view_rejected=has_perm("usage.view_rejectedrecord"),
+            view_restatements=has_perm("usage.view_restatement"),
+            view_incidents=has_perm("incidents.view_incident"),
             view_tokens=has_perm("accounts.view_apitoken"),
             add_token=has_perm("accounts.add_apitoken"),
             change_token=has_perm("accounts.change_apitoken"),
+        )
+
+    @classmethod
+    def build_watch(cls) -> "AlertPermissions":
+        """Return those of the watch, which sees everything and presses nothing."""
+        return cls(
+            sync=False,
+            change_source=False,
+            view_days=True,
+            view_rejected=True,
+            view_restatements=True,
+            view_incidents=False,
+            view_tokens=True,
+            add_token=False,
+            change_token=False,
         )
 
 
@@ -73,3 +101,8 @@ def build_list_link(name: str, label: str, **params: str) -> Link:
 def get_source_url(source: Source) -> str:
     """Return the address of a source's page."""
     return reverse("admin:usage_source_change", args=[source.pk])
+
+
+def get_source_key(source: Source) -> str:
+    """Return the key of a source as the subject of alerts."""
+    return f"source:{source.pk}"

@@ -1,0 +1,232 @@
+"""Incidents: open and past ones, who looks after them, and what mends them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from portal.incidents.access import acknowledge, filter_visible
+from portal.incidents.alerts import Alert, AlertPermissions
+from portal.incidents.conditions import ConditionKind
+from portal.incidents.models import OPEN, Incident, Message, Severity
+from portal.incidents.serializers import IncidentSerializer
+from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
+from portal.incidents.token_alerts import build_token_alerts
+from sync.admin.actions import get_username
+from usage.admin.base import PageAction, ReadOnlyAdmin
+from usage.admin.display import Table, render_badge, render_prose
+from usage.admin.filters import ChoiceFilter, SourceFilter
+from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.columns import get_columns
+from usage.formatting import format_age, format_duration, format_instant, format_timestamp
+from usage.models import Source
+
+MAX_MESSAGES = 50
+TONES = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
+
+
+class StatusFilter(ChoiceFilter):
+    """Open incidents, and past ones."""
+
+    title = "status"
+    parameter_name = "status"
+    empty_label = "Open and past"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        """Return the choices."""
+        return [("open", "Open"), ("unacknowledged", "Open, and nobody looks after it"), ("past", "Past")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filter by status; raises IncorrectLookupParameters for an unknown one."""
+        match self.value():
+            case None | "":
+                return queryset
+            case "open":
+                return queryset.filter(OPEN)
+            case "unacknowledged":
+                return queryset.filter(OPEN, acknowledged_at=None)
+            case "past":
+                return queryset.filter(resolved_at__isnull=False)
+        raise self.build_error(request, f"“{self.value()}” is not a status: use open, unacknowledged or past.")
+
+
+class ConditionFilter(ChoiceFilter):
+    """Incidents of one condition."""
+
+    title = "condition"
+    parameter_name = "condition"
+    empty_label = "All conditions"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        """Return the choices."""
+        return [(kind.value, str(kind.label)) for kind in ConditionKind]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filter by condition; raises IncorrectLookupParameters for an unknown one."""
+        if not self.value():
+            return queryset
+        if self.value() not in ConditionKind.values:
+            raise self.build_error(request, f"“{self.value()}” is not a condition.")
+        return queryset.filter(condition=self.value())
+
+
+@admin.register(Incident)
+class IncidentAdmin(ReadOnlyAdmin):
+    """What is or was wrong, the latest first."""
+
+    keyset = ("opened_at", "id")
+    exported = get_columns(IncidentSerializer)
+    list_display = ("get_state", "get_subject", "get_message", "get_opened", "get_lasted", "get_acknowledged")
+    list_display_links = ("get_subject",)
+    list_filter = (StatusFilter, ConditionFilter, SourceFilter)
+    allowed_lookups = ("status", "condition", "source")
+    ordering = ("-opened_at", "-id")
+    actions = None
+    fields = (
+        "condition",
+        "subject",
+        "get_message",
+        "detail",
+        "severity",
+        "get_opened",
+        "get_resolved",
+        "get_acknowledged",
+        "get_links",
+    )
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the incidents that this person may see."""
+        can_view_tokens = request.user.has_perm("accounts.view_apitoken")
+        return filter_visible(super().get_queryset(request), get_staff_scope(request), can_view_tokens=can_view_tokens)
+
+    def get_object(self, request: HttpRequest, *args: Any) -> Any:
+        """Return the incident, with what is wrong of its subject now."""
+        incident = super().get_object(request, *args)
+        if incident is not None:
+            incident.alerts = find_alerts(request, incident)
+        return incident
+
+    def get_page_summary(self, request: HttpRequest, obj: Incident) -> str:
+        """Return whether it is open, and since when."""
+        if obj.resolved_at is not None:
+            return f"Resolved on {format_instant(obj.resolved_at)}."
+        mended = "" if obj.alerts or obj.source_id is None else " It no longer holds, and ends with the next tick."  # type: ignore[attr-defined]
+        return f"Open since {format_instant(obj.opened_at)}.{mended}"
+
+    def get_page_actions(self, request: HttpRequest, obj: Incident) -> Sequence[PageAction]:
+        """Return the button by which somebody says that they look after it."""
+        is_open = obj.resolved_at is None and obj.acknowledged_at is None
+        if not is_open or not request.user.has_perm("incidents.change_incident"):
+            return ()
+        return (PageAction("acknowledge", "Acknowledge", self.acknowledge, "You look after it: reminders end."),)
+
+    def acknowledge(self, request: HttpRequest, incident: Incident) -> HttpResponse | None:
+        """Note that this person looks after an incident."""
+        if acknowledge(incident, get_username(request)):
+            messages.success(request, f"You look after this now: {incident}.")
+        else:
+            messages.info(request, "It is resolved, or somebody looks after it already.")
+        return redirect("admin:incidents_incident_change", incident.pk)
+
+    def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Add the buttons of the overview that mend it."""
+        if obj is None or obj.resolved_at is not None:
+            return {}
+        own = [(action, self.action_url(obj, action)) for action in self.get_page_actions(request, obj)]
+        buttons = {button.url: button for alert in obj.alerts for button in alert.buttons}
+        mending = [(PageAction(f"mend-{n}", one.label, mend), one.url) for n, one in enumerate(buttons.values())]
+        return {"page_actions": [*mending, *own]}
+
+    def get_page_tables(self, request: HttpRequest, obj: Incident) -> Sequence[Table]:
+        """Return who was told of it, for somebody who may see channels."""
+        if not request.user.has_perm("incidents.view_channel") or get_staff_scope(request) is not None:
+            return ()
+        sent = Message.objects.filter(incident=obj).select_related("channel").order_by("id")[:MAX_MESSAGES]
+        rows = [
+            (one.channel.name, one.get_event_display(), format_timestamp(one.due_at), describe_outcome(one))
+            for one in sent
+        ]
+        return (Table("Messages", ("channel", "message", "due (UTC)", "outcome"), rows, "Nobody was told."),)
+
+    @admin.display(description="state")
+    def get_state(self, incident: Incident) -> SafeString:
+        """What is wrong in a word, or that it is over."""
+        if incident.resolved_at is not None:
+            return render_badge("Resolved", "plain")
+        return render_badge(incident.state, TONES[Severity(incident.severity)])
+
+    @admin.display(description="incident")
+    def get_subject(self, incident: Incident) -> str:
+        """The condition and its subject."""
+        return str(incident)
+
+    @admin.display(description="message")
+    def get_message(self, incident: Incident) -> SafeString | str:
+        """What is wrong, a line each."""
+        return format_html_join("", "<div>{}</div>", ((line,) for line in incident.message.splitlines()))
+
+    @admin.display(description="since (UTC)")
+    def get_opened(self, incident: Incident) -> str:
+        """When it began."""
+        return format_timestamp(incident.opened_at)
+
+    @admin.display(description="lasted")
+    def get_lasted(self, incident: Incident) -> str:
+        """How long, or that it lasts."""
+        if incident.resolved_at is None:
+            return f"began {format_age(incident.opened_at)}"
+        return format_duration(int((incident.resolved_at - incident.opened_at).total_seconds()))
+
+    @admin.display(description="resolved (UTC)")
+    def get_resolved(self, incident: Incident) -> str:
+        """When it ended."""
+        return format_timestamp(incident.resolved_at)
+
+    @admin.display(description="looked after by")
+    def get_acknowledged(self, incident: Incident) -> SafeString | str:
+        """Who acknowledged it, and when."""
+        if incident.acknowledged_at is None:
+            return render_prose("nobody yet") if incident.resolved_at is None else "–"
+        return f"{incident.acknowledged_by}, {format_age(incident.acknowledged_at)}"
+
+    @admin.display(description="where to look")
+    def get_links(self, incident: Incident) -> SafeString | str:
+        """The pages that the overview leads to."""
+        alerts: list[Alert] = getattr(incident, "alerts", [])
+        links = {alert.url: alert.subject for alert in alerts if alert.url}
+        links |= {link.url: link.label for alert in alerts for link in alert.links}
+        shown = format_html_join(", ", '<a href="{}">{}</a>', links.items())
+        return format_html("{}", shown) if links else "–"
+
+
+def find_alerts(request: HttpRequest, incident: Incident) -> list[Alert]:
+    """Return the alerts of the overview that an open incident is about, with what this person may press."""
+    if incident.resolved_at is not None:
+        return []
+    permissions = AlertPermissions.build(request)
+    alerts: list[Alert] = []
+    if incident.source_id is not None and request.user.has_perm("usage.view_source"):
+        sources = filter_by_staff_scope(Source.objects.defer("credential"), request, "id")
+        alerts = build_source_alerts(fetch_conditions(list(sources.filter(pk=incident.source_id))), permissions)
+    elif incident.condition == ConditionKind.TOKEN_EXPIRES:
+        alerts = build_token_alerts(request, permissions)
+    return [alert for alert in alerts if (alert.condition, alert.key) == (incident.condition, incident.key)]
+
+
+def mend(request: HttpRequest, incident: Incident) -> None:
+    """Do nothing: the button of an alert posts to the alert's own address."""
+
+
+def describe_outcome(message: Message) -> str:
+    """Return whether a message was sent, waits, or was given up."""
+    if message.sent_at:
+        return f"sent {format_timestamp(message.sent_at)}"
+    if message.abandoned_at:
+        return f"given up: {message.error}"
+    return f"tried {message.attempts} times: {message.error}" if message.error else "waits"

@@ -1,0 +1,55 @@
+"""The API of incidents."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+
+from portal.accounts.authentication import StaffAccess
+from portal.incidents.access import acknowledge, filter_visible
+from portal.incidents.filters import IncidentFilter
+from portal.incidents.models import Incident
+from portal.incidents.serializers import IncidentSerializer
+from sync.api import Conflict
+from usage.api.access import get_access
+from usage.api.views import ReadViewSet
+from usage.columns import get_columns
+
+
+class IncidentViewSet(ReadViewSet):
+    """What is or was wrong and needs a person; `acknowledge` notes that somebody looks after it."""
+
+    queryset = Incident.objects.all()
+    serializer_class = IncidentSerializer
+    filterset_class = IncidentFilter
+    scope = "sync:read"
+    permission = "incidents.view_incident"
+    ordering = "-opened_at"
+    orderings = {"opened_at": ("opened_at", "id")}
+    http_method_names = ["get", "head", "post"]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the query parameters besides the filters; `acknowledge` has no `fields`."""
+        return ("format",) if self.action == "acknowledge" else super().parameters
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Return the incidents that the request may see; those of tokens are for staff who see all tokens."""
+        access = get_access(self.request)
+        if access is None:  # only while the schema is generated
+            return self.queryset.none()
+        can_view_tokens = isinstance(access, StaffAccess) and access.user.has_perm("accounts.view_apitoken")
+        return filter_visible(self.queryset.all(), access.source_ids, can_view_tokens=can_view_tokens)
+
+    @extend_schema(request=None, responses=IncidentSerializer)
+    @action(detail=True, methods=["post"], scope="sync:run", permission="incidents.change_incident")
+    def acknowledge(self, request: Request, pk: str) -> HttpResponse:
+        """Note that whoever sends the request looks after an open incident; its reminders end."""
+        incident: Incident = self.get_object()
+        access = get_access(request)
+        if not acknowledge(incident, access.name if access else ""):
+            raise Conflict("The incident is resolved, or acknowledged already.")
+        return self.build_row_response(self.get_queryset().filter(pk=incident.pk), get_columns(IncidentSerializer))

@@ -1,0 +1,20 @@
+"""The filters of incidents in the API."""
+
+from portal.incidents.conditions import ConditionKind
+from portal.incidents.models import Incident, Severity
+from usage.api.filters import BooleanChoiceFilter, ChoicesFilter, SourceRelatedFilter
+
+
+class IncidentFilter(SourceRelatedFilter):
+    """Filters of incidents."""
+
+    condition = ChoicesFilter(*ConditionKind.values, help_text="What is wrong.")
+    severity = ChoicesFilter(*Severity.values, help_text="How urgent it is.")
+    resolved = BooleanChoiceFilter(field_name="resolved_at", lookup_expr="isnull", help_text="Whether it has ended.")
+    acknowledged = BooleanChoiceFilter(
+        field_name="acknowledged_at", lookup_expr="isnull", help_text="Whether somebody looks after it."
+    )
+
+    class Meta:
+        model = Incident
+        fields: tuple[str, ...] = ()

@@ -1,0 +1,140 @@
+"""The outbox: which message is to be sent through which channel, and when. `delivery` sends what is due.
+
+Messages are added in the transaction of what they tell of, under a unique key: one for each channel and incident that
+was opened, and one where it is resolved.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from portal.incidents.models import OPEN, UNSENT, Channel, Event, Incident, Message, Severity
+from usage.models.source import UTC, get_zone
+
+Channels = Sequence[Channel]
+# Longer than one attempt may take: a process that does not come back by then was killed.
+CLAIM: Final = timedelta(minutes=2)
+FIRST_BACK_OFF: Final = timedelta(minutes=1)
+LONGEST_BACK_OFF: Final = timedelta(minutes=30)
+ABANDON_AFTER: Final = timedelta(days=3)
+
+
+def list_channels() -> Channels:
+    """Return the channels that tell somebody, with their sources."""
+    return list(Channel.objects.filter(enabled=True).prefetch_related("sources"))
+
+
+def is_told(channel: Channel, incident: Incident) -> bool:
+    """Tell whether the rules of a channel choose an incident."""
+    if channel.severity == Severity.CRITICAL != incident.severity:
+        return False
+    if channel.conditions and incident.condition not in channel.conditions:
+        return False
+    sources = {source.pk for source in channel.sources.all()}
+    return not sources or incident.source_id in sources
+
+
+def add_opened(incident: Incident, channels: Channels, now: datetime) -> None:
+    """Add the message that an incident was opened, for each channel that it is for and that has none yet."""
+    add_messages(
+        build_message(Event.OPENED, channel, incident, now + timedelta(minutes=channel.delay_minutes))
+        for channel in channels
+        if is_told(channel, incident)
+    )
+
+
+def add_resolved(incident: Incident, channels: Channels, now: datetime) -> None:
+    """Add the message that an incident was resolved, for each channel that told of it or is about to.
+
+    One whose delay or quiet hours have not passed tells nothing at all.
+    """
+    messages = Message.objects.filter(UNSENT, incident=incident)
+    messages.filter(attempts=0).filter(Q(due_at__gt=now) | Q(event=Event.REMINDER)).delete()
+    kept = Message.objects.filter(incident=incident, event=Event.OPENED, abandoned_at=None)
+    told = set(kept.values_list("channel_id", flat=True))
+    add_messages(
+        build_message(Event.RESOLVED, channel, incident, now)
+        for channel in channels
+        if channel.pk in told and channel.tells_recovery
+    )
+
+
+def add_reminders(channels: Channels, now: datetime) -> None:
+    """Add the reminders of open incidents that nobody acknowledged, so many hours after the last message was sent."""
+    for channel in channels:
+        if channel.reminder_hours is None:
+            continue
+        before = now - timedelta(hours=channel.reminder_hours)
+        later = Message.objects.filter(Q(sent_at__gt=before) | UNSENT, channel=channel, incident=OuterRef("pk"))
+        sent = Message.objects.filter(channel=channel, incident=OuterRef("pk"), sent_at__isnull=False)
+        incidents = Incident.objects.filter(OPEN, Exists(sent), ~Exists(later), acknowledged_at=None)
+        # The time in the key: of two schedulers one adds it, and the other finds it unsent.
+        add_messages(
+            build_message(Event.REMINDER, channel, incident, now, f"{now:%Y%m%dT%H%M%S}") for incident in incidents
+        )
+
+
+def build_message(event: Event, channel: Channel, incident: Incident, at: datetime, suffix: str = "") -> Message:
+    """Return the message of an event, due `at` or at the end of the channel's quiet hours."""
+    key = ":".join(filter(None, (event, str(incident.pk), str(channel.pk), suffix)))
+    due_at = defer_quiet(channel, at, incident.severity)
+    return Message(key=key, channel=channel, incident=incident, event=event, due_at=due_at)
+
+
+def add_messages(messages: Iterator[Message]) -> None:
+    """Add the messages whose keys there are not yet."""
+    Message.objects.bulk_create(messages, ignore_conflicts=True)
+
+
+def defer_quiet(channel: Channel, at: datetime, severity: str) -> datetime:
+    """Return the end of the quiet hours that `at` is in; `at` itself where it is in none."""
+    start, end = channel.quiet_from, channel.quiet_until
+    if start is None or end is None or (severity == Severity.CRITICAL and not channel.quiet_critical):
+        return at
+    local = at.astimezone(get_zone(channel.time_zone) or UTC)
+    time = local.time()
+    if not (start <= time < end if start < end else time >= start or time < end):
+        return at
+    day = local.date() + timedelta(days=1 if start > end and time >= start else 0)
+    return datetime.combine(day, end, local.tzinfo).astimezone(UTC)
+
+
+def claim_message(now: datetime) -> Message | None:
+    """Claim the next message that is due; None without one. Called in a transaction of its own.
+
+    Messages of one incident leave through a channel in their order: the one that it was opened goes first.
+    """
+    earlier = Message.objects.filter(
+        UNSENT, channel=OuterRef("channel"), incident=OuterRef("incident"), pk__lt=OuterRef("pk")
+    )
+    free = Q(claimed_until=None) | Q(claimed_until__lte=now)
+    due = Message.objects.filter(UNSENT, free, ~Exists(earlier), due_at__lte=now).order_by("due_at", "id")
+    message = due.select_for_update(of=("self",), skip_locked=True).select_related("channel", "incident").first()
+    if message is not None:
+        take_message(message, now)
+    return message
+
+
+def take_message(message: Message, now: datetime) -> None:
+    """Write that an attempt to send a message begins."""
+    message.attempts += 1
+    message.claimed_until = now + CLAIM
+    message.save(update_fields=["attempts", "claimed_until"])
+
+
+def record_sent(message: Message) -> None:
+    """Write that a message was sent."""
+    Message.objects.filter(UNSENT, pk=message.pk).update(sent_at=timezone.now(), claimed_until=None, error="")
+
+
+def record_failure(message: Message, reason: str, *, is_final: bool = False) -> None:
+    """Write why a message was not sent; it is tried again after a growing wait, for ABANDON_AFTER at most."""
+    now = timezone.now()
+    wait = min(FIRST_BACK_OFF * 2 ** min(message.attempts - 1, 20), LONGEST_BACK_OFF)
+    is_abandoned = is_final or now - message.created_at > ABANDON_AFTER
+    columns = {"abandoned_at": now} if is_abandoned else {"due_at": now + wait}
+    own = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
+    own.update(claimed_until=None, error=reason, **columns)

@@ -1,0 +1,115 @@
+"""Alerts about the portal's own machines: worker, beat, Redis, the database and disks."""
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Sequence
+from typing import Final
+
+from django.conf import settings
+from django.db import connection
+from django.urls import reverse
+
+from portal.incidents.alerts import Alert, AlertPermissions, Link
+from portal.incidents.conditions import SYSTEM_CONDITIONS, ConditionKind
+from portal.incidents.models import OPEN, Incident, Severity
+from portal.incidents.processes import BEAT, WORKER
+from usage.formatting import format_size
+
+MEGABYTE: Final = 1_000_000
+MOST_CONNECTIONS: Final = 0.9  # of those that PostgreSQL allows
+# PostgreSQL stops writing at 2.1 billion; it begins to freeze old rows at a tenth of that.
+OLDEST_TRANSACTION: Final = 1_000_000_000
+DATABASE_STATE: Final = """
+    SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+           current_setting('max_connections')::int,
+           (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database())
+"""
+SILENT: Final = {
+    WORKER: (
+        ConditionKind.WORKER_SILENT,
+        "Worker",
+        "does not answer: no day is synced.",
+        "Start the worker again; nothing is lost meanwhile.",
+    ),
+    BEAT: (
+        ConditionKind.BEAT_SILENT,
+        "Schedule (Celery beat)",
+        "is silent: no tick is sent, so nothing is planned.",
+        "Start it again; nothing is lost meanwhile.",
+    ),
+}
+
+
+def build_process_alerts(silent: Sequence[str]) -> list[Alert]:
+    """Return an alert for each process that is silent."""
+    return [build_alert(condition, process, *words) for process in silent for condition, *words in [SILENT[process]]]
+
+
+def build_redis_alert() -> Alert:
+    """Return the alert that Redis does not answer."""
+    detail = "The task queue, rate limits and the signs of life of worker and schedule are kept in it. Start it again."
+    return build_alert(ConditionKind.REDIS_TROUBLE, "redis", "Redis", "does not answer: nothing is synced.", detail)
+
+
+def build_host_alerts() -> list[Alert]:
+    """Return the alerts about this machine's disk and about the database."""
+    return [*find_low_disk(), *find_database_trouble()]
+
+
+def find_low_disk() -> list[Alert]:
+    """Return the alert that the disk of the files of this machine's syncs is nearly full."""
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free >= settings.PORTAL_DISK_FREE_MB * MEGABYTE:
+        return []
+    message = f"is nearly full: {format_size(free) or f'{free} bytes'} are free where syncs keep their files."
+    detail = "Free some space: a sync that cannot write its file fails."
+    return [build_alert(ConditionKind.DISK_LOW, get_host_key(), f"Disk of {socket.gethostname()}", message, detail)]
+
+
+def get_host_key() -> str:
+    """Return the key of this machine as the subject of alerts."""
+    return f"host:{socket.gethostname()}"[:200]
+
+
+def find_database_trouble() -> list[Alert]:
+    """Return the alert that PostgreSQL runs out of connections or of transaction numbers."""
+    with connection.cursor() as cursor:
+        cursor.execute(DATABASE_STATE)
+        used, allowed, age = cursor.fetchone()
+    if used >= MOST_CONNECTIONS * allowed:
+        message, detail = f"has {used} of {allowed} connections in use.", "Allow more, or put a pooler in front of it."
+    elif age >= OLDEST_TRANSACTION:
+        message = f"has not frozen rows for {age:,} transactions; at 2.1 billion it stops."
+        detail = "See why autovacuum does not end, such as a transaction that was left open."
+    else:
+        return []
+    return [build_alert(ConditionKind.DATABASE_TROUBLE, "database", "Database", message, detail)]
+
+
+def build_alert(condition: ConditionKind, key: str, subject: str, message: str, detail: str) -> Alert:
+    """Return an alert about the portal itself."""
+    return Alert(condition, key, "bad", str(condition.label.split()[-1]).capitalize(), subject, message, detail)
+
+
+def list_open_alerts(permissions: AlertPermissions) -> list[Alert]:
+    """Return the alerts of open incidents that no page can find out by itself."""
+    if not permissions.view_incidents:
+        return []
+    incidents = Incident.objects.filter(OPEN, condition__in=SYSTEM_CONDITIONS).order_by("opened_at", "id")
+    return [build_incident_alert(incident) for incident in incidents]
+
+
+def build_incident_alert(incident: Incident) -> Alert:
+    """Return the alert that an incident was opened for."""
+    page = reverse("admin:incidents_incident_change", args=[incident.pk])
+    return Alert(
+        condition=ConditionKind(incident.condition),
+        key=incident.key,
+        tone="bad" if incident.severity == Severity.CRITICAL else "warn",
+        state=incident.state,
+        subject=incident.subject,
+        message=incident.message,
+        detail=incident.detail,
+        links=[Link("Show the incident", page)],
+    )

@@ -1,0 +1,39 @@
+"""The watcher: a thread of each web process that looks after worker and beat, which cannot tell of themselves."""
+
+import random
+import threading
+import time
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from portal.incidents.delivery import deliver_due
+from portal.incidents.watch import watch_processes
+from sync.engine.recording import log_safely
+
+logger = structlog.get_logger(__name__)
+
+
+def start_watcher() -> None:
+    """Start the thread; it ends with the process."""
+    threading.Thread(target=run_watcher, name="watcher", daemon=True).start()
+
+
+def run_watcher() -> None:
+    """Look once a tick, for ever; one process looks at a time."""
+    started = time.time()
+    while True:
+        time.sleep(settings.PORTAL_TICK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 (not a secret)
+        look_once(started)
+
+
+def look_once(started: float) -> None:
+    """Look at the processes, and send what is due where no worker does; a failure is logged."""
+    try:
+        if watch_processes(started):
+            deliver_due(settings.PORTAL_TICK_SECONDS / 2)
+    except Exception as error:  # noqa: BLE001  # the next look may succeed: health tells of a database that is away
+        log_safely(logger.warning, "watch_failed", error=type(error).__name__)
+    finally:
+        connection.close()

@@ -1,0 +1,252 @@
+"""The watch: an incident for each condition, from its beginning to its end, however many watches run."""
+
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+from pytest_django import Settings
+
+from portal.accounts.models import create_token
+from portal.incidents import processes
+from portal.incidents.conditions import ConditionKind
+from portal.incidents.models import OPEN, Incident, Severity
+from portal.incidents.watch import watch, watch_processes
+from tests.support.dashboard_data import kept, of_ago, set_day
+from usage.models import DayState, Restatement, Source, SourceDay
+
+pytestmark = pytest.mark.django_db
+FAILED = {"state": "failed", "failures": 1, "error": "HTTP 503.", "complete": False}
+
+
+@pytest.fixture
+def gcore() -> Source:
+    """A source that was read for some days, without a fault."""
+    return kept("gcore-main", "gcore", days=12)
+
+
+def list_open() -> list[tuple[str, str]]:
+    """Watch, and return the condition and the subject of every open incident."""
+    watch()
+    return sorted(Incident.objects.filter(OPEN).values_list("condition", "subject"))
+
+
+def restate(source: Source, before: str, after: str) -> Restatement:
+    """Have a day of a source be restated."""
+    sums = {"sums_before": {"minutes": before}, "sums_after": {"minutes": after}}
+    return Restatement.objects.create(
+        source_day=of_ago(source, 5), attempt=2, records_before=100, records_after=100, **sums
+    )
+
+
+DAY_CASES: list[tuple[str, dict[str, Any]]] = [
+    ("source_failing", FAILED),
+    ("day_suspect", {"state": "suspect", "suspicion": {"held": 66, "reported": 6}}),
+    ("day_unverified", {"verification": "unverified"}),
+    ("day_partial", {"state": "partial", "complete": False}),
+    ("records_rejected", {"state": "partial", "complete": False, "rejected": 3}),
+    ("scrub_mismatch", {"mismatch": [{"code": "digest"}]}),
+]
+
+
+@pytest.mark.parametrize(("condition", "values"), DAY_CASES)
+def test_a_day_with_findings_opens_an_incident_that_ends_with_them(
+    gcore: Source, condition: str, values: dict[str, Any]
+) -> None:
+    sound = SourceDay.objects.filter(pk=of_ago(gcore, 5).pk).values(*values).get()
+    assert list_open() == []
+
+    set_day(gcore, 5, **values)
+    assert list_open() == [(condition, "gcore-main")]
+
+    SourceDay.objects.filter(pk=of_ago(gcore, 5).pk).update(**sound)
+    assert list_open() == []
+    incident = Incident.objects.get()
+    assert incident.resolved_at is not None
+    assert incident.resolved_at >= incident.opened_at
+
+
+@pytest.mark.parametrize(
+    ("condition", "values"),
+    [
+        ("source_halted", {"halted_at": timezone.now(), "halt_reason": "Rejected.", "halt_code": "credential_rejected"}),
+        ("credential_unreadable", {"halted_at": timezone.now(), "halt_reason": "No key.", "halt_code": "credential_locked"}),
+        ("source_failing", {"paused_until": timezone.now() + timedelta(minutes=30), "failures": 3}),
+    ],
+)  # fmt: skip
+def test_a_source_that_is_stopped_opens_an_incident(gcore: Source, condition: str, values: dict[str, Any]) -> None:
+    Source.objects.filter(pk=gcore.pk).update(**values)
+    assert list_open() == [(condition, "gcore-main")]
+
+
+def test_a_source_that_is_read_and_has_no_complete_day_for_hours_is_late(gcore: Source, settings: Settings) -> None:
+    for ago in (1, 2):
+        set_day(gcore, ago, complete=False)
+    assert list_open() == [("source_late", "gcore-main")]
+    assert Incident.objects.get().message.startswith("has no complete day after ")
+
+    settings.PORTAL_LATE_HOURS = 100
+    assert list_open() == []
+
+
+def test_a_restatement_is_an_incident_beyond_the_share_and_the_amount_of_its_unit(
+    gcore: Source, settings: Settings
+) -> None:
+    restate(gcore, "10000", "10300")
+    assert list_open() == []
+
+    settings.PORTAL_RESTATED_SHARE = 0.02
+    settings.PORTAL_RESTATED_AMOUNTS = ["minutes=400"]
+    assert list_open() == []
+
+    settings.PORTAL_RESTATED_AMOUNTS = ["minutes=300", "GB=1"]
+    assert list_open() == [("day_restated", "gcore-main")]
+    assert "+300 minutes (+3.0 %)" in Incident.objects.get().message
+
+    Restatement.objects.update(at=timezone.now() - timedelta(hours=25))
+    assert list_open() == []
+
+
+def test_a_token_that_expires_soon_is_an_incident_until_it_is_revoked() -> None:
+    token, _ = create_token("reports", expires_at=timezone.now() + timedelta(days=3))
+    assert list_open() == [("token_expires", "API token reports")]
+    token.revoke()
+    assert list_open() == []
+
+
+def test_a_disk_that_is_nearly_full_and_a_database_without_connections_are_incidents(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PORTAL_DISK_FREE_MB = 10**9
+    monkeypatch.setattr("portal.incidents.system_alerts.MOST_CONNECTIONS", 0)
+    (database, _), (disk, subject) = list_open()
+    assert (database, disk) == ("database_trouble", "disk_low")
+    assert subject.startswith("Disk of ")
+    assert set(Incident.objects.values_list("severity", flat=True)) == {Severity.CRITICAL}
+
+    # The disk of another machine is that machine's to tell of, until it tells nothing for a day.
+    Incident.objects.filter(condition="disk_low").update(key="host:elsewhere")
+    settings.PORTAL_DISK_FREE_MB = 1
+    monkeypatch.undo()
+    assert [condition for condition, _ in list_open()] == ["disk_low"]
+    Incident.objects.filter(condition="disk_low").update(updated_at=timezone.now() - timedelta(days=2))
+    assert list_open() == []
+
+
+def test_a_failed_day_that_is_tried_again_neither_ends_its_incident_nor_opens_another(gcore: Source) -> None:
+    set_day(gcore, 5, **FAILED)
+    watch()
+    for _ in range(3):
+        set_day(gcore, 5, state=DayState.DUE, due_at=timezone.now() - timedelta(seconds=1))
+        watch()
+        set_day(gcore, 5, state=DayState.LOADING, lease_expires_at=timezone.now() + timedelta(minutes=5))
+        watch()
+        set_day(gcore, 5, state=DayState.FAILED, failures=2)
+        watch()
+    assert Incident.objects.get().resolved_at is None
+
+    set_day(gcore, 5, state=DayState.LOADED, failures=0, complete=True, error="")
+    watch()
+    assert Incident.objects.get().resolved_at is not None
+
+
+def test_more_days_end_the_acknowledgement_of_an_incident(gcore: Source) -> None:
+    set_day(gcore, 5, **FAILED)
+    watch()
+    Incident.objects.update(acknowledged_at=timezone.now(), acknowledged_by="operator")
+    watch()
+    assert Incident.objects.get().acknowledged_by == "operator"
+
+    set_day(gcore, 6, **FAILED)
+    watch()
+    incident = Incident.objects.get()
+    assert (incident.days, incident.acknowledged_at, incident.acknowledged_by) == (2, None, "")
+    assert incident.message.startswith("2 days, the latest ")
+
+
+def test_a_part_of_the_watch_that_fails_leaves_its_incidents_as_they_are(
+    gcore: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_day(gcore, 5, **FAILED)
+    watch()
+
+    def fail(*_: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+
+    monkeypatch.setattr("portal.incidents.watch.fetch_conditions", fail)
+    create_token("reports", expires_at=timezone.now() + timedelta(days=3))
+    assert list_open() == [("source_failing", "gcore-main"), ("token_expires", "API token reports")]
+
+
+def test_the_database_refuses_a_second_open_incident_of_a_condition_and_a_subject() -> None:
+    words = {"condition": "disk_low", "key": "host:a", "subject": "a", "severity": "critical", "state": "Low"}
+    Incident.objects.create(**words, message="is full", resolved_at=timezone.now())
+    Incident.objects.create(**words, message="is full")
+    with pytest.raises(IntegrityError, match="incident_one_open"), transaction.atomic():
+        Incident.objects.create(**words, message="is full")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_watches_that_run_at_once_open_one_incident(gcore: Source) -> None:
+    set_day(gcore, 5, **FAILED)
+
+    def run() -> None:
+        try:
+            for _ in range(5):
+                watch()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Incident.objects.count() == 1
+
+
+def age(client: redis.Redis, process: str, seconds: float) -> None:
+    """Let a process have given its last sign so long ago."""
+    client.set(processes.KEY.format(process), str(time.time() - seconds))
+
+
+def test_the_web_processes_tell_of_a_silent_worker_and_a_silent_beat(redis_client: redis.Redis) -> None:
+    started = time.time() - 1000
+    age(redis_client, "beat", 10)
+    age(redis_client, "worker", 10)
+    assert watch_processes(started) == []
+
+    age(redis_client, "worker", 200)
+    assert watch_processes(started) == ["worker"]
+    age(redis_client, "beat", 200)
+    watch_processes(started)
+    assert set(Incident.objects.filter(OPEN).values_list("condition", flat=True)) == {"worker_silent", "beat_silent"}
+
+    age(redis_client, "beat", 1)
+    age(redis_client, "worker", 1)
+    watch_processes(started)
+    assert not Incident.objects.filter(OPEN).exists()
+
+
+def test_nothing_is_said_of_worker_and_beat_before_they_could_have_given_a_sign(redis_client: redis.Redis) -> None:
+    assert watch_processes(time.time() - 100) == []
+
+
+def test_without_redis_nothing_is_known_of_worker_and_beat(redis_client: redis.Redis, settings: Settings) -> None:
+    age(redis_client, "worker", 200)
+    age(redis_client, "beat", 1)
+    watch_processes(time.time() - 1000)
+    url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:9/0"
+    watch_processes(time.time() - 1000)
+    opened = set(Incident.objects.filter(OPEN).values_list("condition", flat=True))
+    assert opened == {ConditionKind.WORKER_SILENT, ConditionKind.REDIS_TROUBLE}
+
+    settings.REDIS_URL = url
+    age(redis_client, "worker", 1)
+    watch_processes(time.time() - 1000)
+    assert not Incident.objects.filter(OPEN).exists()
