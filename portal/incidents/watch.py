@@ -143,6 +143,8 @@ def record_incidents(
             update_incident(incidents[name], group, channels, now)
         else:
             open_incident(group, channels, now)
+    found = [incident.pk for name, incident in incidents.items() if name in groups]
+    Incident.objects.filter(pk__in=found).update(updated_at=now)
     for name, incident in incidents.items():
         if name not in groups and not is_kept(incident, unsettled, now):
             resolve_incident(incident, channels, now)
@@ -185,13 +187,14 @@ def open_incident(alerts: Sequence[Alert], channels: outbox.Channels, now: datet
 def update_incident(incident: Incident, alerts: Sequence[Alert], channels: outbox.Channels, now: datetime) -> None:
     """Write what is known of an open incident now; more days or a higher severity end its acknowledgement."""
     columns = describe(alerts)
+    if all(getattr(incident, name) == value for name, value in columns.items()):
+        return
     is_raised = columns["severity"] == Severity.CRITICAL != incident.severity
     if is_raised or columns["days"] > incident.days:
         columns |= {"acknowledged_at": None, "acknowledged_by": ""}
     for name, value in columns.items():
         setattr(incident, name, value)
-    incident.updated_at = now
-    incident.save(update_fields=[*columns, "updated_at"])
+    incident.save(update_fields=list(columns))
     if is_raised:
         outbox.add_opened(incident, channels, now)
 

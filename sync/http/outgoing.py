@@ -1,6 +1,7 @@
 """One request to an address that a person or a setting gave: bounded, never redirected, never into the own network."""
 
 import ipaddress
+import re
 import threading
 from collections.abc import Collection, Mapping
 from contextlib import closing
@@ -20,6 +21,7 @@ from sync.http.exchange import CONNECT_SECONDS, REDIRECTS, get_user_agent
 
 BOUNDS = Bounds(timeout=10.0, attempts=1, exchange_seconds=20.0, error_bytes=4096)
 LONGEST_URL = 2000
+SHORTEST_SECRET = 4
 # The NAT64 prefix: an IPv4 address, which may be a private one, is in the last four bytes.
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -123,7 +125,7 @@ def send_request(
         guard = None if target.is_allowed or is_proxied else check_address
         with network.open_pool(url, 1, guard) as pool, closing(pool.handle_request(request)) as response:
             if not 200 <= response.status < 300:
-                raise RequestFailed(describe_answer(host, response, bounds, deadline))
+                raise RequestFailed(describe_answer(url, response, bounds, deadline))
     except NETWORK_ERRORS as error:
         failure = describe_failure(error, host, bounds)
         raise RequestFailed(failure.reason, code=failure.code) from None
@@ -158,11 +160,14 @@ def check_name(url: httpx2.URL) -> None:
         check_address(address)
 
 
-def describe_answer(host: str, response: httpcore2.Response, bounds: Bounds, deadline: Deadline) -> str:
+def describe_answer(url: httpx2.URL, response: httpcore2.Response, bounds: Bounds, deadline: Deadline) -> str:
     """Return what the answer to a failed request says."""
+    host = url.netloc.decode()
     if response.status in REDIRECTS:
         return f"{host} answered with a redirect (HTTP {response.status}), which is not followed: give its address."
     headers = httpx2.Headers(response.headers)
     excerpt = read_excerpt(response.stream, headers, bounds, deadline)  # type: ignore[arg-type]  # a stream of bytes
-    text = format_header(" ".join(excerpt.decode(errors="replace").split()))
-    return f"{host} answered with HTTP {response.status}{f': {text}' if text else ''}."
+    text = " ".join(excerpt.decode(errors="replace").split())
+    if any(part in text for part in re.split(r"[/?&=]", url.raw_path.decode()) if len(part) >= SHORTEST_SECRET):
+        text = ""  # Many servers repeat the path of a request, which may be a secret.
+    return f"{host} answered with HTTP {response.status}{f': {format_header(text)}' if text else ''}."

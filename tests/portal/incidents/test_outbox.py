@@ -1,0 +1,298 @@
+"""The outbox: which message is due when, and that each is one, whatever happens to whoever sends it."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection, transaction
+from django.utils import timezone
+from pytest_django import Settings
+
+from portal.incidents import outbox
+from portal.incidents.delivery import deliver_due
+from portal.incidents.models import Channel, Event, Incident, Message, Severity
+from portal.incidents.watch import watch
+from tests.support.dashboard_data import kept, set_day
+from tests.support.factories import SourceFactory
+from tests.support.smtp_server import MailServer, serve_mail
+from usage.models import DayState, Source
+
+pytestmark = pytest.mark.django_db
+FAILED = {"state": DayState.FAILED, "failures": 1, "error": "HTTP 503.", "complete": False}
+SOUND = {"state": DayState.LOADED, "failures": 0, "error": "", "complete": True}
+
+
+@pytest.fixture
+def gcore() -> Source:
+    """A source that was read for some days, without a fault."""
+    return kept("gcore-main", "gcore", days=8)
+
+
+@pytest.fixture
+def mail_server(settings: Settings) -> Iterator[MailServer]:
+    """A mail server that the portal sends through."""
+    with serve_mail(settings) as server:
+        yield server
+
+
+def make_channel(name: str = "ops", **values: Any) -> Channel:
+    """Create a channel that mails at once."""
+    return Channel.objects.create(**{"name": name, "recipients": "ops@example.com", "delay_minutes": 0, **values})
+
+
+def make_incident(**values: Any) -> Incident:
+    """Create an open incident of a source, and return it."""
+    words = {"condition": "source_failing", "key": "source:1", "subject": "gcore-main", "severity": "critical"}
+    return Incident.objects.create(**{**words, "state": "Failed", "message": "failed.", **values})
+
+
+def list_keys() -> list[str]:
+    """Return what every message tells, in order."""
+    return list(Message.objects.values_list("event", flat=True))
+
+
+def test_an_incident_is_told_of_once_and_its_end_once(gcore: Source, mail_server: MailServer) -> None:
+    make_channel()
+    set_day(gcore, 5, **FAILED)
+    for _ in range(3):
+        watch()
+        deliver_due(5)
+    (mail,) = mail_server.mails
+    assert mail["Subject"] == "Usage portal: Source failing: gcore-main"
+    assert mail_server.recipients == [["ops@example.com"]]
+    assert "failed." in str(mail.get_payload())
+
+    set_day(gcore, 5, **SOUND)
+    for _ in range(3):
+        watch()
+        deliver_due(5)
+    _, mail = mail_server.mails
+    assert mail["Subject"] == "Usage portal: Resolved: Source failing: gcore-main"
+    assert len(set(mail_server.ids)) == 2
+
+
+def test_what_heals_within_the_delay_tells_nobody(gcore: Source, mail_server: MailServer) -> None:
+    make_channel(delay_minutes=10)
+    set_day(gcore, 5, **FAILED)
+    watch()
+    assert deliver_due(5) == 0
+    set_day(gcore, 5, **SOUND)
+    watch()
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        assert deliver_due(5) == 0
+    assert (mail_server.mails, list_keys()) == ([], [])
+
+
+def test_what_lasts_longer_than_the_delay_is_told_with_its_end(gcore: Source, mail_server: MailServer) -> None:
+    make_channel(delay_minutes=10)
+    set_day(gcore, 5, **FAILED)
+    watch()
+    with time_machine.travel(timezone.now() + timedelta(minutes=11)):
+        set_day(gcore, 5, **SOUND)
+        watch()
+        assert deliver_due(5) == 2
+    assert [mail["Subject"].split(": ")[1] for mail in mail_server.mails] == ["Source failing", "Resolved"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_told"),
+    [
+        ({}, True),
+        ({"severity": Severity.CRITICAL}, True),
+        ({"severity": Severity.CRITICAL, "incident": {"severity": "warning"}}, False),
+        ({"conditions": ["source_failing", "disk_low"]}, True),
+        ({"conditions": ["disk_low"]}, False),
+        ({"sources": ["own"]}, True),
+        ({"sources": ["other"]}, False),
+        ({"sources": ["own"], "incident": {"source": None, "condition": "disk_low"}}, False),
+    ],
+)
+def test_a_channel_tells_of_what_its_rules_choose(rules: dict[str, Any], is_told: bool) -> None:
+    sources = {slug: SourceFactory.create(slug=slug) for slug in ("own", "other")}
+    values = rules.pop("incident", {})
+    chosen = [sources[slug] for slug in rules.pop("sources", [])]
+    channel = make_channel(**rules)
+    channel.sources.set(chosen)
+    incident = make_incident(**{"source": sources["own"], **values})
+    assert outbox.is_told(channel, incident) is is_told
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("2026-12-01T20:59Z", "2026-12-01T20:59Z"),  # 21:59 in Berlin
+        ("2026-12-01T21:00Z", "2026-12-02T06:00Z"),
+        ("2026-12-02T05:59Z", "2026-12-02T06:00Z"),
+        ("2026-12-02T06:00Z", "2026-12-02T06:00Z"),
+    ],
+)
+def test_messages_wait_for_the_end_of_quiet_hours_in_the_channels_zone(at: str, expected: str) -> None:
+    channel = Channel(quiet_from=time(22), quiet_until=time(7), time_zone="Europe/Berlin")
+    instant = datetime.fromisoformat(at)
+    assert outbox.defer_quiet(channel, instant, Severity.WARNING) == datetime.fromisoformat(expected)
+    assert outbox.defer_quiet(channel, instant, Severity.CRITICAL) == instant
+    channel.quiet_critical = True
+    assert outbox.defer_quiet(channel, instant, Severity.CRITICAL) == datetime.fromisoformat(expected)
+
+
+def test_quiet_hours_within_a_day() -> None:
+    channel = Channel(quiet_from=time(12), quiet_until=time(13), time_zone="UTC")
+    assert outbox.defer_quiet(channel, datetime(2026, 12, 1, 12, 30, tzinfo=UTC), "warning").hour == 13
+    assert outbox.defer_quiet(channel, datetime(2026, 12, 1, 13, 30, tzinfo=UTC), "warning").minute == 30
+
+
+def test_reminders_come_until_somebody_acknowledges(gcore: Source, mail_server: MailServer) -> None:
+    make_channel(reminder_hours=2, conditions=["source_failing"])
+    set_day(gcore, 5, **FAILED)
+    start = timezone.now()
+    for number in range(5):
+        with time_machine.travel(start + timedelta(minutes=75 * number)):
+            watch()
+            deliver_due(5)
+    assert list_keys() == ["opened", "reminder", "reminder"]
+    assert mail_server.mails[1]["Subject"] == "Usage portal: Still: Source failing: gcore-main"
+
+    Incident.objects.update(acknowledged_at=timezone.now(), acknowledged_by="operator")
+    with time_machine.travel(start + timedelta(hours=9)):
+        watch()
+    assert len(list_keys()) == 3
+
+
+def test_an_incident_that_becomes_critical_is_told_to_who_wants_to_know_of_those(mail_server: MailServer) -> None:
+    source = kept("gcore-main", "gcore", days=8)
+    make_channel("all")
+    make_channel("critical", severity=Severity.CRITICAL)
+    Source.objects.filter(pk=source.pk).update(paused_until=timezone.now() + timedelta(hours=1), failures=3)
+    watch()
+    assert list(Message.objects.values_list("channel__name", flat=True)) == ["all"]
+    set_day(source, 5, **FAILED)
+    watch()
+    watch()
+    assert list(Message.objects.values_list("channel__name", flat=True)) == ["all", "critical"]
+
+
+def test_a_mail_server_that_is_away_for_an_hour_loses_and_doubles_nothing(gcore: Source, settings: Settings) -> None:
+    make_channel(conditions=["source_failing"])
+    start = timezone.now()
+    with serve_mail(settings) as server:
+        port = server.port
+    set_day(gcore, 5, **FAILED)
+    for minute in range(0, 60, 3):
+        with time_machine.travel(start + timedelta(minutes=minute)):
+            if minute == 30:
+                set_day(gcore, 5, **SOUND)
+            watch()
+            assert deliver_due(5) == 0
+    first = Message.objects.order_by("id")[0]
+    assert 4 < first.attempts < 12
+    assert first.error == "The mail server did not take it (ConnectionRefusedError)."
+    with serve_mail(settings, port) as server:
+        for minute in range(60, 100, 3):
+            with time_machine.travel(start + timedelta(minutes=minute)):
+                watch()
+                deliver_due(5)
+    assert [mail["Subject"].split(": ")[1] for mail in server.mails] == ["Source failing", "Resolved"]
+
+
+def test_a_message_that_nobody_takes_is_given_up_after_days(gcore: Source, mail_server: MailServer) -> None:
+    mail_server.refuses = "550 no such mailbox"
+    make_channel()
+    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
+    deliver_due(5)
+    message = Message.objects.get()
+    assert (message.sent_at, message.abandoned_at) == (None, None)
+    assert message.error == "The mail server refused ops@example.com."
+    with time_machine.travel(timezone.now() + timedelta(days=4)):
+        deliver_due(5)
+    message.refresh_from_db()
+    assert message.abandoned_at is not None
+
+
+def test_a_process_killed_between_sending_and_noting_sends_one_double_with_the_same_id(
+    mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_channel()
+    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
+
+    def die(_: Message) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "record_sent", die)
+        with pytest.raises(SystemExit):
+            deliver_due(5)
+    assert deliver_due(5) == 0  # While it is claimed nobody else sends it.
+    with time_machine.travel(timezone.now() + outbox.CLAIM):
+        assert deliver_due(5) == 1
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        assert deliver_due(5) == 0
+    first, second = mail_server.ids
+    assert first == second
+
+
+def test_what_waits_for_a_channel_that_is_switched_off_is_dropped(mail_server: MailServer) -> None:
+    channel = make_channel()
+    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
+    Channel.objects.filter(pk=channel.pk).update(enabled=False)
+    assert deliver_due(5) == 0
+    assert Message.objects.get().error == "The channel is switched off."
+    assert mail_server.mails == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_over_1000_ticks_and_two_schedulers_each_incident_is_one_message_and_each_end_another(
+    mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alerts are made here, so that only incidents and messages are at work: 20 subjects come and go."""
+    make_channel("first")
+    make_channel("second", recipients="finance@example.com")
+    ticks: list[int] = []
+
+    def collect() -> Any:
+        ticks.append(len(ticks))  # by one watch at a time
+        return [build_alert(key) for key in range(20) if (len(ticks) + key * 10) % 400 < 200]
+
+    monkeypatch.setattr("portal.incidents.watch.COLLECTORS", [(frozenset({"disk_low"}), collect)])
+    monkeypatch.setattr("portal.incidents.watch.list_unsettled_sources", frozenset)
+
+    def run() -> None:
+        try:
+            while len(ticks) < 1000:
+                watch()
+                if len(ticks) % 25 == 0:
+                    deliver_due(5)
+            deliver_due(20)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr("portal.incidents.watch.is_kept", lambda *_: False)
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    incidents = Incident.objects.count()
+    resolved = Incident.objects.filter(resolved_at__isnull=False).count()
+    assert incidents > 40
+    assert len(mail_server.ids) == len(set(mail_server.ids)) == 2 * (incidents + resolved)
+    assert Message.objects.filter(event=Event.OPENED).count() == 2 * incidents
+    assert not Message.objects.filter(sent_at=None).exists()
+
+
+def build_alert(number: int) -> Any:
+    """Return an alert about a disk."""
+    from portal.incidents.conditions import ConditionKind
+    from portal.incidents.system_alerts import build_alert as build
+
+    return build(ConditionKind.DISK_LOW, f"host:{number}", f"Disk of {number}", "is nearly full.", "")
+
+
+def test_two_deliveries_at_once_claim_a_message_once() -> None:
+    make_channel()
+    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
+    with transaction.atomic():
+        assert outbox.claim_message(timezone.now()) is not None
+        assert outbox.claim_message(timezone.now()) is None
