@@ -9,6 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from portal.accounts.models import Scope
+from portal.incidents.models import Incident
 from sync.models import SyncRun, Trigger
 from tests.support.api_clients import API, bearer, get, refused
 from tests.support.factories import (
@@ -24,7 +25,7 @@ from usage.models import RejectedRecord, Restatement, Source
 
 pytestmark = pytest.mark.django_db
 USAGE = ("environment-usage", "resource-usage", "recipe-usage")
-SYNC = ("sources", "sources/seen/days", "sync-runs", "restatements", "rejected-records")
+SYNC = ("sources", "sources/seen/days", "sync-runs", "restatements", "rejected-records", "incidents")
 CHALLENGE = 'Bearer realm="usage portal"'
 
 
@@ -37,6 +38,14 @@ def fill(slug: str) -> dict[str, Any]:
     )
     restated = Restatement.objects.create(source_day=day, attempt=2, records_before=3, records_after=4)
     rejected = RejectedRecord.objects.create(source_day=day, payload=slug, payload_digest="d", reason="r", attempt=1)
+    words = {
+        "key": f"source:{source.pk}",
+        "subject": slug,
+        "severity": "warning",
+        "state": "Late",
+        "message": "is late.",
+    }
+    incident = Incident.objects.create(condition="source_late", source=source, **words)
     return {
         "environment-usage": EnvironmentUsageFactory(source=source).pk,
         "resource-usage": ResourceUsageFactory(source=source).pk,
@@ -46,6 +55,7 @@ def fill(slug: str) -> dict[str, Any]:
         "sync-runs": run.pk,
         "restatements": restated.pk,
         "rejected-records": rejected.pk,
+        "incidents": incident.pk,
     }
 
 
@@ -96,7 +106,7 @@ def test_a_limited_token_cannot_learn_that_other_sources_exist(kind: str) -> Non
             assert client.get(f"{API}/{path}/").status_code == 404
 
 
-@pytest.mark.parametrize("kind", [*USAGE, "sources", "sync-runs", "restatements", "rejected-records"])
+@pytest.mark.parametrize("kind", [*USAGE, "sources", "sync-runs", "restatements", "rejected-records", "incidents"])
 def test_a_row_of_another_source_is_as_if_it_did_not_exist(kind: str) -> None:
     hidden = fill("hidden")
     fill("seen")

@@ -1,0 +1,228 @@
+"""The pages and the API of incidents and channels: who sees and does what."""
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+
+from portal.accounts.audit.models import AuditEntry
+from portal.accounts.models import Scope, create_token
+from portal.incidents.models import Channel, Incident, Message
+from portal.incidents.watch import watch
+from sync.models import SyncRun
+from tests.support.api_clients import bearer
+from tests.support.dashboard_data import kept, set_day
+from tests.support.smtp_server import serve_mail
+from tests.support.users import client_of
+from usage.models import Source
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/incidents/incident/"
+CHANNELS = "/admin/incidents/channel/"
+FORM = {
+    "name": "ops",
+    "kind": "email",
+    "enabled": "on",
+    "recipients": "ops@example.com\nfinance@example.com",
+    "body_format": "portal",
+    "severity": "warning",
+    "delay_minutes": "5",
+    "time_zone": "Europe/Berlin",
+    "tells_recovery": "on",
+}
+
+
+@pytest.fixture
+def gcore() -> Source:
+    """A source with a day that failed, and its incident."""
+    source = kept("gcore-main", "gcore", days=8)
+    set_day(source, 5, state="failed", failures=1, error="HTTP 503.", complete=False)
+    watch()
+    return source
+
+
+def open_page(client: Client, path: str) -> str:
+    """Return a page."""
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.status_code
+    return answer.content.decode()
+
+
+def post(client: Client, path: str, **fields: Any) -> str:
+    """Send a form, and return the page that follows."""
+    return client.post(path, fields, follow=True).content.decode()
+
+
+def errors(page: str) -> list[str]:
+    """Return the errors of a form's fields."""
+    return re.findall(r'<ul class="errorlist"[^>]*><li>(.*?)</li>', page)
+
+
+def test_an_incident_is_mended_by_the_button_of_the_overview_and_acknowledged(gcore: Source) -> None:
+    client, incident = client_of("operator"), Incident.objects.get()
+    assert "Source failing: gcore-main" in open_page(client, LIST)
+    page = open_page(client, f"{LIST}{incident.pk}/change/")
+    assert "HTTP 503." in page
+    (button,) = re.findall(r'action="(/admin/alerts/[^"]+)"', page)
+    assert "Retry now" in page
+
+    page = post(client, f"{LIST}{incident.pk}/do/acknowledge/")
+    assert "You look after this now" in page
+    assert "operator, just now" in page
+    assert "Acknowledge</button>" not in page
+
+    post(client, button)
+    assert SyncRun.objects.get().requested_by == "operator"
+
+
+def test_viewers_see_incidents_and_change_nothing(gcore: Source) -> None:
+    client, incident = client_of("viewer"), Incident.objects.get()
+    page = open_page(client, f"{LIST}{incident.pk}/change/")
+    assert "Acknowledge</button>" not in page
+    assert "/admin/alerts/" not in page
+    assert client.post(f"{LIST}{incident.pk}/do/acknowledge/").status_code == 403
+    assert client.get(CHANNELS).status_code == 403
+
+
+def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
+    words = {"condition": "disk_low", "key": "host:a", "severity": "critical", "state": "Low", "message": "is full."}
+    Incident.objects.create(**words, subject="Disk of a", resolved_at=timezone.now())
+    client = client_of("viewer")
+    for query, subjects in {
+        "": {"gcore-main", "Disk of a"},
+        "?status=open": {"gcore-main"},
+        "?status=past": {"Disk of a"},
+        "?status=unacknowledged": {"gcore-main"},
+        "?condition=disk_low": {"Disk of a"},
+        "?source=gcore-main": {"gcore-main"},
+    }.items():
+        answer: Any = client.get(f"{LIST}{query}")
+        assert {row.subject for row in answer.context["cl"].result_list} == subjects, query
+
+
+def test_somebody_limited_to_sources_sees_their_incidents_and_those_of_the_portal(gcore: Source) -> None:
+    other = kept("ona-main", "ona", days=8)
+    words = {"severity": "critical", "state": "Low", "message": "is wrong."}
+    for condition in ("disk_low", "token_expires", "sync_stopped"):
+        Incident.objects.create(condition=condition, key="x", subject=condition, **words)
+    client = client_of("administrator", sources=[other])
+    page = open_page(client, LIST)
+    assert "disk_low" in page
+    for hidden in ("gcore-main", "token_expires", "sync_stopped"):
+        assert hidden not in re.sub(r"<select.*?</select>", "", page, flags=re.DOTALL)
+    incident = Incident.objects.get(source=gcore)
+    assert client.get(f"{LIST}{incident.pk}/change/").status_code in {302, 404}
+    assert client.post(f"{LIST}{incident.pk}/do/acknowledge/").status_code == 404
+
+
+def test_the_overview_shows_what_the_web_processes_have_found() -> None:
+    words = {"severity": "critical", "state": "Silent", "message": "does not answer: no day is synced."}
+    Incident.objects.create(condition="worker_silent", key="worker", subject="Worker", **words)
+    assert "does not answer: no day is synced." in open_page(client_of("viewer"), "/admin/")
+
+
+def test_the_api_lists_incidents_and_acknowledges_them(gcore: Source) -> None:
+    create_token("expiring", expires_at=timezone.now())
+    watch()
+    client = bearer(Scope.SYNC_READ, Scope.SYNC_RUN)
+    listed = client.get("/api/v1/incidents/?resolved=false&condition=source_failing").json()["results"]
+    assert [(row["condition"], row["source"], row["days"]) for row in listed] == [("source_failing", "gcore-main", 1)]
+    assert len(client.get("/api/v1/incidents/").json()["results"]) == 1  # Those of tokens are for staff.
+
+    path = f"/api/v1/incidents/{listed[0]['id']}/acknowledge/"
+    assert bearer(Scope.SYNC_READ).post(path).status_code == 403
+    answer = client.post(path)
+    assert answer.json()["acknowledged_by"].startswith("token ")
+    assert client.post(path).status_code == 409
+    assert client.get("/api/v1/incidents/?acknowledged=maybe").status_code == 400
+
+
+def test_an_administrator_adds_a_channel_and_sends_a_test(settings: Settings) -> None:
+    client = client_of("administrator")
+    post(client, f"{CHANNELS}add/", **FORM, conditions=["disk_low"], reminder_hours="4")
+    channel = Channel.objects.get()
+    assert (channel.conditions, channel.reminder_hours, channel.created_by) == (["disk_low"], 4, channel.created_by)
+    with serve_mail(settings) as server:
+        page = post(client, f"{CHANNELS}{channel.pk}/do/test/")
+    assert "The test was sent to ops@example.com, finance@example.com." in page
+    assert server.recipients == [["ops@example.com", "finance@example.com"]]
+    assert "The mail server did not take it" in post(client, f"{CHANNELS}{channel.pk}/do/test/")
+    assert Message.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"recipients": ""}, "Give at least one address, one a line."),
+        ({"recipients": "ops@example.com\nnobody"}, "&#x27;nobody&#x27; is not an e-mail address"),
+        ({"kind": "webhook"}, "Give the address of the webhook."),
+        ({"kind": "webhook", "new_url": "https://169.254.169.254/"}, "is an address of a private network"),
+        ({"quiet_from": "22:00"}, "Give both ends of the quiet hours"),
+        ({"quiet_from": "22:00", "quiet_until": "22:00"}, "Give another time"),
+        ({"reminder_hours": "0"}, "greater than or equal to 1"),
+        ({"time_zone": "Nowhere"}, "Select a valid choice"),
+    ],
+)
+def test_a_mistake_in_a_channel_is_named(fields: dict[str, str], error: str) -> None:
+    page = post(client_of("administrator"), f"{CHANNELS}add/", **FORM | fields)
+    assert any(error in shown for shown in errors(page)), errors(page)
+    assert not Channel.objects.exists()
+
+
+def test_address_and_secret_are_never_shown_again_nor_logged_and_go_to_no_other_host() -> None:
+    client = client_of("administrator")
+    hook = FORM | {"kind": "webhook", "recipients": ""}
+    given = {"new_url": "https://hooks.example.com/s3cret", "new_secret": "signing words"}
+    post(client, f"{CHANNELS}add/", **hook, **given)
+    channel = Channel.objects.get()
+    for path in (CHANNELS, f"{CHANNELS}{channel.pk}/change/", "/admin/accounts/auditentry/"):
+        page = open_page(client, path)
+        assert "s3cret" not in page
+        assert "signing words" not in page
+    assert [entry.changes["url"] for entry in AuditEntry.objects.filter(kind="channel", action="added")] == [
+        [None, "stored"]
+    ]
+
+    page = post(client, f"{CHANNELS}{channel.pk}/change/", **hook, new_url="https://other.example.com/1")
+    assert errors(page) == ["Enter the secret again, because requests now go to another host."]
+    post(client, f"{CHANNELS}{channel.pk}/change/", **hook)
+    channel.refresh_from_db()
+    assert (channel.url, channel.secret) == (given["new_url"], given["new_secret"])
+
+
+def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:
+    own, other = kept("own", "gcore", days=2), kept("other", "gcore", days=2)
+    everything = Channel.objects.create(name="everything", recipients="all@example.com")
+    client = client_of("administrator", sources=[own])
+    assert "everything" not in open_page(client, CHANNELS)
+    assert client.post(f"{CHANNELS}{everything.pk}/do/test/").status_code == 404
+    assert "choose those that it tells of" in post(client, f"{CHANNELS}add/", **FORM)
+    assert "Select a valid choice" in post(client, f"{CHANNELS}add/", **FORM, sources=[other.pk])
+    post(client, f"{CHANNELS}add/", **FORM, sources=[own.pk])
+    assert [source.slug for source in Channel.objects.get(name="ops").sources.all()] == ["own"]
+
+
+def test_the_lists_take_as_many_queries_for_many_rows(gcore: Source) -> None:
+    client = client_of("administrator")
+    for path, create in (
+        (
+            LIST,
+            lambda n: Incident.objects.create(condition="disk_low", key=f"h:{n}", subject=f"{n}", severity="warning"),
+        ),
+        (CHANNELS, lambda n: Channel.objects.create(name=f"{n}", recipients="a@example.com")),
+    ):
+        open_page(client, path)
+        create(1)
+        counts = []
+        for _ in range(2):
+            with CaptureQueriesContext(connection) as queries:
+                open_page(client, path)
+            counts.append(len(queries))
+            for number in range(2, 9):
+                create(number) if len(counts) == 1 else None
+        assert counts[0] == counts[1], path
