@@ -47,8 +47,12 @@ Check = Callable[[Page, Response], None]
 def filled(live_server: Any) -> Filled:
     """A portal with a month of everything, a row of every table that has a page."""
     from portal.accounts.models import create_token
+    from portal.incidents.models import Channel
+    from portal.incidents.watch import watch
 
     filled = fill()
+    Channel.objects.create(name="operations", recipients="ops@example.com")
+    watch()
     create_token("warehouse", ["usage:read"])
     person("viewer", sources=[filled.resources])
     return filled
@@ -221,7 +225,7 @@ def test_the_navigation_leads_to_every_list(as_person: AsPerson, filled: Filled)
 def test_only_the_portals_own_tables_have_pages() -> None:
     tables = {model._meta.app_label for model in admin.site._registry}
 
-    assert tables == {"usage", "sync", "accounts", "auth"}
+    assert tables == {"usage", "sync", "accounts", "auth", "incidents"}
 
 
 def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, filled: Filled) -> None:
