@@ -1,6 +1,6 @@
 """Alerts about days that were restated lately by more than the threshold, a line for each source."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -19,16 +19,29 @@ from usage.models import Restatement, Source
 # A restatement happens once and does not end: for so long it is told.
 RESTATED_LATELY: Final = timedelta(hours=24)
 MAX_RESTATEMENTS: Final = 1000
+COLUMNS: Final = (
+    "at",
+    "records_before",
+    "records_after",
+    "sums_before",
+    "sums_after",
+    "source_day__day",
+    "source_day__source_id",
+)
 
 
 def build_restatement_alerts(sources: Sequence[Source]) -> list[Alert]:
     """Return an alert for each source with days that were restated lately by more than the threshold, in one query."""
-    lately = timezone.now() - RESTATED_LATELY
-    restated = Restatement.objects.filter(at__gte=lately).select_related("source_day").order_by("-at", "-id")
-    large = [one for one in restated[:MAX_RESTATEMENTS] if is_large(compare_sums(one))]
-    by_key = {source.pk: source for source in sources}
-    ordered = sorted((one for one in large if one.source_day.source_id in by_key), key=get_source_id)
-    return [build_alert(by_key[pk], list(group)) for pk, group in groupby(ordered, get_source_id)]
+    restated = Restatement.objects.filter(at__gte=timezone.now() - RESTATED_LATELY).select_related("source_day")
+    restated = restated.only(*COLUMNS).order_by("-at", "-id")
+    amounts, by_key = parse_amounts(settings.PORTAL_RESTATED_AMOUNTS), {source.pk: source for source in sources}
+    large = [
+        one
+        for one in restated[:MAX_RESTATEMENTS]
+        if one.source_day.source_id in by_key and list_large_changes(one, amounts)
+    ]
+    large.sort(key=get_source_id)
+    return [build_alert(by_key[pk], list(group), amounts) for pk, group in groupby(large, get_source_id)]
 
 
 def get_source_id(restatement: Restatement) -> int:
@@ -36,20 +49,16 @@ def get_source_id(restatement: Restatement) -> int:
     return restatement.source_day.source_id
 
 
-def is_large(changes: Iterable[SumChange]) -> bool:
-    """Tell whether any number changed by PORTAL_RESTATED_SHARE of what it was, and by the amount of its unit."""
-    return any(True for _ in list_large_changes(changes))
-
-
-def list_large_changes(changes: Iterable[SumChange]) -> Iterator[SumChange]:
-    """Yield the changes beyond the threshold; a unit without an amount in PORTAL_RESTATED_AMOUNTS has none."""
-    amounts = parse_amounts(settings.PORTAL_RESTATED_AMOUNTS)
+def list_large_changes(restatement: Restatement, amounts: Mapping[str, Decimal]) -> list[SumChange]:
+    """Return the numbers that changed by PORTAL_RESTATED_SHARE of what they were, and by the amount of their unit."""
     share = Decimal(str(settings.PORTAL_RESTATED_SHARE))
-    for change in changes:
+    large = []
+    for change in compare_sums(restatement):
         difference, before = change.difference.copy_abs(), (change.before or Decimal(0)).copy_abs()
         # By multiplication: a number that was 0 changed by more than any share.
         if difference and difference >= share * before and difference >= amounts.get(change.name, Decimal(0)):
-            yield change
+            large.append(change)
+    return large
 
 
 def parse_amounts(entries: Iterable[str]) -> dict[str, Decimal]:
@@ -63,13 +72,13 @@ def parse_amounts(entries: Iterable[str]) -> dict[str, Decimal]:
     return amounts
 
 
-def build_alert(source: Source, restatements: Sequence[Restatement]) -> Alert:
+def build_alert(source: Source, restatements: Sequence[Restatement], amounts: Mapping[str, Decimal]) -> Alert:
     """Return the alert about the restatements of one source, the latest first."""
     latest = restatements[0]
     days = len({one.source_day_id for one in restatements})
     date = format_date(latest.source_day.day)
     dates = date if days == 1 else f"{format_count(days, 'day')}, the latest {date},"
-    changes = ", ".join(change.text for change in list_large_changes(compare_sums(latest)))
+    changes = ", ".join(change.text for change in list_large_changes(latest, amounts))
     page = Link("Show what changed", reverse("admin:usage_restatement_change", args=[latest.pk]))
     others = build_list_link("usage_restatement", "Show the restatements", source=source.slug)
     return Alert(

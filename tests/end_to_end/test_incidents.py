@@ -1,11 +1,13 @@
 """From a fault of a vendor to a mail and a webhook: each kind of incident, over real HTTP and SMTP."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 import time_machine
 from cryptography.fernet import Fernet
 from django.db import connection
@@ -15,6 +17,7 @@ from pytest_httpserver import HTTPServer
 
 from portal.incidents.delivery import deliver_due
 from portal.incidents.models import OPEN, Channel, Incident
+from portal.incidents.processes import BEAT, KEY, WORKER
 from portal.incidents.watch import watch
 from sync.engine import plan
 from sync.engine.load import load_next
@@ -22,6 +25,8 @@ from sync.engine.scrub import scrub
 from sync.models import Trigger
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
+from tests.support.api_clients import served
+from tests.support.processes import wait_for
 from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import DayState, Source, SourceDay
 
@@ -190,3 +195,23 @@ def test_a_vendor_that_does_not_answer_for_hours_makes_its_source_late(source: S
         deliver_due(5)
     assert [incident.condition for incident in Incident.objects.filter(OPEN)] == ["source_late"]
     assert len(mail_server.mails) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_web_server_tells_of_a_dead_worker_and_beat_and_of_their_return(
+    mail_server: MailServer, redis_client: redis.Redis
+) -> None:
+    settings = {"PORTAL_TICK_SECONDS": "1", "PORTAL_EMAIL_URL": f"smtp://127.0.0.1:{mail_server.port}"}
+
+    def list_subjects() -> list[str]:
+        return sorted(mail["Subject"].removeprefix("Usage portal: ") for mail in mail_server.mails)
+
+    with served(**settings):
+        silent = ["Schedule silent: Schedule (Celery beat)", "Worker silent: Worker"]
+        wait_for(lambda: list_subjects() == silent, "the web server to tell of both")
+        for process in (BEAT, WORKER):
+            # As far ahead as the rest of the test may take.
+            redis_client.set(KEY.format(process), str(time.time() + 600))
+        wait_for(lambda: not Incident.objects.filter(OPEN).exists(), "the web server to see them again")
+    deliver_due(5)
+    assert list_subjects() == sorted([*silent, *(f"Resolved: {subject}" for subject in silent)])

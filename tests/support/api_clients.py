@@ -66,7 +66,8 @@ def served(*arguments: str, **settings: str) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     command = ["-m", "portal.web", "--port", str(port), "--workers", "1", *arguments]
-    with portal_process(command, **settings):
+    # No worker and no beat run beside it: it is not to look for them, and open incidents beneath other tests.
+    with portal_process(command, **{"PORTAL_TICK_SECONDS": "86400", **settings}):
         wait_for(lambda: answers(port), "granian to answer")
         yield port
 
