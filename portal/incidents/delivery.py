@@ -1,5 +1,6 @@
 """Delivery: sends the messages that are due, each to the end before the next is claimed."""
 
+from datetime import timedelta
 from time import monotonic
 
 import structlog
@@ -16,13 +17,13 @@ logger = structlog.get_logger(__name__)
 SWITCHED_OFF = "The channel is switched off."
 
 
-def deliver_due(seconds: float) -> int:
-    """Send what is due until none is left or so many seconds have passed; returns how many were sent."""
+def deliver_due(seconds: float, overdue: timedelta = timedelta(0)) -> int:
+    """Send what has been due for `overdue` until none is left or so many seconds have passed; returns how many."""
     ends, sent = monotonic() + seconds, 0
     while monotonic() < ends:
         revive_connection()
         with transaction.atomic():
-            message = outbox.claim_message(timezone.now())
+            message = outbox.claim_message(timezone.now(), overdue)
         if message is None:
             break
         sent += deliver_message(message)

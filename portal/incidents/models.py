@@ -91,7 +91,9 @@ class BodyFormat(models.TextChoices):
 
 
 class Channel(models.Model):
-    """Where messages about incidents go, and about which of them. Without `conditions` or `sources`: about all.
+    """Where messages about incidents go, and about which of them. Without `conditions`: about all.
+
+    A `limited` channel tells of its `sources` alone; where they were deleted, of none.
 
     The address of a webhook is a secret too: whoever knows that of Slack or Teams may write there.
     """
@@ -116,6 +118,9 @@ class Channel(models.Model):
     )
     conditions = ArrayField(
         models.CharField(max_length=24, choices=ConditionKind), blank=True, default=list, help_text="Empty: all."
+    )
+    limited = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="It tells of the sources chosen here alone."
     )
     sources = models.ManyToManyField(Source, blank=True, related_name="+", help_text="None: all, and what is of none.")
     severity = models.CharField(

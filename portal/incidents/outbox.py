@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 
 from portal.incidents.models import OPEN, UNSENT, Channel, Event, Incident, Message, Severity
@@ -33,8 +33,7 @@ def is_told(channel: Channel, incident: Incident) -> bool:
         return False
     if channel.conditions and incident.condition not in channel.conditions:
         return False
-    sources = {source.pk for source in channel.sources.all()}
-    return not sources or incident.source_id in sources
+    return not channel.limited or incident.source_id in {source.pk for source in channel.sources.all()}
 
 
 def add_opened(incident: Incident, channels: Channels, now: datetime) -> None:
@@ -71,9 +70,11 @@ def add_reminders(channels: Channels, now: datetime) -> None:
         later = Message.objects.filter(Q(sent_at__gt=before) | UNSENT, channel=channel, incident=OuterRef("pk"))
         sent = Message.objects.filter(channel=channel, incident=OuterRef("pk"), sent_at__isnull=False)
         incidents = Incident.objects.filter(OPEN, Exists(sent), ~Exists(later), acknowledged_at=None)
-        # The time in the key: of two schedulers one adds it, and the other finds it unsent.
+        told = Count("messages", filter=Q(messages__channel=channel))
+        # The number in the key: two that add a reminder at once add the same one.
         add_messages(
-            build_message(Event.REMINDER, channel, incident, now, f"{now:%Y%m%dT%H%M%S}") for incident in incidents
+            build_message(Event.REMINDER, channel, incident, now, str(incident.told))
+            for incident in incidents.annotate(told=told)
         )
 
 
@@ -102,8 +103,8 @@ def defer_quiet(channel: Channel, at: datetime, severity: str) -> datetime:
     return datetime.combine(day, end, local.tzinfo).astimezone(UTC)
 
 
-def claim_message(now: datetime) -> Message | None:
-    """Claim the next message that is due; None without one. Called in a transaction of its own.
+def claim_message(now: datetime, overdue: timedelta = timedelta(0)) -> Message | None:
+    """Claim the next message that has been due for `overdue`; None without one. Called in a transaction of its own.
 
     Messages of one incident leave through a channel in their order: the one that it was opened goes first.
     """
@@ -111,7 +112,7 @@ def claim_message(now: datetime) -> Message | None:
         UNSENT, channel=OuterRef("channel"), incident=OuterRef("incident"), pk__lt=OuterRef("pk")
     )
     free = Q(claimed_until=None) | Q(claimed_until__lte=now)
-    due = Message.objects.filter(UNSENT, free, ~Exists(earlier), due_at__lte=now).order_by("due_at", "id")
+    due = Message.objects.filter(UNSENT, free, ~Exists(earlier), due_at__lte=now - overdue).order_by("due_at", "id")
     message = due.select_for_update(of=("self",), skip_locked=True).select_related("channel", "incident").first()
     if message is not None:
         take_message(message, now)

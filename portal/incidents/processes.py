@@ -26,18 +26,21 @@ def record_alive(process: str) -> None:
 def list_silent_processes(started: float) -> list[str] | None:
     """Return which of BEAT and WORKER are silent; None where Redis, which has their signs, does not answer.
 
-    `started`: the time from which on the caller could have seen a sign. A worker that gets no ticks because beat is
-    silent is asked itself.
+    `started`: the time from which on the caller could have seen a sign. A worker without one is asked itself: it gets
+    no ticks while beat is silent, and carries out none while all its processes read long days.
     """
-    longest = MISSED_TICKS * settings.PORTAL_TICK_SECONDS
     try:
-        ages = {process: measure_silence(process, started) for process in (BEAT, WORKER)}
-        silent = [process for process, age in ages.items() if age > longest]
-        if silent == [BEAT, WORKER] and app.control.ping(timeout=PING_SECONDS):
-            return [BEAT]
+        silent = [process for process in (BEAT, WORKER) if is_overdue(process, started)]
+        if WORKER in silent and app.control.ping(timeout=PING_SECONDS):
+            silent.remove(WORKER)
     except (RedisError, OSError):
         return None
     return silent
+
+
+def is_overdue(process: str, started: float) -> bool:
+    """Tell whether a process has given no sign for MISSED_TICKS; raises RedisError."""
+    return measure_silence(process, started) > MISSED_TICKS * settings.PORTAL_TICK_SECONDS
 
 
 def measure_silence(process: str, started: float) -> float:

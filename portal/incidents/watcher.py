@@ -3,13 +3,15 @@
 import random
 import threading
 import time
+from datetime import timedelta
 
 import structlog
 from django.conf import settings
 from django.db import connection
 
 from portal.incidents.delivery import deliver_due
-from portal.incidents.watch import watch_processes
+from portal.incidents.processes import MISSED_TICKS, WORKER, is_overdue
+from portal.incidents.watch import watch, watch_processes
 from sync.engine.recording import log_safely
 
 logger = structlog.get_logger(__name__)
@@ -29,10 +31,16 @@ def run_watcher() -> None:
 
 
 def look_once(started: float) -> None:
-    """Look at the processes, and send what is due where no worker does; a failure is logged."""
+    """Look at the processes, and do what no worker does: watch and send; a failure is logged.
+
+    Workers that read long days in all their processes live, and carry out no tick meanwhile.
+    """
     try:
-        if watch_processes(started):
-            deliver_due(settings.PORTAL_TICK_SECONDS / 2)
+        silent = watch_processes(started)
+        if not silent and is_overdue(WORKER, started):
+            watch()
+        wait = 0 if silent else MISSED_TICKS * settings.PORTAL_TICK_SECONDS
+        deliver_due(settings.PORTAL_TICK_SECONDS / 2, timedelta(seconds=wait))
     except Exception as error:  # noqa: BLE001  # the next look may succeed: health tells of a database that is away
         log_safely(logger.warning, "watch_failed", error=type(error).__name__)
     finally:

@@ -20,7 +20,7 @@ from usage.admin.display import Table, render_badge, render_prose
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.fields import LockedText
-from usage.formatting import format_timestamp
+from usage.formatting import format_count, format_timestamp
 from usage.models import Source
 
 LAST_MESSAGES = 20
@@ -173,7 +173,7 @@ class ChannelAdmin(PortalAdmin):
             return channels
         through = Channel.sources.through.objects
         beyond = through.exclude(source__in=source_ids).values("channel")
-        return channels.filter(pk__in=through.values("channel")).exclude(pk__in=beyond)
+        return channels.filter(limited=True, pk__in=through.values("channel")).exclude(pk__in=beyond)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Pass the person's sources to the form."""
@@ -193,10 +193,17 @@ class ChannelAdmin(PortalAdmin):
         return () if obj is None or self.has_change_permission(request, obj) else ("get_target", "get_rules")
 
     def save_model(self, request: Any, obj: Channel, form: Any, change: bool) -> None:
-        """Note who added it."""
+        """Note who added it, and whether it is limited to sources."""
+        obj.limited = bool(form.cleaned_data["sources"])
         if not change:
             obj.created_by = request.user
         super().save_model(request, obj, form, change)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what goes with channels: their messages as a number, of which there may be many."""
+        names: list[Any] = [str(channel) for channel in objs]
+        count = Message.objects.filter(channel__in=objs).count()
+        return [*names, [format_count(count, "message")]], {"channels": len(names), "messages": count}, set(), []
 
     def get_page_actions(self, request: HttpRequest, obj: Channel) -> Sequence[PageAction]:
         """Return the button that sends a test."""
@@ -239,8 +246,8 @@ class ChannelAdmin(PortalAdmin):
     def get_rules(self, channel: Channel) -> SafeString | str:
         """What it tells of."""
         conditions = ", ".join(str(ConditionKind(name).label) for name in channel.conditions) or "everything"
-        sources = ", ".join(sorted(source.slug for source in channel.sources.all()))
-        return render_prose(f"{conditions}{f', of {sources}' if sources else ''}; from {channel.severity} on")
+        sources = ", ".join(sorted(source.slug for source in channel.sources.all())) or "no source"
+        return render_prose(f"{conditions}{f', of {sources}' if channel.limited else ''}; from {channel.severity} on")
 
 
 def describe_target(channel: Channel) -> str:

@@ -114,7 +114,7 @@ def test_a_channel_tells_of_what_its_rules_choose(rules: dict[str, Any], is_told
     sources = {slug: SourceFactory.create(slug=slug) for slug in ("own", "other")}
     values = rules.pop("incident", {})
     chosen = [sources[slug] for slug in rules.pop("sources", [])]
-    channel = make_channel(**rules)
+    channel = make_channel(**rules, limited=bool(chosen))
     channel.sources.set(chosen)
     incident = make_incident(**{"source": sources["own"], **values})
     assert outbox.is_told(channel, incident) is is_told
@@ -159,6 +159,27 @@ def test_reminders_come_until_somebody_acknowledges(gcore: Source, mail_server: 
     with time_machine.travel(start + timedelta(hours=9)):
         watch()
     assert len(list_keys()) == 3
+
+
+def test_two_that_add_a_reminder_at_once_add_one(gcore: Source, mail_server: MailServer) -> None:
+    make_channel(reminder_hours=2)
+    set_day(gcore, 5, **FAILED)
+    watch()
+    deliver_due(5)
+    channels, later = outbox.list_channels(), timezone.now() + timedelta(hours=3)
+    message = Message.objects.get()
+    outbox.add_reminders(channels, later)
+    Message.objects.filter(event=Event.REMINDER).update(key=f"reminder:{message.incident_id}:{message.channel_id}:1")
+    outbox.add_reminders(channels, later + timedelta(seconds=1))
+    assert list_keys() == ["opened", "reminder"]
+
+
+def test_a_channel_whose_only_source_was_deleted_tells_of_nothing() -> None:
+    channel, source = make_channel(limited=True), SourceFactory.create()
+    channel.sources.add(source)
+    source.delete()
+    (kept_channel,) = outbox.list_channels()
+    assert not outbox.is_told(kept_channel, make_incident())
 
 
 def test_an_incident_that_becomes_critical_is_told_to_who_wants_to_know_of_those(mail_server: MailServer) -> None:

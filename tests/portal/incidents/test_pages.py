@@ -204,7 +204,17 @@ def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:
     assert "choose those that it tells of" in post(client, f"{CHANNELS}add/", **FORM)
     assert "Select a valid choice" in post(client, f"{CHANNELS}add/", **FORM, sources=[other.pk])
     post(client, f"{CHANNELS}add/", **FORM, sources=[own.pk])
-    assert [source.slug for source in Channel.objects.get(name="ops").sources.all()] == ["own"]
+    made = Channel.objects.get(name="ops")
+    assert (made.limited, [source.slug for source in made.sources.all()]) == (True, ["own"])
+
+
+def test_a_deleted_channel_takes_its_messages_along_and_the_incident_stays(gcore: Source) -> None:
+    channel = Channel.objects.create(name="ops", recipients="ops@example.com")
+    Message.objects.create(key="opened:1:1", channel=channel, incident=Incident.objects.get(), event="opened")
+    client = client_of("administrator")
+    assert "1 message<" in open_page(client, f"{CHANNELS}{channel.pk}/delete/")
+    post(client, f"{CHANNELS}{channel.pk}/delete/", post="yes")
+    assert (Channel.objects.count(), Message.objects.count(), Incident.objects.count()) == (0, 0, 1)
 
 
 def test_the_lists_take_as_many_queries_for_many_rows(gcore: Source) -> None:

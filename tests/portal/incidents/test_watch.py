@@ -14,9 +14,11 @@ from pytest_django import Settings
 from portal.accounts.models import create_token
 from portal.incidents import processes
 from portal.incidents.conditions import ConditionKind
-from portal.incidents.models import OPEN, Incident, Severity
+from portal.incidents.models import OPEN, Channel, Incident, Message, Severity
 from portal.incidents.watch import watch, watch_processes
+from portal.incidents.watcher import look_once
 from tests.support.dashboard_data import kept, of_ago, set_day
+from tests.support.smtp_server import serve_mail
 from usage.models import DayState, Restatement, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -231,6 +233,28 @@ def test_the_web_processes_tell_of_a_silent_worker_and_a_silent_beat(redis_clien
     age(redis_client, "worker", 1)
     watch_processes(started)
     assert not Incident.objects.filter(OPEN).exists()
+
+
+def test_a_worker_that_reads_long_days_is_not_silent_and_the_web_server_watches_and_sends_for_it(
+    gcore: Source, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.incidents.processes.app.control.ping", lambda timeout: [{"worker": {"ok": "pong"}}])
+    monkeypatch.setattr("portal.incidents.watcher.connection.close", lambda: None)
+    Channel.objects.create(name="ops", recipients="ops@example.com", delay_minutes=0)
+    set_day(gcore, 5, **FAILED)
+    age(redis_client, "beat", 1)
+    age(redis_client, "worker", 10)
+    with serve_mail(settings) as server:
+        look_once(time.time() - 1000)
+        assert not Incident.objects.exists()
+
+        age(redis_client, "worker", 200)
+        look_once(time.time() - 1000)
+        assert [incident.condition for incident in Incident.objects.all()] == ["source_failing"]
+        assert server.mails == []
+        Message.objects.update(due_at=timezone.now() - timedelta(seconds=200))
+        look_once(time.time() - 1000)
+        assert len(server.mails) == 1
 
 
 def test_nothing_is_said_of_worker_and_beat_before_they_could_have_given_a_sign(redis_client: redis.Redis) -> None:
