@@ -81,6 +81,15 @@ class ChannelForm(forms.ModelForm[Channel]):
             "reminder_hours",
             "tells_recovery",
         )
+        labels = {
+            "severity": "From severity",
+            "delay_minutes": "Delay in minutes",
+            "reminder_hours": "Hours between reminders",
+            "tells_recovery": "Tell when it is resolved",
+            "quiet_from": "From",
+            "quiet_until": "Until",
+            "quiet_critical": "Also for critical incidents",
+        }
         widgets = {
             "recipients": forms.Textarea(attrs={"rows": 3, "cols": 60}),
             "quiet_from": forms.TimeInput({"type": "time"}, format="%H:%M"),

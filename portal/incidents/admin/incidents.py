@@ -169,7 +169,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     @admin.display(description="message")
     def get_message(self, incident: Incident) -> SafeString | str:
         """What is wrong, a line each."""
-        return format_html_join("", "<div>{}</div>", ((line,) for line in incident.message.splitlines()))
+        return format_html_join("", '<div class="prose">{}</div>', ((line,) for line in incident.message.splitlines()))
 
     @admin.display(description="since (UTC)")
     def get_opened(self, incident: Incident) -> str:

@@ -1,5 +1,6 @@
 """The outbox: which message is due when, and that each is one, whatever happens to whoever sends it."""
 
+import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import Settings
@@ -17,11 +19,19 @@ from portal.incidents.models import Channel, Event, Incident, Message, Severity
 from portal.incidents.watch import watch
 from tests.support.dashboard_data import kept, set_day
 from tests.support.factories import SourceFactory
+from tests.support.processes import portal_process
 from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import DayState, Source
 
 pytestmark = pytest.mark.django_db
 FAILED = {"state": DayState.FAILED, "failures": 1, "error": "HTTP 503.", "complete": False}
+# Sends what is due, and is killed before it can note so.
+KILLED = """
+import os, signal
+from portal.incidents import delivery, outbox
+outbox.record_sent = lambda message: os.kill(os.getpid(), signal.SIGKILL)
+delivery.deliver_due(5)
+"""
 SOUND = {"state": DayState.LOADED, "failures": 0, "error": "", "complete": True}
 
 
@@ -232,19 +242,13 @@ def test_a_message_that_nobody_takes_is_given_up_after_days(gcore: Source, mail_
     assert message.abandoned_at is not None
 
 
-def test_a_process_killed_between_sending_and_noting_sends_one_double_with_the_same_id(
-    mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_a_process_killed_between_sending_and_noting_sends_one_double_with_the_same_id(mail_server: MailServer) -> None:
     make_channel()
     outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
-
-    def die(_: Message) -> None:
-        raise SystemExit
-
-    with monkeypatch.context() as patched:
-        patched.setattr(outbox, "record_sent", die)
-        with pytest.raises(SystemExit):
-            deliver_due(5)
+    with portal_process(["manage.py", "shell", "-c", KILLED], PORTAL_EMAIL_URL=settings.PORTAL_EMAIL_URL) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    assert len(mail_server.ids) == 1
     assert deliver_due(5) == 0  # While it is claimed nobody else sends it.
     with time_machine.travel(timezone.now() + outbox.CLAIM):
         assert deliver_due(5) == 1

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import redis
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
 from portal.accounts.models import create_token
-from portal.incidents import processes
+from portal.incidents import processes, tasks
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import OPEN, Channel, Incident, Message, Severity
 from portal.incidents.watch import watch, watch_processes
 from portal.incidents.watcher import look_once
+from sync.engine.claim import get_database_time
 from tests.support.dashboard_data import kept, of_ago, set_day
 from tests.support.smtp_server import serve_mail
 from usage.models import DayState, Restatement, Source, SourceDay
@@ -274,3 +275,22 @@ def test_without_redis_nothing_is_known_of_worker_and_beat(redis_client: redis.R
     age(redis_client, "worker", 1)
     watch_processes(time.time() - 1000)
     assert not Incident.objects.filter(OPEN).exists()
+
+
+def test_a_tick_that_was_carried_out_leaves_a_sign_sends_what_is_due_and_requests_the_dead_man_url(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinged: list[bool] = []
+    monkeypatch.setattr("portal.incidents.watch.ping_dead_man", lambda: pinged.append(True))
+    tasks.watch(get_database_time().isoformat())
+    assert redis_client.get(processes.KEY.format("worker")) is not None
+    assert b"portal.incidents.tasks.deliver" in redis_client.lindex("portal", 0)
+    assert pinged == [True]
+
+    def fail() -> None:
+        raise OperationalError
+
+    monkeypatch.setattr("portal.incidents.watch.watch", fail)
+    with pytest.raises(OperationalError):
+        tasks.watch()
+    assert pinged == [True]
