@@ -29,6 +29,7 @@ BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Whatever clients send: series are made from the portal's own routes and these.
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 OTHER = "other"
+FAILURES = (429, 500, 503)
 
 COUNTS = "portal:metrics:requests"
 SECONDS = "portal:metrics:seconds"
@@ -104,7 +105,11 @@ def build_counter(redis: Redis) -> Metric:
     """Return the number of requests by route, method and status."""
     labels = ["route", "method", "status"]
     counter = CounterMetricFamily("portal_http_requests", "Requests that were answered.", labels=labels)
-    for name, number in sorted(read_hash(redis, COUNTS).items()):
+    numbers = read_hash(redis, COUNTS)
+    # A rate needs a value before the first failure: each route that was asked for has them from 0 on.
+    asked = {name.rpartition(" ")[0] for name in numbers}
+    numbers = {f"{name} {status}": 0.0 for name in asked for status in FAILURES} | numbers
+    for name, number in sorted(numbers.items()):
         counter.add_metric(name.split(" "), number)
     return counter
 

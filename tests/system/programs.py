@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 # The program's name, and the package that it is in.
-PACKAGES = {"pgbouncer": "pgbouncer", "soffice": "libreoffice-calc-nogui"}
+PACKAGES = {"pgbouncer": "pgbouncer", "soffice": "libreoffice-calc-nogui", "promtool": "prometheus"}
 FOLDERS = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
 
