@@ -16,6 +16,7 @@ from portal.accounts.oidc import is_trusted_url
 from portal.accounts.oidc_roles import parse_group_roles
 from portal.accounts.roles import ROLES
 from portal.accounts.throttling import RATES_ALLOWED, parse_rate
+from portal.error_reports import is_dsn, is_installed
 from portal.startup import wait_for_servers
 from sync.http.address import parse_allowed_host
 
@@ -301,6 +302,19 @@ def check_openid_provider(**_: Any) -> Iterator[CheckMessage]:
             hint=f"List groups of the provider as group=role, with commas between them; roles are {', '.join(ROLES)}.",
             id="portal.E012",
         )
+
+
+@register(Tags.security)
+def check_sentry(**_: Any) -> Iterator[CheckMessage]:
+    """PORTAL_SENTRY_DSN is the address of a project, and the library is installed."""
+    if not settings.PORTAL_SENTRY_DSN:
+        return
+    if not is_installed():
+        hint = "Install sentry-sdk, the extra `sentry` of the portal, or leave the variable unset."
+        yield Error("PORTAL_SENTRY_DSN needs a library that is not installed.", hint=hint, id="portal.E018")
+    elif not is_dsn(settings.PORTAL_SENTRY_DSN):
+        hint = "Set it to the DSN of a project, such as https://key@sentry.example.com/1."
+        yield Error("PORTAL_SENTRY_DSN is not the address of a project at Sentry.", hint=hint, id="portal.E018")
 
 
 @register(Tags.security)

@@ -7,6 +7,7 @@ import django_stubs_ext
 
 from portal.cache import REDIS_TIMEOUT_SECONDS
 from portal.environment import BASE_DIR, get_program_name, is_web_server, read_environment
+from portal.error_reports import start_reports
 from portal.logging import log_settings
 from portal.pool import pool_options
 
@@ -337,6 +338,8 @@ PORTAL_LOG_FORMAT = env.choice("PORTAL_LOG_FORMAT", ("json", "console"), "consol
 PORTAL_LOG_LEVEL = env.choice("PORTAL_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
 LOGGING_CONFIG = None
 log_settings(PORTAL_LOG_FORMAT, PORTAL_LOG_LEVEL)
+PORTAL_SENTRY_DSN = env.str("PORTAL_SENTRY_DSN", default="")
+start_reports(PORTAL_SENTRY_DSN)
 # Variables with malformed values, for the start-up checks: {variable: what it should be}.
 PORTAL_UNREADABLE = env.unreadable
 PORTAL_VARIABLES = frozenset(env.names)

@@ -55,6 +55,7 @@ WRONG = [
         ("PORTAL_OIDC_CLIENT_SECRET", ""): "portal.E011",
         ("PORTAL_OIDC_GROUPS", "staff=chief"): "portal.E012",
         ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
+        ("PORTAL_SENTRY_DSN", "sentry.example.com"): "portal.E018",
     },
     {
         ("SECRET_KEY", ""): "portal.E002",
