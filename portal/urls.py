@@ -6,9 +6,8 @@ from django.urls import include, path, re_path, reverse_lazy
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
-from portal.metrics.views import MetricsView
-from portal.health import live, ready
 from portal.incidents.api import IncidentViewSet
+from portal.metrics.views import MetricsView
 from sync import api as sync
 from sync.mirrors.views import serve_mirror
 from usage.api import views as usage
