@@ -13,11 +13,9 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 def format_database_time() -> str:
     """Return the database's time in ISO 8601; workers drop messages by its age."""
-    from portal.incidents.processes import BEAT, record_alive
     from sync.engine.claim import get_database_time
     from sync.engine.recording import revive_connection
 
-    record_alive(BEAT)
     # Beat runs for months: a restart of the database may have ended its connection.
     revive_connection()
     return get_database_time().isoformat()

@@ -1,49 +1,24 @@
-"""Whether worker and beat are alive: each leaves a sign in Redis, and the web processes look for it."""
+"""Whether worker and beat are alive, as the web processes see it by their heartbeats."""
 
 import time
-from typing import Final
+from collections.abc import Mapping
+from math import inf
 
-from django.conf import settings
 from redis.exceptions import RedisError
 
-from portal.cache import get_redis
-from portal.celery import app
+from sync.heartbeats import Heartbeat, get_ages, is_silent
 
-BEAT: Final = "beat"
-WORKER: Final = "worker"
-# So many ticks without a sign are silence.
-MISSED_TICKS: Final = 3
-PING_SECONDS: Final = 1.0
-KEY: Final = "portal:alive:{}"
+Silence = Mapping[Heartbeat, bool]
 
 
-def record_alive(process: str) -> None:
-    """Note that a process does its work now; without Redis nothing is noted."""
-    redis = get_redis(settings.REDIS_URL)
-    redis.call(lambda: redis.client.set(KEY.format(process), str(time.time())), None)
+def find_silence(started: float) -> Silence | None:
+    """Return which heartbeats are silent; None where Redis, which has them, does not answer.
 
-
-def list_silent_processes(started: float) -> list[str] | None:
-    """Return which of BEAT and WORKER are silent; None where Redis, which has their signs, does not answer.
-
-    `started`: the time from which on the caller could have seen a sign. A worker without one is asked itself: it gets
-    no ticks while beat is silent, and carries out none while all its processes read long days.
+    `started`: the time from which on the caller could have seen one, so that nothing is silent while all start.
     """
+    watched = time.time() - started
     try:
-        silent = [process for process in (BEAT, WORKER) if is_overdue(process, started)]
-        if WORKER in silent and app.control.ping(timeout=PING_SECONDS):
-            silent.remove(WORKER)
-    except (RedisError, OSError):
+        ages = get_ages()
+    except RedisError:
         return None
-    return silent
-
-
-def is_overdue(process: str, started: float) -> bool:
-    """Tell whether a process has given no sign for MISSED_TICKS; raises RedisError."""
-    return measure_silence(process, started) > MISSED_TICKS * settings.PORTAL_TICK_SECONDS
-
-
-def measure_silence(process: str, started: float) -> float:
-    """Return the seconds since the last sign of a process, or since `started`; raises RedisError."""
-    sign: bytes | None = get_redis(settings.REDIS_URL).client.get(KEY.format(process))  # type: ignore[assignment]
-    return time.time() - max(float(sign or 0), started)
+    return {heartbeat: is_silent(min(inf if age is None else age, watched)) for heartbeat, age in ages.items()}

@@ -3,7 +3,6 @@
 import shutil
 import socket
 import tempfile
-from collections.abc import Sequence
 from typing import Final
 
 from django.conf import settings
@@ -13,7 +12,8 @@ from django.urls import reverse
 from portal.incidents.alerts import Alert, AlertPermissions, Link
 from portal.incidents.conditions import SYSTEM_CONDITIONS, ConditionKind
 from portal.incidents.models import OPEN, Incident, Severity
-from portal.incidents.processes import BEAT, WORKER
+from portal.incidents.processes import Silence
+from sync.heartbeats import Heartbeat
 from usage.formatting import format_size
 
 MEGABYTE: Final = 1_000_000
@@ -26,13 +26,13 @@ DATABASE_STATE: Final = """
            (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database())
 """
 SILENT: Final = {
-    WORKER: (
+    Heartbeat.WORKER: (
         ConditionKind.WORKER_SILENT,
         "Worker",
         "does not answer: no day is synced.",
         "Start the worker again; nothing is lost meanwhile.",
     ),
-    BEAT: (
+    Heartbeat.BEAT: (
         ConditionKind.BEAT_SILENT,
         "Schedule (Celery beat)",
         "is silent: no tick is sent, so nothing is planned.",
@@ -41,9 +41,13 @@ SILENT: Final = {
 }
 
 
-def build_process_alerts(silent: Sequence[str]) -> list[Alert]:
+def build_process_alerts(silence: Silence) -> list[Alert]:
     """Return an alert for each process that is silent."""
-    return [build_alert(condition, process, *words) for process in silent for condition, *words in [SILENT[process]]]
+    return [
+        build_alert(condition, heartbeat, subject, message, detail)
+        for heartbeat, (condition, subject, message, detail) in SILENT.items()
+        if silence[heartbeat]
+    ]
 
 
 def build_redis_alert() -> Alert:

@@ -5,14 +5,12 @@ from django.conf import settings
 
 from portal.incidents import watch as watching
 from portal.incidents.delivery import deliver_due
-from portal.incidents.processes import WORKER, record_alive
 from sync.tasks import is_stale, send
 
 
 @shared_task
 def watch(sent_at: str = "") -> None:
     """Find what is wrong, send the messages about it, and tell the outside that the portal ticks."""
-    record_alive(WORKER)
     if is_stale(sent_at):
         return
     watching.watch()

@@ -24,7 +24,7 @@ from portal.incidents.conditions import (
     ConditionKind,
 )
 from portal.incidents.models import OPEN, Incident, Severity
-from portal.incidents.processes import list_silent_processes
+from portal.incidents.processes import Silence
 from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
 from portal.incidents.system_alerts import build_host_alerts, build_process_alerts, build_redis_alert, get_host_key
 from portal.incidents.token_alerts import build_token_alert, filter_expiring
@@ -55,20 +55,18 @@ def watch() -> None:
         record_incidents(alerts, conditions, unsettled=list_unsettled_sources())
 
 
-def watch_processes(started: float) -> list[str]:
-    """Do the same for PROCESS_CONDITIONS and return the silent processes; `started` as `list_silent_processes` has it.
+def watch_processes(silence: Silence | None) -> None:
+    """Do the same for PROCESS_CONDITIONS, by what `find_silence` found.
 
     While Redis does not answer, nothing is known of worker and beat: their incidents stay as they are.
     """
     with transaction.atomic():
         if not take_lock(PROCESS_LOCK):
-            return []
-        silent = list_silent_processes(started)
-        if silent is None:
+            return
+        if silence is None:
             record_incidents([build_redis_alert()], {ConditionKind.REDIS_TROUBLE})
-            return [ConditionKind.REDIS_TROUBLE]
-        record_incidents(build_process_alerts(silent), PROCESS_CONDITIONS)
-        return silent
+        else:
+            record_incidents(build_process_alerts(silence), PROCESS_CONDITIONS)
 
 
 def take_lock(key: int) -> bool:

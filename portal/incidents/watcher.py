@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import connection
 
 from portal.incidents.delivery import deliver_due
-from portal.incidents.processes import MISSED_TICKS, WORKER, is_overdue
+from portal.incidents.processes import find_silence
 from portal.incidents.watch import watch, watch_processes
 from sync.engine.recording import log_safely
+from sync.heartbeats import TICKS_BEFORE_SILENT, Heartbeat
 
 logger = structlog.get_logger(__name__)
 
@@ -36,11 +37,14 @@ def look_once(started: float) -> None:
     Workers that read long days in all their processes live, and carry out no tick meanwhile.
     """
     try:
-        silent = watch_processes(started)
-        if not silent and is_overdue(WORKER, started):
-            watch()
-        wait = 0 if silent else MISSED_TICKS * settings.PORTAL_TICK_SECONDS
-        deliver_due(settings.PORTAL_TICK_SECONDS / 2, timedelta(seconds=wait))
+        silence = find_silence(started)
+        watch_processes(silence)
+        wait = timedelta(0)
+        if silence is not None and not (silence[Heartbeat.BEAT] or silence[Heartbeat.WORKER]):
+            wait = timedelta(seconds=TICKS_BEFORE_SILENT * settings.PORTAL_TICK_SECONDS)
+            if silence[Heartbeat.TICK]:
+                watch()
+        deliver_due(settings.PORTAL_TICK_SECONDS / 2, wait)
     except Exception as error:  # noqa: BLE001  # the next look may succeed: health tells of a database that is away
         log_safely(logger.warning, "watch_failed", error=type(error).__name__)
     finally:

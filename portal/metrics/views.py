@@ -18,7 +18,7 @@ from portal.accounts.authentication import TokenAuthentication
 from portal.accounts.models import Scope
 from portal.metrics.http_requests import collect_requests, request_counts
 from portal.metrics.sources import collect_sources
-from portal.metrics.work import collect_messages, collect_queue
+from portal.metrics.work import collect_incidents, collect_messages, collect_queue
 from usage.api.access import AuthorizeFirstMixin, get_row_scope
 
 
@@ -32,6 +32,7 @@ class PortalCollector:
         """Yield the metrics. Where Redis does not answer, those that it keeps are left out."""
         yield from collect_sources(self.source_ids)
         yield from collect_queue(self.source_ids)
+        yield from collect_incidents(self.source_ids)
         try:
             kept = list(chain(collect_messages(), collect_requests()))
         except RedisError:

@@ -1,6 +1,8 @@
-"""Metrics of the work: what is due, the messages to workers, and when beat, a worker and a tick were seen."""
+"""Metrics of the work: what is due, messages to workers and to people, open incidents, and signs of life."""
 
+from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from math import inf
 from typing import Any
 
@@ -11,6 +13,9 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from portal.cache import get_redis
+from portal.incidents.access import filter_visible
+from portal.incidents.conditions import ConditionKind
+from portal.incidents.models import OPEN, UNSENT, Incident, Message, Severity
 from sync.engine.claim import get_database_time
 from sync.heartbeats import get_ages
 from usage.models import Source, SourceDay
@@ -24,6 +29,20 @@ def collect_queue(source_ids: frozenset[int] | None) -> Iterable[Metric]:
     waited = (get_database_time() - found["since"]).total_seconds() if found["since"] else 0
     yield GaugeMetricFamily("portal_queue_days", "Source days that may be read now.", found["days"])
     yield GaugeMetricFamily("portal_queue_oldest_seconds", "How long the oldest of these has been due.", waited)
+
+
+def collect_incidents(source_ids: frozenset[int] | None) -> Iterable[Metric]:
+    """Yield how many incidents of these sources (None: all) are open, and what waits to be sent to people."""
+    incidents = GaugeMetricFamily("portal_incidents_open", "Incidents that are open.", labels=["condition", "severity"])
+    visible = filter_visible(Incident.objects.filter(OPEN), source_ids, can_view_tokens=False)
+    found = Counter(visible.order_by().values_list("condition", "severity"))
+    for labels in product(ConditionKind.values, Severity.values):
+        incidents.add_metric(labels, found[labels])
+    yield incidents
+    waiting = Message.objects.filter(UNSENT, due_at__lte=Now()).aggregate(messages=Count("pk"), since=Min("created_at"))
+    waited = (get_database_time() - waiting["since"]).total_seconds() if waiting["since"] else 0
+    yield GaugeMetricFamily("portal_outbox_messages", "Messages about incidents that are due.", waiting["messages"])
+    yield GaugeMetricFamily("portal_outbox_oldest_seconds", "How long ago the oldest of these was added.", waited)
 
 
 def collect_messages() -> Iterable[Metric]:

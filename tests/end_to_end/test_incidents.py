@@ -1,7 +1,6 @@
 """From a fault of a vendor to a mail and a webhook: each kind of incident, over real HTTP and SMTP."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,11 +16,11 @@ from pytest_httpserver import HTTPServer
 
 from portal.incidents.delivery import deliver_due
 from portal.incidents.models import OPEN, Channel, Incident
-from portal.incidents.processes import BEAT, KEY, WORKER
 from portal.incidents.watch import watch
 from sync.engine import plan
 from sync.engine.load import load_next
 from sync.engine.scrub import scrub
+from sync.heartbeats import KEPT_MILLISECONDS, Heartbeat, build_key
 from sync.models import Trigger
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
@@ -209,9 +208,9 @@ def test_the_web_server_tells_of_a_dead_worker_and_beat_and_of_their_return(
     with served(**settings):
         silent = ["Schedule silent: Schedule (Celery beat)", "Worker silent: Worker"]
         wait_for(lambda: list_subjects() == silent, "the web server to tell of both")
-        for process in (BEAT, WORKER):
+        for heartbeat in Heartbeat:
             # As far ahead as the rest of the test may take.
-            redis_client.set(KEY.format(process), str(time.time() + 600))
+            redis_client.set(build_key(heartbeat), "", px=KEPT_MILLISECONDS + 600_000)
         wait_for(lambda: not Incident.objects.filter(OPEN).exists(), "the web server to see them again")
     deliver_due(5)
     assert list_subjects() == sorted([*silent, *(f"Resolved: {subject}" for subject in silent)])

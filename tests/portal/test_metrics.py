@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
+from portal.incidents.models import Channel, Incident, Message
 from portal.metrics.http_requests import PROCESSES, RequestCounts
 from sync.engine.claim import claim_day
 from sync.engine.load import load_next
@@ -131,6 +132,20 @@ def test_an_attempt_that_another_worker_took_over_is_counted_once(source: Source
     SourceDayFactory(source=source, day=DAY, state=DayState.DUE, due_at=timezone.now())
     load_next(source.pk)
     assert dict(AttemptTotal.objects.values_list("outcome", "attempts")) == {"lost": 1}
+
+
+def test_open_incidents_and_messages_that_nobody_has_sent(source: Source) -> None:
+    words = {"subject": "x", "severity": "critical", "state": "Low", "message": "is wrong."}
+    incident = Incident.objects.create(condition="disk_low", key="host:a", **words)
+    Incident.objects.create(condition="disk_low", key="host:b", **words, resolved_at=timezone.now())
+    channel = Channel.objects.create(name="ops", recipients="ops@example.com")
+    hour_ago = timezone.now() - timedelta(hours=1)
+    Message.objects.create(key="1", channel=channel, incident=incident, event="opened", created_at=hour_ago)
+    samples = scrape()
+    assert value(samples, "portal_incidents_open", condition="disk_low", severity="critical") == 1
+    assert value(samples, "portal_incidents_open", condition="worker_silent", severity="critical") == 0
+    assert value(samples, "portal_outbox_messages") == 1
+    assert value(samples, "portal_outbox_oldest_seconds") == pytest.approx(3600, abs=60)
 
 
 def test_what_is_due_and_who_was_seen(source: Source) -> None:

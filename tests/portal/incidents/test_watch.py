@@ -12,12 +12,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from portal.accounts.models import create_token
-from portal.incidents import processes, tasks
+from portal.incidents import tasks
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import OPEN, Channel, Incident, Message, Severity
+from portal.incidents.processes import find_silence
 from portal.incidents.watch import watch, watch_processes
 from portal.incidents.watcher import look_once
 from sync.engine.claim import get_database_time
+from sync.heartbeats import KEPT_MILLISECONDS, Heartbeat, build_key
 from tests.support.dashboard_data import kept, of_ago, set_day
 from tests.support.smtp_server import serve_mail
 from usage.models import DayState, Restatement, Source, SourceDay
@@ -215,41 +217,44 @@ def test_watches_that_run_at_once_open_one_incident(gcore: Source) -> None:
 
 def age(client: redis.Redis, process: str, seconds: float) -> None:
     """Let a process have given its last sign so long ago."""
-    client.set(processes.KEY.format(process), str(time.time() - seconds))
+    client.set(build_key(Heartbeat(process)), "", px=KEPT_MILLISECONDS - int(seconds * 1000))
+
+
+def look(started: float) -> set[str]:
+    """Look at the processes, and return the conditions of the open incidents."""
+    watch_processes(find_silence(started))
+    return set(Incident.objects.filter(OPEN).values_list("condition", flat=True))
 
 
 def test_the_web_processes_tell_of_a_silent_worker_and_a_silent_beat(redis_client: redis.Redis) -> None:
     started = time.time() - 1000
     age(redis_client, "beat", 10)
     age(redis_client, "worker", 10)
-    assert watch_processes(started) == []
+    assert look(started) == set()
 
     age(redis_client, "worker", 200)
-    assert watch_processes(started) == ["worker"]
+    assert look(started) == {"worker_silent"}
     age(redis_client, "beat", 200)
-    watch_processes(started)
-    assert set(Incident.objects.filter(OPEN).values_list("condition", flat=True)) == {"worker_silent", "beat_silent"}
+    assert look(started) == {"worker_silent", "beat_silent"}
 
     age(redis_client, "beat", 1)
     age(redis_client, "worker", 1)
-    watch_processes(started)
-    assert not Incident.objects.filter(OPEN).exists()
+    assert look(started) == set()
 
 
 def test_a_worker_that_reads_long_days_is_not_silent_and_the_web_server_watches_and_sends_for_it(
     gcore: Source, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.incidents.processes.app.control.ping", lambda timeout: [{"worker": {"ok": "pong"}}])
     monkeypatch.setattr("portal.incidents.watcher.connection.close", lambda: None)
     Channel.objects.create(name="ops", recipients="ops@example.com", delay_minutes=0)
     set_day(gcore, 5, **FAILED)
-    age(redis_client, "beat", 1)
-    age(redis_client, "worker", 10)
+    for process in ("beat", "worker", "tick"):
+        age(redis_client, process, 10)
     with serve_mail(settings) as server:
         look_once(time.time() - 1000)
         assert not Incident.objects.exists()
 
-        age(redis_client, "worker", 200)
+        age(redis_client, "tick", 200)
         look_once(time.time() - 1000)
         assert [incident.condition for incident in Incident.objects.all()] == ["source_failing"]
         assert server.mails == []
@@ -259,31 +264,27 @@ def test_a_worker_that_reads_long_days_is_not_silent_and_the_web_server_watches_
 
 
 def test_nothing_is_said_of_worker_and_beat_before_they_could_have_given_a_sign(redis_client: redis.Redis) -> None:
-    assert watch_processes(time.time() - 100) == []
+    assert look(time.time() - 100) == set()
 
 
 def test_without_redis_nothing_is_known_of_worker_and_beat(redis_client: redis.Redis, settings: Settings) -> None:
     age(redis_client, "worker", 200)
     age(redis_client, "beat", 1)
-    watch_processes(time.time() - 1000)
+    look(time.time() - 1000)
     url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:9/0"
-    watch_processes(time.time() - 1000)
-    opened = set(Incident.objects.filter(OPEN).values_list("condition", flat=True))
-    assert opened == {ConditionKind.WORKER_SILENT, ConditionKind.REDIS_TROUBLE}
+    assert look(time.time() - 1000) == {ConditionKind.WORKER_SILENT, ConditionKind.REDIS_TROUBLE}
 
     settings.REDIS_URL = url
     age(redis_client, "worker", 1)
-    watch_processes(time.time() - 1000)
-    assert not Incident.objects.filter(OPEN).exists()
+    assert look(time.time() - 1000) == set()
 
 
-def test_a_tick_that_was_carried_out_leaves_a_sign_sends_what_is_due_and_requests_the_dead_man_url(
+def test_a_watch_that_was_carried_out_sends_what_is_due_and_requests_the_dead_man_url(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pinged: list[bool] = []
     monkeypatch.setattr("portal.incidents.watch.ping_dead_man", lambda: pinged.append(True))
     tasks.watch(get_database_time().isoformat())
-    assert redis_client.get(processes.KEY.format("worker")) is not None
     assert b"portal.incidents.tasks.deliver" in redis_client.lindex("portal", 0)
     assert pinged == [True]
 
