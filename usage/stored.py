@@ -60,7 +60,7 @@ def build_hash(kind: type[UsageRecord], columns: dict[str, str]) -> str:
     """
     types = {name: str(kind._meta.get_field(name).db_type(connection)) for name in columns}
     values = [CANONICAL.get(types[name], "{}").format(sql) for name, sql in columns.items()]
-    return f"('x' || substr(md5(ROW({', '.join(values)})::text), 1, 16))::bit(64)::bigint::numeric"
+    return f"('x' || substr(md5(ROW({', '.join(values)})::text), 1, 16))::bit(64)::bigint"
 
 
 def build_digest(count: str, hashes: str) -> str:

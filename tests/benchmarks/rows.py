@@ -44,7 +44,8 @@ ENVIRONMENTS = f"""
     FROM (SELECT *, midnight + floor(86400000 * q) * INTERVAL '1 millisecond' AS stopped FROM ({NUMBERED}) AS numbered)
         AS timed
 """
-# The same resources day after day: 6 types over 200 projects and 4 regions, with tags and a flavor.
+# The same resources day after day: 6 types over 200 projects and 4 regions, with tags and a flavor. They are stored in
+# the order in which a merge inserts those of a day.
 RESOURCES = f"""
     INSERT INTO usage_resourceusage (source_id, day, first_seen_at, changed_at, withdrawn_at, resource_key,
         resource_type, billing_metric, consumed_quantity, consumed_unit, project_id, region_id, resource_id,
@@ -57,7 +58,7 @@ RESOURCES = f"""
         1000 + mod(i * i / 6, 200), 1 + mod(i / 6, 4), md5('id' || i)::uuid::text, 'resource ' || i, midnight,
         midnight + INTERVAL '23 hours', jsonb_build_object('flavor', 'g1-standard-' || mod(i / 3, 8)),
         jsonb_build_object('team', 'team ' || mod(i / 5, 40), 'stage', (ARRAY['dev', 'test', 'live'])[1 + mod(i, 3)])
-    FROM ({NUMBERED}) AS numbered
+    FROM ({NUMBERED}) AS numbered ORDER BY day, source_id, md5('resource' || i)
 """
 # The same recipes hour after hour, over 200 workspaces of three folders each; of few rows, others hour after hour, so
 # that what is asked by workspace and month has as many groups whatever the number of rows.
