@@ -283,7 +283,6 @@ class ResourceUsageViewSet(UsageViewSet):
         "day": ("day", "source_id", "resource_key"),
         "changed_at": ("changed_at", "id"),
         "resource_type": ("resource_type", "day", "source_id", "resource_key"),
-        "resource_id": ("resource_id", "day", "source_id", "resource_key"),
     }
 
 
