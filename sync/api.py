@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.reverse import reverse
 
 from sync.engine.acceptance import accept_findings
+from sync.engine.names import request_names
 from sync.engine.plan import EARLIEST, check_range, request_sync
 from sync.errors import SyncError
 from sync.filters import RejectedRecordFilter, RestatementFilter, SourceDayFilter, SourceFilter, SyncRunFilter
@@ -68,7 +69,7 @@ class SyncViewSet(ReadViewSet):
 
 
 class SourceViewSet(SyncViewSet):
-    """Accounts at vendors; `sync` requests a sync of days of one."""
+    """Accounts at vendors; `sync` requests a sync of days of one, `sync_names` one of its names."""
 
     queryset = Source.objects.all()
     serializer_class = SourceSerializer
@@ -83,8 +84,8 @@ class SourceViewSet(SyncViewSet):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The names of the query parameters besides the filters; `sync` has no `fields`."""
-        return ("format",) if self.action == "sync" else super().parameters
+        """The names of the query parameters besides the filters; a request of a sync has no `fields`."""
+        return ("format",) if self.action in {"sync", "sync_names"} else super().parameters
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -105,7 +106,7 @@ class SourceViewSet(SyncViewSet):
 
     def get_queryset(self) -> QuerySet[Any]:
         """Return the sources without their credentials."""
-        return super().get_queryset().defer("credential")
+        return super().get_queryset().select_related("directory").defer("credential")
 
     def render(self, source: Source) -> str:
         """Return the selected members of a source as JSON."""
@@ -136,6 +137,28 @@ class SourceViewSet(SyncViewSet):
             run = request_sync(source, *days, Trigger.API, requested_by)
         except SyncError as error:
             raise Conflict(error.reason) from None
+        return self.build_run_response(request, run)
+
+    @extend_schema(
+        request=None,
+        responses={202: OpenApiResponse(SyncRunSerializer, description="The run; its address is in Location.")},
+    )
+    @action(detail=True, methods=["post"], url_path="sync-names", scope="sync:run", permission="usage.change_sourceday")
+    def sync_names(self, request: Request, slug: str) -> HttpResponse:
+        """Request that the names of the source's ids are read.
+
+        A second request before the run has ended returns that run.
+        """
+        source: Source = self.get_object()
+        access = get_access(request)
+        try:
+            run = request_names(source, Trigger.API, access.name if access else "")
+        except SyncError as error:
+            raise Conflict(error.reason) from None
+        return self.build_run_response(request, run)
+
+    def build_run_response(self, request: Request, run: SyncRun) -> HttpResponse:
+        """Return a run that was requested, with its address."""
         address = reverse("api:sync-runs-detail", args=[run.pk], request=request)
         queryset = SyncRun.objects.filter(pk=run.pk)
         return self.build_row_response(

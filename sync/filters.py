@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 from django_filters import rest_framework as django_filters
 
-from sync.models import SyncRun, Trigger
+from sync.models import Subject, SyncRun, Trigger
 from usage.api.filters import (
     BooleanChoiceFilter,
     ChoicesFilter,
@@ -97,6 +97,7 @@ class SyncRunFilter(DayRangeFilter, SourceRelatedFilter):
 
     begins = ("to_day", "gt")
     ends = ("from_day", "lt")
+    subject = ChoicesFilter(*Subject.values, help_text="What it reads.")
     trigger = ChoicesFilter(*Trigger.values, help_text="What started it.")
     finished = BooleanChoiceFilter(field_name="finished_at", lookup_expr="isnull", help_text="Whether it has ended.")
     failed = BooleanChoiceFilter(method="filter_failed", help_text="Whether any of its days failed.")

@@ -43,14 +43,25 @@ class Trigger(models.TextChoices):
     CHECK = "check", "Check of stored records"
 
 
+class Subject(models.TextChoices):
+    """What a run reads."""
+
+    DAYS = "days", "Days of usage"
+    NAMES = "names", "Names"
+
+
 # Few of many runs fail or are cancelled, and people look for those.
 TROUBLED = Q(days_failed__gt=0) | Q(cancelled_at__isnull=False)
 
 
 class SyncRun(Counts):
-    """One request to read days `[from_day, to_day)` of a source, and its progress."""
+    """One request to read days `[from_day, to_day)` of a source, and its progress.
+
+    A run of `names` reads the directory once, as it is on the one day of its range.
+    """
 
     source = models.ForeignKey(Source, models.PROTECT, related_name="runs", db_index=False)
+    subject = models.CharField(max_length=5, choices=Subject, default=Subject.DAYS, db_default=Subject.DAYS)
     trigger = models.CharField(max_length=8, choices=Trigger)
     requested_by = models.CharField(max_length=200, blank=True, default="")
     request_id = models.CharField(
@@ -82,6 +93,11 @@ class SyncRun(Counts):
         constraints = [
             models.CheckConstraint(condition=Q(to_day__gt=F("from_day")), name="syncrun_half_open"),
             models.CheckConstraint(condition=Q(trigger__in=Trigger.values), name="syncrun_known_trigger"),
+            models.CheckConstraint(condition=Q(subject__in=Subject.values), name="syncrun_known_subject"),
+            # A second request for the names of a source returns the first, as long as that has not ended.
+            models.UniqueConstraint(
+                "source", name="syncrun_one_of_names", condition=Q(subject=Subject.NAMES, finished_at=None)
+            ),
         ]
         indexes = [
             models.Index("source", "created_at", "id", name="syncrun_source"),
@@ -96,7 +112,9 @@ class SyncRun(Counts):
 
     @property
     def days_in_words(self) -> str:
-        """The days of the run, both bounds included: `2026-11-01 – 2026-11-18`, or one day."""
+        """The days of the run, both bounds included: `2026-11-01 – 2026-11-18`, or one day; `Names`."""
+        if self.subject == Subject.NAMES:
+            return Subject.NAMES.label
         last = self.to_day - timedelta(days=1)
         return f"{self.from_day}" if last == self.from_day else f"{self.from_day} – {last}"
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from sync.engine.acceptance import LONGEST_REASON
@@ -37,6 +38,18 @@ class CoverageSerializer(serializers.Serializer[Any]):
     records_held = serializers.IntegerField(help_text="Current records.")
 
 
+class DirectorySerializer(serializers.Serializer[Any]):
+    """How the names of a source were last read."""
+
+    version = serializers.IntegerField(help_text="Grows whenever a name, a membership or what is gone changes.")
+    read_at = serializers.DateTimeField(allow_null=True, help_text="When the names were last read.")
+    changed_at = serializers.DateTimeField(allow_null=True, help_text="When the last of them changed.")
+    error = serializers.CharField(help_text="Why the last read failed; usage is not affected.")
+    refused = serializers.DictField(
+        child=serializers.CharField(), help_text="Listings that the credential may not read, with the reason."
+    )
+
+
 class SourceSerializer(serializers.ModelSerializer[Source]):
     """One account at one vendor, with its health and coverage.
 
@@ -61,6 +74,7 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
     )
     lag_seconds = serializers.SerializerMethodField(help_text="Seconds since the end of complete_through.")
     coverage = CoverageSerializer(read_only=True)
+    directory = serializers.SerializerMethodField(help_text="How its names were last read; null before the first read.")
 
     class Meta:
         model = Source
@@ -76,6 +90,7 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
             "complete_through",
             "lag_seconds",
             "coverage",
+            "directory",
             "interval_minutes",
             "backfill_from",
             "retired_after",
@@ -89,6 +104,12 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
             "created_at",
             "updated_at",
         )
+
+    @extend_schema_field(DirectorySerializer(allow_null=True))
+    def get_directory(self, source: Any) -> dict[str, Any] | None:
+        """Return the directory of the source."""
+        directory = getattr(source, "directory", None)  # the reverse of a one-to-one key raises AttributeError
+        return None if directory is None else dict(DirectorySerializer(directory).data)
 
     def get_lag_seconds(self, source: Any) -> int:
         """Return whole seconds."""
@@ -206,7 +227,10 @@ class RejectedRecordSerializer(serializers.ModelSerializer[RejectedRecord]):
 
 
 class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
-    """One request to sync the days `[from_day, to_day)` of a source: its progress, cost and changes."""
+    """One request to sync the days `[from_day, to_day)` of a source: its progress, cost and changes.
+
+    With the subject `names` it is one read of the names of the source's ids.
+    """
 
     source = serializers.SlugField(  # type: ignore[assignment]
         source="source.slug", read_only=True, help_text="The source's slug."
@@ -217,6 +241,7 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
         fields = (
             "id",
             "source",
+            "subject",
             "trigger",
             "requested_by",
             "from_day",

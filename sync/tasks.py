@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
+from sync.engine import names
 from sync.engine.claim import count_free_slots, get_database_time
 from sync.engine.load import load_next
 from sync.engine.plan import plan_due
@@ -40,6 +41,7 @@ def tick(sent_at: str = "") -> None:
     plan_due()
     for source in Source.objects.running():
         try_step(f"send loads of {source.slug}", partial(send_loads, source))
+        try_step(f"send names of {source.slug}", partial(send_names, source))
     if not rollups.is_rolled_up():
         send(roll_up)
     send(check_stored_days)
@@ -52,6 +54,13 @@ def load(source_id: int, sent_at: str = "") -> None:
     """Read one due day of a source, and send the message for the next one."""
     if not is_stale(sent_at) and load_next(source_id) is not None:
         send(load, source_id)
+
+
+@shared_task
+def read_names(source_id: int, sent_at: str = "") -> None:
+    """Read the names of a source, if a run waits for them."""
+    if not is_stale(sent_at):
+        names.read_names(source_id)
 
 
 @shared_task
@@ -73,6 +82,12 @@ def send_loads(source: Source) -> None:
     claimable = SourceDay.objects.claimable(Now()).filter(source=source)[: max(count_free_slots(source), 0)].count()
     for _ in range(claimable):
         send(load, source.pk)
+
+
+def send_names(source: Source) -> None:
+    """Send a message where the names of a source are to be read."""
+    if names.plan_names(source) is not None:
+        send(read_names, source.pk)
 
 
 def is_stale(sent_at: str) -> bool:

@@ -41,6 +41,7 @@ class Scope(models.TextChoices):
     SYNC_RUN = "sync:run", "Ask for a synchronisation"
     MIRROR_READ = "mirror:read", "Read through the vendor-compatible endpoints"
     METRICS_READ = "metrics:read", "Read the metrics of operation"
+    PERSON_READ = "person:read", "Read the names of people beside usage"
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):

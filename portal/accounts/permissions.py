@@ -19,12 +19,13 @@ ABILITIES = {
     "Add and change sources": "usage.change_source",
     "Create and revoke API tokens": "accounts.change_apitoken",
     "Manage users and groups": "auth.change_user",
+    "See the names of people": "usage.view_person",
     "Read the audit log": "accounts.view_auditentry",
 }
 # The permissions that the creator of a token needs for each scope: all that the scope gives access to.
 USAGE_PERMISSIONS = ("usage.view_environmentusage", "usage.view_resourceusage", "usage.view_recipeusage")
 PERMISSIONS_BY_SCOPE = {
-    Scope.USAGE_READ: USAGE_PERMISSIONS,
+    Scope.USAGE_READ: (*USAGE_PERMISSIONS, "usage.view_directoryentry"),
     Scope.MIRROR_READ: USAGE_PERMISSIONS,
     Scope.SYNC_READ: (
         "usage.view_source",
@@ -35,6 +36,7 @@ PERMISSIONS_BY_SCOPE = {
     ),
     Scope.METRICS_READ: ("usage.view_source", "usage.view_sourceday", "sync.view_loadattempt"),
     Scope.SYNC_RUN: ("usage.change_sourceday",),
+    Scope.PERSON_READ: ("usage.view_person",),
 }
 
 

@@ -19,6 +19,7 @@ MODELS_WITH_PAGES = (
     "usage.sourceday",
     "usage.restatement",
     "usage.rejectedrecord",
+    "usage.directoryentry",
     "sync.syncrun",
     "sync.syncrunday",
     "sync.loadattempt",
@@ -32,6 +33,7 @@ INTERNAL_MODELS = (
     "usage.recipeday",
     "usage.recipeworkspaceday",
     "sync.attempttotal",
+    "usage.directory",
 )
 
 
@@ -57,6 +59,8 @@ ADMINISTRATOR_PERMISSIONS = (
     *build_codes("auth.group", "view", "add", "change", "delete"),
     *build_codes("accounts.groupscope", "view", "add", "change", "delete"),
     *build_codes("accounts.auditentry", "view"),
+    # Personal data: others see the names of people by a group that has the permission.
+    "usage.view_person",
 )
 ROLES: dict[str, tuple[str, ...]] = {
     VIEWER: VIEWER_PERMISSIONS,

@@ -7,10 +7,9 @@ from django.http import HttpRequest
 from kombu.exceptions import OperationalError
 
 from sync.errors import SyncError
-from sync.models import SyncRun
-from sync.tasks import load
+from sync.models import Subject, SyncRun
+from sync.tasks import load, read_names
 from usage.formatting import format_count
-from usage.models import Source
 
 
 def get_username(request: HttpRequest) -> str:
@@ -27,20 +26,23 @@ def start_runs(request: HttpRequest, plan: Callable[[], SyncRun | Iterable[SyncR
         return []
     runs: list[SyncRun] = [planned] if isinstance(planned, SyncRun) else list(planned or [])
     for run in runs:
-        awake = wake_workers(run.source)
+        awake = wake_workers(run)
         start = "now" if awake else "with the next tick, because the message queue does not answer"
-        days = format_count(run.days_total, "day")
-        messages.success(request, f"{days} of {run.source} will be synced, starting {start}.")
+        is_of_names = run.subject == Subject.NAMES
+        subject = "The names" if is_of_names else format_count(run.days_total, "day")
+        verb = "read" if is_of_names else "synced"
+        messages.success(request, f"{subject} of {run.source} will be {verb}, starting {start}.")
     if not runs:
         messages.info(request, "There is nothing to sync.")
     return runs
 
 
-def wake_workers(source: Source) -> bool:
-    """Wake as many workers as the source allows; False where the queue is down, which costs a tick."""
+def wake_workers(run: SyncRun) -> bool:
+    """Wake as many workers as the run can use; False where the queue is down, which costs a tick."""
+    is_of_names = run.subject == Subject.NAMES
     try:
-        for _ in range(source.max_concurrency):
-            load.apply_async((source.pk,), retry=False)
+        for _ in range(1 if is_of_names else run.source.max_concurrency):
+            (read_names if is_of_names else load).apply_async((run.source_id,), retry=False)
     except OperationalError:
         return False
     return True

@@ -14,7 +14,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from sync.admin.actions import has_sync_permission
 from sync.admin.badges import build_run_badge
 from sync.messages import get_advice
-from sync.models import SyncRun
+from sync.models import Subject, SyncRun
 from sync.progress import Progress, measure_progress
 from usage.formatting import format_count, format_rate, format_remaining
 from usage.models import Source
@@ -58,8 +58,11 @@ class RunStatus:
     def numbers(self) -> str:
         """Its progress in one line: `12 of 30 days · 48,210 records · 3,100 a second · about 2 minutes left`."""
         progress = self.progress
-        days = f"{progress.days_ended:,} of {format_count(self.run.days_total, 'day')}"
-        parts = [days, f"{progress.records:,} records"]
+        if self.run.subject == Subject.NAMES:
+            parts = [format_count(progress.records, "name")]
+        else:
+            days = f"{progress.days_ended:,} of {format_count(self.run.days_total, 'day')}"
+            parts = [days, f"{progress.records:,} records"]
         if progress.per_second:
             parts.append(f"{format_rate(progress.per_second)} a second")
         if progress.ended:
@@ -72,6 +75,8 @@ class RunStatus:
     def failure(self) -> str:
         """How many of its days failed and why the latest did; '' where none has."""
         run = self.run
+        if run.days_failed and run.subject == Subject.NAMES:
+            return f"The names could not be read. {run.error}"
         return f"{format_count(run.days_failed, 'day')} failed. {run.error}" if run.days_failed else ""
 
     @property

@@ -8,12 +8,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sync.admin.forms import get_option_field_name, list_offered_vendors
+from sync.engine.names import has_directory
 from sync.messages import get_advice
 from sync.sources import list_options
 from sync.vendors import readers
 from usage.data_quality.coverage import Coverage
-from usage.formatting import NOTHING, format_date, format_instant, format_number
-from usage.models import Source
+from usage.formatting import NOTHING, format_age, format_count, format_date, format_instant, format_number
+from usage.models import Directory, DirectoryEntry, Source
 
 Fieldsets = list[tuple[str | None, dict[str, Any]]]
 
@@ -44,6 +45,32 @@ def build_notice(source: Source) -> SourceNotice | None:
         title = f"Paused until {format_instant(source.paused_until)}."
         return SourceNotice(title, "Several syncs in a row failed. The source resumes automatically.")
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryStatus:
+    """How the names of a source were last read: a sentence, what the vendor refused, and why the last read failed."""
+
+    summary: str
+    refused: list[tuple[str, str]]
+    error: str
+    advice: str
+
+
+def build_directory_status(source: Source) -> DirectoryStatus | None:
+    """Return how the names of a source were last read; None where its vendor gives none."""
+    if not has_directory(source):
+        return None
+    directory = Directory.objects.filter(source=source).first()
+    if directory is None:
+        return DirectoryStatus("Names were not read yet.", [], "", "")
+    known = DirectoryEntry.objects.filter(source=source)
+    total, gone = known.count(), known.filter(gone_at__isnull=False).count()
+    summary = f"{format_count(total, 'name')}, last read {format_age(directory.read_at)}." if directory.read_at else ""
+    if gone:
+        summary += f" {format_count(gone, 'name')} no longer at the vendor."
+    refused = sorted(directory.refused.items())
+    return DirectoryStatus(summary, refused, directory.error, get_advice(directory.error_code))
 
 
 def build_option_fieldsets(source: Source) -> Fieldsets:

@@ -35,6 +35,7 @@ from sync.admin.runs import build_runs_table
 from sync.admin.source_status import (
     Fieldsets,
     build_coverage_url,
+    build_directory_status,
     build_notice,
     build_option_fieldsets,
     build_runs_url,
@@ -42,6 +43,7 @@ from sync.admin.source_status import (
     count_days,
 )
 from sync.engine import plan
+from sync.engine.names import has_directory, request_names
 from sync.errors import SyncError
 from sync.health import Condition
 from sync.models import Trigger
@@ -234,6 +236,7 @@ class SourceAdmin(PortalAdmin):
             "retire_form": RetireForm(obj, auto_id="retire_%s"),
             "live": self.build_progress(request, obj),
             "runs_url": build_runs_url(request, obj),
+            "directory": build_directory_status(obj),
         }
 
     def build_progress(self, request: HttpRequest, source: Source) -> LiveProgress:
@@ -285,6 +288,8 @@ class SourceAdmin(PortalAdmin):
         if has_sync_permission(request) and obj.enabled and not obj.halted_at:
             actions.append(PageAction("sync-now", "Sync now", self.sync_now))
             actions.append(PageAction("sync-range", "Sync this range", self.sync_range))
+            if has_directory(obj):
+                actions.append(PageAction("read-names", "Read names", self.read_names))
         return actions
 
     def get_page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:
@@ -303,6 +308,10 @@ class SourceAdmin(PortalAdmin):
             self.request_days(request, source, form.cleaned_data["first"], form.cleaned_data["last"])
         else:
             messages.error(request, " ".join(list_errors(form)))
+
+    def read_names(self, request: HttpRequest, source: Source) -> None:
+        """Read the names of the source's ids."""
+        start_runs(request, lambda: request_names(source, Trigger.ADMIN, get_username(request)))
 
     def request_days(self, request: HttpRequest, source: Source, first: date, last: date) -> None:
         """Start a run over the days from `first` to `last`, both included."""

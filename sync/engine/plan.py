@@ -17,7 +17,7 @@ from sync.engine.failures import count_failure, halt_source
 from sync.engine.logs import get_request_id, log_planned
 from sync.engine.recording import log_safely, try_step
 from sync.errors import SyncError
-from sync.models import SyncRun, SyncRunDay, Trigger
+from sync.models import Subject, SyncRun, SyncRunDay, Trigger
 from usage.data_quality import VENDOR_KINDS
 from usage.days import Day, first_of_next_month, get_today, iterate_dates, iterate_days, midnight
 from usage.models import DayState, Source, SourceDay, Verification
@@ -190,7 +190,7 @@ def request_sync(source: Source, from_day: date, to_day: date, trigger: Trigger,
     with transaction.atomic():
         locked = Source.objects.select_for_update(no_key=True).get(pk=source.pk)
         check_running(locked)
-        same = SyncRun.objects.filter(source=source, from_day=from_day, to_day=to_day)
+        same = SyncRun.objects.filter(source=source, subject=Subject.DAYS, from_day=from_day, to_day=to_day)
         running = same.filter(finished_at=None, cancelled_at=None).first()
         if running is not None:
             return running

@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -14,6 +14,7 @@ import msgspec
 
 from sync.api_messages import APIRequest, APIResponse
 from sync.http import VendorHTTP
+from sync.vendors.names import NameListing
 from usage.days import Day
 from usage.models import Source, UsageRecord, Verification
 
@@ -146,6 +147,13 @@ class VendorReader(ABC):
     @abstractmethod
     def pages(self, day: Day) -> Pages:
         """Yield the pages of `[day.start, day.end)` and return how they compare with the vendor's checksum."""
+
+    def directory(self) -> Iterator[NameListing]:
+        """Yield the vendor's listings of names, each in full (sync/vendors/names.py); a vendor may have none.
+
+        What the credential may not read is a refused listing and no error.
+        """
+        yield from ()
 
     @abstractmethod
     def probe(self) -> str:

@@ -1,7 +1,8 @@
-"""The models of usage: sources, their days, records and roll-ups, restatements, revisions, and saved views."""
+"""The models of usage: sources, days, names, records and roll-ups, restatements, revisions, and saved views."""
 
 from usage.models.day import SourceDay
 from usage.models.day_status import DayState, DayStatus, Verification
+from usage.models.directory import PERSONS, Directory, DirectoryEntry, NameKind
 from usage.models.records import (
     KINDS,
     EnvironmentRow,
@@ -27,12 +28,16 @@ from usage.models.source import Source
 
 __all__ = [
     "KINDS",
+    "PERSONS",
     "DayState",
     "DayStatus",
+    "Directory",
+    "DirectoryEntry",
     "EnvironmentAccrual",
     "EnvironmentDay",
     "EnvironmentRow",
     "EnvironmentUsage",
+    "NameKind",
     "RecipeDay",
     "RecipeRow",
     "RecipeUsage",

@@ -157,6 +157,8 @@ NOT_AUDITED = {
     "usage_recipeusage": SYNCED,
     "usage_recordrevision": SYNCED,
     "usage_rejectedrecord": SYNCED,
+    "usage_directory": "The engine's own record of how it read the names of a source.",
+    "usage_directoryentry": "The names that a vendor gives; nobody changes them by hand.",
     "usage_environmentday": COMPUTED,
     "usage_environmentaccrual": COMPUTED,
     "usage_resourceday": COMPUTED,

@@ -19,10 +19,12 @@ from sync.engine.clamp import clamp_waits
 from sync.engine.connect import find_misconfiguration
 from sync.engine.failures import halt_source
 from sync.engine.load import load_next
+from sync.engine.names import read_names, request_names
 from sync.engine.plan import plan_now, request_sync, resume
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
 from usage.days import get_today
+from usage.formatting import format_count
 from usage.models import DayState, Source, SourceDay
 
 POLL_SECONDS = 0.5
@@ -41,6 +43,9 @@ class Command(BaseCommand):
             help="The day after the last one (default: tomorrow).",
         )
         parser.add_argument(
+            "--names", action="store_true", help="Read the names of the sources' ids in place of usage."
+        )
+        parser.add_argument(
             "--workers", type=int, default=0, help="Readers at once (default: what each source allows)."
         )
 
@@ -49,6 +54,9 @@ class Command(BaseCommand):
         logging.getLogger("sync").setLevel(logging.WARNING)
         clamp_waits()
         sources = select_sources(options["slugs"])
+        if options["names"]:
+            self.read_all_names(sources, options)
+            return
         runs, refusals = self.start_all(sources, options)
         console = Console(width=None if sys.stdout.isatty() else 140)
         with build_progress_bar(console) as bar, ThreadPoolExecutor(max(len(runs), 1)) as pool:
@@ -58,6 +66,28 @@ class Command(BaseCommand):
         console.print(build_summary(runs))
         unfinished = [run for run in runs if run.days_failed or run.days_done < run.days_total]
         refusals += [f"{run.source.slug}: {describe_failure(run)}" for run in unfinished]
+        if refusals:
+            raise CommandError("\n".join(refusals), returncode=1)
+
+    def read_all_names(self, sources: list[Source], options: dict[str, Any]) -> None:
+        """Read the names of every source; raises CommandError where one cannot be read."""
+        if options["from_day"] is not None or options["to_day"] is not None:
+            raise CommandError("--names reads the names of today: leave --from and --to out.")
+        refusals = []
+        for source in sources:
+            try:
+                request_names(source, Trigger.COMMAND)
+                run = read_names(source.pk)
+            except SyncError as error:
+                refusals.append(f"{source.slug}: {error.reason}")
+                continue
+            if run is None or run.finished_at is None:
+                refusals.append(f"{source.slug}: another worker reads its names, or the source is paused.")
+            elif run.error:
+                refusals.append(f"{source.slug}: {run.error}")
+            else:
+                changes = f"{run.inserted:,} new, {run.changed:,} changed, {run.withdrawn:,} gone"
+                self.stdout.write(f"{source.slug}: {format_count(run.fetched, 'name')}: {changes}.")
         if refusals:
             raise CommandError("\n".join(refusals), returncode=1)
 

@@ -1,5 +1,6 @@
 """Gcore: what every resource consumed, one UTC day at a time, checked against the vendor's own totals."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
@@ -8,9 +9,11 @@ import msgspec
 from sync.errors import InvalidResponse, ListingChanged
 from sync.vendors.base import Comparison, Page, Pages, Rejection, VendorReader
 from sync.vendors.decoding import decode_record, describe_error, find_error_envelope, reject_record
+from sync.vendors.gcore.directory import DirectoryReader
 from sync.vendors.gcore.mapping import KeyBuilder, build_identity, build_keyless_row
 from sync.vendors.gcore.schema import ORDER, USAGE_REPORT, Report, parse_report
 from sync.vendors.gcore.totals import RowSums
+from sync.vendors.names import NameListing
 from sync.vendors.record_limits import InvalidRecord
 from usage.days import Day
 from usage.models import ResourceRow, ResourceUsage
@@ -66,6 +69,10 @@ class Reader(VendorReader):
         if received > count:
             raise InvalidResponse(f"The report promised {count} rows and gave {received}.")
         return Comparison.from_differences(sums.find_differences(count, report.totals))
+
+    def directory(self) -> Iterator[NameListing]:
+        """Yield the names of projects and regions."""
+        return DirectoryReader(self.http).read()
 
     def probe(self) -> str:
         """Ask for one resource of yesterday."""

@@ -13,7 +13,9 @@ import msgspec
 from sync.errors import ListingChanged
 from sync.http import MAX_CONCURRENT, VendorHTTP
 from sync.vendors.base import Comparison, Page, Pages, VendorReader
+from sync.vendors.names import NameListing
 from sync.vendors.ona.connect import LIST
+from sync.vendors.ona.directory import DirectoryReader
 from sync.vendors.ona.duplicates import DuplicateDetector
 from sync.vendors.ona.mapping import NotAPage, parse_page
 from sync.vendors.ona.runtime import RuntimeSum, compare_runtime
@@ -107,6 +109,10 @@ class Reader(VendorReader):
             self._duplicated = duplicates.fingerprint
             raise ListingChanged("Ona's listing changed while it was paged through: a record came twice.")
         return compare_runtime(self.http, day, total, "Some records came twice." if has_duplicates else "")
+
+    def directory(self) -> Iterator[NameListing]:
+        """Yield the names of projects, classes, runners, users, teams and groups."""
+        return DirectoryReader(self.http).read()
 
     def probe(self) -> str:
         """Request one run of today."""

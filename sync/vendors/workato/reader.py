@@ -10,6 +10,7 @@ import msgspec
 from sync.errors import ErrorCode, ListingChanged
 from sync.vendors.base import Comparison, Page, Pages, VendorReader
 from sync.vendors.decoding import decode_body, describe_error, find_error_envelope
+from sync.vendors.names import Name, NameListing, read_listing
 from sync.vendors.workato.deleted import HourSums
 from sync.vendors.workato.options import Options
 from sync.vendors.workato.rows import ReadRows, RowReader
@@ -19,11 +20,12 @@ from sync.vendors.workato.schema import (
     NoMetricError,
     OtherZoneError,
     Statistics,
+    Workspace,
     Workspaces,
     format_instant,
 )
 from usage.days import Day
-from usage.models import RecipeUsage
+from usage.models import NameKind, RecipeUsage
 
 T = TypeVar("T")
 
@@ -75,9 +77,17 @@ class Reader(VendorReader):
             differences += [*bare.find_differences(), *recipes.find_differences(), *hours.find_differences()]
         return Comparison.from_differences(differences)
 
+    def directory(self) -> Iterator[NameListing]:
+        """Yield the names of the account's workspaces; those of recipes and folders come with their usage."""
+        yield read_listing(NameKind.WORKSPACE, self.read_workspace_names)
+
+    def read_workspace_names(self) -> Iterator[Name]:
+        """Yield the names of the account's workspaces."""
+        return (Name(str(one.id), one.name or "") for one in self.list_workspaces())
+
     def probe(self) -> str:
         """Ask for yesterday's hours of one workspace; raises InvalidResponse where any cannot be read."""
-        name, ids = self.options.get_scope() or ("workspace_ids", self.fetch_workspaces(page=1, per_page=1))
+        name, ids = self.options.get_scope() or ("workspace_ids", [one.id for one in self.fetch_workspaces(1, 1)])
         if not ids:
             return "Workato answered: the account has no workspaces."
         day = Day.of(datetime.now(self.account.zone).date() - timedelta(days=1), self.account.zone)
@@ -89,31 +99,31 @@ class Reader(VendorReader):
 
     def iterate_scopes(self) -> Iterator[tuple[str, list[Any]]]:
         """Yield the ids to request, as few times as `max_ids_per_request` allows, with their field's name."""
-        name, ids = self.options.get_scope() or ("workspace_ids", self.discover_workspaces())
+        name, ids = self.options.get_scope() or ("workspace_ids", [one.id for one in self.list_workspaces()])
         size = self.options.max_ids_per_request
         for start in range(0, len(ids), size):
             yield name, list(ids[start : start + size])
 
-    def discover_workspaces(self) -> list[int]:
-        """Return the ids of all workspaces of the account.
+    def list_workspaces(self) -> list[Workspace]:
+        """Return all workspaces of the account.
 
         Reads on until a page is empty, since a page may hold fewer than requested. Raises ListingChanged
         where one comes again, since then another may have been passed over.
         """
-        workspace_ids: dict[int, None] = {}
+        workspaces: dict[int, Workspace] = {}
         for page in count(1):
-            ids = dict.fromkeys(self.fetch_workspaces(page, WORKSPACES_PER_PAGE))
-            if not ids:
+            found = {one.id: one for one in self.fetch_workspaces(page, WORKSPACES_PER_PAGE)}
+            if not found:
                 break
-            if workspace_ids.keys() & ids.keys():
+            if workspaces.keys() & found.keys():
                 raise ListingChanged(f"Page {page} of the workspaces holds some of an earlier page.")
-            workspace_ids |= ids
-        return list(workspace_ids)
+            workspaces |= found
+        return list(workspaces.values())
 
-    def fetch_workspaces(self, page: int, per_page: int) -> list[int]:
-        """Return the ids of one page of the account's workspaces."""
+    def fetch_workspaces(self, page: int, per_page: int) -> list[Workspace]:
+        """Return one page of the account's workspaces."""
         answer = self.http.get(WORKSPACES, {"page": page, "per_page": per_page})
-        return [one.id for one in self.decode_answer(answer, Workspaces, "a list of workspaces").result]
+        return self.decode_answer(answer, Workspaces, "a list of workspaces").result
 
     def read_rows(self, row_reader: RowReader, request: dict[str, Any]) -> Iterator[ReadRows]:
         """Yield the rows of one answer, slice by slice.

@@ -87,9 +87,10 @@ class Statistics(msgspec.Struct):
 
 
 class Workspace(msgspec.Struct):
-    """One customer workspace, of which only the id is needed."""
+    """One customer workspace."""
 
     id: Id
+    name: str | None = None
 
 
 class Workspaces(msgspec.Struct):

@@ -247,7 +247,8 @@ READS_SYNC = ("view_source", "view_sourceday", "view_syncrun", "view_restatement
 @pytest.mark.parametrize(
     ("scope", "needed"),
     [
-        ("usage:read", USAGE_PERMISSIONS),
+        ("usage:read", (*USAGE_PERMISSIONS, "view_directoryentry")),
+        ("person:read", ("view_person",)),
         ("mirror:read", USAGE_PERMISSIONS),
         ("sync:read", READS_SYNC),
         ("sync:run", ("change_sourceday",)),

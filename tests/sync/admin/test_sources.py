@@ -334,7 +334,7 @@ def test_an_operator_may_sync_but_not_change_the_source(client: Client, source: 
 
     offered = set(re.findall(r"/do/([a-z-]+)/", client.get(page_of(source)).content.decode()))
 
-    assert offered == {"sync-now", "sync-range"}
+    assert offered == {"sync-now", "sync-range", "read-names"}
     assert client.post(action(source, "sync-now")).status_code == 302
     assert client.post(page_of(source), settings_of(source)).status_code == 403
 
@@ -374,7 +374,7 @@ def test_the_page_of_a_source_costs_a_few_queries_however_much_it_holds(
         SyncRun.objects.create(**run, days_total=1, days_done=1, finished_at=timezone.now())
     staff.get(page_of(source))
 
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(15):
         page = staff.get(page_of(source)).content.decode()
 
     assert f'<a href="/admin/coverage/?source={source.slug}">' in page

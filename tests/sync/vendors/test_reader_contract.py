@@ -245,6 +245,45 @@ def test_a_read_survives_what_usually_goes_wrong_on_the_way(vendor: str, reader:
     assert reader.http.stats.retries == 4
 
 
+def test_listings_of_names_hold_an_id_once_and_name_what_usage_refers_to(vendor: str, reader: VendorReader):
+    listings = {listing.kind: listing for listing in reader.directory()}
+    assert listings
+    for listing in listings.values():
+        assert not listing.refused
+        ids = [name.vendor_id for name in listing.names]
+        assert ids
+        assert all(ids)
+        assert len(ids) == len(set(ids))
+        assert all(isinstance(text, str) for name in listing.names for text in (name.vendor_id, name.name, name.email))
+    for row in rows(everything(reader, day_of(vendor))[0]):
+        for kind in listings:
+            used = getattr(row, f"{kind}_id", None)
+            if used not in (None, ""):
+                assert str(used) in {name.vendor_id for name in listings[kind].names}
+
+
+def test_a_credential_that_may_not_read_names_is_told_of_and_no_error(
+    vendor: str, reader: VendorReader, sandbox: SandboxServer
+):
+    sandbox.faults.set(f"{vendor}.forbidden")
+    listings = list(reader.directory())
+    assert listings
+    assert all(listing.refused and not listing.names for listing in listings)
+
+
+def test_names_of_another_shape_and_a_refused_credential_are_errors(vendor: str, sandbox: SandboxServer):
+    with (
+        connected(vendor, sandboxed(vendor, sandbox.url), http_type=Nonsense) as reader,
+        pytest.raises(InvalidResponse),
+    ):
+        list(reader.directory())
+    with (
+        connected(vendor, sandboxed(vendor, sandbox.url), credential="wrong-key") as reader,
+        pytest.raises(CredentialError),
+    ):
+        list(reader.directory())
+
+
 def test_a_probe_is_cheap_and_says_one_sentence(vendor: str, reader: VendorReader, sandbox: SandboxServer):
     sandbox.world.set_clock(datetime.now(UTC))
     said = reader.probe()

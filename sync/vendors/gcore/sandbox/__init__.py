@@ -1,4 +1,4 @@
-"""The Gcore stand-in: `POST /cloud/v1/usage_report` as docs/vendors/gcore.md has it, from a made-up history."""
+"""The Gcore stand-in: usage reports from a made-up history, and names, as docs/vendors/gcore.md has them."""
 
 from datetime import UTC, date, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from sync.vendors.gcore.request import (
 )
 from sync.vendors.gcore.sandbox.history import SETTLED_MINUTES, DayListing, count_slots
 from sync.vendors.gcore.sandbox.kinds import KINDS
+from sync.vendors.gcore.sandbox.names import LISTINGS, build_names
 from sync.vendors.gcore.sandbox.report import Report, build_report
 from sync.vendors.gcore.sandbox.stock import Stock
 
@@ -39,6 +40,8 @@ class Sandbox:
 
     def respond(self, request: APIRequest, faults: ContentFaults) -> APIResponse:
         """Answer one request; errors have the vendor's shape (exception_class, message, request_id)."""
+        if request.path in LISTINGS:
+            return self._answer_names(request)
         refusal = self._find_error(request)
         if refusal is not None:
             return refusal
@@ -52,12 +55,28 @@ class Sandbox:
         """Return an error in the vendor's shape."""
         return APIResponse(status, encode_error(status, message, f"{self.world.roll(status, message):032x}", **more))
 
+    def _answer_names(self, request: APIRequest) -> APIResponse:
+        """Return a page of the projects or the regions."""
+        refusal = self._find_credential_error(request)
+        if refusal is not None:
+            return refusal
+        if request.method != "GET":
+            return self.build_error(405, "The method is not allowed here.")
+        try:
+            return APIResponse(200, encode(build_names(request.path, request.query)))
+        except ValueError:
+            return self.build_error(400, "Validation Error: limit and offset are whole numbers, limit 1 to 1000.")
+
     def _find_error(self, request: APIRequest) -> APIResponse | None:
         """Return why a request is not looked at; the scheme `APIKey` may come in any case."""
         if request.path != PATH:
             return self.build_error(404, "The requested resource is not found.")
         if request.method != "POST":
             return self.build_error(405, "The method is not allowed here.")
+        return self._find_credential_error(request)
+
+    def _find_credential_error(self, request: APIRequest) -> APIResponse | None:
+        """Return why the request's key is refused."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "apikey" or key.strip() != self.world.credential:
             return self.build_error(401, "The API key is missing or not valid.")

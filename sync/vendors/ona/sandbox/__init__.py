@@ -1,4 +1,4 @@
-"""The Ona stand-in: environment usage records and their total over Connect, in JSON and in protobuf.
+"""The Ona stand-in: environment usage records, their total and names over Connect, in JSON and in protobuf.
 
 **Assumed**, the vendor being silent: a token belongs to the filter it was given for, and an empty list is sent
 as such; the total counts runs by their stop, and an unknown team has none. What else is assumed is in connect.py.
@@ -18,6 +18,7 @@ from sync.sandbox.world import ContentFaults, World
 from sync.vendors.ona import connect
 from sync.vendors.ona.connect import CODES, JSON, PROTO, STATUSES, ConnectError, ListRequest, RuntimeRequest
 from sync.vendors.ona.instants import SECOND, to_nanoseconds
+from sync.vendors.ona.sandbox.directory import NameSandbox
 from sync.vendors.ona.sandbox.pages import BlockCache, HistoryView, Position, Window
 from sync.vendors.ona.sandbox.runs import FAULT_COUNT, Run
 from sync.vendors.ona.usage_pb2 import (
@@ -36,10 +37,11 @@ class Sandbox:
     def __init__(self, world: World) -> None:
         self.world = world
         self.blocks = BlockCache(world)
+        self.names = NameSandbox(world)
 
     def respond(self, request: APIRequest, faults: ContentFaults) -> APIResponse:
-        """Answer a request for a listing or a total, anything else with a Connect error."""
-        if request.path not in (LIST, RUNTIME):
+        """Answer a request for a listing, a total or names, anything else with a Connect error."""
+        if request.path not in (LIST, RUNTIME, *self.names.handlers):
             return _build_error("not_found", "404 page not found")
         if request.method != "POST":
             return APIResponse(405, b"", headers={"Allow": "POST"})
@@ -48,14 +50,19 @@ class Sandbox:
             return APIResponse(415, b"", headers={"Accept-Post": f"{JSON}, {PROTO}"})
         try:
             self._authenticate(request)
-            if request.path == RUNTIME:
-                query = connect.parse_runtime_request(content_type, request.body)
-                return self._build_total(query, content_type, faults)
-            return self._build_page(
-                connect.parse_list_request(content_type, request.body, request.query), content_type, faults
-            )
+            return self._build_answer(request, content_type, faults)
         except ConnectError as error:
             return _build_error(error.code, str(error))
+
+    def _build_answer(self, request: APIRequest, content_type: str, faults: ContentFaults) -> APIResponse:
+        """Return the answer of one of the paths; raises ConnectError."""
+        if request.path in self.names.handlers:
+            return self.names.respond(request.path, content_type, request.body, request.query)
+        if request.path == RUNTIME:
+            query = connect.parse_runtime_request(content_type, request.body)
+            return self._build_total(query, content_type, faults)
+        page = connect.parse_list_request(content_type, request.body, request.query)
+        return self._build_page(page, content_type, faults)
 
     def build_error(self, status: int, message: str) -> APIResponse:
         """Answer with a Connect error."""

@@ -55,13 +55,18 @@ class DayPlan(NamedTuple):
         return (self.ordinal - EPOCH) * DAY_LENGTH
 
 
+def get_size(world: World) -> int:
+    """Return the usual number of runs a day."""
+    return round(420 * world.scale) if world.records_per_day is None else world.records_per_day
+
+
 def plan_day(world: World, ordinal: int) -> DayPlan:
     """Return what the world's day holds once it is over."""
     day = date.fromordinal(ordinal)
     edit = world.get_edit(VENDOR, day)
     size = 420 * world.scale if world.records_per_day is None else world.records_per_day
     count = round(size * _get_load(world, day)) if world.records_per_day is None else world.records_per_day
-    return DayPlan(world.seed, ordinal, round(size), count, math.ceil(count * edit.late), edit)
+    return DayPlan(world.seed, ordinal, get_size(world), count, math.ceil(count * edit.late), edit)
 
 
 def build_runs(day: DayPlan, number: int) -> list[Run | None]:

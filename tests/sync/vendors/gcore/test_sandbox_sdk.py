@@ -82,3 +82,15 @@ def test_the_vendors_sdk_raises_its_own_errors(client: gcore.Gcore, server: Sand
     stranger = gcore.Gcore(api_key="1234$other", base_url=f"{server.url}/gcore", max_retries=0)
     with stranger, pytest.raises(gcore.AuthenticationError):
         stranger.cloud.usage_reports.get(time_from="2026-11-17T00:00:00Z", time_to="2026-11-18T00:00:00Z")
+
+
+def test_the_vendors_sdk_lists_projects_and_regions(client: gcore.Gcore) -> None:
+    projects = list(client.cloud.projects.list(include_deleted=True, limit=2))
+    assert [project.id for project in projects] == sorted(project.id for project in projects)
+    assert [project.id for project in projects if project.deleted_at] == [51208]
+    assert {project.id for project in client.cloud.projects.list()} == {one.id for one in projects} - {51208}
+    regions = list(client.cloud.regions.list(limit=2))
+    assert {region.id: region.display_name for region in regions}[76] == "Luxembourg-2"
+    used = client.cloud.usage_reports.get(time_from=f"{DAY}T00:00:00Z", time_to=f"{DAY + timedelta(days=1)}T00:00:00Z")
+    assert {row.project_id for row in used.resources} <= {project.id for project in projects}
+    assert {row.region_id for row in used.resources} <= {region.id for region in regions}

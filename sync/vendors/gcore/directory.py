@@ -1,0 +1,94 @@
+"""Gcore's names: projects, also deleted ones, and regions (docs/vendors/gcore.md)."""
+
+from collections.abc import Iterator
+from typing import Final, TypeVar
+
+import msgspec
+
+from sync.http import VendorHTTP
+from sync.vendors.decoding import decode_body, describe_error, find_error_envelope
+from sync.vendors.names import Name, NameListing, read_listing
+from usage.models import NameKind
+
+PROJECTS: Final = "/cloud/v1/projects"
+REGIONS: Final = "/cloud/v1/regions"
+PAGE_SIZE: Final = 1000  # the most the vendor gives
+
+
+class Project(msgspec.Struct):
+    """A project; a deleted one has an instant."""
+
+    id: int
+    name: str | None = None
+    deleted_at: str | None = None
+
+
+class Region(msgspec.Struct):
+    """A region."""
+
+    id: int
+    display_name: str | None = None
+
+
+class Projects(msgspec.Struct):
+    """A page of projects."""
+
+    count: int
+    results: list[Project]
+
+
+class Regions(msgspec.Struct):
+    """A page of regions."""
+
+    count: int
+    results: list[Region]
+
+
+P = TypeVar("P", Projects, Regions)
+
+
+class DirectoryReader:
+    """Reads both listings page by page."""
+
+    def __init__(self, http: VendorHTTP) -> None:
+        self.http = http
+
+    def read(self) -> Iterator[NameListing]:
+        """Yield both listings."""
+        yield read_listing(NameKind.PROJECT, self.read_projects)
+        yield read_listing(NameKind.REGION, self.read_regions)
+
+    def read_projects(self) -> Iterator[Name]:
+        """Yield the projects; the usage of deleted ones stays."""
+        for page in self.paginate(PROJECTS, Projects, include_deleted="true"):
+            for one in page.results:
+                yield Name(str(one.id), one.name or "", is_gone=one.deleted_at is not None)
+
+    def read_regions(self) -> Iterator[Name]:
+        """Yield the regions."""
+        for page in self.paginate(REGIONS, Regions):
+            yield from (Name(str(one.id), one.display_name or "") for one in page.results)
+
+    def paginate(self, path: str, page_type: type[P], **params: str) -> Iterator[P]:
+        """Yield pages until there are `count` results; raises InvalidResponse where the vendor gives fewer."""
+        received = 0
+        while True:
+            page = self.fetch(path, page_type, {**params, "limit": PAGE_SIZE, "offset": received})
+            received += len(page.results)
+            yield page
+            if received >= page.count:
+                return
+            if not page.results:
+                reason = f"{path} promised {page.count} results and gave only {received}."
+                raise self.http.build_invalid_response(reason, b"")
+
+    def fetch(self, path: str, page_type: type[P], params: dict[str, str | int]) -> P:
+        """Return one page; raises InvalidResponse where it is of another shape."""
+        body = self.http.get(path, params)
+        if envelope_error := find_error_envelope(body):
+            raise self.http.build_invalid_response(envelope_error, body)
+        try:
+            return decode_body(msgspec.json.Decoder(page_type).decode, body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            reason = f"Not a list of names at {path}: {describe_error(error)}"
+            raise self.http.build_invalid_response(reason, body) from None

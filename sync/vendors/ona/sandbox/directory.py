@@ -1,0 +1,182 @@
+"""The names of the Ona stand-in: who and what the ids of its runs are, over Connect in JSON and in protobuf.
+
+**Assumed**, the vendor being silent: a listing's token is opaque and belongs to it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from google.protobuf import json_format
+
+from sync.api_messages import APIResponse
+from sync.sandbox.world import World
+from sync.vendors.ona import directory
+from sync.vendors.ona import directory_pb2 as pb
+from sync.vendors.ona.connect import DEFAULT_PAGE_SIZE, JSON, MAX_PAGE_SIZE, PROTO, ConnectError, parse_message
+from sync.vendors.ona.sandbox.history import get_size
+from sync.vendors.ona.sandbox.people import build_environments
+
+FIRST_NAMES: Final = ("Ada", "Björn", "Chiara", "Dmitri", "Éloïse", "Fatima", "Grace", "Hiroshi", "Ines", "Jürgen")
+LAST_NAMES: Final = ("Abadi", "Brandt", "Castillo", "D'Angelo", "Ferrari", "Lovelace", "Müller", "Nakamura", "Öztürk")
+PROJECTS: Final = ("payments", "web-shop", "data platform", "mobile", "search", "infra / terraform", "docs", "billing")
+CLASSES: Final = ("Small", "Regular", "Large", "GPU", "Extra large", "Regular (EU)")
+RUNNERS: Final = ("eu-central", "us-east", "on-premises", "ap-northeast")
+TEAMS: Final = ("Checkout", "Data", "Platform", "Mobile")
+GROUPS: Final = ("Administrators", "Contractors")
+# One user in so many is in no team, and one in so many in two.
+IN_NO_TEAM, IN_TWO_TEAMS = 9, 4
+
+
+class NameSandbox:
+    """Answers the requests for names of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.refused: frozenset[str] = frozenset()  # paths that the token may not read; tests set them
+        self.handlers: Mapping[str, Callable[[str, bytes, Mapping[str, list[str]]], Any]] = {
+            f"/api{directory.IDENTITY}": self.build_identity,
+            f"/api{directory.MEMBERS}": self.build_members,
+            f"/api{directory.PROJECTS}": self.build_projects,
+            f"/api{directory.CLASSES}": self.build_classes,
+            f"/api{directory.RUNNERS}": self.build_runners,
+            f"/api{directory.GROUPS}": self.build_groups,
+            f"/api{directory.MEMBERSHIPS}": self.build_memberships,
+            f"/api{directory.TEAMS}": self.build_teams,
+            f"/api{directory.TEAM_MEMBERS}": self.build_team_members,
+        }
+
+    def respond(self, path: str, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> APIResponse:
+        """Return the answer for one of `handlers`; raises ConnectError."""
+        if path in self.refused:
+            raise ConnectError("permission_denied", "the token may not do this")
+        answer = self.handlers[path](content_type, body, query)
+        if content_type == PROTO:
+            return APIResponse(200, answer.SerializeToString(), PROTO)
+        return APIResponse(200, json_format.MessageToJson(answer, indent=None).encode(), JSON)
+
+    def list_ids(self, name: str) -> list[str]:
+        """Return the ids of the runs' field `name`, in an order of their own."""
+        return sorted({getattr(one, name) for one in build_environments(self.world.seed, get_size(self.world))} - {""})
+
+    def build_id(self, kind: str, number: int) -> str:
+        """Return the id of a team, a group or the organization."""
+        text = f"{self.world.roll(kind, number):016x}{self.world.roll(kind, number, 'low'):016x}"
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+
+    def list_teams(self, user_id: str) -> list[int]:
+        """Return the places of a user's teams."""
+        bits = self.world.roll("team", user_id)
+        if bits % IN_NO_TEAM == 0:
+            return []
+        first = (bits >> 8) % len(TEAMS)
+        return [first, (first + 1) % len(TEAMS)] if (bits >> 16) % IN_TWO_TEAMS == 0 else [first]
+
+    def name_user(self, place: int) -> str:
+        """Return the name of a user."""
+        last = LAST_NAMES[place // len(FIRST_NAMES) % len(LAST_NAMES)]
+        return f"{FIRST_NAMES[place % len(FIRST_NAMES)]} {last}"
+
+    def build_identity(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return whose token it is."""
+        parse_message(pb.GetAuthenticatedIdentityRequest, content_type, body)
+        subject = pb.Subject(id=self.build_id("bot", 0), principal=pb.PRINCIPAL_SERVICE_ACCOUNT)
+        return pb.GetAuthenticatedIdentityResponse(subject=subject, organization_id=self.build_id("organization", 0))
+
+    def build_members(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return a page of the organization's members."""
+        request = parse_message(pb.ListMembersRequest, content_type, body)
+        if request.organization_id != self.build_id("organization", 0):
+            raise ConnectError("permission_denied", "no access to this organization")
+        members = [
+            pb.OrganizationMember(user_id=user, full_name=self.name_user(place), email=f"user{place}@example.com")
+            for place, user in enumerate(self.list_ids("user_id"))
+        ]
+        return fill_page(pb.ListMembersResponse(), "members", members, request, query)
+
+    def build_projects(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return a page of the projects."""
+        request = parse_message(pb.ListProjectsRequest, content_type, body)
+        projects = [
+            pb.Project(id=project, metadata=pb.ProjectMetadata(name=number_name(PROJECTS, place)))
+            for place, project in enumerate(self.list_ids("project_id"))
+        ]
+        return fill_page(pb.ListProjectsResponse(), "projects", projects, request, query)
+
+    def build_classes(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return a page of the classes of environments."""
+        request = parse_message(pb.ListEnvironmentClassesRequest, content_type, body)
+        classes = [
+            pb.EnvironmentClass(id=one, display_name=number_name(CLASSES, place), enabled=True)
+            for place, one in enumerate(self.list_ids("environment_class_id"))
+        ]
+        return fill_page(pb.ListEnvironmentClassesResponse(), "environment_classes", classes, request, query)
+
+    def build_runners(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return a page of the runners."""
+        request = parse_message(pb.ListRunnersRequest, content_type, body)
+        runners = [
+            pb.Runner(runner_id=runner, name=number_name(RUNNERS, place))
+            for place, runner in enumerate(self.list_ids("runner_id"))
+        ]
+        return fill_page(pb.ListRunnersResponse(), "runners", runners, request, query)
+
+    def build_teams(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return a page of the teams."""
+        request = parse_message(pb.ListTeamsRequest, content_type, body)
+        teams = [pb.Team(id=self.build_id("teams", place), name=name) for place, name in enumerate(TEAMS)]
+        return fill_page(pb.ListTeamsResponse(), "teams", teams, request, query)
+
+    def build_team_members(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return a page of the members of a team."""
+        request = parse_message(pb.ListTeamMembersRequest, content_type, body)
+        place = self.find_place("teams", request.team_id, len(TEAMS))
+        members = [
+            pb.TeamMember(team_id=request.team_id, user_id=user, name=self.name_user(number))
+            for number, user in enumerate(self.list_ids("user_id"))
+            if place in self.list_teams(user)
+        ]
+        return fill_page(pb.ListTeamMembersResponse(), "members", members, request, query)
+
+    def build_groups(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return a page of the groups."""
+        request = parse_message(pb.ListGroupsRequest, content_type, body)
+        groups = [pb.Group(id=self.build_id("groups", place), name=name) for place, name in enumerate(GROUPS)]
+        return fill_page(pb.ListGroupsResponse(), "groups", groups, request, query)
+
+    def build_memberships(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+        """Return a page of the memberships of a group: users, and one that is none."""
+        request = parse_message(pb.ListMembershipsRequest, content_type, body)
+        place = self.find_place("groups", request.group_id, len(GROUPS))
+        users = [user for user in self.list_ids("user_id") if self.world.roll("group", user) % len(GROUPS) == place]
+        subjects = [pb.Subject(id=user, principal=pb.PRINCIPAL_USER) for user in users]
+        subjects.append(pb.Subject(id=self.build_id("bot", 0), principal=pb.PRINCIPAL_SERVICE_ACCOUNT))
+        members = [pb.GroupMembership(group_id=request.group_id, subject=subject) for subject in subjects]
+        return fill_page(pb.ListMembershipsResponse(), "members", members, request, query)
+
+    def find_place(self, kind: str, sought: str, count: int) -> int:
+        """Return the place of a team or a group; raises ConnectError where there is none."""
+        ids = [self.build_id(kind, place) for place in range(count)]
+        if sought not in ids:
+            raise ConnectError("not_found", "not found")
+        return ids.index(sought)
+
+
+def number_name(names: Sequence[str], place: int) -> str:
+    """Return the name at a place; names come again with a number."""
+    turn, place = divmod(place, len(names))
+    return f"{names[place]} {turn + 1}" if turn else names[place]
+
+
+def fill_page(page: Any, field: str, members: Sequence[Any], request: Any, query: Mapping[str, list[str]]) -> Any:
+    """Return the answer with one page of a listing; token and size of the query win, as in the usage listing."""
+    try:
+        size = int(query["pageSize"][-1]) if "pageSize" in query else request.pagination.page_size
+        start = int(query["token"][-1] if "token" in query else request.pagination.token or 0)
+    except ValueError:
+        raise ConnectError("invalid_argument", "invalid pagination") from None
+    if not 0 <= size <= MAX_PAGE_SIZE:
+        raise ConnectError("invalid_argument", "pagination.page_size: value must be between 0 and 100")
+    end = start + (size or DEFAULT_PAGE_SIZE)
+    getattr(page, field).extend(members[start:end])
+    page.pagination.next_token = str(end) if end < len(members) else ""
+    return page

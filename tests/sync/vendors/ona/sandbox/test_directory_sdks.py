@@ -1,0 +1,87 @@
+"""The listings of names are held to the contract by the vendor's own SDKs, both generations of them, unmodified."""
+
+from typing import Any
+
+from gitpod import Gitpod
+
+from sync.sandbox.server import SandboxServer
+from sync.vendors.ona.sandbox import Sandbox
+from tests.support.ona_sdk_1x import run_program
+from tests.sync.vendors.ona.sandbox.asking import END, KEY, START
+
+PROGRAM = """
+import json, sys
+from gitpod.v1 import group_pb2, identity_pb2, organization_pb2, project_pb2, runner_pb2, team_pb2
+from gitpod.v1.pagination_pb2 import PaginationRequest
+from gitpod.v1.runner_configuration_pb2 import ListEnvironmentClassesRequest
+from ona_sdk import create_client
+
+wanted = json.load(sys.stdin)
+services = create_client(api_key=wanted["key"], base_url=wanted["base_url"]).services
+
+def everything(call, request_type, field, **params):
+    token, found = "", []
+    while True:
+        answer = call(request_type(pagination=PaginationRequest(page_size=7, token=token), **params))
+        found += getattr(answer, field)
+        token = answer.pagination.next_token
+        if not token:
+            return found
+
+identity = services.identity.get_authenticated_identity(identity_pb2.GetAuthenticatedIdentityRequest())
+members = everything(services.organization.list_members, organization_pb2.ListMembersRequest, "members",
+                     organization_id=identity.organization_id)
+projects = everything(services.project.list_projects, project_pb2.ListProjectsRequest, "projects")
+classes = everything(services.environment.list_environment_classes, ListEnvironmentClassesRequest,
+                     "environment_classes")
+runners = everything(services.runner.list_runners, runner_pb2.ListRunnersRequest, "runners")
+teams = everything(services.team.list_teams, team_pb2.ListTeamsRequest, "teams")
+groups = everything(services.group.list_groups, group_pb2.ListGroupsRequest, "groups")
+print(json.dumps({
+    "users": [[one.user_id, one.full_name, one.email] for one in members],
+    "projects": [[one.id, one.metadata.name] for one in projects],
+    "classes": [[one.id, one.display_name] for one in classes],
+    "runners": [[one.runner_id, one.name] for one in runners],
+    "teams": {one.name: [member.user_id for member in everything(
+        services.team.list_team_members, team_pb2.ListTeamMembersRequest, "members", team_id=one.id)] for one in teams},
+    "groups": {one.name: [member.subject.id for member in everything(
+        services.group.list_memberships, group_pb2.ListMembershipsRequest, "members", group_id=one.id)
+        if member.subject.principal == identity_pb2.PRINCIPAL_USER] for one in groups},
+}))
+"""
+
+
+def read_with_old_sdk(url: str) -> dict[str, Any]:
+    """List with `gitpod-sdk` 0.x, which knows no teams, and its own auto-pagination."""
+    paging: Any = {"page_size": 7}
+    with Gitpod(bearer_token=KEY, base_url=f"{url}/ona/api") as client:
+        identity = client.identity.get_authenticated_identity()
+        members = client.organizations.list_members(organization_id=str(identity.organization_id), pagination=paging)
+        groups = client.groups.list(pagination=paging)
+        memberships: dict[str, list[str | None]] = {}
+        for group in groups:
+            listed = list(client.groups.memberships.list(group_id=str(group.id), pagination=paging))
+            subjects = [one.subject for one in listed if one.subject]
+            memberships[str(group.name)] = [one.id for one in subjects if one.principal == "PRINCIPAL_USER"]
+        return {
+            "users": [[one.user_id, one.full_name, one.email] for one in members],
+            "projects": [[one.id, one.metadata.name] for one in client.projects.list(pagination=paging)],
+            "classes": [[one.id, one.display_name] for one in client.environments.classes.list(pagination=paging)],
+            "runners": [[one.runner_id, one.name] for one in client.runners.list(pagination=paging)],
+            "groups": memberships,
+        }
+
+
+def test_both_generations_of_the_vendors_sdk_read_every_name(sandbox: SandboxServer, ona: Sandbox):
+    modern = run_program(PROGRAM, {"key": KEY, "base_url": f"{sandbox.url}/ona/api"})
+    teams = modern.pop("teams")
+    assert read_with_old_sdk(sandbox.url) == modern
+    users = {user_id for user_id, *_ in modern["users"]}
+    assert len(users) > 50
+    assert all(modern.values())
+    assert set(teams) == {"Checkout", "Data", "Platform", "Mobile"}
+    in_teams = [user for members in teams.values() for user in members]
+    assert set(in_teams) < users, "some users are in no team"
+    assert len(in_teams) > len(set(in_teams)), "some users are in two"
+    used = {run.environment.user_id for run in ona.list_runs(START, END)}
+    assert used <= users
