@@ -331,6 +331,8 @@ PORTAL_XLSX_MAX_ROWS = env.int("PORTAL_XLSX_MAX_ROWS", default=200_000)
 PORTAL_API_RATE = env.str("PORTAL_API_RATE", default="600/min")
 PORTAL_API_FAILURES_RATE = env.str("PORTAL_API_FAILURES_RATE", default="60/min")
 PORTAL_REQUESTS_AT_ONCE = env.int("PORTAL_REQUESTS_AT_ONCE", default=12)
+# What stands for a person where names of people may be shown at all.
+PORTAL_PERSON_NAMES = env.choice("PORTAL_PERSON_NAMES", ("name", "email", "pseudonym"), "name")
 STAFF_SCOPE = "portal.accounts.authentication.get_source_scope"
 MIRROR_AUTHENTICATION = "portal.mirrors.authenticate"
 

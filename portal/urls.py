@@ -11,6 +11,7 @@ from portal.metrics.views import MetricsView
 from sync import api as sync
 from sync.mirrors.views import serve_mirror
 from usage.api import views as usage
+from usage.api.directory import DirectoryViewSet
 from usage.api.docs import DocsView, SchemaView
 from usage.api.errors import UnknownAddressView
 from usage.summaries import views as summaries
@@ -19,6 +20,7 @@ router = SimpleRouter()
 router.register("environment-usage", usage.EnvironmentUsageViewSet, basename="environment-usage")
 router.register("resource-usage", usage.ResourceUsageViewSet, basename="resource-usage")
 router.register("recipe-usage", usage.RecipeUsageViewSet, basename="recipe-usage")
+router.register("directory", DirectoryViewSet, basename="directory")
 router.register("sources", sync.SourceViewSet, basename="sources")
 router.register(f"sources/(?P<source_slug>{sync.SLUG})/days", sync.SourceDayViewSet, basename="source-days")
 router.register("sync-runs", sync.SyncRunViewSet, basename="sync-runs")

@@ -61,12 +61,24 @@ CELL_SQL: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class NameLookup:
+    """Where the names of a column of ids are found: the entries of the directory of one kind, and their column."""
+
+    kind: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name in the answer, the ORM path to it, and its kind, which decides how it is rendered."""
+    """One column: its name in the answer, the ORM path to it, and its kind, which decides how it is rendered.
+
+    `lookup`: of a column of names, whose path leads to the ids, where the names are found.
+    """
 
     name: str
     path: str
     kind: str
+    lookup: "NameLookup | None" = None
 
     @property
     def identifier(self) -> str:
@@ -95,15 +107,18 @@ def build_columns(model: type[models.Model], *paths: str, **named_paths: str) ->
     return tuple(Column(name, path, get_kind(model, path)) for name, path in by_name.items())
 
 
-def select_columns(columns: Sequence[Column], params: Mapping[str, Any]) -> tuple[Column, ...]:
+def select_columns(
+    columns: Sequence[Column], params: Mapping[str, Any], on_request: Sequence[Column] = ()
+) -> tuple[Column, ...]:
     """Return the columns that the parameter `fields` names, in the order of the names; all columns without it.
 
-    Raises ValidationError for a name that is unknown or given twice.
+    `on_request`: further columns that are given only where they are named. Raises ValidationError for a name that is
+    unknown or given twice.
     """
     selected = list_values(params, "fields")
     if not selected:
         return tuple(columns)
-    by_name = {column.name: column for column in columns}
+    by_name = {column.name: column for column in (*columns, *on_request)}
     for index, name in enumerate(selected):
         if name not in by_name:
             raise ValidationError({"fields": [f"There is no “{name}”; there are: {', '.join(by_name)}."]})
@@ -139,14 +154,12 @@ def build_json_select(queryset: QuerySet[Any], columns: Sequence[Column], keys: 
 
     NUMERIC becomes a string with all its digits; instants are UTC and end in Z.
     """
-    inner = build_select(queryset, [*(column.path for column in columns), *keys])
-    names = [column.identifier for column in columns]
-    key_names = [f'"~{index}"' for index in range(len(keys))]
-    selected = ", ".join(["row_to_json(r)::text", *(f"t.{name}" for name in key_names)])
+    rows = build_rows(queryset, columns, keys)
+    key_names = [f't."~{index}"' for index in range(len(keys))]
+    selected = ", ".join(["row_to_json(r)::text", *key_names])
     return Statement(
-        f"SELECT {selected} FROM ({inner.sql}) AS t ({', '.join(names + key_names)}), "  # noqa: S608 (names are the serializer's)
-        f"LATERAL (SELECT {render_cells(columns, JSON_SQL)}) AS r",
-        inner.params,
+        f"SELECT {selected} FROM {rows.sql} CROSS JOIN LATERAL (SELECT {render_cells(columns, JSON_SQL)}) AS r",  # noqa: S608 (names are the serializer's)
+        rows.params,
     )
 
 
@@ -154,14 +167,49 @@ def build_cell_select(
     queryset: QuerySet[Any], columns: Sequence[Column], sql_by_kind: Mapping[str, str] = CELL_SQL
 ) -> Statement:
     """Return a SELECT of the cells of a CSV row, named as the API names them; texts are not neutralised."""
-    inner = build_select(queryset, [column.path for column in columns])
-    names = ", ".join(column.identifier for column in columns)
-    return Statement(f"SELECT {render_cells(columns, sql_by_kind)} FROM ({inner.sql}) AS t ({names})", inner.params)  # noqa: S608 (as above)
+    rows = build_rows(queryset, columns)
+    return Statement(f"SELECT {render_cells(columns, sql_by_kind)} FROM {rows.sql}", rows.params)  # noqa: S608 (as above)
+
+
+def build_rows(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[str] = ()) -> Statement:
+    """Return what to select from: the rows `t` with the columns and `keys` (`~0`, `~1`, …), and names beside them."""
+    lookups = [column for column in columns if column.lookup]
+    paths = [*(column.path for column in columns), *keys, *(["source_id"] if lookups else [])]
+    inner = build_select(queryset, paths)
+    names = [column.identifier for column in columns] + [f'"~{index}"' for index in range(len(keys))]
+    if lookups:
+        names.append('"~source"')
+    joins = "".join(map(build_name_join, lookups))
+    return Statement(f"({inner.sql}) AS t ({', '.join(names)}){joins}", inner.params)
+
+
+def build_name_join(column: Column) -> str:
+    """Return the join that finds the name of each row; with its LIMIT it keeps the rows in their order.
+
+    PostgreSQL remembers the names that it has found (Memoize), so that few of them are looked up.
+    """
+    lookup = column.lookup
+    assert lookup is not None  # noqa: S101
+    return (
+        f" LEFT JOIN LATERAL (SELECT nullif(d.{lookup.column}, '') AS name FROM usage_directoryentry AS d"  # noqa: S608 (our own names)
+        f" WHERE d.source_id = t.\"~source\" AND d.kind = '{lookup.kind}'"
+        f" AND d.vendor_id = t.{column.identifier}::text LIMIT 1) AS {build_join_alias(column)} ON true"
+    )
+
+
+def build_join_alias(column: Column) -> str:
+    """Return what the join of a column of names is called."""
+    return f'"~{column.name}"'
 
 
 def render_cells(columns: Sequence[Column], sql_by_kind: Mapping[str, str]) -> str:
     """Return the select list of the columns of `t`, each rendered by the SQL of its kind."""
-    return ", ".join(
-        f"{sql_by_kind.get(column.kind, 't.{0}').format(column.identifier)} AS {column.identifier}"
-        for column in columns
-    )
+    return ", ".join(f"{render_cell(column, sql_by_kind)} AS {column.identifier}" for column in columns)
+
+
+def render_cell(column: Column, sql_by_kind: Mapping[str, str]) -> str:
+    """Return the SQL of one cell."""
+    sql = sql_by_kind.get(column.kind, "t.{0}")
+    if column.lookup:
+        return sql.replace("t.{0}", f"{build_join_alias(column)}.name")
+    return sql.format(column.identifier)

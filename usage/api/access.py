@@ -12,6 +12,7 @@ from rest_framework.exceptions import MethodNotAllowed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from usage.directory.access import NO_PEOPLE, PERMISSION, SCOPE, NameAccess
 from usage.models import Source
 
 if TYPE_CHECKING:  # rest_framework.views itself imports this module, through the settings
@@ -119,6 +120,17 @@ def filter_by_scope(queryset: QuerySet[Any], request: Request, path: str) -> Que
     if access.source_ids is None:
         return queryset
     return queryset.filter(**{f"{path}__in": sorted(access.source_ids)})
+
+
+def get_name_access(request: Request) -> NameAccess:
+    """Return which names a request to the API may see."""
+    access = get_access(request)
+    return NO_PEOPLE if access is None else NameAccess(access.refusal(SCOPE, PERMISSION))
+
+
+def get_staff_name_access(request: HttpRequest) -> NameAccess:
+    """Return which names the signed-in member of staff may see on the admin's pages."""
+    return NameAccess("" if request.user.has_perm(PERMISSION) else f"You lack the permission {PERMISSION}.")
 
 
 def get_staff_scope(request: HttpRequest) -> frozenset[int] | None:

@@ -142,4 +142,7 @@ class ManifestSerializer(serializers.Serializer[Any]):
     settled_until = serializers.DateTimeField(
         required=False, help_text="With updated_since: the set is of what changed before."
     )
+    directory_version = serializers.IntegerField(
+        help_text="Grows whenever a name changes that a column of names may show; the records do not change with it."
+    )
     meta = TrustSerializer(help_text="The data quality, as in a summary.")

@@ -18,7 +18,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
-from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_row_scope
+from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_name_access, get_row_scope
 from usage.api.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
 from usage.api.filters.data_quality import assess_filtered
 from usage.api.json_rows import read_json_batch, read_json_row
@@ -41,6 +41,7 @@ from usage.api.serializers import (
 from usage.columns import Column, get_columns, select_columns
 from usage.data_quality import DataQuality
 from usage.datetimes import format_iso
+from usage.directory.lookup import get_directory_version, select_usage_columns
 from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_totals, export
 from usage.exports.formats.csv import parse_bom
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
@@ -144,6 +145,13 @@ class UsageViewSet(ReadViewSet):
     scope = "usage:read"
     followed = "changed_at"
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The selected columns, also of names; raises ValidationError if `fields` names an unknown one."""
+        serializer: Any = self.get_serializer_class()
+        access = get_name_access(self.request)
+        return select_usage_columns(serializer.Meta.model, get_columns(serializer), self.request.query_params, access)
+
     def get_renderers(self) -> list[BaseRenderer]:
         """Return JSON, and for a list the formats of exports."""
         exports = EXPORT_RENDERERS if self.action == "list" else ()
@@ -211,6 +219,7 @@ class UsageViewSet(ReadViewSet):
             raise ExportTooSlow from error
         filters = self.get_filter_values(request)
         manifest = {"kind": self.basename, "filters": filters, **numbers.to_dict(), "meta": quality.meta()}
+        manifest["directory_version"] = get_directory_version(row_scope)
         if watermark is not None:
             manifest["settled_until"] = format_iso(watermark)
         return JsonResponse(manifest, json_dumps_params={"ensure_ascii": False})

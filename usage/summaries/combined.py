@@ -144,6 +144,7 @@ def build_rows(
                 "vendor": row["vendor"],
                 "source": row["source"],
                 "service": row[SERVICE[kind]] if kind in SERVICE else "recipes",
+                "service_name": row.get("environment_class_name"),
                 "metric": metric or row["billing_metric"],
                 "unit": unit or row["consumed_unit"],
                 "quantity": None if row[measure] is None else str(row[measure]),
@@ -158,7 +159,7 @@ def build_filterset(kind: str, combined: CombinedFilter, row_scope: frozenset[in
         if name in data:
             known.setlist(name, list_texts(data, name))
     sources = Source.objects.all() if row_scope is None else Source.objects.filter(pk__in=sorted(row_scope))
-    filterset = FILTERS[kind](known, sources=sources)
+    filterset = FILTERS[kind](known, sources=sources, names=combined.names)
     if not filterset.is_valid():
         raise ValidationError(filterset.errors)
     return filterset

@@ -32,21 +32,27 @@ META: Final[dict[str, Any]] = {
 LINES: Final[dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]]] = {
     "environment-usage": (
         "project_id,month",
-        {"month": "2026-11-01", "project_id": "payments"},
+        {"month": "2026-11-01", "project_id": "0195a1c2-7d3e-7b11-9c4f-2f6d1a8e5b90", "project_name": "payments"},
         {"records": 412, "runtime_seconds": "1483200.250000", "records_without_runtime": 3},
         {"records": 530, "runtime_seconds": "1733200.750000", "records_without_runtime": 3},
         {"records": 118, "runtime_seconds": "250000.500000", "records_without_runtime": 0},
     ),
     "resource-usage": (
         "project_id,month",
-        {"month": "2026-11-01", "project_id": 1186, "billing_metric": "volume_ssd", "consumed_unit": "gbminutes"},
+        {
+            "month": "2026-11-01",
+            "project_id": 1186,
+            "project_name": "web-shop",
+            "billing_metric": "volume_ssd",
+            "consumed_unit": "gbminutes",
+        },
         {"records": 60, "consumed_quantity": "8640000.125"},
         {"records": 75, "consumed_quantity": "9000000.5"},
         {"records": 15, "consumed_quantity": "359999.375"},
     ),
     "recipe-usage": (
         "workspace_id,month",
-        {"month": "2026-11-01", "workspace_id": 501},
+        {"month": "2026-11-01", "workspace_id": 501, "workspace_name": "Acme Logistics"},
         {"records": 720, "task_count": 86400, "job_succeeded_count": 2100, "job_failed_count": 12},
         {"records": 900, "task_count": 90000, "job_succeeded_count": 2500, "job_failed_count": 14},
         {"records": 180, "task_count": 3600, "job_succeeded_count": 400, "job_failed_count": 2},
@@ -62,6 +68,7 @@ OVERALL: Final[dict[str, Any]] = {
             "vendor": "gcore",
             "source": "production",
             "service": "volume",
+            "service_name": None,
             "metric": "volume_ssd",
             "unit": "gbminutes",
             "quantity": "8640000.125",

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.db.models import BooleanField, Case, F, Func, Q, TextField, Value, When
 
+from usage.directory.lookup import TEAM
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
 RECIPE_DIMENSIONS: Final = frozenset({"recipe_id", "recipe_name", "folder_id", "folder_name"})
@@ -19,12 +20,13 @@ MAX_TAG_KEY: Final = 255
 class Dimension:
     """Something to group by: its name, the ORM expression of a record's value, and the roll-up columns it needs.
 
-    `rollup_columns` None: no roll-up has it.
+    `rollup_columns` None: no roll-up has it. `is_team`: the value is a user, in whose place come the teams of today.
     """
 
     name: str
     expression: Any
     rollup_columns: frozenset[str] | None
+    is_team: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def sum_measure(column: str, *, integer: bool = True, accrual_sql: str = "") -> 
 
 SOURCE: Final = Dimension("source", F("source_id"), frozenset())
 VENDOR: Final = Dimension("vendor", F("source__vendor"), frozenset())
+USER_TEAM: Final = Dimension(TEAM, F("user_id"), frozenset({"user_id"}), is_team=True)
 RECIPE_NAME: Final = Dimension(
     "recipe_name",
     Case(When(recipe_id=None, then=Value("Deleted recipes")), default=F("recipe_name"), output_field=TextField()),
@@ -134,6 +137,7 @@ METRICS: Final[dict[str, MetricSet]] = {
             VENDOR,
             column_dimension("project_id"),
             column_dimension("user_id"),
+            USER_TEAM,
             column_dimension("environment_id"),
             column_dimension("environment_class_id"),
             column_dimension("runner_id"),

@@ -13,8 +13,10 @@ from rest_framework.exceptions import ValidationError
 
 from usage.api.filters import UsageFilter
 from usage.api.filters.fields import CommaSeparatedFilter
+from usage.api.filters.names import DirectoryFilter
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import format_iso, to_instant
+from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.models import Source
 from usage.summaries.intervals import TooManyIntervals, cut_intervals, is_hour_start
 from usage.summaries.metrics import DELETED_RECIPES, RECIPE_DIMENSIONS, Dimension, Measure, MetricSet
@@ -39,7 +41,7 @@ class SummaryQuery:
     filters for roll-up rows, None where some filter needs records. `sources`: those that report the kind and
     pass the filters, within the row scope; `row_scope`: the ids of the only sources that may be read, None for all.
     `start`, `end`: the range, half-open; None leaves a side open. `order_by`: (name, descending) pairs.
-    `accrued`: runs are split over the time they lasted.
+    `accrued`: runs are split over the time they lasted. `names`: which names the rows may have beside their ids.
     """
 
     metrics: MetricSet
@@ -59,6 +61,7 @@ class SummaryQuery:
     compare: bool = False
     fill: bool = False
     accrued: bool = False
+    names: NameAccess = NO_PEOPLE
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -66,6 +69,11 @@ class SummaryQuery:
         names = dict.fromkeys((*self.group_by, *self.metrics.partition))
         dimensions = [dimension for name in names if (dimension := self.metrics.get_dimension(name))]
         return (*dimensions, DELETED_RECIPES) if RECIPE_DIMENSIONS & names.keys() else tuple(dimensions)
+
+    @cached_property
+    def by_team(self) -> bool:
+        """Whether a group is a team, in which a user's rows count as often as the user is in teams."""
+        return any(dimension.is_team for dimension in self.dimensions)
 
     @property
     def main_measure(self) -> str:
@@ -117,6 +125,7 @@ def build_query(
         start=get_bound(filterset, "from"),
         end=get_bound(filterset, "to"),
         measures={name: metrics.measures[name] for name in measures or metrics.default_measures},
+        names=filterset.names,
         **options,
     )
 
@@ -154,6 +163,8 @@ def get_filter_column(filterset: UsageFilter, name: str) -> str | None:
     if name == "deleted_recipes":
         return "recipe_id"
     found: Any = filterset.filters[name]
+    if isinstance(found, DirectoryFilter):
+        return found.field_name
     is_plain = isinstance(found, CommaSeparatedFilter) and found.method is None and found.field_name == name
     return name if is_plain else None
 

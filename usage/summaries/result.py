@@ -13,6 +13,7 @@ from usage.data_quality import DataQuality, assess
 from usage.decimals import EXACT, subtract_exactly
 from usage.summaries.intervals import format_label, get_previous_period
 from usage.summaries.metrics import Measure
+from usage.summaries.names import RowNames
 from usage.summaries.query import SummaryQuery, check_boundaries
 from usage.summaries.ranking import get_group_id, get_partition_key, select_groups, sort_groups
 from usage.summaries.rows import reads_rollups
@@ -29,6 +30,10 @@ from usage.summaries.sql import (
 )
 
 RATIO: Final = Context(prec=12)
+TEAMS_NOTE: Final = (
+    "By the teams that users are in today, whatever they were in then. A user in two teams counts in each of them, so "
+    "the rows can add up to more than the totals."
+)
 Row = dict[str, Any]
 Part = tuple[int, PartitionKey]  # the place of an interval, and the values that totals are grouped by
 
@@ -39,6 +44,8 @@ def summarize(query: SummaryQuery, take_slot: Callable[[], None] = lambda: None)
     `take_slot` is called where the answer is large (usage/slots.py).
     """
     meta = assess_query(query).meta()  # before the sums are read: it must not promise more than they hold
+    if query.by_team:
+        meta["teams"] = TEAMS_NOTE
     earlier = query.move_to(*get_earlier_range(query)) if query.compare else None
     if earlier is not None:
         meta["previous"] = assess_query(earlier).period_meta()
@@ -118,12 +125,13 @@ class SummaryResult:
         """Return the totals, the rows, and what the limit left out."""
         keys = sort_groups(self.query, self.groups.sums)
         selected = dict.fromkeys(select_groups(self.query, self.groups.sums, keys))
+        names = RowNames.fetch(self.query, selected)
         if len(selected) > MAX_ROWS:
             parameter = "group_by" if self.query.limit is None else "limit"
             raise ValidationError({parameter: [f"This gives more than {MAX_ROWS:,} rows; {FEWER_ROWS}"]})
         return {
             "totals": self.build_totals(),
-            "results": [self.build_row(key) for key in selected],
+            "results": [self.build_row(key, names) for key in selected],
             "others": self.build_others([key for key in keys if key not in selected]),
         }
 
@@ -137,14 +145,13 @@ class SummaryResult:
             for key in keys
         ]
 
-    def build_row(self, key: GroupKey) -> Row:
+    def build_row(self, key: GroupKey, names: RowNames) -> Row:
         """Return the row of a group."""
         values, bucket = key
-        names = (dimension.name for dimension in self.query.dimensions)
         previous = self.previous.sums.get(key) if self.previous else None
         return {
             **self.name_interval(bucket),
-            **dict(zip(names, values, strict=True)),
+            **names.build(values),
             **self.build_sums(self.groups.sums[key], previous),
         }
 

@@ -6,13 +6,17 @@ from rest_framework import serializers
 
 from usage.data_quality.serializers import PeriodTrustSerializer, TrustSerializer
 
-MEASURED = "Dimensions and measures by their names; exact numbers are strings."
+MEASURED = (
+    "Dimensions and measures by their names; exact numbers are strings. Beside an id stands the name that it has today "
+    "(project_name beside project_id), null where that is not known; beside that of a user only with the right to it."
+)
 COMPARED = "With compare, also previous, change and relative_change, each of the measures."
 
 
 class SummaryTrustSerializer(TrustSerializer):
     """The data quality of a summary; with compare, also of the period before."""
 
+    teams = serializers.CharField(required=False, help_text="With group_by=team: what the rows are by, in a sentence.")
     previous = PeriodTrustSerializer(required=False, help_text="With compare: of the period before.")
 
 

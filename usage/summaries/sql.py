@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
+from usage.models import NameKind
 from usage.summaries.metrics import Measure
 from usage.summaries.query import SummaryQuery
 from usage.summaries.rows import Rows, choose_rows, get_bounds
@@ -43,6 +44,16 @@ CROSS JOIN LATERAL (
 ) AS cut
 WHERE t.created_at IS NULL OR cut.accrued_seconds > 0
 """
+
+
+# A row for each team of the row's user, one with an empty team for a user in none.
+TEAMS: Final = f"""
+LEFT JOIN LATERAL (
+    SELECT unnest(d.team_ids) AS team FROM usage_directoryentry AS d
+    WHERE d.source_id = t.source_id AND d.kind = '{NameKind.USER}' AND d.vendor_id = t.user_id
+) AS known ON true
+CROSS JOIN LATERAL (SELECT coalesce(known.team, '') AS team) AS m
+"""  # noqa: S608 (our own names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,8 @@ def list_group_columns(query: SummaryQuery) -> list[str]:
 def build_statement(query: SummaryQuery, rows: Rows) -> tuple[str, list[Any]]:
     """Return the SELECT of (dimensions…, the interval's place, whether a total, measures…) and its parameters."""
     inner, params = build_rows(query, rows)
+    if query.by_team:
+        return build_team_statement(query, rows, inner, params)
     dimensions = [f"dimension_{place}" for place, _ in enumerate(query.dimensions)]
     group_columns = list_group_columns(query)
     partition = [name for name in dimensions if name not in group_columns]
@@ -124,6 +137,37 @@ def build_statement(query: SummaryQuery, rows: Rows) -> tuple[str, list[Any]]:
     else:
         grouping = f"GROUP BY {', '.join(partition)}" if partition else ""
     return f"SELECT {chosen} FROM ({inner}) AS t {grouping} LIMIT {get_group_limit(query) + MAX_TOTALS}", params  # noqa: S608 (our own names)
+
+
+def build_team_statement(query: SummaryQuery, rows: Rows, inner: str, params: list[Any]) -> tuple[str, list[Any]]:
+    """Return the statement of a query by team: groups with a row for each team of a user, totals with each row once."""
+    dimensions = [f"dimension_{place}" for place, _ in enumerate(query.dimensions)]
+    group_columns = list_group_columns(query)
+    partition = [name for name in dimensions if name not in group_columns]
+    measures = ", ".join(get_measure_sql(measure, rows) for measure in query.measures.values())
+    bucket = "bucket" if query.interval else "NULL::integer"
+    values = [
+        f"m.team AS {name}" if dimension.is_team else f"t.{name}"
+        for name, dimension in zip(dimensions, query.dimensions, strict=True)
+    ]
+    further = [f"t.{name}" for name in list_output_columns(query, rows) if name not in dimensions]
+    by_team = f"SELECT {', '.join([*values, *further])} FROM rows AS t {TEAMS}"  # noqa: S608 (our own names)
+    nothing = ", ".join(name if name in partition else "NULL" for name in dimensions)
+    totals = f"GROUP BY {', '.join(partition)}" if partition else ""
+    sql = (
+        f"WITH rows AS MATERIALIZED ({inner}) "  # noqa: S608 (our own names)
+        f"(SELECT {', '.join(dimensions)}, {bucket}, 0, {measures} FROM ({by_team}) AS t "
+        f"GROUP BY {', '.join([*partition, *group_columns])} LIMIT {get_group_limit(query) + 1}) "
+        f"UNION ALL (SELECT {nothing}, NULL::integer, 1, {measures} FROM rows AS t {totals} LIMIT {MAX_TOTALS})"
+    )
+    return sql, params
+
+
+def list_output_columns(query: SummaryQuery, rows: Rows) -> list[str]:
+    """Return the columns of what `build_rows` selects."""
+    names = [f"dimension_{place}" for place, _ in enumerate(query.dimensions)]
+    further = ["bucket", "accrued_seconds"] if rows.form == "split" else ["bucket"] if query.interval else []
+    return list(dict.fromkeys([*names, *list_columns(query, rows), *further]))
 
 
 def get_measure_sql(measure: Measure, rows: Rows) -> str:
@@ -154,6 +198,7 @@ def list_columns(query: SummaryQuery, rows: Rows) -> list[str]:
     """Return the columns that the measures and the intervals read."""
     rollup = rows.form == "rollup"
     columns = [name for one in query.measures.values() for name in (one.rollup_columns if rollup else one.columns)]
+    columns += ["source_id", "user_id"] if query.by_team else []
     if rows.form == "split":
         return ["id", "created_at", "stopped_at", *(name for name in columns if name != "runtime_seconds")]
     return [rows.instant, *columns]

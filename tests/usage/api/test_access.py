@@ -21,7 +21,7 @@ from tests.support.factories import (
     SourceFactory,
 )
 from tests.support.users import client_of
-from usage.models import RejectedRecord, Restatement, Source
+from usage.models import DirectoryEntry, RejectedRecord, Restatement, Source
 
 pytestmark = pytest.mark.django_db
 USAGE = ("environment-usage", "resource-usage", "recipe-usage")
@@ -46,7 +46,9 @@ def fill(slug: str) -> dict[str, Any]:
         "message": "is late.",
     }
     incident = Incident.objects.create(condition="source_late", source=source, **words)
+    entry = DirectoryEntry.objects.create(source=source, kind="project", vendor_id=f"project of {slug}", name=slug)
     return {
+        "directory": entry.pk,
         "environment-usage": EnvironmentUsageFactory(source=source).pk,
         "resource-usage": ResourceUsageFactory(source=source).pk,
         "recipe-usage": RecipeUsageFactory(source=source).pk,

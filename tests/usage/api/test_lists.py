@@ -23,6 +23,7 @@ from tests.support.factories import (
     SourceDayFactory,
     SourceFactory,
 )
+from usage.api.directory import DirectoryViewSet
 from usage.api.views import UsageViewSet
 from usage.models import RejectedRecord, Restatement, Source, UsageRecord
 
@@ -138,7 +139,7 @@ def test_names_of_sources_cost_one_query_more_and_a_count_another(client: Client
 def test_every_list_declares_a_default_among_total_orderings() -> None:
     for view in VIEWS.values():
         assert view.ordering.removeprefix("-") in view.orderings
-        assert issubclass(view, UsageViewSet | SyncViewSet)
+        assert issubclass(view, UsageViewSet | SyncViewSet | DirectoryViewSet)
 
 
 def indexed(kind: type[UsageRecord]) -> set[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import exceptions
 from rest_framework.views import APIView
 
-from usage.api.access import get_visible_sources
+from usage.api.access import get_name_access, get_visible_sources
 from usage.api.filters.sets import SourceRelatedFilter
 
 # Lists of names, which take several values as filters do.
@@ -27,7 +27,8 @@ class StrictFilterBackend(DjangoFilterBackend):
         """Return the arguments of the filter set, with the sources in the request's row scope."""
         kwargs: dict[str, Any] = super().get_filterset_kwargs(request, queryset, view)
         if issubclass(self.get_filterset_class(view, queryset), SourceRelatedFilter):
-            kwargs |= {"sources": get_visible_sources(request), "only_given": True}
+            sources, names = get_visible_sources(request), get_name_access(request)
+            kwargs |= {"sources": sources, "names": names, "only_given": True}
         return kwargs
 
     def filter_queryset(self, request: Any, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:

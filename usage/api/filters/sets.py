@@ -11,6 +11,7 @@ from django_filters import rest_framework as django_filters
 
 from usage.api.filters.fields import ChoiceFilter, MomentFilter, NumbersFilter, SlugsFilter, TextsFilter, ZoneFilter
 from usage.api.filters.forms import EnvironmentUsageForm, InstantsForm, ResourceUsageForm
+from usage.api.filters.names import TeamFilter, build_name_filters, set_refusals
 from usage.api.filters.values import (
     ContainsFilter,
     CountBoundFilter,
@@ -22,11 +23,13 @@ from usage.api.filters.values import (
 )
 from usage.api.filters.widgets import EndInput
 from usage.datetimes import EXPECTED, EXPECTED_ZONE
+from usage.directory.access import NO_PEOPLE, NameAccess
+from usage.directory.lookup import NAMED_COLUMNS
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 
 
 class SourceRelatedFilter(django_filters.FilterSet):
-    """Filters of rows that belong to a source; `sources` is the row scope.
+    """Filters of rows that belong to a source; `sources` is the row scope, `names` says which names may be asked for.
 
     `source_path`: the ORM path from a row to its source's id.
     """
@@ -41,6 +44,7 @@ class SourceRelatedFilter(django_filters.FilterSet):
         data: QueryDict | dict[str, Any] | None = None,
         *args: Any,
         sources: QuerySet[Source] | None = None,
+        names: NameAccess = NO_PEOPLE,
         only_given: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -53,9 +57,10 @@ class SourceRelatedFilter(django_filters.FilterSet):
                 (name, one) for name, one in filters if name in (data or ()) or isinstance(one, ZoneFilter)
             )
         super().__init__(data, *args, **kwargs)
-        known = Source.objects.all() if sources is None else sources
+        self.names = names
+        self.known_sources = Source.objects.all() if sources is None else sources
         needed = {"source", "vendor"} & set(data or ())
-        self.sources = list(known.values_list("pk", "slug", "vendor")) if needed else []
+        self.sources = list(self.known_sources.values_list("pk", "slug", "vendor")) if needed else []
 
     def get_form_class(self) -> type[forms.Form]:
         """Return the form, with the names of the sources and vendors within the row scope."""
@@ -63,6 +68,7 @@ class SourceRelatedFilter(django_filters.FilterSet):
         names = {"source": [slug for _, slug, _ in self.sources], "vendor": [vendor for *_, vendor in self.sources]}
         for name in names.keys() & form.base_fields.keys():
             form.base_fields[name].names = frozenset(names[name])  # type: ignore[attr-defined]
+        set_refusals(form, self.filters, self.names.refusal)
         return form
 
     def filter_sources(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
@@ -170,6 +176,8 @@ class EnvironmentUsageFilter(UsageFilter):
     def get_extra_filters(cls) -> dict[str, django_filters.Filter]:
         """Add the bounds of the runtime and of the start of a run."""
         return {
+            **build_name_filters(NAMED_COLUMNS[EnvironmentUsage]),
+            "team": TeamFilter(),
             **build_bounds("runtime_seconds"),
             "created_at__gte": MomentFilter(
                 method="filter_created_from", help_text=f"Created at or after: {EXPECTED}."
@@ -228,7 +236,8 @@ class ResourceUsageFilter(UsageFilter):
             for column in ("first_seen", "last_seen")
             for bound, words in (("gte", "at or after"), ("lt", "before"))
         }
-        return {**build_detail_filters(), **build_bounds("consumed_quantity"), **seen}
+        names = build_name_filters(NAMED_COLUMNS[ResourceUsage])
+        return {**names, **build_detail_filters(), **build_bounds("consumed_quantity"), **seen}
 
 
 class RecipeUsageFilter(UsageFilter):

@@ -1,0 +1,39 @@
+"""Who may see which names: the one place that every path asks (pages, API, exports, filters, suggestions, search).
+
+Names of people are personal data. They are shown only to a person with the permission `usage.view_person` and to a
+token with the scope `person:read`, and then as PORTAL_PERSON_NAMES says. Nobody sees both a name and an e-mail address.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.conf import settings
+
+from usage.models import PERSONS, NameKind
+
+SCOPE: Final = "person:read"
+PERMISSION: Final = "usage.view_person"
+# What PORTAL_PERSON_NAMES may be: the column of an entry that stands for a person.
+PERSON_COLUMNS: Final = ("name", "email", "pseudonym")
+
+
+@dataclass(frozen=True, slots=True)
+class NameAccess:
+    """Which names somebody may see; `refusal`: why those of people are none of them, '' where they are."""
+
+    refusal: str = "The names of people are not shown here."
+
+    @property
+    def shows_people(self) -> bool:
+        """Whether names of people may be shown."""
+        return not self.refusal
+
+    def get_column(self, kind: NameKind | str) -> str | None:
+        """Return the column of DirectoryEntry that holds the name of a kind; None where it may not be shown."""
+        if kind not in PERSONS:
+            return "name"
+        return str(settings.PORTAL_PERSON_NAMES) if self.shows_people else None
+
+
+# For what nobody asked for: no names of people.
+NO_PEOPLE: Final = NameAccess()

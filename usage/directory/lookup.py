@@ -1,0 +1,159 @@
+"""Look names up: by the ids of a few rows, and the ids by a name."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db import connection
+from django.db.models import Case, F, Q, QuerySet, Sum, TextField, Value, When
+from rest_framework.exceptions import ValidationError
+
+from usage.columns import TEXT, Column, NameLookup, select_columns
+from usage.directory.access import NameAccess
+from usage.models import (
+    Directory,
+    DirectoryEntry,
+    EnvironmentUsage,
+    NameKind,
+    RecipeUsage,
+    ResourceUsage,
+    UsageRecord,
+)
+from usage.param_values import list_values
+
+# The columns of ids that the directory has names for, of each kind of usage.
+NAMED_COLUMNS: Final[dict[type[UsageRecord], dict[str, NameKind]]] = {
+    EnvironmentUsage: {
+        "project_id": NameKind.PROJECT,
+        "user_id": NameKind.USER,
+        "runner_id": NameKind.RUNNER,
+        "environment_class_id": NameKind.ENVIRONMENT_CLASS,
+    },
+    ResourceUsage: {"project_id": NameKind.PROJECT, "region_id": NameKind.REGION},
+    RecipeUsage: {
+        "workspace_id": NameKind.WORKSPACE,
+        "recipe_id": NameKind.RECIPE,
+        "folder_id": NameKind.FOLDER,
+    },
+}
+# The dimension whose values are ids of teams, and no column.
+TEAM: Final = "team"
+SELECT: Final = """
+    SELECT source_id, kind, vendor_id, CASE {cases} END, gone_at IS NOT NULL
+    FROM usage_directoryentry
+    WHERE source_id = ANY(%s) AND (kind, vendor_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+    ORDER BY last_seen_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownName:
+    """A name that may be shown, and whether the vendor no longer lists its id."""
+
+    text: str
+    is_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of some ids: of each source's, and where the source is not told, the one that was seen last."""
+
+    by_source: Mapping[tuple[int, str, str], KnownName] = field(default_factory=dict)
+    by_id: Mapping[tuple[str, str], KnownName] = field(default_factory=dict)
+
+    def find(self, kind: NameKind, identifier: Any, source_id: int | None = None) -> KnownName | None:
+        """Return the name of an id, None where it is not known."""
+        if source_id is not None:
+            return self.by_source.get((source_id, kind, str(identifier)))
+        return self.by_id.get((kind, str(identifier)))
+
+    def get(self, kind: NameKind, identifier: Any, source_id: int | None = None) -> str:
+        """Return the text of the name of an id, '' where it is not known."""
+        found = self.find(kind, identifier, source_id)
+        return found.text if found else ""
+
+
+def build_name_name(column: str) -> str:
+    """Return the name of the column with the names of a column of ids: `project_id` gives `project_name`."""
+    return f"{column.removesuffix('_id')}_name"
+
+
+def build_name_columns(model: type[UsageRecord], access: NameAccess) -> tuple[Column, ...]:
+    """Return the columns of names that records of a kind may be given with; of people only where these are shown.
+
+    Of recipes none: their records have the names of their time.
+    """
+    if model is RecipeUsage:
+        return ()
+    return tuple(
+        Column(build_name_name(column), column, TEXT, NameLookup(kind, shown))
+        for column, kind in NAMED_COLUMNS[model].items()
+        if (shown := access.get_column(kind))
+    )
+
+
+def select_usage_columns(
+    model: type[UsageRecord], columns: Sequence[Column], params: Mapping[str, Any], access: NameAccess
+) -> tuple[Column, ...]:
+    """Return the columns that the parameter `fields` names, all of `columns` without it; names only on request.
+
+    Raises ValidationError for a name that is unknown or given twice, or a column of people's names that is not shown.
+    """
+    withheld = {build_name_name(column) for column, kind in NAMED_COLUMNS[model].items() if not access.get_column(kind)}
+    for name in list_values(params, "fields"):
+        if name in withheld and name not in {column.name for column in columns}:
+            raise ValidationError({"fields": [f"“{name}” is not shown: {access.refusal}"]})
+    return select_columns(columns, params, build_name_columns(model, access))
+
+
+def get_directory_version(source_ids: Collection[int] | None) -> int:
+    """Return a number that grows whenever a name of these sources changes; None stands for all sources."""
+    directories = Directory.objects.all() if source_ids is None else Directory.objects.filter(source__in=source_ids)
+    return int(directories.aggregate(version=Sum("version"))["version"] or 0)
+
+
+def find_names(
+    ids: Mapping[NameKind, Iterable[Any]], source_ids: Collection[int], access: NameAccess, using: Any = connection
+) -> Names:
+    """Return the names of ids of these sources that may be shown, in one query; none where there are no ids."""
+    columns = {kind: column for kind in ids if (column := access.get_column(kind))}
+    pairs = sorted({(str(kind), str(one)) for kind in columns for one in ids[kind] if one not in (None, "")})
+    if not pairs or not source_ids:
+        return Names()
+    # The columns and kinds are the portal's own words.
+    cases = " ".join(f"WHEN kind = '{kind}' THEN {column}" for kind, column in columns.items())
+    with using.cursor() as cursor:
+        parameters = [list(source_ids), [kind for kind, _ in pairs], [one for _, one in pairs]]
+        cursor.execute(SELECT.format(cases=cases), parameters)
+        rows = [row for row in cursor.fetchall() if row[3]]
+    return Names(
+        {(source, kind, one): KnownName(name, gone) for source, kind, one, name, gone in rows},
+        {(kind, one): KnownName(name, gone) for _, kind, one, name, gone in rows},
+    )
+
+
+def find_record_names(records: Collection[UsageRecord], access: NameAccess) -> Names:
+    """Return the names of the ids of some records of one kind, as far as the records have no names themselves."""
+    first = next(iter(records), None)
+    if first is None:
+        return Names()
+    ids = {
+        kind: {getattr(record, column) for record in records}
+        for column, kind in NAMED_COLUMNS[type(first)].items()
+        if not hasattr(first, build_name_name(column))
+    }
+    return find_names(ids, {record.source_id for record in records}, access)
+
+
+def select_entries(kind: NameKind, access: NameAccess) -> QuerySet[DirectoryEntry]:
+    """Return the entries of a kind with the name that may be shown as `shown`; none where none may be."""
+    column = access.get_column(kind)
+    if column is None:
+        return DirectoryEntry.objects.none()
+    return DirectoryEntry.objects.filter(kind=kind).annotate(shown=F(column)).exclude(shown="")
+
+
+def annotate_shown_names(entries: QuerySet[DirectoryEntry], access: NameAccess) -> QuerySet[DirectoryEntry]:
+    """Add to entries of any kind the name that may be shown as `shown`, '' where none may be."""
+    cases = [When(Q(kind=kind), then=F(column)) for kind in NameKind if (column := access.get_column(kind))]
+    return entries.annotate(shown=Case(*cases, default=Value(""), output_field=TextField()))
