@@ -14,6 +14,7 @@ from django_filters import rest_framework as django_filters
 from usage.admin.lists.suggestions import get_suggested_params
 from usage.api.filters import MomentFilter, NumbersFilter, SourceRelatedFilter, TextsFilter
 from usage.api.filters.fields import CommaSeparatedField, IntegerTextField, MomentField
+from usage.api.filters.names import TeamFilter, is_name_filter
 from usage.api.filters.values import BoundFilter, ContainsFilter, DetailFilter, ExactNumberField
 from usage.api.filters.widgets import AddressSelect, RepeatedInput, is_date
 from usage.datetimes import THROUGH, add_day
@@ -125,6 +126,8 @@ def get_suggestions_url(model: type[UsageRecord] | None, name: str) -> str:
 
 def is_covered(name: str, one: django_filters.Filter) -> bool:
     """Tell whether another input says as much; in an address the parameter counts all the same."""
+    if is_name_filter(one):  # the input of the id takes a name, too
+        return True
     return name == "details.flavor" or (isinstance(one, BoundFilter) and name.endswith(("__gt", "__lt")))
 
 
@@ -136,7 +139,8 @@ def get_group(one: django_filters.Filter) -> str:
         return "Times"
     if isinstance(one, BoundFilter):
         return "Sizes"
-    return "Ids and names" if isinstance(one, (TextsFilter, NumbersFilter, ContainsFilter)) else "Other"
+    named = (TextsFilter, NumbersFilter, ContainsFilter, TeamFilter)
+    return "Ids and names" if isinstance(one, named) else "Other"
 
 
 def clean_params(data: QueryDict) -> QueryDict:

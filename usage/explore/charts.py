@@ -94,8 +94,8 @@ def count_records(rows: Iterable[Row]) -> int:
 
 def get_series_name(rows: AnswerRows, row: Row) -> str:
     """Return the values of a row's dimensions besides its interval, '' where it is of everything."""
-    values = [row[name] for name in rows.dimensions if name not in (*rows.partition, "deleted_recipes")]
-    return " · ".join("none" if value in (None, "") else str(value) for value in values)
+    names = [name for name in rows.dimensions if name not in (*rows.partition, "deleted_recipes")]
+    return " · ".join(rows.get_text(row, name) for name in names)
 
 
 def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str]) -> dict[str, Any]:

@@ -50,10 +50,16 @@ def build_sheet(answer: Answer) -> Sheet:
     rows, meta = build_rows(answer), answer.summary["meta"]
     parts = ("", *COMPARED) if rows.has_previous else ("",)
     kinds = {"line": PLAIN}
-    kinds |= {name: get_column_kind(rows, name, answer.kind.model) for name in get_columns(rows)}
+    kinds |= {name: get_column_kind(rows, name, answer.kind.model) for name in get_file_columns(rows)}
     kinds |= {f"{part}_{name}".strip("_"): NUMBER for name in rows.measures for part in parts}
     kinds |= {f"share_of_{rows.main}": NUMBER, "complete": PLAIN, "as_of": INSTANT}
     return Sheet([*kinds], [*kinds.values()], iterate_lines(rows, meta))
+
+
+def get_file_columns(rows: AnswerRows) -> list[str]:
+    """Return the names of the columns before the numbers; after one of ids the one with their names."""
+    columns = ((name, rows.name_columns.get(name)) for name in get_columns(rows))
+    return [name for pair in columns for name in pair if name]
 
 
 def get_column_kind(rows: AnswerRows, name: str, model: type[UsageRecord] | None) -> str:
@@ -68,7 +74,7 @@ def iterate_lines(rows: AnswerRows, meta: dict[str, Any]) -> Iterator[list[str |
     """Yield every line's cells as texts, None for what is not known: the results, the others, the totals."""
     for kind, some in (("result", rows.results), ("others", rows.others), ("total", rows.totals)):
         for row in some:
-            names = [row.get(name) for name in get_columns(rows)]
+            names = [row.get(name) for name in get_file_columns(rows)]
             numbers = iterate_numbers(rows, row)
             cells = [kind, *names, *numbers, rows.get_share(row), bool(meta["complete"]), meta["as_of"]]
             yield [format_cell(cell) for cell in cells]

@@ -38,6 +38,7 @@ def describe_answer_quality(meta: dict[str, Any]) -> AnswerQuality:
         )
     if previous is not None:
         sentences += [f"In the period before: {sentence}" for sentence in describe_findings(previous)]
+    sentences += [meta["teams"]] if "teams" in meta else []
     ranges = [meta] if previous is None else [meta, previous]
     sound = all(one["complete"] and not needs_attention(one) for one in ranges)
     days = [(f"{title} ({found['total']:,})", found["days"]) for title, found in list_days(meta) if found["total"]]

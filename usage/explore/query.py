@@ -11,6 +11,7 @@ from rest_framework.exceptions import ValidationError
 
 from usage.api.filters import SourceRelatedFilter, UsageFilter, find_param_errors
 from usage.data_quality import IntervalQuality, assess_intervals, get_reporting_sources
+from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.explore.kinds import Kind
 from usage.models import Source
 from usage.snapshot import consistent_snapshot
@@ -43,11 +44,11 @@ class Answer:
     sources: list[Source] = field(default_factory=list)
 
 
-def build_filterset(kind: Kind, data: QueryDict, scope: Scope) -> SourceRelatedFilter:
+def build_filterset(kind: Kind, data: QueryDict, scope: Scope, names: NameAccess = NO_PEOPLE) -> SourceRelatedFilter:
     """Return the filter set of an address' parameters, not yet validated."""
     visible = Source.objects.all() if scope is None else Source.objects.filter(pk__in=sorted(scope))
     rows = kind.model.objects.all() if kind.model else visible
-    return kind.filterset(data, rows, sources=visible)
+    return kind.filterset(data, rows, sources=visible, names=names)
 
 
 def validate(kind: Kind, filterset: Any) -> None:

@@ -1,14 +1,17 @@
 """The rows of an answer: one form for every kind of usage, from which the page, the chart and the files are made."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from functools import cached_property
 from typing import Any, Final
 
+from usage.directory.lookup import build_name_name
 from usage.explore.kinds import UNITS
 from usage.explore.query import Answer
 from usage.summaries.combined import DIMENSIONS, PARTITION
 from usage.summaries.metrics import METRICS
+from usage.summaries.names import get_name_kind
 
 RATIO: Final = Context(prec=12)
 UNIT_COLUMNS: Final = {"consumed_quantity": "consumed_unit", "quantity": "unit"}
@@ -21,7 +24,8 @@ class AnswerRows:
     """The rows of an answer as the API has them.
 
     `interval`: '' for none. `partition`: the dimensions that sums are never added over. `others`: what the limit left
-    out, `other_groups` groups; with an interval, `others_over_time` has a row for each.
+    out, `other_groups` groups; with an interval, `others_over_time` has a row for each. `name_columns`: the columns
+    with the names that ids have today, by the dimension of the ids.
     """
 
     interval: str
@@ -34,6 +38,7 @@ class AnswerRows:
     others_over_time: list[Row]
     other_groups: int
     has_previous: bool
+    name_columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -49,6 +54,27 @@ class AnswerRows:
     def is_grouped(self) -> bool:
         """Whether there is more to see than totals."""
         return bool(self.interval) or any(name not in self.partition for name in self.dimensions)
+
+    @cached_property
+    def shared_names(self) -> set[tuple[str, str]]:
+        """The names of a dimension that several ids have."""
+        ids: dict[tuple[str, str], set[Any]] = {}
+        for row in self.results:
+            for dimension, column in self.name_columns.items():
+                if row[column]:
+                    ids.setdefault((dimension, row[column]), set()).add(row[dimension])
+        return {name for name, several in ids.items() if len(several) > 1}
+
+    def get_name(self, row: Row, dimension: str) -> str:
+        """Return the name of a row's id, '' where it is no id or has no name."""
+        return row.get(self.name_columns.get(dimension, "")) or ""
+
+    def get_text(self, row: Row, dimension: str) -> str:
+        """Return what a row's value is called: by its name, with the id where another one has the same name."""
+        value, name = row[dimension], self.get_name(row, dimension)
+        if not name:
+            return "none" if value in (None, "") else str(value)
+        return f"{name} ({value})" if (dimension, name) in self.shared_names else name
 
     def get_key(self, row: Row) -> tuple[Any, ...]:
         """Return the values of a row's partition, such as its metric and its unit."""
@@ -96,6 +122,11 @@ def build_rows(answer: Answer) -> AnswerRows:
         others_over_time=others.get("results", []),
         other_groups=others["groups"],
         has_previous=query.compare,
+        name_columns={
+            one.name: build_name_name(one.name)
+            for one in query.dimensions
+            if get_name_kind(query, one.name) is not None
+        },
     )
 
 
@@ -112,4 +143,5 @@ def build_combined_rows(answer: Answer) -> AnswerRows:
         others_over_time=[],
         other_groups=0,
         has_previous=False,
+        name_columns={"service": "service_name"},
     )

@@ -8,7 +8,7 @@ from django import forms
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
-from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.explore.kinds import KINDS, Kind, get_kinds
 from usage.explore.params import Params, encode, get_zone, list_params
 from usage.explore.query import build_filterset, build_query, validate
@@ -21,6 +21,9 @@ MAX_VIEWS = 200
 NEUTRAL_PARAMS = frozenset(
     {"from", "to", "tz", "group_by", "measures", "order_by", "limit", "compare", "fill", "basis"}
 )
+
+# Parameters that hold the names of people.
+PERSON_PARAMS = frozenset({"user_name", "user_name__contains"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict
     """Return the parameters of a question that is to be saved; raises ValidationError for invalid ones."""
     data = QueryDict(question)
     scope = get_staff_scope(request)
-    filterset: Any = build_filterset(kind, data, scope)
+    filterset: Any = build_filterset(kind, data, scope, get_staff_name_access(request))
     validate(kind, filterset)
     if kind.metrics is not None:
         build_query(kind, filterset, data, scope)
@@ -98,8 +101,11 @@ def list_views(request: HttpRequest, current: str) -> list[ListedView]:
     found = SavedView.objects.filter(kind__in=get_kinds(request))
     own = found.filter(owner=request.user.pk)[:MAX_VIEWS]
     shared = found.filter(shared=True).exclude(owner=request.user.pk).select_related("owner")
-    known = get_visible_names(request)
-    told = islice((view for view in shared.iterator(MAX_VIEWS) if not reveals_sources(view, known)), MAX_VIEWS)
+    known, names = get_visible_names(request), get_staff_name_access(request)
+    visible = (view for view in shared.iterator(MAX_VIEWS) if not reveals_sources(view, known))
+    told = islice(
+        (view for view in visible if names.shows_people or not PERSON_PARAMS & {*get_question(view)}), MAX_VIEWS
+    )
     return [
         *(build_listed_view(view, is_own=True, current=current) for view in own),
         *(build_listed_view(view, is_own=False, current=current) for view in told),
@@ -113,6 +119,11 @@ def build_listed_view(view: SavedView, *, is_own: bool, current: str) -> ListedV
     description += [RANGES[view.moving_range][0].lower()] if view.moving_range in RANGES else []
     description += [] if is_own else [f"by {view.owner}"]
     return ListedView(view, f"{reverse('admin:explore')}?{query}", ", ".join(description), is_own, query == current)
+
+
+def get_question(view: SavedView) -> QueryDict:
+    """Return the parameters of a view as they were saved."""
+    return QueryDict(view.question)
 
 
 def get_visible_names(request: HttpRequest) -> tuple[frozenset[str], frozenset[str]] | None:

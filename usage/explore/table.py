@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from usage.admin.display import render_number, render_quantity, render_runtime
+from usage.admin.lists.cells import render_name
 from usage.api.filters.fields import CommaSeparatedFilter
 from usage.api.filters.values import TagsFilter
 from usage.explore.kinds import Kind
@@ -131,11 +132,14 @@ def build_names(rows: AnswerRows, kind: Kind, params: Params, row: Row) -> Itera
     if rows.interval:
         yield TableCell(format_interval(row[rows.interval], rows.interval))
     for name in rows.dimensions:
-        yield build_name(row[name], build_filter_query(kind, params, name, row[name]))
+        query = build_filter_query(kind, params, name, row[name])
+        yield build_name(row[name], query, rows.get_name(row, name))
 
 
-def build_name(value: Any, query: str = "") -> TableCell:
-    """Return the cell of a dimension's value."""
+def build_name(value: Any, query: str = "", name: str = "") -> TableCell:
+    """Return the cell of a dimension's value, of an id with its name before it."""
+    if name:
+        return TableCell(render_name(name, value), query=query)
     if value is None or value == "":
         return TableCell(NONE, query=query, is_quiet=True)
     if isinstance(value, bool):

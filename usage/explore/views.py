@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
-from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.api.filters.fields import UTC_ZONE
 from usage.data_quality import get_reporting_sources
 from usage.explore import files, saved
@@ -61,7 +61,7 @@ def explore(request: HttpRequest) -> HttpResponse:
     kind, data, problems = parse_address(request, kinds)
     answer_context: dict[str, Any] = {}
     unanswered, scope = "", get_staff_scope(request)
-    filterset = build_filterset(kind, data, scope)
+    filterset = build_filterset(kind, data, scope, get_staff_name_access(request))
     try:
         if not problems:
             with take_slot_if_large() as take_slot:
@@ -225,7 +225,8 @@ def build_file_response(
     scope = get_staff_scope(request)
     with ExitStack() as stack:
         stack.enter_context(hold_slot())
-        answer = ask(kind, build_filterset(kind, data, scope), scope, lambda: None, days=False)
+        filterset = build_filterset(kind, data, scope, get_staff_name_access(request))
+        answer = ask(kind, filterset, scope, lambda: None, days=False)
         params = list_params(data)
         if extension == "csv":
             blocks, media_type = files.iterate_csv(answer, bom=bom), files.CSV

@@ -57,6 +57,7 @@ def test_a_file_has_every_row_the_others_and_the_totals_marked() -> None:
     assert list(lines[0]) == [
         "line",
         "project_id",
+        "project_name",
         "billing_metric",
         "consumed_unit",
         "records",
@@ -111,8 +112,8 @@ def test_an_unknown_number_is_an_empty_cell_and_an_empty_text_is_quoted() -> Non
     hold_days(rolled=False)
     query = "kind=environment-usage&group_by=project_id&measures=runtime_seconds&format=csv&bom=0"
     header, row, *_ = client_of("viewer").get(f"{FILE}?{query}").getvalue().decode().split("\r\n")
-    assert header == "line,project_id,runtime_seconds,share_of_runtime_seconds,complete,as_of"
-    assert row.startswith('result,"",,,false,')
+    assert header == "line,project_id,project_name,runtime_seconds,share_of_runtime_seconds,complete,as_of"
+    assert row.startswith('result,"",,,,false,')
 
 
 def test_a_workbook_keeps_every_digit_and_says_what_it_is_of() -> None:
@@ -121,10 +122,10 @@ def test_a_workbook_keeps_every_digit_and_says_what_it_is_of() -> None:
     book = book_of(client, "kind=resource-usage&group_by=project_id&from=2026-01-01&to=2026-01-02&source=gcore-main")
     assert book.sheetnames == ["usage", "About"]
     rows = list(book["usage"].iter_rows(values_only=True))
-    assert rows[0][:4] == ("line", "project_id", "billing_metric", "consumed_unit")
+    assert rows[0][:4] == ("line", "project_id", "project_name", "billing_metric")
     by_project = {row[1]: row for row in rows[1:] if row[0] == "result"}
-    assert by_project[9][5] == 3
-    assert by_project[3][5] == "49382715604938269.00"
+    assert by_project[9][6] == 3
+    assert by_project[3][6] == "49382715604938269.00"
     assert isinstance(rows[1][-1], datetime)
     about = list(book["About"].iter_rows(values_only=True))
     said = dict(about)

@@ -29,11 +29,18 @@ from django.views.decorators.http import require_GET, require_POST
 from psycopg import Error as DriverError
 from rest_framework.exceptions import APIException, ValidationError
 
-from usage.admin.exporting.menu import ExportMenu, build_filename, build_menu, extract_filters, find_available_formats
+from usage.admin.exporting.menu import (
+    NAMES,
+    ExportMenu,
+    build_filename,
+    build_menu,
+    extract_filters,
+    find_available_formats,
+)
 from usage.admin.exporting.messages import describe_progress, flatten_messages
 from usage.admin.filter_form import clean_params
 from usage.admin.lists.pagination import count_rows
-from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.api.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, UsageFilter
 from usage.api.filters.data_quality import assess_filtered
 from usage.api.serializers import RECORD_SERIALIZERS
@@ -41,6 +48,7 @@ from usage.columns import Column, get_columns
 from usage.data_quality import DataQuality
 from usage.data_quality.messages import describe_quality
 from usage.datetimes import UTC_ZONE, format_iso
+from usage.directory.lookup import build_name_columns, get_directory_version
 from usage.exports import ExportRequest, compute_totals, export
 from usage.exports.formats.csv import parse_bom
 from usage.exports.formats.xlsx import TOO_MANY_ROWS
@@ -108,7 +116,8 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
 
     def build_export_menu(self, request: HttpRequest) -> ExportMenu:
         """Return the formats that the rows of the page's filters can be exported in."""
-        return build_menu(str(self.opts.verbose_name_plural), self.get_export_url_name(), request.GET)
+        further = {NAMES: "1"} if self.model in FILTERS else {}
+        return build_menu(str(self.opts.verbose_name_plural), self.get_export_url_name(), request.GET, **further)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Send all filtered rows in the chosen format."""
@@ -157,7 +166,10 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             zone=self.build_filterset(request).form.cleaned_data["tz"] if self.model in FILTERS else UTC_ZONE,
             bom=bom,
         )
-        return export(rows, filename, format_name, self.get_export_columns(), get_trust, tracker, export_request)
+        columns = self.get_export_columns()
+        if params.get(NAMES) == "1" and self.model in FILTERS:
+            columns += build_name_columns(self.model, get_staff_name_access(request))
+        return export(rows, filename, format_name, columns, get_trust, tracker, export_request)
 
     def get_export_rows(self, request: HttpRequest) -> QuerySet[Any]:
         """Return all rows of the list; raises IncorrectLookupParameters where the filters are not understood."""
@@ -248,7 +260,9 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
                 return manifest | {"rows": rows.order_by().count(), "as_of": format_iso(timezone.now())}
             trust = self.assess_export(request)
             totals = compute_totals(rows, self.build_filterset(request), get_staff_scope(request))
-            return manifest | totals.to_dict() | {"as_of": format_iso(trust.as_of), "meta": trust.meta()}
+            version = get_directory_version(get_staff_scope(request))
+            manifest |= totals.to_dict() | {"directory_version": version}
+            return manifest | {"as_of": format_iso(trust.as_of), "meta": trust.meta()}
 
     def build_about_context(self, request: HttpRequest, manifest: dict[str, Any] | None) -> dict[str, Any]:
         """Return the context of the page; `manifest` is None where the rows took too long to add up."""
@@ -274,8 +288,10 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
 
     def build_filterset(self, request: HttpRequest) -> UsageFilter:
         """Return the valid filter set of the filtered records of usage."""
-        sources = filter_by_staff_scope(Source.objects.all(), request, "id")
-        filterset = FILTERS[self.model](clean_params(request.GET), self.model.objects.none(), sources=sources)
+        sources, names = filter_by_staff_scope(Source.objects.all(), request, "id"), get_staff_name_access(request)
+        filterset = FILTERS[self.model](
+            clean_params(request.GET), self.model.objects.none(), sources=sources, names=names
+        )
         filterset.is_valid()
         return filterset
 

@@ -14,7 +14,8 @@ from usage.exports.formats import FORMATS, ExportFormat
 from usage.param_values import list_values
 
 # Parameters of a list's address that are no filters.
-NOT_FILTERS: Final = (*POSITION, "p", "all", "o", "format", "export", "bom")
+NAMES: Final = "names"  # 1: with the columns of names
+NOT_FILTERS: Final = (*POSITION, "p", "all", "o", "format", "export", "bom", NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,14 @@ class ExportMenu:
     base_url: str
 
 
-def build_menu(list_name: str, view: str, params: QueryDict) -> ExportMenu:
-    """Return the menu of a list with these filters; `view` is the name of its export's URL."""
+def build_menu(list_name: str, view: str, params: QueryDict, **further: str) -> ExportMenu:
+    """Return the menu of a list with these filters; `view` is the name of its export's URL.
+
+    `further`: parameters of every download.
+    """
     filters, url = extract_filters(params), reverse(f"admin:{view}")
     links = [
-        FormatLink(one.name, one.title, one.get_hint(), f"{url}{build_query(filters, format=one.name)}")
+        FormatLink(one.name, one.title, one.get_hint(), f"{url}{build_query(filters, **further, format=one.name)}")
         for one in find_available_formats().values()
     ]
     return ExportMenu(list_name, links, reverse(f"admin:{view}_about") + build_query(filters), url)

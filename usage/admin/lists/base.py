@@ -23,10 +23,11 @@ from usage.admin.lists.query import ListOptions, ListQuery
 from usage.admin.lists.suggestions import MOST, TOO_MANY, find_suggestions, get_suggested_params
 from usage.admin.lists.totals import TOO_MANY as TOO_MANY_TO_ADD
 from usage.admin.lists.totals import compute_totals
-from usage.api.access import get_staff_scope
+from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.api.filters.data_quality import convert_bound
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import THROUGH
+from usage.directory.lookup import find_record_names
 from usage.labels import get_label
 from usage.models import UsageRecord
 from usage.timeouts import QueryTimeout
@@ -63,6 +64,13 @@ class UsageList(KeysetList):
             raise IncorrectLookupParameters
         rows: QuerySet[Any] = query.ordering.apply(query.rows)
         return rows
+
+    def fetch_results(self, request: HttpRequest) -> None:
+        """Fetch the page, and the names of its ids in one query."""
+        super().fetch_results(request)
+        names = find_record_names(self.result_list, get_staff_name_access(request))
+        for record in self.result_list:
+            record.directory_names = names
 
     def get_cursor_key(self, request: HttpRequest) -> str:
         """Return what a cursor is valid for: the list, its filters and its ordering."""
@@ -158,7 +166,8 @@ class UsageAdmin(ReadOnlyAdmin):
         sources, start, end = self.get_suggestion_scope(request)
         part = request.GET.get("part", "").strip().replace("\x00", "")[:200]
         try:
-            found = find_suggestions(self.kind, parameter, part, sources, start, end)
+            names = get_staff_name_access(request)
+            found = find_suggestions(self.kind, parameter, part, sources, start, end, names=names)
         except QueryTimeout:
             return JsonResponse({"options": [], "more": False, "words": TOO_MANY})
         options = [{"value": value, "label": name} for value, name in found[:MOST]]

@@ -6,6 +6,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from usage.directory.lookup import NAMED_COLUMNS, KnownName, Names
 from usage.formatting import NOTHING, format_date
 from usage.models import UsageRecord
 
@@ -24,11 +25,25 @@ def render_id(value: Any) -> SafeString | str:
     return format_html('<span class="code cut" title="{}"><span>{}</span>{}</span>', text, head, tail)
 
 
-def render_name(name: str, identifier: Any) -> SafeString | str:
+def render_name(name: SafeString | str, identifier: Any) -> SafeString | str:
     """Return a name with its id below, or the id alone where it has no name."""
     if not name:
         return render_id(identifier)
     return format_html('<span class="named">{}{}</span>', name, render_id(identifier) if identifier else "")
+
+
+def render_known_name(record: UsageRecord, column: str) -> SafeString | str:
+    """Return an id of a record with its name of today before it, as far as the list has fetched the names."""
+    identifier, names = getattr(record, column), getattr(record, "directory_names", Names())
+    found = names.find(NAMED_COLUMNS[type(record)][column], identifier, record.source_id)
+    return render_name(render_shown_name(found), identifier) if found else render_id(identifier)
+
+
+def render_shown_name(name: KnownName) -> SafeString | str:
+    """Return a name; one whose id the vendor no longer lists says so."""
+    if not name.is_gone:
+        return name.text
+    return format_html('{} <span class="quiet">(no longer at the vendor)</span>', name.text)
 
 
 def render_first_cell(record: UsageRecord, text: str) -> SafeString | str:

@@ -1,7 +1,7 @@
 """A record's page: every field, the status of its day, its earlier versions, and links to related records."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from usage.admin.display import render_json
-from usage.admin.lists.cells import iterate_tags
+from usage.admin.lists.cells import iterate_tags, render_shown_name
+from usage.api.access import get_staff_name_access
+from usage.directory.lookup import NAMED_COLUMNS, Names, build_name_name, find_record_names
 from usage.formatting import NOTHING, format_exact_timestamp, format_number, format_timestamp
 from usage.labels import get_label
 from usage.models import KINDS, SourceDay, UsageRecord
@@ -87,8 +89,9 @@ def build_page(
     day = SourceDay.objects.with_status().filter(source=record.source_id, day=record.day).first()
     revisions = list_revisions(record) if request.user.has_perm("usage.view_recordrevision") else []
     may_open_day = day is not None and request.user.has_perm("usage.view_sourceday")
+    names = find_record_names([record], get_staff_name_access(request))
     return RecordPage(
-        sections=build_sections(record, renderers),
+        sections=build_sections(record, renderers, names),
         tags=[
             RelatedLink(f"{key}: {value}", build_list_url(record, {"tag": write_tag(key, value)}))
             for key, value in iterate_tags(get_json(record, "tags"))
@@ -107,16 +110,28 @@ def build_page(
     )
 
 
-def build_sections(record: UsageRecord, renderers: Mapping[str, Renderer]) -> list[Section]:
-    """Return every field but the tags and `extra`, which are shown apart."""
+def build_sections(record: UsageRecord, renderers: Mapping[str, Renderer], names: Names) -> list[Section]:
+    """Return every field but the tags and `extra`, which are shown apart; behind an id the name that it has today."""
     columns = [field.name for field in record._meta.concrete_fields]
     vendor_columns = [name for name in columns if name not in PORTAL_COLUMNS and name not in JSON_COLUMNS]
-    sections = [Section("From the vendor", [build_field(record, name, renderers) for name in vendor_columns])]
+    fields = [row for name in vendor_columns for row in build_named_fields(record, name, renderers, names)]
+    sections = [Section("From the vendor", fields)]
     if details := get_json(record, "details"):
         fields = [FieldRow(name, get_label(name), format_value(value), bool(value)) for name, value in details.items()]
         sections.append(Section("Details of the resource", fields))
     sections.append(Section("In the portal", [build_field(record, name, renderers) for name in PORTAL_COLUMNS]))
     return sections
+
+
+def build_named_fields(
+    record: UsageRecord, name: str, renderers: Mapping[str, Renderer], names: Names
+) -> Iterator[FieldRow]:
+    """Yield one field of a record, and after an id its name of today where the record has none of its own."""
+    yield build_field(record, name, renderers)
+    kind, name_column = NAMED_COLUMNS[type(record)].get(name), build_name_name(name)
+    known = names.find(kind, getattr(record, name), record.source_id) if kind else None
+    if known and not hasattr(record, name_column):
+        yield FieldRow(name_column, get_column_label(name_column), render_shown_name(known), copied=not known.is_gone)
 
 
 def build_field(record: UsageRecord, name: str, renderers: Mapping[str, Renderer]) -> FieldRow:

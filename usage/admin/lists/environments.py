@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from usage.admin.display import render_runtime
 from usage.admin.lists.base import UsageAdmin
-from usage.admin.lists.cells import render_first_cell, render_id
+from usage.admin.lists.cells import render_first_cell, render_id, render_known_name
 from usage.admin.lists.details import Related
 from usage.api.views import EnvironmentUsageViewSet
 from usage.models import EnvironmentUsage
@@ -36,17 +36,17 @@ class EnvironmentUsageAdmin(UsageAdmin):
     @admin.display(description="project")
     def project(self, run: EnvironmentUsage) -> SafeString | str:
         """Its project."""
-        return render_id(run.project_id)
+        return render_known_name(run, "project_id")
 
     @admin.display(description="user")
     def user(self, run: EnvironmentUsage) -> SafeString | str:
         """Whose it was."""
-        return render_id(run.user_id)
+        return render_known_name(run, "user_id")
 
     @admin.display(description="class")
     def environment_class(self, run: EnvironmentUsage) -> SafeString | str:
         """The class of its environment."""
-        return render_id(run.environment_class_id)
+        return render_known_name(run, "environment_class_id")
 
     @admin.display(description="runtime")
     def runtime(self, run: EnvironmentUsage) -> SafeString:

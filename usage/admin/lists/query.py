@@ -14,17 +14,18 @@ from rest_framework.exceptions import ValidationError
 
 from usage.admin.filter_form import FilterForm, build_filter_form, build_select, clean_params
 from usage.admin.lists.pagination import POSITION
-from usage.api.access import filter_by_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_name_access
 from usage.api.filters import UsageFilter, find_param_errors
 from usage.api.filters.fields import UTC_ZONE, CommaSeparatedField
 from usage.api.filters.widgets import is_date
 from usage.api.pagination import Ordering, Orderings
 from usage.data_quality import VENDOR_KINDS
 from usage.datetimes import subtract_day
+from usage.directory.lookup import NAMED_COLUMNS, Names, find_names
 from usage.formatting import format_date, format_dates
 from usage.labels import get_label
-from usage.models import Source, UsageRecord
-from usage.param_values import parse_value, split_values
+from usage.models import NameKind, Source, UsageRecord
+from usage.param_values import list_values, parse_value, split_values
 from usage.ranges import Shortcut, build_shortcuts
 
 ORDERING = "ordering"
@@ -83,7 +84,7 @@ class ListQuery:
         for name in NOT_FILTERS:
             filters.pop(name, None)
         visible = filter_by_staff_scope(Source.objects.all(), request, "id")
-        filterset = filterset_class(filters, rows, sources=visible)
+        filterset = filterset_class(filters, rows, sources=visible, names=get_staff_name_access(request))
         errors = {
             name: [str(text) for text in texts] for name, texts in find_param_errors(filters, filterset, ()).items()
         }
@@ -161,9 +162,25 @@ class ListQuery:
         if name == "to":
             return f"Through: {subtract_day(value)}" if is_date(value) else f"To: {value}"
         if isinstance(field, CommaSeparatedField):
-            values = map(parse_value, split_values(value))
-            return f"{get_label(name)}: {', '.join('none' if one is None else one for one in values)}"
+            values = [parse_value(text) for text in split_values(value)]
+            texts = ["none" if one is None else self.get_text(name, one) for one in values]
+            return f"{get_label(name)}: {', '.join(texts)}"
         return f"{get_label(name)}: {dict(getattr(field, 'choices', ())).get(value, value)}"
+
+    def get_text(self, name: str, value: str) -> str:
+        """Return what a value of a filter is called: an id by its name, where that is known."""
+        kind = NAMED_COLUMNS[self.model].get(name)
+        return (self.names.get(kind, value) if kind else "") or value
+
+    @cached_property
+    def names(self) -> Names:
+        """The names of the ids that are filtered by."""
+        ids: dict[NameKind, list[str]] = {}
+        for column, kind in NAMED_COLUMNS[self.model].items():
+            if column in self.filters and column not in self.errors:
+                ids[kind] = list_values(self.filters, column)
+        source_ids = list(self.filterset.known_sources.values_list("pk", flat=True)) if ids else []
+        return find_names(ids, source_ids, self.filterset.names)
 
     @property
     def dates(self) -> tuple[date, date] | None:

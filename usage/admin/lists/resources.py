@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from usage.admin.display import render_quantity
 from usage.admin.lists.base import UsageAdmin
-from usage.admin.lists.cells import render_first_cell, render_id, render_name, render_tags
+from usage.admin.lists.cells import render_first_cell, render_known_name, render_name, render_tags
 from usage.admin.lists.details import Related
 from usage.api.views import ResourceUsageViewSet
 from usage.models import ResourceUsage
@@ -55,12 +55,12 @@ class ResourceUsageAdmin(UsageAdmin):
     @admin.display(description="project")
     def project(self, usage: ResourceUsage) -> SafeString | str:
         """Its project."""
-        return render_id(usage.project_id)
+        return render_known_name(usage, "project_id")
 
     @admin.display(description="region")
     def region(self, usage: ResourceUsage) -> SafeString | str:
         """Its region."""
-        return render_id(usage.region_id)
+        return render_known_name(usage, "region_id")
 
     @admin.display(description="consumed")
     def consumed(self, usage: ResourceUsage) -> SafeString:

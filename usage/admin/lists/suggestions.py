@@ -13,6 +13,9 @@ from zoneinfo import available_timezones
 from django.db import connection, models
 
 from usage.api.filters.values import DETAIL_NUMBERS, DETAIL_TEXTS
+from usage.columns import NameLookup
+from usage.directory.access import NO_PEOPLE, NameAccess
+from usage.directory.lookup import NAMED_COLUMNS
 from usage.models import (
     EnvironmentAccrual,
     EnvironmentDay,
@@ -61,6 +64,14 @@ LEFT JOIN LATERAL (
     ORDER BY t.{instant} DESC LIMIT 1
 ) AS named ON true
 """
+# The name that the directory has today.
+LISTED = """
+LEFT JOIN LATERAL (
+    SELECT nullif(d.{column}, '') AS name FROM usage_directoryentry AS d
+    WHERE d.source_id = ANY(%(sources)s) AND d.kind = '{kind}' AND d.vendor_id = known.value
+    ORDER BY d.last_seen_at DESC LIMIT 1
+) AS listed ON true
+"""
 EACH_TAG = """
 CROSS JOIN LATERAL jsonb_each(value) AS tag (key, said)
 CROSS JOIN LATERAL jsonb_array_elements_text(
@@ -104,15 +115,19 @@ class SuggestionSource:
             bounds["end"] = min(end.date(), date.max - ONE_DAY) + ONE_DAY if of_days else end
         return bounds
 
-    def statement(self, edges: Collection[str]) -> str:
-        """Return the SELECT of (value, label) between these edges."""
+    def statement(self, edges: Collection[str], lookup: NameLookup | None = None) -> str:
+        """Return the SELECT of (value, label) between these edges; `lookup`: where the directory has the labels."""
         signs = {"start": ">=", "end": "<"}
-        naming = ""
+        naming, name = "", "known.label"
         if self.named:
             records, column = self.named
             naming = NAMED.format(
                 name=column, table=records._meta.db_table, key=self.value.removeprefix("t."), instant=records.instant
             )
+            name = "named.name"
+        if lookup:
+            naming += LISTED.format(column=lookup.column, kind=lookup.kind)
+            name = f"coalesce(listed.name, {name})"
         return FIND.format(
             value=self.value,
             label=self.label,
@@ -121,7 +136,7 @@ class SuggestionSource:
             instant=self.instant,
             single=self.single,
             apart=self.apart,
-            name="named.name" if naming else "known.label",
+            name=name,
             naming=naming,
         )
 
@@ -170,11 +185,12 @@ def find_suggestions(
     source_ids: Sequence[int],
     start: datetime | None = None,
     end: datetime | None = None,
+    names: NameAccess = NO_PEOPLE,
 ) -> list[tuple[str, str]]:
     """Return up to MOST values with `part` in them or in their name, and one more where there are more.
 
-    Only of these sources, and of the days about `[start, end)`. Raises KeyError for a parameter without
-    suggestions, QueryTimeout where looking took longer than SECONDS.
+    Only of these sources, and of the days about `[start, end)`. `names`: which names are searched and shown. Raises
+    KeyError for a parameter without suggestions, QueryTimeout where looking took longer than SECONDS.
     """
     if parameter == "tz":
         return find_zones(part)
@@ -189,8 +205,15 @@ def find_suggestions(
         **edges,
     }
     with limit_query_time(SECONDS), connection.cursor() as cursor:
-        cursor.execute(found.statement(edges), parameters)
+        cursor.execute(found.statement(edges, get_lookup(kind, parameter, names)), parameters)
         return [(str(value), str(name)) for value, name in cursor.fetchall()]
+
+
+def get_lookup(kind: type[UsageRecord], parameter: str, names: NameAccess) -> NameLookup | None:
+    """Return where the directory has the names of a parameter's values; None where it has none that may be shown."""
+    name_kind = NAMED_COLUMNS[kind].get(parameter)
+    column = names.get_column(name_kind) if name_kind else None
+    return NameLookup(name_kind, column) if name_kind and column else None
 
 
 def find_zones(part: str) -> list[tuple[str, str]]:
