@@ -264,12 +264,14 @@ class KeysetPaginator(BasePagination):
         """Return the parameters of a list as OpenAPI has them."""
         orderings = [sign + name for name in view.orderings for sign in ("", "-")]
         size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
+        names = ", ".join(getattr(view, "columns_on_request", ()))
+        further = f" Only where they are named: {names}." if names else ""
         parameters = {
             "cursor": ({"type": "string"}, "Where the page begins: next_cursor or previous_cursor of another page."),
             "page_size": (size, "How many rows a page has."),
             "ordering": ({"type": "string", "enum": orderings, "default": view.ordering}, ORDERING_HELP),
             "count": ({"type": "string", "enum": ["exact"]}, "exact: also count all rows, which takes time."),
-            "fields": ({"type": "string"}, FIELDS_HELP),
+            "fields": ({"type": "string"}, f"{FIELDS_HELP}{further}"),
         }
         return [
             {"name": name, "in": "query", "required": False, "description": text, "schema": schema}

@@ -41,7 +41,7 @@ from usage.api.serializers import (
 from usage.columns import Column, get_columns, select_columns
 from usage.data_quality import DataQuality
 from usage.datetimes import format_iso
-from usage.directory.lookup import get_directory_version, select_usage_columns
+from usage.directory.lookup import get_directory_version, list_name_columns, select_usage_columns
 from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_totals, export
 from usage.exports.formats.csv import parse_bom
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
@@ -144,6 +144,12 @@ class UsageViewSet(ReadViewSet):
 
     scope = "usage:read"
     followed = "changed_at"
+
+    @property
+    def columns_on_request(self) -> tuple[str, ...]:
+        """The columns that are given only where `fields` names them: names of ids."""
+        serializer: Any = self.get_serializer_class()
+        return tuple(list_name_columns(serializer.Meta.model))
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import connection
 from django.db.models import Case, F, Q, QuerySet, Sum, TextField, Value, When
@@ -46,8 +46,7 @@ SELECT: Final = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class KnownName:
+class KnownName(NamedTuple):
     """A name that may be shown, and whether the vendor no longer lists its id."""
 
     text: str
@@ -78,16 +77,20 @@ def build_name_name(column: str) -> str:
     return f"{column.removesuffix('_id')}_name"
 
 
-def build_name_columns(model: type[UsageRecord], access: NameAccess) -> tuple[Column, ...]:
-    """Return the columns of names that records of a kind may be given with; of people only where these are shown.
+def list_name_columns(model: type[UsageRecord]) -> dict[str, tuple[str, NameKind]]:
+    """Return the column and the kind of the ids of each column of names that records of a kind may be given with.
 
-    Of recipes none: their records have the names of their time.
+    Recipes have none: their records have the names of their time.
     """
-    if model is RecipeUsage:
-        return ()
+    columns = {} if model is RecipeUsage else NAMED_COLUMNS[model]
+    return {build_name_name(column): (column, kind) for column, kind in columns.items()}
+
+
+def build_name_columns(model: type[UsageRecord], access: NameAccess) -> tuple[Column, ...]:
+    """Return the columns of names that records of a kind may be given with; of people only where these are shown."""
     return tuple(
-        Column(build_name_name(column), column, TEXT, NameLookup(kind, shown))
-        for column, kind in NAMED_COLUMNS[model].items()
+        Column(name, column, TEXT, NameLookup(kind, shown))
+        for name, (column, kind) in list_name_columns(model).items()
         if (shown := access.get_column(kind))
     )
 
@@ -99,9 +102,9 @@ def select_usage_columns(
 
     Raises ValidationError for a name that is unknown or given twice, or a column of people's names that is not shown.
     """
-    withheld = {build_name_name(column) for column, kind in NAMED_COLUMNS[model].items() if not access.get_column(kind)}
+    withheld = {name for name, (_, kind) in list_name_columns(model).items() if not access.get_column(kind)}
     for name in list_values(params, "fields"):
-        if name in withheld and name not in {column.name for column in columns}:
+        if name in withheld:
             raise ValidationError({"fields": [f"“{name}” is not shown: {access.refusal}"]})
     return select_columns(columns, params, build_name_columns(model, access))
 
@@ -117,7 +120,8 @@ def find_names(
 ) -> Names:
     """Return the names of ids of these sources that may be shown, in one query; none where there are no ids."""
     columns = {kind: column for kind in ids if (column := access.get_column(kind))}
-    pairs = sorted({(str(kind), str(one)) for kind in columns for one in ids[kind] if one not in (None, "")})
+    texts = {kind: {str(one) for one in ids[kind] if one not in (None, "")} for kind in columns}
+    pairs = [(kind.value, one) for kind, several in texts.items() for one in several]
     if not pairs or not source_ids:
         return Names()
     # The columns and kinds are the portal's own words.
@@ -125,10 +129,10 @@ def find_names(
     with using.cursor() as cursor:
         parameters = [list(source_ids), [kind for kind, _ in pairs], [one for _, one in pairs]]
         cursor.execute(SELECT.format(cases=cases), parameters)
-        rows = [row for row in cursor.fetchall() if row[3]]
+        rows = [(source, kind, one, KnownName(name, gone)) for source, kind, one, name, gone in cursor if name]
     return Names(
-        {(source, kind, one): KnownName(name, gone) for source, kind, one, name, gone in rows},
-        {(kind, one): KnownName(name, gone) for _, kind, one, name, gone in rows},
+        {(source, kind, one): name for source, kind, one, name in rows},
+        {(kind, one): name for _, kind, one, name in rows},
     )
 
 

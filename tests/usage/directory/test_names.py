@@ -114,6 +114,8 @@ def test_filters_take_names_and_a_part_of_them(client: Client, source: Source) -
         in refused(client.get(f"{API}/environment-usage/", {"user_name__contains": "ad"}))["user_name__contains"][0]
     )
     assert {row["user_id"] for row in rows(client, team="t1")} == {"u1", "u2"}
+    assert {row["user_id"] for row in rows(client, team="~none")} == {"u3", "unknown"}
+    assert {row["user_id"] for row in rows(client, team="t2,~none")} == {"u1", "u3", "unknown"}
     summed = get(client, "environment-usage/summary/", project_name="Payments", **RANGE)
     assert summed["totals"][0]["records"] == 2
     manifest = get(client, "environment-usage/export-manifest/", project_name="Payments", **RANGE)

@@ -56,12 +56,16 @@ class DirectoryFilter:
 
     def keep_entries(self, qs: QuerySet[Any], entries: QuerySet[DirectoryEntry]) -> QuerySet[Any]:
         """Keep the rows with the ids of entries of the sources within the row scope."""
+        conditions = self.list_conditions(qs, entries)
+        return qs.filter(reduce(or_, conditions)) if conditions else qs.none()
+
+    def list_conditions(self, qs: QuerySet[Any], entries: QuerySet[DirectoryEntry]) -> list[Q]:
+        """Return the conditions of which one holds for the rows with the ids of entries, one for each source."""
         by_source: dict[int, list[str]] = {}
         found = entries.filter(source__in=self.parent.known_sources).order_by()
         for source_id, vendor_id in found.values_list("source_id", "vendor_id"):
             by_source.setdefault(source_id, []).append(vendor_id)
-        conditions = [self.build_condition(qs, source_id, ids) for source_id, ids in sorted(by_source.items())]
-        return qs.filter(reduce(or_, conditions)) if conditions else qs.none()
+        return [self.build_condition(qs, source_id, ids) for source_id, ids in sorted(by_source.items())]
 
     def build_condition(self, qs: QuerySet[Any], source_id: int, ids: Iterable[str]) -> Q:
         """Return the condition of the rows of a source with one of these ids."""
@@ -107,19 +111,24 @@ class NamePartFilter(DirectoryFilter, django_filters.CharFilter):  # type: ignor
 
 
 class TeamFilter(DirectoryFilter, CommaSeparatedFilter, django_filters.CharFilter):  # type: ignore[misc]
-    """Comma-separated ids of teams; a row matches where its user is in one of them today."""
+    """Comma-separated ids of teams; a row matches where its user is in one of them today, `~none` where in no team."""
 
     kind = NameKind.USER
 
     def __init__(self) -> None:
-        text = "Ids of teams, comma-separated: rows of users who are in one of them today."
-        super().__init__(field_name="user_id", help_text=text, takes_none=False)
+        text = "Ids of teams, comma-separated: rows of users who are in one of them today; ~none: in no team."
+        super().__init__(field_name="user_id", help_text=text)
 
     def filter(self, qs: QuerySet[Any], value: list[Any]) -> QuerySet[Any]:
-        """Keep the rows of the users of the teams."""
+        """Keep the rows of the users of the teams, or of none."""
         if not value:
             return qs
-        return self.keep_entries(qs, DirectoryEntry.objects.filter(kind=self.kind, team_ids__overlap=value))
+        users, teams = DirectoryEntry.objects.filter(kind=self.kind), [team for team in value if team is not None]
+        if None not in value:
+            return self.keep_entries(qs, users.filter(team_ids__overlap=teams))
+        inside = self.list_conditions(qs, users.filter(team_ids__overlap=teams)) if teams else []
+        others = self.list_conditions(qs, users.filter(team_ids__len__gt=0))
+        return qs.filter(reduce(or_, [*inside, ~reduce(or_, others)])) if others else qs
 
 
 def build_name_filters(columns: dict[str, NameKind]) -> dict[str, django_filters.Filter]:

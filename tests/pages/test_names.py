@@ -1,0 +1,78 @@
+"""Names beside ids in a real browser: readable, accessible, and enough to filter by."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.browser import accessible, as_person, picture, running  # noqa: F401
+from tests.support.filled_portal import Filled, fill
+from tests.support.source_days import hold_days
+from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind
+
+AsPerson = Callable[..., Page]
+LIST = "/admin/usage/environmentusage/"
+KINDS = {
+    "project_id": NameKind.PROJECT,
+    "user_id": NameKind.USER,
+    "environment_class_id": NameKind.ENVIRONMENT_CLASS,
+}
+REFUSED = {"Team": "The credential may not read this at app.gitpod.io (HTTP 403: the token may not do this)."}
+
+
+@pytest.fixture
+def named(running, transactional_db: None) -> Filled:  # noqa: F811
+    """A filled portal with names for the ids of its runs; the first project is gone, and teams may not be read."""
+    made = fill()
+    hold_days(rolled=True)
+    Directory.objects.create(source=made.environments, version=1, read_at="2026-11-23T05:00:00Z", refused=REFUSED)
+    for column, kind in KINDS.items():
+        for place, vendor_id in enumerate(sorted(EnvironmentUsage.objects.values_list(column, flat=True).distinct())):
+            if vendor_id:
+                DirectoryEntry.objects.create(
+                    source=made.environments,
+                    kind=kind,
+                    vendor_id=vendor_id,
+                    name=f"{kind.label} with a name {place}",
+                    pseudonym="Word",
+                    gone_at="2026-11-20T00:00:00Z" if kind == NameKind.PROJECT and place < 2 else None,
+                )
+    return made
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
+def test_pages_with_names_are_accessible_and_fit(
+    named: Filled,
+    as_person: AsPerson,  # noqa: F811
+    width: int,
+    scheme: Literal["light", "dark"],
+) -> None:
+    page = as_person("administrator", width=width, scheme=scheme)
+    record = EnvironmentUsage.objects.filter(withdrawn_at=None).exclude(project_id="").latest("stopped_at")
+    asked = "kind=environment-usage&from=2026-11-01&to=2026-11-24&group_by=project_id"
+    for name, address in {
+        "list": LIST,
+        "record": f"{LIST}{record.pk}/change/",
+        "explore": f"/admin/explore/?{asked}",
+        "explore-days": f"/admin/explore/?{asked},day&limit=5",
+        "source": f"/admin/usage/source/{named.environments.pk}/change/",
+    }.items():
+        page.goto(address)
+        text = "The vendor does not give all names" if name == "source" else "with a name"
+        expect(page.get_by_text(text).first).to_be_visible()
+        accessible(page)
+        spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert spill <= 0, (name, spill)
+        picture(page, f"names-{name}-{scheme}-{width}")
+
+
+def test_a_filter_takes_a_name_and_keeps_the_id(named: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("administrator")
+    page.goto(LIST)
+    wanted = DirectoryEntry.objects.filter(kind=NameKind.PROJECT, gone_at=None).latest("pk")
+    page.get_by_label("Project", exact=True).fill(wanted.name)
+    page.get_by_role("option", name=wanted.name).click()
+    expect(page.get_by_label("Project", exact=True)).to_have_value(wanted.vendor_id)
+    page.get_by_label("Project", exact=True).press("Enter")
+    expect(page.get_by_text(f"Project: {wanted.name}")).to_be_visible()
