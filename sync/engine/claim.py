@@ -15,9 +15,9 @@ from django.db.models.functions import Now
 
 from sync.engine.totals import add_to_total
 from sync.errors import ErrorCode, LeaseLost
-from sync.models import LoadAttempt, SyncRun, SyncRunDay
+from sync.models import LoadAttempt, Subject, SyncRun, SyncRunDay
 from usage.days import Day
-from usage.models import DayState, Source, SourceDay
+from usage.models import DayState, Directory, Source, SourceDay
 
 PROGRESS_SECONDS = 2.0
 LONGEST_NAME = 200
@@ -100,10 +100,18 @@ def get_database_time() -> datetime:
         return now
 
 
-def count_free_slots(source: Source) -> int:
-    """Return how many more workers may read the source now."""
+def count_free_slots(source: Source, *, for_names: bool = False) -> int:
+    """Return how many more workers may read the source now.
+
+    Reading its names takes one as well. Days leave one of several free for names that wait, or a long backfill would
+    keep them waiting.
+    """
+    allowed = 1 if source.failures else source.max_concurrency
     live = SourceDay.objects.filter(source=source, state=DayState.LOADING, lease_expires_at__gt=Now()).count()
-    return (1 if source.failures else source.max_concurrency) - live
+    names = Directory.objects.filter(source=source, lease_expires_at__gt=Now()).count()
+    if not for_names and not names and allowed > 1:
+        names = SyncRun.objects.filter(source=source, subject=Subject.NAMES, finished_at=None).count()
+    return allowed - live - names
 
 
 def get_next_day(source: Source, run: SyncRun | None) -> SourceDay | None:

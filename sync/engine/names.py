@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from sync.engine.attempts import make_storable
-from sync.engine.claim import get_database_time, get_lease_end, is_paused
+from sync.engine.claim import count_free_slots, get_database_time, get_lease_end, is_paused
 from sync.engine.connect import get_reader_class, open_reader
 from sync.engine.failures import compute_back_off
 from sync.engine.plan import check_running
@@ -155,11 +155,11 @@ def read_names(source_id: int) -> SyncRun | None:
 
 
 def claim_names(source_id: int) -> NamesClaim | None:
-    """Take the open run of a source's names; None where there is none, or another worker reads them."""
+    """Take the open run of a source's names; None where there is none, or no worker may begin to read it now."""
     with transaction.atomic():
         source = Source.objects.running().select_for_update(no_key=True).filter(pk=source_id).first()
         run = None if source is None or is_paused(source) else find_open_run(source)
-        if source is None or run is None:
+        if source is None or run is None or count_free_slots(source, for_names=True) <= 0:
             return None
         Directory.objects.get_or_create(source=source)
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())

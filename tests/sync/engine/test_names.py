@@ -12,7 +12,9 @@ from django.test import Client
 from django.urls import reverse
 
 from sync.engine.cancel import cancel
+from sync.engine.claim import claim_day
 from sync.engine.names import plan_names, read_names, request_names
+from sync.engine.plan import ensure_days
 from sync.errors import CredentialError, SyncError, VendorUnavailable
 from sync.models import Subject, SyncRun, Trigger
 from sync.sandbox.server import SandboxServer
@@ -23,7 +25,7 @@ from sync.vendors.ona.directory import MEMBERS, TEAM_MEMBERS
 from tests.support.api_clients import API, bearer
 from tests.support.factories import RecipeUsageFactory
 from tests.support.read_day import sandboxed
-from tests.support.scripted_vendor import Listing, NoHTTP, make_source, vendor
+from tests.support.scripted_vendor import DAY, Listing, NoHTTP, make_source, vendor
 from tests.support.users import client_of
 from usage.directory.pseudonyms import build_pseudonym
 from usage.models import Directory, DirectoryEntry, NameKind, Source, SourceDay
@@ -208,6 +210,20 @@ def test_a_source_that_is_deleted_or_a_run_that_is_cancelled_meanwhile_is_no_err
     request_names(source, Trigger.ADMIN)
     assert read_names(source.pk) is None
     assert not DirectoryEntry.objects.exists()
+
+
+def test_names_are_read_by_one_of_the_workers_that_a_source_allows(source: Source, script: Script) -> None:
+    ensure_days(source, DAY, DAY + timedelta(days=3))
+    SourceDay.objects.update(due_at=datetime(2020, 1, 1, tzinfo=UTC))
+    request_names(source, Trigger.ADMIN)
+    assert claim_day(source.pk, "first") is not None
+    assert claim_day(source.pk, "second") is None, "one of two is left to the names that wait"
+    script["during"] = lambda: script.update(meanwhile=claim_day(source.pk, "second"))
+    assert read_names(source.pk) is not None
+    assert script["meanwhile"] is None
+    assert claim_day(source.pk, "second") is not None
+    request_names(source, Trigger.ADMIN)
+    assert read_names(source.pk) is None, "as many workers as are allowed read days"
 
 
 def test_a_source_that_is_switched_off_is_not_asked_for_names(source: Source, script: Script) -> None:
