@@ -1,6 +1,7 @@
 """Dates, RFC 3339 instants and time zones as text: parsed, resolved to instants, and written as JSON has them."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -52,6 +53,12 @@ def parse_moment(text: str) -> date | datetime:
     except (ValueError, OverflowError):
         pass
     raise ValueError(f"“{text}” is not {EXPECTED}.")
+
+
+def get_shared_zone(zones: Iterable[ZoneInfo]) -> ZoneInfo:
+    """Return the zone of all, UTC where they differ or there is none."""
+    found = set(zones)
+    return found.pop() if len(found) == 1 else UTC_ZONE
 
 
 def to_instant(moment: date | datetime, zone: ZoneInfo = UTC_ZONE) -> datetime:

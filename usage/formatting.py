@@ -115,12 +115,12 @@ def round_to_two_digits(number: int) -> int:
 
 
 def format_quantity(value: Number | None, unit: str) -> str:
-    """Return a quantity in a larger unit: `1 d 0 h`, `98.3 GB`, `1,175 GB·h`; '' where its own unit reads well."""
+    """Return a quantity in a larger unit: `24 h`, `98.3 GB`, `1,175 GB·h`; '' where its own unit reads well."""
     if value is None:
         return ""
     value, unit = Decimal(value), unit.lower()
-    if unit in SECONDS and value >= 60 / SECONDS[unit]:
-        return format_duration(value * SECONDS[unit])
+    if unit in SECONDS and unit != "hours" and value >= 60 / SECONDS[unit]:
+        return format_hours(value * SECONDS[unit])
     if unit in {"bytes", "gb"}:
         return format_size(value * 10**9 if unit == "gb" else value)
     if unit in GIGABYTE_HOURS:
@@ -132,6 +132,15 @@ def format_quantity_details(value: Number, unit: str) -> list[str]:
     """Return what `format_rounded` hides of a quantity: all digits where some are cut, and the larger unit."""
     digits = "" if format_rounded(value) == format_number(value) else format_number(value)
     return [text for text in (digits, format_quantity(value, unit)) if text]
+
+
+def format_hours(seconds: Number | None) -> str:
+    """Return seconds of usage as hours with one decimal place: `13,168.7 h`; two digits below one: `0.25 h`."""
+    if seconds is None:
+        return NOTHING
+    hours = Decimal(seconds) / HOUR
+    places = 1 if abs(hours) >= 1 or not hours else 1 - hours.adjusted()
+    return f"{format_number(round_to_places(hours, places))} h"
 
 
 def format_duration(seconds: Number | None) -> str:
@@ -159,11 +168,11 @@ def get_size_place(size: Number) -> int:
 
 
 def scale_amount(value: Decimal | None, unit: str) -> Amount:
-    """Return a quantity for a heading: seconds as hours, bytes in the largest unit, others rounded."""
+    """Return a quantity for people: seconds as hours, bytes in the largest unit, others rounded."""
     if value is None:
         return Amount(NOTHING, "")
-    if unit == "seconds" and abs(value) >= HOUR:
-        return Amount(format_rounded(value / HOUR), "hours", f"{format_number(value)} s")
+    if unit == "seconds":
+        return Amount(format_hours(value).removesuffix(" h"), "h", f"{format_number(value)} s")
     if unit.lower() == "bytes" and (place := get_size_place(value)):
         return Amount(format_rounded(value / 1000**place), SIZES[place], f"{format_number(value)} bytes")
     rounded = format_rounded(value)

@@ -35,6 +35,7 @@ def get_label(name: str) -> str:
         return f"{get_label(name.removesuffix('__contains'))} contains"
     for ending, words in (TIME_BOUNDS if name.startswith(TIMES) else BOUNDS).items():
         if name.endswith(ending):
-            return f"{get_label(name.removesuffix(ending))} {words}"
+            # `Created at or after`: the column's own "at" is part of the words.
+            return f"{get_label(name.removesuffix(ending)).removesuffix(' at')} {words}"
     text = name.removeprefix("details.") if name.startswith("details.") else name.removesuffix("_id")
     return text.replace("__", " ").replace("_", " ").capitalize()

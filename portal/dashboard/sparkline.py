@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from portal.dashboard.usage_stats import DayUsage, Measure, UsageCalendar
 from usage.days import iterate_dates
 from usage.formatting import format_count, scale_amount
+from usage.models.day_status import TODAY_OPEN
 
 CHART_DAYS: Final = (30, 90)
 STEP, GAP, HEIGHT = 8, 1, 44
@@ -54,10 +55,10 @@ def find_state(calendar: UsageCalendar, usage: DayUsage, day: date) -> tuple[str
     """Return how a day is drawn, and a note where it is not final."""
     if not usage.stored:
         if day < calendar.first:
-            return "before", "some sources only" if usage.sums else "before the first day"
+            return "before", "some sources only" if usage.sums else "not yet stored"
         return "missing", "not synced for every source yet" if usage.sums else "not synced yet"
     if day == calendar.today:
-        return "open", "the day is not over"
+        return "open", TODAY_OPEN
     if not usage.complete:
         return "partial", "incomplete"
     return ("whole", "") if usage.settled else ("open", usage.doubt or "may still change")

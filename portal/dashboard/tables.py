@@ -26,26 +26,28 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The head of a column of amounts: its days, what is missing of them, and what may still change."""
+    """The head of a column of amounts: its days, which are not yet stored, are missing, and may still change."""
 
     title: str
     span: str
+    early: str
     missing: str
     open: str
 
     @property
     def label(self) -> str:
         """All but what may still change, for narrow screens without a head."""
-        return f"{self.title}, {'; '.join(filter(None, (self.span, self.missing)))}"
+        return f"{self.title}, {'; '.join(filter(None, (self.span, self.early, self.missing)))}"
 
 
 @dataclass(frozen=True, slots=True)
 class UsageTable:
-    """The usage of a source or a vendor; `more` says what it leaves out."""
+    """The usage of a source or a vendor; `more` and `note` say what it leaves out."""
 
     columns: list[Column]
     rows: list[TableRow]
     more: str
+    note: str
 
 
 def build_table(calendar: UsageCalendar, kind: type[UsageRecord] | None, days: int) -> UsageTable:
@@ -60,6 +62,7 @@ def build_table(calendar: UsageCalendar, kind: type[UsageRecord] | None, days: i
         columns=columns,
         rows=[build_row(row, calendar, columns, days) for row in stats.rows],
         more=f"Explore has {format_count(stats.more_units, 'more unit')}." if stats.more_units else "",
+        note=kind.totals_note if kind else "",
     )
 
 
@@ -90,11 +93,10 @@ def format_change(percent: Decimal | None) -> str:
 def build_column(title: str, coverage: SpanCoverage, calendar: UsageCalendar) -> Column:
     """Return the head of a column."""
     missing = []
-    if coverage.early:
-        missing.append(f"stored from {calendar.first.day} {calendar.first:%b} only")
     if coverage.missing:
         missing.append(f"{format_count(coverage.missing, 'day')} not synced")
     if coverage.incomplete:
         missing.append(f"{format_count(coverage.incomplete, 'day')} incomplete")
     still_open = f"{format_count(coverage.open, 'day')} may still change" if coverage.open else ""
-    return Column(title, coverage.span.text, "; ".join(missing), still_open)
+    early = f"not yet stored before {calendar.first.day} {calendar.first:%b}" if coverage.early else ""
+    return Column(title, coverage.span.text, early, "; ".join(missing), still_open)

@@ -18,10 +18,11 @@ from portal.incidents.alerts import AlertPermissions, Link, get_source_url
 from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
 from portal.incidents.system_alerts import list_open_alerts
 from portal.incidents.token_alerts import build_token_alerts
-from sync.admin.badges import build_health_badge
-from sync.health import Condition
+from sync.admin.badges import HEALTH, build_health_badge
+from sync.health import Condition, Health
 from sync.vendors import readers
 from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.data_quality.messages import describe_through
 from usage.formatting import format_age, format_date, format_number
 from usage.models import KINDS, Source, UsageRecord
 
@@ -67,11 +68,19 @@ def build_overview(request: HttpRequest) -> dict[str, Any]:
     ]
     return {
         "alerts": alerts,
-        "summary": summarize(conditions) if conditions and not alerts else "",
+        "summary": summarize(conditions) if conditions and not alerts else None,
         "vendors": build_vendors(request, conditions, permissions, days),
         "chart_days": [(choice, choice == days) for choice in CHART_DAYS],
         "start": None if sources else build_start(request, can_view_sources=can_view_sources),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What stands instead of alerts; `tone`: good only for an all-clear, else warn or plain."""
+
+    tone: str
+    text: str
 
 
 def parse_days(request: HttpRequest) -> int:
@@ -80,16 +89,28 @@ def parse_days(request: HttpRequest) -> int:
     return next((choice for choice in CHART_DAYS if str(choice) == param), CHART_DAYS[0])
 
 
-def summarize(conditions: Sequence[Condition]) -> str:
-    """Return what is said where there are no alerts."""
+def summarize(conditions: Sequence[Condition]) -> Summary:
+    """Return what is said where there are no alerts; an all-clear only where every source is healthy.
+
+    A source may be unhealthy without an alert: while it catches up, and for someone who may not see days.
+    """
     enabled = [condition for condition in conditions if condition.source.enabled]
     if not enabled:
-        return "Every source is switched off, so nothing is synced."
+        return Summary("plain", "Every source is switched off, so nothing is synced.")
+    unhealthy = [condition for condition in enabled if condition.health != Health.OK]
+    if unhealthy:
+        badges = [HEALTH[one.health] for one in unhealthy]
+        named = [f"{one.source.slug} ({label.lower()})" for one, (label, _) in zip(unhealthy, badges, strict=True)]
+        tone = "warn" if {tone for _, tone in badges} - {"plain"} else "plain"
+        return Summary(tone, f"Not every source is healthy: {', '.join(named)}.")
     subject = "1 source is" if len(enabled) == 1 else f"All {len(enabled):,} sources are"
     through = [day for condition in enabled if (day := condition.coverage.complete_through)]
     if len(through) < len(enabled):
-        return f"{subject} being synced."
-    return f"{subject} synced as planned, complete through {format_date(min(through))}."
+        return Summary("good", f"No alerts. {subject} being synced.")
+    zones = {condition.source.time_zone for condition in enabled}
+    own = "" if len(zones) == 1 else ", each in its own time zone"
+    complete = describe_through(format_date(min(through)))
+    return Summary("good", f"No alerts. {subject} synced as planned. {complete}{own}.")
 
 
 def build_start(request: HttpRequest, *, can_view_sources: bool) -> dict[str, Any]:

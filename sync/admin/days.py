@@ -22,9 +22,9 @@ from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import render_badge, render_json, render_number, render_prose
 from usage.admin.filters import RangeFilter, SourceFilter, build_choice_filter
-from usage.admin.sums import get_sum_label
+from usage.admin.sums import format_sum, get_sum_label
 from usage.columns import build_columns, get_columns
-from usage.formatting import NOTHING, format_rounded, format_timestamp
+from usage.formatting import NOTHING, format_timestamp
 from usage.models import DayState, SourceDay, Verification
 from usage.models.day import SourceDayQuerySet
 
@@ -187,7 +187,7 @@ def format_sums(sums: dict[str, str]) -> SafeString | str:
     """Return the first sums of a day and how many more there are: `1,440.5 minutes · 17 GB · 3 jobs failed +5`."""
     if not sums:
         return ""
-    texts = [f"{format_rounded(Decimal(number))} {get_sum_label(name)}" for name, number in sums.items()]
+    texts = [f"{format_sum(name, Decimal(number))} {get_sum_label(name)}" for name, number in sums.items()]
     shown = format_html_join(" · ", '<span class="unbroken">{}</span>', ((text,) for text in texts[:MAX_SUMS]))
     rest = texts[MAX_SUMS:]
     more = format_html(' <span class="quiet" title="{}">+{}</span>', " · ".join(rest), len(rest)) if rest else ""

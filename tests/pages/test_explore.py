@@ -106,7 +106,7 @@ def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPer
     with page.expect_download() as download:
         page.click("text=Export CSV")
     name = download.value.suggested_filename
-    assert name.startswith("environment-usage_2026-11-01_2026-11-19_as-of_")
+    assert name.startswith("environment-usage_2026-11-01_2026-11-19_as-of-")
     with download.value.path().open(encoding="utf-8-sig", newline="") as file:
         lines = list(csv.DictReader(file))
     summed = sum(Decimal(line["runtime_seconds"]) for line in lines if line["line"] == "result")

@@ -219,5 +219,5 @@ def test_days_that_wait_for_the_close_of_their_month_are_told_apart_from_provisi
     read_source(look_back_days=1)
     said = get(client, "sources/a/")
     assert (said["coverage"]["provisional"], said["coverage"]["awaits_close"]) == (3, 2)
-    sentence = "Complete through 3 Jan 2026; 1 day provisional; 2 days final after the closing read of the month."
+    sentence = "Complete through 3 Jan 2026; 1 day provisional; 2 days waiting for their month's close."
     assert said["health_detail"] == sentence

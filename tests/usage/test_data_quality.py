@@ -9,6 +9,7 @@ import time_machine
 
 from tests.support.factories import SourceDayFactory, SourceFactory
 from usage.data_quality import MAX_LISTED_DAYS, VENDOR_KINDS, DataQuality, assess
+from usage.data_quality.messages import COMPLETE, describe_completeness, describe_quality, get_tone
 from usage.days import Day, find_skipped_dates
 from usage.models import EnvironmentUsage, ResourceUsage, Source
 
@@ -53,10 +54,13 @@ def test_a_range_of_complete_final_days_is_complete_to_its_last_day() -> None:
         "complete_through": "2026-01-05",
         "missing_days": {"total": 0, "days": []},
         "partial_days": {"total": 0, "days": []},
+        "open_days": {"total": 0, "days": []},
         "suspect_days": {"total": 0, "days": []},
         "unverified_days": {"total": 0, "days": []},
         "mismatched_days": {"total": 0, "days": []},
         "pruned_days": {"total": 0, "days": [], "rolled_up": False},
+        "later_sources": [],
+        "source_zones": {},
         "provisional_from": None,
         "unsettled_from": None,
         "restated_since": None,
@@ -91,7 +95,13 @@ def test_today_is_not_complete_and_days_to_come_are_not_missing() -> None:
     hold(source, 11, complete=False, final=False)
     found = ask(at(1), at(1, month=2))
     assert found.lists["missing_days"]["total"] == 0
-    assert found.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-11", "accepted": None}]
+    assert found.lists["partial_days"]["total"] == 0
+    assert found.lists["open_days"]["days"] == [{"source": "a", "day": "2026-01-11"}]
+    assert list(describe_quality(found.meta())) == [
+        "Complete through 10 Jan 2026; today still open.",
+        "From 11 Jan 2026 on, numbers may still change.",
+    ]
+    assert get_tone(found.meta()) == "plain"
     assert (found.complete, found.complete_through) == (False, date(2026, 1, 10))
 
 
@@ -100,7 +110,7 @@ def test_a_question_without_bounds_is_about_all_that_is_held() -> None:
     hold(SourceFactory(backfill_from=date(2026, 1, 9)), 9, 10)
     found = ask()
     assert (found.meta()["from"], found.meta()["to"]) == (None, None)
-    assert found.lists["missing_days"]["total"] == 2  # today, of both
+    assert (found.lists["missing_days"]["total"], found.lists["open_days"]["total"]) == (0, 2)  # today, of both
     assert found.complete_through == date(2026, 1, 10)
 
 
@@ -119,6 +129,44 @@ def test_a_range_that_begins_before_a_source_is_held_is_not_complete() -> None:
             0,
         )
     assert ask(None, at(5)).complete
+
+
+def test_a_source_that_begins_later_is_named_and_does_not_spoil_the_others() -> None:
+    hold(SourceFactory(slug="old"), *range(1, 11))
+    hold(SourceFactory(slug="new", backfill_from=date(2026, 1, 9)), 9, 10)
+    found = ask(at(2), at(6))
+    assert (found.complete, found.complete_through) == (True, date(2026, 1, 5))
+    assert found.later_sources == [{"source": "new", "first_day": "2026-01-09"}]
+    assert list(describe_quality(found.meta())) == [
+        COMPLETE,
+        "Not yet stored at the start of the range: new from 9 Jan 2026 on.",
+    ]
+    alone = ask(at(8), at(11), source_ids=[Source.objects.get(slug="new").pk])
+    assert (alone.complete, get_tone(alone.meta())) == (False, "plain")
+    assert list(describe_quality(alone.meta())) == ["Not yet stored at the start of the range: new from 9 Jan 2026 on."]
+
+
+def test_a_day_of_another_zone_than_the_questions_is_named_with_it() -> None:
+    berlin = SourceFactory(slug="berlin", time_zone="Europe/Berlin")
+    hold(berlin, *range(1, 11))
+    utc = ask(at(1), at(11))  # its last hour is that of 11 January in Berlin
+    assert (utc.complete_through, utc.source_zones) == (date(2026, 1, 9), {"berlin": "Europe/Berlin"})
+    assert list(describe_completeness(utc.meta())) == [
+        "Complete through 9 Jan 2026 (UTC); today still open (berlin 11 Jan 2026 in Europe/Berlin)."
+    ]
+    zone = berlin.zone
+    own = ask(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 12, tzinfo=zone), zone=zone)
+    assert list(describe_completeness(own.meta())) == ["Complete through 10 Jan 2026; today still open."]
+
+
+def test_a_missing_day_is_named_and_counts_as_a_warning() -> None:
+    hold(SourceFactory(slug="a"), 1, 2, 4)
+    found = ask(at(1), at(5)).meta()
+    assert list(describe_completeness(found)) == [
+        "Not complete: 1 day never read (a 3 Jan 2026).",
+        "Complete through 2 Jan 2026.",
+    ]
+    assert get_tone(found) == "warn"
 
 
 def test_only_sources_that_report_the_kind_and_are_asked_for_and_may_be_seen_count() -> None:

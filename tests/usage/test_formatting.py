@@ -87,8 +87,8 @@ def test_a_rate_has_two_digits(rate: float, text: str) -> None:
     [
         (None, "seconds", ""),
         (Decimal(59), "seconds", ""),
-        (Decimal(86400), "seconds", "1 d 0 h"),
-        (Decimal(90), "minutes", "1 h 30 min"),
+        (Decimal(86400), "seconds", "24 h"),
+        (Decimal(90), "minutes", "1.5 h"),
         (Decimal(98300000000), "bytes", "98.3 GB"),
         (Decimal("0.5"), "GB", "500 MB"),
         (Decimal(999), "bytes", ""),
@@ -101,7 +101,7 @@ def test_a_quantity_is_also_given_in_a_larger_unit(value: Decimal | None, unit: 
 
 
 def test_details_hold_the_digits_that_rounding_cuts() -> None:
-    assert formatting.format_quantity_details(Decimal("3661.255"), "seconds") == ["3,661.255", "1 h 1 min"]
+    assert formatting.format_quantity_details(Decimal("3661.255"), "seconds") == ["3,661.255", "1 h"]
     assert formatting.format_quantity_details(12, "tasks") == []
 
 
@@ -119,8 +119,23 @@ def test_a_duration_has_its_two_largest_units(seconds: Decimal | int | None, tex
     assert formatting.format_duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (Decimal(0), "0 h"),
+        (Decimal("47407320.5"), "13,168.7 h"),
+        (Decimal(3600), "1 h"),
+        (Decimal(900), "0.25 h"),
+        (Decimal(5), "0.0014 h"),
+    ],
+)
+def test_runtime_is_given_in_hours(seconds: Decimal | None, text: str) -> None:
+    assert formatting.format_hours(seconds) == text
+
+
 def test_an_amount_is_scaled_and_keeps_its_exact_value() -> None:
-    assert formatting.scale_amount(Decimal(5400), "seconds") == Amount("1.5", "hours", "5,400 s")
+    assert formatting.scale_amount(Decimal(5400), "seconds") == Amount("1.5", "h", "5,400 s")
     assert formatting.scale_amount(Decimal(1999), "bytes") == Amount("2", "kB", "1,999 bytes")
     assert formatting.scale_amount(Decimal(12), "tasks") == Amount("12", "tasks")
     assert str(formatting.scale_amount(None, "tasks")) == "–"

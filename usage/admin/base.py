@@ -13,7 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
@@ -75,6 +75,13 @@ class PortalAdmin(ExportingAdmin):
         """Return the rows of the sources that this person may know of: for lists, details, actions and choices."""
         rows = super().get_queryset(request)
         return filter_by_staff_scope(rows, request, self.source_path) if self.source_path else rows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Raise Http404 for an id that no row has: Django would guess that it was deleted, and show the overview."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None:
+            raise Http404
+        return found
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Page by position where the order is told."""

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from usage import formatting
 from usage.formatting import (
-    format_duration,
+    format_hours,
     format_number,
     format_quantity_details,
     format_rounded,
@@ -39,14 +39,23 @@ def render_number(value: Decimal | int | str | None, unit: str = "") -> SafeStri
     return format_html('<span class="number">{} <span class="unit">{}</span></span>', text, unit)
 
 
-def render_runtime(seconds: Decimal | None) -> SafeString:
-    """Return a duration beside its exact seconds as a right-aligned cell."""
+def render_runtime(seconds: Decimal | None, sign: str = "", share: str = "") -> SafeString:
+    """Return a runtime in hours as a right-aligned cell; pointing at it shows its exact seconds.
+
+    A change has a `sign` before its number and its `share` of the whole after it.
+    """
+    if seconds is None:
+        return render_number(None)
+    exact = f"{sign}{format_number(seconds)} s"
+    return format_html('<span class="number" title="{}">{}{}{}</span>', exact, sign, format_hours(seconds), share)
+
+
+def render_exact_runtime(seconds: Decimal | None) -> SafeString:
+    """Return a runtime in hours beside its exact seconds, for the page of one record."""
     if seconds is None:
         return render_number(None)
     return format_html(
-        '<span class="number">{} <span class="exact">{} s</span></span>',
-        format_duration(seconds),
-        format_number(seconds),
+        '<span class="number">{} <span class="exact">{} s</span></span>', format_hours(seconds), format_number(seconds)
     )
 
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from usage.admin.sums import get_sum_label
+from usage.admin.sums import format_sum, get_sum_label
 from usage.decimals import subtract_exactly
-from usage.formatting import MINUS, NOTHING, format_percent, format_rounded, get_sign
+from usage.formatting import MINUS, NOTHING, format_percent, get_sign
 from usage.models import Restatement
 
 RECORDS = "records"
@@ -18,11 +18,16 @@ SMALLEST_SHARE = Decimal("0.001")
 
 @dataclass(frozen=True, slots=True)
 class SumChange:
-    """One number before and after a restatement; `name` is its measure or its unit. None: not known."""
+    """One number before and after a restatement; `key` is its measure or its unit. None: not known."""
 
-    name: str
+    key: str
     before: Decimal | None
     after: Decimal | None
+
+    @property
+    def name(self) -> str:
+        """The words after its number."""
+        return RECORDS if self.key == RECORDS else get_sum_label(self.key)
 
     @property
     def difference(self) -> Decimal:
@@ -43,12 +48,12 @@ class SumChange:
     def text(self) -> str:
         """The rounded difference and its share: `+9 minutes (+0.6 %)`."""
         share = f" ({self.share})" if self.share and self.difference else ""
-        return f"{get_sign(self.difference)}{format_rounded(self.difference.copy_abs())} {self.name}{share}"
+        return f"{get_sign(self.difference)}{format_sum(self.key, self.difference.copy_abs())} {self.name}{share}"
 
     @property
     def before_and_after(self) -> str:
         """Both numbers rounded: `1,440 → 1,449`."""
-        return f"{format_rounded(self.before)} → {format_rounded(self.after)}"
+        return f"{format_sum(self.key, self.before)} → {format_sum(self.key, self.after)}"
 
 
 def compare_sums(restatement: Restatement) -> list[SumChange]:
@@ -57,7 +62,7 @@ def compare_sums(restatement: Restatement) -> list[SumChange]:
     return [
         SumChange(RECORDS, Decimal(restatement.records_before), Decimal(restatement.records_after)),
         *(
-            SumChange(get_sum_label(name), get_sum(before, name), get_sum(after, name))
+            SumChange(name, get_sum(before, name), get_sum(after, name))
             for name in sorted(before.keys() | after.keys())
         ),
     ]

@@ -1,6 +1,5 @@
 """The API of usage: read-only lists, details and exports, whose rows PostgreSQL renders."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -43,6 +42,7 @@ from usage.data_quality import DataQuality
 from usage.datetimes import format_iso
 from usage.directory.lookup import get_directory_version, list_name_columns, select_usage_columns
 from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_totals, export
+from usage.exports.file_names import build_export_name
 from usage.exports.formats.csv import parse_bom
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
 from usage.snapshot import consistent_snapshot
@@ -255,9 +255,7 @@ class UsageViewSet(ReadViewSet):
 
     def build_file_name(self, request: Request) -> str:
         """Return e.g. `resource-usage_2026-01-01_2026-02-01_as-of-20260203T101500Z.csv`."""
-        bounds = [re.sub(r"[^0-9A-Za-z.-]", "", request.query_params.get(bound, "")) for bound in ("from", "to")]
-        parts = [self.basename, *filter(None, bounds), f"as-of-{timezone.now():%Y%m%dT%H%M%SZ}"]
-        return f"{'_'.join(map(str, parts))}.{self.export_format}"
+        return build_export_name(self.basename, request.query_params, str(self.export_format), timezone.now())
 
 
 def to_json(value: Any) -> Any:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 
 from usage.data_quality.days import LISTS, TouchedDays, fetch_touched_days, get_last_expected_day
-from usage.datetimes import format_iso, get_local_date
+from usage.datetimes import format_iso, get_local_date, get_shared_zone
 from usage.days import midnight
 from usage.models import Source, UsageRecord
 
@@ -25,12 +25,16 @@ class DataQuality:
     """How complete and how final an answer is, judged by the source days that it is made from.
 
     `start`, `end`, `zone`: the range of the answer, None for an open side.
-    `complete`: every day was read after its end and every record of it was stored. A range that begins before a
-    source's first day, or that has not ended yet, is not complete.
+    `complete`: every day was read after its end and every record of it was stored. A range that begins before the first
+    day of all its sources, or that has not ended yet, is not complete.
+    `later_sources`: those that are stored from a day after the start of the range on, as
+    `{"source": slug, "first_day": date}`; of them, no earlier day counts while another source has it.
+    `source_zones`: the time zones of sources whose days are not those of `zone`, by slug.
     `complete_through`: the last date of `zone` up to which, from `start` on, that is so.
     `lists`: by their names in LISTS, `{"total": …, "days": [{"source": slug, "day": date}, …]}`, the earliest days
     first: days never read, not complete, suspect, unverified, found different by the check of stored records, and
-    without their records, which were pruned. A partial or unverified day also has `accepted`: None, or why and when a
+    without their records, which were pruned; a day that is not over is in `open_days` and in none of the first two.
+    A partial or unverified day also has `accepted`: None, or why and when a
     person accepted its findings. The list of pruned days has `rolled_up`: whether the answer has their sums by their
     roll-ups; otherwise they are gaps.
     `provisional_from`: the first day that is not final and that no person accepted for good.
@@ -44,6 +48,8 @@ class DataQuality:
     complete: bool
     complete_through: date | None
     lists: dict[str, dict[str, Any]]
+    later_sources: list[dict[str, str]]
+    source_zones: dict[str, str]
     provisional_from: date | None
     unsettled_from: date | None
     restated_since: datetime | None
@@ -57,6 +63,8 @@ class DataQuality:
             "complete": self.complete,
             "complete_through": format_iso(self.complete_through),
             **self.lists,
+            "later_sources": self.later_sources,
+            "source_zones": self.source_zones,
             "provisional_from": format_iso(self.provisional_from),
             "unsettled_from": format_iso(self.unsettled_from),
             "restated_since": format_iso(self.restated_since),
@@ -75,22 +83,25 @@ def assess(
     source_ids: Collection[int] | None,
     start: datetime | None,
     end: datetime | None,
-    zone: ZoneInfo,
+    zone: ZoneInfo | None,
     row_scope: frozenset[int] | None,
     accrued: bool = False,
     reads_rollups: Callable[[], bool] = lambda: False,
 ) -> DataQuality:
     """Return the data quality of an answer about `[start, end)` of a kind, over sources within the row scope.
 
-    `kind` None stands for every kind, `source_ids` None for every source. With `accrued`, the days up to yesterday
-    count too: a vendor reports a run when it stops, so runtime of the range may come with any later day.
+    `kind` None stands for every kind, `source_ids` None for every source. `zone`: None for a question without bounds
+    that names none; its dates are those of the sources' days if they share a zone, else of UTC. With `accrued`, the
+    days up to yesterday count too: a vendor reports a run when it stops, so runtime of the range may come with any
+    later day.
     `reads_rollups` tells whether the answer is made from roll-ups; it is called where records of the range were pruned.
     """
     now = timezone.now()
     sources = get_reporting_sources(kind, source_ids, row_scope)
+    zone = zone or get_shared_zone(source.zone for source in sources)
     until = end if not accrued else max(filter(None, (end, now - ONE_DAY)))
     touched = [days for days in (get_touched_days(source, start, until, now) for source in sources) if days]
-    found = fetch_touched_days(touched)
+    found = fetch_touched_days(touched, now)
     provisional_from, unsettled_from = found["provisional_from"], found["unsettled_from"]
     if accrued and start is not None:
         first = get_local_date(start, zone)
@@ -105,6 +116,12 @@ def assess(
         complete=gap is None and end is not None and end <= now,
         complete_through=get_last_complete_date(start, end, complete_until, zone) if touched else None,
         lists=format_lists(found, rolled_up=rolled_up),
+        later_sources=[
+            {"source": days.source.slug, "first_day": days.source.backfill_from.isoformat()}
+            for days in sorted(touched, key=lambda days: days.source.slug)
+            if days.begins_before_source
+        ],
+        source_zones={days.source.slug: days.source.time_zone for days in touched if days.source.time_zone != zone.key},
         provisional_from=provisional_from,
         unsettled_from=unsettled_from,
         restated_since=found["restated_since"],
@@ -131,7 +148,7 @@ def get_first_gap(touched: Collection[TouchedDays], gaps: dict[str, str], start:
     """Return the first instant of the range from which on something is incomplete, None where nothing is."""
     zones = {str(days.source.pk): days.source.zone for days in touched}
     instants = [midnight(date.fromisoformat(day), zones[pk]) for pk, day in gaps.items()]
-    if any(days.begins_before_source for days in touched):
+    if touched and all(days.begins_before_source for days in touched):
         instants.append(start or FIRST_INSTANT)
     return min(instants, default=None)
 

@@ -20,6 +20,8 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from usage.data_quality.messages import AWAITS_CLOSE as AWAITS_CLOSE_TEXT
+from usage.data_quality.messages import describe_through
 from usage.formatting import format_count, format_date
 from usage.models import DayState, Source, SourceDay
 from usage.models.day_status import AWAITS_CLOSE, MISMATCHED, PARTIAL, SUSPECT, UNVERIFIED
@@ -128,7 +130,7 @@ class Coverage:
             waiting = f"; {format_count(self.waiting, 'day')} waiting" if self.waiting else ""
             return f"Nothing read yet{waiting}."
         through = self.complete_through
-        first = f"Complete through {format_date(through)}" if through else "Not complete from its first day on"
+        first = describe_through(format_date(through)) if through else "Not complete from its first day on"
         counts = {
             "provisional": self.provisional - self.awaits_close,
             "waiting to be read": self.waiting,
@@ -139,7 +141,7 @@ class Coverage:
             "unverified": self.unverified,
             "with stored records that differ": self.mismatched,
             "with findings that a person accepted": self.accepted,
-            "final after the closing read of the month": self.awaits_close,
+            AWAITS_CLOSE_TEXT: self.awaits_close,
             "without their records, which were pruned": self.pruned,
         }
         return "; ".join([first, *(f"{format_count(n, 'day')} {what}" for what, n in counts.items() if n)]) + "."

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from usage.days import find_skipped_dates
+from usage.days import find_skipped_dates, get_today
 from usage.models import Source
 
 MAX_LISTED_DAYS: Final = 100  # of each list, one by one
@@ -37,8 +37,9 @@ AWAITS_CLOSE = f"""(
 )"""
 # The lists of days in an answer's `meta`, by their names there.
 LISTS: Final = {
-    "missing_days": "NOT loaded",
-    "partial_days": "loaded AND NOT complete",
+    "missing_days": "NOT loaded AND NOT open",
+    "partial_days": "loaded AND NOT complete AND NOT open",
+    "open_days": "open",
     "suspect_days": "suspect",
     "unverified_days": "unverified",
     "mismatched_days": "mismatched",
@@ -66,17 +67,19 @@ def build_gaps(condition: str) -> str:
     return f"(SELECT coalesce(json_object_agg(source_id, day), '{{}}') FROM ({first}) AS first)"  # noqa: S608 (our own names)
 
 
-# `gaps`: the first incomplete day of each source; `record_gaps`: the same, where a day without its records is
-# incomplete. A date that a zone skipped has no row and is no missing day.
+# `open`: the day is not over. `gaps`: the first incomplete day of each source; `record_gaps`: the same, where a day
+# without its records is incomplete. A date that a zone skipped has no row and is no missing day.
 TOUCHED_DAYS = f"""
 WITH days AS (
     SELECT touched.source_id, touched.slug, calendar.day::date AS day, stored.loaded_at IS NOT NULL AS loaded,
            coalesce(stored.complete, false) AS complete, coalesce({SUSPECT}, false) AS suspect,
            coalesce(stored.verification = 'unverified', false) AS unverified, stored.mismatch IS NOT NULL AS mismatched,
            coalesce({SETTLED}, false) AS settled, coalesce({AWAITS_CLOSE}, false) AS awaits_close,
-           stored.pruned_at IS NOT NULL AS pruned, stored.accepted_at, stored.accepted_reason, stored.restated_at
-    FROM unnest(%(ids)s::bigint[], %(slugs)s::text[], %(firsts)s::date[], %(lasts)s::date[], %(look_backs)s::int[])
-         AS touched (source_id, slug, first, last, look_back)
+           stored.pruned_at IS NOT NULL AS pruned, stored.accepted_at, stored.accepted_reason, stored.restated_at,
+           calendar.day >= touched.today AS open
+    FROM unnest(%(ids)s::bigint[], %(slugs)s::text[], %(firsts)s::date[], %(lasts)s::date[], %(todays)s::date[],
+                %(look_backs)s::int[])
+         AS touched (source_id, slug, first, last, today, look_back)
     CROSS JOIN LATERAL generate_series(touched.first::timestamp, touched.last::timestamp, '1 day') AS calendar (day)
     LEFT JOIN usage_sourceday AS stored ON stored.source_id = touched.source_id AND stored.day = calendar.day::date
     WHERE stored.id IS NOT NULL OR (touched.source_id, calendar.day::date) NOT IN (
@@ -105,14 +108,15 @@ class TouchedDays:
     begins_before_source: bool
 
 
-def fetch_touched_days(touched: Collection[TouchedDays]) -> dict[str, Any]:
-    """Return the columns of TOUCHED_DAYS over these days."""
+def fetch_touched_days(touched: Collection[TouchedDays], now: datetime) -> dict[str, Any]:
+    """Return the columns of TOUCHED_DAYS over these days, by `now`."""
     skipped = [(days.source.pk, day) for days in touched for day in find_skipped(days)]
     parameters: dict[str, Any] = {
         "ids": [days.source.pk for days in touched],
         "slugs": [days.source.slug for days in touched],
         "firsts": [days.first for days in touched],
         "lasts": [days.last for days in touched],
+        "todays": [get_today(days.source.zone, now) for days in touched],
         "look_backs": [days.source.look_back_days for days in touched],
         "skipped_ids": [source_id for source_id, _ in skipped],
         "skipped_days": [day for _, day in skipped],
@@ -126,7 +130,7 @@ def fetch_touched_days(touched: Collection[TouchedDays]) -> dict[str, Any]:
 
 def get_last_expected_day(source: Source, now: datetime) -> date:
     """Return the last day that a source should have by `now`: today in its zone, or its last one if it is retired."""
-    today = now.astimezone(source.zone).date()
+    today = get_today(source.zone, now)
     return min(today, source.retired_after or today)
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from usage.data_quality.days import AWAITS_CLOSE, SETTLED, SUSPECT, TouchedDays, get_last_expected_day
 from usage.datetimes import get_local_date
-from usage.days import iterate_days, midnight
+from usage.days import get_today, iterate_days, midnight
 from usage.models import Source
 
 MAX_INTERVALS: Final = 50_000  # pairs of an interval and a source
@@ -23,15 +23,16 @@ EPOCH: Final = date(1970, 1, 1)
 # One row per interval and source that has something to tell. A day belongs to every interval that it overlaps.
 DAYS_BY_INTERVAL = f"""
 SELECT place, slug, count(*) FILTER (WHERE NOT unheld), count(*) FILTER (WHERE unheld),
-       count(*) FILTER (WHERE NOT unheld AND NOT loaded),
-       count(*) FILTER (WHERE loaded AND NOT complete),
+       count(*) FILTER (WHERE NOT unheld AND NOT loaded AND NOT open),
+       count(*) FILTER (WHERE loaded AND NOT complete AND NOT open),
        count(*) FILTER (WHERE NOT unheld AND NOT settled AND NOT awaits_close),
        count(*) FILTER (WHERE NOT unheld AND NOT settled AND awaits_close),
        count(*) FILTER (WHERE suspect), count(*) FILTER (WHERE unverified AND NOT accepted),
        count(*) FILTER (WHERE mismatched), count(*) FILTER (WHERE lacking), count(*) FILTER (WHERE accepted),
-       count(restated_at)
+       count(restated_at), count(*) FILTER (WHERE NOT unheld AND open)
 FROM (
-    SELECT touched.slug, calendar.day < touched.held_from AS unheld, stored.loaded_at IS NOT NULL AS loaded,
+    SELECT touched.slug, calendar.day < touched.held_from AS unheld,
+           calendar.day >= touched.today AS open, stored.loaded_at IS NOT NULL AS loaded,
            coalesce(stored.complete, false) AS complete, coalesce({SETTLED}, false) AS settled,
            coalesce({AWAITS_CLOSE}, false) AS awaits_close, coalesce({SUSPECT}, false) AS suspect,
            coalesce(stored.verification = 'unverified', false) AS unverified, stored.mismatch IS NOT NULL AS mismatched,
@@ -43,8 +44,8 @@ FROM (
            ) AS place
     FROM (SELECT %(bounds)s::timestamptz[] AS instants) AS bounds
     CROSS JOIN unnest(%(ids)s::bigint[], %(slugs)s::text[], %(zones)s::text[], %(firsts)s::date[], %(lasts)s::date[],
-                      %(held)s::date[], %(look_backs)s::int[])
-         AS touched (source_id, slug, zone, first, last, held_from, look_back)
+                      %(held)s::date[], %(todays)s::date[], %(look_backs)s::int[])
+         AS touched (source_id, slug, zone, first, last, held_from, today, look_back)
     JOIN unnest(%(calendar_zones)s::text[], %(days)s::date[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
          AS calendar (zone, day, starts_at, ends_at)
          ON calendar.zone = touched.zone AND calendar.day BETWEEN touched.first AND touched.last
@@ -65,7 +66,7 @@ class IntervalQuality:
     `partial`: were read, but not completely; `provisional`: may still change by themselves; `awaits_close`: only wait
     for the closing read of their month; `suspect`, `unverified` and `mismatched`: as in `DataQuality`; `pruned`: lack
     their records, and no roll-up stands in for them; `accepted`: have findings that a person accepted; `restated`: came
-    back different.
+    back different; `open`: are not over, and neither missing nor partial.
     """
 
     place: int
@@ -82,6 +83,7 @@ class IntervalQuality:
     pruned: int = 0
     accepted: int = 0
     restated: int = 0
+    open: int = 0
 
 
 def assess_intervals(
@@ -94,7 +96,8 @@ def assess_intervals(
     """
     if len(bounds) < 2 or not sources:
         return []
-    touched = [get_touched_days(source, bounds) for source in sources]
+    now = timezone.now()
+    touched = [get_touched_days(source, bounds, now) for source in sources]
     parameters: dict[str, Any] = {
         "bounds": list(bounds),
         "ids": [days.source.pk for days in touched],
@@ -103,6 +106,7 @@ def assess_intervals(
         "firsts": [days.first for days in touched],
         "lasts": [days.last for days in touched],
         "held": [days.source.backfill_from for days in touched],
+        "todays": [get_today(days.source.zone, now) for days in touched],
         "look_backs": [days.source.look_back_days for days in touched],
         "limit": MAX_INTERVALS,
         "rolled_up": rolled_up,
@@ -114,9 +118,9 @@ def assess_intervals(
         return [*early, *(IntervalQuality(*row) for row in cursor.fetchall())]
 
 
-def get_touched_days(source: Source, bounds: Sequence[datetime]) -> TouchedDays:
+def get_touched_days(source: Source, bounds: Sequence[datetime], now: datetime) -> TouchedDays:
     """Return the days of a source that the intervals overlap, from EPOCH until today."""
-    today = get_last_expected_day(source, timezone.now())
+    today = get_last_expected_day(source, now)
     first, last = get_local_date(bounds[0], source.zone), get_local_date(bounds[-1] - TICK, source.zone)
     return TouchedDays(source, max(first, EPOCH), min(last, today), first < source.backfill_from)
 

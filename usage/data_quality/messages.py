@@ -1,28 +1,86 @@
-"""What stands against the days of an answer, in sentences: the same on pages, in files and in manifests."""
+"""What is known of the days of an answer, in sentences: the same on pages, in files and in manifests."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from usage.formatting import format_count, format_date, pluralize
+from usage.models.day_status import TODAY_OPEN
 
 MAX_NAMED_DAYS: Final = 5  # in a sentence; the lists beside it have more
+COMPLETE: Final = "Complete: every day of the range was read to its end, and every record was kept."
+AWAITS_CLOSE: Final = "waiting for their month's close"
 Meta = dict[str, Any]
 
 
 def describe_quality(meta: Meta) -> Iterator[str]:
-    """Yield the data quality of an export, a sentence each."""
-    if meta["complete"]:
-        yield "Complete: every day of the range was read to its end, and every record was kept."
-    else:
-        through = (
-            f" It is complete through {format_date(meta['complete_through'])}." if meta["complete_through"] else ""
-        )
-        gaps = ", ".join(f"{format_count(number, 'day')} {what}" for number, what in list_gaps(meta))
-        yield f"Not complete{': ' if gaps else ''}{gaps}.{through}"
+    """Yield the data quality of an answer, a sentence each."""
+    yield from describe_completeness(meta)
     yield from describe_findings(meta)
     yield from describe_provisional(meta)
     if meta["restated_since"]:
         yield f"A day of it last came back different on {format_date(meta['restated_since'][:10])}."
+
+
+def get_tone(*periods: Meta) -> str:
+    """Return `warn` where days are missing or in doubt, `good` where every day is complete, else `plain`.
+
+    A range that has not ended, and a source that is stored from a later day on, are nothing that a person could mend.
+    """
+    if any(list_gaps(period) or needs_attention(period) for period in periods):
+        return "warn"
+    return "good" if all(period["complete"] for period in periods) else "plain"
+
+
+def describe_completeness(meta: Meta) -> Iterator[str]:
+    """Yield how far the range is complete, which days are missing, and which sources are stored from later on."""
+    gaps, through = describe_gaps(meta), meta["complete_through"]
+    if meta["complete"]:
+        yield COMPLETE
+    elif gaps:
+        yield f"Not complete: {gaps}."
+    if through and not meta["complete"]:
+        rest = f"; {describe_open(meta)}" if meta["open_days"]["total"] else ""
+        yield f"{describe_through(format_date(through), get_zone_note(meta))}{rest}."
+    elif meta["open_days"]["total"]:
+        sentence = describe_open(meta)
+        yield f"{sentence[0].upper()}{sentence[1:]}."
+    elif not (meta["complete"] or gaps or meta["later_sources"]):
+        yield "No day of the range is stored yet."
+    yield from describe_later_sources(meta)
+
+
+def describe_through(day: str, zone: str = "") -> str:
+    """Return how far something is complete, as every page says it: `Complete through 29 Nov 2026`."""
+    return f"Complete through {day}{f' ({zone})' if zone else ''}"
+
+
+def get_zone_note(meta: Meta) -> str:
+    """Return the zone of the question where sources have days of another one, '' where all days are those of it."""
+    return str(meta["tz"]) if meta.get("source_zones") and "tz" in meta else ""
+
+
+def describe_open(meta: Meta) -> str:
+    """Return which days of the range are not over: `today still open`, with the day where it is not the question's."""
+    others = [day for day in meta["open_days"]["days"] if day["source"] in meta["source_zones"]]
+    return f"{TODAY_OPEN} ({name_days(meta, others, len(others))})" if others else TODAY_OPEN
+
+
+def describe_later_sources(meta: Meta) -> Iterator[str]:
+    """Yield which sources are stored from a day within or after the range on."""
+    later = meta["later_sources"]
+    named = [f"{one['source']} from {format_date(one['first_day'])} on" for one in later[:MAX_NAMED_DAYS]]
+    if (more := len(later) - MAX_NAMED_DAYS) > 0:
+        named.append(f"{format_count(more, 'source')} more from a later day on")
+    if named:
+        yield f"Not yet stored at the start of the range: {', '.join(named)}."
+
+
+def describe_gaps(meta: Meta) -> str:
+    """Return which days something is missing of: `1 day never read (main 3 Nov 2026)`; '' for none."""
+    return "; ".join(
+        f"{format_count(listed['total'], 'day')} {what} ({name_days(meta, listed['days'], listed['total'])})"
+        for what, listed in list_gaps(meta)
+    )
 
 
 def describe_findings(meta: Meta) -> Iterator[str]:
@@ -31,49 +89,48 @@ def describe_findings(meta: Meta) -> Iterator[str]:
     if total := mismatched["total"]:
         yield (
             f"The check of stored records found {format_count(total, 'day')} different; "
-            f"{pluralize(total, 'it is', 'they are')} being read again: {name_days(mismatched['days'], total)}."
+            f"{pluralize(total, 'it is', 'they are')} being read again: {name_days(meta, mismatched['days'], total)}."
         )
     if total := suspect["total"]:
         yield (
             f"{format_count(total, 'day')} {pluralize(total, 'is', 'are')} suspect, as a read would take away too "
-            f"much: {name_days(suspect['days'], total)}."
+            f"much: {name_days(meta, suspect['days'], total)}."
         )
     unverified = [day for day in meta["unverified_days"]["days"] if day["accepted"] is None]
     if total := count_open(meta["unverified_days"]):
         yield (
             f"{format_count(total, 'day')} {pluralize(total, 'does', 'do')} not agree with the vendor's own sums: "
-            f"{name_days(unverified, total)}."
+            f"{name_days(meta, unverified, total)}."
         )
-    yield from describe_pruned(meta["pruned_days"])
+    yield from describe_pruned(meta)
     yield from describe_accepted(list_accepted_days(meta))
 
 
-def describe_pruned(pruned: dict[str, Any]) -> Iterator[str]:
+def describe_pruned(meta: Meta) -> Iterator[str]:
     """Yield which days lack their records, and whether their sums are there all the same."""
+    pruned = meta["pruned_days"]
     if total := pruned["total"]:
         consequence = "their sums come from roll-ups" if pruned["rolled_up"] else "they are not in these numbers"
         yield (
             f"The records of {format_count(total, 'day')} were pruned, so {consequence}: "
-            f"{name_days(pruned['days'], total)}."
+            f"{name_days(meta, pruned['days'], total)}."
         )
 
 
-def list_gaps(meta: Meta) -> list[tuple[int, str]]:
-    """Return how many days of the range something is missing of, and what, as far as any is."""
-    pruned = 0 if meta["pruned_days"]["rolled_up"] else meta["pruned_days"]["total"]
-    counts = (
-        (meta["missing_days"]["total"], "never read"),
-        (meta["partial_days"]["total"], "not read completely"),
-        (pruned, "pruned"),
-    )
-    return [(number, what) for number, what in counts if number]
+def list_gaps(meta: Meta) -> list[tuple[str, dict[str, Any]]]:
+    """Return what is missing of which days of the range; a day that is not over is no gap."""
+    lists = [("never read", meta["missing_days"]), ("not read completely", meta["partial_days"])]
+    if not meta["pruned_days"]["rolled_up"]:
+        lists.append(("pruned", meta["pruned_days"]))
+    return [(what, listed) for what, listed in lists if listed["total"]]
 
 
 def describe_provisional(meta: Meta) -> Iterator[str]:
     """Yield from which day on numbers may still change, and from which only the closing read of their month is due."""
     provisional, unsettled = meta["provisional_from"], meta["unsettled_from"]
     if provisional and provisional != unsettled:
-        yield f"From {format_date(provisional)} on, numbers are final after the closing read of their month."
+        until = f" to {format_date(unsettled)}" if unsettled else " on"
+        yield f"Days from {format_date(provisional)}{until} are {AWAITS_CLOSE}."
     if unsettled:
         yield f"From {format_date(unsettled)} on, numbers may still change."
 
@@ -111,8 +168,14 @@ def count_open(listed: dict[str, Any]) -> int:
     return int(listed["total"]) - sum(day["accepted"] is not None for day in listed["days"])
 
 
-def name_days(days: Sequence[dict[str, Any]], total: int) -> str:
-    """Return e.g. `main 3 Nov 2026, main 4 Nov 2026 and 7 more`."""
-    named = ", ".join(f"{day['source']} {format_date(day['day'])}" for day in days[:MAX_NAMED_DAYS])
+def name_days(meta: Meta, days: Sequence[dict[str, Any]], total: int) -> str:
+    """Return e.g. `main 3 Nov 2026, main 4 Nov 2026 and 7 more`, a day of another zone than the question's with it."""
+    named = ", ".join(name_day(meta, day) for day in days[:MAX_NAMED_DAYS])
     more = total - min(len(days), MAX_NAMED_DAYS)
     return f"{named} and {more:,} more" if more else named
+
+
+def name_day(meta: Meta, day: dict[str, Any]) -> str:
+    """Return a day of a source: `main 3 Nov 2026`, `main 3 Nov 2026 in Europe/Berlin`."""
+    zone = meta["source_zones"].get(day["source"], "")
+    return f"{day['source']} {format_date(day['day'])}{f' in {zone}' if zone else ''}"

@@ -48,18 +48,26 @@ class PrunedDaysSerializer(TouchedDaysSerializer):
     )
 
 
+class LaterSourceSerializer(serializers.Serializer[Any]):
+    """A source that is stored from a day after the start of the range on."""
+
+    source = serializers.CharField(help_text="The slug of the source.")  # type: ignore[assignment]
+    first_day = serializers.DateField(help_text="The first day that is stored, in the source's own zone.")
+
+
 class PeriodTrustSerializer(serializers.Serializer[Any]):
     """The data quality of a range, by the source days that it touches."""
 
     complete = serializers.BooleanField(
         help_text="Whether every touched day was synced after its end and every record of it was stored. A range that "
-        "begins before a source's first day, or has not ended yet, is not complete."
+        "begins before the first day of all its sources, or has not ended yet, is not complete."
     )
     complete_through = serializers.DateField(
         allow_null=True, help_text="The last date up to which, from the start of the range, the response is complete."
     )
-    missing_days = TouchedDaysSerializer(help_text="Days that were never synced.")
-    partial_days = FoundDaysSerializer(help_text="Days that were synced, but not completely.")
+    missing_days = TouchedDaysSerializer(help_text="Days that are over and were never synced.")
+    partial_days = FoundDaysSerializer(help_text="Days that are over and were synced, but not completely.")
+    open_days = TouchedDaysSerializer(help_text="Days that are not over yet.")
     suspect_days = TouchedDaysSerializer(
         help_text="Days of which a sync would withdraw too much; what was stored before still counts."
     )
@@ -68,6 +76,13 @@ class PeriodTrustSerializer(serializers.Serializer[Any]):
         help_text="Days whose stored records the check found different; they are being synced again."
     )
     pruned_days = PrunedDaysSerializer(help_text="Days whose records were dropped for their age.")
+    later_sources = LaterSourceSerializer(
+        many=True, help_text="Sources that are stored from a day after the start of the range on."
+    )
+    source_zones = serializers.DictField(
+        child=serializers.CharField(),
+        help_text="The time zones of sources whose days are not those of `tz`, by slug.",
+    )
     provisional_from = serializers.DateField(
         allow_null=True,
         help_text="The first touched day that is not final. An accepted day does not count once it was synced after "

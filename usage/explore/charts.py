@@ -7,11 +7,13 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from usage.data_quality import IntervalQuality
+from usage.data_quality.messages import AWAITS_CLOSE
 from usage.decimals import add_exactly
 from usage.explore.query import Answer
 from usage.explore.rows import AnswerRows, Row, get_unit, is_additive
 from usage.formatting import SIZES, format_interval, get_size_place
 from usage.labels import get_label
+from usage.models.day_status import TODAY_OPEN
 from usage.summaries.intervals import format_label
 
 MAX_SERIES: Final = 7  # told apart by colour; the others are one more
@@ -232,10 +234,10 @@ def describe_days(days: IntervalQuality) -> str:
         (days.suspect, f"{of} suspect"),
         (days.unverified, f"{of} unverified"),
         (days.accepted, f"{of} with findings that a person accepted"),
-        (days.provisional - days.missing, f"{of} provisional"),
-        (days.awaits_close, f"{of} final after the closing read of the month"),
+        (days.provisional - days.missing - days.open, f"{of} provisional"),
+        (days.awaits_close, f"{of} {AWAITS_CLOSE}"),
         (days.restated, f"{of} restated"),
-        (days.unheld, " before this source is held"),
+        (days.unheld, " before the first day of this source"),
     )
-    texts = [f"{number}{text}" for number, text in counts if number > 0]
+    texts = [*([TODAY_OPEN] if days.open else []), *(f"{number}{text}" for number, text in counts if number > 0)]
     return f"{days.source}: {', '.join(texts)}" if texts else ""

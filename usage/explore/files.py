@@ -5,7 +5,6 @@ Both are written as the exports write them (usage/exports/formats/). What is sai
 own.
 """
 
-import re
 import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
@@ -20,11 +19,12 @@ from zoneinfo import ZoneInfo
 from usage.columns import DAY, INSTANT, INTEGER, NUMBER, PLAIN, TEXT, get_kind
 from usage.explore.params import Params, get_values
 from usage.explore.quality import describe_answer_quality
-from usage.explore.query import Answer
+from usage.explore.query import Answer, list_totals_notes
 from usage.explore.rows import AnswerRows, Row, build_rows
 from usage.explore.table import get_columns
 from usage.exports.about import ExportRequest, Line, describe_request
 from usage.exports.copy import BLOCK_BYTES, batch_records
+from usage.exports.file_names import build_export_name
 from usage.exports.formats.csv import finish_records
 from usage.exports.formats.xlsx import write_workbook
 from usage.exports.response import build_quality_headers
@@ -136,7 +136,7 @@ def describe_answer(answer: Answer, request: ExportRequest) -> Iterator[Line]:
     """Yield (name, text) of the question, its address, and the data quality of the answer."""
     meta = answer.summary["meta"]
     quality = describe_answer_quality(meta)
-    yield from describe_request(request, meta["as_of"], quality.sentences)
+    yield from describe_request(request, meta["as_of"], [*quality.sentences, *list_totals_notes(answer)])
     for title, named_days in quality.days:
         for one in named_days:
             yield title, one.get("words") or f"{one['source']} {one['day']}"
@@ -145,12 +145,8 @@ def describe_answer(answer: Answer, request: ExportRequest) -> Iterator[Line]:
 
 def build_file_name(answer: Answer, params: Params, extension: str) -> str:
     """Return a file's name: the kind, the sources and the range as they were asked for, and when it was answered."""
-    meta = answer.summary["meta"]
-    source = re.sub(r"[^0-9A-Za-z.-]+", "-", "-".join(get_values(params, "source")))[:60]
-    bounds = [str(meta[name] or "open")[:10] for name in ("from", "to")]
-    at = datetime.fromisoformat(meta["as_of"])
-    named = "_".join(filter(None, (answer.kind.name, source, *bounds)))
-    return f"{named}_as-of_{at:%Y-%m-%dT%H%M}Z.{extension}"
+    at = datetime.fromisoformat(answer.summary["meta"]["as_of"])
+    return build_export_name(answer.kind.name, dict(params), extension, at, sources=get_values(params, "source"))
 
 
 def build_headers(answer: Answer, name: str) -> dict[str, str]:

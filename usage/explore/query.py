@@ -10,7 +10,7 @@ from django.http import QueryDict
 from rest_framework.exceptions import ValidationError
 
 from usage.api.filters import SourceRelatedFilter, UsageFilter, find_param_errors
-from usage.data_quality import IntervalQuality, assess_intervals, get_reporting_sources
+from usage.data_quality import VENDOR_KINDS, IntervalQuality, assess_intervals, get_reporting_sources
 from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.explore.kinds import Kind
 from usage.models import Source
@@ -112,6 +112,12 @@ def clip_bounds(bounds: list[datetime], start: datetime | None, end: datetime | 
     first = bounds[0] if start is None else max(bounds[0], start)
     last = bounds[-1] if end is None else min(bounds[-1], end)
     return [first, *bounds[1:-1], last]
+
+
+def list_totals_notes(answer: Answer) -> list[str]:
+    """Return what the totals leave out of every kind of usage that the sources report."""
+    kinds = [answer.kind.model] if answer.kind.model else [VENDOR_KINDS.get(one.vendor) for one in answer.sources]
+    return list(dict.fromkeys(kind.totals_note for kind in kinds if kind and kind.totals_note))
 
 
 def get_problems(detail: Any) -> Problems:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from usage.admin.display import render_number, render_quantity, render_runtime
@@ -15,7 +14,7 @@ from usage.api.filters.values import TagsFilter
 from usage.explore.kinds import Kind
 from usage.explore.params import Params, encode, get_values, replace_params
 from usage.explore.rows import AnswerRows, Row, get_unit
-from usage.formatting import MINUS, NOTHING, format_duration, format_interval, format_number, format_percent
+from usage.formatting import MINUS, NOTHING, format_interval, format_percent
 from usage.labels import get_label
 from usage.param_values import write_tag, write_value
 
@@ -164,9 +163,9 @@ def build_numbers(rows: AnswerRows, row: Row) -> Iterator[TableCell]:
     """Yield the cells of the measures."""
     for name in rows.ordered_measures:
         unit = get_unit(name, row)
-        yield TableCell(render_amount(name, row[name], unit), True)
+        yield TableCell(render_amount(row[name], unit), True)
         if rows.has_previous:
-            yield TableCell(render_amount(name, row["previous"][name], unit), True, is_quiet=True)
+            yield TableCell(render_amount(row["previous"][name], unit), True, is_quiet=True)
             yield TableCell(render_change(name, row, unit), True)
         if name == rows.main and rows.is_grouped:
             yield TableCell(format_percent(rows.get_share(row)), True)
@@ -178,12 +177,12 @@ def build_footer(rows: AnswerRows, row: Row) -> list[TableCell]:
     return [*names, *build_numbers(rows, row)]
 
 
-def render_amount(measure: str, value: Any, unit: str) -> SafeString | str:
-    """Return a number with its unit; seconds also as a duration."""
+def render_amount(value: Any, unit: str) -> SafeString | str:
+    """Return a number with its unit; seconds as hours."""
     if value is None:
         return render_number(None)
     number = Decimal(value)
-    if measure == "runtime_seconds":
+    if unit == "seconds":
         return render_runtime(number)
     return render_quantity(number, unit) if unit else render_number(number)
 
@@ -196,13 +195,4 @@ def render_change(measure: str, row: Row, unit: str) -> SafeString | str:
     number = Decimal(value)
     sign, size = "+" if number > 0 else MINUS if number < 0 else "", number.copy_abs()
     share = "" if ratio is None else f" ({format_percent(Decimal(ratio), signed=True)})"
-    if measure != "runtime_seconds":
-        return render_quantity(size, unit, sign, share)
-    return format_html(
-        '<span class="number">{}{}{} <span class="exact">{}{} s</span></span>',
-        sign,
-        format_duration(size),
-        share,
-        sign,
-        format_number(size),
-    )
+    return render_runtime(size, sign, share) if unit == "seconds" else render_quantity(size, unit, sign, share)

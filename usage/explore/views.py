@@ -15,15 +15,23 @@ from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
-from usage.api.filters.fields import UTC_ZONE
 from usage.data_quality import get_reporting_sources
+from usage.datetimes import UTC_ZONE, get_shared_zone
 from usage.explore import files, saved
 from usage.explore.charts import MAX_INTERVALS, build_charts
 from usage.explore.form import build_form
 from usage.explore.kinds import Kind, get_kinds
 from usage.explore.params import IS_FORM, Params, encode, get_values, list_params, parse_form, replace_params
 from usage.explore.quality import describe_answer_quality
-from usage.explore.query import PATIENCE_SECONDS, Answer, Problems, ask, build_filterset, get_problems
+from usage.explore.query import (
+    PATIENCE_SECONDS,
+    Answer,
+    Problems,
+    ask,
+    build_filterset,
+    get_problems,
+    list_totals_notes,
+)
 from usage.explore.rows import build_rows
 from usage.explore.table import build_table
 from usage.exports import ExportStream
@@ -118,12 +126,11 @@ def build_default_params(request: HttpRequest, kinds: dict[str, Kind]) -> Params
     """
     single = [kind for kind in kinds.values() if kind.model]
     kind = next((kind for kind in single if has_records(request, kind)), single[0])
-    zones = {
-        source.time_zone: source.zone for source in get_reporting_sources(kind.model, None, get_staff_scope(request))
-    }
-    zone = next(iter(zones)) if len(zones) == 1 and kind.metrics and kind.metrics.smallest_interval != "day" else "UTC"
-    first, end = get_range(DEFAULT_RANGE, zones.get(zone) or UTC_ZONE)
-    params = [("kind", kind.name), ("from", str(first)), ("to", str(end)), ("tz", zone), ("group_by", "day")]
+    sources = get_reporting_sources(kind.model, None, get_staff_scope(request))
+    is_cut_by_zones = kind.metrics is not None and kind.metrics.smallest_interval != "day"
+    zone = get_shared_zone(source.zone for source in sources) if is_cut_by_zones else UTC_ZONE
+    first, end = get_range(DEFAULT_RANGE, zone)
+    params = [("kind", kind.name), ("from", str(first)), ("to", str(end)), ("tz", zone.key), ("group_by", "day")]
     return [pair for pair in params if pair != ("tz", "UTC")]
 
 
@@ -185,6 +192,7 @@ def build_answer_context(answer: Answer, kind: Kind, params: Params) -> dict[str
         "answer": answer,
         "quality": describe_answer_quality(answer.summary["meta"]),
         "table": build_table(rows, kind, params),
+        "totals_notes": list_totals_notes(answer),
         "charts": charts,
         "charts_json": json.dumps(charts, separators=(",", ":")),
         "too_many_intervals": len(answer.bounds) > MAX_INTERVALS + 1,

@@ -163,7 +163,7 @@ def export(
             with snapshot.share():
                 meta = get_trust().meta()
             headers |= build_quality_headers(meta)
-            sentences += describe_quality(meta)
+            sentences += [*describe_quality(meta), *filter(None, [queryset.model.totals_note])]
         try:
             query = ExportQuery(
                 snapshot,

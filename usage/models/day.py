@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from usage.days import Day
 from usage.formatting import format_date
-from usage.models.day_status import COMPLETE_STATUSES, DayState, DayStatus, Verification, build_status_case
+from usage.models.day_status import COMPLETE_STATUSES, TODAY_OPEN, DayState, DayStatus, Verification, build_status_case
 from usage.models.source import Source
 
 
@@ -183,7 +183,8 @@ class SourceDay(models.Model):
     def describe_status(self) -> str:
         """Return e.g. `Complete, final, verified; restated 3 Nov 2026.`; the day is fetched `with_status`."""
         status = DayStatus(self.status)
-        parts = [status.label.capitalize()]
+        is_open = not self.complete and self.ends_at > timezone.now()
+        parts = [TODAY_OPEN.capitalize() if is_open else status.label.capitalize()]
         if status in COMPLETE_STATUSES and self.verification == Verification.VERIFIED:
             parts[0] += ", verified"
         if self.accepted_at is not None:

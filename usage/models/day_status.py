@@ -5,6 +5,8 @@ from datetime import date, datetime, timedelta
 from django.db import models
 from django.db.models import Case, DateTimeField, DurationField, ExpressionWrapper, F, Q, Value, When
 
+TODAY_OPEN = "today still open"
+
 
 class DayState(models.TextChoices):
     """The state of a day in the queue; `loaded_at`, `complete` and `verification` tell what is stored of it."""

@@ -70,7 +70,7 @@ class UsageRecord(models.Model):
     `measures`: the columns whose sums a day is checked by. `optional_measures`: those of them that the
     vendor may leave out of a record. `guarded`: columns whose values a read may not take away from many records.
     `nameless_prefix`: how the name begins that the portal gives to a record without an id; "" where the vendor names
-    every record.
+    every record. `totals_note`: what its totals leave out, for people.
     """
 
     row: ClassVar[type[tuple[Any, ...]]]
@@ -81,6 +81,7 @@ class UsageRecord(models.Model):
     guarded: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = ""
     nameless_prefix: ClassVar[str] = ""
+    totals_note: ClassVar[str] = ""
 
     # The row of the source day has the constraint; here it would be checked for every record.
     source = models.ForeignKey(Source, models.PROTECT, related_name="+", db_index=False, db_constraint=False)
@@ -132,6 +133,7 @@ class EnvironmentUsage(UsageRecord):
     measures = ("runtime_seconds",)
     guarded = ("created_at", "project_id", "user_id")
     nameless_prefix = "~"
+    totals_note = "The credits that agents use are not in these totals: Ona reports them apart from its usage records."
 
     record_id = models.TextField(help_text="The vendor's id; begins with ~ where the vendor gave none.")
     environment_id = models.TextField(blank=True, default="", db_default="")

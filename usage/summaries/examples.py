@@ -10,6 +10,7 @@ META: Final[dict[str, Any]] = {
     "complete_through": "2026-11-20",
     "missing_days": {"total": 0, "days": []},
     "partial_days": {"total": 1, "days": [{"source": "production", "day": "2026-11-21", "accepted": None}]},
+    "open_days": {"total": 1, "days": [{"source": "production", "day": "2026-11-22"}]},
     "suspect_days": {"total": 0, "days": []},
     "unverified_days": {
         "total": 1,
@@ -23,10 +24,12 @@ META: Final[dict[str, Any]] = {
     },
     "mismatched_days": {"total": 0, "days": []},
     "pruned_days": {"total": 0, "days": [], "rolled_up": False},
+    "later_sources": [],
+    "source_zones": {},
     "provisional_from": "2026-11-01",
     "unsettled_from": "2026-11-18",
     "restated_since": "2026-11-19T04:12:09Z",
-    "as_of": "2026-11-21T06:30:00Z",
+    "as_of": "2026-11-22T06:30:00Z",
 }
 # By the kind of usage: what is grouped by, a row's values of that, its sums, those of all, and those the limit leaves.
 LINES: Final[dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]]] = {

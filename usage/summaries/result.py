@@ -11,6 +11,7 @@ from rest_framework.exceptions import ValidationError
 
 from usage.data_quality import DataQuality, assess
 from usage.decimals import EXACT, subtract_exactly
+from usage.models import SourceDay
 from usage.summaries.intervals import format_label, get_previous_period
 from usage.summaries.metrics import Measure
 from usage.summaries.names import RowNames
@@ -53,10 +54,11 @@ def summarize(query: SummaryQuery, take_slot: Callable[[], None] = lambda: None)
     if query.fill:
         fill_intervals(query, groups, take_slot)
     previous = fetch_groups(earlier, take_slot) if earlier is not None else None
+    unknown = list_unstored_sources(earlier) if earlier is not None else frozenset()
     if previous is not None:
         add_missing_groups(query, groups, previous)
     with localcontext(EXACT):
-        return {"meta": meta, **SummaryResult(query, groups, previous).build()}
+        return {"meta": meta, **SummaryResult(query, groups, previous, unknown).build()}
 
 
 def assess_query(query: SummaryQuery) -> DataQuality:
@@ -71,6 +73,19 @@ def assess_query(query: SummaryQuery) -> DataQuality:
         accrued=query.accrued,
         reads_rollups=partial(reads_rollups, query),
     )
+
+
+def list_unstored_sources(query: SummaryQuery) -> frozenset[str]:
+    """Return the slugs of the sources of which no day of the query's range is stored."""
+    assert query.start is not None and query.end is not None  # noqa: S101, PT018 (compare needs both)
+    days = SourceDay.objects.filter(
+        source__in=[source.pk for source in query.sources],
+        loaded_at__isnull=False,
+        ends_at__gt=query.start,
+        starts_at__lt=query.end,
+    )
+    stored = set(days.order_by().values_list("source_id", flat=True).distinct())
+    return frozenset(source.slug for source in query.sources if source.pk not in stored)
 
 
 def get_earlier_range(query: SummaryQuery) -> tuple[datetime, datetime]:
@@ -115,11 +130,15 @@ def add_missing_groups(query: SummaryQuery, groups: Groups, previous: Groups) ->
 
 @dataclass(frozen=True, slots=True)
 class SummaryResult:
-    """Builds the result of a query from its groups and those of the period before, None without a comparison."""
+    """Builds the result of a query from its groups and those of the period before, None without a comparison.
+
+    `unstored_sources`: of these nothing of the period before is stored, so its sums are unknown and not zero.
+    """
 
     query: SummaryQuery
     groups: Groups
     previous: Groups | None
+    unstored_sources: frozenset[str] = frozenset()
 
     def build(self) -> dict[str, Any]:
         """Return the totals, the rows, and what the limit left out."""
@@ -152,7 +171,7 @@ class SummaryResult:
         return {
             **self.name_interval(bucket),
             **names.build(values),
-            **self.build_sums(self.groups.sums[key], previous),
+            **self.build_sums(self.groups.sums[key], previous, is_known=self.is_known_before(values)),
         }
 
     def build_others(self, keys: list[GroupKey]) -> dict[str, Any] | None:
@@ -207,7 +226,14 @@ class SummaryResult:
         """Return the unit and the metric of a row, nothing for a kind without them."""
         return dict(zip(self.query.partition, values, strict=True))
 
-    def build_sums(self, sums: Sums, previous: Sums | None) -> Row:
+    def is_known_before(self, values: tuple[Any, ...] = ()) -> bool:
+        """Tell whether anything of the period before is stored: of a group's source, else of any source."""
+        names = [dimension.name for dimension in self.query.dimensions]
+        if values and "source" in names:
+            return values[names.index("source")] not in self.unstored_sources
+        return not self.query.sources or len(self.unstored_sources) < len(self.query.sources)
+
+    def build_sums(self, sums: Sums, previous: Sums | None, *, is_known: bool | None = None) -> Row:
         """Return a row's sums and, in a comparison, those before, the difference, and it relative to those before.
 
         The relative change has 12 digits. It is null where there was nothing before; both are where a side is unknown.
@@ -215,7 +241,10 @@ class SummaryResult:
         row = self.render(sums)
         if self.previous is None:
             return row
-        before = previous or get_zeros(self.query)
+        is_known = self.is_known_before() if is_known is None else is_known
+        # Records of days before the first one may be stored all the same: an operator can sync such days.
+        unknown: Sums = dict.fromkeys(self.query.measures)
+        before = previous or (get_zeros(self.query) if is_known else unknown)
         changes, ratios = {}, {}
         for name, measure in self.query.measures.items():
             change = subtract(sums[name], before[name])

@@ -106,12 +106,13 @@ def _describe_awaits_close(context: DayContext) -> DayMessage:
 
 def _describe_provisional(context: DayContext) -> DayMessage:
     agreement = " Their sums agree with the vendor's totals." if context.day.verified else ""
-    final_from = format_instant(context.source_day.final_from)
+    final_from = context.source_day.final_from.astimezone(context.source.zone).date()
     return DayMessage(
         "Complete, provisional",
         f"All {context.records} that the vendor reports so far are stored.{agreement} The vendor may still change "
         "them.",
-        f"Nothing to do. The day is synced again automatically and is final after {final_from}.",
+        f"Nothing to do. The day is synced again automatically. A sync on {format_date(final_from)} or later makes it "
+        "final.",
     )
 
 

@@ -23,10 +23,10 @@ from sync.admin.coverage.messages import DayMessage, describe_day
 from sync.admin.coverage.status import CalendarDay, build_calendar_day
 from sync.models import SyncRun
 from usage.admin.display import Table
-from usage.admin.sums import get_sum_label, get_sum_unit
+from usage.admin.sums import format_exact_sum, get_sum_label
 from usage.data_quality import VENDOR_KINDS
 from usage.days import Day
-from usage.formatting import NOTHING, format_long_date, format_number, format_quantity, format_timestamp
+from usage.formatting import NOTHING, format_long_date, format_number, format_timestamp
 from usage.models import DayState, DayStatus, Source, SourceDay
 
 
@@ -194,9 +194,8 @@ class DayPanel:
 
 
 def build_sum(name: str, number: Decimal) -> tuple[str, str]:
-    """Return the label of a sum and its number as in `32,641.75 (9 h 4 min)`."""
-    scaled = format_quantity(number, get_sum_unit(name))
-    return get_sum_label(name), f"{format_number(number)} ({scaled})" if scaled else format_number(number)
+    """Return the label of a sum and its number."""
+    return get_sum_label(name), format_exact_sum(name, number)
 
 
 def build_witness(witness: dict[str, Any]) -> WitnessFigures:

@@ -189,7 +189,7 @@ def test_someone_limited_knows_of_no_people_and_groups_that_see_more(limited: An
         assert hidden not in people
     assert "sees both" not in limited.get(reverse("admin:auth_group_changelist")).content.decode()
     for nobody in (free, both, Group.objects.get(name="sees both")):
-        assert limited.get(page_of(nobody)).status_code == 302  # as for one that does not exist
+        assert limited.get(page_of(nobody)).status_code == 404  # as for one that does not exist
 
 
 def test_someone_limited_makes_nobody_who_sees_more(limited: Any) -> None:

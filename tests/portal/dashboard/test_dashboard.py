@@ -173,7 +173,7 @@ def test_what_only_waits_for_the_close_of_its_month_is_no_warning(noon: None) ->
 
     card = card_of(context, "gcore-main")
     assert card.usage.columns[0].open == "3 days may still change"
-    assert "4 days provisional; 19 days final after the closing read of the month." in card.coverage
+    assert "4 days provisional; 19 days waiting for their month's close." in card.coverage
     assert context["alerts"] == []
 
 
@@ -182,7 +182,8 @@ def test_a_source_kept_for_less_than_two_months_is_not_compared_and_says_so(noon
 
     usage = card_of(overview(client_of("viewer")), "gcore-main").usage
 
-    assert [column.missing for column in usage.columns] == ["", "stored from 25 Oct only", "stored from 25 Oct only"]
+    assert [column.missing for column in usage.columns] == ["", "", ""]
+    assert [column.early for column in usage.columns] == ["", *["not yet stored before 25 Oct"] * 2]
     assert {row.change for row in usage.rows} == {"–"}
     assert {row.amounts[1][0].number for row in usage.rows} == {"–"}
 
@@ -257,7 +258,7 @@ def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -
     amount = scale_amount(Decimal(of_ago(source, 3).sums[measure.key]), measure.unit)
     assert found[3].label == f"20 Nov: {amount}"
     assert found[1].label.endswith("(may still change)")
-    assert found[0].label.endswith("(the day is not over)")
+    assert found[0].label.endswith("(today still open)")
     assert found[5].label == "18 Nov: not synced yet"
     svg = draw_chart(calendar, measure, 30)
     assert found[8].label.endswith("(incomplete)")
@@ -295,8 +296,8 @@ def test_a_unit_is_escaped_wherever_it_is_scale_amount(noon: None) -> None:
         (Decimal("0.0000714"), "MLS", "0.0000714 MLS", ""),
         (Decimal("1.005e30"), "tokens", "1,005,000,000,000,000,000,000,000,000,000 tokens", ""),
         (Decimal(f"{10**30}.125"), "GB", f"{10**30:,}.12 GB", f"{10**30:,}.125"),
-        (Decimal(59), "seconds", "59 seconds", ""),
-        (Decimal(5400), "seconds", "1.5 hours", "5,400 s"),
+        (Decimal(59), "seconds", "0.016 h", "59 s"),
+        (Decimal(5400), "seconds", "1.5 h", "5,400 s"),
         (Decimal(999), "bytes", "999 bytes", ""),
         (Decimal(98_304_111_872), "bytes", "98.3 GB", "98,304,111,872 bytes"),
         (Decimal(10) ** 24, "bytes", "1,000,000 EB", "1,000,000,000,000,000,000,000,000 bytes"),
@@ -334,7 +335,7 @@ def test_all_is_well_is_said_calmly(noon: None) -> None:
 
     page = client_of("viewer").get("/admin/").content.decode()
 
-    assert "No alerts. All 2 sources are synced as planned, complete through 22 Nov 2026." in page
+    assert "No alerts. All 2 sources are synced as planned. Complete through 22 Nov 2026." in page
     assert ">Alerts</h2>" not in page
 
 
@@ -381,7 +382,7 @@ def test_a_limited_person_sees_their_sources_alone_in_lists_sums_and_troubles(no
     assert context["vendors"][0].together is None
     assert "zebra" not in page
     assert context["alerts"] == []
-    assert "1 source is synced as planned" in context["summary"]
+    assert "1 source is synced as planned" in context["summary"].text
 
 
 def test_usage_of_a_kind_is_shown_only_to_who_may_see_it(noon: None) -> None:
@@ -434,3 +435,16 @@ def trouble(source: Source, number: int) -> None:
     """Have some of a source's days fail, be suspect and be partial."""
     for ago, state in zip(range(3, 3 + number), ("failed", "suspect", "partial"), strict=False):
         set_day(source, ago, state=state, complete=False, final=False)
+
+
+def test_there_is_no_all_clear_while_a_source_is_not_healthy_though_nobody_sees_an_alert(noon: None) -> None:
+    set_day(kept("gcore-main", "gcore"), 9, state="partial", rejected=1, complete=False, final=False)
+
+    # Without the right to see days there are no alerts about them.
+    context = overview(with_rights("view_source", "view_resourceusage"))
+
+    assert context["alerts"] == []
+    assert (context["summary"].tone, context["summary"].text) == (
+        "warn",
+        "Not every source is healthy: gcore-main (partial).",
+    )

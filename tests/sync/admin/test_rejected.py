@@ -141,7 +141,7 @@ def test_someone_limited_to_a_source_sees_its_records_alone(days: list[SourceDay
 
     assert shown(client) == [mine]
     assert "second" not in client.get(LIST).content.decode()
-    assert client.get(f"{LIST}{other.pk}/change/").status_code == 302
+    assert client.get(f"{LIST}{other.pk}/change/").status_code == 404
     assert client.post(f"{LIST}{other.pk}/do/read-again/").status_code == 404
     client.post(LIST, {"action": "read_again", "_selected_action": [other.pk]})
     assert not SyncRun.objects.exists()

@@ -186,7 +186,7 @@ def test_a_record_of_another_source_is_not_there() -> None:
     staff = client_of("viewer", sources=[mine.source])
 
     assert staff.get(f"{listing(EnvironmentUsage)}{mine.pk}/change/").status_code == 200
-    assert staff.get(f"{listing(EnvironmentUsage)}{other.pk}/change/").status_code == 302
+    assert staff.get(f"{listing(EnvironmentUsage)}{other.pk}/change/").status_code == 404
     assert [row.pk for row in shown(staff.get(listing(EnvironmentUsage)))] == [mine.pk]
 
 

@@ -13,7 +13,13 @@ from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
+from tests.support.factories import (
+    EnvironmentUsageFactory,
+    RecipeUsageFactory,
+    ResourceUsageFactory,
+    SourceDayFactory,
+    SourceFactory,
+)
 from tests.support.filled_portal import fill
 from tests.support.source_days import hold_days
 from tests.support.users import client_of
@@ -104,8 +110,18 @@ def test_the_page_has_the_numbers_of_the_api(query: str) -> None:
     assert len(page.context["table"].rows) in {len(said["results"]), 0}
 
 
+def test_a_period_that_is_not_stored_is_compared_as_unknown() -> None:
+    source = SourceFactory(vendor="gcore", backfill_from=date(2026, 1, 5))
+    ResourceUsageFactory(source=source, day=date(2026, 1, 5), consumed_quantity=Decimal("30.5"))
+    query = "kind=resource-usage&from=2026-01-05&to=2026-01-07&group_by=project_id&compare=previous&measures=consumed_quantity"
+    page = shown(client_of("viewer"), query)
+    assert rows_of(page)[0][-3:] == ["–", "–", "100.0 %"]
+    assert "In the period before: Not yet stored at the start of the range" in page.context["quality"].text
+
+
 def test_a_table_shows_exact_numbers_with_units_shares_and_changes() -> None:
     source = SourceFactory(vendor="gcore")
+    SourceDayFactory(source=source, day=date(2026, 1, 3), records=1, loaded_at=datetime(2026, 1, 4, tzinfo=UTC))
     for day, project, quantity in ((5, 1, "30.5"), (5, 2, "10.5"), (3, 1, "20.5")):
         ResourceUsageFactory(
             source=source, day=date(2026, 1, day), project_id=project, consumed_quantity=Decimal(quantity)
@@ -120,9 +136,9 @@ def test_a_table_shows_exact_numbers_with_units_shares_and_changes() -> None:
             "1",
             "instance_minutes",
             "minutes",
-            "30.5 minutes 30 min 30 s",
-            "20.5 minutes 20 min 30 s",
-            "+10 minutes (+48.8 %) +10 min 0 s",
+            "30.5 minutes 0.51 h",
+            "20.5 minutes 0.34 h",
+            "+10 minutes (+48.8 %) +0.17 h",
             "74.4 %",
         ],
         ["1", "instance_minutes", "bytes", "2 bytes", "0 bytes", "+2 bytes", "100.0 %"],
@@ -130,9 +146,9 @@ def test_a_table_shows_exact_numbers_with_units_shares_and_changes() -> None:
             "2",
             "instance_minutes",
             "minutes",
-            "10.5 minutes 10 min 30 s",
+            "10.5 minutes 0.18 h",
             "0 minutes",
-            "+10.5 minutes +10 min 30 s",
+            "+10.5 minutes +0.18 h",
             "25.6 %",
         ],
         ["Total", "instance_minutes", "bytes", "2 bytes", "0 bytes", "+2 bytes", "100.0 %"],
@@ -140,9 +156,9 @@ def test_a_table_shows_exact_numbers_with_units_shares_and_changes() -> None:
             "Total",
             "instance_minutes",
             "minutes",
-            "41 minutes 41 min 0 s",
-            "20.5 minutes 20 min 30 s",
-            "+20.5 minutes (+100.0 %) +20 min 30 s",
+            "41 minutes 0.68 h",
+            "20.5 minutes 0.34 h",
+            "+20.5 minutes (+100.0 %) +0.34 h",
             "100.0 %",
         ],
     ]
@@ -151,7 +167,7 @@ def test_a_table_shows_exact_numbers_with_units_shares_and_changes() -> None:
 def test_seconds_are_also_said_as_people_say_them() -> None:
     EnvironmentUsageFactory()
     (row,) = rows_of(shown(client_of("viewer"), "kind=environment-usage&measures=runtime_seconds"))
-    assert row == ["Total", "1 h 0 min 3,600 s"]
+    assert row == ["Total", "1 h"]
 
 
 def test_what_the_limit_leaves_out_is_one_more_row() -> None:
@@ -161,10 +177,10 @@ def test_what_the_limit_leaves_out_is_one_more_row() -> None:
     query = "kind=resource-usage&group_by=project_id&limit=2&measures=consumed_quantity"
     page = shown(client_of("viewer"), query)
     assert [(row[0], row[-2]) for row in rows_of(page)] == [
-        ("0", "9 minutes 9 min 0 s"),
-        ("1", "5 minutes 5 min 0 s"),
-        ("Others (2)", "4 minutes 4 min 0 s"),
-        ("Total", "18 minutes 18 min 0 s"),
+        ("0", "9 minutes 0.15 h"),
+        ("1", "5 minutes 0.083 h"),
+        ("Others (2)", "4 minutes 0.067 h"),
+        ("Total", "18 minutes 0.3 h"),
     ]
     (panel,) = page.context["charts"]["panels"]
     assert (panel["labels"], panel["values"]) == (["0", "1", "Others"], ["9", "5", "4"])
@@ -470,8 +486,8 @@ def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -
     fill()
     page = shown(client_of("viewer"), "kind=resource-usage&from=2026-11-01&to=2026-11-19&group_by=day")
     said = page.context["quality"].text
-    assert "3 days were not read completely" in said
-    assert "Everything up to 11 Nov 2026 is there." in said
+    assert "Not complete: 3 days not read completely (gcore-main 12 Nov 2026" in said
+    assert "Complete through 11 Nov 2026." in said
     assert "From 12 Nov 2026 on, numbers may still change." in said
     marks = dict(zip(page.context["charts"]["labels"], page.context["charts"]["panels"][0]["days"], strict=True))
     assert [label[:10] for label, mark in marks.items() if mark and mark["missing"]] == [
@@ -510,5 +526,5 @@ def test_a_range_longer_than_its_usage_is_drawn_whole() -> None:
     charts = page.context["charts"]
     assert [label[:10] for label in charts["labels"]] == [str(date(2026, 1, 1) + timedelta(days=n)) for n in range(5)]
     assert charts["panels"][0]["series"][0]["values"] == [None, None, None, "1440", None]
-    assert charts["panels"][0]["days"][0]["words"] == [f"{source.slug}: 1 before this source is held"]
+    assert charts["panels"][0]["days"][0]["words"] == [f"{source.slug}: 1 before the first day of this source"]
     assert charts["panels"][0]["days"][0]["missing"]

@@ -147,11 +147,11 @@ def test_a_file_is_named_after_its_kind_range_and_moment_and_says_what_it_is_wor
         response = client.get(f"{FILE}?kind=environment-usage&from=2026-11-01&to=2026-11-16&group_by=day&format=csv")
         assert response.getvalue()
     assert response["Content-Disposition"] == (
-        'attachment; filename="environment-usage_2026-11-01_2026-11-16_as-of_2026-11-23T1305Z.csv"'
+        'attachment; filename="environment-usage_2026-11-01_2026-11-16_as-of-20261123T130500Z.csv"'
     )
     # The session of that day has ended.
     of_one = client_of("viewer").get(f"{FILE}?kind=environment-usage&from=2026-11-01&source=ona-main&format=csv")
-    assert 'filename="environment-usage_ona-main_2026-11-01_open_as-of_' in of_one["Content-Disposition"]
+    assert 'filename="environment-usage_ona-main_2026-11-01_open_as-of-' in of_one["Content-Disposition"]
     assert response["Portal-Complete"] == "true"
     assert response["Portal-Complete-Through"] == "2026-11-15"
     assert "no-store" in response["Cache-Control"]

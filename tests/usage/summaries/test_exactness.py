@@ -309,6 +309,9 @@ def test_what_the_limit_keeps_and_leaves_is_compared_and_adds_up_to_the_totals(
                 if place < len(names[0]):
                     used[unit, project][names[0][place]][before] += quantity
         hold_days(rolled=True)
+        january = {"starts_at": datetime(2026, 1, 1, tzinfo=UTC), "ends_at": datetime(2026, 1, 2, tzinfo=UTC)}
+        SourceDay.objects.get_or_create(source=source, day=month[1], defaults=january)
+        SourceDay.objects.update(loaded_at=datetime(2026, 3, 5, tzinfo=UTC))
         own = {"limit": str(limit), "compare": "previous", "measures": "consumed_quantity"}
         own["group_by"] = ",".join(filter(None, ["project_id", interval]))
         said = {"from": "2026-02-01", "to": "2026-03-01"}

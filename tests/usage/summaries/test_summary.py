@@ -16,6 +16,7 @@ from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
     ResourceUsageFactory,
+    SourceDayFactory,
     SourceFactory,
 )
 from tests.support.source_days import hold_days
@@ -227,7 +228,10 @@ def test_what_the_limit_left_out_is_compared_too(client: Client) -> None:
 
 
 def test_totals_are_compared_as_the_rows_are_where_one_period_has_no_record(client: Client) -> None:
-    run(SourceFactory(), at(6, 8), at(6, 10))
+    source = SourceFactory()
+    run(source, at(6, 8), at(6, 10))
+    for number in (5, 6):
+        SourceDayFactory(source=source, day=at(number).date(), loaded_at=at(number + 1), records=int(number == 6))
     asked = {"compare": "previous", "group_by": "project_id", "measures": "records,runtime_seconds"}
     for first, last, change in (
         ("2026-01-06", "2026-01-07", "7200.000000"),
@@ -237,6 +241,23 @@ def test_totals_are_compared_as_the_rows_are_where_one_period_has_no_record(clie
         (row,), (total,) = found["results"], found["totals"]
         assert row["change"]["runtime_seconds"] == change
         assert total == {name: value for name, value in row.items() if name not in {"project_id", "project_name"}}
+
+
+def test_nothing_is_compared_with_a_period_of_which_nothing_is_stored(client: Client) -> None:
+    old, new = SourceFactory(slug="old"), SourceFactory(slug="new", backfill_from=at(6).date())
+    SourceDayFactory(source=old, day=at(5).date(), loaded_at=at(6))
+    for source in (old, new):
+        SourceDayFactory(source=source, day=at(6).date(), loaded_at=at(7), records=1)
+        run(source, at(6, 8), at(6, 10))
+    asked = {"from_": "2026-01-06", "to": "2026-01-07", "compare": "previous", "measures": "runtime_seconds"}
+    found = get(client, "environment-usage/summary/", **asked, group_by="source")
+    before = {row["source"]: (row["previous"], row["change"]) for row in found["results"]}
+    assert before["old"] == ({"runtime_seconds": "0"}, {"runtime_seconds": "7200.000000"})
+    assert before["new"] == ({"runtime_seconds": None}, {"runtime_seconds": None})
+    assert found["totals"][0]["previous"] == {"runtime_seconds": "0"}
+    alone = get(client, "environment-usage/summary/", **asked, source="new")
+    assert alone["totals"][0]["previous"] == {"runtime_seconds": None}
+    assert alone["meta"]["previous"]["later_sources"] == [{"source": "new", "first_day": "2026-01-06"}]
 
 
 def test_changes_and_others_have_all_their_digits(client: Client) -> None:

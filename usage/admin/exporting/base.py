@@ -276,7 +276,9 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "as_of": format_to_the_second(manifest["as_of"]) if manifest else "",
             "last_change": format_to_the_second(manifest.get("last_changed_at")) if manifest else "",
             "sums": [build_sum_row(line) for line in manifest.get("sums", ())] if manifest else (),
-            "trust": list(describe_quality(manifest["meta"])) if manifest and "meta" in manifest else [],
+            "trust": [*describe_quality(manifest["meta"]), *filter(None, [self.model.totals_note])]
+            if manifest and "meta" in manifest
+            else [],
             "listed": f"{self.get_list_url()}{'?' if query else ''}{query}",
             "export_menu": self.build_export_menu(request),
             "as_file": f"?{query}{'&' if query else ''}format=json",

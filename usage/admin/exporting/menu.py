@@ -1,6 +1,5 @@
 """The Export menu of a list: its formats, and the addresses of the filtered rows in each."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from usage.admin.lists.pagination import POSITION
+from usage.exports.file_names import build_export_name
 from usage.exports.formats import FORMATS, ExportFormat
 from usage.param_values import list_values
 
@@ -72,15 +72,14 @@ def extract_filters(params: QueryDict) -> QueryDict:
     return filters
 
 
-def find_bounds(params: QueryDict) -> Iterator[str]:
-    """Yield the ends of the range that a list is filtered to, as far as there are any."""
+def find_dates(params: QueryDict) -> Iterator[str]:
+    """Yield the ends of the ranges that a list without `from` and `to` is filtered to."""
     for name, value in params.items():
-        if name in {"from", "to"} or name.endswith(("__range__gte", "__range__lte")):
+        if name.endswith(("__range__gte", "__range__lte")):
             yield str(value)
 
 
 def build_filename(list_name: str, params: QueryDict, ending: str) -> str:
     """Return e.g. `resource-usage_gcore-main_2026-11-01_2026-12-01_as-of-20261202T091500Z.csv`."""
-    parts = [list_name, "-".join(list_values(params, "source")), *find_bounds(params)]
-    safe = [re.sub(r"[^0-9A-Za-z.-]+", "-", part)[:60] for part in parts if part]
-    return f"{'_'.join([*safe, f'as-of-{timezone.now():%Y%m%dT%H%M%SZ}'])}.{ending}"
+    sources = list_values(params, "source")
+    return build_export_name(list_name, params, ending, timezone.now(), sources=sources, dates=find_dates(params))

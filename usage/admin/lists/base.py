@@ -145,7 +145,12 @@ class UsageAdmin(ReadOnlyAdmin):
         query = self.get_list_query(request)
         kind = urlencode({"kind": API_NAMES[self.kind]})
         explore = f"{reverse('admin:explore')}?{'&'.join(filter(None, (kind, query.filters.urlencode())))}"
-        context: dict[str, Any] = {"opts": self.opts, "list_query": query, "explore": explore}
+        context: dict[str, Any] = {
+            "opts": self.opts,
+            "list_query": query,
+            "explore": explore,
+            "totals_note": self.kind.totals_note,
+        }
         if not query.errors:
             try:
                 context["totals"] = compute_totals(self.kind, query.filterset, get_staff_scope(request))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from usage.admin.display import render_runtime
+from usage.admin.display import render_exact_runtime, render_runtime
 from usage.admin.lists.base import UsageAdmin
 from usage.admin.lists.cells import render_first_cell, render_id, render_known_name
 from usage.admin.lists.details import Related
@@ -20,7 +20,7 @@ class EnvironmentUsageAdmin(UsageAdmin):
 
     viewset = EnvironmentUsageViewSet
     common = ("from", "to", "tz", "source", "project_id", "user_id", "environment_id", "include_withdrawn")
-    renderers = {"runtime_seconds": lambda run: render_runtime(run.runtime_seconds)}
+    renderers = {"runtime_seconds": lambda run: render_exact_runtime(run.runtime_seconds)}
     list_display = ("stopped", "source", "environment", "project", "user", "environment_class", "runtime")
 
     @admin.display(description="stopped (UTC)")

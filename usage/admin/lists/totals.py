@@ -9,9 +9,16 @@ from django.db import DEFAULT_DB_ALIAS
 
 from usage.api.filters import UsageFilter
 from usage.api.filters.data_quality import assess_filtered
-from usage.data_quality.messages import describe_quality
+from usage.data_quality.messages import describe_quality, get_tone
 from usage.decimals import add_exactly
-from usage.formatting import format_number, format_quantity, format_quantity_details, format_rounded
+from usage.formatting import (
+    Amount,
+    format_number,
+    format_quantity,
+    format_quantity_details,
+    format_rounded,
+    scale_amount,
+)
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 from usage.snapshot import consistent_snapshot
 from usage.summaries.metrics import METRICS_BY_KIND
@@ -46,14 +53,17 @@ class ListSum:
         return format_number(self.value)
 
     @property
-    def rounded(self) -> str:
-        """The rounded sum."""
-        return format_rounded(self.value)
+    def amount(self) -> Amount:
+        """The rounded sum and its unit; of runtime the hours, and the exact seconds apart."""
+        if self.unit == "seconds" and self.value is not None:
+            return scale_amount(Decimal(self.value), self.unit)
+        return Amount(format_rounded(self.value), self.unit)
 
     @property
     def details(self) -> Sequence[str]:
         """All digits of the sum where some are not shown, and the sum in a larger unit."""
-        return () if self.value is None else format_quantity_details(self.value, self.unit)
+        is_scaled = self.value is None or self.unit == "seconds"
+        return () if is_scaled else format_quantity_details(self.value or 0, self.unit)
 
     @property
     def in_larger_unit(self) -> str:
@@ -70,13 +80,14 @@ class ListSum:
 class Totals:
     """The sums of a filtered set: `sums` one per unit, `metrics` one per metric and unit, of a kind that has such.
 
-    `without_runtime`: how many records have none and are not in the sum of it. `quality`: sentences.
+    `without_runtime`: how many records have none and are not in the sum of it. `quality`: sentences; `tone`: theirs.
     """
 
     records: int
     sums: Sequence[ListSum]
     metrics: Sequence[ListSum]
     quality: Sequence[str]
+    tone: str
     without_runtime: int = 0
 
     @property
@@ -88,8 +99,9 @@ class Totals:
 def compute_totals(kind: type[UsageRecord], filterset: UsageFilter, row_scope: frozenset[int] | None) -> Totals:
     """Return the totals of a valid filter set; raises QueryTimeout where a sum takes longer than SECONDS."""
     with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=SECONDS):
-        quality = list(describe_quality(assess_filtered(filterset, row_scope).meta()))
+        meta = assess_filtered(filterset, row_scope).meta()
         groups = fetch_groups(build_query(METRICS_BY_KIND[kind], filterset, row_scope), lambda: None).totals
+    quality, tone = list(describe_quality(meta)), get_tone(meta)
     records = sum(int(measures["records"]) for measures in groups.values())
     if kind is ResourceUsage:
         metrics = [
@@ -97,10 +109,10 @@ def compute_totals(kind: type[UsageRecord], filterset: UsageFilter, row_scope: f
             for key, measures in groups.items()
         ]
         metrics.sort(key=lambda one: (one.unit, -(one.value or 0), one.title))
-        return Totals(records, add_by_unit(metrics), metrics, quality)
+        return Totals(records, add_by_unit(metrics), metrics, quality, tone)
     measures: dict[str, Any] = next(iter(groups.values()), {})
     sums = [ListSum(title, measures.get(name), unit) for name, title, unit in MEASURES[kind]]
-    return Totals(records, sums, (), quality, int(measures.get("records_without_runtime") or 0))
+    return Totals(records, sums, (), quality, tone, int(measures.get("records_without_runtime") or 0))
 
 
 def add_by_unit(metrics: Sequence[ListSum]) -> list[ListSum]:

@@ -10,12 +10,13 @@ from usage.data_quality import DataQuality, assess
 def assess_filtered(filterset: Any, row_scope: frozenset[int] | None) -> DataQuality:
     """Return the data quality of what a valid filter set of a kind of usage keeps, within the row scope."""
     cleaned = filterset.form.cleaned_data
+    names_zone = bool({"tz", "from", "to"} & set(filterset.data or ()))
     return assess(
         filterset._meta.model,
         source_ids=filterset.get_source_ids(),
         start=convert_bound(cleaned.get("from")),
         end=convert_bound(cleaned.get("to")),
-        zone=cleaned.get("tz") or UTC_ZONE,
+        zone=(cleaned.get("tz") or UTC_ZONE) if names_zone else None,
         row_scope=row_scope,
     )
 
