@@ -28,6 +28,7 @@ port = {port}
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
 max_connections = 100
+max_locks_per_transaction = 512
 shared_buffers = '256MB'
 work_mem = '16MB'
 maintenance_work_mem = '128MB'
