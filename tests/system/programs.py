@@ -6,7 +6,14 @@ import subprocess
 import sys
 
 # The program's name, and the package that it is in.
-PACKAGES = {"pgbouncer": "pgbouncer", "soffice": "libreoffice-calc-nogui", "promtool": "prometheus"}
+PACKAGES = {
+    "pgbouncer": "pgbouncer",
+    "soffice": "libreoffice-calc-nogui",
+    "promtool": "prometheus",
+    "nginx": "nginx-light",
+    "openssl": "openssl",
+    "systemd-analyze": "systemd",
+}
 FOLDERS = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
 

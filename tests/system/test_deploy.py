@@ -1,0 +1,99 @@
+"""What deploy/ has for a Debian server is valid as Debian's own programs see it, and requests go through it."""
+
+import http.client
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import redis
+
+from portal.embedded.server import free_port
+from portal.environment import BASE_DIR
+from sync.heartbeats import Heartbeat, build_key
+from tests.support.processes import portal_process, wait_for
+from tests.system.nginx import HOST, SITE, build_command, make_certificate, run_nginx, trust, write_site
+from tests.system.programs import find_program
+
+pytestmark = pytest.mark.django_db(transaction=True)
+UNITS = sorted((BASE_DIR / "deploy/systemd").glob("*.service"))
+REQUEST_ID = "order-4711-of-a-client"
+
+
+class Connection(http.client.HTTPSConnection):
+    """A connection to a port of this machine that asks for the site's host, as its certificate names it."""
+
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+        super().__init__(HOST, port)
+        self.trusted = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        self.sock = self.trusted.wrap_socket(plain, server_hostname=HOST)
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory, web_server: Callable[..., int]) -> Iterator[tuple[Path, int]]:
+    """nginx with the site before the portal's web server; gives its folder and its port of TLS."""
+    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    make_certificate(folder)
+    site = write_site(folder, port, web_server(PORTAL_HTTPS="1", ALLOWED_HOSTS=HOST))
+    with run_nginx(folder, site):
+        yield folder, port
+
+
+def get(proxy: tuple[Path, int], path: str, **headers: str) -> http.client.HTTPResponse:
+    """Return the answer to a GET through the proxy."""
+    folder, port = proxy
+    with closing(Connection(port, trust(folder))) as connection:
+        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+
+
+def wait_for_line(proxy: tuple[Path, int], request_id: str) -> None:
+    """Wait until nginx's log, which it writes after the answer, has a line of the request."""
+    wait_for(lambda: f" {request_id}\n" in (proxy[0] / "portal.log").read_text(), f"a line of {request_id}")
+
+
+def test_nginx_takes_the_site(tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    site = tmp_path / "site.conf"
+    site.write_text(SITE.read_text().replace("/etc/nginx", str(tmp_path)).replace("/var/log/nginx", str(tmp_path)))
+    result = subprocess.run([*build_command(tmp_path, site), "-t"], capture_output=True, text=True, check=False)
+    assert (result.returncode, "warn" in result.stderr) == (0, False), result.stderr
+
+
+def test_a_request_over_tls_reaches_the_portal_with_its_request_id(proxy: tuple[Path, int]) -> None:
+    answer = get(proxy, "/health/ready", X_Request_Id=REQUEST_ID)
+    assert (answer.status, answer.headers["X-Request-Id"]) == (200, REQUEST_ID)
+    wait_for_line(proxy, REQUEST_ID)
+
+
+def test_a_request_without_an_id_has_one_id_in_both_logs(proxy: tuple[Path, int]) -> None:
+    answer = get(proxy, "/accounts/login/")
+    # The portal takes the request for one over https: it does not redirect.
+    assert answer.status == 200
+    wait_for_line(proxy, answer.headers["X-Request-Id"])
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    assert {path.stem for path in UNITS} == {f"portal-{name}" for name in ("web", "worker", "beat", "migrate")}
+    copies = [tmp_path / unit.name for unit in UNITS]
+    for unit, copy in zip(UNITS, copies, strict=True):
+        # What ExecStart names has to be there.
+        copy.write_text(unit.read_text().replace("/opt/portal/current", str(BASE_DIR)))
+    command = [find_program("systemd-analyze"), "verify", "--man=no", *map(str, copies)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_beat_writes_nothing_into_its_working_directory(tmp_path: Path, redis_client: redis.Redis) -> None:
+    command = ["-m", "celery", "--workdir", str(tmp_path), "-A", "portal.celery", "beat"]
+    with portal_process(command, PORTAL_TICK_SECONDS="1", PORTAL_DATA_DIR=str(tmp_path)):
+        wait_for(lambda: redis_client.exists(build_key(Heartbeat.BEAT)), "beat's first tick")
+    assert list(tmp_path.iterdir()) == []
