@@ -1,6 +1,9 @@
 """Debian's nginx with the portal's site, on free ports and with a throw-away certificate."""
 
+import http.client
 import os
+import re
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -33,6 +36,18 @@ http {{
 """
 
 
+class Connection(http.client.HTTPSConnection):
+    """A connection to a port of this machine that asks for the site's host, as its certificate names it."""
+
+    def __init__(self, port: int, context: ssl.SSLContext, host: str = HOST) -> None:
+        super().__init__(host, port)
+        self.trusted = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        self.sock = self.trusted.wrap_socket(plain, server_hostname=self.host)
+
+
 def make_certificate(folder: Path, host: str = HOST) -> None:
     """Write portal.crt and portal.key, which the host signs itself, into `folder`."""
     names = ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
@@ -50,7 +65,7 @@ def build_command(folder: Path, site: Path) -> list[str]:
 
 def write_site(folder: Path, port: int, portal_port: int, site: Path = SITE) -> Path:
     """Write the site with these ports, its files in `folder`; returns its path."""
-    text = site.read_text().replace("/etc/nginx", str(folder)).replace("/var/log/nginx", str(folder))
+    text = re.sub(r"\S*/(etc|var/log)/nginx", str(folder), site.read_text())
     for old, new in {
         "    listen 80;\n    listen [::]:80;\n": f"    listen 127.0.0.1:{free_port()};\n",
         "    listen 443 ssl;\n    listen [::]:443 ssl;\n": f"    listen 127.0.0.1:{port} ssl;\n",

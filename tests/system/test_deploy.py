@@ -1,8 +1,7 @@
 """What deploy/ has for a Debian server is valid as Debian's own programs see it, and requests go through it."""
 
 import http.client
-import socket
-import ssl
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,29 +9,18 @@ from pathlib import Path
 
 import pytest
 import redis
+import yaml
 
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
 from sync.heartbeats import Heartbeat, build_key
 from tests.support.processes import portal_process, wait_for
-from tests.system.nginx import HOST, SITE, build_command, make_certificate, run_nginx, trust, write_site
+from tests.system.nginx import HOST, SITE, Connection, build_command, make_certificate, run_nginx, trust, write_site
 from tests.system.programs import find_program
 
 pytestmark = pytest.mark.django_db(transaction=True)
 UNITS = sorted((BASE_DIR / "deploy/systemd").glob("*.service"))
 REQUEST_ID = "order-4711-of-a-client"
-
-
-class Connection(http.client.HTTPSConnection):
-    """A connection to a port of this machine that asks for the site's host, as its certificate names it."""
-
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        super().__init__(HOST, port)
-        self.trusted = context
-
-    def connect(self) -> None:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        self.sock = self.trusted.wrap_socket(plain, server_hostname=HOST)
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +85,22 @@ def test_beat_writes_nothing_into_its_working_directory(tmp_path: Path, redis_cl
     with portal_process(command, PORTAL_TICK_SECONDS="1", PORTAL_DATA_DIR=str(tmp_path)):
         wait_for(lambda: redis_client.exists(build_key(Heartbeat.BEAT)), "beat's first tick")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_compose_runs_what_the_units_run_and_gives_it_as_long_to_stop() -> None:
+    services = yaml.safe_load((BASE_DIR / "compose.yaml").read_text())["services"]
+    units = {path.stem.removeprefix("portal-"): path.read_text() for path in UNITS}
+    for name in ("worker", "beat", "migrate"):
+        command = " ".join(services[name]["command"])
+        assert f"ExecStart=/opt/portal/current/.venv/bin/{command}\n" in units[name]
+    for name in ("web", "worker", "beat"):
+        assert f"TimeoutStopSec={services[name]['stop_grace_period'].removesuffix('s')}\n" in units[name]
+
+
+def test_the_image_has_what_a_release_has() -> None:
+    image = (BASE_DIR / "Dockerfile").read_text()
+    copied = {name for line in re.findall(r"^COPY (.+) \S+$", image, re.MULTILINE) for name in line.split()}
+    content = re.search(r"CONTENT=\((.+?)\)", (BASE_DIR / "deploy/install.sh").read_text(), re.DOTALL)[1].split()
+    # The image is not installed from, nor its proxy.
+    assert set(content) - copied == {"deploy", ".env.example"}
+    assert copied <= set(content)

@@ -1,0 +1,104 @@
+"""deploy/install.sh: from a checkout to a portal that answers over TLS, in a folder of its own."""
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from portal.embedded.server import free_port
+from portal.environment import BASE_DIR
+from tests.support.processes import environment, wait_for
+from tests.system.nginx import Connection, run_nginx, trust, write_site
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HOST = "usage.example.org"
+LONGEST_LIFE = "600"
+# What an administrator's shell has, besides the way to packages.
+KEPT = re.compile(r"PATH|HOME|LANG|(PIP|UV|SSL)_\w+|\w+_proxy", re.IGNORECASE)
+
+
+def build_environment(**variables: str) -> dict[str, str]:
+    return {**{name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}, **variables}
+
+
+def install(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run install.sh as an administrator would, and return what it did."""
+    command = [str(BASE_DIR / "deploy/install.sh"), *arguments]
+    return subprocess.run(command, env=build_environment(**variables), capture_output=True, text=True, check=False)
+
+
+def read_unit(path: Path) -> dict[str, str]:
+    """Return the last value of each key of a unit."""
+    lines = (line.partition("=") for line in path.read_text().splitlines() if not line.startswith("#"))
+    return {key: value for key, equals, value in lines if equals}
+
+
+@contextmanager
+def run_unit(path: Path, *arguments: str) -> Iterator[None]:
+    """Run the command of a unit with its variables for the time of the block."""
+    unit = read_unit(path)
+    variables = dict(
+        line.split("=", 1)
+        for line in Path(unit["EnvironmentFile"]).read_text().splitlines()
+        if re.match(r"[A-Z_]+=", line)
+    )
+    command = ["timeout", "--kill-after=5", LONGEST_LIFE, *shlex.split(unit["ExecStart"]), *arguments]
+    process = subprocess.Popen(command, cwd=unit["WorkingDirectory"], env=build_environment(**variables))
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def ask_ready(folder: Path, port: int) -> tuple[int, str]:
+    """Return status and body of `/health/ready` over TLS."""
+    with closing(Connection(port, trust(folder), HOST)) as connection:
+        connection.request("GET", "/health/ready")
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_a_checkout_becomes_a_portal_that_is_ready_over_tls(tmp_path: Path) -> None:
+    prefix, port, portal_port = tmp_path / "root", free_port(), free_port()
+    servers = {name: environment()[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    done = install("--prefix", str(prefix), "--host", HOST, **servers)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["== valid"]), done.stdout + done.stderr
+
+    settings, release = prefix / "etc/portal/portal.env", (prefix / "opt/portal/current").resolve()
+    assert stat.S_IMODE(settings.stat().st_mode) == 0o640
+    assert [path for path in release.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o222] == []
+    assert stat.S_IMODE((prefix / "etc/nginx/portal.key").stat().st_mode) == 0o600
+
+    folder = prefix / "etc/nginx"
+    site = write_site(folder, port, portal_port, folder / "sites-enabled/portal.conf")
+    web = prefix / "etc/systemd/system/portal-web.service"
+    with run_unit(web, "--port", str(portal_port), "--workers", "1"), run_nginx(folder, site):
+        # 502: the web server behind nginx is still starting.
+        wait_for(lambda: ask_ready(folder, port)[0] != 502, "the portal to answer", every=0.2)
+        assert ask_ready(folder, port) == (200, '{"ready": true, "reasons": []}')
+
+    settings.chmod(0o644)
+    done = install("--prefix", str(prefix), "--check")
+    assert (done.returncode, "has the mode 644, not 640" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prefix", "/tmp/portal"], "--host has to be the host name of the portal."),
+        (["--host", "a b"], "--host has to be the host name of the portal."),
+        (["--prefix", "here", "--host", HOST], "--prefix has to be an absolute path of plain characters."),
+        (["--prefix"], "--prefix needs a folder."),
+        (["--hots", HOST], "--hots is unknown; known are --host HOST, --prefix DIR and --check."),
+    ],
+)
+def test_a_wrong_argument_installs_nothing_and_says_what_is_allowed(arguments: list[str], message: str) -> None:
+    done = install(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"install.sh: {message}\n")
