@@ -1,5 +1,6 @@
 """Pruning of everything that grows: months of usage, attempts, runs, rejected records and expired sessions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,6 +24,9 @@ from usage.pruning import (
 )
 
 BATCH: Final = 1000
+
+# What else goes by its age, by its name: apps that build on this one add the query of what is older than an instant.
+MORE_OLD_ROWS: Final[dict[str, Callable[[datetime], QuerySet[Any]]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ def select_old_rows(before: Month, pruned: Q) -> dict[str, QuerySet[Any]]:
         "runs": SyncRun.objects.filter(created_at__lt=start, finished_at__isnull=False),
         "rejected records": RejectedRecord.objects.filter(Q(resolved_at__lt=start) | pruned),
         "expired sessions": Session.objects.filter(expire_date__lt=Now()),
+        **{name: select(start) for name, select in MORE_OLD_ROWS.items()},
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from portal.incidents.models import OPEN, UNSENT, Channel, Event, Incident, Message, Severity
@@ -139,3 +139,13 @@ def record_failure(message: Message, reason: str, *, is_final: bool = False) -> 
     columns = {"abandoned_at": now} if is_abandoned else {"due_at": now + wait}
     own = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
     own.update(claimed_until=None, error=reason, **columns)
+
+
+def select_old_incidents(before: datetime) -> QuerySet[Incident]:
+    """Return the incidents that were resolved before an instant; their messages go with them."""
+    return Incident.objects.filter(resolved_at__lt=before)
+
+
+def select_old_tests(before: datetime) -> QuerySet[Message]:
+    """Return the messages of before an instant that tested a channel."""
+    return Message.objects.filter(incident=None, created_at__lt=before)

@@ -19,8 +19,8 @@ MONTH: Final = re.compile(r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])")
 
 class Command(BaseCommand):
     help = (
-        "Show which months of usage, attempts, runs, rejected records and expired sessions would go, and with --yes "
-        "drop and delete them. Days, digests and roll-ups stay. Exit status 1 if a day is not final."
+        "Show which months of usage, attempts, runs, rejected records, incidents and expired sessions would go, and "
+        "with --yes drop and delete them. Days, digests and roll-ups stay. Exit status 1 if a day is not final."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

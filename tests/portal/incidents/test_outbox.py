@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from portal.incidents import outbox
 from portal.incidents.delivery import deliver_due
 from portal.incidents.models import Channel, Event, Incident, Message, Severity
 from portal.incidents.watch import watch
+from sync.pruning import prune
 from tests.support.dashboard_data import kept, set_day
 from tests.support.factories import SourceFactory
 from tests.support.processes import portal_process
@@ -321,3 +322,20 @@ def test_two_deliveries_at_once_claim_a_message_once() -> None:
     with transaction.atomic():
         assert outbox.claim_message(timezone.now()) is not None
         assert outbox.claim_message(timezone.now()) is None
+
+
+def test_old_incidents_are_pruned_with_their_messages_and_nothing_that_is_open_is() -> None:
+    channel, old, month = make_channel(), datetime(2025, 6, 29, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)
+    ended = make_incident(opened_at=old, resolved_at=old)
+    recent = make_incident(opened_at=old, resolved_at=month)
+    lasting = make_incident(opened_at=old)
+    for incident in (ended, recent, lasting):
+        Message.objects.create(key=str(incident.pk), channel=channel, incident=incident, event=Event.OPENED)
+    for number, created_at in enumerate((old, month)):
+        Message.objects.create(key=f"test:{number}", channel=channel, event=Event.TEST, created_at=created_at)
+
+    deleted = prune(date(2025, 7, 1))
+
+    assert (deleted["resolved incidents"], deleted["tests of channels"]) == (1, 1)
+    assert set(Incident.objects.all()) == {recent, lasting}
+    assert set(Message.objects.values_list("key", flat=True)) == {str(recent.pk), str(lasting.pk), "test:1"}
