@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from portal.accounts.models import create_token
 from portal.accounts.roles import create_roles
+from portal.incidents.models import Channel, Incident
 from tests.support.database import store_or_restore
 from tests.support.exports import many_runs
 from tests.support.factories import EnvironmentUsageFactory, ResourceUsageFactory, SourceFactory
@@ -46,6 +47,8 @@ LISTS = {
     "auth_user": 1,
     "auth_group": 3,
     "accounts_auditentry": None,
+    "incidents_incident": 1,
+    "incidents_channel": 1,
 }
 
 
@@ -57,6 +60,9 @@ def filled(transactional_db: None) -> Filled:
         create_token("=warehouse")
         create_roles()
         fill()
+        hook = {"kind": "webhook", "url": f"https://hooks.example.com/{CREDENTIAL}", "secret": CREDENTIAL}
+        Channel.objects.create(name="operations", **hook)
+        Incident.objects.create(condition="source_failing", key="source:1", subject="gcore-main", severity="critical")
 
     store_or_restore("export", create)
     return find_filled()

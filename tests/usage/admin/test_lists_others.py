@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal.accounts.models import create_token
+from portal.incidents.models import Channel, Incident
 from sync.models import SyncRun, Trigger
 from tests.support.factories import FIRST_DAY, SourceDayFactory, SourceFactory
 from tests.support.users import client_of, person
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.django_db
 QUERIES = {
     "apitoken": 5,
     "auditentry": 12,
+    "channel": 5,
     "group": 6,
+    "incident": 8,
     "rejectedrecord": 8,
     "restatement": 8,
     "source": 6,
@@ -103,6 +106,9 @@ def rows_of_every_list() -> None:
     day = SourceDayFactory(source=source, day=FIRST_DAY, rejected=1)
     RejectedRecord.objects.create(source_day=day, payload="{}", payload_digest="1" * 32, reason="no id", attempt=1)
     Restatement.objects.create(source_day=day, attempt=2, records_before=1, records_after=1)
+    Channel.objects.create(name=source.slug, recipients="ops@example.com")
+    about = {"key": f"source:{source.pk}", "subject": source.slug, "source": source}
+    Incident.objects.create(condition="day_partial", severity="warning", **about)
     end = FIRST_DAY + timedelta(days=1)
     SyncRun.objects.create(source=source, trigger=Trigger.ADMIN, from_day=FIRST_DAY, to_day=end, days_total=1)
     create_token(source.slug, ["usage:read"], sources=[source], created_by=person("viewer", sources=[source]))
