@@ -63,6 +63,7 @@ def test_curl_exits_with_an_error_where_an_export_fails_midway(port: int, secret
             wait_for(lambda: (tmp_path / form).exists(), "curl to receive")  # noqa: B023 (called at once)
             kill(wait_for(copying, "the export to run"))
             assert running.wait(60) == 18  # a partial file
+        wait_for(lambda: not copying(), "the export to be ended")  # or the next form's would not be the one killed
 
 
 @pytest.mark.parametrize("form", FORMS)
