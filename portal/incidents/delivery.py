@@ -15,6 +15,7 @@ from sync.engine.recording import log_safely, revive_connection
 
 logger = structlog.get_logger(__name__)
 SWITCHED_OFF = "The channel is switched off."
+OTHER_SOURCES = "The channel no longer tells of this source."
 
 
 def deliver_due(seconds: float, overdue: timedelta = timedelta(0)) -> int:
@@ -34,6 +35,9 @@ def deliver_message(message: Message) -> bool:
     """Send one message that was claimed, and note the outcome; returns whether it was sent."""
     if not message.channel.enabled and message.event != Event.TEST:
         outbox.record_failure(message, SWITCHED_OFF, is_final=True)
+        return False
+    if message.incident is not None and not outbox.covers_source(message.channel, message.incident):
+        outbox.record_failure(message, OTHER_SOURCES, is_final=True)
         return False
     try:
         TRANSPORTS[message.channel.kind](message.channel, build_content(message), message.uid)

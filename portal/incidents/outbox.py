@@ -33,6 +33,11 @@ def is_told(channel: Channel, incident: Incident) -> bool:
         return False
     if channel.conditions and incident.condition not in channel.conditions:
         return False
+    return covers_source(channel, incident)
+
+
+def covers_source(channel: Channel, incident: Incident) -> bool:
+    """Tell whether a channel may tell of the source of an incident."""
     return not channel.limited or incident.source_id in {source.pk for source in channel.sources.all()}
 
 
@@ -43,6 +48,20 @@ def add_opened(incident: Incident, channels: Channels, now: datetime) -> None:
         for channel in channels
         if is_told(channel, incident)
     )
+
+
+def hasten_messages(incident: Incident) -> None:
+    """Let what waits for the end of quiet hours go at once where it is critical by now."""
+    for message in Message.objects.filter(UNSENT, incident=incident, attempts=0).select_related("channel", "incident"):
+        if (due_at := get_first_due(message)) < message.due_at:
+            Message.objects.filter(UNSENT, pk=message.pk, attempts=0).update(due_at=due_at)
+
+
+def get_first_due(message: Message) -> datetime:
+    """Return when a message about an incident is due for the first time, by what its channel and incident are now."""
+    assert message.incident is not None  # noqa: S101
+    delay = message.channel.delay_minutes if message.event == Event.OPENED else 0
+    return defer_quiet(message.channel, message.created_at + timedelta(minutes=delay), message.incident.severity)
 
 
 def add_resolved(incident: Incident, channels: Channels, now: datetime) -> None:
@@ -75,6 +94,7 @@ def add_reminders(channels: Channels, now: datetime) -> None:
         add_messages(
             build_message(Event.REMINDER, channel, incident, now, str(incident.told))
             for incident in incidents.annotate(told=told)
+            if is_told(channel, incident)  # its rules may have changed since
         )
 
 
@@ -135,7 +155,7 @@ def record_failure(message: Message, reason: str, *, is_final: bool = False) -> 
     """Write why a message was not sent; it is tried again after a growing wait, for ABANDON_AFTER at most."""
     now = timezone.now()
     wait = min(FIRST_BACK_OFF * 2 ** min(message.attempts - 1, 20), LONGEST_BACK_OFF)
-    is_abandoned = is_final or now - message.created_at > ABANDON_AFTER
+    is_abandoned = is_final or now - get_first_due(message) > ABANDON_AFTER
     columns = {"abandoned_at": now} if is_abandoned else {"due_at": now + wait}
     own = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
     own.update(claimed_until=None, error=reason, **columns)

@@ -194,6 +194,7 @@ def update_incident(incident: Incident, alerts: Sequence[Alert], channels: outbo
         setattr(incident, name, value)
     incident.save(update_fields=list(columns))
     if is_raised:
+        outbox.hasten_messages(incident)
         outbox.add_opened(incident, channels, now)
 
 

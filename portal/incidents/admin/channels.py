@@ -11,9 +11,10 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from httpx2 import URL
 
+from portal.incidents.access import filter_visible
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.delivery import send_test
-from portal.incidents.models import UNSENT, Channel, ChannelKind, Message
+from portal.incidents.models import UNSENT, Channel, ChannelKind, Incident, Message
 from portal.incidents.validators import list_recipients, validate_target
 from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import Table, render_badge, render_prose
@@ -232,7 +233,11 @@ class ChannelAdmin(PortalAdmin):
         """Return the latest messages."""
         from portal.incidents.admin.incidents import describe_outcome
 
-        latest = Message.objects.filter(channel=obj).select_related("incident").order_by("-id")[:LAST_MESSAGES]
+        # Before its sources were chosen it may have told of others.
+        can_view_tokens = request.user.has_perm("accounts.view_apitoken")
+        visible = filter_visible(Incident.objects.all(), get_staff_scope(request), can_view_tokens=can_view_tokens)
+        found = Message.objects.filter(Q(incident=None) | Q(incident__in=visible), channel=obj)
+        latest = found.select_related("incident").order_by("-id")[:LAST_MESSAGES]
         rows = [
             (one.get_event_display(), str(one.incident or "–"), format_timestamp(one.due_at), describe_outcome(one))
             for one in latest

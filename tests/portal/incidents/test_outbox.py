@@ -243,6 +243,46 @@ def test_a_message_that_nobody_takes_is_given_up_after_days(gcore: Source, mail_
     assert message.abandoned_at is not None
 
 
+def test_a_message_that_waited_for_days_is_not_given_up_by_its_first_failure(mail_server: MailServer) -> None:
+    mail_server.refuses = "550 no such mailbox"
+    make_channel(delay_minutes=5 * 24 * 60)
+    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
+    with time_machine.travel(timezone.now() + timedelta(days=5, minutes=1)):
+        deliver_due(5)
+    message = Message.objects.get()
+    assert (message.attempts, message.abandoned_at) == (1, None)
+
+
+def test_what_becomes_critical_in_quiet_hours_waits_no_longer(gcore: Source) -> None:
+    now = timezone.now()
+    begin, end = ((now + timedelta(hours=hours)).time() for hours in (-1, 12))
+    make_channel(conditions=["source_failing"], quiet_from=begin, quiet_until=end)
+    Source.objects.filter(pk=gcore.pk).update(paused_until=now + timedelta(hours=1), failures=3)
+    watch()
+    assert Message.objects.get().due_at > now + timedelta(hours=11)
+    set_day(gcore, 5, **FAILED)
+    watch()
+    assert Message.objects.get().due_at <= timezone.now()
+
+
+def test_a_channel_that_is_limited_to_other_sources_tells_nothing_more_of_the_first(
+    gcore: Source, mail_server: MailServer
+) -> None:
+    channel = make_channel(reminder_hours=2, conditions=["source_failing"])
+    set_day(gcore, 5, **FAILED)
+    watch()
+    deliver_due(5)
+    channel.sources.set([SourceFactory.create(slug="own")])
+    Channel.objects.update(limited=True)
+    with time_machine.travel(timezone.now() + timedelta(hours=3)):
+        watch()
+        assert list_keys() == ["opened"]
+        set_day(gcore, 5, **SOUND)
+        watch()
+        assert deliver_due(5) == 0
+    assert len(mail_server.mails) == 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_process_killed_between_sending_and_noting_sends_one_double_with_the_same_id(mail_server: MailServer) -> None:
     make_channel()

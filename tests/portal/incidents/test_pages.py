@@ -208,6 +208,18 @@ def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:
     assert (made.limited, [source.slug for source in made.sources.all()]) == (True, ["own"])
 
 
+def test_somebody_limited_to_sources_sees_no_messages_about_others_that_a_channel_told_of_before(
+    gcore: Source,
+) -> None:
+    own = kept("own", "gcore", days=2)
+    channel = Channel.objects.create(name="ops", recipients="ops@example.com", limited=True)
+    channel.sources.add(own)
+    Message.objects.create(key="opened:1:1", channel=channel, incident=Incident.objects.get(), event="opened")
+    page = f"{CHANNELS}{channel.pk}/change/"
+    assert "Source failing: gcore-main" in open_page(client_of("administrator"), page)
+    assert "gcore-main" not in open_page(client_of("administrator", sources=[own]), page)
+
+
 def test_a_deleted_channel_takes_its_messages_along_and_the_incident_stays(gcore: Source) -> None:
     channel = Channel.objects.create(name="ops", recipients="ops@example.com")
     Message.objects.create(key="opened:1:1", channel=channel, incident=Incident.objects.get(), event="opened")
