@@ -69,6 +69,12 @@ def test_a_request_without_an_id_has_one_id_in_both_logs(proxy: tuple[Path, int]
     wait_for_line(proxy, answer.headers["X-Request-Id"])
 
 
+def test_no_log_has_a_query_string_which_can_hold_names(proxy: tuple[Path, int]) -> None:
+    answer = get(proxy, "/accounts/login/?user_name=Kolibatumi")
+    wait_for_line(proxy, answer.headers["X-Request-Id"])
+    assert "Kolibatumi" not in (proxy[0] / "portal.log").read_text()
+
+
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert {path.stem for path in UNITS} == {f"portal-{name}" for name in ("web", "worker", "beat", "migrate")}
     copies = [tmp_path / unit.name for unit in UNITS]
