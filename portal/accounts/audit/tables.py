@@ -82,7 +82,8 @@ VALUE = "SELECT $1::text"
 ENGINE_COLUMNS = ("next_sync_at", "halted_at", "halt_reason", "halt_code", "failures", "paused_until", "updated_at")
 AUDITED: tuple[Row | Link, ...] = (
     Row("usage_source", Kind.SOURCE, "slug", ENGINE_COLUMNS, ("credential",), of_source=True),
-    Row("usage_savedview", Kind.VIEW, "name", ("updated_at",)),
+    # The parameters of a view can hold names of people, which not everybody who reads the log may see.
+    Row("usage_savedview", Kind.VIEW, "name", ("updated_at",), ("question",)),
     Row("accounts_apitoken", Kind.TOKEN, "name", ("last_used_at",), ("digest",)),
     Row("auth_user", Kind.PERSON, "username", ("last_login",), ("password",)),
     Row("auth_group", Kind.GROUP, "name"),

@@ -24,7 +24,10 @@ NAMES = [audited.table for audited in AUDITED]
 # Statements that each change the one row of a table, and what the entries of it say.
 UPDATES: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "usage_source": ("enabled = false", [{"enabled": [True, False]}]),
-    "usage_savedview": ("shared = true", [{"shared": [False, True]}]),
+    "usage_savedview": (
+        "shared = true, question = 'user_name=Ada'",
+        [{"shared": [False, True], "question": [None, "stored"]}],
+    ),
     "accounts_apitoken": ("digest = '\\x00'", [{"digest": ["stored", "stored anew"]}]),
     "auth_user": ("is_superuser = true", [{"is_superuser": [False, True]}]),
     "auth_group": ("name = 'other'", [{"name": ["first", "other"]}]),
