@@ -78,6 +78,13 @@ def test_numbers_of_projects_and_regions_have_names_too(client: Client) -> None:
     assert not get(client, "resource-usage/", region_name="Frankfurt")["results"]
 
 
+def test_a_name_of_an_id_that_no_column_of_numbers_holds_finds_nothing(client: Client) -> None:
+    source = ResourceUsageFactory.create(project_id=3).source
+    for number in (str(2**63), "\u0663"):  # the digit three in Arabic
+        name(source, NameKind.PROJECT, number, "Web")
+    assert get(client, "resource-usage/", project_name="Web")["results"] == []
+
+
 @pytest.mark.django_db(transaction=True)
 def test_files_have_names_where_they_are_chosen(client: Client, source: Source) -> None:
     query = {"fields": "id,project_name,user_name", "ordering": "stopped_at"}

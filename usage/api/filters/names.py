@@ -70,7 +70,7 @@ class DirectoryFilter:
     def build_condition(self, qs: QuerySet[Any], source_id: int, ids: Iterable[str]) -> Q:
         """Return the condition of the rows of a source with one of these ids."""
         if isinstance(qs.model._meta.get_field(self.field_name), BigIntegerField):
-            numbers: list[Any] = [cast_to_bigint(int(one)) for one in ids if one.isdecimal()]
+            numbers: list[Any] = [cast_to_bigint(int(one)) for one in ids if is_bigint(one)]
             return Q(source_id=source_id, **{f"{self.field_name}__in": numbers})
         return Q(source_id=source_id, **{f"{self.field_name}__in": list(ids)})
 
@@ -129,6 +129,11 @@ class TeamFilter(DirectoryFilter, CommaSeparatedFilter, django_filters.CharFilte
         inside = self.list_conditions(qs, users.filter(team_ids__overlap=teams)) if teams else []
         others = self.list_conditions(qs, users.filter(team_ids__len__gt=0))
         return qs.filter(reduce(or_, [*inside, ~reduce(or_, others)])) if others else qs
+
+
+def is_bigint(vendor_id: str) -> bool:
+    """Tell whether an id can be in a column of numbers; a vendor may give longer ones, which no record has."""
+    return vendor_id.isascii() and vendor_id.isdecimal() and int(vendor_id) <= BigIntegerField.MAX_BIGINT
 
 
 def build_name_filters(columns: dict[str, NameKind]) -> dict[str, django_filters.Filter]:
