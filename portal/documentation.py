@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 
 from portal.environment import BASE_DIR
 
+INDEX: Final = "docs/index.md"
 # markdown-it's mdurl fills tables at their first use, and another thread would read half of one.
 MARKDOWN_LOCK: Final = threading.Lock()
 
@@ -26,14 +27,19 @@ def list_documents() -> dict[str, Path]:
     return {file.relative_to(BASE_DIR).as_posix(): file for file in files}
 
 
-def show_document(request: HttpRequest, path: str = "docs/index.md") -> HttpResponse:
+def show_document(request: HttpRequest, path: str = INDEX) -> HttpResponse:
     """Show one document; 404 for any other file."""
     file = list_documents().get(path)
     if file is None:
         raise Http404
     text = file.read_text(encoding="utf-8")
     title = text.partition("\n")[0].removeprefix("# ")
-    context = {**admin.site.each_context(request), "title": title, "document": render_markdown(text)}
+    context = {
+        **admin.site.each_context(request),
+        "title": title,
+        "is_index": path == INDEX,
+        "document": render_markdown(text),
+    }
     return TemplateResponse(request, "admin/portal/document.html", context)
 
 
@@ -49,6 +55,9 @@ def convert_markdown(text: str) -> SafeString:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.add_render_rule("image", render_alternative_text)
     tokens = parser.parse(text)
+    for token in tokens:
+        if token.attrs.pop("style", "") == "text-align:right":  # the content security policy refuses inline styles
+            token.attrSet("class", "right")
     for heading, content in pairwise(tokens):
         if heading.type == "heading_open":
             heading.attrSet("id", slugify(content.content))

@@ -81,6 +81,7 @@ def test_every_document_is_a_page_and_its_links_lead_to_pages() -> None:
         url = queue.pop()
         page = client.get(url)
         assert page.status_code == 200, url
+        assert 'style="' not in page.content.decode(), url  # the content security policy refuses it
         seen.add(url)
         found = re.findall(r'href="([^":]+\.md)[#"]', page.content.decode().split('class="card document"')[1])
         queue += {urljoin(url, link) for link in found} - seen - set(queue)
@@ -88,6 +89,20 @@ def test_every_document_is_a_page_and_its_links_lead_to_pages() -> None:
     assert reverse("admin:document", args=["docs/staff-guide.md"]) in seen
     assert reverse("admin:document", args=["README.md"]) in seen
     assert '<h2 id="accept-findings">' in client.get(urljoin(index, "staff-guide.md")).content.decode()
+
+
+def test_the_path_of_a_document_names_the_documentation_once() -> None:
+    client = client_of("viewer")
+    trails = [
+        re.findall(
+            r"<li[^>]*>(?:<a[^>]*>)?([^<]+)", client.get(url).content.decode().split('aria-label="Breadcrumbs"')[1]
+        )[:3]
+        for url in ("/admin/documentation/docs/index.md", "/admin/documentation/docs/glossary.md")
+    ]
+
+    assert trails[0][:2] == ["Overview", "Documentation"]
+    assert trails[0].count("Documentation") == 1
+    assert trails[1] == ["Overview", "Documentation", "Glossary"]
 
 
 @pytest.mark.parametrize("path", ["portal/settings.py", "docs/../portal/settings.py", "docs/none.markdown", "docs"])
