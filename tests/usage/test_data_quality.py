@@ -9,7 +9,13 @@ import time_machine
 
 from tests.support.factories import SourceDayFactory, SourceFactory
 from usage.data_quality import MAX_LISTED_DAYS, VENDOR_KINDS, DataQuality, assess
-from usage.data_quality.messages import COMPLETE, describe_completeness, describe_quality, get_tone
+from usage.data_quality.messages import (
+    COMPLETE,
+    describe_completeness,
+    describe_provisional,
+    describe_quality,
+    get_tone,
+)
 from usage.days import Day, find_skipped_dates
 from usage.models import EnvironmentUsage, ResourceUsage, Source
 
@@ -87,6 +93,15 @@ def test_a_day_read_in_part_is_partial_and_not_missing() -> None:
     assert found.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-02", "accepted": None}]
     assert (found.lists["missing_days"]["total"], found.complete) == (0, False)
     assert found.complete_through == date(2026, 1, 1)
+
+
+def test_no_day_both_waits_for_its_months_close_and_may_still_change() -> None:
+    meta = {"provisional_from": "2026-11-01", "unsettled_from": "2026-11-28"}
+
+    assert list(describe_provisional(meta)) == [
+        "Days from 1 Nov 2026 through 27 Nov 2026 are waiting for their month's close.",
+        "From 28 Nov 2026 on, numbers may still change.",
+    ]
 
 
 def test_today_is_not_complete_and_days_to_come_are_not_missing() -> None:

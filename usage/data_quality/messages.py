@@ -1,6 +1,7 @@
 """What is known of the days of an answer, in sentences: the same on pages, in files and in manifests."""
 
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from typing import Any, Final
 
 from usage.formatting import format_count, format_date, pluralize
@@ -129,7 +130,8 @@ def describe_provisional(meta: Meta) -> Iterator[str]:
     """Yield from which day on numbers may still change, and from which only the closing read of their month is due."""
     provisional, unsettled = meta["provisional_from"], meta["unsettled_from"]
     if provisional and provisional != unsettled:
-        until = f" to {format_date(unsettled)}" if unsettled else " on"
+        last = date.fromisoformat(unsettled) - timedelta(days=1) if unsettled else None
+        until = f" through {format_date(last)}" if last else " on"
         yield f"Days from {format_date(provisional)}{until} are {AWAITS_CLOSE}."
     if unsettled:
         yield f"From {format_date(unsettled)} on, numbers may still change."
