@@ -8,7 +8,7 @@ from django.utils.text import capfirst
 
 from sync.admin.coverage.status import APPEARANCES
 from sync.health import Condition, Health
-from sync.models import LoadAttempt, SyncRun, SyncRunDay
+from sync.models import LoadAttempt, Subject, SyncRun, SyncRunDay
 from usage.admin.display import render_badge
 from usage.models import DayStatus, RejectedRecord, SourceDay, Verification
 
@@ -76,8 +76,10 @@ def build_rejected_badge(record: RejectedRecord) -> SafeString:
 
 
 def build_progress_bar(run: SyncRun) -> SafeString:
-    """Return a bar of the run's days and the numbers beside it."""
+    """Return a bar of the run's days and the numbers beside it; without numbers for names, which are read at once."""
     ended = run.days_done + run.days_failed
+    if run.subject == Subject.NAMES:
+        return format_html('<progress max="1" value="{}">{} of 1</progress>', ended, ended)
     failed = format_html(" · {} failed", run.days_failed) if run.days_failed else ""
     return format_html(
         '<span><progress max="{}" value="{}">{} of {}</progress> {} of {} days{}</span>',

@@ -180,9 +180,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
         """How many of its days are synced."""
         return build_progress_bar(run)
 
-    @admin.display(description="days")
+    @admin.display(description="requested")
     def get_days(self, run: SyncRun) -> str:
-        """The days it spans."""
+        """The days it spans, or names."""
         return run.days_in_words
 
     @admin.display(description="records")
@@ -205,7 +205,7 @@ def build_facts(request: HttpRequest, run: SyncRun) -> list[tuple[str, Any]]:
     """Return what is known of a run beside its counts."""
     return [
         ("source", render_link(request, run.source, run.source.slug)),
-        ("days", run.days_in_words),
+        ("requested", run.days_in_words),
         ("requested by", format_requester(run)),
         ("requested at (UTC)", format_timestamp(run.created_at)),
         ("ended at (UTC)", format_timestamp(run.finished_at)),
@@ -281,7 +281,7 @@ def build_runs_table(source: Source) -> Table:
         ]
         for run in source.runs.filter(finished_at__isnull=False)[:MAX_LATEST_RUNS]
     ]
-    columns = ("requested at (UTC)", "state", "progress", "days", "requested by", "records", "error")
+    columns = ("requested at (UTC)", "state", "progress", "requested", "requested by", "records", "error")
     return Table("Latest runs", columns, rows, "None has ended yet.")
 
 

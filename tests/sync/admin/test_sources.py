@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from portal.accounts.audit.models import AuditEntry, Kind
 from sync.admin.forms import SourceForm
+from sync.engine.names import request_names
 from sync.models import SyncRun, Trigger
 from sync.sources import build_source
 from tests.support.factories import SourceDayFactory
@@ -273,6 +274,17 @@ def test_a_range_is_synced_with_both_of_its_days(staff: Client, source: Source) 
     page = answer.content.decode()
     assert "0 of 3 days" in page
     assert f'hx-get="{page_of(source)[:-7]}progress/?runs={run.pk}&amp;said={run.pk}-0"' in page
+
+
+def test_a_run_of_names_speaks_of_no_days(staff: Client, source: Source) -> None:
+    run = request_names(source, Trigger.ADMIN)
+    SyncRun.objects.filter(pk=run.pk).update(finished_at=timezone.now(), days_done=1)
+
+    for url in ("/admin/sync/syncrun/", f"/admin/sync/syncrun/{run.pk}/change/"):
+        page = staff.get(url).content.decode()
+        assert "Names" in page
+        assert "1 of 1 days" not in page
+        assert "Days of the run" not in page
 
 
 @pytest.mark.parametrize(
