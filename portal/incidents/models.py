@@ -98,14 +98,18 @@ class Channel(models.Model):
     The address of a webhook is a secret too: whoever knows that of Slack or Teams may write there.
     """
 
-    name = models.CharField(max_length=100, unique=True, validators=[validate_name], help_text="What people call it.")
+    name = models.CharField(
+        max_length=100, unique=True, validators=[validate_name], help_text="Shown on pages and in messages."
+    )
     kind = models.CharField(max_length=8, choices=ChannelKind, default=ChannelKind.EMAIL)
-    enabled = models.BooleanField(default=True, help_text="Off: it tells nobody, and what waits is dropped.")
+    enabled = models.BooleanField(
+        default=True, help_text="Off: no messages are sent, and waiting messages are dropped."
+    )
     recipients = models.TextField(
         blank=True,
         default="",
         validators=[validate_recipients],
-        help_text="Of e-mail: one address a line.",
+        help_text="One address per line.",
     )
     url = EncryptedTextField(
         "address", blank=True, default="", validators=[validate_target], help_text="Of a webhook: where it posts to."
@@ -124,14 +128,20 @@ class Channel(models.Model):
     )
     sources = models.ManyToManyField(Source, blank=True, related_name="+", help_text="None: all, and what is of none.")
     severity = models.CharField(
-        "from severity", max_length=8, choices=Severity, default=Severity.WARNING, help_text="The lowest it tells of."
+        "from severity",
+        max_length=8,
+        choices=Severity,
+        default=Severity.WARNING,
+        help_text="The lowest severity to send messages about.",
     )
     delay_minutes = models.PositiveIntegerField(
         default=5,
         validators=[MaxValueValidator(LONGEST_WAIT_MINUTES)],
-        help_text="What is resolved within so many minutes tells nobody.",
+        help_text="An incident that is resolved within this time sends no message.",
     )
-    quiet_from = models.TimeField(null=True, blank=True, help_text="From then on messages wait for the end, each day.")
+    quiet_from = models.TimeField(
+        null=True, blank=True, help_text="Messages wait until the end of the quiet hours, every day."
+    )
     quiet_until = models.TimeField(null=True, blank=True)
     quiet_critical = models.BooleanField(default=False, help_text="Critical incidents wait in quiet hours, too.")
     time_zone = models.CharField(
@@ -141,9 +151,11 @@ class Channel(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(LONGEST_WAIT_MINUTES // 60)],
-        help_text="Tells again after so many hours, until it is resolved or acknowledged. Empty: never.",
+        help_text="Repeats the message until the incident is resolved or acknowledged. Empty: never.",
     )
-    tells_recovery = models.BooleanField(default=True, help_text="Tells when an incident that it told of is resolved.")
+    tells_recovery = models.BooleanField(
+        default=True, help_text="Sends a message when an incident is resolved, if one was sent about it."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", editable=False

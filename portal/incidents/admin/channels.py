@@ -25,10 +25,8 @@ from usage.formatting import format_count, format_timestamp
 from usage.models import Source
 
 LAST_MESSAGES = 20
-KEPT_HELP = "Stored encrypted and never shown again. Empty: what is stored is kept."
-SIGNING_HELP = (
-    "Signs each request as Standard Webhooks say: a text of your own, or whsec_ and base64. Slack and Teams need none."
-)
+KEPT_HELP = "Stored encrypted and never shown again. Empty: the stored value is kept."
+SIGNING_HELP = "Signs each request (Standard Webhooks): any text, or whsec_ and base64. Not needed for Slack and Teams."
 
 
 class ChannelForm(forms.ModelForm[Channel]):
@@ -38,7 +36,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         required=False,
         label="Address",
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off", "class": "vTextField"}),
-        help_text="Of a webhook: where it posts to, https. Whoever knows that of Slack or Teams may write there.",
+        help_text="Starts with https. Keep an address of Slack or Teams secret: it is enough to post there.",
     )
     new_secret = forms.CharField(
         required=False,
@@ -57,9 +55,9 @@ class ChannelForm(forms.ModelForm[Channel]):
         Source.objects.defer("credential"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="None: all sources, and what is of no source, such as a silent worker.",
+        help_text="None: all sources, and conditions without a source, such as a silent worker.",
     )
-    time_zone = forms.ChoiceField(help_text="Of the quiet hours.")
+    time_zone = forms.ChoiceField(help_text="The zone of the quiet hours.")
 
     limit: ClassVar[frozenset[int] | None] = None
 
@@ -128,7 +126,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         if not is_mail and not (cleaned.get("new_url") or self.instance.url) and "new_url" not in self.errors:
             self.add_error("new_url", "Give the address of the webhook.")
         if self.limit is not None and not cleaned.get("sources") and "sources" not in self.errors:
-            self.add_error("sources", "You see only some sources: choose those that it tells of.")
+            self.add_error("sources", "You see only some sources: choose those to send messages about.")
         if bool(cleaned.get("quiet_from")) != bool(cleaned.get("quiet_until")):
             self.add_error("quiet_until", "Give both ends of the quiet hours, or none.")
         elif cleaned.get("quiet_from") and cleaned["quiet_from"] == cleaned["quiet_until"]:
@@ -169,7 +167,7 @@ class ChannelAdmin(PortalAdmin):
         ("Channel", {"fields": ("name", "kind", "enabled")}),
         ("E-mail", {"fields": ("recipients",)}),
         ("Webhook", {"fields": ("new_url", "body_format", "new_secret", "clear_secret")}),
-        ("What it tells of", {"fields": ("severity", "conditions", "sources")}),
+        ("Conditions", {"fields": ("severity", "conditions", "sources")}),
         ("When", {"fields": ("delay_minutes", "reminder_hours", "tells_recovery")}),
         ("Quiet hours", {"fields": ("quiet_from", "quiet_until", "time_zone", "quiet_critical")}),
     )
@@ -219,7 +217,7 @@ class ChannelAdmin(PortalAdmin):
         """Return the button that sends a test."""
         if not self.has_change_permission(request, obj):
             return ()
-        explains = "It goes to everybody whom the channel tells."
+        explains = "Sends a test message to every recipient of the channel."
         return (PageAction("test", "Send a test", self.send_test, explains),)
 
     def send_test(self, request: HttpRequest, channel: Channel) -> None:
@@ -258,7 +256,7 @@ class ChannelAdmin(PortalAdmin):
 
     @admin.display(description="of")
     def get_rules(self, channel: Channel) -> SafeString | str:
-        """What it tells of."""
+        """What it sends messages about."""
         conditions = ", ".join(str(ConditionKind(name).label) for name in channel.conditions) or "everything"
         sources = ", ".join(sorted(source.slug for source in channel.sources.all())) or "no source"
         return render_prose(f"{conditions}{f', of {sources}' if channel.limited else ''}; from {channel.severity} on")

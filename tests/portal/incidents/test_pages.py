@@ -201,7 +201,7 @@ def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:
     client = client_of("administrator", sources=[own])
     assert "everything" not in open_page(client, CHANNELS)
     assert client.post(f"{CHANNELS}{everything.pk}/do/test/").status_code == 404
-    assert "choose those that it tells of" in post(client, f"{CHANNELS}add/", **FORM)
+    assert "choose those to send messages about" in post(client, f"{CHANNELS}add/", **FORM)
     assert "Select a valid choice" in post(client, f"{CHANNELS}add/", **FORM, sources=[other.pk])
     post(client, f"{CHANNELS}add/", **FORM, sources=[own.pk])
     made = Channel.objects.get(name="ops")
