@@ -24,10 +24,14 @@
   // The number as the axis has it: seconds in hours, bytes in the size that suits the chart.
   function asDrawn(text, { drawn_in: unit, size }) {
     const number = Number(text) / size;
-    return ` = ${number.toLocaleString("en", { maximumFractionDigits: Math.abs(number) < 10 ? 2 : 0 })} ${unit}`;
+    return `${number.toLocaleString("en", { maximumFractionDigits: Math.abs(number) < 10 ? 2 : 1 })} ${unit}`;
   }
 
-  const amount = (text, panel) => `${exact(text)} ${panel.unit}${panel.size > 1 && text !== null ? asDrawn(text, panel) : ""}`.trim();
+  // What people read comes first: 2,703.6 hours (9,732,960 seconds).
+  function amount(text, panel) {
+    const all = `${exact(text)} ${panel.unit}`.trim();
+    return panel.size > 1 && text !== null ? `${asDrawn(text, panel)} (${all})` : all;
+  }
 
   const drawable = (values, { size }) => values.map((value) => (value === null ? null : Number(value) / size));
 

@@ -113,6 +113,12 @@ def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPer
     shown = page.locator(".explore-table tfoot td[data-label=Runtime]").inner_text()
     assert shown.startswith(f"{summed / 3600:,.1f} h")
     assert summed == Decimal(next(line for line in lines if line["line"] == "total")["runtime_seconds"])
+    pointed_at = """() => {
+        const chart = Chart.getChart(document.querySelector("#explore-chart canvas"));
+        const dataset = chart.data.datasets[0], dataIndex = dataset.said.findIndex((value) => value !== null);
+        return chart.options.plugins.tooltip.callbacks.label({ dataset, dataIndex });
+    }"""
+    assert re.search(r": [\d,.]+ hours \([\d,.]+ seconds\)$", page.evaluate(pointed_at))
 
 
 def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
