@@ -20,7 +20,8 @@ from usage.exports.copy import ExportQuery
 from usage.models import Source
 from usage.snapshot import open_snapshot
 
-# Rows of 380 bytes: as CSV about 15 MB, which no socket's buffers hold, from as few rows as that takes.
+# Rows of 510 bytes that hardly shrink: as CSV about 20 MB, and packed more than a socket's buffers hold. Otherwise an
+# export has ended before a test looks.
 MANY = 40_000
 
 
@@ -31,8 +32,9 @@ def many_runs(count: int = MANY) -> Source:
         cursor.execute(
             """
             INSERT INTO usage_environmentusage (source_id, day, record_id, project_id, created_at, stopped_at)
-            SELECT %s, '2026-01-01', 'run-' || g || '-' || repeat(md5(g::text), 8), 'p' || g %% 7, timestamptz '2026-01-01Z',
-                   timestamptz '2026-01-01Z' + g * interval '0.1 second'
+            SELECT %s, '2026-01-01', 'run-' || g || '-' || (
+                       SELECT string_agg(md5(g || ':' || part), '') FROM generate_series(1, 12) AS part
+                   ), 'p' || g %% 7, timestamptz '2026-01-01Z', timestamptz '2026-01-01Z' + g * interval '0.1 second'
             FROM generate_series(1, %s) AS g
             """,
             [source.pk, count],
