@@ -78,9 +78,11 @@ def test_no_log_has_a_query_string_which_can_hold_names(proxy: tuple[Path, int])
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert {path.stem for path in UNITS} == {f"portal-{name}" for name in ("web", "worker", "beat", "migrate")}
     copies = [tmp_path / unit.name for unit in UNITS]
+    # What ExecStart names has to be there, by a path without spaces.
+    release = tmp_path / "release"
+    release.symlink_to(BASE_DIR)
     for unit, copy in zip(UNITS, copies, strict=True):
-        # What ExecStart names has to be there.
-        copy.write_text(unit.read_text().replace("/opt/portal/current", str(BASE_DIR)))
+        copy.write_text(unit.read_text().replace("/opt/portal/current", str(release)))
     command = [find_program("systemd-analyze"), "verify", "--man=no", *map(str, copies)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
