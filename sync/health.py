@@ -86,7 +86,7 @@ class Condition:
     @property
     def description(self) -> str:
         """What is wrong with the source, then how far it is synced."""
-        return " ".join(filter(None, (self.problem, self.coverage.words)))
+        return " ".join(filter(None, (self.problem, self.coverage.description)))
 
     @property
     def problem(self) -> str:

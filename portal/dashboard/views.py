@@ -185,7 +185,7 @@ def build_card(
         slug=source.slug,
         url=get_source_url(source),
         badge=build_health_badge(condition),
-        coverage=condition.coverage.words,
+        coverage=condition.coverage.description,
         last_sync=format_age(condition.coverage.latest_read),
         records=format_number(condition.coverage.records_held),
         usage=build_table(calendar, kind, days) if visible else None,

@@ -227,7 +227,7 @@ class SourceAdmin(PortalAdmin):
             "test_url": reverse("admin:usage_source_test", args=[obj.pk]),
             "notice": build_notice(obj),
             "source_badge": build_health_badge(Condition(obj, coverage, timezone.now())),
-            "coverage_summary": coverage.words,
+            "coverage_summary": coverage.description,
             "coverage_url": build_coverage_url(request, obj),
             "provisional_days": coverage.provisional,
             "day_counts": count_days(request, coverage, obj),
@@ -370,7 +370,7 @@ class SourceAdmin(PortalAdmin):
     def get_coverage(self, source: Any) -> str:
         """The status of its days in one sentence."""
         coverage: Coverage = source.coverage
-        return coverage.words
+        return coverage.description
 
     @admin.display(description="records")
     def get_records(self, source: Any) -> SafeString:

@@ -124,7 +124,7 @@ class Coverage:
         return self.failed + self.suspect + self.partial
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The state in one sentence, e.g. `Complete through 20 Nov 2026; 2 days provisional; 1 failed.`"""
         if not self.held:
             waiting = f"; {format_count(self.waiting, 'day')} waiting" if self.waiting else ""
