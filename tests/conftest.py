@@ -15,6 +15,7 @@ from django.db import connections
 from django.http import HttpResponseBase
 from django.test import Client
 
+import portal.cache
 from tests.support import factories
 from tests.support.api_clients import served
 from tests.support.database import create_months, replace_flush
@@ -25,6 +26,9 @@ from tests.support.servers import database_name
 # How long one example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("portal", deadline=None)
 hypothesis.settings.load_profile("portal")
+
+# A busy machine keeps Redis from answering for longer than a request waits; the tests that stop Redis start servers.
+portal.cache.REDIS_TIMEOUT_SECONDS = 10.0
 
 PROCESS_FIXTURES = {"web_server", "running", "as_person"}
 PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "served", "Services"}

@@ -91,6 +91,7 @@ def copying() -> list[int]:
 
 
 def kill(pids: list[int]) -> None:
-    """End these backends of the database."""
+    """End these backends of the database, of which there is at least one."""
+    assert pids, "the export has ended already"
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
