@@ -16,6 +16,7 @@ from django.http import HttpResponseBase
 from django.test import Client
 
 import portal.cache
+import sync.heartbeats
 from tests.support import factories
 from tests.support.api_clients import served
 from tests.support.database import create_months, replace_flush
@@ -28,7 +29,7 @@ hypothesis.settings.register_profile("portal", deadline=None)
 hypothesis.settings.load_profile("portal")
 
 # A busy machine keeps Redis from answering for longer than a request waits; the tests that stop Redis start servers.
-portal.cache.REDIS_TIMEOUT_SECONDS = 10.0
+portal.cache.REDIS_TIMEOUT_SECONDS = sync.heartbeats.REDIS_SECONDS = 10.0
 
 PROCESS_FIXTURES = {"web_server", "running", "as_person"}
 PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "served", "Services"}
