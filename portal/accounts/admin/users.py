@@ -209,6 +209,11 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
             form.add_memberships(form.instance)
             request.invited_user = form.instance if form.cleaned_data["invited"] else None
 
+    def response_add(self, request: HttpRequest, obj: User, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the new user; Django's own sentence would speak of a form, and the page may be the invitation's link."""
+        messages.success(request, f"The user {obj} was added.")
+        return redirect("admin:auth_user_change", obj.pk)
+
     def invite(self, request: HttpRequest, user: User) -> HttpResponse:
         """Send an invitation, or show its link once where the portal sends no mail."""
         secret = invite(user, request_user(request))
