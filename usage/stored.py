@@ -13,9 +13,6 @@ from django.db import connection
 
 from usage.models import SourceDay, UsageRecord
 
-# Equal values have the same text: that of an instant depends on the session, that of a number on its scale.
-CANONICAL = {"timestamp with time zone": "EXTRACT(EPOCH FROM {})", "numeric": "trim_scale({})"}
-
 # Of a record `t`: summed over the rows of an export it is the digest of their manifest (usage/exports/manifest.py).
 RECORD_DIGEST = "('x' || left(md5(t.id || ':' || t.revision), 16))::bit(64)::bigint"
 
@@ -56,11 +53,14 @@ def build_hash(kind: type[UsageRecord], columns: dict[str, str]) -> str:
     """Return the SQL of the number that stands for one record; `columns`: the SQL of each vendor column.
 
     MD5 is the same on every version and machine, which PostgreSQL's own hash functions do not promise; 64 bits of it
-    are enough to find damage.
+    are enough to find damage. What is hashed is the record as PostgreSQL sends it in binary: it names each column's
+    type, is cheaper than text, and depends on no setting of the session but its encoding, which Django sets.
     """
     types = {name: str(kind._meta.get_field(name).db_type(connection)) for name in columns}
-    values = [CANONICAL.get(types[name], "{}").format(sql) for name, sql in columns.items()]
-    return f"('x' || substr(md5(ROW({', '.join(values)})::text), 1, 16))::bit(64)::bigint"
+    values = [
+        f"trim_scale({sql})" if types[name] == "numeric" else f"({sql})::{types[name]}" for name, sql in columns.items()
+    ]
+    return f"('x' || left(md5(record_send(ROW({', '.join(values)}))), 16))::bit(64)::bigint"
 
 
 def build_digest(count: str, hashes: str) -> str:
