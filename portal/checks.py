@@ -86,7 +86,7 @@ def check_environment(**_: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.security)
 def check_secret_key(**_: Any) -> Iterator[CheckMessage]:
-    """SECRET_KEY is long enough."""
+    """SECRET_KEY is long enough, as are those before it."""
     try:
         long_enough = len(settings.SECRET_KEY) >= SECRET_KEY_LENGTH
     except ImproperlyConfigured:
@@ -95,6 +95,12 @@ def check_secret_key(**_: Any) -> Iterator[CheckMessage]:
         yield Error(
             f"SECRET_KEY is missing or shorter than {SECRET_KEY_LENGTH} characters.",
             hint="Set it to a long random text; `manage.py new_key` makes one.",
+            id="portal.E002",
+        )
+    if any(len(key) < SECRET_KEY_LENGTH for key in settings.SECRET_KEY_FALLBACKS):
+        yield Error(
+            f"SECRET_KEY_FALLBACKS contains a key shorter than {SECRET_KEY_LENGTH} characters.",
+            hint="List earlier values of SECRET_KEY, with commas between them, or leave it unset.",
             id="portal.E002",
         )
 

@@ -31,8 +31,13 @@ class NumericField(models.DecimalField):  # type: ignore[type-arg]
         return "numeric"
 
 
+def get_cipher() -> MultiFernet:
+    """Return the cipher of every secret: the first of PORTAL_ENCRYPTION_KEYS encrypts, any decrypts."""
+    return _build_cipher(tuple(settings.PORTAL_ENCRYPTION_KEYS))
+
+
 @lru_cache(maxsize=8)
-def _fernet(keys: tuple[str, ...]) -> MultiFernet:
+def _build_cipher(keys: tuple[str, ...]) -> MultiFernet:
     if not keys:
         raise ImproperlyConfigured("PORTAL_ENCRYPTION_KEYS is empty: set it to keys made by `manage.py new_key`.")
     return MultiFernet([Fernet(key) for key in keys])
@@ -61,7 +66,7 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
         if not value:
             return value
         try:
-            return _fernet(tuple(settings.PORTAL_ENCRYPTION_KEYS)).decrypt(value.encode()).decode()
+            return get_cipher().decrypt(value.encode()).decode()
         except (InvalidToken, ImproperlyConfigured):
             return LockedText(value)
 
@@ -80,4 +85,4 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
         value = super().get_db_prep_save(value, connection)
         if not value:
             return value
-        return _fernet(tuple(settings.PORTAL_ENCRYPTION_KEYS)).encrypt(value.encode()).decode()
+        return get_cipher().encrypt(value.encode()).decode()

@@ -9,8 +9,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
+from cryptography.fernet import InvalidToken
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
@@ -22,6 +21,7 @@ from portal.accounts.oidc import ProviderError
 from portal.accounts.oidc_roles import SignInRefused, check_sign_in, find_user, get_verified_email, sync_roles
 from portal.accounts.second_factor import needs_second_factor
 from portal.accounts.security_log import Event, RefusalLogMixin, log_event
+from usage.fields import get_cipher
 
 logger = structlog.get_logger(__name__)
 
@@ -134,17 +134,12 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # as above
 
     def encrypt(self, text: str) -> str:
         """Encrypt a secret with the first of PORTAL_ENCRYPTION_KEYS."""
-        return build_fernet().encrypt(text.encode()).decode()
+        return get_cipher().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
         """Decrypt a secret with any of PORTAL_ENCRYPTION_KEYS; raises UnreadableSecret."""
         try:
-            return build_fernet().decrypt(encrypted_text.encode()).decode()
+            return get_cipher().decrypt(encrypted_text.encode()).decode()
         except InvalidToken:
             logger.warning("a second factor was stored with a key that is not in PORTAL_ENCRYPTION_KEYS")
             raise UnreadableSecret(self.request) from None
-
-
-def build_fernet() -> MultiFernet:
-    """Return a cipher that encrypts with the first of PORTAL_ENCRYPTION_KEYS and decrypts with any."""
-    return MultiFernet([Fernet(key) for key in settings.PORTAL_ENCRYPTION_KEYS])

@@ -26,6 +26,7 @@ GOOD = {
 WRONG = [
     {
         ("SECRET_KEY", "short"): "portal.E002",
+        ("SECRET_KEY_FALLBACKS", "short"): "portal.E002",
         ("DATABASE_URL", "mysql://root@127.0.0.1/portal"): "portal.E003",
         ("PORTAL_OWNER_DATABASE_URL", "postgres://owner@127.0.0.1:9/another"): "portal.E017",
         ("REDIS_URL", "memcached://127.0.0.1"): "portal.E004",
