@@ -42,6 +42,7 @@ lint: $(VENV)/.ready ## Check style, imports, types and migrations.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m tests.support.layout
+	$(PY) -m tests.support.migrations
 	$(PY) manage.py makemigrations --check --dry-run
 	$(VENV)/bin/mypy .
 

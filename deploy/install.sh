@@ -15,7 +15,8 @@ source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 host="" prefix="" check=""
 CONTENT=(manage.py portal usage sync templates static docs deploy README.md CHANGELOG.md CONTRIBUTING.md .env.example
     requirements.txt)
-SERVICES=(portal-web portal-worker portal-beat)
+PORTS=(8000 8001)
+SERVICES=("${PORTS[@]/#/portal-web@}" portal-worker portal-beat)
 
 fail() { echo "install.sh: $*" >&2; exit 1; }
 say() { echo "== $*"; }
@@ -159,14 +160,19 @@ install_site() {
     ln -sfn "$site" "$etc/nginx/sites-enabled/portal.conf"
 }
 
-# Workers and beat stand still while the schema changes.
+# Without a gap: old web servers go on with the new schema, old workers wait, and one web server answers while the other
+# restarts.
 start_services() {
+    local port
     systemctl daemon-reload
     systemctl restart systemd-journald
-    systemctl stop portal-worker portal-beat
     systemctl start portal-migrate || fail "migrate failed: journalctl -u portal-migrate"
     systemctl enable -q "${SERVICES[@]}" nginx
-    systemctl restart "${SERVICES[@]}"
+    for port in "${PORTS[@]}"; do
+        systemctl restart "portal-web@$port"
+        wait_for_port "$port"
+    done
+    systemctl restart portal-worker portal-beat
     nginx -t -q
     systemctl reload-or-restart nginx
 }
@@ -179,6 +185,14 @@ test_site() {
     echo "pid $folder/pid; events {} http { include $site; }" > "$folder/nginx.conf"
     nginx -t -q -e stderr -c "$folder/nginx.conf" || { rm -r "$folder"; return 1; }
     rm -r "$folder"
+}
+
+wait_for_port() {
+    local answer="" end=$((SECONDS + 120))
+    until answer=$(curl -fsS --max-time 5 "http://127.0.0.1:$1/health/ready" 2>&1); do
+        [ $SECONDS -lt $end ] || fail "portal-web@$1 is not ready: $answer"
+        sleep 1
+    done
 }
 
 wait_until_ready() {

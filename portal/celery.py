@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+import celery
+import structlog
 from celery import Celery
 from celery.signals import beat_init, heartbeat_sent, setup_logging, task_postrun, task_prerun, worker_init
 from structlog.contextvars import bind_contextvars, clear_contextvars
@@ -10,7 +12,36 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from sync.heartbeats import Heartbeat, Pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-app = Celery("portal")
+logger = structlog.get_logger(__name__)
+
+
+class Task(celery.Task):  # type: ignore[type-arg]
+    """A task that does nothing while the schema is another than that of the code: the next tick sends it again.
+
+    A worker of the old release so waits for its end, one of the new release for `migrate`.
+    """
+
+    waits = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Carry out the task, or drop it; that the worker waits, and goes on, is logged once."""
+        from usage.schema_state import SchemaDiffers, check_schema
+
+        try:
+            check_schema()
+            result = super().__call__(*args, **kwargs)
+        except SchemaDiffers as difference:
+            if not Task.waits:
+                logger.warning("worker waits", reason=str(difference))
+            Task.waits = True
+            return None
+        if Task.waits:
+            logger.info("worker goes on")
+            Task.waits = False
+        return result
+
+
+app = Celery("portal", task_cls=Task)
 # Tasks are sent from granian's threads too, which would not see an app that is current in one thread only.
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")

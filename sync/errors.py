@@ -60,6 +60,7 @@ class ErrorCode(enum.StrEnum):
     # The portal itself.
     LIMITER_UNAVAILABLE = "limiter_unavailable"
     LEASE_LOST = "lease_lost"
+    SCHEMA_DIFFERS = "schema_differs"
     SPOOL_FAILED = "spool_failed"
     UNEXPECTED = "unexpected"
     # A request of a person.
@@ -163,7 +164,8 @@ class ListingChanged(SyncError):
 class ReadDeferred(SyncError):
     """The source's request rate is used up for longer than a worker may wait: no failure, only later.
 
-    The code LIMITER_UNAVAILABLE says that the rate could not be asked for, which is logged as a warning.
+    The code LIMITER_UNAVAILABLE says that the rate could not be asked for, which is logged as a warning; SCHEMA_DIFFERS
+    that the portal was upgraded meanwhile.
     """
 
     default_code = ErrorCode.RATE_EXHAUSTED

@@ -81,6 +81,7 @@ ADVICE: Final[dict[ErrorCode, str]] = {
     ErrorCode.SUSPECT: "Look at the day's two counts and accept the smaller one if it is right.",
     ErrorCode.LIMITER_UNAVAILABLE: TELL_OPERATOR,
     ErrorCode.LEASE_LOST: TELL_OPERATOR,
+    ErrorCode.SCHEMA_DIFFERS: TELL_OPERATOR,
     ErrorCode.UNEXPECTED: TELL_OPERATOR,
 }
 

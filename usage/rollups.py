@@ -29,6 +29,7 @@ from usage.models import (
     SourceDay,
     UsageRecord,
 )
+from usage.schema_state import hold_schema
 from usage.stored import RECORD_DIGEST, build_day_filter, build_parameters
 
 # The smaller one first, where a kind has two.
@@ -215,6 +216,7 @@ def roll_up_days(seconds: float | None = None) -> int:
 def roll_up_next_day() -> SourceDay | None:
     """Write the roll-ups of the newest day that lacks them; returns it, or None where there is none."""
     with transaction.atomic():
+        hold_schema()
         waiting = (
             SourceDay.objects.readable().filter(NOT_ROLLED_UP).select_related("source").order_by("-day", "-source_id")
         )

@@ -1,25 +1,21 @@
 """Whether this process can answer requests: the database, its schema, and the keys of the credentials."""
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any, TypeAlias
 
 import psycopg
 from django.db import connection
-from django.db.migrations.loader import MigrationLoader
 
 from portal.startup import CONNECT_SECONDS
 from usage.fields import EncryptedTextField, LockedText
+from usage.schema_state import APPLIED, NEWER, OLDER, Key, compare_schema
 
 DOWN = "The database does not answer."
 READ_ONLY = "The database is read-only."
-OLDER = "The schema of the database is older than the code: run manage.py migrate."
-NEWER = "The schema of the database is newer than the code: install the version that it was migrated with."
 LOCKED = "PORTAL_ENCRYPTION_KEYS opens none of the stored credentials."
 STATEMENT_MILLISECONDS = 1500
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
-Key: TypeAlias = tuple[str, str]
 
 
 def find_unready() -> list[str]:
@@ -27,11 +23,21 @@ def find_unready() -> list[str]:
 
     Over a connection of its own: the pool would not say why it has none, and those in it may hang.
     """
+    return find_reasons(REASONS)
+
+
+def find_waiting() -> list[str]:
+    """Return why workers of this code wait: they do where the schema is newer than it."""
+    return find_reasons({NEWER: is_schema_newer})
+
+
+def find_reasons(reasons: "dict[str, Callable[[Connection], bool]]") -> list[str]:
+    """Return the first of these reasons that applies, or that the database does not answer."""
     params = {**connection.get_connection_params(), "connect_timeout": CONNECT_SECONDS}
     try:
         with psycopg.connect(**params) as own, own.transaction(force_rollback=True):
             own.execute(f"SET LOCAL statement_timeout = {STATEMENT_MILLISECONDS}")
-            return [reason for reason, applies in REASONS.items() if applies(own)][:1]
+            return [reason for reason, applies in reasons.items() if applies(own)][:1]
     except psycopg.Error:
         return [DOWN]
 
@@ -42,16 +48,13 @@ def is_read_only(own: Connection) -> bool:
 
 
 def is_schema_older(own: Connection) -> bool:
-    """Tell whether migrations of the code are to be applied."""
-    return not set(load_migrations().graph.leaf_nodes()) <= fetch_applied(own)
+    """Tell whether migrations of the code are to be applied. A newer schema serves requests of older code too."""
+    return compare_schema(fetch_applied(own)) == OLDER
 
 
 def is_schema_newer(own: Connection) -> bool:
     """Tell whether migrations were applied to the code's apps that the code does not have."""
-    loader = load_migrations()
-    replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
-    known = loader.disk_migrations.keys() | replaced
-    return any(key[0] in loader.migrated_apps and key not in known for key in fetch_applied(own))
+    return compare_schema(fetch_applied(own)) == NEWER
 
 
 def is_locked(own: Connection) -> bool:
@@ -72,7 +75,7 @@ def fetch_applied(own: Connection) -> set[Key]:
     """Return the migrations that were applied, by app and name."""
     if fetch_value(own, "SELECT to_regclass('django_migrations')") is None:
         return set()
-    return set(own.execute("SELECT app, name FROM django_migrations").fetchall())
+    return set(own.execute(APPLIED).fetchall())
 
 
 def fetch_value(own: Connection, statement: str) -> Any:
@@ -81,16 +84,9 @@ def fetch_value(own: Connection, statement: str) -> Any:
     return row[0] if row else None
 
 
-@cache
-def load_migrations() -> MigrationLoader:
-    """Return the migrations of the code, which do not change while it runs."""
-    return MigrationLoader(None, ignore_no_migrations=True)
-
-
 # The first that applies is the reason: what follows may only be its consequence.
 REASONS: dict[str, Callable[[Connection], bool]] = {
     READ_ONLY: is_read_only,
     OLDER: is_schema_older,
-    NEWER: is_schema_newer,
     LOCKED: is_locked,
 }

@@ -6,12 +6,13 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from portal.health.readiness import DOWN, find_unready
+from portal.health.readiness import DOWN, find_unready, find_waiting
 from portal.health.shared_check import SharedCheck
 from portal.health.work import NO_REDIS, find_silent
 
 readiness = SharedCheck(find_unready, DOWN)
 work = SharedCheck(find_silent, NO_REDIS)
+schema = SharedCheck(find_waiting, DOWN)
 
 
 @never_cache
@@ -31,8 +32,8 @@ def answer_ready(request: HttpRequest) -> HttpResponseBase:  # noqa: ARG001
 @never_cache
 @require_safe
 def answer_work(request: HttpRequest) -> HttpResponseBase:  # noqa: ARG001
-    """Answer 200 where beat and a worker live, else 503 with the reasons."""
-    return build_answer("work", work.get_reasons())
+    """Answer 200 where beat and a worker live and work, else 503 with the reasons."""
+    return build_answer("work", [*work.get_reasons(), *schema.get_reasons()])
 
 
 def build_answer(name: str, reasons: list[str]) -> JsonResponse:

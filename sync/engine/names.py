@@ -31,6 +31,7 @@ from sync.vendors.record_limits import NAME_BYTES, Alterations, fit_text
 from usage.days import get_today
 from usage.directory.store import NameChanges, ReadName, iterate_names_in_usage, store_names
 from usage.models import Directory, NameKind, Source
+from usage.schema_state import SchemaDiffers, hold_schema
 
 logger = structlog.get_logger(__name__)
 
@@ -141,9 +142,9 @@ def read_names(source_id: int) -> SyncRun | None:
         log_safely(log.info, "names read", names=len(read.names), changed=bool(changes), refused=len(read.refused))
     except LeaseLost:
         log_safely(log.warning, "lease of the names lost")
-    except ReadDeferred as error:
+    except (ReadDeferred, SchemaDiffers) as error:
         try_step("names deferred", lambda: claim.directory.update(lease_expires_at=None))
-        log_safely(log.info, "names deferred", reason=error.reason)
+        log_safely(log.info, "names deferred", reason=str(error))
     except SyncError as error:
         record_failure(claim, error, stats)
         log_safely(log.warning, "names not read", reason=error.reason)
@@ -218,6 +219,7 @@ def is_storable(vendor_id: str) -> bool:
 def store_read(claim: NamesClaim, read: NamesRead, stats: HTTPStats) -> NameChanges:
     """Store what was read and end the run, in one transaction; raises LeaseLost where another worker took over."""
     with transaction.atomic():
+        hold_schema()
         directory = claim.directory.select_for_update().first()
         if directory is None:
             raise LeaseLost(f"The names of {claim.source} are read by another worker.")

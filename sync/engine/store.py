@@ -14,11 +14,12 @@ from sync.engine.merge import DayMerge, MergeResult, OtherDaysInvolved
 from sync.engine.nameless import Nameless
 from sync.engine.outcomes import keep, succeed, suspect, withhold
 from sync.engine.spool import Spool
-from sync.errors import InvalidResponse, LeaseLost
+from sync.errors import ErrorCode, InvalidResponse, LeaseLost, ReadDeferred
 from sync.models import LoadAttempt
 from sync.vendors.base import Comparison
 from usage.models import DayState, Restatement, SourceDay, Verification
 from usage.rollups import write_rollups
+from usage.schema_state import SchemaDiffers, hold_schema
 from usage.stored import StoredDay, read_stored_day
 from usage.watermark import hold_watermark
 
@@ -81,10 +82,14 @@ def store_day(attempt: RunningAttempt, spool: Spool, checked: Comparison) -> str
     while True:
         try:
             with transaction.atomic():
+                hold_schema()
                 return merge_rows(read, other_days)
         except OtherDaysInvolved as involved:
             # Every merge locks its days in one order, so it starts over to lock all of them.
             other_days = involved.days
+        except SchemaDiffers as difference:
+            reason = f"The portal was upgraded while the day was read. {difference}"
+            raise ReadDeferred(reason, code=ErrorCode.SCHEMA_DIFFERS) from difference
 
 
 def confirm(read: SpooledRead) -> str | None:

@@ -15,11 +15,12 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from portal.health import views
-from portal.health.readiness import DOWN, LOCKED, NEWER, OLDER, READ_ONLY, find_unready
+from portal.health.readiness import DOWN, LOCKED, READ_ONLY, find_unready, find_waiting
 from portal.health.shared_check import MAX_WAITING, SharedCheck
 from portal.health.work import find_silent
 from sync.heartbeats import Heartbeat, Pulse, build_key, record_heartbeat
 from tests.support.factories import SourceFactory
+from usage.schema_state import NEWER, OLDER
 
 # A check has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,6 +31,7 @@ def fresh_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test see the results of another."""
     monkeypatch.setattr(views, "readiness", SharedCheck(find_unready, DOWN))
     monkeypatch.setattr(views, "work", SharedCheck(find_silent, "Redis does not answer."))
+    monkeypatch.setattr(views, "schema", SharedCheck(find_waiting, DOWN))
 
 
 @pytest.fixture
@@ -69,17 +71,19 @@ def test_not_ready_while_the_database_is_read_only(client: Client, read_only: No
     assert (response.status_code, response.json()) == (503, {"ready": False, "reasons": [READ_ONLY]})
 
 
-def test_not_ready_where_the_schema_is_older_or_newer_than_the_code() -> None:
+def test_not_ready_where_the_schema_is_older_and_without_work_where_it_is_newer_than_the_code(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('usage', '9999_next', now())")
-        newer = find_unready()
+        newer = find_unready(), find_waiting()
+        told = client.get("/health/work").json()["reasons"]
         cursor.execute("UPDATE django_migrations SET app = 'gone' WHERE name = '9999_next'")
-        of_an_app_that_the_code_has_not = find_unready()
+        of_an_app_that_the_code_has_not = find_unready(), find_waiting()
         cursor.execute("UPDATE django_migrations SET app = 'away' WHERE app = 'usage' RETURNING id")
-        older = find_unready()
+        older = find_unready(), find_waiting()
         cursor.execute("UPDATE django_migrations SET app = 'usage' WHERE app = 'away'")
         cursor.execute("DELETE FROM django_migrations WHERE name = '9999_next'")
-    assert (newer, of_an_app_that_the_code_has_not, older) == ([NEWER], [], [OLDER])
+    assert (newer, of_an_app_that_the_code_has_not, older) == (([], [NEWER]), ([], []), ([OLDER], []))
+    assert NEWER in told
     assert find_unready() == []
 
 

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -36,11 +37,11 @@ def environment(**settings: str) -> dict[str, str]:
 class PortalProcess(subprocess.Popen[bytes]):
     """A portal process in a session of its own, its output in a file that cannot fill up and block it."""
 
-    def __init__(self, arguments: Sequence[str], **settings: str) -> None:
+    def __init__(self, arguments: Sequence[str], root: Path = BASE_DIR, /, **settings: str) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115
         super().__init__(
             [sys.executable, *arguments],
-            cwd=BASE_DIR,
+            cwd=root,
             env=environment(**settings),
             stdout=self.log,
             stderr=subprocess.STDOUT,
@@ -60,9 +61,9 @@ class PortalProcess(subprocess.Popen[bytes]):
 
 
 @contextmanager
-def portal_process(arguments: Sequence[str], **settings: str) -> Iterator[PortalProcess]:
+def portal_process(arguments: Sequence[str], root: Path = BASE_DIR, /, **settings: str) -> Iterator[PortalProcess]:
     """Run `python <arguments>` in the project's root for the time of the block; killed with its children at the end."""
-    process = PortalProcess(arguments, **settings)
+    process = PortalProcess(arguments, root, **settings)
     try:
         yield process
     except AssertionError as error:

@@ -63,13 +63,14 @@ def build_command(folder: Path, site: Path) -> list[str]:
     return [find_program("nginx"), "-e", f"{folder}/error.log", "-c", str(main)]
 
 
-def write_site(folder: Path, port: int, portal_port: int, site: Path = SITE) -> Path:
-    """Write the site with these ports, its files in `folder`; returns its path."""
+def write_site(folder: Path, port: int, *portal_ports: int, site: Path = SITE) -> Path:
+    """Write the site with these ports, one or two of the portal, its files in `folder`; returns its path."""
     text = re.sub(r"\S*/(etc|var/log)/nginx", str(folder), site.read_text())
     for old, new in {
         "    listen 80;\n    listen [::]:80;\n": f"    listen 127.0.0.1:{free_port()};\n",
         "    listen 443 ssl;\n    listen [::]:443 ssl;\n": f"    listen 127.0.0.1:{port} ssl;\n",
-        "    server 127.0.0.1:8000;\n": f"    server 127.0.0.1:{portal_port};\n",
+        "127.0.0.1:8000": f"127.0.0.1:{portal_ports[0]}",
+        "127.0.0.1:8001": f"127.0.0.1:{portal_ports[-1]}",
     }.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)

@@ -76,7 +76,7 @@ def test_no_log_has_a_query_string_which_can_hold_names(proxy: tuple[Path, int])
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    assert {path.stem for path in UNITS} == {f"portal-{name}" for name in ("web", "worker", "beat", "migrate")}
+    assert {path.stem for path in UNITS} == {f"portal-{name}" for name in ("web@", "worker", "beat", "migrate")}
     copies = [tmp_path / unit.name for unit in UNITS]
     # What ExecStart names has to be there, by a path without spaces.
     release = tmp_path / "release"
@@ -97,7 +97,7 @@ def test_beat_writes_nothing_into_its_working_directory(tmp_path: Path, redis_cl
 
 def test_compose_runs_what_the_units_run_and_gives_it_as_long_to_stop() -> None:
     services = yaml.safe_load((BASE_DIR / "compose.yaml").read_text())["services"]
-    units = {path.stem.removeprefix("portal-"): path.read_text() for path in UNITS}
+    units = {path.stem.removeprefix("portal-").strip("@"): path.read_text() for path in UNITS}
     for name in ("worker", "beat", "migrate"):
         command = " ".join(services[name]["command"])
         assert f"ExecStart=/opt/portal/current/.venv/bin/{command}\n" in units[name]

@@ -40,15 +40,15 @@ def read_unit(path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def run_unit(path: Path, *arguments: str) -> Iterator[None]:
-    """Run the command of a unit with its variables for the time of the block."""
+def run_unit(path: Path, instance: str) -> Iterator[None]:
+    """Run the command of an instance of a unit with its variables for the time of the block."""
     unit = read_unit(path)
     variables = dict(
         line.split("=", 1)
         for line in Path(unit["EnvironmentFile"]).read_text().splitlines()
         if re.match(r"[A-Z_]+=", line)
     )
-    command = ["timeout", "--kill-after=5", LONGEST_LIFE, *shlex.split(unit["ExecStart"]), *arguments]
+    command = ["timeout", "--kill-after=5", LONGEST_LIFE, *shlex.split(unit["ExecStart"].replace("%i", instance))]
     process = subprocess.Popen(command, cwd=unit["WorkingDirectory"], env=build_environment(**variables))
     try:
         yield
@@ -77,9 +77,9 @@ def test_a_checkout_becomes_a_portal_that_is_ready_over_tls(tmp_path: Path) -> N
     assert stat.S_IMODE((prefix / "etc/nginx/portal.key").stat().st_mode) == 0o600
 
     folder = prefix / "etc/nginx"
-    site = write_site(folder, port, portal_port, folder / "sites-enabled/portal.conf")
-    web = prefix / "etc/systemd/system/portal-web.service"
-    with run_unit(web, "--port", str(portal_port), "--workers", "1"), run_nginx(folder, site):
+    site = write_site(folder, port, portal_port, site=folder / "sites-enabled/portal.conf")
+    web = prefix / "etc/systemd/system/portal-web@.service"
+    with run_unit(web, str(portal_port)), run_nginx(folder, site):
         # 502: the web server behind nginx is still starting.
         wait_for(lambda: ask_ready(folder, port)[0] != 502, "the portal to answer", every=0.2)
         assert ask_ready(folder, port) == (200, '{"ready": true, "reasons": []}')

@@ -11,6 +11,6 @@ class Command(BaseCommand):
     help = "Tell whether the portal is ready and whether beat and a worker live; exit status 1 where one is not."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if reasons := [*views.readiness.get_reasons(), *views.work.get_reasons()]:
+        if reasons := [*views.readiness.get_reasons(), *views.work.get_reasons(), *views.schema.get_reasons()]:
             raise CommandError("\n".join(reasons))
         self.stdout.write("Ready. Beat and a worker live.")

@@ -1,18 +1,51 @@
-"""`manage.py migrate`: Django's command, as the owner of the audit log where that is another role."""
+"""`manage.py migrate`: Django's command, as the owner of the audit log, while workers wait and requests go on."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as DjangoCommand
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import LockNotAvailable
 
 from portal.accounts.audit.owner import assign_tables, connect_as_owner
+from usage.schema_state import change_schema
+
+# A change of a table waits so long for those who use it, and everybody else who comes waits behind it. Where an export
+# holds the table for longer, the change is tried again after a pause, in which they go on.
+LOCK_SECONDS = 2
+PAUSE_SECONDS = 2
+TRIES = 60
 
 
 class Command(DjangoCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate; then give every table to its role."""
         application = connection.settings_dict["USER"]
-        with connect_as_owner() as has_owner:
-            super().handle(*args, **options)
+        with connect_as_owner() as has_owner, change_schema(self.stdout.write):
+            self.migrate(*args, **options)
             if has_owner:
                 assign_tables(application)
+
+    def migrate(self, *args: Any, **options: Any) -> None:
+        """Apply the migrations, again where one did not get a table; what was applied before stays."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with connection.execute_wrapper(limit_lock_wait):
+                    super().handle(*args, **options)
+                return
+            except OperationalError as error:
+                if not isinstance(error.__cause__, LockNotAvailable):
+                    raise
+                if not tries_left:
+                    raise CommandError("A table is in use for too long, such as by an export: run it again.") from error
+            self.stdout.write("A table is in use; trying again …")
+            time.sleep(PAUSE_SECONDS)
+
+
+def limit_lock_wait(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Bound how long a statement of a transaction waits for a lock."""
+    if context["connection"].in_atomic_block:
+        context["cursor"].cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'")
+    return execute(sql, params, many, context)

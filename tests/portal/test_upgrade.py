@@ -1,0 +1,130 @@
+"""While the schema changes: workers wait and go on by themselves, `migrate` waits for days that are being stored."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+import structlog
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from pytest_django import Settings
+
+from portal.celery import Task
+from portal.management.commands import migrate
+from sync import tasks
+from sync.errors import ErrorCode
+from sync.heartbeats import Heartbeat, get_ages
+from sync.models import LoadAttempt
+from tests.support.processes import wait_for
+from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
+from usage.models import DayState, Source, SourceDay
+from usage.schema_state import NEWER, hold_schema
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def apply_next() -> None:
+    """Note a migration of the next release as applied."""
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('usage', '9999_next', now())")
+
+
+def unapply_next() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE name = '9999_next'")
+
+
+@pytest.fixture(autouse=True)
+def schema_afterwards() -> Iterator[None]:
+    yield
+    unapply_next()
+    Task.waits = False
+
+
+def test_workers_wait_while_the_schema_is_newer_and_go_on_by_themselves(
+    redis_client: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    apply_next()
+    with structlog.testing.capture_logs() as lines:
+        tasks.tick()
+        tasks.roll_up()
+        assert get_ages()[Heartbeat.TICK] is None
+        unapply_next()
+        tasks.tick()
+    assert get_ages()[Heartbeat.TICK] is not None
+    assert [line["event"] for line in lines] == ["worker waits", "worker goes on"]
+    assert lines[0]["reason"] == NEWER
+
+
+def test_a_day_whose_schema_changed_while_it_was_read_is_read_again_later(source: Source, listing: Listing) -> None:
+    listing.records[DAY] = [row(1)]
+    listing.during = lambda day, at: apply_next()
+    attempt = read_day(source)
+    assert (attempt.outcome, attempt.error_code) == (LoadAttempt.Outcome.DEFERRED, ErrorCode.SCHEMA_DIFFERS)
+    day = SourceDay.objects.get(day=DAY)
+    assert (day.state, day.failures, held(source)) == (DayState.DUE, 0, {})
+
+    unapply_next()
+    listing.during = None
+    assert read_day(source).outcome == LoadAttempt.Outcome.LOADED
+
+
+@contextmanager
+def other_transaction(statement: str) -> Iterator[Any]:
+    """Run a statement in a transaction of another connection, which stays open for the time of the block."""
+    with closing(connection.copy()) as other:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(statement)
+            yield other
+
+
+def migrate_in_thread(done: threading.Event) -> threading.Thread:
+    def run() -> None:
+        try:
+            call_command("migrate", verbosity=0)
+            done.set()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def count_waiting() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return int(cursor.fetchone()[0])
+
+
+def test_migrate_waits_for_a_day_that_is_being_stored() -> None:
+    done = threading.Event()
+    with transaction.atomic():
+        hold_schema()
+        thread = migrate_in_thread(done)
+        wait_for(count_waiting, "migrate to wait")
+        assert not done.is_set()
+    thread.join(30)
+    assert done.is_set()
+
+
+def test_a_table_that_is_in_use_holds_up_migrate_and_nobody_else(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(migrate, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(migrate, "TRIES", 2)
+
+    def change(self: object, *args: object, **options: object) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE usage_source ADD COLUMN next_release text")
+            transaction.set_rollback(True)
+
+    monkeypatch.setattr("django.core.management.commands.migrate.Command.handle", change)
+    with other_transaction("LOCK TABLE usage_source IN ACCESS SHARE MODE"):
+        with pytest.raises(CommandError, match="A table is in use for too long"):
+            call_command("migrate")
+    call_command("migrate")

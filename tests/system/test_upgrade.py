@@ -1,0 +1,124 @@
+"""An upgrade as deploy/install.sh does it: while requests come, the schema and then one web server after the other."""
+
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from portal.accounts.models import create_token
+from portal.embedded.server import free_port
+from portal.environment import BASE_DIR
+from tests.support.api_clients import API, answers
+from tests.support.exports import many_runs
+from tests.support.processes import PortalProcess, portal_process, wait_for
+from tests.system.nginx import HOST, Connection, make_certificate, run_nginx, trust, write_site
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PER_SECOND = 10
+LAST = max((BASE_DIR / "usage/migrations").glob("0*.py")).stem
+MIGRATION = f"""
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("usage", "{LAST}")]
+    operations = [
+        migrations.AddField("sourceday", "next_release", models.TextField(db_default="", default="")),
+        migrations.AddField("environmentusage", "next_release", models.TextField(null=True)),
+    ]
+"""
+SETTINGS = {"PORTAL_TICK_SECONDS": "86400", "PORTAL_HTTPS": "1", "ALLOWED_HOSTS": HOST}
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Iterator[Path]:
+    """The next release, with a migration more; what it changes is undone at the end, as a downgrade does."""
+    folder = tmp_path / "release"
+    for name in ("portal", "usage", "sync", "static", "templates"):
+        shutil.copytree(BASE_DIR / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(BASE_DIR / "manage.py", folder)
+    (folder / "usage/migrations/9999_next.py").write_text(MIGRATION)
+    yield folder
+    run(folder, "migrate", "usage", LAST)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM django_migrations WHERE name = '9999_next'")
+        assert cursor.fetchone() == (0,)
+
+
+def run(folder: Path, *command: str) -> None:
+    """Run a command of the release in `folder`."""
+    with portal_process(["manage.py", *command], folder) as process:
+        assert process.wait(120) == 0, process.output()
+
+
+@contextmanager
+def requests_through(folder: Path, port: int, secret: str) -> Iterator[Counter[str]]:
+    """Ask for a page ten times a second through nginx, over new connections; gives how often what was answered."""
+    seen: Counter[str] = Counter()
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            with closing(Connection(port, trust(folder))) as asking:
+                asking.request("GET", f"{API}/environment-usage/", headers={"Authorization": f"Bearer {secret}"})
+                answer = asking.getresponse()
+                answer.read()
+                seen[str(answer.status)] += 1
+        except OSError as error:
+            seen[repr(error)] += 1
+
+    def ask_on() -> None:
+        while not done.wait(1 / PER_SECOND):
+            started.append(threading.Thread(target=ask))
+            started[-1].start()
+
+    started: list[threading.Thread] = []
+    clock = threading.Thread(target=ask_on)
+    clock.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        clock.join()
+        for thread in started:
+            thread.join()
+
+
+def test_no_request_is_lost_while_the_portal_is_upgraded(release: Path, tmp_path: Path) -> None:
+    many_runs(50)
+    secret = create_token("test")[1]
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    make_certificate(folder)
+    port, ports = free_port(), (free_port(), free_port())
+    site = write_site(folder, port, *ports)
+    with ExitStack() as stack:
+
+        def start(where: int, root: Path) -> PortalProcess:
+            command = ["-m", "portal.web", "--port", str(where), "--workers", "1"]
+            return stack.enter_context(portal_process(command, root, **SETTINGS))
+
+        servers = [start(where, BASE_DIR) for where in ports]
+        for where in ports:
+            wait_for(partial(answers, where), "the old release")
+        stack.enter_context(run_nginx(folder, site))
+        with requests_through(folder, port, secret) as seen:
+            wait_for(lambda: seen["200"] > PER_SECOND, "the first requests")
+            run(release, "migrate")
+            assert all(answers(where) for where in ports), "the old release no longer calls itself ready"
+            for server, where in zip(servers, ports, strict=True):
+                server.terminate()
+                server.wait(30)
+                start(where, release)
+                wait_for(partial(answers, where), "the new release")
+            before = seen["200"]
+            wait_for(lambda: seen["200"] > before + PER_SECOND, "requests to the new release")
+            time.sleep(0.5)
+    assert set(seen) == {"200"}
