@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
-APPS_WITH_PAGES = {"accounts", "auth", "incidents", "sync", "usage"}
+APPS_WITH_PAGES = {"accounts", "auth", "incidents", "reports", "sync", "usage"}
 
 
 class PortalConfig(AppConfig):

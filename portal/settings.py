@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "portal.apps.PortalConfig",
     "portal.accounts.apps.AccountsConfig",
     "portal.incidents.apps.IncidentsConfig",
+    "portal.reports.apps.ReportsConfig",
     "usage.apps.UsageConfig",
     "sync.apps.SyncConfig",
     "portal.apps.PortalAdminConfig",
@@ -316,6 +317,8 @@ PORTAL_HTTP_ATTEMPTS = env.int("PORTAL_HTTP_ATTEMPTS", default=6)
 
 # Incidents and who is told of them.
 PORTAL_URL = env.str("PORTAL_URL", default="")
+PORTAL_REPORT_DOMAINS = env.list("PORTAL_REPORT_DOMAINS", default=[])
+PORTAL_REPORT_FILE_MB = env.float("PORTAL_REPORT_FILE_MB", default=10)
 PORTAL_DEAD_MAN_URL = env.str("PORTAL_DEAD_MAN_URL", default="")
 PORTAL_ALLOWED_WEBHOOK_HOSTS = env.list("PORTAL_ALLOWED_WEBHOOK_HOSTS", default=[])
 PORTAL_LATE_HOURS = env.int("PORTAL_LATE_HOURS", default=6)

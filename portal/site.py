@@ -44,6 +44,7 @@ NAVIGATION: tuple[SitePage | PageGroup, ...] = (
             SitePage("Environments", "admin:usage_environmentusage_changelist", ("usage.view_environmentusage",)),
             SitePage("Resources", "admin:usage_resourceusage_changelist", ("usage.view_resourceusage",)),
             SitePage("Recipes", "admin:usage_recipeusage_changelist", ("usage.view_recipeusage",)),
+            SitePage("Reports", "admin:reports_report_changelist", ("reports.view_report",)),
         ),
     ),
     SitePage("Sources", "admin:usage_source_changelist", ("usage.view_source",)),

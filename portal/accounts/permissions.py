@@ -15,6 +15,7 @@ SourceLimit = frozenset[int] | None
 # What users may do, by the permission that stands for it.
 ABILITIES = {
     "View usage, explore, export, save views": "usage.view_resourceusage",
+    "Have saved views sent as reports": "reports.add_report",
     "Sync days again, retry, accept suspect days": "usage.change_sourceday",
     "Add and change sources": "usage.change_source",
     "Create and revoke API tokens": "accounts.change_apitoken",

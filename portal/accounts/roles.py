@@ -7,7 +7,7 @@ from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
 
 VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
-APPS = ("usage", "sync", "accounts", "auth", "incidents")
+APPS = ("usage", "sync", "accounts", "auth", "incidents", "reports")
 
 # Shown on a page of the admin.
 MODELS_WITH_PAGES = (
@@ -47,6 +47,8 @@ VIEWER_PERMISSIONS = (
     *(code for model in MODELS_WITH_PAGES for code in build_codes(model, "view")),
     # The pages show only a user's own views and shared ones, and change only their own.
     *build_codes("usage.savedview", "view", "add", "change", "delete"),
+    # Each is sent with the rights that its owner has then, and changed by its owner alone.
+    *build_codes("reports.report", "view", "add", "change", "delete"),
 )
 OPERATOR_PERMISSIONS = (*VIEWER_PERMISSIONS, "usage.change_sourceday", "incidents.change_incident")
 # Users are deactivated and tokens revoked, never deleted: the audit log goes on naming them.
@@ -54,6 +56,7 @@ ADMINISTRATOR_PERMISSIONS = (
     *OPERATOR_PERMISSIONS,
     *build_codes("usage.source", "add", "change", "delete"),
     *build_codes("incidents.channel", "view", "add", "change", "delete"),
+    "reports.manage_report",
     *build_codes("accounts.apitoken", "view", "add", "change"),
     *build_codes("auth.user", "view", "add", "change"),
     *build_codes("auth.group", "view", "add", "change", "delete"),
@@ -68,7 +71,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     ADMINISTRATOR: ADMINISTRATOR_PERMISSIONS,
 }
 ROLE_DESCRIPTIONS = {
-    VIEWER: "Looks at usage, explores, exports and saves views.",
+    VIEWER: "Looks at usage, explores, exports, saves views, and has them sent as reports.",
     OPERATOR: "Also has days read again, retries, accepts suspect days, and acknowledges incidents.",
     ADMINISTRATOR: "Also keeps sources, tokens, channels and people, and reads the audit log.",
 }

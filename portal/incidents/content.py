@@ -31,7 +31,7 @@ def build_content(message: Message) -> Content:
     """Return what a message says when it is sent."""
     event = Event(message.event)
     if message.incident is None:
-        text = TEST_TEXT.format(message.channel.name)
+        text = TEST_TEXT.format(message.channel)
         return Content("Test", [text], build_link(""), {"event": "test", "message": text})
     incident = message.incident
     title = f"{LABELS[event]}{incident.get_condition_display()}: {incident.subject}"

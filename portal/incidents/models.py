@@ -194,18 +194,26 @@ class Event(models.TextChoices):
     REMINDER = "reminder", "Reminder"
     RESOLVED = "resolved", "Resolved"
     TEST = "test", "Test"
+    REPORT = "report", "Report"
+    STOPPED = "stopped", "Stopped"
 
 
 class Message(models.Model):
-    """A message of a channel, waiting or sent. `uid` is its id to whoever gets it: the same at each attempt.
+    """A message of a channel or of a report, waiting or sent. `uid` is its id to whoever gets it, at each attempt.
 
-    `key` says what it tells, once: `opened:12:3`. A message is claimed until `claimed_until` by who sends it; where
-    that process is killed before it notes the outcome, another sends the message again.
+    `key` says what it tells, once: `opened:12:3`, `report:4:2026-12-01`. A message is claimed until `claimed_until` by
+    who sends it; where that process is killed before it notes the outcome, another sends the message again.
+
+    Of a report, `scheduled_at` is the instant that its range is of, `wait_until` the latest at which it is sent though
+    its range is not complete, and `outcome` says what was sent.
     """
 
     uid = models.UUIDField(unique=True, default=uuid4, editable=False)
     key = models.CharField(max_length=200, unique=True)
-    channel = models.ForeignKey(Channel, models.CASCADE, related_name="messages", db_index=False)
+    channel = models.ForeignKey(Channel, models.CASCADE, null=True, blank=True, related_name="messages", db_index=False)
+    report = models.ForeignKey(
+        "reports.Report", models.CASCADE, null=True, blank=True, related_name="messages", db_index=False
+    )
     incident = models.ForeignKey(
         Incident, models.CASCADE, null=True, blank=True, related_name="messages", db_index=False
     )
@@ -217,11 +225,19 @@ class Message(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
     abandoned_at = models.DateTimeField(null=True, blank=True, help_text="When it was given up.")
     error = models.TextField(blank=True, default="", db_default="")
+    scheduled_at = models.DateTimeField(null=True, blank=True)
+    wait_until = models.DateTimeField(null=True, blank=True)
+    outcome = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         ordering = ("id",)
         default_permissions = ()
         constraints = [
+            models.CheckConstraint(
+                condition=Q(channel__isnull=False, report=None)
+                | Q(channel=None, incident=None, report__isnull=False, scheduled_at__isnull=False),
+                name="message_of_channel_or_report",
+            ),
             models.CheckConstraint(condition=Q(event__in=Event.values), name="message_known_event"),
             models.CheckConstraint(
                 condition=~Q(event__in=["opened", "reminder", "resolved"]) | Q(incident__isnull=False),
@@ -233,7 +249,8 @@ class Message(models.Model):
             models.Index("due_at", "id", name="message_due", condition=UNSENT),
             models.Index("incident", "channel", "id", name="message_incident"),
             models.Index("channel", "id", name="message_channel"),
+            models.Index("report", "id", name="message_report", condition=Q(report__isnull=False)),
         ]
 
     def __str__(self) -> str:
-        return f"{self.key} to {self.channel}"
+        return f"{self.key} to {self.channel or self.report}"

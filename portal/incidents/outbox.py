@@ -1,14 +1,15 @@
 """The outbox: which message is to be sent through which channel, and when. `delivery` sends what is due.
 
 Messages are added in the transaction of what they tell of, under a unique key: one for each channel and incident that
-was opened, and one where it is resolved.
+was opened, and one where it is resolved; one for each report and date that it is scheduled on.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.lookups import IsNull
 from django.utils import timezone
 
 from portal.incidents.models import OPEN, UNSENT, Channel, Event, Incident, Message, Severity
@@ -58,8 +59,9 @@ def hasten_messages(incident: Incident) -> None:
 
 
 def get_first_due(message: Message) -> datetime:
-    """Return when a message about an incident is due for the first time, by what its channel and incident are now."""
-    assert message.incident is not None  # noqa: S101
+    """Return when a message is due for the first time, by what its channel and incident are now."""
+    if message.channel is None or message.incident is None:
+        return message.wait_until or message.created_at
     delay = message.channel.delay_minutes if message.event == Event.OPENED else 0
     return defer_quiet(message.channel, message.created_at + timedelta(minutes=delay), message.incident.severity)
 
@@ -126,14 +128,16 @@ def defer_quiet(channel: Channel, at: datetime, severity: str) -> datetime:
 def claim_message(now: datetime, overdue: timedelta = timedelta(0)) -> Message | None:
     """Claim the next message that has been due for `overdue`; None without one. Called in a transaction of its own.
 
-    Messages of one incident leave through a channel in their order: the one that it was opened goes first.
+    Messages of one incident leave through a channel in their order: the one that it was opened goes first. Reports take
+    longer, so they wait for what is about incidents.
     """
     earlier = Message.objects.filter(
         UNSENT, channel=OuterRef("channel"), incident=OuterRef("incident"), pk__lt=OuterRef("pk")
     )
     free = Q(claimed_until=None) | Q(claimed_until__lte=now)
-    due = Message.objects.filter(UNSENT, free, ~Exists(earlier), due_at__lte=now - overdue).order_by("due_at", "id")
-    message = due.select_for_update(of=("self",), skip_locked=True).select_related("channel", "incident").first()
+    due = Message.objects.filter(UNSENT, free, ~Exists(earlier), due_at__lte=now - overdue)
+    ordered = due.order_by(IsNull(F("report"), False), "due_at", "id")
+    message = ordered.select_for_update(of=("self",), skip_locked=True).select_related("channel", "incident").first()
     if message is not None:
         take_message(message, now)
     return message
@@ -146,9 +150,24 @@ def take_message(message: Message, now: datetime) -> None:
     message.save(update_fields=["attempts", "claimed_until"])
 
 
+def renew_claim(message: Message) -> bool:
+    """Claim a message that took long to write for as long again; False where another has claimed or ended it since."""
+    claimed_until = timezone.now() + CLAIM
+    own = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
+    message.claimed_until = claimed_until
+    return bool(own.update(claimed_until=claimed_until))
+
+
 def record_sent(message: Message) -> None:
     """Write that a message was sent."""
-    Message.objects.filter(UNSENT, pk=message.pk).update(sent_at=timezone.now(), claimed_until=None, error="")
+    sent = Message.objects.filter(UNSENT, pk=message.pk)
+    sent.update(sent_at=timezone.now(), claimed_until=None, error="", outcome=message.outcome)
+
+
+def record_wait(message: Message, until: datetime, reason: str) -> None:
+    """Write that a message is not to be sent before an instant; it counts as no attempt."""
+    own = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
+    own.update(claimed_until=None, due_at=until, attempts=0, error=reason)
 
 
 def record_failure(message: Message, reason: str, *, is_final: bool = False) -> None:
@@ -168,4 +187,4 @@ def select_old_incidents(before: datetime) -> QuerySet[Incident]:
 
 def select_old_tests(before: datetime) -> QuerySet[Message]:
     """Return the messages of before an instant that tested a channel."""
-    return Message.objects.filter(incident=None, created_at__lt=before)
+    return Message.objects.filter(incident=None, report=None, created_at__lt=before)

@@ -6,13 +6,15 @@ import hashlib
 import hmac
 import re
 import smtplib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.mime.base import MIMEBase
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMultiAlternatives
 from django.utils import timezone
 
 from portal.incidents.content import PREFIX, Content
@@ -30,19 +32,45 @@ class DeliveryError(Exception):
     """A message that was not sent; the text says why, without a secret."""
 
 
-def send_mail(channel: Channel, content: Content, uid: UUID) -> None:
-    """Send a message by mail; its Message-ID is the same at each attempt."""
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail: what stands behind the portal's name in its subject, its text, and the same as HTML where it has that.
+
+    `files`: as Django attaches them, each a name, the content and its type, or a part that is built.
+    """
+
+    subject: str
+    text: str
+    html: str = ""
+    files: Sequence[tuple[str, bytes, str] | MIMEBase] = ()
+
+
+def mail_content(channel: Channel, content: Content, uid: UUID) -> None:
+    """Send a message by mail."""
+    text = "\n\n".join([*content.lines, *([content.url] if content.url else [])])
+    send_mail(list_recipients(channel.recipients), Mail(content.title, text), uid)
+
+
+def send_mail(recipients: Sequence[str], mail: Mail, uid: UUID) -> None:
+    """Send a mail; its Message-ID is the same at each attempt."""
     if not settings.PORTAL_EMAIL_URL:
         raise DeliveryError("There is no mail server: set PORTAL_EMAIL_URL.")
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].strip(" >") or "localhost"
-    mail = EmailMessage(
-        subject=f"{PREFIX}: {content.title}",
-        body="\n\n".join([*content.lines, *([content.url] if content.url else [])]),
-        to=list_recipients(channel.recipients),
+    built = EmailMultiAlternatives(
+        subject=f"{PREFIX}: {mail.subject}",
+        body=mail.text,
+        to=recipients,
         headers={"Message-ID": f"<{uid}@{domain}>", "Auto-Submitted": "auto-generated"},
     )
+    if mail.html:
+        built.attach_alternative(mail.html, "text/html")
+    for file in mail.files:
+        if isinstance(file, MIMEBase):
+            built.attach(file)
+        else:
+            built.attach(*file)
     try:
-        mail.send()
+        built.send()
     except smtplib.SMTPRecipientsRefused as error:
         raise DeliveryError(f"The mail server refused {', '.join(error.recipients)}.") from None
     except smtplib.SMTPResponseException as error:
@@ -122,6 +150,6 @@ BODIES: Final[dict[str, Callable[[Content, dict[str, Any]], dict[str, Any]]]] = 
     BodyFormat.TEAMS: build_teams_body,
 }
 TRANSPORTS: Final[dict[str, Callable[[Channel, Content, UUID], None]]] = {
-    ChannelKind.EMAIL: send_mail,
+    ChannelKind.EMAIL: mail_content,
     ChannelKind.WEBHOOK: post_webhook,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Min, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
@@ -39,10 +39,14 @@ def collect_incidents(source_ids: frozenset[int] | None) -> Iterable[Metric]:
     for labels in product(ConditionKind.values, Severity.values):
         incidents.add_metric(labels, found[labels])
     yield incidents
-    waiting = Message.objects.filter(UNSENT, due_at__lte=Now()).aggregate(messages=Count("pk"), since=Min("created_at"))
+    # A report that waits for its range is looked at now and then, which is no delay.
+    since = Min(Greatest("created_at", "wait_until"))
+    waiting = Message.objects.filter(UNSENT, due_at__lte=Now()).aggregate(messages=Count("pk"), since=since)
     waited = (get_database_time() - waiting["since"]).total_seconds() if waiting["since"] else 0
-    yield GaugeMetricFamily("portal_outbox_messages", "Messages about incidents that are due.", waiting["messages"])
-    yield GaugeMetricFamily("portal_outbox_oldest_seconds", "How long ago the oldest of these was added.", waited)
+    yield GaugeMetricFamily(
+        "portal_outbox_messages", "Messages of incidents and reports that are due.", waiting["messages"]
+    )
+    yield GaugeMetricFamily("portal_outbox_oldest_seconds", "How long the oldest of these waits.", max(waited, 0))
 
 
 def collect_messages() -> Iterable[Metric]:

@@ -49,12 +49,14 @@ def filled(live_server: Any) -> Filled:
     from portal.accounts.models import create_token
     from portal.incidents.models import Channel
     from portal.incidents.watch import watch
+    from portal.reports.models import Report
 
     filled = fill()
     Channel.objects.create(name="operations", recipients="ops@example.com")
     watch()
     create_token("warehouse", ["usage:read"])
-    person("viewer", sources=[filled.resources])
+    viewer = person("viewer", sources=[filled.resources])
+    Report.objects.create(name="Monthly", owner=viewer, next_at="2030-01-01T07:00:00Z")
     return filled
 
 
@@ -225,7 +227,7 @@ def test_the_navigation_leads_to_every_list(as_person: AsPerson, filled: Filled)
 def test_only_the_portals_own_tables_have_pages() -> None:
     tables = {model._meta.app_label for model in admin.site._registry}
 
-    assert tables == {"usage", "sync", "accounts", "auth", "incidents"}
+    assert tables == {"usage", "sync", "accounts", "auth", "incidents", "reports"}
 
 
 def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, filled: Filled) -> None:

@@ -44,6 +44,8 @@ WRONG = [
         ("PORTAL_ALLOWED_WEBHOOK_HOSTS", "https://hooks.example.com"): "portal.E030",
         ("PORTAL_DEAD_MAN_URL", "http://hc.example.com/ping"): "portal.E031",
         ("PORTAL_URL", "usage.example.com"): "portal.E032",
+        ("PORTAL_REPORT_DOMAINS", "cfo@example.com"): "portal.E034",
+        ("PORTAL_REPORT_FILE_MB", "51"): "portal.E035",
         ("PORTAL_RESTATED_AMOUNTS", "minutes=some"): "portal.E033",
         ("PORTAL_RESTATED_SHARE", "0"): "portal.E007",
         ("PORTAL_SECOND_FACTOR", "everybody"): "portal.E001",

@@ -18,6 +18,7 @@ from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
 from portal.incidents.models import Channel, Incident, Message
 from portal.metrics.http_requests import PROCESSES, RequestCounts
+from portal.reports.models import Report
 from sync.engine.claim import claim_day
 from sync.engine.load import load_next
 from sync.heartbeats import Heartbeat, record_heartbeat
@@ -26,7 +27,7 @@ from sync.vendors.base import Rejection
 from tests.support.api_clients import API, bearer, refused, served
 from tests.support.factories import SourceDayFactory, SourceFactory
 from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
-from tests.support.users import client_of
+from tests.support.users import client_of, person
 from usage.models import DayState, Source, SourceDay
 from usage.slots import hold_slot
 
@@ -141,11 +142,16 @@ def test_open_incidents_and_messages_that_nobody_has_sent(source: Source) -> Non
     channel = Channel.objects.create(name="ops", recipients="ops@example.com")
     hour_ago = timezone.now() - timedelta(hours=1)
     Message.objects.create(key="1", channel=channel, incident=incident, event="opened", created_at=hour_ago)
+    report = Report.objects.create(name="monthly", owner=person("viewer"), next_at=timezone.now())
+    waits = {"scheduled_at": hour_ago, "created_at": hour_ago, "wait_until": timezone.now() + timedelta(days=1)}
+    Message.objects.create(key="2", report=report, event="report", **waits)
     samples = scrape()
     assert value(samples, "portal_incidents_open", condition="disk_low", severity="critical") == 1
     assert value(samples, "portal_incidents_open", condition="worker_silent", severity="critical") == 0
-    assert value(samples, "portal_outbox_messages") == 1
+    assert value(samples, "portal_outbox_messages") == 2
     assert value(samples, "portal_outbox_oldest_seconds") == pytest.approx(3600, abs=60)
+    Message.objects.filter(key="1").delete()
+    assert value(scrape(), "portal_outbox_oldest_seconds") == 0
 
 
 def test_what_is_due_and_who_was_seen(source: Source) -> None:

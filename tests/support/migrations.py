@@ -19,7 +19,7 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Field, UniqueConstraint
 from django.db.models.fields import NOT_PROVIDED
 
-APPS = ("accounts", "incidents", "usage", "sync")
+APPS = ("accounts", "incidents", "reports", "usage", "sync")
 GONE = (
     operations.RemoveField,
     operations.RenameField,

@@ -128,7 +128,8 @@ def test_what_is_older_goes_with_it_and_nothing_else(source: Source) -> None:
     for session_key, expire_date in (("old", now - timedelta(days=1)), ("live", now + timedelta(days=1))):
         Session.objects.create(session_key=session_key, session_data="", expire_date=expire_date)
 
-    rows = "1 attempts, 1 runs, 2 rejected records, 1 expired sessions, 0 resolved incidents, 0 tests of channels"
+    rows = "1 attempts, 1 runs, 2 rejected records, 1 expired sessions, 0 resolved incidents, 0 tests of channels, "
+    rows += "0 messages of reports"
     assert f"Older rows: {rows}." in prune()
     assert f"deleted {rows}." in prune("--yes")
 

@@ -15,6 +15,7 @@ class Kind(models.TextChoices):
     PROVIDER = "provider", "Sign-in provider"
     VIEW = "view", "Saved view"
     CHANNEL = "channel", "Channel"
+    REPORT = "report", "Report"
 
 
 class Action(models.TextChoices):

@@ -63,6 +63,8 @@ TOKENS = "SELECT id, name FROM SCHEMA.accounts_apitoken WHERE id = $1::bigint"
 USERS = "SELECT id, username FROM SCHEMA.auth_user WHERE id = $1::bigint"
 GROUPS = "SELECT id, name FROM SCHEMA.auth_group WHERE id = $1::bigint"
 CHANNELS = "SELECT id, name FROM SCHEMA.incidents_channel WHERE id = $1::bigint"
+REPORTS = "SELECT id, name FROM SCHEMA.reports_report WHERE id = $1::bigint"
+USER_NAME = "SELECT username FROM SCHEMA.auth_user WHERE id = $1::bigint"
 SCOPED = (
     "SELECT g.id, g.name FROM SCHEMA.accounts_groupscope s JOIN SCHEMA.auth_group g ON g.id = s.group_id "
     "WHERE s.id = $1::bigint"
@@ -94,6 +96,8 @@ AUDITED: tuple[Row | Link, ...] = (
     Row("socialaccount_socialapp", Kind.PROVIDER, "name", secret=("secret", "key")),
     Row("incidents_channel", Kind.CHANNEL, "name", secret=("url", "secret")),
     Link("incidents_channel_sources", Kind.CHANNEL, "sources", "channel_id", CHANNELS, "source_id", SLUG, source=True),
+    Row("reports_report", Kind.REPORT, "name", ("next_at",)),
+    Link("reports_report_people", Kind.REPORT, "people", "report_id", REPORTS, "user_id", USER_NAME),
     Link("accounts_apitoken_sources", Kind.TOKEN, "sources", "apitoken_id", TOKENS, "source_id", SLUG, source=True),
     Link("accounts_groupscope", Kind.GROUP, "limit", "group_id", GROUPS, "id", "SELECT 'limited to sources'"),
     Link("accounts_groupscope_sources", Kind.GROUP, "sources", "groupscope_id", SCOPED, "source_id", SLUG, source=True),
@@ -168,7 +172,7 @@ NOT_AUDITED = {
     "usage_restatement": HISTORY,
     "usage_sourceday": "The queue of the engine; a day names who accepted what, and why.",
     "incidents_incident": "What the watch finds; an incident names who acknowledged it, and when.",
-    "incidents_message": "The outbox of what is told through channels, which are audited.",
+    "incidents_message": "The outbox of channels and reports, which are audited.",
     "sync_syncrun": HISTORY,
     "sync_syncrunday": HISTORY,
     "sync_loadattempt": HISTORY,

@@ -29,6 +29,11 @@ KEPT_HELP = "Stored encrypted and never shown again. Empty: the stored value is 
 SIGNING_HELP = "Signs each request (Standard Webhooks): any text, or whsec_ and base64. Not needed for Slack and Teams."
 
 
+def list_zones() -> list[tuple[str, str]]:
+    """Return the time zones that a form offers."""
+    return [(zone, zone) for zone in sorted(available_timezones()) if "/" in zone or zone == "UTC"]
+
+
 class ChannelForm(forms.ModelForm[Channel]):
     """A channel's settings; its address and secret are never shown again."""
 
@@ -57,7 +62,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         widget=forms.CheckboxSelectMultiple,
         help_text="None: all sources, and conditions without a source, such as a silent worker.",
     )
-    time_zone = forms.ChoiceField(help_text="The zone of the quiet hours.")
+    time_zone = forms.ChoiceField(choices=list_zones, initial="UTC", help_text="The zone of the quiet hours.")
 
     limit: ClassVar[frozenset[int] | None] = None
 
@@ -99,12 +104,8 @@ class ChannelForm(forms.ModelForm[Channel]):
         super().__init__(*args, **kwargs)
         if "name" not in self.fields:  # a person without permission to change it
             return
-        zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
-        zone_field, sources = self.fields["time_zone"], self.fields["sources"]
-        assert isinstance(zone_field, forms.ChoiceField)  # noqa: S101
+        sources = self.fields["sources"]
         assert isinstance(sources, forms.ModelMultipleChoiceField)  # noqa: S101
-        zone_field.choices = [(zone, zone) for zone in zones]
-        zone_field.initial = "UTC"
         if self.limit is not None and sources.queryset is not None:
             sources.queryset = sources.queryset.filter(pk__in=self.limit)
         if self.instance.pk:

@@ -149,7 +149,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             return ()
         sent = Message.objects.filter(incident=obj).select_related("channel").order_by("id")[:MAX_MESSAGES]
         rows = [
-            (one.channel.name, one.get_event_display(), format_timestamp(one.due_at), describe_outcome(one))
+            (str(one.channel), one.get_event_display(), format_timestamp(one.due_at), describe_outcome(one))
             for one in sent
         ]
         return (Table("Messages", ("channel", "message", "due (UTC)", "outcome"), rows, "Nobody was told."),)
@@ -229,4 +229,5 @@ def describe_outcome(message: Message) -> str:
         return f"sent {format_timestamp(message.sent_at)}"
     if message.abandoned_at:
         return f"given up: {message.error}"
-    return f"tried {message.attempts} times: {message.error}" if message.error else "waits"
+    tried = f"tried {message.attempts} times: " if message.attempts else ""
+    return f"{tried}{message.error}" if message.error else "waits"

@@ -15,6 +15,7 @@ from portal.accounts.audit.models import Action, AuditEntry
 from portal.accounts.audit.tables import AUDITED, NOT_AUDITED, Link, Row
 from portal.accounts.models import GroupScope, Invitation, create_token
 from portal.incidents.models import Channel
+from portal.reports.models import Report
 from tests.support.factories import SourceFactory
 from tests.support.users import client_of, person
 from usage.models import SavedView
@@ -38,6 +39,11 @@ UPDATES: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "url = 'x', delay_minutes = 10",
         [{"url": ["stored", "stored anew"], "delay_minutes": [5, 10]}],
     ),
+    "reports_report": (
+        "addresses = 'cfo@example.org', next_at = now()",
+        [{"addresses": ["", "cfo@example.org"]}],
+    ),
+    "reports_report_people": ("user_id = %(user)s", [{"people": ["first", None]}, {"people": [None, "second"]}]),
     "incidents_channel_sources": (
         "source_id = %(source)s",
         [{"sources": ["one", None]}, {"sources": [None, "two"]}],
@@ -100,6 +106,8 @@ def rows() -> dict[str, Any]:
     token, _ = create_token("reports", sources=[one])
     channel = Channel.objects.create(name="ops", kind="webhook", url="https://hooks.example.com/1")
     channel.sources.add(one)
+    report = Report.objects.create(name="monthly", owner=user, next_at="2030-01-01T00:00:00Z")
+    report.people.add(user)
     scope = GroupScope.objects.create(group=group)
     scope.sources.add(one)
     group.permissions.add(permission)
@@ -117,6 +125,8 @@ def rows() -> dict[str, Any]:
         SocialApp.objects.create(provider="openid_connect", name="app", client_id="x", secret="s"),
         channel,
         channel.sources.through.objects.get(),
+        report,
+        report.people.through.objects.get(),
         token.sources.through.objects.get(),
         scope,
         scope.sources.through.objects.get(),

@@ -19,6 +19,7 @@ from pyarrow import parquet
 from portal.accounts.models import create_token
 from portal.accounts.roles import create_roles
 from portal.incidents.models import Channel, Incident
+from portal.reports.models import Report
 from tests.support.database import store_or_restore
 from tests.support.exports import many_runs
 from tests.support.factories import EnvironmentUsageFactory, ResourceUsageFactory, SourceFactory
@@ -44,11 +45,12 @@ LISTS = {
     "usage_rejectedrecord": 1,
     "sync_syncrun": 1,
     "accounts_apitoken": 1,
-    "auth_user": 1,
+    "auth_user": 2,
     "auth_group": 3,
     "accounts_auditentry": None,
     "incidents_incident": 1,
     "incidents_channel": 1,
+    "reports_report": 1,
 }
 
 
@@ -62,6 +64,7 @@ def filled(transactional_db: None) -> Filled:
         fill()
         hook = {"kind": "webhook", "url": f"https://hooks.example.com/{CREDENTIAL}", "secret": CREDENTIAL}
         Channel.objects.create(name="operations", **hook)
+        Report.objects.create(name="monthly", owner=person("viewer"), next_at="2030-01-01T07:00:00Z")
         Incident.objects.create(condition="source_failing", key="source:1", subject="gcore-main", severity="critical")
 
     store_or_restore("export", create)

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from portal.accounts.models import create_token
 from portal.incidents.models import Channel, Incident
+from portal.reports.models import Report
 from sync.models import SyncRun, Trigger
 from tests.support.factories import FIRST_DAY, SourceDayFactory, SourceFactory
 from tests.support.users import client_of, person
@@ -30,6 +31,7 @@ QUERIES = {
     "group": 6,
     "incident": 8,
     "rejectedrecord": 8,
+    "report": 5,
     "restatement": 8,
     "source": 6,
     "sourceday": 8,
@@ -107,11 +109,13 @@ def rows_of_every_list() -> None:
     RejectedRecord.objects.create(source_day=day, payload="{}", payload_digest="1" * 32, reason="no id", attempt=1)
     Restatement.objects.create(source_day=day, attempt=2, records_before=1, records_after=1)
     Channel.objects.create(name=source.slug, recipients="ops@example.com")
+    owner = person("viewer", sources=[source])
+    Report.objects.create(name=source.slug, owner=owner, next_at="2030-01-01T07:00:00Z").people.add(owner)
     about = {"key": f"source:{source.pk}", "subject": source.slug, "source": source}
     Incident.objects.create(condition="day_partial", severity="warning", **about)
     end = FIRST_DAY + timedelta(days=1)
     SyncRun.objects.create(source=source, trigger=Trigger.ADMIN, from_day=FIRST_DAY, to_day=end, days_total=1)
-    create_token(source.slug, ["usage:read"], sources=[source], created_by=person("viewer", sources=[source]))
+    create_token(source.slug, ["usage:read"], sources=[source], created_by=owner)
 
 
 def test_all_rows_of_a_list_are_offered_by_a_number_that_says_if_it_is_an_estimate(

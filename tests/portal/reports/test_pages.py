@@ -1,0 +1,201 @@
+"""The pages of reports: who makes, sees, tries, sends and stops them."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from portal.accounts.audit.models import AuditEntry
+from portal.incidents.delivery import deliver_due
+from portal.incidents.models import Message
+from portal.reports.models import Report
+from tests.portal.reports.test_sending import make_report
+from tests.support.dashboard_data import kept
+from tests.support.smtp_server import serve_mail
+from tests.support.users import client_of, person
+from usage.models import SavedView
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/reports/report/"
+FORM = {
+    "name": "Usage of the month",
+    "frequency": "monthly",
+    "weekday": "1",
+    "month_day": "3",
+    "time": "07:00",
+    "time_zone": "Europe/Berlin",
+    "wait": "final",
+    "wait_days": "5",
+    "file_format": "xlsx",
+    "addresses": "cfo@example.org",
+}
+
+
+@pytest.fixture(autouse=True)
+def _domains(settings: Settings) -> None:
+    """Allow one domain."""
+    settings.PORTAL_REPORT_DOMAINS = ["example.org"]
+
+
+def sign_in(user: Any) -> Client:
+    """Return a client of somebody."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def make_view(owner: Any, **values: Any) -> SavedView:
+    """Create a saved view of last month."""
+    return SavedView.objects.create(
+        **{"owner": owner, "name": "Month", "kind": "resource-usage", "moving_range": "last-month", **values}
+    )
+
+
+def list_errors(page: str) -> list[str]:
+    """Return the errors of a form's fields."""
+    return re.findall(r'<ul class="errorlist"[^>]*><li>(.*?)</li>', page)
+
+
+def post(client: Client, path: str, **fields: Any) -> str:
+    """Send a form, and return the page that follows."""
+    return client.post(path, fields, follow=True).content.decode()
+
+
+def test_a_viewer_makes_a_report_of_a_view_that_moves_with_the_calendar() -> None:
+    viewer = person("viewer")
+    view = make_view(viewer)
+    make_view(viewer, name="Fixed", moving_range="")
+    make_view(person("viewer"), name="Hidden")
+    make_view(person("viewer"), name="Shared", shared=True)
+    client = sign_in(viewer)
+    form = client.get(f"{LIST}add/").content.decode()
+    assert re.findall(r'<option value="\d+">(Month|Fixed|Hidden|Shared)</option>', form) == ["Month", "Shared"]
+    assert "operator" not in form
+
+    page = post(client, f"{LIST}add/", **FORM, view=view.pk, people=viewer.pk)
+    assert list_errors(page) == []
+    report = Report.objects.get()
+    assert (report.owner, report.next_at is not None) == (viewer, True)
+    assert "Every month on day 3 at 07:00 (Europe/Berlin)" in page
+    assert "viewer, cfo@example.org" in page
+    entry = AuditEntry.objects.filter(kind="report", action="added").get()
+    assert (entry.object_name, entry.who) == ("Usage of the month", "viewer")
+    assert AuditEntry.objects.filter(kind="report", changes={"people": [None, "viewer"]}).exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"addresses": "cfo@example.com"}, "cfo@example.com is of a domain that is not allowed. Allowed: example.org."),
+        ({"addresses": "cfo@sub.example.org"}, "cfo@sub.example.org is of a domain that is not allowed"),
+        ({"addresses": "Bcc: all@example.org"}, "is not an e-mail address; one a line is allowed."),
+        ({"addresses": ""}, "Choose somebody, or give an address below."),
+        (
+            {"name": "Usage\r\nBcc: all@example.org"},
+            "Letters, digits, punctuation and spaces are allowed, on one line.",
+        ),
+        ({"name": "taken"}, "You have a report “taken” already; give another name."),
+        ({"wait_days": "32"}, "Ensure this value is less than or equal to 31."),
+        ({"month_day": "31"}, "Ensure this value is less than or equal to 28."),
+        ({"moving_range": "this-month"}, "The range of this view, this month, has not ended"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_with_what_is_allowed(fields: dict[str, str], error: str) -> None:
+    viewer = person("viewer")
+    make_report(viewer, name="taken")
+    view = make_view(viewer, moving_range=fields.pop("moving_range", "last-month"))
+    page = post(sign_in(viewer), f"{LIST}add/", **{**FORM, "view": view.pk, **fields})
+    assert any(error in found.replace("&#x27;", "'") for found in list_errors(page)), list_errors(page)
+    assert Report.objects.count() == 1
+
+
+def test_nobody_sends_to_people_whom_they_do_not_see() -> None:
+    viewer, other = person("viewer"), person("operator")
+    view = make_view(viewer)
+    page = post(sign_in(viewer), f"{LIST}add/", **FORM, view=view.pk, people=other.pk)
+    assert "Select a valid choice" in list_errors(page)[0]
+    administrator = person("administrator")
+    view = make_view(administrator)
+    post(sign_in(administrator), f"{LIST}add/", **FORM, view=view.pk, people=other.pk)
+    assert list(Report.objects.get().people.all()) == [other]
+
+
+def test_a_report_is_its_owners_and_administrators_see_and_stop_it_but_do_not_change_it(settings: Settings) -> None:
+    report = make_report(person("viewer"))
+    page = f"{LIST}{report.pk}/change/"
+    assert client_of("viewer").get(page).status_code == 404
+    assert client_of("operator").get(page).status_code == 404
+    administrator = client_of("administrator")
+    shown = administrator.get(page).content.decode()
+    assert "Stop</button>" in shown
+    assert "Send now</button>" not in shown
+    assert 'name="addresses"' not in shown
+    assert administrator.post(page, {**FORM, "view": report.view_id}).status_code == 403
+    for action in ("test", "send", "resume"):
+        assert administrator.post(f"{LIST}{report.pk}/do/{action}/").status_code == 403
+
+    with serve_mail(settings) as server:
+        assert "The report is stopped." in post(administrator, f"{LIST}{report.pk}/do/stop/")
+        deliver_due(5)
+    assert server.recipients == [["viewer@example.com", "cfo@example.org"]]
+    assert "administrator stopped it." in server.mails[0].get_payload(decode=True).decode()
+    report.refresh_from_db()
+    assert (report.next_at, report.stop_reason) == (None, "administrator stopped it.")
+
+
+def test_an_administrator_who_is_limited_sees_no_report_of_who_sees_more() -> None:
+    source = kept("gcore-main", "gcore", days=3)
+    report, limited = make_report(person("viewer")), make_report(person("viewer", sources=[source]), name="limited")
+    client = client_of("administrator", sources=[source])
+    assert client.get(f"{LIST}{report.pk}/change/").status_code == 404
+    assert client.get(f"{LIST}{limited.pk}/change/").status_code == 200
+
+
+def test_its_owner_tries_sends_stops_and_resumes_a_report(settings: Settings) -> None:
+    kept("gcore-main", "gcore", days=12)
+    viewer = person("viewer")
+    report = make_report(viewer, wait="final", next_at=timezone.now() + timedelta(hours=1))
+    client, path = sign_in(viewer), f"{LIST}{report.pk}/do/"
+    with serve_mail(settings) as server:
+        assert "The test was sent to viewer@example.com." in post(client, f"{path}test/")
+        assert server.recipients == [["viewer@example.com"]]
+        assert "Test: " in str(server.mails[0]["Subject"]).replace("_", " ").replace("=3A", ":")
+
+        assert "The report is on its way." in post(client, f"{path}send/")
+        deliver_due(5)
+        assert server.recipients[1:] == [["cfo@example.org"]]
+        assert "not_final_from" in str(server.mails[1]["Subject"])
+        assert "The report of today was sent already." in post(client, f"{path}send/")
+        deliver_due(5)
+        assert len(server.mails) == 2
+
+    page = post(client, f"{path}stop/")
+    assert "Stopped. viewer stopped it." in page
+    assert "Resume</button>" in page
+    page = post(client, f"{path}resume/")
+    assert "Sent next at " in page
+    assert "Not final from" in page  # what was sent stands among the latest messages
+    assert Report.objects.get().stopped_at is None
+
+
+def test_a_test_that_no_mail_server_takes_says_why() -> None:
+    kept("gcore-main", "gcore", days=12)
+    viewer = person("viewer")
+    report = make_report(viewer)
+    page = post(sign_in(viewer), f"{LIST}{report.pk}/do/test/")
+    assert "The test was not sent. There is no mail server: set PORTAL_EMAIL_URL." in page
+    assert Message.objects.get().abandoned_at is not None
+
+
+def test_deleting_a_report_deletes_its_messages() -> None:
+    viewer = person("viewer")
+    report = make_report(viewer)
+    Message.objects.create(key="report:1", report=report, event="report", scheduled_at=timezone.now())
+    client = sign_in(viewer)
+    assert "1 message" in client.get(f"{LIST}{report.pk}/delete/").content.decode()
+    post(client, f"{LIST}{report.pk}/delete/", post="yes")
+    assert (Report.objects.count(), Message.objects.count()) == (0, 0)

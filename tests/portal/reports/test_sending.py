@@ -1,0 +1,418 @@
+"""Reports by mail: what they say, when they are sent, whose rights they have, and that each is one."""
+
+import csv
+import io
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from email.header import decode_header, make_header
+from email.message import Message as Mail
+from typing import Any
+
+import openpyxl
+import pytest
+import time_machine
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from portal.accounts.models import GroupScope
+from portal.incidents import outbox
+from portal.incidents.delivery import deliver_due
+from portal.incidents.models import Message
+from portal.reports.content import build_mail, format_cell
+from portal.reports.models import Report
+from portal.reports.schedule import get_next, plan_reports
+from tests.support.api_clients import get
+from tests.support.dashboard_data import kept, set_day, today
+from tests.support.factories import EnvironmentUsageFactory, ResourceUsageFactory
+from tests.support.processes import portal_process
+from tests.support.smtp_server import MailServer, serve_mail
+from tests.support.users import person
+from usage.formatting import format_dates
+from usage.models import DayState, DirectoryEntry, NameKind, SavedView, Source
+
+pytestmark = pytest.mark.django_db
+QUESTION = "group_by=project_id,day"
+FAILED = {"state": DayState.FAILED, "failures": 1, "error": "HTTP 503.", "complete": False}
+SOUND = {"state": DayState.LOADED, "failures": 0, "error": "", "complete": True}
+# Sends what is due, and is killed before it can note so.
+KILLED = """
+import os, signal
+from portal.incidents import delivery, outbox
+outbox.record_sent = lambda message: os.kill(os.getpid(), signal.SIGKILL)
+delivery.deliver_due(20)
+"""
+
+
+@pytest.fixture
+def gcore() -> Source:
+    """A source with a week of complete days, and a record in each."""
+    source = kept("gcore-main", "gcore", days=12)
+    for ago in range(1, 8):
+        ResourceUsageFactory.create(source=source, day=today(source) - timedelta(days=ago), consumed_quantity=ago)
+    return source
+
+
+@pytest.fixture
+def mail_server(settings: Settings) -> Iterator[MailServer]:
+    """A mail server that the portal sends through."""
+    settings.PORTAL_URL = "https://usage.example.com"
+    settings.PORTAL_REPORT_DOMAINS = ["example.org"]
+    with serve_mail(settings) as server:
+        yield server
+
+
+def make_report(owner: User | None = None, *, question: str = QUESTION, **values: Any) -> Report:
+    """Create a daily report of the last 7 days that is due now."""
+    owner = owner or person("viewer")
+    view = SavedView.objects.create(
+        owner=owner, name="Week", kind="resource-usage", question=question, moving_range="last-7-days"
+    )
+    defaults = {"frequency": "daily", "addresses": "cfo@example.org", "wait": "nothing", "next_at": timezone.now()}
+    return Report.objects.create(**{"name": "Usage of the week", "owner": owner, "view": view, **defaults, **values})
+
+
+def run(minutes: float = 0) -> int:
+    """Do what a tick does, so many minutes from now; returns how many messages were sent."""
+    with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
+        plan_reports(timezone.now())
+        return deliver_due(20)
+
+
+def sign_in(user: User) -> Client:
+    """Return a client of somebody."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def get_subject(mail: Mail) -> str:
+    """Return the subject as a mail program shows it."""
+    return str(make_header(decode_header(mail["Subject"].replace("\r\n", ""))))
+
+
+def get_part(mail: Mail, media_type: str) -> Any:
+    """Return the content of the one part of a type."""
+    (part,) = [part for part in mail.walk() if part.get_content_type() == media_type]
+    return part.get_payload(decode=True)
+
+
+def test_the_mail_has_the_pages_table_its_file_and_the_digest_of_its_records(
+    gcore: Source, mail_server: MailServer
+) -> None:
+    report = make_report()
+    report.people.add(person("operator"))
+    assert run() == 1
+    (mail,) = mail_server.mails
+    assert mail_server.recipients == [["operator@example.com", "cfo@example.org"]]
+    first, end = today(gcore) - timedelta(days=7), today(gcore)
+    assert get_subject(mail) == f"Usage portal: Usage of the week, {format_dates(first, end - timedelta(days=1))}"
+
+    client, address = sign_in(report.owner), f"?kind=resource-usage&from={first}&to={end}&{QUESTION}"
+    page = client.get(f"/admin/explore/{address}").context
+    html = get_part(mail, "text/html").decode()
+    assert all(str(cell.text) in html for row in page["table"].rows for cell in row)
+    assert page["quality"].text in html
+    assert f"https://usage.example.com/admin/explore/{address}".replace("&", "&amp;") in html
+
+    text = get_part(mail, "text/plain").decode()
+    assert all(" | ".join(map(format_cell, row)) in text for row in page["table"].rows)
+    assert f"{first:%Y-%m-%d %a} | 11 | instance_minutes | minutes | 7" in text
+    exported = b"".join(client.get(f"/admin/explore/export/{address}&format=csv"))
+    assert drop_instants(get_part(mail, "text/csv")) == drop_instants(exported)
+    assert "Attached: resource-usage_" in text
+
+    manifest = get(client, "resource-usage/export-manifest/", **{"from": first, "to": end})
+    assert f"from 7 records with the digest {manifest['digest']}." in text
+    assert Message.objects.get().outcome.startswith("As of ")
+
+
+def drop_instants(content: bytes) -> list[dict[str, str]]:
+    """Return the rows of a CSV without the instant of the answer, which each answer has its own."""
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    assert len(rows) == 8
+    return [{name: value for name, value in row.items() if name != "as_of"} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "question", "records"),
+    [("usage", "interval=day", 7), ("environment-usage", "basis=accrued&group_by=project_id", 0)],
+)
+def test_every_kind_of_view_is_sent_as_a_workbook(
+    kind: str, question: str, records: int, gcore: Source, mail_server: MailServer
+) -> None:
+    report = make_report(question=question, file_format="xlsx")
+    SavedView.objects.update(kind=kind)
+    assert run() == 1
+    (mail,) = mail_server.mails
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    book = openpyxl.load_workbook(io.BytesIO(get_part(mail, media_type)))
+    assert book.worksheets[0].max_row == (9 if records else 2)
+    assert f"from {records} records with the digest" in Message.objects.get(report=report).outcome
+
+
+def test_a_file_that_is_too_large_is_a_link_that_needs_signing_in(
+    gcore: Source, mail_server: MailServer, settings: Settings
+) -> None:
+    settings.PORTAL_REPORT_FILE_MB = 0.0001
+    make_report()
+    assert run() == 1
+    (mail,) = mail_server.mails
+    assert "text/csv" not in {part.get_content_type() for part in mail.walk()}
+    text = get_part(mail, "text/plain").decode()
+    (link,) = [word for line in text.splitlines() for word in line.split() if "/export/" in word]
+    path = link.removeprefix("https://usage.example.com")
+    assert Client().get(path).status_code == 302
+    assert sign_in(User.objects.get(username="viewer")).get(path)["Content-Type"].startswith("text/csv")
+
+
+def test_a_report_is_sent_once_for_each_date_by_two_schedulers_at_once(gcore: Source, mail_server: MailServer) -> None:
+    report = make_report(time=time(0, 0))
+    before = report.next_at
+    for _ in range(3):
+        run()
+    assert Report.objects.get().next_at == datetime.combine(today(gcore) + timedelta(days=1), time(), UTC)
+    Report.objects.update(next_at=before)  # as a second scheduler saw it
+    run()
+    assert len(mail_server.mails) == Message.objects.count() == 1
+    run(24 * 60)
+    assert len(mail_server.mails) == len(set(mail_server.ids)) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_and_one_that_is_killed_send_no_mail_twice(gcore: Source, mail_server: MailServer) -> None:
+    for number in range(4):
+        make_report(person("viewer"), name=f"Report {number}")
+
+    def tick() -> None:
+        try:
+            run()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=tick) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(mail_server.mails) == len(set(mail_server.ids)) == 4
+
+    Report.objects.filter(name="Report 0").update(next_at=timezone.now() + timedelta(days=1))
+    with time_machine.travel(timezone.now() + timedelta(days=1, seconds=1)):
+        plan_reports(timezone.now())
+    Message.objects.filter(sent_at=None).exclude(report__name="Report 0").delete()
+    Message.objects.filter(sent_at=None).update(due_at=timezone.now())
+    with portal_process(["manage.py", "shell", "-c", KILLED], PORTAL_EMAIL_URL=settings.PORTAL_EMAIL_URL) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    assert (len(mail_server.ids), deliver_due(5)) == (5, 0)  # While it is claimed nobody else sends it.
+    with time_machine.travel(timezone.now() + outbox.CLAIM):
+        assert deliver_due(5) == 1
+    assert mail_server.ids[4] == mail_server.ids[5]  # one double, with the same id, by which mail programs know it
+
+
+def test_a_report_that_took_too_long_to_write_is_left_to_who_took_it_over(
+    gcore: Source, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_report()
+
+    def write_slowly(*args: Any, **kwargs: Any) -> Any:
+        Message.objects.update(claimed_until=timezone.now() + outbox.CLAIM * 2, attempts=2)  # by another process
+        return build_mail(*args, **kwargs)
+
+    monkeypatch.setattr("portal.reports.sender.build_mail", write_slowly)
+    assert run() == 0
+    assert (mail_server.mails, Message.objects.get().sent_at) == ([], None)
+
+
+def test_a_report_waits_until_its_range_is_complete(gcore: Source, mail_server: MailServer) -> None:
+    set_day(gcore, 5, **FAILED)
+    make_report(wait="complete", wait_days=2)
+    assert (run(), run(30)) == (0, 0)
+    message = Message.objects.get()
+    assert message.error.startswith("Waits, because not complete: 1 day not read completely (gcore-main ")
+    assert message.attempts == 0
+    set_day(gcore, 5, **SOUND)
+    assert run(60) == 1
+    (mail,) = mail_server.mails
+    assert "not complete" not in get_subject(mail)
+
+
+def test_a_report_that_waited_for_days_is_sent_with_its_gaps_in_the_subject(
+    gcore: Source, mail_server: MailServer
+) -> None:
+    set_day(gcore, 5, **FAILED)
+    make_report(wait="complete", wait_days=2)
+    range_then = today(gcore) - timedelta(days=7)
+    assert run() == 0
+    Report.objects.update(next_at=timezone.now() + timedelta(days=9))
+    assert run(2 * 24 * 60 - 1) == 0
+    assert run(2 * 24 * 60) == 1
+    (mail,) = mail_server.mails
+    assert "– not complete: 1 day not read completely (gcore-main " in get_subject(mail)
+    assert f"from={range_then}" in get_part(mail, "text/plain").decode()  # of the date that it is scheduled on
+
+
+def test_a_report_waits_until_its_range_is_final(gcore: Source, mail_server: MailServer) -> None:
+    make_report(wait="final")
+    assert run() == 0
+    assert "not final from" in Message.objects.get().error
+    for ago in (1, 2):
+        set_day(gcore, ago, final=True)
+    assert run(20) == 1
+
+
+def lose_rights(user: User) -> None:
+    """Take every role away from somebody."""
+    user.groups.clear()
+
+
+def deactivate(user: User) -> None:
+    """Deactivate somebody."""
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def lose_sources(user: User) -> None:
+    """Limit somebody to no source."""
+    group = user.groups.create(name="nothing")
+    GroupScope.objects.create(group=group)
+
+
+def lose_source_of_view(user: User) -> None:
+    """Limit somebody to another source than the one that their view is of."""
+    group = user.groups.create(name="other")
+    GroupScope.objects.create(group=group).sources.add(kept("other", "gcore", days=3))
+
+
+def delete_view(user: User) -> None:
+    """Delete the views of somebody."""
+    SavedView.objects.filter(owner=user).delete()
+
+
+def forbid_domain(user: User) -> None:
+    """No longer allow the domain of the only recipient."""
+    settings.PORTAL_REPORT_DOMAINS = []
+
+
+@pytest.mark.parametrize(
+    ("lose", "reason"),
+    [
+        (lose_rights, "Its owner, viewer, may no longer send reports."),
+        (deactivate, "Its owner, viewer, is deactivated."),
+        (lose_sources, "Its owner, viewer, may no longer see any source."),
+        (lose_source_of_view, "The saved view asks for what is not there for viewer any more: source."),
+        (delete_view, "Its saved view was deleted."),
+        (forbid_domain, "None of its recipients is left"),
+    ],
+)
+def test_a_report_whose_owner_loses_the_rights_stops_and_says_so(
+    lose: Any, reason: str, gcore: Source, mail_server: MailServer, settings: Settings
+) -> None:
+    report = make_report(question="source=gcore-main&group_by=day")
+    lose(report.owner)
+    run()
+    run()
+    (mail,) = mail_server.mails
+    assert mail["Subject"] == "Usage portal: Usage of the week is stopped"
+    assert "viewer@example.com" in mail_server.recipients[0]
+    assert reason.split(":")[0] in " ".join(str(mail.get_payload(decode=True).decode()).split())
+    stopped = Report.objects.get()
+    assert stopped.stop_reason.startswith(reason)
+    assert (stopped.next_at, stopped.stopped_at is not None) == (None, True)
+    assert run(3 * 24 * 60) == 0
+
+
+def test_a_report_shows_only_the_sources_that_its_owner_sees_by_then(gcore: Source, mail_server: MailServer) -> None:
+    other = kept("other", "gcore", days=12)
+    ResourceUsageFactory.create(source=other, day=today(other) - timedelta(days=1), consumed_quantity=1000)
+    report = make_report(question="group_by=day")
+    group = report.owner.groups.create(name="limited")
+    GroupScope.objects.create(group=group).sources.add(gcore)
+    assert run() == 1
+    text = get_part(mail_server.mails[0], "text/plain").decode()
+    assert "Sources: gcore-main." in text
+    assert "from 7 records" in text
+    assert "1,000" not in text
+
+
+@pytest.mark.parametrize(("setting", "shown"), [("name", "Ada Lovelace"), ("pseudonym", "Kolibatumi")])
+def test_names_of_people_are_sent_while_the_owner_may_see_them_and_as_the_setting_says(
+    setting: str, shown: str, mail_server: MailServer, settings: Settings
+) -> None:
+    settings.PORTAL_PERSON_NAMES = setting
+    source = kept("ona-main", "ona", days=12)
+    names = {"name": "Ada Lovelace", "email": "ada@example.com", "pseudonym": "Kolibatumi"}
+    DirectoryEntry.objects.create(source=source, kind=NameKind.USER, vendor_id="u-1", **names)
+    stopped_at = timezone.now() - timedelta(days=2)
+    EnvironmentUsageFactory.create(source=source, user_id="u-1", stopped_at=stopped_at)
+    report = make_report(person("administrator"), question="group_by=user_id")
+    SavedView.objects.update(kind="environment-usage")
+    assert run() == 1
+    report.owner.groups.set([Group.objects.get(name="operator")])
+    assert run(24 * 60) == 1
+    for mail, shows in zip(mail_server.mails, (True, False), strict=True):
+        for media_type in ("text/plain", "text/html", "text/csv"):
+            content = get_part(mail, media_type).decode()
+            assert "u-1" in content
+            assert {name: name in content for name in names.values()} == {
+                name: shows and name == shown for name in names.values()
+            }
+
+
+def test_a_shared_view_is_sent_while_it_is_shared(gcore: Source, mail_server: MailServer) -> None:
+    other = person("viewer")
+    report = make_report(person("operator"))
+    SavedView.objects.update(owner=other, shared=True)
+    assert run() == 1
+    SavedView.objects.update(shared=False)
+    run(24 * 60)
+    report.refresh_from_db()
+    assert report.stop_reason == "Its saved view is no longer shared with operator."
+
+
+def test_a_mail_server_that_is_away_for_an_hour_loses_and_doubles_no_report(gcore: Source, settings: Settings) -> None:
+    make_report(next_at=timezone.now())
+    settings.PORTAL_REPORT_DOMAINS = ["example.org"]
+    with serve_mail(settings) as server:
+        port = server.port
+    for minute in range(0, 60, 5):
+        assert run(minute) == 0
+    with serve_mail(settings, port) as server:
+        for minute in range(60, 100, 5):
+            run(minute)
+    assert len(server.mails) == 1
+
+
+def test_what_was_missed_is_sent_later_for_a_week(gcore: Source, mail_server: MailServer) -> None:
+    report = make_report(time=time(0, 0), next_at=timezone.now() - timedelta(days=9))
+    run()
+    assert len(mail_server.mails) == 7
+    report.refresh_from_db()
+    assert report.next_at is not None
+    assert report.next_at > timezone.now()
+    last = get_part(mail_server.mails[-1], "text/plain").decode()
+    assert f"to={today(gcore)}" in last
+    first = get_part(mail_server.mails[0], "text/plain").decode()
+    assert f"to={today(gcore)}" not in first
+
+
+@pytest.mark.parametrize(
+    ("values", "after", "expected"),
+    [
+        ({"frequency": "daily", "time": time(7)}, "2026-12-01T06:59+00:00", "2026-12-01T07:00+00:00"),
+        ({"frequency": "daily", "time": time(7)}, "2026-12-01T07:00+00:00", "2026-12-02T07:00+00:00"),
+        ({"frequency": "weekly", "weekday": 1, "time": time(7)}, "2026-12-01T07:00+00:00", "2026-12-07T07:00+00:00"),
+        ({"frequency": "monthly", "month_day": 3, "time": time(7)}, "2026-12-03T08:00+00:00", "2027-01-03T07:00+00:00"),
+        # Berlin has no 2:30 on the first date and two on the second; each date has one report.
+        ({"frequency": "daily", "time": time(2, 30)}, "2026-03-28T12:00+00:00", "2026-03-29T01:30+00:00"),
+        ({"frequency": "daily", "time": time(2, 30)}, "2026-10-25T00:30+00:00", "2026-10-26T01:30+00:00"),
+    ],
+)
+def test_the_next_date_of_a_report(values: dict[str, Any], after: str, expected: str) -> None:
+    zone = "Europe/Berlin" if values["time"] == time(2, 30) else "UTC"
+    report = Report(**values, time_zone=zone)
+    assert get_next(report, datetime.fromisoformat(after)) == datetime.fromisoformat(expected)
