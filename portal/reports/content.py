@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from email.mime.image import MIMEImage
 from html import unescape
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from rest_framework.exceptions import ValidationError
 from portal.incidents.content import build_link, to_line
 from portal.incidents.transports import Mail
 from portal.reports.answer import ReportAnswer
+from portal.reports.chart import draw_chart
 from portal.reports.models import FileFormat, Report, Wait
 from usage.data_quality.messages import describe_gaps, describe_open, needs_attention
 from usage.explore import files
@@ -72,7 +74,7 @@ def build_mail(report: Report, answer: ReportAnswer, shortfall: str, *, is_test:
     rows = build_rows(answer.answer)
     table = build_table(rows, answer.kind, [("kind", answer.kind.name), *answer.params])
     file = build_file(report, answer)
-    state = describe_state(answer)
+    state, chart = describe_state(answer), draw_chart(answer.answer)
     context = {
         "report": report,
         "range": format_range(answer.params),
@@ -85,6 +87,7 @@ def build_mail(report: Report, answer: ReportAnswer, shortfall: str, *, is_test:
         "is_cut": table.row_count > MAX_ROWS,
         "max_rows": MAX_ROWS,
         "file": file,
+        "chart": chart and chart[1],
         "page": build_link(build_path(answer)),
         "text_rows": list(build_text_rows(table)),
     }
@@ -93,10 +96,18 @@ def build_mail(report: Report, answer: ReportAnswer, shortfall: str, *, is_test:
         to_line(subject),
         render_to_string("reports/mail.txt", context),
         render_to_string("reports/mail.html", context),
-        [file.attachment] if file and file.attachment else [],
+        [*([file.attachment] if file and file.attachment else []), *([attach_picture(chart[0])] if chart else [])],
     )
     lacks = f"{shortfall[0].upper()}{shortfall[1:]}." if shortfall else ""
     return mail, " ".join(filter(None, [lacks, state, file.sentence if file else ""]))
+
+
+def attach_picture(png: bytes) -> MIMEImage:
+    """Return the picture of a chart, which the mail shows where it names it."""
+    picture = MIMEImage(png, "png")
+    picture.add_header("Content-ID", "<chart>")
+    picture.add_header("Content-Disposition", "inline", filename="chart.png")
+    return picture
 
 
 def build_stop_mail(report: Report) -> Mail:
