@@ -1,6 +1,7 @@
 """The Celery application: broker and schedule from the settings, tasks from the apps."""
 
 import os
+from contextlib import ExitStack
 from typing import Any
 
 import celery
@@ -10,6 +11,7 @@ from celery.signals import beat_init, heartbeat_sent, setup_logging, task_postru
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from sync.heartbeats import Heartbeat, Pulse
+from sync.tracing import annotate_span, open_span
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 logger = structlog.get_logger(__name__)
@@ -67,10 +69,14 @@ def _keep_logging(**_: Any) -> None:
 def _bind_task(task_id: str, task: Any, **_: Any) -> None:
     """Add the task to every line that it writes."""
     bind_contextvars(task_id=task_id, task=task.name)
+    task.request.span = span = ExitStack()
+    span.enter_context(open_span(task.name, "CONSUMER"))
 
 
 @task_postrun.connect
-def _unbind_task(**_: Any) -> None:
+def _unbind_task(task: Any, state: Any = "", **_: Any) -> None:
+    annotate_span({"outcome": str(state)})
+    task.request.span.close()
     clear_contextvars()
 
 

@@ -11,12 +11,12 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register, run
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
+from portal import error_reports, traces
 from portal.accounts.audit.owner import find_faults
 from portal.accounts.oidc import is_trusted_url
 from portal.accounts.oidc_roles import parse_group_roles
 from portal.accounts.roles import ROLES
 from portal.accounts.throttling import RATES_ALLOWED, parse_rate
-from portal.error_reports import is_dsn, is_installed
 from portal.startup import wait_for_servers
 from sync.http.address import parse_allowed_host
 
@@ -315,12 +315,25 @@ def check_sentry(**_: Any) -> Iterator[CheckMessage]:
     """PORTAL_SENTRY_DSN is the address of a project, and the library is installed."""
     if not settings.PORTAL_SENTRY_DSN:
         return
-    if not is_installed():
+    if not error_reports.is_installed():
         hint = "Install sentry-sdk, the extra `sentry` of the portal, or leave the variable unset."
         yield Error("PORTAL_SENTRY_DSN needs a library that is not installed.", hint=hint, id="portal.E018")
-    elif not is_dsn(settings.PORTAL_SENTRY_DSN):
+    elif not error_reports.is_dsn(settings.PORTAL_SENTRY_DSN):
         hint = "Set it to the DSN of a project, such as https://key@sentry.example.com/1."
         yield Error("PORTAL_SENTRY_DSN is not the address of a project at Sentry.", hint=hint, id="portal.E018")
+
+
+@register(Tags.security)
+def check_traces(**_: Any) -> Iterator[CheckMessage]:
+    """PORTAL_TRACES_URL is the address of a collector, and the library is installed."""
+    if not settings.PORTAL_TRACES_URL:
+        return
+    if not traces.is_installed():
+        hint = "Install the extra `traces` of the portal, or leave the variable unset."
+        yield Error("PORTAL_TRACES_URL needs a library that is not installed.", hint=hint, id="portal.E019")
+    elif not traces.is_collector(settings.PORTAL_TRACES_URL):
+        hint = "Set it to where a collector takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces."
+        yield Error("PORTAL_TRACES_URL is not the address of a collector.", hint=hint, id="portal.E019")
 
 
 @register(Tags.security)

@@ -8,14 +8,11 @@ import logging
 from importlib.util import find_spec
 from typing import Any, Final
 
-import structlog
+from sync.tracing import get_ids
 
 EVENT_KEYS: Final = ("event_id", "timestamp", "platform", "level", "logger", "environment", "release")
 FRAME_KEYS: Final = ("filename", "module", "function", "lineno", "in_app")
-# Of the fields of a log line, those that are ids of the portal's own.
-TAGS: Final = ("request_id", "run_id", "attempt", "task_id", "task", "source", "day")
 SHUTDOWN_SECONDS: Final = 2
-LONGEST_TAG: Final = 200
 
 
 def is_installed() -> bool:
@@ -81,8 +78,7 @@ def build_report(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
     report: dict[str, Any] = {key: event[key] for key in EVENT_KEYS if key in event}
     if trace := event.get("contexts", {}).get("trace"):
         report["contexts"] = {"trace": {key: trace[key] for key in ("trace_id", "span_id") if key in trace}}
-    bound = structlog.contextvars.get_contextvars()
-    report["tags"] = {name: str(bound[name])[:LONGEST_TAG] for name in TAGS if name in bound}
+    report["tags"] = get_ids()
     # A line of our own has a constant text and its data beside it; that of a library may be anything.
     line = getattr(hint.get("log_record"), "msg", None)
     if isinstance(line, dict):

@@ -19,8 +19,9 @@ from django.utils.cache import patch_vary_headers
 from portal.accounts.security_log import log_refusal
 from portal.accounts.throttling import get_client_address
 from portal.error_views import refuse_request
-from portal.metrics.http_requests import request_counts
+from portal.metrics.http_requests import name_method, name_route, request_counts
 from sync.models import REQUEST_ID_LENGTH
+from sync.tracing import annotate_span, open_span
 
 logger = structlog.get_logger("portal.request")
 
@@ -61,7 +62,9 @@ class RequestLogMiddleware:
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id, address=get_client_address(request)):
             try:
-                response = self.get_response(request)
+                with open_span("request", "SERVER", carrier=request.headers):
+                    response = self.get_response(request)
+                    describe_request(request, response.status_code)
                 log_refusal(request, response.status_code)
                 seconds = time.perf_counter() - started
                 request_counts.record(request, response.status_code, seconds)
@@ -76,6 +79,13 @@ class RequestLogMiddleware:
                 structlog.contextvars.unbind_contextvars("user", "token")
         response.headers["X-Request-Id"] = request_id
         return response
+
+
+def describe_request(request: HttpRequest, status: int) -> None:
+    """Name the span of a request as metrics name it, without what a client put into its address."""
+    route, method = name_route(request), name_method(request)
+    facts = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+    annotate_span(facts, f"{method} {route}")
 
 
 def get_request_id(request: HttpRequest) -> str:

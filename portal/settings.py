@@ -10,6 +10,7 @@ from portal.environment import BASE_DIR, get_program_name, is_web_server, read_e
 from portal.error_reports import start_reports
 from portal.logging import log_settings
 from portal.pool import pool_options
+from portal.traces import start_traces
 
 # Allows type arguments on Django's classes at run time.
 django_stubs_ext.monkeypatch()
@@ -347,6 +348,8 @@ LOGGING_CONFIG = None
 log_settings(PORTAL_LOG_FORMAT, PORTAL_LOG_LEVEL)
 PORTAL_SENTRY_DSN = env.str("PORTAL_SENTRY_DSN", default="")
 start_reports(PORTAL_SENTRY_DSN)
+PORTAL_TRACES_URL = env.str("PORTAL_TRACES_URL", default="")
+start_traces(PORTAL_TRACES_URL)
 # Variables with malformed values, for the start-up checks: {variable: what it should be}.
 PORTAL_UNREADABLE = env.unreadable
 PORTAL_VARIABLES = frozenset(env.names)

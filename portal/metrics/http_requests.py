@@ -48,8 +48,7 @@ class RequestCounts:
 
     def record(self, request: HttpRequest, status: int, seconds: float) -> None:
         """Count a request by its route, method and status, and its duration by its route."""
-        route = name_route(request)
-        method = request.method if request.method in METHODS else OTHER
+        route, method = name_route(request), name_method(request)
         with self.lock:
             self.counts[f"{route} {method} {status}"] += 1
             self.seconds[f"{route} {bisect_left(BOUNDS, seconds)}"] += 1
@@ -85,6 +84,11 @@ class RequestCounts:
 
 
 request_counts = RequestCounts()
+
+
+def name_method(request: HttpRequest) -> str:
+    """Return the method of a request; `other` for one that a client made up."""
+    return request.method if request.method in METHODS else OTHER
 
 
 def name_route(request: HttpRequest) -> str:

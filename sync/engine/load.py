@@ -24,6 +24,7 @@ from sync.errors import (
     SyncError,
 )
 from sync.models import LoadAttempt, SyncRun
+from sync.tracing import annotate_span, open_span
 from sync.vendors.base import Comparison, VendorReader
 from usage.models import Verification
 
@@ -85,14 +86,16 @@ def load_claimed(attempt: RunningAttempt, progress: Progress | None) -> None:
 def read_and_store(attempt: RunningAttempt, progress: Progress | None) -> str:
     """Read the day, once more where its checksum does not agree, and store it; returns the outcome."""
     claim = attempt.claim
-    with open_reader(claim.source, before_request=claim.renew) as reader:
+    with open_span("read day"), open_reader(claim.source, before_request=claim.renew) as reader:
         attempt.http = reader.http.stats
         with Spool(reader.kind) as spool:
             checked = read_day(reader, attempt, spool, progress)
             if checked.verification == Verification.UNVERIFIED:
                 spool.clear()
                 checked = read_day(reader, attempt, spool, progress)
-            outcome = store_day(attempt, spool, checked)
+            with open_span("store day"):
+                outcome = store_day(attempt, spool, checked)
+        annotate_span({"outcome": str(outcome), "records": attempt.fetched})
     try_step("source", partial(reset_failures, claim.source))
     return outcome
 

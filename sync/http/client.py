@@ -24,6 +24,7 @@ from sync.http.exchange import (
     VendorResponse,
 )
 from sync.http.retry_after import parse_retry_after
+from sync.tracing import annotate_span, open_span
 
 logger = structlog.get_logger(__name__)
 
@@ -209,7 +210,11 @@ class VendorHTTP:
         self._connections.check_open()
         if self._limiter:
             self._limiter.acquire()
-        return self._connections.send(method, url, content)
+        facts = {"http.request.method": method, "server.address": self.base.host}
+        with open_span(f"{method} {self.base.host}", "CLIENT", facts):
+            response = self._connections.send(method, url, content)
+            annotate_span({"http.response.status_code": response.status})
+        return response
 
     def _check_status(self, response: VendorResponse) -> bytes:
         """Return the body of a success; raises what any other status means."""

@@ -1,0 +1,50 @@
+"""Traces of OpenTelemetry, where PORTAL_TRACES_URL says who takes them; `sync/tracing.py` makes the spans."""
+
+import os
+from importlib.util import find_spec
+from typing import Final
+from urllib.parse import urlsplit
+
+from sync.tracing import TRACERS
+
+SERVICE: Final = "usage-portal"
+# A process that ends waits so long for a collector that does not answer, with all that it still has in one request.
+EXPORT_SECONDS: Final = 3
+MAX_SPANS: Final = 2048
+# One that is killed loses what it has not sent yet.
+DELAY_MILLISECONDS: Final = 1000
+
+
+def is_installed() -> bool:
+    """Tell whether the extra `traces` is installed."""
+    return find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
+
+
+def is_collector(url: str) -> bool:
+    """Tell whether a text is the address of a collector."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        return False
+
+
+def start_traces(url: str) -> None:
+    """Send the spans of this process to a collector; does nothing without an address, or where the checks refuse it.
+
+    OpenTelemetry's own variables hold too, such as OTEL_TRACES_SAMPLER and OTEL_EXPORTER_OTLP_HEADERS. Its global
+    provider is left alone: no library that would use it by itself adds what the portal leaves out.
+    """
+    if not url or not is_installed() or not is_collector(url):
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    service = os.environ.get("OTEL_SERVICE_NAME") or SERVICE
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    exporter = OTLPSpanExporter(endpoint=url, timeout=EXPORT_SECONDS)
+    sizes = {"max_queue_size": MAX_SPANS, "max_export_batch_size": MAX_SPANS}
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=DELAY_MILLISECONDS, **sizes))
+    TRACERS[:] = [provider.get_tracer("portal")]
