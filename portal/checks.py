@@ -41,6 +41,7 @@ POSITIVE = (
     "PORTAL_LATE_HOURS",
     "PORTAL_RESTATED_SHARE",
     "PORTAL_DISK_FREE_MB",
+    "PORTAL_REPLICA_LAG_SECONDS",
 )
 LONGEST_HOURS = 30 * 24
 XLSX_SHEET_ROWS = 1_048_575  # besides the header
@@ -129,6 +130,21 @@ def check_owner_url(**_: Any) -> Iterator[CheckMessage]:
             "PORTAL_OWNER_DATABASE_URL does not name the database of DATABASE_URL with another role.",
             hint="Set it like postgres://owner:password@host:5432/name, or leave it unset, where one role owns all.",
             id="portal.E017",
+        )
+
+
+@register()
+def check_replica_url(**_: Any) -> Iterator[CheckMessage]:
+    """DATABASE_REPLICA_URL is the database of DATABASE_URL on another server."""
+    replica, primary = settings.DATABASE_REPLICA, settings.DATABASES["default"]
+    if not settings.DATABASE_REPLICA_URL:
+        return
+    is_other = any(replica.get(name) != primary.get(name) for name in ("HOST", "PORT"))
+    if replica.get("ENGINE") != primary["ENGINE"] or replica["NAME"] != primary["NAME"] or not is_other:
+        yield Error(
+            "DATABASE_REPLICA_URL does not name the database of DATABASE_URL on another server.",
+            hint="Set it to a streaming standby, like postgres://user:password@standby:5432/name, or leave it unset.",
+            id="portal.E019",
         )
 
 

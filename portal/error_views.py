@@ -20,8 +20,9 @@ from usage.api.errors import build_problem
 API_PREFIX = "/api/"
 UNAVAILABLE = "The database does not answer, or every connection to it is in use; try again later."
 RETRY_SECONDS = 5
-# SQLSTATE: connection exceptions, too many connections, server stopping, crashed or starting.
-OUTAGE_CODES = ("08", "53300", "57P01", "57P02", "57P03")
+# SQLSTATE: connection exceptions, too many connections, server stopping, crashed or starting, and a query of a standby
+# that stood in the way of what it replays.
+OUTAGE_CODES = ("08", "53300", "57P01", "57P02", "57P03", "40001")
 FAILED = "The portal failed to answer; the failure was logged."
 MALFORMED = "The request is malformed."
 TOO_MANY = f"The request has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} parameters."

@@ -6,6 +6,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from portal.accounts.authentication import NOT_ACCEPTED, TokenAccess, get_token_access
 from portal.accounts.models import Scope
 from portal.accounts.throttling import count_failure, count_request
+from portal.standby import choose_database
 
 
 def authenticate(request: HttpRequest) -> TokenAccess:
@@ -22,4 +23,5 @@ def authenticate(request: HttpRequest) -> TokenAccess:
     refusal = access.refusal(Scope.MIRROR_READ, permission="")
     if refusal:
         raise PermissionDenied(refusal)
+    choose_database(request)
     return access

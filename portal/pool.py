@@ -1,9 +1,11 @@
 """The database connections that the threads of the web server share."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
+
+from usage.standby import STANDBY
 
 # How long a request waits for a connection before it is answered with 503.
 WAIT_SECONDS = 10.0
@@ -11,24 +13,33 @@ WAIT_SECONDS = 10.0
 # its pauses within one attempt, so a long attempt would still pause when the database is back.
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
+STANDBY_SECONDS = 2
 
 
 class PooledConnection(psycopg.Connection[Any]):
-    """A connection of the pool; one that fails its check empties the pool.
+    """A connection of the pool of the database `alias`; one that fails its check empties the pool.
 
     A database that restarts ends every connection. The pool checks one at a time and doubles its pause after each,
     so a request would time out before it came to a new one.
     """
+
+    alias: ClassVar[str] = DEFAULT_DB_ALIAS
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[Any]:
         """Run a statement, as psycopg does; the pool's check comes through here and Django's cursors do not."""
         try:
             return super().execute(query, params, **options)
         except psycopg.OperationalError:
-            pool = connections[DEFAULT_DB_ALIAS].pool  # type: ignore[attr-defined]
+            pool = connections[self.alias].pool  # type: ignore[attr-defined]
             if self.closed and pool is not None:
                 pool.drain()
             raise
+
+
+class StandbyConnection(PooledConnection):
+    """A connection to the standby."""
+
+    alias = STANDBY
 
 
 def pool_options(size: int) -> dict[str, Any]:
@@ -41,3 +52,9 @@ def pool_options(size: int) -> dict[str, Any]:
         "reconnect_timeout": CONNECT_SECONDS,
         "connection_class": PooledConnection,
     }
+
+
+def standby_options(size: int) -> dict[str, Any]:
+    """Return the options of connections to the standby: one that is away or hangs is given up soon for the primary."""
+    pool = {**pool_options(size), "timeout": STANDBY_SECONDS, "connection_class": StandbyConnection}
+    return {"pool": pool, "connect_timeout": STANDBY_SECONDS, "tcp_user_timeout": STANDBY_SECONDS * 1000}

@@ -9,7 +9,7 @@ from portal.cache import REDIS_TIMEOUT_SECONDS
 from portal.environment import BASE_DIR, get_program_name, is_web_server, read_environment
 from portal.error_reports import start_reports
 from portal.logging import log_settings
-from portal.pool import pool_options
+from portal.pool import pool_options, standby_options
 from portal.traces import start_traces
 
 # Allows type arguments on Django's classes at run time.
@@ -50,6 +50,19 @@ DATABASES: dict[str, dict[str, Any]] = {
 if is_web_server():
     DATABASES["default"]["OPTIONS"]["pool"] = pool_options(max(PORTAL_DB_POOL_SIZE, 1))
     DATABASES["default"]["CONN_MAX_AGE"] = 0
+# A streaming standby that answers what only reads (portal/standby.py).
+DATABASE_REPLICA_URL = env.str("DATABASE_REPLICA_URL", default="")
+DATABASE_REPLICA = env.database("DATABASE_REPLICA_URL")
+PORTAL_REPLICA_LAG_SECONDS = env.float("PORTAL_REPLICA_LAG_SECONDS", default=30.0)
+if is_web_server() and DATABASE_REPLICA_URL:
+    options = {**DATABASES["default"]["OPTIONS"], **DATABASE_REPLICA.get("OPTIONS", {})}
+    DATABASES["standby"] = {
+        **DATABASES["default"],
+        **DATABASE_REPLICA,
+        "ENGINE": DATABASES["default"]["ENGINE"],
+        "OPTIONS": {**options, **standby_options(max(PORTAL_DB_POOL_SIZE, 1))},
+        "CONN_MAX_AGE": 0,
+    }
 CACHES = {"default": {"BACKEND": "portal.cache.Cache", "LOCATION": REDIS_URL or "redis://unset"}}
 
 INSTALLED_APPS = [
@@ -103,6 +116,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "portal.accounts.second_factor.SignedInMiddleware",
     "portal.accounts.throttling.StaffPageMiddleware",
+    "portal.standby.StandbyMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"

@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 from usage.models import KINDS
+from usage.standby import get_standby_state
 from usage.timeouts import detect_timeouts, limit_query_time
 
 # No month is dropped while the transaction lasts: a dropped table is gone from every snapshot, also from those in which
@@ -58,6 +59,8 @@ def open_snapshot(using: str) -> Iterator[Snapshot]:
             cursor.execute(HOLD_MONTHS)
             cursor.execute("SELECT transaction_timestamp(), pg_export_snapshot(), pg_backend_pid()")
             as_of, name, backend = cursor.fetchone()
+        if (state := get_standby_state()) is not None:
+            as_of = state.as_of
         with limit_backend(connection.alias, backend):
             yield Snapshot(connection, as_of, name)
     finally:

@@ -11,6 +11,8 @@ from typing import Final
 
 from django.db import connection
 
+from usage.standby import get_standby_state
+
 # The notes are advisory locks of two numbers: this key, and the whole seconds since 2020 (a 4-byte number until 2088).
 KEY: Final = 1_937_011_821
 SINCE: Final = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
@@ -35,7 +37,12 @@ def hold_watermark() -> None:
 
 
 def get_watermark() -> datetime:
-    """Return the watermark: a query that begins after this call sees every row stamped before it."""
+    """Return the watermark: a query that begins after this call sees every row stamped before it.
+
+    A standby does not know which merges are under way: its own is the last one of the primary that it has replayed.
+    """
+    if (state := get_standby_state()) is not None:
+        return state.settled_until
     with connection.cursor() as cursor:
         cursor.execute(WATERMARK, [SINCE, KEY])
         mark: datetime = cursor.fetchone()[0]

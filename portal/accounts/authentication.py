@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from portal.accounts.models import ApiToken, GroupScope
 from portal.accounts.security_log import bind_token, log_token_refused
 from portal.accounts.throttling import count_failure, count_request
+from portal.standby import choose_database
 from usage.api.access import Access
 
 CHALLENGE = 'Bearer realm="usage portal"'
@@ -99,6 +100,7 @@ class TokenAuthentication(BaseAuthentication):
             count_failure(request._request)  # noqa: SLF001 (as DRF's own classes read it)
             raise AuthenticationFailed(NOT_ACCEPTED)
         count_request(request._request, f"token:{access.token.prefix}", access.token.rate)  # noqa: SLF001 (as above)
+        choose_database(request._request)  # noqa: SLF001 (as above)
         return access.token, access
 
     def authenticate_header(self, request: Request) -> str:
@@ -116,4 +118,6 @@ class StaffSessionAuthentication(SessionAuthentication):
             return None
         self.enforce_csrf(request)
         count_request(request._request, f"user:{user.pk}")  # noqa: SLF001 (as above)
-        return user, StaffAccess(user, get_source_scope(user))
+        access = StaffAccess(user, get_source_scope(user))
+        choose_database(request._request)  # noqa: SLF001 (as above)
+        return user, access

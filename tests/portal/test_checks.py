@@ -29,6 +29,8 @@ WRONG = [
         ("SECRET_KEY_FALLBACKS", "short"): "portal.E002",
         ("DATABASE_URL", "mysql://root@127.0.0.1/portal"): "portal.E003",
         ("PORTAL_OWNER_DATABASE_URL", "postgres://owner@127.0.0.1:9/another"): "portal.E017",
+        ("DATABASE_REPLICA_URL", "postgres://portal@127.0.0.1:10/another"): "portal.E019",
+        ("PORTAL_REPLICA_LAG_SECONDS", "0"): "portal.E007",
         ("REDIS_URL", "memcached://127.0.0.1"): "portal.E004",
         ("PORTAL_ENCRYPTION_KEYS", "short"): "portal.E005",
         ("PORTAL_TICK_SECONDS", "a minute"): "portal.E001",

@@ -23,6 +23,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 
+from usage.datetimes import parse_moment
+from usage.standby import require_settled
 from usage.watermark import get_watermark
 
 DEFAULT_PAGE_SIZE: Final = 100
@@ -221,6 +223,8 @@ class KeysetPaginator(BasePagination):
         text = request.query_params.get("cursor")
         cursor = None if text is None else Cursor.parse(text, self.key, queryset.model, params.ordering)
         self.watermark = cursor.watermark if cursor else read_watermark(request, view)
+        if self.watermark is not None:
+            require_settled(self.watermark)  # that of the first page, which another server may have given
         queryset = filter_settled(queryset, view, self.watermark)
         self.count = queryset.count() if params.with_count else None
         self.page = fetch_page(queryset, params.ordering, params.page_size, cursor, view.read_batch)
@@ -297,8 +301,17 @@ class KeysetPaginator(BasePagination):
 
 
 def read_watermark(request: Request, view: Any) -> datetime | None:
-    """Return the current watermark, None if the request does not follow changes."""
-    return get_watermark() if view.followed and "updated_since" in request.query_params else None
+    """Return the current watermark, None if the request does not follow changes.
+
+    It does not go back behind `updated_since`: who got that from the primary, or another standby, is not asked to begin
+    earlier.
+    """
+    if not view.followed or "updated_since" not in request.query_params:
+        return None
+    since = parse_moment(request.query_params["updated_since"])
+    if isinstance(since, datetime):
+        require_settled(since)
+    return get_watermark()
 
 
 def filter_settled(queryset: QuerySet[Any], view: Any, watermark: datetime | None) -> QuerySet[Any]:

@@ -9,7 +9,6 @@ from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
@@ -46,6 +45,7 @@ from usage.exports.file_names import build_export_name
 from usage.exports.formats.csv import parse_bom
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
 from usage.snapshot import consistent_snapshot
+from usage.standby import get_data_time
 from usage.timeouts import QueryTimeout
 
 # The manifest of an export does not depend on these parameters.
@@ -255,7 +255,7 @@ class UsageViewSet(ReadViewSet):
 
     def build_file_name(self, request: Request) -> str:
         """Return e.g. `resource-usage_2026-01-01_2026-02-01_as-of-20260203T101500Z.csv`."""
-        return build_export_name(self.basename, request.query_params, str(self.export_format), timezone.now())
+        return build_export_name(self.basename, request.query_params, str(self.export_format), get_data_time())
 
 
 def to_json(value: Any) -> Any:

@@ -12,6 +12,7 @@ from usage.data_quality.days import LISTS, TouchedDays, fetch_touched_days, get_
 from usage.datetimes import format_iso, get_local_date, get_shared_zone
 from usage.days import midnight
 from usage.models import Source, UsageRecord
+from usage.standby import get_data_time
 
 # The kind of usage that each vendor reports; `sync` fills it. A source of a vendor that is not in it may report any.
 VENDOR_KINDS: Final[dict[str, type[UsageRecord]]] = {}
@@ -125,7 +126,7 @@ def assess(
         provisional_from=provisional_from,
         unsettled_from=unsettled_from,
         restated_since=found["restated_since"],
-        as_of=now,
+        as_of=get_data_time(),
     )
 
 

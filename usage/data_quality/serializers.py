@@ -110,4 +110,4 @@ class TrustSerializer(PeriodTrustSerializer):
     """The data quality of a response, by the source days that it touches."""
 
     tz = serializers.CharField(help_text="The zone that dates are of.")
-    as_of = serializers.DateTimeField(help_text="The instant of the response.")
+    as_of = serializers.DateTimeField(help_text="The instant that the data are of.")

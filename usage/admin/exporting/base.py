@@ -21,7 +21,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
@@ -57,6 +56,7 @@ from usage.formatting import NOTHING, format_number, format_timestamp
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 from usage.slots import SlotsTaken
 from usage.snapshot import consistent_snapshot
+from usage.standby import get_data_time
 from usage.timeouts import QueryTimeout
 
 log = getLogger(__name__)
@@ -257,7 +257,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         }
         with consistent_snapshot(rows.db, seconds=ABOUT_SECONDS):
             if self.model not in FILTERS:
-                return manifest | {"rows": rows.order_by().count(), "as_of": format_iso(timezone.now())}
+                return manifest | {"rows": rows.order_by().count(), "as_of": format_iso(get_data_time())}
             trust = self.assess_export(request)
             totals = compute_totals(rows, self.build_filterset(request), get_staff_scope(request))
             version = get_directory_version(get_staff_scope(request))

@@ -6,12 +6,12 @@ from typing import Final
 
 from django.http import QueryDict
 from django.urls import reverse
-from django.utils import timezone
 
 from usage.admin.lists.pagination import POSITION
 from usage.exports.file_names import build_export_name
 from usage.exports.formats import FORMATS, ExportFormat
 from usage.param_values import list_values
+from usage.standby import get_data_time
 
 # Parameters of a list's address that are no filters.
 NAMES: Final = "names"  # 1: with the columns of names
@@ -82,4 +82,4 @@ def find_dates(params: QueryDict) -> Iterator[str]:
 def build_filename(list_name: str, params: QueryDict, ending: str) -> str:
     """Return e.g. `resource-usage_gcore-main_2026-11-01_2026-12-01_as-of-20261202T091500Z.csv`."""
     sources = list_values(params, "source")
-    return build_export_name(list_name, params, ending, timezone.now(), sources=sources, dates=find_dates(params))
+    return build_export_name(list_name, params, ending, get_data_time(), sources=sources, dates=find_dates(params))

@@ -1,0 +1,278 @@
+"""A streaming standby answers what only reads: as fresh as it says, nothing missed, and the primary in its place."""
+
+import http.client
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_django
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from portal.accounts.models import Scope, create_token
+from tests.support.api_clients import API, served
+from tests.support.database import delete_all_rows
+from tests.support.filled_portal import fill
+from tests.support.own_postgres import OwnServer, own_folder, own_server, run_program, run_script
+from tests.support.processes import environment, wait_for
+from tests.support.users import client_of
+from usage.watermark import HOLD, KEY, SINCE
+
+# Only the set-up uses the run's database.
+pytestmark = pytest.mark.django_db(transaction=True)
+LAG_SECONDS = 4
+# What depends on when it is asked.
+MOMENT = re.compile(rb'"(as_of|lag_seconds)": ?"?[^,}]+')
+FROM_STANDBY = "standby; lag="
+# Redirects, and what no signed-in person is shown.
+NOT_PAGES = {"logout", "login", "autocomplete", "explore_save", "password_change", "password_change_done"}
+
+
+@dataclass
+class Answer:
+    status: int
+    database: str
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        assert self.status == 200, self.body
+        return json.loads(self.body)
+
+    @property
+    def is_of_standby(self) -> bool:
+        return self.database.startswith(FROM_STANDBY)
+
+
+@dataclass
+class Portal:
+    """A web server on a primary and its standby; tokens that may read, and one that may have days read."""
+
+    primary: OwnServer
+    standby: OwnServer
+    port: int
+    token: str
+    other: str
+    session: str
+
+    def ask(self, path: str, token: str = "", method: str = "GET", body: Any = None) -> Answer:
+        """Return the answer to a program, to a person where no token is given."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {"Cookie": f"sessionid={self.session}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers.get("Portal-Database", ""), answer.read())
+
+    def get(self, path: str) -> Answer:
+        return self.ask(f"{API}/{path}", self.token)
+
+    def wait_for_standby(self) -> None:
+        """Wait until the standby answers."""
+        wait_for(lambda: self.get("sources/").is_of_standby, "the standby to answer", every=0.2)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the standby replay nothing for the time of the block."""
+        with psycopg.connect(self.standby.url, autocommit=True) as own:
+            own.execute("SELECT pg_wal_replay_pause()")
+            wait_for(lambda: own.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",))
+            try:
+                yield
+            finally:
+                own.execute("SELECT pg_wal_replay_resume()")
+
+
+def copy_standby(primary: OwnServer, folder: Path) -> OwnServer:
+    """Make a streaming standby of a server, as docs/operations.md does."""
+    standby = OwnServer(folder, primary.password)
+    options = ("--checkpoint=fast", "--write-recovery-conf", "--create-slot", "--slot=standby", "--no-sync")
+    run_program("pg_basebackup", f"--pgdata={folder}", f"--dbname={primary.url}", *options)
+    return standby
+
+
+@pytest.fixture(scope="module")
+def portal(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Portal]:
+    with django_db_blocker.unblock(), own_folder() as folder, own_server(folder) as primary:
+        try:
+            fill()
+            session = client_of("admin").cookies["sessionid"].value
+            token, other = (create_token(name, Scope.values)[1] for name in ("test", "other"))
+            stored = environment()["DATABASE_URL"]
+            dump = (
+                'pg_dump --dbname="$SOURCE" | psql --quiet --output=/dev/null --set=ON_ERROR_STOP=1 --dbname="$TARGET"'
+            )
+            run_script(dump, folder, {"SOURCE": stored, "TARGET": primary.url})
+        finally:
+            delete_all_rows()
+        standby = copy_standby(primary, folder / "standby")
+        try:
+            standby.start()
+            urls = {"DATABASE_URL": primary.url, "DATABASE_REPLICA_URL": standby.url}
+            with served(PORTAL_REPLICA_LAG_SECONDS=str(LAG_SECONDS), PORTAL_LOG_LEVEL="WARNING", **urls) as port:
+                yield Portal(primary, standby, port, token, other, session)
+        finally:
+            standby.stop("immediate")
+
+
+def list_addresses(resolver: Any, start: str = "/") -> Iterator[tuple[str, str]]:
+    """Yield address and name of everything without a parameter."""
+    for one in resolver.url_patterns:
+        address = start + str(one.pattern).removeprefix("^").removesuffix("$")
+        if isinstance(one, URLResolver):
+            yield from list_addresses(one, address)
+        elif isinstance(one, URLPattern) and "<" not in address and "(" not in address:
+            yield address, one.name or ""
+
+
+def list_pages() -> list[str]:
+    """Return the addresses of lists, summaries, exports and staff pages."""
+    found = [(address, name) for address, name in list_addresses(get_resolver()) if name and name not in NOT_PAGES]
+    pages = [address for address, name in found if address.startswith("/admin/") and not name.endswith("_add")]
+    apis = [address for address, _ in found if address.startswith(API) and "/docs/" not in address]
+    kinds = [address for address in apis if address.endswith("-usage/")]
+    files = [f"{address}?format={name}" for address in kinds for name in ("csv", "xlsx")]
+    details = [f"{API}/sources/ona-main/", f"{API}/sources/ona-main/days/", "/admin/coverage/ona-main/"]
+    return [*pages, *apis, *files, *details]
+
+
+def test_lists_summaries_exports_and_pages_come_from_the_standby_and_are_those_of_the_primary(portal: Portal) -> None:
+    portal.wait_for_standby()
+    answers = {page: portal.ask(page) for page in list_pages()}
+    assert len(answers) > 60
+    refused = {page: answer.status for page, answer in answers.items() if answer.status >= 400}
+    # What lacks a parameter that it needs.
+    assert set(refused.values()) <= {400, 404, 405}, refused
+    assert len(refused) < 12, refused
+    elsewhere = {page: answer.database for page, answer in answers.items() if not answer.is_of_standby}
+    assert elsewhere == {}
+    rows = {page: answer.body for page, answer in answers.items() if page.startswith(API) and "xlsx" not in page}
+
+    portal.standby.stop("immediate")
+    try:
+        away = portal.get("sources/")
+        assert (away.status, away.database) == (200, "primary; standby=away")
+        again = {page: portal.ask(page) for page in rows}
+        assert {page for page in rows if MOMENT.sub(b"", again[page].body) != MOMENT.sub(b"", rows[page])} == set()
+        assert {answer.database for answer in again.values()} == {"primary; standby=away"}
+    finally:
+        portal.standby.start()
+    portal.wait_for_standby()
+
+
+def insert_run(own: Any, name: str) -> None:
+    """Store a record with the stamp of the statement, as a merge does."""
+    own.execute(
+        "INSERT INTO usage_environmentusage (source_id, day, record_id, stopped_at, first_seen_at, changed_at) "
+        "SELECT id, '2026-11-01', %s, '2026-11-01Z', statement_timestamp(), statement_timestamp() "
+        "FROM usage_source WHERE slug = 'ona-main'",
+        [name],
+    )
+
+
+class Follower:
+    """Follows changes, a page at a time."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+        self.since = portal.get("environment-usage/?updated_since=2026-01-01").json["settled_until"]
+        self.seen: set[str] = set()
+        self.databases: set[str] = set()
+
+    def ask(self) -> set[str]:
+        """Ask for what has changed; returns all that was seen so far."""
+        page = self.portal.get(f"environment-usage/?ordering=changed_at&updated_since={self.since}")
+        self.since = page.json["settled_until"]
+        self.databases.add(page.database.split(";")[0])
+        self.seen |= {entry["record_id"] for entry in page.json["results"]}
+        return self.seen
+
+
+def test_who_follows_changes_on_the_standby_misses_none(portal: Portal) -> None:
+    portal.wait_for_standby()
+    follower = Follower(portal)
+    with psycopg.connect(portal.primary.url) as merge, psycopg.connect(portal.primary.url, autocommit=True) as other:
+        merge.execute(HOLD, [KEY, SINCE])
+        insert_run(merge, "late")
+        insert_run(other, "early")
+        stamp = datetime.now(UTC)
+        for _ in range(20):
+            follower.ask()
+            time.sleep(0.1)
+        # The merge is open: neither what it stored nor what came after is settled.
+        assert follower.seen == set()
+        assert datetime.fromisoformat(follower.since) < stamp
+        with portal.paused():
+            merge.commit()
+            for _ in range(10):
+                follower.ask()
+                time.sleep(0.1)
+        wait_for(lambda: len(follower.ask()) >= 2, "both records", every=0.1)
+    assert follower.seen == {"early", "late"}
+    assert "standby" in follower.databases
+
+
+def test_what_a_page_of_the_primary_promised_is_not_missing_on_the_next_from_the_standby(portal: Portal) -> None:
+    portal.wait_for_standby()
+    start = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    with portal.paused(), psycopg.connect(portal.primary.url, autocommit=True) as own:
+        for number in range(3):
+            insert_run(own, f"paged-{number}")
+        # Who has changed something reads from the primary, whose watermark the standby has not replayed.
+        portal.ask(f"{API}/sources/ona-main/sync-names/", portal.token, "POST", {})
+        time.sleep(1)
+        address = f"environment-usage/?ordering=changed_at&page_size=2&updated_since={start}"
+        first = portal.get(address)
+        assert first.database == "primary; standby=unreplayed"
+        assert len(first.json["results"]) == 2
+        second = portal.ask(first.json["next"].partition(str(portal.port))[2], portal.other)
+        assert not second.is_of_standby
+        assert [entry["record_id"] for entry in second.json["results"]] == ["paged-2"]
+
+
+def test_who_has_changed_something_reads_it_and_others_read_from_the_standby(portal: Portal) -> None:
+    portal.wait_for_standby()
+    with portal.paused():
+        days = {"from": "2026-10-21", "to": "2026-10-22"}
+        made = portal.ask(f"{API}/sources/gcore-main/sync/", portal.other, "POST", days)
+        assert made.status == 202, made.body
+        run = json.loads(made.body)["id"]
+        own = portal.ask(f"{API}/sync-runs/{run}/", portal.other)
+        assert (own.status, own.database) == (200, "primary; standby=unreplayed")
+        assert portal.ask(f"{API}/sync-runs/{run}/", portal.token).status == 404
+    wait_for(lambda: portal.ask(f"{API}/sync-runs/{run}/", portal.other).is_of_standby, "the standby to replay it")
+
+
+def test_a_standby_that_is_too_far_behind_is_left_for_the_primary_until_it_has_caught_up(portal: Portal) -> None:
+    portal.wait_for_standby()
+    with portal.paused(), psycopg.connect(portal.primary.url, autocommit=True) as own:
+        own.execute("UPDATE usage_source SET look_back_days = look_back_days")
+        lags = []
+        wait_for(lambda: not add_lag(lags, portal.get("sources/")), "the standby to be too far behind", every=0.2)
+        assert 1 < max(lags) <= LAG_SECONDS + 1
+        assert lags == sorted(lags)
+        assert portal.get("sources/").database == "primary; standby=behind"
+    portal.wait_for_standby()
+
+
+def add_lag(lags: list[float], answer: Answer) -> bool:
+    """Note the lag that an answer of the standby states; False for one of the primary."""
+    if answer.is_of_standby:
+        lags.append(float(answer.database.removeprefix(FROM_STANDBY)))
+    return answer.is_of_standby
+
+
+def test_a_standby_that_was_promoted_is_no_longer_used(portal: Portal) -> None:
+    portal.wait_for_standby()
+    with psycopg.connect(portal.standby.url, autocommit=True) as own:
+        own.execute("SELECT pg_promote()")
+    answer = portal.get("sources/")
+    assert (answer.status, answer.database) == (200, "primary; standby=away")
