@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
+from usage.datetimes import subtract_day
+from usage.formatting import format_date, format_dates
 from usage.summaries.intervals import add_months, get_first_date, get_next_date
 
 Range = tuple[date, date]
@@ -74,3 +76,73 @@ def build_shortcuts(
         first, end = (bound.isoformat() for bound in get_range(name, zone))
         shortcuts.append(Shortcut(RANGES[name][0], build_url(first, end), (first, end) == current))
     return shortcuts
+
+
+@dataclass(frozen=True, slots=True)
+class RangeMenu:
+    """The range of a page: what it is called, ranges with a name, and the addresses of the ranges beside it.
+
+    `earlier`, `later`: '' where the range has no bounds to move.
+    """
+
+    label: str
+    shortcuts: list[Shortcut]
+    earlier: str
+    later: str
+
+
+def build_range_menu(
+    names: Iterable[str], bounds: tuple[str, str], zone: ZoneInfo, build_url: Callable[[str, str], str], any_time: str
+) -> RangeMenu:
+    """Return the menu of a range; `bounds` as written, `any_time`: the address of the page without a range."""
+    shortcuts = build_shortcuts(names, bounds, zone, build_url)
+    shortcuts.append(Shortcut("Any time", any_time, not any(bounds)))
+    dates = parse_dates(bounds)
+    earlier, later = ((step_range(dates, sign) if dates else None) for sign in (-1, 1))
+    return RangeMenu(
+        describe_range(bounds),
+        shortcuts,
+        build_url(*map(str, earlier)) if earlier else "",
+        build_url(*map(str, later)) if later else "",
+    )
+
+
+def parse_dates(bounds: tuple[str, str]) -> Range | None:
+    """Return the bounds of a range where both are dates, the first before the second; else None."""
+    try:
+        first, end = (date.fromisoformat(bound) for bound in bounds)
+    except ValueError:
+        return None
+    return (first, end) if first < end else None
+
+
+def step_range(dates: Range, sign: int) -> Range | None:
+    """Return the range of the same length before (-1) or after (1): of months as many months; None off the calendar."""
+    first, end = dates
+    try:
+        if first.day == end.day == 1:
+            months = sign * ((end.year - first.year) * 12 + end.month - first.month)
+            return add_months(first, months), add_months(end, months)
+        return first + sign * (end - first), end + sign * (end - first)
+    except (ValueError, OverflowError):
+        return None
+
+
+def describe_range(bounds: tuple[str, str]) -> str:
+    """Return a half-open range as people say it: `1 Nov 2026 – 30 Nov 2026`, `Since 1 Nov 2026`."""
+    if dates := parse_dates(bounds):
+        return format_dates(dates[0], dates[1] - timedelta(days=1))
+    first, end = bounds
+    since = f"Since {format_bound(first)}" if first else ""
+    until = f"Through {format_bound(subtract_day(end))}" if end else ""
+    if "T" in end.upper():
+        until = f"Until {end}"
+    return " · ".join(filter(None, (since, until))) or "Any time"
+
+
+def format_bound(text: str) -> str:
+    """Return a written date as people read it, any other text as it is."""
+    try:
+        return format_date(date.fromisoformat(text))
+    except ValueError:
+        return text

@@ -1,12 +1,13 @@
-/* The usage lists: filters on a telephone, and ids to copy. */
+/* The usage lists: the folded filters, and ids to copy. */
 "use strict";
 
 (() => {
-/* On a telephone the list comes first. */
-const whole = document.querySelector(".asking .whole");
-if (whole && matchMedia("(max-width: 40rem)").matches && !whole.querySelector("[aria-invalid]")) {
-    whole.open = false;
-}
+/* Whoever opens the filters types at once. */
+document.querySelector(".asking .fold")?.addEventListener("toggle", (event) => {
+    if (event.target.open) {
+        event.target.querySelector("[aria-invalid], input:not([type=hidden])")?.focus({ preventScroll: true });
+    }
+});
 
 /* What a screen reader is told. */
 const status = document.createElement("p");

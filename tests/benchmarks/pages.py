@@ -191,7 +191,7 @@ def pages_of(kind: str, value: str) -> dict[str, Page]:
     explored = f"/admin/explore/?kind={kind}"
     return {
         "overview": Page("/admin/", b'class="trend"'),
-        "list": Page(listed, vendor),
+        "list": Page(f"{listed}?from=", vendor),
         "list, a source's month": Page(f"{listed}?source={vendor.decode()}&{month}", vendor),
         f"list, one {OWNERS[kind]}": Page(f"{listed}?{OWNERS[kind]}={value}", b"result_list"),
         "explore, a month by day": Page(f"{explored}&{month}&group_by=day", b"<table"),

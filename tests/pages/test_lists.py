@@ -30,10 +30,14 @@ def filled(running, transactional_db: None) -> Filled:  # noqa: F811
 
 
 def listing(name: str) -> str:
-    return f"/admin/usage/{LISTS[name]._meta.model_name}/"
+    return f"/admin/usage/{LISTS[name]._meta.model_name}/?from="
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
+def open_filters(page: Page) -> None:
+    page.locator(".asking summary", has_text="Filters").first.click()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
 def test_the_lists_and_their_records_are_accessible_and_fit(
     filled: Filled,
     as_person: AsPerson,  # noqa: F811
@@ -43,11 +47,18 @@ def test_the_lists_and_their_records_are_accessible_and_fit(
     page = as_person("viewer", width=width, scheme=scheme)
     for name, kind in LISTS.items():
         record = kind.objects.filter(withdrawn_at=None).latest(kind.instant)
-        addresses = {name: f"{listing(name)}?include_withdrawn=true", name[:-1]: f"{listing(name)}{record.pk}/change/"}
+        addresses = {
+            name: f"{listing(name)}&include_withdrawn=true",
+            name[:-1]: f"{listing(name).split('?')[0]}{record.pk}/change/",
+        }
         for called, address in addresses.items():
             page.goto(address)
             if called in LISTS:
                 expect(page.locator(".totals dl")).to_be_visible()
+                top = page.locator("#result_list tbody tr").first.bounding_box()
+                assert top is not None
+                assert top["y"] < 640, "the first row is on the first screen, of a telephone too"
+                open_filters(page)
             accessible(page)
             spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert spill <= 0, (called, spill)
@@ -57,6 +68,9 @@ def test_the_lists_and_their_records_are_accessible_and_fit(
 def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(listing("resources"))
+    page.locator(".asking summary", has_text="Filters").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("From")).to_be_focused()
     page.get_by_label("Resource type").focus()
     page.keyboard.type("vol")
     expect(page.get_by_role("option", name="volume")).to_be_visible()
@@ -93,8 +107,10 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled,
     page.get_by_label("Remove the filter Resource type: volume").click()
     page.wait_for_url(lambda address: "resource_type" not in address)
     assert "tag=team%3Adata" in page.url
+    open_filters(page)
     page.get_by_role("link", name="Clear all").click()
     page.wait_for_url(lambda address: "tag" not in address)
+    assert "from=20" in page.url  # a list that is asked nothing is of this month
 
 
 def test_a_suggestion_with_a_comma_is_one_value(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
@@ -103,6 +119,7 @@ def test_a_suggestion_with_a_comma_is_one_value(filled: Filled, as_person: AsPer
         EnvironmentUsageFactory(source=latest.source, environment_id=name, stopped_at=latest.stopped_at)
     page = as_person("viewer")
     page.goto(listing("environments"))
+    open_filters(page)
     box = page.get_by_label("Environment", exact=True)
     box.focus()
     page.keyboard.type(r"comma,comma\,o")
@@ -160,6 +177,7 @@ def test_a_mistake_is_named_beside_its_input(filled: Filled, as_person: AsPerson
     page = as_person("viewer")
     allow(page, "400")
     page.goto(listing("recipes"))
+    open_filters(page)
     page.get_by_label("Workspace", exact=True).fill("abc")
     page.get_by_role("button", name="Apply").click()
     page.wait_for_url("**workspace_id=abc**")
@@ -180,6 +198,7 @@ def test_the_lists_work_without_scripts(filled: Filled, running: Browser, live_s
     sign_in(context, live_server.url, person("viewer"))
     page = context.new_page()
     page.goto(listing("resources"))
+    open_filters(page)
     page.get_by_label("Resource type").fill("volume")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(30)

@@ -13,6 +13,7 @@ from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind
 
 AsPerson = Callable[..., Page]
 LIST = "/admin/usage/environmentusage/"
+LISTED = f"{LIST}?from="
 KINDS = {
     "project_id": NameKind.PROJECT,
     "user_id": NameKind.USER,
@@ -52,7 +53,7 @@ def test_pages_with_names_are_accessible_and_fit(
     record = EnvironmentUsage.objects.filter(withdrawn_at=None).exclude(project_id="").latest("stopped_at")
     asked = "kind=environment-usage&from=2026-11-01&to=2026-11-24&group_by=project_id"
     for name, address in {
-        "list": LIST,
+        "list": LISTED,
         "record": f"{LIST}{record.pk}/change/",
         "explore": f"/admin/explore/?{asked}",
         "explore-days": f"/admin/explore/?{asked},day&limit=5",
@@ -69,7 +70,8 @@ def test_pages_with_names_are_accessible_and_fit(
 
 def test_a_filter_takes_a_name_and_keeps_the_id(named: Filled, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator")
-    page.goto(LIST)
+    page.goto(LISTED)
+    page.click("summary >> text=Filters >> nth=0")
     wanted = DirectoryEntry.objects.filter(kind=NameKind.PROJECT, gone_at=None).latest("pk")
     page.get_by_label("Project", exact=True).fill(wanted.name)
     page.get_by_role("option", name=wanted.name).click()

@@ -31,14 +31,36 @@ class ListCell:
         return str(self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class ListHead:
+    """A heading of an admin's list, '' for the boxes to tick. `url` orders by the column, '' where no index has it.
+
+    `sorted`: as in aria-sort, '' where the list is not in this order.
+    """
+
+    label: str
+    url: str = ""
+    sorted: str = ""
+
+
 @register.simple_tag
-def build_list(cl: ChangeList) -> tuple[list[str], list[list[ListCell]]]:
-    """Return the headings of an admin's list ('' for the boxes to tick) and its rows, a cell for each column."""
-    labels = [
-        "" if name == CHECKBOX else capfirst(str(label_for_field(name, cl.model, cl.model_admin)))
-        for name in cl.list_display
-    ]
-    return labels, [list(build_cells(cl, row, labels)) for row in cl.result_list]
+def build_list(cl: ChangeList) -> tuple[list[ListHead], list[list[ListCell]]]:
+    """Return the headings of an admin's list and its rows, a cell for each column."""
+    heads = [build_head(cl, str(name)) for name in cl.list_display]
+    labels = [head.label for head in heads]
+    return heads, [list(build_cells(cl, row, labels)) for row in cl.result_list]
+
+
+def build_head(cl: ChangeList, name: str) -> ListHead:
+    """Return the heading of a column."""
+    if name == CHECKBOX:
+        return ListHead("")
+    label = capfirst(str(label_for_field(name, cl.model, cl.model_admin)))
+    query: Any = getattr(cl, "list_query", None)
+    ordering = getattr(getattr(cl.model_admin, name, None), "admin_order_field", name)
+    if query is None or ordering not in query.options.orderings:
+        return ListHead(label)
+    return ListHead(label, query.build_sort_url(ordering), query.get_sorting(ordering))
 
 
 def build_cells(cl: ChangeList, row: Model, labels: Sequence[str]) -> Iterator[ListCell]:

@@ -28,6 +28,9 @@ from usage.models import KINDS, EnvironmentUsage, RecipeUsage, ResourceUsage, So
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ADMINS = (EnvironmentUsageAdmin, ResourceUsageAdmin, RecipeUsageAdmin)
+ENVIRONMENTS, RESOURCES, RECIPES = (
+    f"/admin/usage/{kind._meta.model_name}/" for kind in (EnvironmentUsage, ResourceUsage, RecipeUsage)
+)
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def staff() -> Client:
 def listing(kind: type[UsageRecord], **query: Any) -> str:
     address = f"/admin/usage/{kind._meta.model_name}/"
     said = urlencode({name.rstrip("_"): value for name, value in query.items()}, doseq=True)
-    return f"{address}?{said}" if said else address
+    return f"{address}?{said or 'from='}"
 
 
 def rows(answer: Any) -> list[Any]:
@@ -87,12 +90,12 @@ def test_a_walk_meets_every_row_once_both_ways_though_hundreds_share_an_instant(
     in_order = list(EnvironmentUsage.objects.order_by(*signed).values_list("pk", flat=True))
     start = f"?{urlencode({'ordering': ordering, 'source': 'a'})}"
 
-    onwards = walked(staff, older, listing(EnvironmentUsage), start)
+    onwards = walked(staff, older, ENVIRONMENTS, start)
     assert [pk for page in onwards for pk in page] == in_order
     assert [len(page) for page in onwards] == [50, 50, 50, 50, 33]
 
     (end,) = [link.url for link in answer.context["cl"].page_links if link.label == last]
-    back = walked(staff, newer, listing(EnvironmentUsage), end)
+    back = walked(staff, newer, ENVIRONMENTS, end)
     assert [pk for page in reversed(back) for pk in page] == in_order
     assert {first, newer, older, last} in (
         {"Newest", "Newer", "Older", "Oldest"},
@@ -110,9 +113,9 @@ def test_the_ways_are_named_by_time_and_lead_nowhere_at_the_ends(staff: Client) 
         ("Older", True),
         ("Oldest", True),
     ]
-    middle = staff.get(listing(EnvironmentUsage) + newest.page_links[2].url).context["cl"]
+    middle = staff.get(ENVIRONMENTS + newest.page_links[2].url).context["cl"]
     assert all(link.url for link in middle.page_links)
-    oldest = staff.get(listing(EnvironmentUsage) + middle.page_links[3].url).context["cl"]
+    oldest = staff.get(ENVIRONMENTS + middle.page_links[3].url).context["cl"]
     assert [bool(link.url) for link in oldest.page_links] == [True, True, False, False]
     upside_down = staff.get(listing(EnvironmentUsage, ordering="stopped_at")).context["cl"]
     assert [link.label for link in upside_down.page_links] == ["Oldest", "Older", "Newer", "Newest"]
@@ -126,7 +129,7 @@ def test_rows_that_arrive_on_the_way_move_no_page(staff: Client) -> None:
     met = [row.pk for row in newest.result_list]
     EnvironmentUsageFactory.create_batch(30, source=source, stopped_at=START + timedelta(days=9))
 
-    second = staff.get(listing(EnvironmentUsage) + newest.page_links[2].url)
+    second = staff.get(ENVIRONMENTS + newest.page_links[2].url)
 
     assert not set(met) & {row.pk for row in rows(second)}
     assert len(rows(second)) == 50
@@ -151,7 +154,7 @@ def test_a_position_belongs_to_its_filters_and_its_order(staff: Client, changed:
 def test_a_damaged_position_begins_the_list_anew(staff: Client, position: str) -> None:
     insert(SourceFactory(slug="a"), list(range(3)))
 
-    assert len(rows(staff.get(f"{listing(EnvironmentUsage)}?{position}"))) == 3
+    assert len(rows(staff.get(f"{ENVIRONMENTS}?{position}"))) == 3
 
 
 def test_a_short_list_is_counted_and_a_long_one_estimated_and_said_to_be(staff: Client, monkeypatch) -> None:
@@ -210,22 +213,86 @@ def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> 
     assert [row.resource_name for row in rows(answer)] == ["both"]
     chips = answer.context["cl"].list_query.chips
     assert [chip.label for chip in chips] == ["Tag: team:data", "Tag: env:dev"]
-    assert {row.resource_name for row in rows(staff.get(listing(ResourceUsage) + chips[1].remove_url))} == {
+    assert {row.resource_name for row in rows(staff.get(RESOURCES + chips[1].remove_url))} == {
         "both",
         "one",
     }
 
 
-def test_a_range_of_dates_is_one_chip_with_its_last_day(staff: Client) -> None:
-    (chip,) = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")).context["cl"].list_query.chips
-    assert chip.label == "1 Nov 2026 – 30 Nov 2026"
-    assert chip.remove_url == "?"
-    (chip,) = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-11-02")).context["cl"].list_query.chips
-    assert chip.label == "1 Nov 2026"
-    chips = staff.get(listing(RecipeUsage, from_="2026-11-01T08:00:00Z")).context["cl"].list_query.chips
-    assert [chip.label for chip in chips] == ["From: 2026-11-01T08:00:00Z"]
-    chips = staff.get(listing(RecipeUsage, to="2026-12-01")).context["cl"].list_query.chips
-    assert [chip.label for chip in chips] == ["Through: 2026-11-30"]
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"from_": "2026-11-01", "to": "2026-12-01"}, "1 Nov 2026 – 30 Nov 2026"),
+        ({"from_": "2026-11-01", "to": "2026-11-02"}, "1 Nov 2026"),
+        ({"from_": "2026-11-01T08:00:00Z"}, "Since 2026-11-01T08:00:00Z"),
+        ({"from_": "2026-11-01"}, "Since 1 Nov 2026"),
+        ({"to": "2026-12-01"}, "Through 30 Nov 2026"),
+        ({"to": "2026-12-01T08:00:00Z"}, "Until 2026-12-01T08:00:00Z"),
+        ({}, "Any time"),
+    ],
+)
+def test_a_range_is_said_with_its_last_day(staff: Client, query: dict[str, str], said: str) -> None:
+    asked = staff.get(listing(RecipeUsage, **query)).context["cl"].list_query
+    assert asked.range.label == said
+    assert asked.chips == []
+
+
+def test_the_periods_before_and_after_are_one_step_away(staff: Client) -> None:
+    month = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01", workspace_id="5")).context["cl"]
+    assert month.list_query.range.earlier == "?from=2026-10-01&to=2026-11-01&workspace_id=5"
+    assert month.list_query.range.later == "?from=2026-12-01&to=2027-01-01&workspace_id=5"
+    week = staff.get(listing(RecipeUsage, from_="2026-11-03", to="2026-11-10")).context["cl"].list_query.range
+    assert (week.earlier, week.later) == ("?from=2026-10-27&to=2026-11-03", "?from=2026-11-10&to=2026-11-17")
+    assert staff.get(listing(RecipeUsage)).context["cl"].list_query.range.earlier == ""
+    first = staff.get(listing(RecipeUsage, from_="0001-01-01", to="0001-02-01")).context["cl"].list_query.range
+    assert first.earlier == ""
+
+
+@time_machine.travel(datetime(2026, 11, 17, 12, tzinfo=UTC), tick=False)
+def test_a_list_opens_with_this_month_and_any_time_is_one_step_away(staff: Client) -> None:
+    EnvironmentUsageFactory(stopped_at=datetime(2026, 11, 2, tzinfo=UTC))
+    EnvironmentUsageFactory.create_batch(2, stopped_at=datetime(2026, 10, 2, tzinfo=UTC))
+    answer = staff.get(ENVIRONMENTS, follow=True)
+    assert answer.redirect_chain == [(f"{ENVIRONMENTS}?from=2026-11-01&to=2026-12-01", 302)]
+    assert len(rows(answer)) == 1
+    (any_time,) = [one.url for one in answer.context["cl"].list_query.range.shortcuts if one.label == "Any time"]
+    assert len(rows(staff.get(ENVIRONMENTS + any_time))) == 3
+
+
+def test_headers_order_by_what_an_index_allows(staff: Client) -> None:
+    EnvironmentUsageFactory(project_id="p")
+    page = staff.get(listing(EnvironmentUsage, project_id="p")).content.decode()
+    assert '<a href="?project_id=p&amp;ordering=stopped_at">Stopped (UTC)' in page
+    assert '<a href="?project_id=p&amp;ordering=project_id">Project' in page
+    assert page.count("&amp;ordering=") == 4
+    assert 'aria-sort="descending"><a href="?project_id=p&amp;ordering=stopped_at">' in page
+    again = staff.get(listing(EnvironmentUsage, ordering="project_id")).content.decode()
+    assert 'aria-sort="ascending"><a href="?ordering=-project_id">Project' in again
+
+
+def test_a_pasted_id_leads_to_its_records_whatever_it_is_the_id_of(staff: Client) -> None:
+    EnvironmentUsageFactory(environment_id="e,1", user_id="u1", record_id="r1")
+    RecipeUsageFactory(recipe_id=77, folder_id=88)
+    for kind, pasted, column in (
+        (EnvironmentUsage, " e,1 ", "environment_id"),
+        (EnvironmentUsage, "u1", "user_id"),
+        (EnvironmentUsage, "r1", "record_id"),
+        (RecipeUsage, "88", "folder_id"),
+    ):
+        found = staff.get(f"/admin/usage/{kind._meta.model_name}/find/", {"id": pasted}, follow=True)
+        assert list(found.context["cl"].list_query.filters) == [column]
+        assert len(rows(found)) == 1
+    for pasted in ("nobody", "abc\x00", ""):
+        missed = staff.get(f"{RECIPES}find/", {"id": pasted}, follow=True)
+        assert missed.status_code == 200
+        assert ("No record of this list has the id" in missed.content.decode()) == bool(pasted)
+
+
+def test_an_id_of_another_source_is_not_found() -> None:
+    mine, other = SourceFactory(slug="mine", vendor="ona"), SourceFactory(slug="other", vendor="ona")
+    EnvironmentUsageFactory(source=other, environment_id="secret")
+    answer = client_of("viewer", sources=[mine]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
+    assert "secret" not in answer["Location"]
 
 
 def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_does(staff: Client) -> None:
@@ -251,11 +318,11 @@ def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_
 def test_ranges_with_a_name_keep_the_other_filters(staff: Client) -> None:
     SourceFactory(slug="a")
     asked = staff.get(listing(RecipeUsage, workspace_id="501", to="2026-01-01")).context["cl"].list_query
-    for one in asked.shortcuts:
-        answer = staff.get(listing(RecipeUsage) + one.url)
+    for one in asked.range.shortcuts:
+        answer = staff.get(RECIPES + one.url)
         again = answer.context["cl"].list_query
         assert again.params["workspace_id"] == "501"
-        assert [other.label for other in again.shortcuts if other.is_current] == [one.label]
+        assert [other.label for other in again.range.shortcuts if other.is_current] == [one.label]
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_the_right_is_an_administrators_and_a_group_can_give_it(source: Source) 
     viewer.groups.add(group)
     client = Client()
     client.force_login(viewer)
-    page = client.get(reverse("admin:usage_environmentusage_changelist")).content.decode()
+    page = client.get(reverse("admin:usage_environmentusage_changelist"), {"from": ""}).content.decode()
     assert NAME in page
     assert "Payments" in page
     assert "person:read" in Scope.values

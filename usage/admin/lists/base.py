@@ -8,7 +8,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -23,16 +23,19 @@ from usage.admin.lists.query import ListOptions, ListQuery
 from usage.admin.lists.suggestions import MOST, TOO_MANY, find_suggestions, get_suggested_params
 from usage.admin.lists.totals import TOO_MANY as TOO_MANY_TO_ADD
 from usage.admin.lists.totals import compute_totals
-from usage.api.access import get_staff_name_access, get_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.api.filters.data_quality import convert_bound
 from usage.data_quality import get_reporting_sources
-from usage.datetimes import THROUGH
+from usage.datetimes import THROUGH, UTC_ZONE
 from usage.directory.lookup import find_record_names
 from usage.labels import get_label
-from usage.models import UsageRecord
+from usage.models import Source, UsageRecord
+from usage.param_values import write_value
+from usage.ranges import get_range
 from usage.timeouts import QueryTimeout
 
 SUGGESTION_PARAMS = ("source", "vendor", "from", "to", "tz")
+MAX_ID = 200  # characters
 TIME_LABELS = ("Newest", "Newer", "Older", "Oldest")
 LABELS = ("First", "Previous", "Next", "Last")
 
@@ -72,6 +75,10 @@ class UsageList(KeysetList):
         for record in self.result_list:
             record.directory_names = names
 
+    def build_url(self, **position: str) -> str:
+        """Return the address of this list with its filters, at a position."""
+        return self.list_query.build_url(**position)
+
     def get_cursor_key(self, request: HttpRequest) -> str:
         """Return what a cursor is valid for: the list, its filters and its ordering."""
         query = self.list_query
@@ -82,6 +89,7 @@ class UsageAdmin(ReadOnlyAdmin):
     """List, totals, suggestions and pages of one kind of usage.
 
     `viewset`: the API's, whose filters and orders these are. `common`: the filters that are shown at once.
+    `id_columns`: those that an id is looked for in, the most likely first.
     `renderers`: of the columns that a record's page does not show as plain values.
     """
 
@@ -91,6 +99,7 @@ class UsageAdmin(ReadOnlyAdmin):
     source_path = "source_id"
     viewset: ClassVar[Any]
     common: ClassVar[tuple[str, ...]]
+    id_columns: ClassVar[tuple[str, ...]]
     renderers: ClassVar[Mapping[str, Renderer]] = {}
     actions = None
 
@@ -113,9 +122,15 @@ class UsageAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).select_related("source").defer("source__credential")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the list; where something is wrong with what is asked, the form that names it, and no records."""
+        """Show the list; where something is wrong with what is asked, the form that names it, and no records.
+
+        Without any parameter it is the list of this month.
+        """
         if not self.has_view_permission(request):
             raise PermissionDenied
+        if not request.GET:
+            first, end = get_range("this-month", UTC_ZONE)
+            return redirect(f"{request.path}?{urlencode({'from': str(first), 'to': str(end)})}")
         query = self.get_list_query(request)
         if THROUGH in request.GET:
             return redirect(f"{request.path}?{query.params.urlencode()}")
@@ -126,9 +141,10 @@ class UsageAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/usage/refused.html", context, status=400)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the totals and the suggestions beside the list."""
+        """Add the search for an id, the totals and the suggestions beside the list."""
         name = f"usage_{self.opts.model_name}"
         return [
+            path("find/", self.admin_site.admin_view(require_GET(self.find)), name=f"{name}_find"),
             path("totals/", self.admin_site.admin_view(require_GET(self.totals)), name=f"{name}_totals"),
             path(
                 "suggest/<str:parameter>/",
@@ -137,6 +153,31 @@ class UsageAdmin(ReadOnlyAdmin):
             ),
             *super().get_urls(),
         ]
+
+    def find(self, request: HttpRequest) -> HttpResponse:
+        """Redirect to the records that have an id: the vendor's of anything in them, whichever column it is of."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        text = request.GET.get("id", "").strip().replace("\x00", "")[:MAX_ID]
+        column = self.find_column(request, text) if text else ""
+        listed = reverse(f"admin:usage_{self.opts.model_name}_changelist")
+        if column:
+            return redirect(f"{listed}?{urlencode({column: write_value(text)})}")
+        if text:
+            messages.warning(request, f"No record of this list has the id “{text}”.")
+        return redirect(listed)
+
+    def find_column(self, request: HttpRequest, text: str) -> str:
+        """Return the name of the first column of ids that has this value, '' for none."""
+        names = get_staff_name_access(request)
+        for column in self.id_columns:
+            rows = self.get_queryset(request).select_related(None)
+            visible = filter_by_staff_scope(Source.objects.all(), request, "id")
+            params = QueryDict(urlencode({column: write_value(text)}))
+            filterset = self.viewset.filterset_class(params, rows, sources=visible, names=names)
+            if filterset.is_valid() and filterset.qs.order_by().exists():
+                return column
+        return ""
 
     def totals(self, request: HttpRequest) -> HttpResponse:
         """Return what the filtered records add up to: a part of the list's page, or a page where asked for alone."""

@@ -20,25 +20,26 @@ class EnvironmentUsageAdmin(UsageAdmin):
 
     viewset = EnvironmentUsageViewSet
     common = ("from", "to", "tz", "source", "project_id", "user_id", "environment_id", "include_withdrawn")
+    id_columns = ("environment_id", "record_id", "user_id", "project_id", "environment_class_id", "runner_id")
     renderers = {"runtime_seconds": lambda run: render_exact_runtime(run.runtime_seconds)}
     list_display = ("stopped", "source", "environment", "project", "user", "environment_class", "runtime")
 
-    @admin.display(description="stopped (UTC)")
+    @admin.display(description="stopped (UTC)", ordering="stopped_at")
     def stopped(self, run: EnvironmentUsage) -> SafeString | str:
         """When the run ended."""
         return render_first_cell(run, f"{run.stopped_at:%Y-%m-%d %H:%M:%S}")
 
-    @admin.display(description="environment")
+    @admin.display(description="environment", ordering="environment_id")
     def environment(self, run: EnvironmentUsage) -> SafeString | str:
         """Its environment."""
         return render_id(run.environment_id)
 
-    @admin.display(description="project")
+    @admin.display(description="project", ordering="project_id")
     def project(self, run: EnvironmentUsage) -> SafeString | str:
         """Its project."""
         return render_known_name(run, "project_id")
 
-    @admin.display(description="user")
+    @admin.display(description="user", ordering="user_id")
     def user(self, run: EnvironmentUsage) -> SafeString | str:
         """Whose it was."""
         return render_known_name(run, "user_id")

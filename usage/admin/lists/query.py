@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -12,34 +11,24 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from rest_framework.exceptions import ValidationError
 
+from usage.admin.filter_chips import Chip, FilterChips
 from usage.admin.filter_form import FilterForm, build_filter_form, build_select, clean_params
 from usage.admin.lists.pagination import POSITION
 from usage.api.access import filter_by_staff_scope, get_staff_name_access
 from usage.api.filters import UsageFilter, find_param_errors
-from usage.api.filters.fields import UTC_ZONE, CommaSeparatedField
-from usage.api.filters.widgets import is_date
+from usage.api.filters.fields import UTC_ZONE
 from usage.api.pagination import Ordering, Orderings
 from usage.data_quality import VENDOR_KINDS
-from usage.datetimes import subtract_day
-from usage.directory.lookup import NAMED_COLUMNS, Names, find_names
-from usage.formatting import format_date, format_dates
 from usage.labels import get_label
-from usage.models import NameKind, Source, UsageRecord
-from usage.param_values import list_values, parse_value, split_values
-from usage.ranges import Shortcut, build_shortcuts
+from usage.models import Source, UsageRecord
+from usage.ranges import RangeMenu, build_range_menu
 
 ORDERING = "ordering"
 NOT_FILTERS = (*POSITION, ORDERING)
 TIMES = frozenset({"stopped_at", "starts_at", "changed_at", "day"})
+# A list without any parameter is of this month; with this it is of any time.
+ANY_TIME = "from="
 SHORTCUTS = ("this-month", "last-month", "last-7-days", "last-30-days", "this-year")
-
-
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """An applied filter, and the address of the list without it."""
-
-    label: str
-    remove_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,57 +134,30 @@ class ListQuery:
 
     @property
     def chips(self) -> list[Chip]:
-        """The applied filters; the two bounds of a range of dates are one chip."""
-        chips, dates = [], self.dates
-        if dates:
-            chips.append(Chip(format_range(*dates), self.build_url(remove=("from", "to"))))
-        for name, values in self.filters.lists():
-            if not (dates and name in {"from", "to"}):
-                chips += [
-                    Chip(self.describe(name, value), self.build_url(remove=(name,), value=value)) for value in values
-                ]
-        return chips
+        """The applied filters besides the range."""
 
-    def describe(self, name: str, value: str) -> str:
-        """Return an applied filter as a chip shows it: `Project: 5`."""
-        field = self.filterset.form.fields[name]
-        if name == "to":
-            return f"Through: {subtract_day(value)}" if is_date(value) else f"To: {value}"
-        if isinstance(field, CommaSeparatedField):
-            values = [parse_value(text) for text in split_values(value)]
-            texts = ["none" if one is None else self.get_text(name, one) for one in values]
-            return f"{get_label(name)}: {', '.join(texts)}"
-        return f"{get_label(name)}: {dict(getattr(field, 'choices', ())).get(value, value)}"
+        def build_url(name: str, value: str) -> str:
+            return self.build_url(remove=(name,), value=value)
 
-    def get_text(self, name: str, value: str) -> str:
-        """Return what a value of a filter is called: an id by its name, where that is known."""
-        kind = NAMED_COLUMNS[self.model].get(name)
-        return (self.names.get(kind, value) if kind else "") or value
-
-    @cached_property
-    def names(self) -> Names:
-        """The names of the ids that are filtered by."""
-        ids: dict[NameKind, list[str]] = {}
-        for column, kind in NAMED_COLUMNS[self.model].items():
-            if column in self.filters and column not in self.errors:
-                ids[kind] = list_values(self.filters, column)
-        source_ids = list(self.filterset.known_sources.values_list("pk", flat=True)) if ids else []
-        return find_names(ids, source_ids, self.filterset.names)
+        return list(FilterChips(self.filterset, self.model, self.errors, build_url).build())
 
     @property
-    def dates(self) -> tuple[date, date] | None:
-        """The range, where both its bounds are dates."""
-        bounds = [self.params.get(name, "") for name in ("from", "to")]
-        if {"from", "to"} & set(self.errors) or not all(map(is_date, bounds)):
-            return None
-        return date.fromisoformat(bounds[0]), date.fromisoformat(bounds[1])
-
-    @property
-    def shortcuts(self) -> list[Shortcut]:
-        """Ranges with a name."""
+    def range(self) -> RangeMenu:
+        """The range, and the ones to choose."""
         zone: ZoneInfo = self.filterset.form.cleaned_data.get("tz") or UTC_ZONE
         bounds = self.params.get("from", ""), self.params.get("to", "")
-        return build_shortcuts(SHORTCUTS, bounds, zone, lambda first, end: self.build_url(**{"from": first, "to": end}))
+        return build_range_menu(
+            SHORTCUTS,
+            bounds,
+            zone,
+            lambda first, end: self.build_url(**{"from": first, "to": end}),
+            self.any_time_url,
+        )
+
+    @property
+    def any_time_url(self) -> str:
+        """The address of the list with the same filters and without a range."""
+        return self.build_url(remove=("from", "to"))
 
     @property
     def url(self) -> str:
@@ -207,7 +169,16 @@ class ListQuery:
         params = {name: values for name, values in self.page_params.items() if name not in remove}
         for name in remove if value else ():
             params[name] = [one for one in self.page_params.get(name, ()) if one != value]
-        return f"?{urlencode({**params, **added}, doseq=True)}"
+        return f"?{urlencode({**params, **added}, doseq=True) or ANY_TIME}"
+
+    def build_sort_url(self, name: str) -> str:
+        """Return the address of the list ordered by a column, times the newest first; once more reverses it."""
+        first, second = (f"-{name}", name) if name in TIMES else (name, f"-{name}")
+        return self.build_url(**{ORDERING: second if self.ordering_name == first else first})
+
+    def get_sorting(self, name: str) -> str:
+        """Return how the list is ordered by a column, as in aria-sort; '' if it is not."""
+        return {name: "ascending", f"-{name}": "descending"}.get(self.ordering_name, "")
 
 
 def get_ordering_label(name: str) -> str:
@@ -216,10 +187,3 @@ def get_ordering_label(name: str) -> str:
     if column in TIMES:
         return f"{get_label(column)}, {'newest' if descending else 'oldest'}"
     return f"{get_label(column)}, {'highest' if descending else 'lowest'}"
-
-
-def format_range(first: date, end: date) -> str:
-    """Return a half-open range of dates: `1 Nov 2026 – 30 Nov 2026`."""
-    if end <= first:
-        return f"No day: {format_date(first)} to {format_date(end)}"
-    return format_dates(first, end - timedelta(days=1))

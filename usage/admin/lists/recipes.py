@@ -37,15 +37,16 @@ class RecipeUsageAdmin(UsageAdmin):
         "recipe_name__contains",
         "include_withdrawn",
     )
+    id_columns = ("recipe_id", "workspace_id", "folder_id", "external_id")
     renderers = {name: render_count(name) for name in COUNTS}
     list_display = ("hour", "source", "workspace", "recipe", "folder", "tasks", "jobs_succeeded", "jobs_failed")
 
-    @admin.display(description="hour (UTC)")
+    @admin.display(description="hour (UTC)", ordering="starts_at")
     def hour(self, usage: RecipeUsage) -> SafeString | str:
         """When the hour began."""
         return render_first_cell(usage, f"{usage.starts_at:%Y-%m-%d %H:%M}")
 
-    @admin.display(description="workspace")
+    @admin.display(description="workspace", ordering="workspace_id")
     def workspace(self, usage: RecipeUsage) -> SafeString | str:
         """Its name before its id."""
         return render_name(usage.workspace_name, usage.workspace_id)

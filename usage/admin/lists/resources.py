@@ -29,6 +29,7 @@ class ResourceUsageAdmin(UsageAdmin):
         "tag",
         "include_withdrawn",
     )
+    id_columns = ("resource_id", "project_id", "region_id")
     renderers = {"consumed_quantity": lambda usage: render_quantity(usage.consumed_quantity, usage.consumed_unit)}
     list_display = (
         "on",
@@ -42,7 +43,7 @@ class ResourceUsageAdmin(UsageAdmin):
         "tagged",
     )
 
-    @admin.display(description="day (UTC)")
+    @admin.display(description="day (UTC)", ordering="day")
     def on(self, usage: ResourceUsage) -> SafeString | str:
         """The day of consumption."""
         return render_first_cell(usage, f"{usage.day:%Y-%m-%d}")
