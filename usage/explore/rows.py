@@ -121,7 +121,7 @@ def build_rows(answer: Answer) -> AnswerRows:
         others=others["totals"],
         others_over_time=others.get("results", []),
         other_groups=others["groups"],
-        has_previous=query.compare,
+        has_previous=bool(query.compare),
         name_columns={
             one.name: build_name_name(one.name)
             for one in query.dimensions

@@ -1,4 +1,4 @@
-"""Intervals of a zone's calendar, from hours to years, as instants, and the period before a period."""
+"""Intervals of a zone's calendar, from hours to years, as instants, and the periods that a period is compared with."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -8,6 +8,8 @@ from usage.days import Day, find_skipped_dates, midnight
 
 INTERVALS: Final = ("hour", "day", "week", "month", "quarter", "year")
 MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
+# What a period is compared with; see `get_baseline`.
+BASELINES: Final = ("previous", "last_month", "last_year", "same_weekday")
 MAX_INTERVALS: Final = 20_000
 HOUR: Final = timedelta(hours=1)
 
@@ -134,3 +136,33 @@ def go_back(first: date, days: int, zone: ZoneInfo) -> date:
     while lacking := days - count_days(begin, first, zone):
         begin -= timedelta(days=lacking)
     return begin
+
+
+def get_baseline(name: str, start: datetime, end: datetime, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
+    """Return the period that `[start, end)` is compared with.
+
+    `previous`: see `get_previous_period`. `last_month`, `last_year`: the same dates, the last one of a shorter month in
+    place of those that it lacks. `same_weekday`: as many whole weeks before as the period reaches into. Of a period
+    that is not over, these three take the days up to today. Raises ValueError and OverflowError beyond the calendar.
+    """
+    if name == "previous":
+        return get_previous_period(start, end, zone)
+    first, last = start.astimezone(zone).date(), end.astimezone(zone).date()
+    if midnight(first, zone) != start or midnight(last, zone) != end:
+        moved = [
+            datetime.combine(shift_date(name, first, last, one), at.astimezone(zone).time(), zone)
+            for one, at in ((first, start), (last, end))
+        ]
+        return moved[0].astimezone(UTC), max(moved).astimezone(UTC)
+    tomorrow = now.astimezone(zone).date() + timedelta(days=1)
+    final = (min(last, tomorrow) if first < tomorrow else last) - timedelta(days=1)
+    begin, finish = (shift_date(name, first, last, one) for one in (first, final))
+    return midnight(begin, zone), midnight(finish + timedelta(days=1), zone)
+
+
+def shift_date(name: str, first: date, end: date, on: date) -> date:
+    """Return the date that a date of `[first, end)` is compared with."""
+    if name == "same_weekday":
+        return on - timedelta(weeks=max(1, -(-(end - first).days // 7)))
+    month = add_months(on.replace(day=1), -1 if name == "last_month" else -12)
+    return min(month + timedelta(days=on.day - 1), add_months(month, 1) - timedelta(days=1))

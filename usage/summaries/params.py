@@ -8,9 +8,9 @@ from rest_framework.exceptions import ValidationError
 
 from usage.api.filters import UsageFilter
 from usage.param_values import list_values
-from usage.summaries.intervals import INTERVALS, list_intervals
+from usage.summaries.intervals import BASELINES, INTERVALS, list_intervals
 from usage.summaries.metrics import DELETED_RECIPES, JSON_DIMENSIONS, RECIPE_DIMENSIONS, MetricSet
-from usage.summaries.query import SummaryQuery, build_query, check_range
+from usage.summaries.query import CHANGE, SummaryQuery, build_query, check_range
 
 COMMON_PARAMS: Final = ("group_by", "measures", "order_by", "limit", "compare", "fill")
 ENVIRONMENT_PARAMS: Final = (*COMMON_PARAMS, "basis")
@@ -51,15 +51,15 @@ class ParamsParser:
         """Return the fields of SummaryQuery that the parameters give."""
         group_by, interval = self.parse_group_by()
         measures = self.parse_measures()
-        compare, fill = self.parse_choice("compare", "", "previous"), self.parse_choice("fill", "", "zero")
+        compare, fill = self.parse_choice("compare", "", *BASELINES), self.parse_choice("fill", "", "zero")
         options = {
             "group_by": group_by,
             "interval": interval,
             "measures": measures,
-            "order_by": self.parse_order_by(self.list_columns(group_by, interval, measures)),
+            "order_by": self.parse_order_by(self.list_columns(group_by, interval, measures), measures, compare),
             "limit": self.parse_limit(),
             "accrued": self.parse_choice("basis", "stopped", "accrued") == "accrued",
-            "compare": compare == "previous",
+            "compare": compare,
             "fill": fill == "zero",
         }
         if (options["compare"] or options["fill"]) and not has_range:
@@ -107,8 +107,11 @@ class ParamsParser:
         dimensions = dict.fromkeys((*group_by, *self.metrics.partition, *deleted))
         return (*filter(None, (interval,)), *dimensions, *measures)
 
-    def parse_order_by(self, columns: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
-        """Return the columns to order by, each with whether it descends."""
+    def parse_order_by(
+        self, columns: tuple[str, ...], measures: tuple[str, ...], compare: str
+    ) -> tuple[tuple[str, bool], ...]:
+        """Return the columns to order by, each with whether it descends; changes only of a comparison."""
+        columns = (*columns, *(f"{CHANGE}{name}" for name in measures if compare))
         order_by = tuple((name.removeprefix("-"), name.startswith("-")) for name in self.split("order_by"))
         for name, _ in order_by:
             if name not in columns:

@@ -22,6 +22,8 @@ from usage.summaries.intervals import TooManyIntervals, cut_intervals, is_hour_s
 from usage.summaries.metrics import DELETED_RECIPES, RECIPE_DIMENSIONS, Dimension, Measure, MetricSet
 
 RANGE: Final = ("from", "to")
+# Before a measure: the name of its change against the baseline.
+CHANGE: Final = "change_"
 # Every roll-up row has the source; the zone filters nothing.
 ROLLUP_NEUTRAL_FILTERS: Final = frozenset({*RANGE, "tz", "source", "vendor"})
 
@@ -41,7 +43,8 @@ class SummaryQuery:
     filters for roll-up rows, None where some filter needs records. `sources`: those that report the kind and
     pass the filters, within the row scope; `row_scope`: the ids of the only sources that may be read, None for all.
     `start`, `end`: the range, half-open; None leaves a side open. `order_by`: (name, descending) pairs.
-    `accrued`: runs are split over the time they lasted. `names`: which names the rows may have beside their ids.
+    `compare`: the name of a baseline (usage/summaries/intervals.py), '' for none. `accrued`: runs are split over the
+    time they lasted. `names`: which names the rows may have beside their ids.
     """
 
     metrics: MetricSet
@@ -58,7 +61,7 @@ class SummaryQuery:
     interval: str = ""
     order_by: tuple[tuple[str, bool], ...] = ()
     limit: int | None = None
-    compare: bool = False
+    compare: str = ""
     fill: bool = False
     accrued: bool = False
     names: NameAccess = NO_PEOPLE
@@ -89,6 +92,12 @@ class SummaryQuery:
     def has_series(self) -> bool:
         """Whether a group has several rows, one for each interval."""
         return bool(self.interval) and len(self.dimensions) > len(self.partition)
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """The measure of each column with a change that the groups are ordered by."""
+        measures = {f"{CHANGE}{name}": name for name in self.measures}
+        return {name: measures[name] for name, _ in self.order_by if name in measures}
 
     def get_index(self, name: str) -> int | None:
         """Return the place of a dimension among the dimensions, None where it is not one of them."""

@@ -40,17 +40,18 @@ def get_partition_key(query: SummaryQuery, key: GroupKey) -> PartitionKey:
 
 
 def rank_groups(query: SummaryQuery, sums: AllSums) -> list[GroupKey]:
-    """Return one key of each group: the largest first, or by the measures in `order_by`.
+    """Return one key of each group: the largest first, or by the measures and their changes in `order_by`.
 
     Other columns of `order_by` arrange the rows and do not choose them. The intervals of a series are added up;
     distinct counts too, which is no true count but tells which group comes first.
     """
-    order = [(name, descending) for name, descending in query.order_by if name in query.measures]
+    columns = (*query.measures, *query.changes)
+    order = [(name, descending) for name, descending in query.order_by if name in columns]
     if query.has_series:
         series: AllSums = {}
         for (values, _), parts in sums.items():
-            added = series.setdefault((values, 0), dict.fromkeys(query.measures, 0))
-            for name in query.measures:
+            added = series.setdefault((values, 0), dict.fromkeys(columns, 0))
+            for name in columns:
                 added[name] += parts[name] or 0
         sums = series
     return sort_by(query, sums, [*order, (query.main_measure, True)])
@@ -69,7 +70,7 @@ def get_reader(query: SummaryQuery, sums: AllSums, name: str) -> Callable[[Group
     """Return the function that reads a group's value of a column: its interval, a measure or a dimension."""
     if name == query.interval:
         return itemgetter(1)
-    if name in query.measures:
+    if name in query.measures or name in query.changes:
         return lambda key: sums[key][name]
     place = [dimension.name for dimension in query.dimensions].index(name)
     return lambda key: key[0][place]

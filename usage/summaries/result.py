@@ -7,16 +7,17 @@ from decimal import Context, Decimal, localcontext
 from functools import partial
 from typing import Any, Final
 
+from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from usage.data_quality import DataQuality, assess
 from usage.decimals import EXACT, subtract_exactly
 from usage.models import SourceDay
-from usage.summaries.intervals import format_label, get_previous_period
+from usage.summaries.intervals import format_label, get_baseline
 from usage.summaries.metrics import Measure
 from usage.summaries.names import RowNames
 from usage.summaries.query import SummaryQuery, check_boundaries
-from usage.summaries.ranking import get_group_id, get_partition_key, select_groups, sort_groups
+from usage.summaries.ranking import AllSums, get_group_id, get_partition_key, select_groups, sort_groups
 from usage.summaries.rows import reads_rollups
 from usage.summaries.sql import (
     FEWER_ROWS,
@@ -89,13 +90,13 @@ def list_unstored_sources(query: SummaryQuery) -> frozenset[str]:
 
 
 def get_earlier_range(query: SummaryQuery) -> tuple[datetime, datetime]:
-    """Return the period before; raises ValidationError beyond the calendar, and where it would cut a record."""
+    """Return the period to compare with; raises ValidationError off the calendar, and where it would cut a record."""
     assert query.start is not None and query.end is not None  # noqa: S101, PT018 (compare needs both)
     try:
-        start, end = get_previous_period(query.start, query.end, query.zone)
+        start, end = get_baseline(query.compare, query.start, query.end, query.zone, timezone.now())
     except (ValueError, OverflowError):
         raise ValidationError({"compare": ["The period before reaches beyond the calendar."]}) from None
-    check_boundaries(query, [start], "compare")  # the zone's offset may have been another one then
+    check_boundaries(query, [start, end], "compare")  # the zone's offset may have been another one then
     return start, end
 
 
@@ -142,8 +143,9 @@ class SummaryResult:
 
     def build(self) -> dict[str, Any]:
         """Return the totals, the rows, and what the limit left out."""
-        keys = sort_groups(self.query, self.groups.sums)
-        selected = dict.fromkeys(select_groups(self.query, self.groups.sums, keys))
+        sums = self.add_changes()
+        keys = sort_groups(self.query, sums)
+        selected = dict.fromkeys(select_groups(self.query, sums, keys))
         names = RowNames.fetch(self.query, selected)
         if len(selected) > MAX_ROWS:
             parameter = "group_by" if self.query.limit is None else "limit"
@@ -153,6 +155,18 @@ class SummaryResult:
             "results": [self.build_row(key, names) for key in selected],
             "others": self.build_others([key for key in keys if key not in selected]),
         }
+
+    def add_changes(self) -> AllSums:
+        """Return the sums of the groups, with the changes that they are ordered by."""
+        changes = self.query.changes
+        if not changes or self.previous is None:
+            return self.groups.sums
+        zeros = get_zeros(self.query)
+        sums: AllSums = {}
+        for key, now in self.groups.sums.items():
+            before = self.previous.sums.get(key) or (zeros if self.is_known_before(key[0]) else {})
+            sums[key] = now | {column: subtract(now[name], before.get(name)) for column, name in changes.items()}
+        return sums
 
     def build_totals(self) -> list[Row]:
         """Return the totals of the whole filter, one for each unit and metric where the kind has such."""

@@ -26,7 +26,7 @@ from usage.slots import RETRY_SECONDS, take_slot_if_large
 from usage.snapshot import consistent_snapshot
 from usage.summaries.combined import CombinedFilter, parse_interval, summarize_all
 from usage.summaries.examples import LINES, OVERALL, summary_of
-from usage.summaries.intervals import INTERVALS, list_intervals
+from usage.summaries.intervals import BASELINES, INTERVALS, list_intervals
 from usage.summaries.metrics import JSON_DIMENSIONS, METRICS, MetricSet
 from usage.summaries.params import COMMON_PARAMS, ENVIRONMENT_PARAMS, MAX_LIMIT, parse_params
 from usage.summaries.query import SummaryQuery
@@ -37,12 +37,14 @@ from usage.timeouts import QueryTimeout
 HELP = {
     "measures": "What to add up, comma-separated: {measures}. Default: {default}.",
     "group_by": "What to group by, comma-separated: any of {dimensions}, and at most one interval: {intervals}.",
-    "order_by": "Names of rows' dimensions or measures, comma-separated, - before one for the largest first. Default: "
-    "by interval, then the largest first.",
+    "order_by": "Names of rows' dimensions or measures, comma-separated, - before one for the largest first; with "
+    "compare also change_ and a measure. Default: by interval, then the largest first.",
     "limit": "How many groups to give of each metric and unit: the largest over the whole range by the first measure "
     "in order_by (without - the smallest), else by the first measure that is no count of records. What is left out is "
     "added up in others, per interval too.",
-    "compare": "previous: also the period of the same length before; needs from and to.",
+    "compare": "Also another period; needs from and to. previous: the one of the same length before. last_month, "
+    "last_year: the same days then. same_weekday: as many whole weeks before as the range reaches into. Of a range "
+    "that is not over the last three take the days up to today.",
     "fill": "zero: also a row for every interval without records; needs an interval, from and to.",
     "basis": "stopped: a run's whole runtime belongs to when it stopped. accrued: it is split over the time it lasted.",
 }
@@ -75,7 +77,7 @@ def build_parameters(metrics: MetricSet, names: tuple[str, ...]) -> list[OpenApi
         "measures": {"type": "string", "examples": [",".join(metrics.default_measures)]},
         "order_by": {"type": "string", "examples": [f"-{metrics.default_measures[1]}"]},
         "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "examples": [10]},
-        "compare": {"type": "string", "enum": ["previous"]},
+        "compare": {"type": "string", "enum": [*BASELINES]},
         "fill": {"type": "string", "enum": ["zero"]},
         "basis": {"type": "string", "enum": ["stopped", "accrued"], "default": "stopped"},
     }
