@@ -1,4 +1,4 @@
-/* Explore: draws the chart beside the table, and keeps what is being typed when an answer arrives. Without this script the page works by its links and its form. */
+/* Explore: draws the chart beside the table, goes one step further where it is clicked, and keeps what is being typed when an answer arrives. Without this script the page works by its links and its form. */
 "use strict";
 
 (() => {
@@ -6,6 +6,8 @@
   const BARS_AT_MOST = 62; // intervals; more are drawn as lines
   let drawn = null;
   let asked = "";
+  let open = false;
+  let focused = "";
 
   const $ = (id) => document.getElementById(id);
   // Long names often differ at their end only.
@@ -51,12 +53,20 @@
     return { x: numbers, y: names };
   }
 
-  function seriesOf(panel, type) {
+  // Beyond the eighth the colours come again, lighter.
+  function seriesColour(series, at, count) {
+    if (series.name === "Others" && at === count - 1) return colour("--series-others");
+    const full = colour(`--series-${(at % 8) + 1}`);
+    return at < 8 ? full : lighter(full);
+  }
+
+  function seriesOf(panel, type, before) {
     const provisional = panel.days.map((day) => Boolean(day && day.provisional));
     const sets = panel.series.map((series, at) => {
-      const full = colour(series.name === "Others" && at === panel.series.length - 1 ? "--series-others" : `--series-${(at % 8) + 1}`);
+      const full = seriesColour(series, at, panel.series.length);
       return {
         label: short(series.name),
+        query: series.query,
         data: drawable(series.values, panel),
         said: series.values,
         type,
@@ -72,7 +82,7 @@
     });
     if (panel.before.length) {
       sets.push({
-        label: "Period before",
+        label: before,
         data: drawable(panel.before, panel),
         said: panel.before,
         type: "line",
@@ -96,28 +106,35 @@
       return day ? day.words : [];
     };
     return {
-      data: { labels: charts.labels, datasets: seriesOf(panel, type) },
+      data: { labels: charts.labels, datasets: seriesOf(panel, type, charts.before) },
       plugins: [window.exploreMarks],
-      options: options(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1 }, axes(panel, { stacked: panel.stacked && type === "bar" })),
+      options: options(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1, step: (at) => intervalStep(charts, at) }, axes(panel, { stacked: panel.stacked && type === "bar" })),
     };
   }
 
-  function bars(panel) {
+  function intervalStep({ step, bounds }, at) {
+    const [from, to] = bounds[at].map(encodeURIComponent);
+    return step.replace("{from}", from).replace("{to}", to);
+  }
+
+  function bars(panel, before) {
     const set = (label, values, fill) => ({ type: "bar", label, pointStyle: "rect", said: values, data: drawable(values, panel), backgroundColor: fill, maxBarThickness: 28 });
     const fills = panel.labels.map((name, at) => colour(name === "Others" && at === panel.labels.length - 1 ? "--series-others" : "--series-1"));
     const sets = [set(panel.title, panel.values, fills)];
-    if (panel.before.length) sets.push(set("Period before", panel.before, lighter(colour("--series-1"))));
+    if (panel.before.length) sets.push(set(before, panel.before, lighter(colour("--series-1"))));
     const made = {
       data: { labels: panel.labels, datasets: sets },
-      options: options(panel, { many: sets.length > 1 }, axes(panel, { across: panel.labels })),
+      options: options(panel, { many: sets.length > 1, step: (at) => panel.queries[at] }, axes(panel, { across: panel.labels })),
     };
     made.options.indexAxis = "y";
     made.options.interaction = { mode: "nearest", axis: "y", intersect: false };
     return made;
   }
 
-  function options(panel, { exploreMarks = null, footer = () => [], many }, scales) {
+  function options(panel, { exploreMarks = null, footer = () => [], many, step }, scales) {
     return {
+      onClick: (_, found) => found.length && goTo(step(found[0].index)),
+      onHover: (event, found) => point(event, found.length && step(found[0].index)),
       responsive: true,
       maintainAspectRatio: false,
       animation: false,
@@ -125,13 +142,31 @@
       scales,
       plugins: {
         ...(exploreMarks ? { exploreMarks } : {}),
-        legend: { display: many, position: "bottom", labels: { color: colour("--body-fg"), boxWidth: 12, boxHeight: 12, usePointStyle: true, pointStyleWidth: 24 } },
+        legend: {
+          display: many,
+          position: "bottom",
+          onClick: (_, item, { chart }) => goTo(chart.data.datasets[item.datasetIndex].query),
+          onHover: (event, item, { chart }) => point(event, chart.data.datasets[item.datasetIndex].query),
+          onLeave: (event) => point(event, ""),
+          labels: { color: colour("--body-fg"), boxWidth: 12, boxHeight: 12, usePointStyle: true, pointStyleWidth: 24 },
+        },
         tooltip: {
           filter: (item) => item.dataset.said[item.dataIndex] !== null,
           callbacks: { label: (item) => `${item.dataset.label}: ${amount(item.dataset.said[item.dataIndex], panel)}`, footer },
         },
       },
     };
+  }
+
+  // Where a click leads somewhere, the pointer says so.
+  function point({ chart, native }, query) {
+    (chart || drawn).canvas.classList.toggle("explore-leads", Boolean(query) && native?.type !== "mouseout");
+  }
+
+  function goTo(query) {
+    if (!query) return;
+    const address = `${window.location.pathname}?${query}`;
+    window.htmx.ajax("GET", address, { source: "#explore", target: "#explore", select: "#explore", swap: "outerHTML show:none", push: address });
   }
 
   function draw() {
@@ -143,11 +178,12 @@
     const panel = charts.panels[Number($("chart-panel").value) || 0];
     const type = $("chart-type");
     if (type && !type.dataset.chosen) type.value = charts.labels.length > BARS_AT_MOST || !panel.stacked ? "line" : "bar";
-    const config = charts.labels.length ? overTime(charts, panel, type.value) : bars(panel);
+    const config = charts.labels.length ? overTime(charts, panel, type.value) : bars(panel, charts.before);
     const canvas = place.querySelector("canvas");
     canvas.setAttribute("aria-label", `Chart: ${panel.title}. The table below has the same numbers.`);
     drawn = new window.Chart(canvas, config);
     canvas.dataset.drawn = panel.title;
+    $("chart-png").hidden = false;
   }
 
   function arrived() {
@@ -163,6 +199,9 @@
 
   const said = () => ($("explore-form") ? new URLSearchParams(new FormData($("explore-form"))).toString() : "");
 
+  document.addEventListener("click", (event) => {
+    if (event.target.id === "chart-png" && drawn) window.exploreReport.savePng(drawn, $("explore-chart").dataset);
+  });
   document.addEventListener("change", (event) => {
     if (event.target.id === "chart-type") event.target.dataset.chosen = "yes";
     if (["chart-type", "chart-panel"].includes(event.target.id)) draw();
@@ -185,11 +224,19 @@
     }
     // Somebody went on typing: the next answer is about that, and this one would take it away.
     if (said() !== asked) event.detail.shouldSwap = false;
+    open = Boolean($("explore-fold")?.open && document.activeElement?.closest("#explore-fold"));
+    focused = document.activeElement?.id || "";
+  });
+  // The form stays open for whoever is at it, and an input cannot have the focus before it is seen.
+  document.addEventListener("htmx:afterSwap", () => {
+    if (!open || !$("explore-fold")) return;
+    $("explore-fold").open = true;
+    $(focused)?.focus({ preventScroll: true });
   });
   document.addEventListener("htmx:sendError", () => tell("The portal cannot be reached; try again.", "notice notice-bad"));
   document.addEventListener("htmx:afterSettle", arrived);
   document.addEventListener("htmx:historyRestore", arrived);
   document.addEventListener("DOMContentLoaded", draw);
   new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  for (const media of ["(prefers-color-scheme: dark)", "print"]) window.matchMedia(media).addEventListener("change", draw);
 })();

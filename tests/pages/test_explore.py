@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import AsPerson, accessible, allow, as_person, picture, running  # noqa: F401
+from tests.support.browser import COLOUR_RULES, AsPerson, accessible, allow, as_person, picture, running  # noqa: F401
 from tests.support.filled_portal import Filled, fill
 from usage.rollups import roll_up_days
 
@@ -36,6 +36,10 @@ def charts(page: Page) -> Any:
     return json.loads(page.get_attribute("#explore-chart", "data-charts") or "")
 
 
+def open_form(page: Page) -> None:
+    page.click("#explore-fold-summary")
+
+
 def answered(page: Page, address: str) -> None:
     """Wait until the address of the page is that of a question."""
     page.wait_for_url(re.compile(re.escape(address)))
@@ -48,6 +52,7 @@ def test_a_person_explores_and_shares_the_address(filled: Filled, as_person: AsP
     answered(page, "kind=environment-usage")
     page.goto(RUNS)
     by_day = table(page)
+    open_form(page)
     page.select_option("#question-_group-1", "project_id")
     answered(page, "group_by=project_id,day")
     expect(page.locator(".explore-table thead")).to_contain_text("Project")
@@ -74,10 +79,11 @@ def test_headers_ranges_and_values_ask_without_losing_the_page(filled: Filled, a
     answered(page, "order_by=-records")
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("Records")
     page.click(".explore-table tbody >> text=project-1")
-    answered(page, "project_id=project-1")
-    expect(page.locator(".explore-table tbody tr")).to_have_count(1)
+    answered(page, "group_by=user_id&order_by=-records&project_id=project-1")
+    expect(page.locator(".applied")).to_contain_text("Project: project-1")
+    page.click("#range-menu")
     page.click("text=Last 90 days")
-    expect(page.locator(".explore-preset[aria-current]")).to_have_text("Last 90 days")
+    expect(page.locator(".range .dropped [aria-current]")).to_have_text("Last 90 days")
     assert page.evaluate("window.stayed")
 
 
@@ -163,7 +169,8 @@ def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: Filled, 
     page = as_person("viewer")
     allow(page, "400")
     page.goto(RUNS)
-    page.click("summary >> text=Filters")
+    open_form(page)
+    page.click("#explore-form summary >> text=Filters")
     page.locator("#filter-project_id").press_sequentially("project-", delay=10)
     expect(page.locator("#filter-project_id-suggested [role=option]")).to_have_count(3)
     page.fill("#filter-tz", "Mars/Base")
@@ -182,6 +189,7 @@ def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: Filled, as_per
     page = as_person("viewer")
     page.goto(RUNS)
     page.context.clear_cookies()
+    open_form(page)
     page.select_option("#question-_group-1", "project_id")
     page.wait_for_url("**/accounts/login/**")
     expect(page.locator("input[type=password]")).to_have_count(1)
@@ -196,19 +204,31 @@ def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_
     still = plain.new_page()
     still.goto(RUNS)
     assert table(still) == table(page)
+    open_form(still)
     still.select_option("#question-_group-1", "project_id")
     still.click("text=Show >> nth=0")
     answered(still, "group_by=project_id,day")
     assert len(table(still)) > len(table(page))
     plain.close()
-    page.focus("#range-1")
+    page.focus("#range-menu")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     answered(page, "from=")
-    expect(page.locator(".explore-preset[aria-current]")).to_have_text("This month")
-    assert page.evaluate("document.activeElement.id") == "range-1"
+    expect(page.locator(".range .dropped [aria-current]")).to_have_text("This month")
+    page.focus("#by-2")
+    page.keyboard.press("Enter")
+    expect(page.locator("#by-2[aria-current]")).to_have_text("User")
+    assert page.evaluate("document.activeElement.id") == "by-2"
+    page.focus("#compare-menu")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "compare-menu"
+    expect(page.locator(".step-menu:has(#compare-menu) .dropped")).to_be_hidden()
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 360)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 1920), ("dark", 390)])
 def test_everybody_can_read_it(filled: Filled, as_person: AsPerson, scheme: str, width: int) -> None:  # noqa: F811
     page = as_person("viewer", width=width, scheme=scheme)
     for address in (
@@ -219,13 +239,21 @@ def test_everybody_can_read_it(filled: Filled, as_person: AsPerson, scheme: str,
         "/admin/explore/?kind=recipe-usage&recipe_id=9001",
     ):
         page.goto(address)
-        charts(page) if page.locator("#explore-chart").count() else None
+        if page.locator("#explore-chart").count():
+            charts(page)
+            top = page.locator("#explore-chart").bounding_box()
+            assert top is not None
+            assert top["y"] < 700, "the chart is on the first screen, of a telephone too"
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = !one.name))")
         accessible(page)
         spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert spill <= 0, address
     page.goto(RESOURCES)
     charts(page)
+    for menu in ("#range-menu", "#compare-menu"):
+        page.click(menu)
+        accessible(page, COLOUR_RULES)  # an open menu covers what is below it
+        page.keyboard.press("Escape")
     picture(page, f"explore-{scheme}-{width}")
     page.goto(f"/admin/explore/?kind=environment-usage&{NOVEMBER}&group_by=project_id&compare=previous&limit=2")
     charts(page)

@@ -27,7 +27,7 @@ NO_PAGES = {
     "explore_save", "explore_view", "coverage_read",
 }  # fmt: skip
 NO_PAGE_ENDINGS = (
-    "_do", "_export", "_export_about", "_export_follow", "_export_stop", "_totals", "_suggest", "_progress", "_test",
+    "_do", "_export", "_export_about", "_export_follow", "_export_stop", "_totals", "_suggest", "_find", "_progress", "_test",
     "_test_new",
 )  # fmt: skip
 # Pages that look otherwise when they are asked otherwise.

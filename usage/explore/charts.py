@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -9,15 +10,19 @@ from zoneinfo import ZoneInfo
 from usage.data_quality import IntervalQuality
 from usage.data_quality.messages import AWAITS_CLOSE
 from usage.decimals import add_exactly
+from usage.explore.baselines import format_period
 from usage.explore.query import Answer
 from usage.explore.rows import AnswerRows, Row, get_unit, is_additive
+from usage.explore.steps import Question
 from usage.formatting import SIZES, format_interval, get_size_place
 from usage.labels import get_label
 from usage.models.day_status import TODAY_OPEN
 from usage.summaries.intervals import format_label
 
-MAX_SERIES: Final = 7  # told apart by colour; the others are one more
+MAX_SERIES: Final = 8  # told apart by colour, unless more are asked for; the others are one more
+MOST_SERIES: Final = 20
 MAX_BARS: Final = 15
+MOST_BARS: Final = 40
 MAX_PANELS: Final = 40
 MAX_VALUES: Final = 60_000  # sent to the browser
 MAX_INTERVALS: Final = 1_500
@@ -38,27 +43,34 @@ class Panel:
     rows: list[Row]
 
 
-def build_charts(answer: Answer, rows: AnswerRows) -> dict[str, Any] | None:
+def build_charts(answer: Answer, rows: AnswerRows, question: Question) -> dict[str, Any] | None:
     """Return the charts, JSON-ready, None where there is nothing to draw.
 
     `labels`: those of the intervals, none where each chart has bars of its own. `panels`: see `build_time_chart` and
     `build_bar_chart`; those of most records, over time with the marks of the intervals' `days`. `left_out`: how many
-    more there would be. Numbers are texts with all digits; an axis shows them in the unit `drawn_in`, of which one is
-    `size` of the numbers' own unit.
+    more there would be. `before`: what the period to compare with is called. `step`: the query about one interval,
+    with {from} and {to} for its bounds, which `bounds` has. Numbers are texts with all digits; an axis shows them in
+    the unit `drawn_in`, of which one is `size` of the numbers' own unit.
     """
     if not rows.is_grouped or not rows.results or len(answer.bounds) > MAX_INTERVALS + 1:
         return None
     panels = list(build_panels(rows))
+    before = describe_before(answer)
     if not rows.interval:
-        charts = [build_bar_chart(rows, panel) for panel in panels[:MAX_PANELS]]
-        return {"labels": [], "panels": charts, "left_out": len(panels) - len(charts)}
+        charts = [build_bar_chart(rows, panel, question) for panel in panels[:MAX_PANELS]]
+        return {"labels": [], "panels": charts, "left_out": len(panels) - len(charts), "before": before}
     intervals = list_intervals(answer, rows)
-    limit = max(1, min(MAX_PANELS, MAX_VALUES // (MAX_SERIES + 1) // max(1, len(intervals))))
+    limit = max(
+        1, min(MAX_PANELS, MAX_VALUES // (min(rows.limit or MAX_SERIES, MOST_SERIES) + 1) // max(1, len(intervals)))
+    )
     return {
         "labels": [format_interval(interval, rows.interval) for interval in intervals],
+        "step": question.interval_step,
+        "bounds": [question.get_interval_bounds(interval) for interval in intervals],
+        "before": before,
         "panels": [
             {
-                **build_time_chart(rows, panel, intervals),
+                **build_time_chart(rows, panel, intervals, question),
                 "days": build_panel_marks(answer, rows, panel, len(intervals)),
             }
             for panel in panels[:limit]
@@ -100,19 +112,35 @@ def get_series_name(rows: AnswerRows, row: Row) -> str:
     return " · ".join(rows.get_text(row, name) for name in names)
 
 
-def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str]) -> dict[str, Any]:
+def describe_before(answer: Answer) -> str:
+    """Return what the period to compare with is called: its dates; '' without a comparison."""
+    meta = answer.summary["meta"]
+    previous = meta.get("previous")
+    if not previous:
+        return ""
+    start, end = (datetime.fromisoformat(previous[name]) for name in ("from", "to"))
+    return format_period(start, end, ZoneInfo(meta["tz"]))
+
+
+def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str], question: Question) -> dict[str, Any]:
     """Return a chart over the intervals: a series per group, the largest first, the rest as one."""
     groups: dict[str, Values] = {}
+    steps: dict[str, str] = {}
     previous: Values = {}
     for row in panel.rows:
-        interval = row[rows.interval]
-        add_value(groups.setdefault(get_series_name(rows, row), {}), interval, row[panel.measure])
+        interval, name = row[rows.interval], get_series_name(rows, row)
+        if name not in groups:
+            groups[name], steps[name] = {}, question.step_into_row(rows, row)
+        add_value(groups[name], interval, row[panel.measure])
         if rows.has_previous:
             add_value(previous, interval, row["previous"][panel.measure])
     ranked = sorted(groups, key=lambda name: -sum(filter(None, groups[name].values()), Decimal(0)))
     others = [row for row in rows.others_over_time if rows.get_key(row) == rows.get_key(panel.rows[0])]
-    limit = MAX_SERIES if others or len(ranked) > MAX_SERIES + 1 else MAX_SERIES + 1
-    series = [build_series(name or panel.title, groups[name], intervals) for name in ranked[:limit]]
+    limit = min(rows.limit or MAX_SERIES, MOST_SERIES)
+    limit += not others and len(ranked) == limit + 1  # alone it would be the others
+    series = [
+        {**build_series(name or panel.title, groups[name], intervals), "query": steps[name]} for name in ranked[:limit]
+    ]
     if (others or ranked[limit:]) and is_additive(panel.measure):
         rest = add_series(groups[name] for name in ranked[limit:])
         for row in others:
@@ -127,7 +155,7 @@ def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str]) -> di
         **scale_axis(panel.unit, (value for values in groups.values() for value in values.values())),
         "stacked": is_additive(panel.measure),
         "series": series,
-        "before": build_series("Period before", previous, intervals)["values"] if compared else [],
+        "before": build_series("", previous, intervals)["values"] if compared else [],
     }
 
 
@@ -164,10 +192,15 @@ def add_value(values: Values, interval: str, value: Any) -> None:
         values.setdefault(interval, None)
 
 
-def build_bar_chart(rows: AnswerRows, panel: Panel) -> dict[str, Any]:
-    """Return a chart of one bar per group, the largest first, the rest and what the limit left out as one."""
-    ranked = sorted(panel.rows, key=lambda row: -Decimal(row[panel.measure] or 0))
-    shown, rest = ranked[:MAX_BARS], ranked[MAX_BARS:]
+def build_bar_chart(rows: AnswerRows, panel: Panel, question: Question) -> dict[str, Any]:
+    """Return a chart of one bar per group, the largest first, the rest and what the limit left out as one.
+
+    Rows in the order of their change stay in it.
+    """
+    ranked = panel.rows if rows.by_change else sorted(panel.rows, key=lambda row: -Decimal(row[panel.measure] or 0))
+    limit = min(rows.limit or MAX_BARS, MOST_BARS)
+    shown, rest = ranked[:limit], ranked[limit:]
+    queries = [question.step_into_row(rows, row) for row in shown]
     labels = [get_series_name(rows, row) or panel.title for row in shown]
     values = [format_exact(row[panel.measure]) for row in shown]
     previous = [format_exact(row["previous"][panel.measure]) for row in shown] if rows.has_previous else []
@@ -183,7 +216,15 @@ def build_bar_chart(rows: AnswerRows, panel: Panel) -> dict[str, Any]:
         values.append(format_exact(sums["now"]))
         previous += [format_exact(sums["previous"])] if rows.has_previous else []
     scale = scale_axis(panel.unit, values)
-    return {"title": panel.title, "unit": panel.unit, **scale, "labels": labels, "values": values, "before": previous}
+    return {
+        "title": panel.title,
+        "unit": panel.unit,
+        **scale,
+        "labels": labels,
+        "values": values,
+        "before": previous,
+        "queries": queries,
+    }
 
 
 def format_exact(value: Any) -> str | None:

@@ -12,13 +12,14 @@ from usage.admin.filter_form import Errors, FilterForm, build_filter_form, get_s
 from usage.api.filters import SourceRelatedFilter
 from usage.api.filters.values import DETAIL_TEXTS
 from usage.api.filters.widgets import AddressSelect, CommaSeparatedBoxes, RepeatedInput
+from usage.explore.baselines import LABELS as BASELINE_LABELS
 from usage.explore.kinds import Kind
-from usage.explore.params import RANGE, encode, get_interval, get_zone, list_params, split_names
+from usage.explore.params import RANGE, get_interval, split_names
+from usage.explore.steps import LIMITS
 from usage.labels import get_label
-from usage.ranges import RANGES, Shortcut, build_shortcuts
 from usage.summaries.metrics import MetricSet
+from usage.summaries.query import CHANGE
 
-LIMITS: Final = ("5", "10", "20", "50", "100")
 MAX_BOXES: Final = 12  # sources to tick; more are typed
 FEWEST_GROUPS: Final = 2
 # Where the errors of a parameter are shown whose input has another name.
@@ -29,7 +30,6 @@ INPUTS: Final = {"group_by": "_group", "interval": "_interval"}
 class ExploreForm:
     """All inputs, and the errors that belong to none of them."""
 
-    shortcuts: list[Shortcut]
     question: forms.Form
     filters: FilterForm
     errors: list[str]
@@ -78,22 +78,11 @@ def build_form(
     )
     inputs = {field.name for field in (*question, *filters)}
     return ExploreForm(
-        shortcuts=build_range_links(kind, data),
         question=question,
         filters=filters,
         errors=[f"{get_label(name)}: {text}" for name in by_input if name not in inputs for text in by_input[name]],
         active_filters=sum(name in data for name in filterset.base_filters if name not in RANGE),
     )
-
-
-def build_range_links(kind: Kind, data: QueryDict) -> list[Shortcut]:
-    """Return the ranges that have a name, each with the query of the same question about it."""
-    rest = [(name, value) for name, value in list_params(data) if name not in {"from", "to"}]
-
-    def build_query(first: str, end: str) -> str:
-        return encode([("kind", kind.name), ("from", first), ("to", end), *rest])
-
-    return build_shortcuts(RANGES, (data.get("from", ""), data.get("to", "")), get_zone(data), build_query)
 
 
 class QuestionForm(forms.Form):
@@ -142,7 +131,7 @@ def build_number_fields(metrics: MetricSet, limit_word: str) -> dict[str, forms.
     return {
         "measures": forms.Field(label="Numbers", widget=measures),
         "limit": build_choice("Rows", limits),
-        "compare": forms.Field(label="With period before", widget=forms.CheckboxInput({"value": "previous"})),
+        "compare": build_choice("Compare with", [("", "Nothing"), *BASELINE_LABELS.items()]),
         "fill": forms.Field(label="Empty intervals too", widget=forms.CheckboxInput({"value": "zero"})),
     }
 
@@ -156,4 +145,5 @@ def get_limit_word(metrics: MetricSet, data: QueryDict, interval: str, groups: l
     """Return what the rows within the limit are: in an order of dimensions alone the first, else the largest."""
     order = [name.removeprefix("-") for name in split_names(data, "order_by")]
     in_series = interval and groups
-    return "First" if order and not in_series and order[0] not in metrics.measures else "Top"
+    measures = {*metrics.measures, *(f"{CHANGE}{name}" for name in metrics.measures)}
+    return "First" if order and not in_series and order[0] not in measures else "Top"

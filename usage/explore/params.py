@@ -17,6 +17,7 @@ from usage.api.filters.fields import UTC_ZONE, CommaSeparatedFilter
 from usage.datetimes import parse_zone
 from usage.explore.kinds import Kind
 from usage.param_values import join_values, list_values, merge_texts
+from usage.summaries.query import CHANGE
 
 IS_FORM: Final = "_form"
 RANGE: Final = ("from", "to", "tz")
@@ -84,7 +85,9 @@ def parse_question(data: QueryDict, kind: Kind) -> Params:
     groups = [*data.getlist("_group"), f"tag:{data.get('_tag', '').strip()}"]
     dimensions = [name for name in dict.fromkeys(groups) if kind.metrics.get_dimension(name)]
     measures = [name for name in data.getlist("measures") if name in kind.metrics.measures]
-    columns = {interval, *dimensions, *kind.metrics.partition, *(measures or kind.metrics.default_measures)}
+    shown = measures or kind.metrics.default_measures
+    columns = {interval, *dimensions, *kind.metrics.partition, *shown}
+    columns |= {f"{CHANGE}{name}" for name in shown if data.get("compare")}
     order = [name for name in split_names(data, "order_by") if name.removeprefix("-") in columns]
     return [
         ("group_by", join_values(filter(None, (*dimensions, interval)))),

@@ -23,7 +23,8 @@ Row = dict[str, Any]
 class AnswerRows:
     """The rows of an answer as the API has them.
 
-    `interval`: '' for none. `partition`: the dimensions that sums are never added over. `others`: what the limit left
+    `interval`: '' for none. `limit`: how many groups were asked for, None for all. `by_change`: they are ordered by it.
+    `partition`: the dimensions that sums are never added over. `others`: what the limit left
     out, `other_groups` groups; with an interval, `others_over_time` has a row for each. `name_columns`: the columns
     with the names that ids have today, by the dimension of the ids.
     """
@@ -38,6 +39,8 @@ class AnswerRows:
     others_over_time: list[Row]
     other_groups: int
     has_previous: bool
+    limit: int | None = None
+    by_change: bool = False
     name_columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -122,6 +125,8 @@ def build_rows(answer: Answer) -> AnswerRows:
         others_over_time=others.get("results", []),
         other_groups=others["groups"],
         has_previous=bool(query.compare),
+        limit=query.limit,
+        by_change=bool(query.changes),
         name_columns={
             one.name: build_name_name(one.name)
             for one in query.dimensions

@@ -9,16 +9,15 @@ from django.utils.safestring import SafeString
 
 from usage.admin.display import render_number, render_quantity, render_runtime
 from usage.admin.lists.cells import render_name
-from usage.api.filters.fields import CommaSeparatedFilter
-from usage.api.filters.values import TagsFilter
 from usage.explore.kinds import Kind
-from usage.explore.params import Params, encode, get_values, replace_params
+from usage.explore.params import Params, get_values, replace_params
 from usage.explore.rows import AnswerRows, Row, get_unit
+from usage.explore.steps import Question
 from usage.formatting import MINUS, NOTHING, format_interval, format_percent
 from usage.labels import get_label
-from usage.param_values import write_tag, write_value
+from usage.param_values import write_value
+from usage.summaries.query import CHANGE
 
-MAX_ROWS: Final = 500  # on the page; the files have all
 NONE: Final = "none"
 LONG_TEXT: Final = 24  # characters
 
@@ -51,29 +50,23 @@ class TableCell:
 
 @dataclass(frozen=True, slots=True)
 class ExploreTable:
-    """The first of `row_count` rows, and below them the label and the cells of what was left out and of the totals."""
+    """The rows of a page, and below them the label and the cells of what was left out and of the totals."""
 
     heads: list[ColumnHead]
     rows: list[list[TableCell]]
     footer: list[tuple[str, list[TableCell]]]
-    row_count: int
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there are more rows than are shown."""
-        return self.row_count > len(self.rows)
 
 
 def build_table(rows: AnswerRows, kind: Kind, params: Params) -> ExploreTable:
     """Return the table; `params`: those of the address, `kind` included."""
+    question = Question(kind, params)
     shown = rows.results if rows.is_grouped else []  # else they are the totals
     others = f"Others ({rows.other_groups:,})"
     footer = [*((others, row) for row in rows.others), *(("Total", row) for row in rows.totals)]
     return ExploreTable(
         heads=list(build_heads(rows, kind, params)),
-        rows=[[*build_names(rows, kind, params, row), *build_numbers(rows, row)] for row in shown[:MAX_ROWS]],
+        rows=[[*build_names(rows, question, row), *build_numbers(rows, row)] for row in shown],
         footer=[(get_footer_label(rows, row, text), build_footer(rows, row)) for text, row in footer],
-        row_count=len(shown),
     )
 
 
@@ -102,7 +95,9 @@ def build_heads(rows: AnswerRows, kind: Kind, params: Params) -> Iterator[Column
         yield ColumnHead(get_label(name), name, True, get_sorting(params, name), query)
         if rows.has_previous:
             yield ColumnHead("Before", f"{name}-before", True)
-            yield ColumnHead("Change", f"{name}-change", True)
+            change = f"{CHANGE}{name}"
+            query = build_sort_query(params, change, sortable, sign="-")
+            yield ColumnHead("Change", f"{name}-change", True, get_sorting(params, change), query)
         if name == rows.main and rows.is_grouped:
             yield ColumnHead("Share", f"{name}-share", True)
 
@@ -126,13 +121,13 @@ def build_sort_query(params: Params, name: str, sortable: bool, sign: str = "") 
     return replace_params(params, order_by=write_value(reverse if get_first_order(params) == order else order))
 
 
-def build_names(rows: AnswerRows, kind: Kind, params: Params, row: Row) -> Iterator[TableCell]:
-    """Yield the cells of the interval and the dimensions."""
+def build_names(rows: AnswerRows, question: Question, row: Row) -> Iterator[TableCell]:
+    """Yield the cells of the interval and the dimensions, each with the way to what is behind it."""
     if rows.interval:
-        yield TableCell(format_interval(row[rows.interval], rows.interval))
+        interval = row[rows.interval]
+        yield TableCell(format_interval(interval, rows.interval), query=question.step_into_interval(interval))
     for name in rows.dimensions:
-        query = build_filter_query(kind, params, name, row[name])
-        yield build_name(row[name], query, rows.get_name(row, name))
+        yield build_name(row[name], question.step_into([(name, row[name])]), rows.get_name(row, name))
 
 
 def build_name(value: Any, query: str = "", name: str = "") -> TableCell:
@@ -144,19 +139,6 @@ def build_name(value: Any, query: str = "", name: str = "") -> TableCell:
     if isinstance(value, bool):
         return TableCell("yes" if value else "no", is_quiet=not value)
     return TableCell(str(value), query=query)
-
-
-def build_filter_query(kind: Kind, params: Params, name: str, value: Any) -> str:
-    """Return the query for one value only, '' where there is no such filter or the address has it already."""
-    text = None if value is None or value == "" else str(value)
-    filters = kind.filterset.base_filters
-    if name.startswith("tag:") and isinstance(filters.get("tag"), TagsFilter):
-        pair = ("tag", write_tag(name.removeprefix("tag:"), text))
-        return "" if pair in params or pair[1].startswith(":") else encode([*params, pair])
-    given = [written for param, written in params if param == name]
-    if not isinstance(filters.get(name), CommaSeparatedFilter) or given == [write_value(text)]:
-        return ""
-    return replace_params(params, **{name: write_value(text)})
 
 
 def build_numbers(rows: AnswerRows, row: Row) -> Iterator[TableCell]:

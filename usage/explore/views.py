@@ -18,10 +18,21 @@ from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_s
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import UTC_ZONE, get_shared_zone
 from usage.explore import files, saved
+from usage.explore.baselines import list_baselines
 from usage.explore.charts import MAX_INTERVALS, build_charts
 from usage.explore.form import build_form
 from usage.explore.kinds import Kind, get_kinds
-from usage.explore.params import IS_FORM, Params, encode, get_values, list_params, parse_form, replace_params
+from usage.explore.pages import PAGE, cut_page, parse_page
+from usage.explore.params import (
+    IS_FORM,
+    Params,
+    encode,
+    get_values,
+    get_zone,
+    list_params,
+    parse_form,
+    replace_params,
+)
 from usage.explore.quality import describe_answer_quality
 from usage.explore.query import (
     PATIENCE_SECONDS,
@@ -33,11 +44,13 @@ from usage.explore.query import (
     list_totals_notes,
 )
 from usage.explore.rows import build_rows
+from usage.explore.steps import Question
 from usage.explore.table import build_table
+from usage.explore.title import build_title, describe_filters, list_question_chips
 from usage.exports import ExportStream
 from usage.exports.formats.csv import parse_bom
 from usage.models import SavedView
-from usage.ranges import DEFAULT_RANGE, get_range
+from usage.ranges import DEFAULT_RANGE, RANGES, RangeMenu, build_range_menu, get_range
 from usage.slots import SlotsTaken, hold_slot, take_slot_if_large
 from usage.timeouts import QueryTimeout
 
@@ -67,6 +80,7 @@ def explore(request: HttpRequest) -> HttpResponse:
         kind = kinds.get(request.GET.get("kind", "")) or next(iter(kinds.values()))
         return redirect_to([("kind", kind.name), *parse_form(request.GET, kind)])
     kind, data, problems = parse_address(request, kinds)
+    page, problems = pop_page(data, problems)
     answer_context: dict[str, Any] = {}
     unanswered, scope = "", get_staff_scope(request)
     filterset = build_filterset(kind, data, scope, get_staff_name_access(request))
@@ -74,7 +88,7 @@ def explore(request: HttpRequest) -> HttpResponse:
         if not problems:
             with take_slot_if_large() as take_slot:
                 answer = ask(kind, filterset, scope, take_slot)
-                answer_context = build_answer_context(answer, kind, [("kind", kind.name), *list_params(data)])
+                answer_context = build_answer_context(answer, filterset, page)
     except ValidationError as error:
         problems = get_problems(error.detail)
     except QueryTimeout:
@@ -89,6 +103,16 @@ def explore(request: HttpRequest) -> HttpResponse:
         "unanswered": unanswered,
     }
     return TemplateResponse(request, "explore/page.html", context, status=400 if problems else 200)
+
+
+def pop_page(data: QueryDict, problems: Problems) -> tuple[int, Problems]:
+    """Take the number of the page out of an address; return it and what is wrong."""
+    try:
+        return parse_page(data.dict()), problems  # type: ignore[arg-type]
+    except ValueError as error:
+        return 1, {**problems, PAGE: [str(error)]}
+    finally:
+        data.pop(PAGE, None)
 
 
 def require_kinds(request: HttpRequest) -> dict[str, Kind]:
@@ -147,8 +171,20 @@ def build_question_context(
     data: QueryDict = filterset.data
     params = [("kind", kind.name), *list_params(data)]
     sources = get_reporting_sources(kind.model, None, get_staff_scope(request))
-    query = encode(params)
+    query, question, zone = encode(params), Question(kind, params), get_zone(data)
+    baselines = list(list_baselines(question, data))
+    chips = list_question_chips(question, filterset, problems, baselines)
     return {
+        "range": build_range(question, data),
+        "chips": chips,
+        "question_title": build_title(question),
+        "question_details": describe_filters(chips, (data.get("from", ""), data.get("to", "")), zone.key),
+        "by_dimension": list(question.list_dimensions()),
+        "by_interval": list(question.list_intervals()),
+        "baselines": baselines,
+        "limits": list(question.list_limits()),
+        "uncompared": f"?{question.regroup(question.dimensions, question.interval, compare='')}",
+        "month_link": question.build_month_link(zone),
         "kinds": [(one, one is kind, build_kind_query(one, params)) for one in kinds.values()],
         "kind": kind,
         "form": build_form(kind, data, filterset, sorted(source.slug for source in sources), problems),
@@ -164,6 +200,17 @@ def build_question_context(
         "coverage": reverse("admin:coverage") if request.user.has_perm("usage.view_sourceday") else "",
         "no_sources": not sources,
     }
+
+
+def build_range(question: Question, data: QueryDict) -> RangeMenu:
+    """Return the range of a question, and the ones to choose."""
+
+    def build_url(first: str, end: str, **changes: str) -> str:
+        changes |= {"from": first, "to": end}
+        return f"?{question.regroup(question.dimensions, question.interval, **changes)}"
+
+    bounds = data.get("from", ""), data.get("to", "")
+    return build_range_menu(RANGES, bounds, get_zone(data), build_url, build_url("", "", compare="", fill=""))
 
 
 def build_kind_query(kind: Kind, params: Params) -> str:
@@ -184,14 +231,17 @@ def build_list_url(kind: Kind, data: QueryDict) -> str:
     return f"{reverse(f'admin:usage_{kind.model._meta.model_name}_changelist')}?{encode(filters)}"
 
 
-def build_answer_context(answer: Answer, kind: Kind, params: Params) -> dict[str, Any]:
+def build_answer_context(answer: Answer, filterset: Any, number: int) -> dict[str, Any]:
     """Return what the page shows of the answer."""
-    rows = build_rows(answer)
-    charts = build_charts(answer, rows)
+    kind, rows = answer.kind, build_rows(answer)
+    params = [("kind", kind.name), *list_params(filterset.data)]
+    question, page = Question(kind, params), cut_page(rows, number, params)
+    charts = build_charts(answer, rows, question)
     return {
+        "page": page,
         "answer": answer,
         "quality": describe_answer_quality(answer.summary["meta"]),
-        "table": build_table(rows, kind, params),
+        "table": build_table(page.rows, kind, params),
         "totals_notes": list_totals_notes(answer),
         "charts": charts,
         "charts_json": json.dumps(charts, separators=(",", ":")),
@@ -207,6 +257,7 @@ def build_answer_context(answer: Answer, kind: Kind, params: Params) -> dict[str
 def export(request: HttpRequest) -> HttpResponseBase:
     """Send the whole answer as a file, or a text of what is wrong."""
     kind, data, problems = parse_address(request, require_kinds(request))
+    data.pop(PAGE, None)
     extension = data.get("format", "")
     data.pop("format", None)
     if extension not in {"csv", "xlsx"}:

@@ -215,8 +215,8 @@ def test_a_chart_of_many_groups_adds_up_the_small_ones() -> None:
         ResourceUsageFactory(source=source, project_id=number, consumed_quantity=Decimal(number + 1))
     page = shown(client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=project_id,day")
     series = page.context["charts"]["panels"][0]["series"]
-    assert [one["name"] for one in series] == ["11", "10", "9", "8", "7", "6", "5", "Others"]
-    assert series[-1]["values"][0] == "15"
+    assert [one["name"] for one in series] == ["11", "10", "9", "8", "7", "6", "5", "4", "Others"]
+    assert series[-1]["values"][0] == "10"
 
 
 def test_a_header_orders_and_orders_the_other_way_round() -> None:
@@ -232,18 +232,117 @@ def test_a_header_orders_and_orders_the_other_way_round() -> None:
     assert b'aria-sort="descending"' in first.content
 
 
-def test_a_value_leads_to_the_same_question_about_it_alone() -> None:
+def test_a_value_leads_one_step_further_and_its_chip_back() -> None:
     ResourceUsageFactory(project_id=5, tags={"team": "a:b"})
     client = client_of("viewer")
     page = shown(client, "kind=resource-usage&group_by=project_id,tag:team,resource_type")
     (row,) = page.context["table"].rows
-    assert [cell.query.partition("group_by=project_id,tag:team,resource_type")[2] for cell in row[:3]] == [
-        "&project_id=5",
-        "&tag=team:a:b",
-        "&resource_type=instance",
+    assert [cell.query.removeprefix("kind=resource-usage&") for cell in row[:3]] == [
+        "group_by=tag:team,resource_type&project_id=5",
+        "group_by=project_id,resource_type&tag=team:a:b",
+        "group_by=project_id,tag:team&resource_type=instance",
     ]
     for cell in row[:3]:
-        assert len(shown(client, cell.query).context["table"].rows) == 1
+        narrowed = shown(client, cell.query)
+        assert len(narrowed.context["table"].rows) == 1
+        (chip,) = narrowed.context["chips"]
+        assert chip.remove_url.startswith("?kind=resource-usage&group_by=")
+        assert shown(client, chip.remove_url.removeprefix("?")).context["chips"] == []
+
+
+def test_what_is_left_to_break_down_by_is_offered_and_the_next_is_taken() -> None:
+    some_of_each()
+    client = client_of("viewer")
+    page = shown(client, f"kind=environment-usage&{JANUARY}&group_by=project_id&limit=5&order_by=-records,project_id")
+    query = page.context["table"].rows[0][0].query
+    assert re.fullmatch(
+        rf"kind=environment-usage&{JANUARY}&group_by=user_id&limit=5&order_by=-records&project_id=\S+", query
+    )
+    offered = shown(client, query).context["by_dimension"]
+    assert [(link.label, link.is_current) for link in offered][:2] == [("User", True), ("Class", False)]
+    assert "Project" not in [link.label for link in offered]
+    assert [link.label for link in page.context["limits"] if link.is_current] == ["Top 5 + others"]
+    for link in (*offered, *page.context["by_interval"], *page.context["limits"]):
+        assert shown(client, link.url.removeprefix("?"))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("group_by=day", "from=2026-01-05&to=2026-01-06&group_by=workspace_id"),
+        ("group_by=recipe_id,day&fill=zero", "from=2026-01-05&to=2026-01-06&group_by=recipe_id"),
+        ("group_by=month", "from=2026-01-01&to=2026-02-01&group_by=day"),
+        ("group_by=week", "from=2026-01-05&to=2026-01-12&group_by=day"),
+        ("group_by=hour", "from=2026-01-05T10:00:00Z&to=2026-01-05T11:00:00Z&group_by=workspace_id"),
+    ],
+)
+def test_an_interval_leads_to_itself(query: str, expected: str) -> None:
+    RecipeUsageFactory(starts_at=datetime(2026, 1, 5, 10, tzinfo=UTC))
+    client = client_of("viewer")
+    page = shown(client, f"kind=recipe-usage&{JANUARY}&{query}")
+    charts = page.context["charts"]
+    at = next(
+        place for place, value in enumerate(charts["panels"][0]["series"][0]["values"]) if value not in {None, "0"}
+    )
+    step = page.context["table"].rows[at if "fill" in query else 0][0].query
+    assert step == f"kind=recipe-usage&{expected}"
+    start, end = charts["bounds"][at]
+    assert charts["step"].replace("{from}", start).replace("{to}", end) == step
+    assert shown(client, step).context["answer"].summary["totals"][0]["records"] == 1
+
+
+def test_an_interval_stays_within_the_range() -> None:
+    ResourceUsageFactory(day=date(2026, 1, 1))
+    page = shown(client_of("viewer"), "kind=resource-usage&from=2026-01-01&to=2026-01-03&group_by=week")
+    assert page.context["charts"]["bounds"] == [("2026-01-01", "2026-01-03")]
+
+
+def test_a_ranking_may_be_in_the_order_of_its_changes() -> None:
+    source = SourceFactory()
+    for project, before, now in ((1, 100, 110), (2, 10, 50)):
+        ResourceUsageFactory(source=source, day=date(2026, 1, 5), project_id=project, consumed_quantity=before)
+        ResourceUsageFactory(source=source, day=date(2026, 1, 6), project_id=project, consumed_quantity=now)
+    client = client_of("viewer")
+    question = "kind=resource-usage&from=2026-01-06&to=2026-01-07&group_by=project_id&compare=previous"
+    page = shown(client, question)
+    (change, _) = [head for head in page.context["table"].heads if head.label == "Change"]
+    by_change = shown(client, change.query)
+    assert change.query == f"{question}&order_by=-change_consumed_quantity"
+    assert [str(row[0].text) for row in by_change.context["table"].rows] == ["2", "1"]
+    assert by_change.context["charts"]["panels"][0]["labels"] == ["2", "1"]
+    assert page.context["charts"]["panels"][0]["labels"] == ["1", "2"]
+    assert by_change.context["charts"]["before"] == "5 Jan 2026"
+    assert b'aria-sort="descending"' in by_change.content
+
+
+def test_baselines_are_offered_with_their_dates() -> None:
+    some_of_each()
+    client = client_of("viewer")
+    with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False):
+        page = shown(client, "kind=resource-usage&from=2026-03-01&to=2026-03-08&group_by=project_id&compare=last_year")
+    assert [(one.label, one.dates, one.is_current) for one in page.context["baselines"]] == [
+        ("Period before", "22 Feb 2026 – 28 Feb 2026", False),
+        ("Same days last month", "1 Feb 2026 – 7 Feb 2026", False),
+        ("Same days last year", "1 Mar 2025 – 7 Mar 2025", True),
+        ("Same weekdays before", "22 Feb 2026 – 28 Feb 2026", False),
+    ]
+    assert [chip.label for chip in page.context["chips"]] == ["Compared with 1 Mar 2025 – 7 Mar 2025"]
+    for one in page.context["baselines"]:
+        assert shown(client, one.url.removeprefix("?"))
+    assert shown(client, "kind=resource-usage&from=2026-03-01&group_by=day").context["baselines"] == []
+
+
+def test_this_month_against_the_last_is_one_link() -> None:
+    some_of_each()
+    client = client_of("viewer")
+    with time_machine.travel(datetime(2026, 2, 10, 12, tzinfo=UTC), tick=False):
+        link = shown(client, f"kind=environment-usage&{JANUARY}&group_by=day").context["month_link"]
+        assert link.url == (
+            "?kind=environment-usage&from=2026-02-01&to=2026-03-01&group_by=project_id&compare=last_month"
+        )
+        page = shown(client, link.url.removeprefix("?"))
+    assert page.context["month_link"].is_current
+    assert shown(client, "kind=usage").context["month_link"] is None
 
 
 def test_nothing_asked_is_the_last_thirty_days_by_day() -> None:
@@ -261,8 +360,9 @@ def test_ranges_with_a_name_are_the_dates_they_stand_for() -> None:
     with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False):
         page = shown(client_of("viewer"), "kind=resource-usage&from=2026-04-01&to=2026-05-01&group_by=day")
     found = {
-        one.label: re.sub(r".*from=(.*)&to=(\S{10}).*", r"\1 \2", one.url) for one in page.context["form"].shortcuts
+        one.label: re.sub(r".*from=(.*)&to=(\S{10}).*", r"\1 \2", one.url) for one in page.context["range"].shortcuts
     }
+    assert found.pop("Any time") == "?kind=resource-usage&group_by=day"
     assert found == {
         "This month": "2026-05-01 2026-06-01",
         "Last month": "2026-04-01 2026-05-01",
@@ -274,7 +374,7 @@ def test_ranges_with_a_name_are_the_dates_they_stand_for() -> None:
         "This year": "2026-01-01 2027-01-01",
         "Last year": "2025-01-01 2026-01-01",
     }
-    assert [one.label for one in page.context["form"].shortcuts if one.is_current] == ["Last month"]
+    assert [one.label for one in page.context["range"].shortcuts if one.is_current] == ["Last month"]
 
 
 def test_a_form_becomes_the_address_that_the_api_takes() -> None:
@@ -461,17 +561,33 @@ def test_only_as_many_charts_are_sent_as_a_browser_bears(monkeypatch: pytest.Mon
     assert "3 more, of fewer records" in page.content.decode()
 
 
-def test_only_some_rows_of_a_long_answer_are_shown_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from usage.explore import table
+def test_a_long_answer_is_paged(monkeypatch: pytest.MonkeyPatch) -> None:
+    from usage.explore import pages
 
-    monkeypatch.setattr(table, "MAX_ROWS", 3)
+    monkeypatch.setattr(pages, "ROWS", 2)
     source = SourceFactory()
     for number in range(5):
-        ResourceUsageFactory(source=source, project_id=number)
-    page = shown(client_of("viewer"), "kind=resource-usage&group_by=project_id&measures=consumed_quantity")
-    assert len(rows_of(page)) == 3 + 1
-    assert b"The first 3 of 5 rows" in page.content
-    assert rows_of(page)[-1][-2].startswith("7,200 minutes")
+        ResourceUsageFactory(source=source, project_id=number, consumed_quantity=number + 1)
+    client = client_of("viewer")
+    query = "kind=resource-usage&group_by=project_id&measures=consumed_quantity"
+    first = shown(client, query)
+    assert [row[0] for row in rows_of(first)] == ["4", "3", "Total"]
+    assert "Rows 1–2 of 5; the files have all of them." in first.content.decode()
+    assert [(link.label, link.url) for link in first.context["page"].links] == [
+        ("First", ""),
+        ("Previous", ""),
+        ("Next", f"?{query}&page=2"),
+        ("Last", f"?{query}&page=3"),
+    ]
+    last = shown(client, f"{query}&page=3")
+    assert [row[0] for row in rows_of(last)] == ["0", "Total"]
+    assert rows_of(last)[0][-1] == rows_of(shown(client, f"{query}&page=99"))[0][-1]
+    assert first.context["charts"]["panels"][0]["labels"] == ["4", "3", "2", "1", "0"]
+    assert "page=" not in last.context["table"].heads[0].query
+    assert shown(client, "kind=resource-usage&group_by=project_id").context["page"].row_count == 5
+    for wrong in ("0", "x", "-1", "1e3", "999999999"):
+        assert f"Page: “{wrong}” is not a whole number" in shown(client, f"{query}&page={wrong}", 400).content.decode()
+    assert client.get(f"{PAGE}export/?{query}&page=2&format=csv").getvalue().count(b"result,") == 5
 
 
 def test_an_empty_portal_says_so() -> None:

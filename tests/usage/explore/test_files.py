@@ -85,9 +85,9 @@ def test_a_file_has_every_row_the_others_and_the_totals_marked() -> None:
 
 
 def test_a_file_has_the_rows_that_the_page_cuts_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    from usage.explore import table
+    from usage.explore import pages
 
-    monkeypatch.setattr(table, "MAX_ROWS", 1)
+    monkeypatch.setattr(pages, "ROWS", 1)
     some()
     lines = lines_of(client_of("viewer"), "kind=resource-usage&group_by=project_id")
     assert [line["project_id"] for line in lines if line["line"] == "result"] == ["3", "2", "1", "0", "9"]
