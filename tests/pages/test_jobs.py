@@ -112,6 +112,7 @@ def test_the_recipes_behind_a_spike(filled: Filled, as_person: AsPerson) -> None
     expect(find_rows(page).first).to_contain_text("Sync orders")
     expect(find_rows(page).first).to_contain_text("97,356")
     page.go_back()
+    expect(page.locator("#by-dimension [aria-current]")).to_have_text("Workspace")
     page.go_back()
     expect(page.locator("#range-menu")).not_to_have_text("17 Nov 2026")
 

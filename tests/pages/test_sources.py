@@ -182,6 +182,8 @@ def test_a_rejected_record_is_followed_to_its_day_and_read_again(
     page.evaluate(
         "document.getElementById('filter-form').addEventListener('submit', (event) => event.preventDefault())"
     )
+    expect(page.locator(".applied")).to_contain_text("Status: ")
+    page.click(".fold > summary")
     page.click("text=Apply")
     expect(page.locator("#filter-reason")).to_be_enabled()
     page.click("text=billing_value: a number is expected")

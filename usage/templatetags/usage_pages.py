@@ -11,6 +11,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import ForeignKey, Model
 from django.utils.text import capfirst
 
+from usage.admin.filter_chips import Chip
+
 register = template.Library()
 CHECKBOX = "action_checkbox"
 
@@ -85,6 +87,24 @@ def display_value(cl: ChangeList, row: Model, name: str) -> Any:
     if isinstance(field, ForeignKey):
         return display_for_value(getattr(row, field.name), empty)
     return display_for_field(value, field, empty)
+
+
+@register.simple_tag
+def list_filter_chips(cl: ChangeList) -> list[Chip]:
+    """Return the filters that are applied to a list of Django's own, each with the address of the list without it."""
+    return [
+        Chip(describe_filter(spec, name, value), cl.get_query_string({name: None}))
+        for spec in cl.filter_specs
+        for name in map(str, spec.expected_parameters())
+        if (value := "".join(cl.filter_params.get(name, ())).strip())
+    ]
+
+
+def describe_filter(spec: Any, name: str, value: str) -> str:
+    """Return an applied filter as a chip shows it: `Source: gcore-main`, `Day from: 2026-11-01`."""
+    form, choices = getattr(spec, "form", None), dict(getattr(spec, "lookup_choices", ()))
+    label = f"{spec.title} {form.fields[name].label}" if form else str(spec.title)
+    return f"{capfirst(label)}: {choices.get(value, value)}"
 
 
 @register.filter

@@ -18,7 +18,7 @@ from tests.support.factories import (
 )
 from tests.support.plans import analyze
 from tests.support.users import client_of
-from usage.admin.lists import pagination
+from usage.admin.lists import base, pagination
 from usage.admin.lists.environments import EnvironmentUsageAdmin
 from usage.admin.lists.recipes import RecipeUsageAdmin
 from usage.admin.lists.resources import ResourceUsageAdmin
@@ -286,6 +286,18 @@ def test_a_pasted_id_leads_to_its_records_whatever_it_is_the_id_of(staff: Client
         missed = staff.get(f"{RECIPES}find/", {"id": pasted}, follow=True)
         assert missed.status_code == 200
         assert ("No record of this list has the id" in missed.content.decode()) == bool(pasted)
+
+
+def test_a_search_for_an_id_that_takes_too_long_is_given_up(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(*_: Any) -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(20)")
+        return ""
+
+    monkeypatch.setattr(base, "PAGE_SECONDS", 0.05)
+    monkeypatch.setattr(base.UsageAdmin, "find_column", search)
+    page = staff.get(f"{RECIPES}find/", {"id": "77"}, follow=True)
+    assert "took too long" in page.content.decode()
 
 
 def test_an_id_of_another_source_is_not_found() -> None:

@@ -20,6 +20,7 @@ from usage.admin.lists import pagination
 from usage.admin.lists.base import UsageAdmin
 from usage.admin.lists.pagination import KeysetList
 from usage.models import RejectedRecord, Restatement, SourceDay
+from usage.templatetags.usage_pages import list_filter_chips
 
 pytestmark = pytest.mark.django_db
 # Who is asking (2), the page within its time limit, and the choices of the filters; the audit log, which has more than
@@ -128,3 +129,17 @@ def test_all_rows_of_a_list_are_offered_by_a_number_that_says_if_it_is_an_estima
 
     monkeypatch.setattr(pagination, "MAX_COUNTED", 50)
     assert "Select all about " in staff.get("/admin/usage/sourceday/").content.decode()
+
+
+def test_applied_filters_are_chips_above_the_folded_form(staff: Client) -> None:
+    source: Any = SourceFactory.create(slug="one")
+    SourceDayFactory(source=source, day=FIRST_DAY)
+    page = staff.get("/admin/usage/sourceday/?source=one&day__range__gte=2026-01-01&state=")
+    chips = list_filter_chips(page.context["cl"])
+    assert [chip.label for chip in chips] == ["Source: one", "Day from: 2026-01-01"]
+    assert "source" not in chips[0].remove_url
+    assert "day__range__gte=2026-01-01" in chips[0].remove_url
+    assert "source=one" in chips[1].remove_url
+    content = page.content.decode()
+    assert content.index("Remove the filter Source: one") < content.index('id="filter-form"')
+    assert '<details class="fold"><summary>Filters</summary>' in content

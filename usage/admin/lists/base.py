@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET
 
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.lists.details import API_NAMES, Related, Renderer, build_page
-from usage.admin.lists.pagination import KeysetList
+from usage.admin.lists.pagination import PAGE_SECONDS, KeysetList
 from usage.admin.lists.query import ListOptions, ListQuery
 from usage.admin.lists.suggestions import MOST, TOO_MANY, find_suggestions, get_suggested_params
 from usage.admin.lists.totals import TOO_MANY as TOO_MANY_TO_ADD
@@ -32,7 +32,7 @@ from usage.labels import get_label
 from usage.models import Source, UsageRecord
 from usage.param_values import write_value
 from usage.ranges import get_range
-from usage.timeouts import QueryTimeout
+from usage.timeouts import QueryTimeout, limit_query_time
 
 SUGGESTION_PARAMS = ("source", "vendor", "from", "to", "tz")
 MAX_ID = 200  # characters
@@ -159,12 +159,18 @@ class UsageAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         text = request.GET.get("id", "").strip().replace("\x00", "")[:MAX_ID]
-        column = self.find_column(request, text) if text else ""
         listed = reverse(f"admin:usage_{self.opts.model_name}_changelist")
+        if not text:
+            return redirect(listed)
+        try:
+            with limit_query_time(PAGE_SECONDS):
+                column = self.find_column(request, text)
+        except QueryTimeout:
+            messages.warning(request, f"The search for “{text}” took too long. Give a filter for the column it is of.")
+            return redirect(listed)
         if column:
             return redirect(f"{listed}?{urlencode({column: write_value(text)})}")
-        if text:
-            messages.warning(request, f"No record of this list has the id “{text}”.")
+        messages.warning(request, f"No record of this list has the id “{text}”.")
         return redirect(listed)
 
     def find_column(self, request: HttpRequest, text: str) -> str:
