@@ -45,6 +45,11 @@ def start_traces(url: str) -> None:
     service = os.environ.get("OTEL_SERVICE_NAME") or SERVICE
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     exporter = OTLPSpanExporter(endpoint=url, timeout=EXPORT_SECONDS)
-    sizes = {"max_queue_size": MAX_SPANS, "max_export_batch_size": MAX_SPANS}
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=DELAY_MILLISECONDS, **sizes))
+    processor = BatchSpanProcessor(
+        exporter,
+        max_queue_size=MAX_SPANS,
+        schedule_delay_millis=DELAY_MILLISECONDS,
+        max_export_batch_size=MAX_SPANS,
+    )
+    provider.add_span_processor(processor)
     TRACERS[:] = [provider.get_tracer("portal")]
