@@ -45,6 +45,11 @@ class ReportAnswer:
     digest: str
 
     @property
+    def page_params(self) -> Params:
+        """The parameters with `kind`, as the page's address has them."""
+        return [("kind", self.kind.name), *self.params]
+
+    @property
     def meta(self) -> dict[str, Any]:
         """The data quality of the answer."""
         meta: dict[str, Any] = self.answer.summary["meta"]

@@ -12,9 +12,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
+from portal.reports.answer import ReportAnswer
 from usage.explore.charts import build_charts
-from usage.explore.query import Answer
 from usage.explore.rows import build_rows
+from usage.explore.steps import Question
 
 MAX_INTERVALS: Final = 370  # each is a bar of every series, and a picture has to be drawn in a second
 MAX_TICKS: Final = 8
@@ -22,10 +23,13 @@ LONGEST_LABEL: Final = 40
 INCHES: Final = (8.0, 3.4)
 
 
-def draw_chart(answer: Answer) -> tuple[bytes, str] | None:
+def draw_chart(answer: ReportAnswer) -> tuple[bytes, str] | None:
     """Return the first chart of the page as PNG with its title; None where there is none, or nothing that draws it."""
     figure_class = load_figure_class()
-    charts = build_charts(answer, build_rows(answer)) if figure_class else None
+    if figure_class is None:
+        return None
+    question = Question(answer.kind, answer.page_params)
+    charts = build_charts(answer.answer, build_rows(answer.answer), question)
     if charts is None or len(charts["labels"]) > MAX_INTERVALS:
         return None
     panel = charts["panels"][0]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from email.mime.image import MIMEImage
 from html import unescape
@@ -72,9 +72,10 @@ def describe_shortfall(meta: dict[str, Any], wait: str) -> Shortfall:
 def build_mail(report: Report, answer: ReportAnswer, shortfall: str, *, is_test: bool) -> tuple[Mail, str]:
     """Return the mail of a report, and a sentence on what it says for the report's page."""
     rows = build_rows(answer.answer)
-    table = build_table(rows, answer.kind, [("kind", answer.kind.name), *answer.params])
+    row_count = len(rows.results) if rows.is_grouped else 0
+    table = build_table(replace(rows, results=rows.results[:MAX_ROWS]), answer.kind, answer.page_params)
     file = build_file(report, answer)
-    state, chart = describe_state(answer), draw_chart(answer.answer)
+    state, chart = describe_state(answer), draw_chart(answer)
     context = {
         "report": report,
         "range": format_range(answer.params),
@@ -83,8 +84,8 @@ def build_mail(report: Report, answer: ReportAnswer, shortfall: str, *, is_test:
         "sources": ", ".join(sorted(source.slug for source in answer.answer.sources)) or "none",
         "state": state,
         "table": table,
-        "rows": table.rows[:MAX_ROWS],
-        "is_cut": table.row_count > MAX_ROWS,
+        "row_count": row_count,
+        "is_cut": row_count > MAX_ROWS,
         "max_rows": MAX_ROWS,
         "file": file,
         "chart": chart and chart[1],
@@ -129,7 +130,7 @@ def describe_state(answer: ReportAnswer) -> str:
 
 def build_path(answer: ReportAnswer) -> str:
     """Return the path of the page that shows the answer."""
-    return f"{reverse('admin:explore')}?{encode([('kind', answer.kind.name), *answer.params])}"
+    return f"{reverse('admin:explore')}?{encode(answer.page_params)}"
 
 
 def build_file(report: Report, answer: ReportAnswer) -> ReportFile | None:
@@ -151,7 +152,7 @@ def build_file(report: Report, answer: ReportAnswer) -> ReportFile | None:
         name = files.build_file_name(answer.answer, answer.params, extension)
         sentence = f"Attached: {name} ({format_size(len(content))})."
         return ReportFile((name, content, media_type.partition(";")[0]), sentence)
-    query = encode([("kind", answer.kind.name), *answer.params, ("format", extension)])
+    query = encode([*answer.page_params, ("format", extension)])
     url = build_link(f"{reverse('admin:explore_export')}?{query}")
     sentence = f"The file has more than the {settings.PORTAL_REPORT_FILE_MB:g} MB that are attached to a mail."
     return ReportFile(None, sentence if url else f"{sentence} Export it in Explore.", url)
@@ -170,7 +171,7 @@ def read_up_to(blocks: Iterable[bytes], limit: int) -> bytes | None:
 def build_text_rows(table: ExploreTable) -> Iterator[str]:
     """Yield the table as lines of plain text, its heading first."""
     yield " | ".join(head.label for head in table.heads)
-    for row in table.rows[:MAX_ROWS]:
+    for row in table.rows:
         yield " | ".join(map(format_cell, row))
     for label, row in table.footer:
         yield " | ".join([label, *map(format_cell, row)])

@@ -132,6 +132,20 @@ def test_the_mail_has_the_pages_table_its_file_and_the_digest_of_its_records(
     assert Message.objects.get().outcome.startswith("As of ")
 
 
+def test_a_long_table_is_cut_in_the_mail_and_whole_in_its_file(
+    gcore: Source, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.reports.content.MAX_ROWS", 3)
+    make_report()
+    assert run() == 1
+    (mail,) = mail_server.mails
+    for media_type in ("text/plain", "text/html"):
+        content = get_part(mail, media_type).decode()
+        assert "The first 3 of 7 rows." in content
+        assert content.count("instance_minutes") - ("cid:chart" in content) == 4  # the rows and the total
+    assert len(drop_instants(get_part(mail, "text/csv"))) == 8
+
+
 def drop_instants(content: bytes) -> list[dict[str, str]]:
     """Return the rows of a CSV without the instant of the answer, which each answer has its own."""
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
