@@ -43,7 +43,7 @@ class Task(celery.Task):  # type: ignore[type-arg]
         return result
 
 
-app = Celery("portal", task_cls=Task)
+app: "Celery[Any]" = Celery("portal", task_cls=Task)
 # Tasks are sent from granian's threads too, which would not see an app that is current in one thread only.
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")

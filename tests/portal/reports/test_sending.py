@@ -403,7 +403,8 @@ def test_a_mail_server_that_is_away_for_an_hour_loses_and_doubles_no_report(gcor
 
 def test_what_was_missed_is_sent_later_for_a_week(gcore: Source, mail_server: MailServer) -> None:
     report = make_report(time=time(0, 0), next_at=timezone.now() - timedelta(days=9))
-    run()
+    while run():  # each sends for a while only
+        pass
     assert len(mail_server.mails) == 7
     report.refresh_from_db()
     assert report.next_at is not None
