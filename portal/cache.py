@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 import structlog
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
-from django.core.cache.backends.redis import RedisCache
-from redis import Redis
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
+
+from sync.redis_servers import connect_redis
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class GuardedRedis:
     """
 
     def __init__(self, redis_url: str) -> None:
-        self.client = Redis.from_url(redis_url, **build_connection_options())
+        self.client = connect_redis(redis_url, **build_connection_options())
         self.is_down = False
         self.retry_at = 0.0
 
@@ -71,11 +72,24 @@ def get_redis(redis_url: str) -> GuardedRedis:
     return GuardedRedis(redis_url)
 
 
+class CacheClient(RedisCacheClient):
+    """Django's commands on the connections that all of this process share."""
+
+    def __init__(self, server: str, servers: list[str], **options: Any) -> None:
+        super().__init__(servers, **options)
+        self.server = server
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
+        """Return the client."""
+        return get_redis(self.server).client
+
+
 class Cache(RedisCache):
     """Django's cache in Redis, empty while Redis does not answer; has the methods that the portal and allauth use."""
 
     def __init__(self, server: str, params: dict[str, Any]) -> None:
-        super().__init__(server, {**params, "OPTIONS": build_connection_options()})
+        super().__init__(server, params)
+        self._class = partial(CacheClient, server)  # Django takes a URL with commas for several servers
         self.server = server
 
     @property

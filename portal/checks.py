@@ -19,9 +19,10 @@ from portal.accounts.roles import ROLES
 from portal.accounts.throttling import RATES_ALLOWED, parse_rate
 from portal.startup import wait_for_servers
 from sync.http.address import parse_allowed_host
+from sync.redis_servers import parse_sentinels
 
 POSTGRES_SCHEMES = ("postgres://", "postgresql://")
-REDIS_SCHEMES = ("redis://", "rediss://")
+REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
 SECRET_KEY_LENGTH = 50
 OLDEST_POSTGRES = 15
 POSITIVE = (
@@ -151,13 +152,23 @@ def check_replica_url(**_: Any) -> Iterator[CheckMessage]:
 @register()
 def check_redis_url(**_: Any) -> Iterator[CheckMessage]:
     """REDIS_URL is a URL of Redis."""
-    if not settings.REDIS_URL.startswith(REDIS_SCHEMES):
+    if not is_redis_url(settings.REDIS_URL):
         yield Error(
             "REDIS_URL is missing or does not name a Redis server.",
-            hint="Set it like redis://:password@host:6379/0, or rediss:// for TLS. Commands of manage.py start an "
+            hint="Set it like redis://:password@host:6379/0, rediss:// for TLS, or for sentinels "
+            "sentinel://:password@host:26379,host2:26379/name-of-the-master/0. Commands of manage.py start an "
             "embedded one where it is unset.",
             id="portal.E004",
         )
+
+
+def is_redis_url(url: str) -> bool:
+    """Tell whether a URL names a Redis server, or sentinels and a master."""
+    try:
+        parse_sentinels(url)
+    except ValueError:
+        return False
+    return url.startswith(REDIS_SCHEMES)
 
 
 @register(Tags.security)

@@ -11,6 +11,7 @@ from portal.error_reports import start_reports
 from portal.logging import log_settings
 from portal.pool import pool_options, standby_options
 from portal.traces import start_traces
+from sync.redis_servers import build_broker
 
 # Allows type arguments on Django's classes at run time.
 django_stubs_ext.monkeypatch()
@@ -300,7 +301,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Celery: one queue, one static beat entry (portal/beat.py). The truth is in PostgreSQL; a lost message costs a minute.
-CELERY_BROKER_URL = REDIS_URL or "redis://unset"
+CELERY_BROKER_URL, broker_options = build_broker(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -315,7 +316,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     {"socket_timeout": REDIS_TIMEOUT_SECONDS, "socket_connect_timeout": REDIS_TIMEOUT_SECONDS, "max_retries": 1}
     if is_web_server()
     else {"socket_timeout": 30, "socket_connect_timeout": 5, "socket_keepalive": True}
-)
+) | broker_options
 CELERY_BEAT_SCHEDULER = "portal.beat:Scheduler"
 CELERY_WORKER_POOL = "portal.worker_pool:Pool"
 PORTAL_TICK_SECONDS = env.int("PORTAL_TICK_SECONDS", default=60)

@@ -8,8 +8,9 @@ import psycopg
 import structlog
 from django.conf import settings
 from django.db import connection
-from redis import Redis
 from redis.exceptions import RedisError
+
+from sync.redis_servers import connect_redis
 
 logger = structlog.get_logger(__name__)
 
@@ -62,5 +63,5 @@ def connect_to_database() -> None:
 
 def ping_redis() -> None:
     """Ping Redis; while it loads its file it refuses."""
-    with Redis.from_url(settings.REDIS_URL, socket_timeout=CONNECT_SECONDS) as client:
+    with connect_redis(settings.REDIS_URL, socket_timeout=CONNECT_SECONDS) as client:
         client.ping()

@@ -15,6 +15,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from sync.redis_servers import connect_redis
+
 REDIS_SECONDS = 0.5
 # A heartbeat that is older is forgotten. The time that its key has left tells its age by Redis's own clock.
 KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
@@ -33,7 +35,7 @@ class Heartbeat(StrEnum):
 def get_client(redis_url: str) -> Redis:
     """Return a client with a time limit; its connections live as long as this process."""
     bounds = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-    return Redis.from_url(redis_url, **bounds, retry=Retry(NoBackoff(), 0))
+    return connect_redis(redis_url, **bounds, retry=Retry(NoBackoff(), 0))
 
 
 def record_heartbeat(heartbeat: Heartbeat) -> None:

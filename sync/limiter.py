@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from django.conf import settings
-from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from sync.errors import ErrorCode, ReadDeferred
+from sync.redis_servers import connect_redis
 
 WAIT_SECONDS = 20.0
 REDIS_SECONDS = 5.0
@@ -37,7 +37,7 @@ return {1, slot - now}
 @cache
 def get_slot_script(redis_url: str) -> Script:
     """Return the script on the Redis at `redis_url`; its connections live as long as this process."""
-    client = Redis.from_url(redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
+    client = connect_redis(redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
     return client.register_script(TAKE_SLOT)
 
 

@@ -66,6 +66,7 @@ WRONG = [
     {
         ("SECRET_KEY", ""): "portal.E002",
         ("DATABASE_URL", "postgres://portal@host:port/portal"): "portal.E001",
+        ("REDIS_URL", "sentinel://127.0.0.1:port/main"): "portal.E004",
         ("PORTAL_OWNER_DATABASE_URL", "postgres://owner@host:port/portal"): "portal.E001",
         ("PORTAL_ENCRYPTION_KEYS", ""): "portal.E005",
         ("PORTAL_HTTP_TIMEOUT_SECONDS", "-1"): "portal.E007",
