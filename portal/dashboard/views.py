@@ -11,7 +11,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from portal.dashboard.movers import find_movers
 from portal.dashboard.sparkline import CHART_DAYS
+from portal.dashboard.standouts import build_standouts, build_yesterday
 from portal.dashboard.tables import UsageTable, build_table
 from portal.dashboard.usage_stats import ComparedMonths, UsageCalendar, combine_calendars, fetch_calendars, get_kind
 from portal.incidents.alerts import AlertPermissions, Link, get_source_url
@@ -21,7 +23,7 @@ from portal.incidents.token_alerts import build_token_alerts
 from sync.admin.badges import HEALTH, build_health_badge
 from sync.health import Condition, Health
 from sync.vendors import readers
-from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.data_quality.messages import describe_through
 from usage.formatting import format_age, format_date, format_number
 from usage.models import KINDS, Source, UsageRecord
@@ -69,7 +71,7 @@ def build_overview(request: HttpRequest) -> dict[str, Any]:
     return {
         "alerts": alerts,
         "summary": summarize(conditions) if conditions and not alerts else None,
-        "vendors": build_vendors(request, conditions, permissions, days),
+        **build_usage(request, conditions, permissions, days),
         "chart_days": [(choice, choice == days) for choice in CHART_DAYS],
         "start": None if sources else build_start(request, can_view_sources=can_view_sources),
     }
@@ -125,13 +127,32 @@ def build_start(request: HttpRequest, *, can_view_sources: bool) -> dict[str, An
     }
 
 
-def build_vendors(
+def build_usage(
     request: HttpRequest, conditions: Sequence[Condition], permissions: AlertPermissions, days: int
-) -> list[VendorSection]:
-    """Return every vendor with its sources, by their titles."""
+) -> dict[str, Any]:
+    """Return what stands out, whether yesterday is complete, and every vendor with its sources."""
+    sources = [condition.source for condition in conditions]
     todays = {condition.source.pk: condition.now.astimezone(condition.source.zone).date() for condition in conditions}
-    calendars = fetch_calendars([condition.source for condition in conditions], todays, days)
-    ordered = sorted(conditions, key=lambda one: (get_vendor_title(one.source), one.source.vendor, one.source.slug))
+    calendars = fetch_calendars(sources, todays, days)
+    kinds = {source: kind for source in sources if (kind := get_kind(source)) and can_view_usage(request, kind)}
+    movers = find_movers(kinds, todays, get_staff_name_access(request))
+    return {
+        "standouts": build_standouts(movers) if kinds else [],
+        "too_slow": movers.too_slow,
+        "yesterday": build_yesterday(sources, calendars, can_view_days=permissions.view_days),
+        "vendors": build_vendors(request, conditions, calendars, permissions, days),
+    }
+
+
+def build_vendors(
+    request: HttpRequest,
+    conditions: Sequence[Condition],
+    calendars: dict[int, UsageCalendar],
+    permissions: AlertPermissions,
+    days: int,
+) -> list[VendorSection]:
+    """Return every vendor with its sources, in the order of the kinds that they report, as everywhere."""
+    ordered = sorted(conditions, key=lambda one: rank_source(one.source))
     return [
         build_vendor(request, list(group), calendars, permissions, days)
         for _, group in groupby(ordered, lambda condition: condition.source.vendor)
@@ -162,6 +183,12 @@ def build_vendor(
         ],
         together=together,
     )
+
+
+def rank_source(source: Source) -> tuple[int, str, str, str]:
+    """Return the place of a source on the page."""
+    kinds: list[Any] = [*KINDS.values(), None]
+    return kinds.index(get_kind(source)), get_vendor_title(source), source.vendor, source.slug
 
 
 def get_vendor_title(source: Source) -> str:

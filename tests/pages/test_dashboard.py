@@ -9,15 +9,15 @@ from playwright.sync_api import Page, expect
 
 from portal.accounts.models import create_token
 from tests.support.browser import AsPerson, accessible, as_person, picture, running  # noqa: F401
-from tests.support.dashboard_data import kept, set_day
-from usage.models import DayState, SourceDay
+from tests.support.dashboard_data import kept, move, set_day
+from usage.models import DayState, Directory, DirectoryEntry, NameKind, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def busy() -> dict[str, Any]:
     """Create sources of three vendors with every kind of alert; return the failed and the suspect day."""
-    kept("ona-main", "ona")
+    runs = kept("ona-main", "ona")
     first = kept("gcore-main", "gcore")
     second = kept("gcore-second-account-with-a-name-that-is-long", "gcore", days=40)
     recipes = kept("workato-emea", "workato", time_zone="Europe/Berlin")
@@ -32,7 +32,27 @@ def busy() -> dict[str, Any]:
     for ago in range(11, 15):
         set_day(recipes, ago, due_at=timezone.now(), **gap)
     create_token("warehouse", expires_at=timezone.now() + timedelta(days=4))
+    move_projects(runs, first, recipes)
     return {"failed": failed, "suspect": suspect}
+
+
+def move_projects(runs: Source, resources: Source, recipes: Source) -> None:
+    """Let projects and a workspace use more or less than they did, all but one with a name."""
+    for source in (runs, resources):
+        Directory.objects.create(source=source)
+    for source, key, name in (
+        (runs, "0192f1c4-7d55-7b6a-8c7e-000000000001", "checkout-service"),
+        (runs, "0192f1c4-7d55-7b6a-8c7e-000000000002", "A project with quite a long name that goes over lines"),
+        (resources, "77", "Data platform"),
+    ):
+        DirectoryEntry.objects.create(source=source, kind=NameKind.PROJECT, vendor_id=key, name=name)
+        move(source, key, range(1, 4), "812345")
+        move(source, key, range(4, 90), "412345")
+    move(runs, "0192f1c4-7d55-7b6a-8c7e-000000000003", range(1, 20), "250000")
+    move(resources, "78", range(9, 90), "98304111872123", consumed_unit="bytes", billing_metric="egress_traffic")
+    move(resources, "79", range(1, 90), "8304111872123", consumed_unit="bytes", billing_metric="egress_traffic")
+    move(recipes, "501", range(1, 20), "5200")
+    move(recipes, "501", range(20, 90), "3300")
 
 
 def fits(page: Page) -> bool:

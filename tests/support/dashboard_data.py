@@ -6,10 +6,20 @@ from typing import Any
 
 from django.utils import timezone
 
+from portal.dashboard.movers import SUBJECTS
 from sync.vendors import readers
 from tests.support.factories import SourceFactory
+from usage.data_quality import VENDOR_KINDS
 from usage.days import Day
-from usage.models import DayState, Source, SourceDay, Verification
+from usage.models import (
+    DayState,
+    EnvironmentDay,
+    RecipeWorkspaceDay,
+    ResourceDay,
+    Source,
+    SourceDay,
+    Verification,
+)
 
 DAYS = 95
 UNITS = {
@@ -78,3 +88,28 @@ def set_day(source: Source, ago: int, **values: Any) -> SourceDay:
         values = {"final": False, **values}
     SourceDay.objects.filter(pk=day.pk).update(**values)
     return of_ago(source, ago)
+
+
+def move(source: Source, key: str, ago: range, amount_of_a_day: str, **values: Any) -> None:
+    """Roll up days of a source: something used the same on each of these days before today."""
+    subject = SUBJECTS[VENDOR_KINDS[source.vendor]]
+    rollup: Any = subject.rollup
+    digits = {"records_without_runtime": 0} if rollup is EnvironmentDay else {}
+    if rollup is ResourceDay:
+        digits = {"records_beyond_decimal": 0}
+        values = {"resource_type": "instance", "billing_metric": "standard", "consumed_unit": "minutes", **values}
+    if rollup is RecipeWorkspaceDay:
+        digits = {f"records_without_{name}": 0 for name in ("task_count", "job_succeeded_count", "job_failed_count")}
+        values = {"external_id": "", "workspace_name": f"Workspace {key}", **values}
+    rollup.objects.bulk_create(
+        rollup(
+            source=source,
+            day=today(source) - timedelta(days=number),
+            records=1,
+            digest=1,
+            last_changed_at=timezone.now(),
+            **{subject.key: key, subject.measure: Decimal(amount_of_a_day), **digits, **values},
+        )
+        for number in ago
+    )
+    SourceDay.objects.filter(source=source).update(rolled_up=True)

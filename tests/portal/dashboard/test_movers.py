@@ -1,0 +1,159 @@
+"""What stands out on the overview: complete days alone, each unit for itself, names, and what a person may see."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from portal.dashboard.movers import build_comparison, find_movers
+from tests.support.dashboard_data import kept, move, set_day, today
+from tests.support.users import client_of
+from usage.data_quality import VENDOR_KINDS
+from usage.directory.access import NO_PEOPLE
+from usage.models import Directory, DirectoryEntry, NameKind, Source
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def noon() -> Iterator[None]:
+    """It is Tuesday, the 24th of November."""
+    with time_machine.travel(NOON, tick=False):
+        yield
+
+
+def find(*sources: Source) -> Any:
+    """Return the movers of sources."""
+    kinds = {source: VENDOR_KINDS[source.vendor] for source in sources}
+    return find_movers(kinds, {source.pk: today(source) for source in sources}, NO_PEOPLE)
+
+
+def call(source: Source, vendor_id: str, name: str) -> None:
+    """Give a project a name."""
+    Directory.objects.get_or_create(source=source)
+    DirectoryEntry.objects.create(source=source, kind=NameKind.PROJECT, vendor_id=vendor_id, name=name)
+
+
+def test_the_latest_complete_day_is_compared_with_the_same_weekday() -> None:
+    source = kept("ona-main", "ona")
+    move(source, "p-steady", range(1, 60), "36000")
+    move(source, "p-new", range(1, 3), "3600")
+    move(source, "p-gone", range(5, 60), "7200")
+
+    week = find(source).week
+
+    assert {(one.key, one.now, one.before) for one in week} == {("p-new", 3600, 0), ("p-gone", 0, 7200)}
+    assert week[0].key == "p-gone"  # it moved more of the total
+    assert week[0].share == pytest.approx(Decimal(7200) / Decimal(43200))
+
+
+def test_a_month_is_compared_day_by_day_and_only_where_both_days_are_complete() -> None:
+    source = kept("ona-main", "ona")
+    move(source, "p-1", range(1, 24), "3600")  # 1 to 23 November
+    move(source, "p-2", range(1, 60), "3600")
+    set_day(source, 3, complete=False)  # 21 November
+
+    movers = find(source)
+
+    assert [(one.key, one.now) for one in movers.month] == [("p-1", 3600 * 22)]
+    (comparison,) = movers.comparisons
+    assert (len(comparison.month.pairs), comparison.month.expected) == (22, 23)
+    page = client_of("viewer").get("/admin/").content.decode()
+    assert "ona-main: 22 of 23 days are complete on both sides and compared." in page
+
+
+def test_a_day_that_is_not_complete_is_not_the_latest() -> None:
+    source = kept("ona-main", "ona")
+    set_day(source, 1, complete=False)
+    move(source, "p-1", range(1, 30), "3600")
+
+    assert find(source).comparisons[0].week.pairs == [(date(2026, 11, 22), date(2026, 11, 15))]
+
+
+def test_on_the_first_of_a_month_the_month_that_ended_is_compared() -> None:
+    source = Source(slug="one", vendor="ona")
+    every = {date(2026, month, day) for month in (9, 10) for day in range(1, 31)} | {date(2026, 10, 31)}
+
+    comparison = build_comparison(source, every, date(2026, 11, 1))
+
+    assert comparison is not None
+    assert comparison.month.pairs[0] == (date(2026, 10, 1), date(2026, 9, 1))
+    assert comparison.month.pairs[-1] == (date(2026, 10, 30), date(2026, 9, 30))  # September has no 31st
+
+
+def test_a_source_without_a_complete_day_of_late_is_not_compared() -> None:
+    assert build_comparison(Source(slug="one"), {date(2026, 10, 1)}, date(2026, 11, 1)) is None
+
+
+def test_units_are_never_mixed_and_none_takes_all_the_lines() -> None:
+    source = kept("gcore-main", "gcore")
+    for number in range(4):
+        move(source, str(number), range(1, 3), "1000000", consumed_unit="bytes", billing_metric="egress_traffic")
+    move(source, "1", range(5, 9), "60")
+
+    week = find(source).week
+
+    assert [(one.unit, one.now) for one in week].count(("bytes", 1_000_000)) == 2
+    assert {one.unit for one in week} == {"bytes", "minutes"}
+
+
+def test_the_card_names_projects_and_links_to_their_chart() -> None:
+    source = kept("gcore-main", "gcore")
+    call(source, "77", "Billing")
+    move(source, "77", range(1, 3), "90")
+    move(source, "78", range(1, 60), "600")
+    client = client_of("viewer")
+
+    page = client.get("/admin/").content.decode()
+
+    assert "Mon 23 Nov against Mon 16 Nov" in page
+    card = page[page.index("What stands out") :]
+    assert "Billing" in card[: card.index("</section>")]
+    address = re.search(r'href="(/admin/explore/[^"]*project_id=77[^"]*)"', card)
+    assert address is not None
+    assert client.get(address[1].replace("&amp;", "&")).status_code == 200
+
+
+def test_someone_limited_to_a_source_sees_its_movers_alone() -> None:
+    shown, hidden = kept("ona-main", "ona"), kept("ona-other", "ona")
+    for source in (shown, hidden):
+        call(source, f"p-{source.slug}", f"Project of {source.slug}")
+        move(source, f"p-{source.slug}", range(1, 3), "3600")
+
+    page = client_of("viewer", sources=[shown]).get("/admin/").content.decode()
+
+    assert "Project of ona-main" in page
+    assert "ona-other" not in page
+
+
+def test_the_number_of_queries_does_not_depend_on_sources() -> None:
+    def count_queries(sources: list[Source]) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            find(*sources)
+        return len(captured)
+
+    sources = [kept(f"ona-{number}", "ona", days=40) for number in range(4)]
+    for source in sources:
+        move(source, "p-1", range(1, 3), "3600")
+
+    assert count_queries(sources[:1]) == count_queries(sources)
+
+
+def test_the_overview_says_whether_yesterday_is_complete() -> None:
+    first, second = kept("ona-main", "ona"), kept("gcore-main", "gcore")
+    client = client_of("viewer")
+    assert "Yesterday (Mon 23 Nov) is complete for all 2 sources." in client.get("/admin/").content.decode()
+
+    set_day(second, 1, complete=False)
+
+    page = client.get("/admin/").content.decode()
+    assert "Yesterday (Mon 23 Nov) is complete for 1 of 2 sources; not yet for" in page
+    assert f"/admin/coverage/?source={second.slug}&amp;day=2026-11-23" in page
+    assert first.slug in page
