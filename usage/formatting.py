@@ -8,14 +8,12 @@ from typing import Final
 from django.utils import timezone
 
 from usage.decimals import round_to_places
+from usage.units import HOURS, SIZES, find_scale, get_size_place
 
 NOTHING: Final = "–"
 MINUS: Final = "\N{MINUS SIGN}"
 PLACES: Final = 2
-SIZES: Final = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 SHORT_SIZES: Final = ((10**9, "G"), (10**6, "M"))
-SECONDS: Final = {"seconds": 1, "minutes": 60, "hours": 3600}
-GIGABYTE_HOURS: Final = {"gbminutes": Decimal(60), "gbs": Decimal(3600)}  # units in one GB·h
 HOUR: Final = 3600
 UNITS_OF_TIME: Final = ((86400, "day"), (3600, "hour"), (60, "minute"))
 Number = Decimal | int
@@ -114,26 +112,6 @@ def round_to_two_digits(number: int) -> int:
 # Quantities with a unit
 
 
-def format_quantity(value: Number | None, unit: str) -> str:
-    """Return a quantity in a larger unit: `24 h`, `98.3 GB`, `1,175 GB·h`; '' where its own unit reads well."""
-    if value is None:
-        return ""
-    value, unit = Decimal(value), unit.lower()
-    if unit in SECONDS and unit != "hours" and value >= 60 / SECONDS[unit]:
-        return format_hours(value * SECONDS[unit])
-    if unit in {"bytes", "gb"}:
-        return format_size(value * 10**9 if unit == "gb" else value)
-    if unit in GIGABYTE_HOURS:
-        return f"{format_three_digits(value / GIGABYTE_HOURS[unit])} GB·h"
-    return ""
-
-
-def format_quantity_details(value: Number, unit: str) -> list[str]:
-    """Return what `format_rounded` hides of a quantity: all digits where some are cut, and the larger unit."""
-    digits = "" if format_rounded(value) == format_number(value) else format_number(value)
-    return [text for text in (digits, format_quantity(value, unit)) if text]
-
-
 def format_hours(seconds: Number | None) -> str:
     """Return seconds of usage as hours with one decimal place: `13,168.7 h`; two digits below one: `0.25 h`."""
     if seconds is None:
@@ -162,21 +140,19 @@ def format_size(size: Number) -> str:
     return f"{format_three_digits(Decimal(size) / 1000**place)} {SIZES[place]}" if place else ""
 
 
-def get_size_place(size: Number) -> int:
-    """Return the index in SIZES of the largest unit that a number of bytes has at least one of."""
-    return min((len(str(abs(int(size)))) - 1) // 3, len(SIZES) - 1)
-
-
-def scale_amount(value: Decimal | None, unit: str) -> Amount:
-    """Return a quantity for people: seconds as hours, bytes in the largest unit, others rounded."""
+def scale_amount(value: Number | None, unit: str) -> Amount:
+    """Return a quantity as people read it everywhere: `13,168.7 h`, `1,175 GB·h`, `98.3 GB`, `1,204 tasks`."""
     if value is None:
         return Amount(NOTHING, "")
-    if unit == "seconds":
-        return Amount(format_hours(value).removesuffix(" h"), "h", f"{format_number(value)} s")
-    if unit.lower() == "bytes" and (place := get_size_place(value)):
-        return Amount(format_rounded(value / 1000**place), SIZES[place], f"{format_number(value)} bytes")
-    rounded = format_rounded(value)
-    return Amount(rounded, unit, "" if rounded == format_number(value) else format_number(value))
+    value = Decimal(value)
+    shown, size = find_scale(unit, value)
+    if shown == HOURS:
+        number = format_hours(value / size * HOUR).removesuffix(" h")
+    else:
+        number = format_rounded(value) if shown == unit else format_three_digits(value / size)
+    is_whole = not value or (shown == unit and number == format_number(value))
+    own = {"seconds": "s"}.get(unit, unit)
+    return Amount(number, shown, "" if is_whole else f"{format_number(value)} {own}".strip())
 
 
 # Dates and instants; instants are shown in UTC

@@ -29,10 +29,10 @@
     return `${number.toLocaleString("en", { maximumFractionDigits: Math.abs(number) < 10 ? 2 : 1 })} ${unit}`;
   }
 
-  // What people read comes first: 2,703.6 hours (9,732,960 seconds).
+  // What people read comes first: 2,703.6 h (9,732,960 seconds).
   function amount(text, panel) {
     const all = `${exact(text)} ${panel.unit}`.trim();
-    return panel.size > 1 && text !== null ? `${asDrawn(text, panel)} (${all})` : all;
+    return panel.drawn_in !== panel.unit && text !== null ? `${asDrawn(text, panel)} (${all})` : all;
   }
 
   const drawable = (values, { size }) => values.map((value) => (value === null ? null : Number(value) / size));

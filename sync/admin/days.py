@@ -22,7 +22,7 @@ from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import render_badge, render_json, render_number, render_prose
 from usage.admin.filters import RangeFilter, SourceFilter, build_choice_filter
-from usage.admin.sums import format_sum, get_sum_label
+from usage.admin.sums import format_sum
 from usage.columns import build_columns, get_columns
 from usage.formatting import NOTHING, format_timestamp
 from usage.models import DayState, SourceDay, Verification
@@ -184,10 +184,10 @@ class SourceDayAdmin(ReadOnlyAdmin):
 
 
 def format_sums(sums: dict[str, str]) -> SafeString | str:
-    """Return the first sums of a day and how many more there are: `1,440.5 minutes · 17 GB · 3 jobs failed +5`."""
+    """Return the first sums of a day and how many more there are: `24 h · 17 GB · 3 jobs failed +5`."""
     if not sums:
         return ""
-    texts = [f"{format_sum(name, Decimal(number))} {get_sum_label(name)}" for name, number in sums.items()]
+    texts = [format_sum(name, Decimal(number)) for name, number in sums.items()]
     shown = format_html_join(" · ", '<span class="unbroken">{}</span>', ((text,) for text in texts[:MAX_SUMS]))
     rest = texts[MAX_SUMS:]
     more = format_html(' <span class="quiet" title="{}">+{}</span>', " · ".join(rest), len(rest)) if rest else ""

@@ -8,6 +8,7 @@ from time_machine import travel
 
 from usage import formatting
 from usage.formatting import Amount
+from usage.units import UNITS, explain_units
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -85,24 +86,29 @@ def test_a_rate_has_two_digits(rate: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
-        (None, "seconds", ""),
-        (Decimal(59), "seconds", ""),
+        (None, "seconds", "–"),
         (Decimal(86400), "seconds", "24 h"),
         (Decimal(90), "minutes", "1.5 h"),
         (Decimal(98300000000), "bytes", "98.3 GB"),
         (Decimal("0.5"), "GB", "500 MB"),
-        (Decimal(999), "bytes", ""),
+        (Decimal(12000), "GB", "12 TB"),
+        (Decimal(999), "bytes", "999 bytes"),
         (Decimal(70500), "gbminutes", "1,175 GB·h"),
-        (Decimal(7), "tasks", ""),
+        (Decimal(3600), "GBS", "1 GB·h"),
+        (Decimal(1_234_567), "tasks", "1,234,567 tasks"),
+        (Decimal("12.3456"), "tokens", "12.35 tokens"),
     ],
 )
-def test_a_quantity_is_also_given_in_a_larger_unit(value: Decimal | None, unit: str, text: str) -> None:
-    assert formatting.format_quantity(value, unit) == text
+def test_a_quantity_has_one_form_for_people(value: Decimal | None, unit: str, text: str) -> None:
+    assert str(formatting.scale_amount(value, unit)) == text
 
 
-def test_details_hold_the_digits_that_rounding_cuts() -> None:
-    assert formatting.format_quantity_details(Decimal("3661.255"), "seconds") == ["3,661.255", "1 h"]
-    assert formatting.format_quantity_details(12, "tasks") == []
+def test_every_known_unit_is_explained() -> None:
+    assert all(unit.meaning.endswith(".") for unit in UNITS.values())
+    assert explain_units(["GBS", "bytes", "tokens"]) == {
+        "GB·h (GBS)": UNITS["gbs"].meaning,
+        "bytes": UNITS["bytes"].meaning,
+    }
 
 
 @pytest.mark.parametrize(

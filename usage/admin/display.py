@@ -9,16 +9,11 @@ from typing import Any
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from usage import formatting
-from usage.formatting import (
-    format_hours,
-    format_number,
-    format_quantity_details,
-    format_rounded,
-)
+from usage.formatting import format_number, scale_amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +34,36 @@ def render_number(value: Decimal | int | str | None, unit: str = "") -> SafeStri
     return format_html('<span class="number">{} <span class="unit">{}</span></span>', text, unit)
 
 
-def render_runtime(seconds: Decimal | None, sign: str = "", share: str = "") -> SafeString:
-    """Return a runtime in hours as a right-aligned cell; pointing at it shows its exact seconds.
-
-    A change has a `sign` before its number and its `share` of the whole after it.
-    """
-    if seconds is None:
-        return render_number(None)
-    exact = f"{sign}{format_number(seconds)} s"
-    return format_html('<span class="number" title="{}">{}{}{}</span>', exact, sign, format_hours(seconds), share)
-
-
-def render_exact_runtime(seconds: Decimal | None) -> SafeString:
-    """Return a runtime in hours beside its exact seconds, for the page of one record."""
-    if seconds is None:
-        return render_number(None)
-    return format_html(
-        '<span class="number">{} <span class="exact">{} s</span></span>', format_hours(seconds), format_number(seconds)
-    )
-
-
 def render_quantity(value: Decimal | int | None, unit: str, sign: str = "", share: str = "") -> SafeString:
-    """Return a rounded quantity as a right-aligned cell; below it all digits and its size in a larger unit.
+    """Return a quantity as people read it, as a right-aligned cell.
 
-    A change has a `sign` before its numbers and its `share` of the whole after them.
+    All digits are shown by pointing at it, and below it while *Exact digits* is ticked (templates/admin/base.html). A
+    change has a `sign` before its numbers and its `share` of the whole after them.
     """
     if value is None:
         return render_number(None)
-    details = ((sign, text) for text in format_quantity_details(value, unit))
-    below = format_html_join(" ", "<span>{}{}</span>", details)
+    amount = scale_amount(value, unit)
+    exact = f"{sign}{amount.exact}" if amount.exact else ""
     return format_html(
-        '<span class="number">{}{}{}{}{}</span>',
+        '<span class="number"{}>{}{}{}{}{}</span>',
+        format_html(' title="{}"', exact) if exact else "",
         sign,
-        format_rounded(value),
-        format_html(' <span class="unit">{}</span>', unit) if unit else "",
+        amount.number,
+        format_html(' <span class="unit">{}</span>', amount.unit) if amount.unit else "",
         share,
-        format_html('<span class="in-words">{}</span>', below) if below else "",
+        format_html(' <span class="exact">{}</span>', exact) if exact else "",
+    )
+
+
+def render_full_quantity(value: Decimal | int | None, unit: str) -> SafeString:
+    """Return a quantity as people read it beside all its digits, for the page of one record."""
+    if value is None:
+        return render_number(None)
+    amount = scale_amount(value, unit)
+    return format_html(
+        '<span class="number">{}{}</span>',
+        amount,
+        format_html(' <span class="in-full">{}</span>', amount.exact) if amount.exact else "",
     )
 
 

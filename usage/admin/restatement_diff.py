@@ -7,9 +7,9 @@ from decimal import Decimal
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from usage.admin.sums import format_sum, get_sum_label
+from usage.admin.sums import format_sum, get_sum_label, scale_sum
 from usage.decimals import subtract_exactly
-from usage.formatting import MINUS, NOTHING, format_percent, get_sign
+from usage.formatting import MINUS, NOTHING, format_number, format_percent, get_sign
 from usage.models import Restatement
 
 RECORDS = "records"
@@ -46,14 +46,19 @@ class SumChange:
 
     @property
     def text(self) -> str:
-        """The rounded difference and its share: `+9 minutes (+0.6 %)`."""
+        """The rounded difference and its share: `+0.15 h (+0.6 %)`."""
         share = f" ({self.share})" if self.share and self.difference else ""
-        return f"{get_sign(self.difference)}{format_sum(self.key, self.difference.copy_abs())} {self.name}{share}"
+        size = self.difference.copy_abs()
+        amount = f"{format_number(size)} {RECORDS}" if self.key == RECORDS else format_sum(self.key, size)
+        return f"{get_sign(self.difference)}{amount}{share}"
 
     @property
     def before_and_after(self) -> str:
-        """Both numbers rounded: `1,440 → 1,449`."""
-        return f"{format_sum(self.key, self.before)} → {format_sum(self.key, self.after)}"
+        """Both numbers rounded, `24 h → 26.2 h`; with all their digits where they would read the same."""
+        before, after = (scale_sum(self.key, number) for number in (self.before, self.after))
+        if str(before) == str(after) and self.difference:
+            return f"{before.exact or before} → {after.exact or after}"
+        return f"{before} → {after}"
 
 
 def compare_sums(restatement: Restatement) -> list[SumChange]:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from usage.formatting import NOTHING, format_hours, format_number, format_quantity, format_rounded
+from usage.formatting import NOTHING, Amount, scale_amount
 from usage.summaries.combined import QUANTITIES
 
 MEASURES: Final = {
@@ -19,25 +19,27 @@ def get_sum_unit(key: str) -> str:
     return MEASURES[key][1] if key in MEASURES else key
 
 
+def scale_sum(key: str, number: Decimal | None) -> Amount:
+    """Return a sum as people read it."""
+    return scale_amount(number, get_sum_unit(key))
+
+
 def format_sum(key: str, number: Decimal | None) -> str:
-    """Return the rounded number of a sum, runtime in hours: `14.7`, `1,440.5`; `–` for None."""
+    """Return a sum with its unit and measure: `14.7 h of runtime`, `98.3 GB`, `1,204 tasks`; `–` for None."""
     if number is None:
         return NOTHING
-    return format_hours(number).removesuffix(" h") if get_sum_unit(key) == "seconds" else format_rounded(number)
+    amount, metric = scale_sum(key, number), MEASURES.get(key, ("", ""))[0]
+    if not metric:
+        return str(amount)
+    return f"{amount.number} {metric}" if amount.unit in metric else f"{amount} of {metric}"
 
 
 def format_exact_sum(key: str, number: Decimal) -> str:
-    """Return a sum with all its digits and in a larger unit: `98,304,111,872 (98.3 GB)`, `14.7 (53,041.123456 s)`."""
-    if get_sum_unit(key) == "seconds":
-        return f"{format_sum(key, number)} ({format_number(number)} s)"
-    scaled = format_quantity(number, get_sum_unit(key))
-    return f"{format_number(number)} ({scaled})" if scaled else format_number(number)
+    """Return a sum as people read it, and all its digits: `98.3 GB (98,304,111,872 bytes)`."""
+    amount = scale_sum(key, number)
+    return f"{amount} ({amount.exact})" if amount.exact else str(amount)
 
 
 def get_sum_label(key: str) -> str:
-    """Return the words after the number of a sum: `h of runtime`, `tasks`, `jobs failed`, `GB`."""
-    if key not in MEASURES:
-        return key or "without a unit"
-    metric, unit = MEASURES[key]
-    unit = "h" if unit == "seconds" else unit
-    return metric if unit in metric else f"{unit} of {metric}"
+    """Return what a sum is of: `runtime`, `tasks`, `jobs failed`, `minutes`."""
+    return MEASURES[key][0] if key in MEASURES else key or "without a unit"

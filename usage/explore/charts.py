@@ -14,10 +14,11 @@ from usage.explore.baselines import format_period
 from usage.explore.query import Answer
 from usage.explore.rows import AnswerRows, Row, get_unit, is_additive
 from usage.explore.steps import Question
-from usage.formatting import SIZES, format_interval, get_size_place
+from usage.formatting import format_interval
 from usage.labels import get_label
 from usage.models.day_status import TODAY_OPEN
 from usage.summaries.intervals import format_label
+from usage.units import find_scale
 
 MAX_SERIES: Final = 8  # told apart by colour, unless more are asked for; the others are one more
 MOST_SERIES: Final = 20
@@ -27,7 +28,6 @@ MAX_PANELS: Final = 40
 MAX_VALUES: Final = 60_000  # sent to the browser
 MAX_INTERVALS: Final = 1_500
 OTHERS: Final = "Others"
-HOUR: Final = 3600
 
 # The values of one series by interval.
 Values = dict[str, Decimal | None]
@@ -160,14 +160,10 @@ def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str], quest
 
 
 def scale_axis(unit: str, values: Iterable[Any]) -> dict[str, Any]:
-    """Return the unit of an axis and its size: seconds in hours, bytes by the largest of them."""
-    if unit == "seconds":
-        return {"drawn_in": "hours", "size": HOUR}
-    if unit.lower() == "bytes":
-        largest = max((abs(Decimal(value)) for value in values if value is not None), default=Decimal(0))
-        place = get_size_place(largest)
-        return {"drawn_in": SIZES[place], "size": 1000**place}
-    return {"drawn_in": unit, "size": 1}
+    """Return the unit that people read on an axis, and how many of the numbers' own unit one of it is."""
+    largest = max((abs(Decimal(value)) for value in values if value is not None), default=Decimal(0))
+    shown, size = find_scale(unit, largest)
+    return {"drawn_in": shown, "size": float(size)}
 
 
 def build_series(name: str, values: Values, intervals: list[str]) -> dict[str, Any]:

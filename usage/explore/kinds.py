@@ -74,7 +74,16 @@ KINDS: Final[dict[str, Kind]] = {
             "Resources",
             FILTERS["resource-usage"],
             COMMON_PARAMS,
-            ("resource_type", "project_id", "region_id", "billing_metric", "consumed_unit", "resource_id", "flavor"),
+            (
+                "category",
+                "resource_type",
+                "project_id",
+                "region_id",
+                "billing_metric",
+                "consumed_unit",
+                "resource_id",
+                "flavor",
+            ),
         ),
         Kind(
             "recipe-usage",

@@ -86,7 +86,7 @@ def parse_question(data: QueryDict, kind: Kind) -> Params:
     dimensions = [name for name in dict.fromkeys(groups) if kind.metrics.get_dimension(name)]
     measures = [name for name in data.getlist("measures") if name in kind.metrics.measures]
     shown = measures or kind.metrics.default_measures
-    columns = {interval, *dimensions, *kind.metrics.partition, *shown}
+    columns = {interval, *dimensions, *kind.metrics.get_partition(dimensions), *shown}
     columns |= {f"{CHANGE}{name}" for name in shown if data.get("compare")}
     order = [name for name in split_names(data, "order_by") if name.removeprefix("-") in columns]
     return [

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 from typing import Any, Final
 
 from django.utils.safestring import SafeString
 
-from usage.admin.display import render_number, render_quantity, render_runtime
+from usage.admin.display import render_number, render_quantity
 from usage.admin.lists.cells import render_name
 from usage.explore.kinds import Kind
 from usage.explore.params import Params, get_values, replace_params
-from usage.explore.rows import AnswerRows, Row, get_unit
+from usage.explore.rows import UNIT_COLUMNS, AnswerRows, Row, get_unit
 from usage.explore.steps import Question
 from usage.formatting import MINUS, NOTHING, format_interval, format_percent
 from usage.labels import get_label
@@ -55,6 +56,16 @@ class ExploreTable:
     heads: list[ColumnHead]
     rows: list[list[TableCell]]
     footer: list[tuple[str, list[TableCell]]]
+
+    @property
+    def sections(self) -> list[tuple[str, list[list[TableCell]]]]:
+        """The rows of each unit under its name; all of them without one where the order mixes units."""
+        place = next((place for place, head in enumerate(self.heads) if head.name in UNIT_COLUMNS.values()), None)
+        if place is None:
+            return [("", self.rows)]
+        parts = [(str(text), list(rows)) for text, rows in groupby(self.rows, lambda row: str(row[place].text))]
+        is_mixed = len({unit for unit, _ in parts}) < len(parts)
+        return [("", self.rows)] if is_mixed or len(parts) == 1 else parts
 
 
 def build_table(rows: AnswerRows, kind: Kind, params: Params) -> ExploreTable:
@@ -160,12 +171,10 @@ def build_footer(rows: AnswerRows, row: Row) -> list[TableCell]:
 
 
 def render_amount(value: Any, unit: str) -> SafeString | str:
-    """Return a number with its unit; seconds as hours."""
+    """Return a number with its unit, as people read it."""
     if value is None:
         return render_number(None)
     number = Decimal(value)
-    if unit == "seconds":
-        return render_runtime(number)
     return render_quantity(number, unit) if unit else render_number(number)
 
 
@@ -177,4 +186,4 @@ def render_change(measure: str, row: Row, unit: str) -> SafeString | str:
     number = Decimal(value)
     sign, size = "+" if number > 0 else MINUS if number < 0 else "", number.copy_abs()
     share = "" if ratio is None else f" ({format_percent(Decimal(ratio), signed=True)})"
-    return render_runtime(size, sign, share) if unit == "seconds" else render_quantity(size, unit, sign, share)
+    return render_quantity(size, unit, sign, share)

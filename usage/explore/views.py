@@ -43,7 +43,7 @@ from usage.explore.query import (
     get_problems,
     list_totals_notes,
 )
-from usage.explore.rows import build_rows
+from usage.explore.rows import build_rows, get_unit
 from usage.explore.steps import Question
 from usage.explore.table import build_table
 from usage.explore.title import build_title, describe_filters, list_question_chips
@@ -53,6 +53,7 @@ from usage.models import SavedView
 from usage.ranges import DEFAULT_RANGE, RANGES, RangeMenu, build_range_menu, get_range
 from usage.slots import SlotsTaken, hold_slot, take_slot_if_large
 from usage.timeouts import QueryTimeout
+from usage.units import explain_units
 
 TOO_LONG = (
     f"This question takes longer than the {PATIENCE_SECONDS} seconds that a page may take, so it was stopped. "
@@ -243,6 +244,7 @@ def build_answer_context(answer: Answer, filterset: Any, number: int) -> dict[st
         "quality": describe_answer_quality(answer.summary["meta"]),
         "table": build_table(page.rows, kind, params),
         "totals_notes": list_totals_notes(answer),
+        "units": explain_units(dict.fromkeys(get_unit(name, row) for row in rows.totals for name in rows.measures)),
         "charts": charts,
         "charts_json": json.dumps(charts, separators=(",", ":")),
         "too_many_intervals": len(answer.bounds) > MAX_INTERVALS + 1,

@@ -1,12 +1,13 @@
 """What each kind of usage can be grouped by (dimensions) and what of it can be added up (measures)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db.models import BooleanField, Case, F, Func, Q, TextField, Value, When
 
+from usage.categories import CATEGORIES, OTHER
 from usage.directory.lookup import TEAM
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
@@ -51,8 +52,8 @@ class Measure:
 class MetricSet:
     """The dimensions and measures of one kind of usage.
 
-    `partition`: the dimensions that rows and totals are always grouped by, such as the unit. `has_json`: fields of
-    `details` and keys of `tags` are dimensions too. `smallest_interval`: a smaller one would cut a record.
+    `partition`: the dimensions that rows and totals are always grouped by, the last of them the unit. `has_json`:
+    fields of `details` and keys of `tags` are dimensions too. `smallest_interval`: a smaller one would cut a record.
     """
 
     kind: type[UsageRecord]
@@ -62,6 +63,11 @@ class MetricSet:
     partition: tuple[str, ...] = ()
     has_json: bool = False
     smallest_interval: str = "hour"
+
+    def get_partition(self, group_by: Collection[str]) -> tuple[str, ...]:
+        """Return the dimensions that totals are grouped by: by the unit alone where rows are, and not by the metric."""
+        by_unit = self.partition[-1:]
+        return by_unit if set(by_unit) & set(group_by) and self.partition[0] not in group_by else self.partition
 
     @property
     def dimension_names(self) -> tuple[str, ...]:
@@ -120,6 +126,15 @@ RECIPE_NAME: Final = Dimension(
     Case(When(recipe_id=None, then=Value("Deleted recipes")), default=F("recipe_name"), output_field=TextField()),
     frozenset({"recipe_name", "recipe_id"}),
 )
+CATEGORY: Final = Dimension(
+    "category",
+    Case(
+        *(When(resource_type__in=types, then=Value(name)) for name, types in CATEGORIES.items()),
+        default=Value(OTHER),
+        output_field=TextField(),
+    ),
+    frozenset({"resource_type"}),
+)
 # Tells the rows of deleted recipes from those whose recipe or folder has no name or id for another reason.
 DELETED_RECIPES: Final = Dimension(
     "deleted_recipes",
@@ -162,6 +177,7 @@ METRICS: Final[dict[str, MetricSet]] = {
         dimensions=(
             SOURCE,
             VENDOR,
+            CATEGORY,
             column_dimension("resource_type"),
             column_dimension("billing_metric"),
             column_dimension("consumed_unit"),

@@ -104,7 +104,7 @@ class ParamsParser:
     def list_columns(self, group_by: tuple[str, ...], interval: str, measures: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the columns of the rows."""
         deleted = (DELETED_RECIPES.name,) if RECIPE_DIMENSIONS & set(group_by) else ()
-        dimensions = dict.fromkeys((*group_by, *self.metrics.partition, *deleted))
+        dimensions = dict.fromkeys((*group_by, *self.metrics.get_partition(group_by), *deleted))
         return (*filter(None, (interval,)), *dimensions, *measures)
 
     def parse_order_by(

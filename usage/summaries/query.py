@@ -14,6 +14,7 @@ from rest_framework.exceptions import ValidationError
 from usage.api.filters import UsageFilter
 from usage.api.filters.fields import CommaSeparatedFilter
 from usage.api.filters.names import DirectoryFilter
+from usage.api.filters.values import CategoryFilter
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import format_iso, to_instant
 from usage.directory.access import NO_PEOPLE, NameAccess
@@ -69,7 +70,7 @@ class SummaryQuery:
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
         """The dimensions of `group_by`, then those that every row is grouped by."""
-        names = dict.fromkeys((*self.group_by, *self.metrics.partition))
+        names = dict.fromkeys((*self.group_by, *self.metrics.get_partition(self.group_by)))
         dimensions = [dimension for name in names if (dimension := self.metrics.get_dimension(name))]
         return (*dimensions, DELETED_RECIPES) if RECIPE_DIMENSIONS & names.keys() else tuple(dimensions)
 
@@ -86,7 +87,8 @@ class SummaryQuery:
     @cached_property
     def partition(self) -> tuple[str, ...]:
         """The dimensions that totals are grouped by, in the order of the rows."""
-        return tuple(dimension.name for dimension in self.dimensions if dimension.name in self.metrics.partition)
+        partition = self.metrics.get_partition(self.group_by)
+        return tuple(dimension.name for dimension in self.dimensions if dimension.name in partition)
 
     @cached_property
     def has_series(self) -> bool:
@@ -172,7 +174,7 @@ def get_filter_column(filterset: UsageFilter, name: str) -> str | None:
     if name == "deleted_recipes":
         return "recipe_id"
     found: Any = filterset.filters[name]
-    if isinstance(found, DirectoryFilter):
+    if isinstance(found, (DirectoryFilter, CategoryFilter)):
         return found.field_name
     is_plain = isinstance(found, CommaSeparatedFilter) and found.method is None and found.field_name == name
     return name if is_plain else None

@@ -1,5 +1,6 @@
 """The order of a summary's groups, and which of them the limit keeps."""
 
+from collections import Counter
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
@@ -12,9 +13,25 @@ AllSums = dict[GroupKey, Sums]
 
 
 def sort_groups(query: SummaryQuery, sums: AllSums) -> list[GroupKey]:
-    """Return the groups by `order_by`, then by interval, then the largest first, then by the dimensions."""
+    """Return the groups by `order_by`, then by interval, then the largest first, then by the dimensions.
+
+    An order that begins with a measure holds within each unit.
+    """
     by_interval = [(query.interval, False)] if query.interval else []
-    return sort_by(query, sums, [*query.order_by, *by_interval, (query.main_measure, True)])
+    keys = sort_by(query, sums, [*query.order_by, *by_interval, (query.main_measure, True)])
+    first = query.order_by[0][0] if query.order_by else query.interval or query.main_measure
+    return sort_by_unit(query, sums, keys) if first in query.measures else keys
+
+
+def sort_by_unit(query: SummaryQuery, sums: AllSums, keys: list[GroupKey]) -> list[GroupKey]:
+    """Return the groups with those of one unit together, that of most records first: bytes are no more than minutes."""
+    place = query.get_index(query.partition[-1]) if query.partition else None
+    if place is None:
+        return keys
+    counts: Counter[Any] = Counter()
+    for key in keys:
+        counts[key[0][place]] += sums[key].get("records") or 1
+    return sorted(keys, key=lambda key: (-counts[key[0][place]], str(key[0][place])))
 
 
 def select_groups(query: SummaryQuery, sums: AllSums, keys: list[GroupKey]) -> list[GroupKey]:

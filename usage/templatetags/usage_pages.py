@@ -9,9 +9,11 @@ from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import display_for_field, display_for_value, label_for_field, lookup_field
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import ForeignKey, Model
+from django.urls import reverse
 from django.utils.text import capfirst
 
 from usage.admin.filter_chips import Chip
+from usage.models import KINDS
 
 register = template.Library()
 CHECKBOX = "action_checkbox"
@@ -105,6 +107,22 @@ def describe_filter(spec: Any, name: str, value: str) -> str:
     form, choices = getattr(spec, "form", None), dict(getattr(spec, "lookup_choices", ()))
     label = f"{spec.title} {form.fields[name].label}" if form else str(spec.title)
     return f"{capfirst(label)}: {choices.get(value, value)}"
+
+
+@register.inclusion_tag("admin/usage/kind_tabs.html")
+def show_kind_tabs(user: Any, current: str) -> dict[str, Any]:
+    """Show the lists of usage that a person may open, in the order of kinds that every page has."""
+    models = [kind._meta for kind in KINDS.values() if user.has_perm(f"usage.view_{kind._meta.model_name}")]
+    return {
+        "tabs": [
+            (
+                capfirst(str(meta.verbose_name_plural).removesuffix(" usage")) + "s",
+                reverse(f"admin:usage_{meta.model_name}_changelist"),
+                meta.model_name == current,
+            )
+            for meta in models
+        ]
+    }
 
 
 @register.filter

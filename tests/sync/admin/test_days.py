@@ -95,10 +95,10 @@ def test_a_days_sums_are_said_in_words_rounded_in_the_list_and_in_full_on_its_pa
     assert "14.7 h of runtime" in listed
     assert ">+1</span>" in listed
     for name, number in (
-        ("h of runtime", "14.7 (53,041.123456 s)"),
-        ("jobs failed", "2"),
-        ("GB", "0.3 (300 MB)"),
-        ("bytes", "98,304,111,872 (98.3 GB)"),
+        ("runtime", "14.7 h (53,041.123456 s)"),
+        ("jobs failed", "2 jobs"),
+        ("GB", "300 MB (0.3 GB)"),
+        ("bytes", "98.3 GB (98,304,111,872 bytes)"),
     ):
         assert f"<dt>{name}</dt><dd>{number}</dd>" in page
 
@@ -215,8 +215,8 @@ def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(staff: 
     listed = staff.get(f"{RESTATEMENTS}?source=workato-emea").content.decode()
 
     assert "−10 tasks (−0.5 %)" in listed
-    assert "2,000 → 1,990" in listed
-    assert "+7.5 minutes (new)" in listed
+    assert "2,000 tasks → 1,990 tasks" in listed
+    assert "+0.12 h (new)" in listed
     assert "GB" not in listed
     assert "5 changed, 1 returned" in listed
     assert f"{DAYS}{restated.source_day_id}/change/" in listed

@@ -611,3 +611,43 @@ def test_the_ends_of_the_calendar_stand_for_no_bound(client: Client, first: str,
         if everything and "recipe" not in address and not address.startswith("usage/"):
             said = answer.json()
             assert len(said.get("results", ())) == 1 or said["rows"] == 1, (address, said)
+
+
+def test_grouped_by_unit_the_rows_and_totals_are_by_unit_alone(client: Client) -> None:
+    source = SourceFactory()
+    for metric, unit, quantity in (("vm", "minutes", 5), ("ip", "minutes", 7), ("traffic", "bytes", 10**9)):
+        ResourceUsageFactory(
+            source=source, billing_metric=metric, consumed_unit=unit, consumed_quantity=Decimal(quantity)
+        )
+
+    found = get(client, "resource-usage/summary/", group_by="consumed_unit")
+
+    sums = [{"consumed_unit": "bytes", "n": 10**9}, {"consumed_unit": "minutes", "n": 12}]
+    for rows in (found["totals"], found["results"]):
+        assert "billing_metric" not in rows[0]
+        numbers = [{"consumed_unit": row["consumed_unit"], "n": int(Decimal(row["consumed_quantity"]))} for row in rows]
+        assert sorted(numbers, key=str) == sums
+
+
+def test_an_order_by_size_holds_within_each_unit(client: Client) -> None:
+    source = SourceFactory()
+    for project, unit, quantity in ((1, "minutes", 5), (2, "bytes", 10**9), (3, "minutes", 7)):
+        ResourceUsageFactory(source=source, project_id=project, consumed_unit=unit, consumed_quantity=Decimal(quantity))
+
+    rows = get(client, "resource-usage/summary/", group_by="project_id")["results"]
+
+    assert [row["project_id"] for row in rows] == [3, 1, 2]
+
+
+def test_resources_are_grouped_and_filtered_by_what_they_are_for(client: Client) -> None:
+    source = SourceFactory()
+    for place, name in enumerate(("instance", "volume", "egress_traffic", "inference", "something_new")):
+        ResourceUsageFactory(source=source, resource_type=name, consumed_quantity=Decimal(place + 1))
+
+    rows = get(client, "resource-usage/summary/", group_by="category")["results"]
+
+    assert {row["category"]: row["records"] for row in rows} == dict.fromkeys(
+        ("compute", "storage", "network", "ai", "other"), 1
+    )
+    kept = get(client, "resource-usage/summary/", group_by="resource_type", category="storage,other")["results"]
+    assert {row["resource_type"] for row in kept} == {"volume", "something_new"}

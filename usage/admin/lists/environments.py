@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from usage.admin.display import render_exact_runtime, render_runtime
+from usage.admin.display import render_full_quantity, render_quantity
 from usage.admin.lists.base import UsageAdmin
 from usage.admin.lists.cells import render_first_cell, render_id, render_known_name
 from usage.admin.lists.details import Related
@@ -21,7 +21,7 @@ class EnvironmentUsageAdmin(UsageAdmin):
     viewset = EnvironmentUsageViewSet
     common = ("from", "to", "tz", "source", "project_id", "user_id", "environment_id", "include_withdrawn")
     id_columns = ("environment_id", "record_id", "user_id", "project_id", "environment_class_id", "runner_id")
-    renderers = {"runtime_seconds": lambda run: render_exact_runtime(run.runtime_seconds)}
+    renderers = {"runtime_seconds": lambda run: render_full_quantity(run.runtime_seconds, "seconds")}
     list_display = ("stopped", "source", "environment", "project", "user", "environment_class", "runtime")
 
     @admin.display(description="stopped (UTC)", ordering="stopped_at")
@@ -52,7 +52,7 @@ class EnvironmentUsageAdmin(UsageAdmin):
     @admin.display(description="runtime")
     def runtime(self, run: EnvironmentUsage) -> SafeString:
         """How long it ran."""
-        return render_runtime(run.runtime_seconds)
+        return render_quantity(run.runtime_seconds, "seconds")
 
     def get_related(self, record: EnvironmentUsage) -> Sequence[Related]:
         """Return links to other runs."""

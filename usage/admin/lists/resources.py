@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from usage.admin.display import render_quantity
+from usage.admin.display import render_full_quantity, render_quantity
 from usage.admin.lists.base import UsageAdmin
 from usage.admin.lists.cells import render_first_cell, render_known_name, render_name, render_tags
 from usage.admin.lists.details import Related
@@ -30,7 +30,7 @@ class ResourceUsageAdmin(UsageAdmin):
         "include_withdrawn",
     )
     id_columns = ("resource_id", "project_id", "region_id")
-    renderers = {"consumed_quantity": lambda usage: render_quantity(usage.consumed_quantity, usage.consumed_unit)}
+    renderers = {"consumed_quantity": lambda usage: render_full_quantity(usage.consumed_quantity, usage.consumed_unit)}
     list_display = (
         "on",
         "source",

@@ -14,9 +14,6 @@ from usage.decimals import add_exactly
 from usage.formatting import (
     Amount,
     format_number,
-    format_quantity,
-    format_quantity_details,
-    format_rounded,
     scale_amount,
 )
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
@@ -24,6 +21,7 @@ from usage.snapshot import consistent_snapshot
 from usage.summaries.metrics import METRICS_BY_KIND
 from usage.summaries.query import build_query
 from usage.summaries.sql import fetch_groups
+from usage.units import explain_units
 
 SECONDS = 5.0
 TOO_MANY: Final = "These are too many records to add up here. Narrow the range."
@@ -48,27 +46,9 @@ class ListSum:
     records: int | None = None
 
     @property
-    def number(self) -> str:
-        """The sum with all its digits."""
-        return format_number(self.value)
-
-    @property
     def amount(self) -> Amount:
-        """The rounded sum and its unit; of runtime the hours, and the exact seconds apart."""
-        if self.unit == "seconds" and self.value is not None:
-            return scale_amount(Decimal(self.value), self.unit)
-        return Amount(format_rounded(self.value), self.unit)
-
-    @property
-    def details(self) -> Sequence[str]:
-        """All digits of the sum where some are not shown, and the sum in a larger unit."""
-        is_scaled = self.value is None or self.unit == "seconds"
-        return () if is_scaled else format_quantity_details(self.value or 0, self.unit)
-
-    @property
-    def in_larger_unit(self) -> str:
-        """The sum in a larger unit, '' where its own unit is fine."""
-        return format_quantity(self.value, self.unit)
+        """The sum as people read it, and all its digits apart."""
+        return scale_amount(self.value, self.unit)
 
     @property
     def record_count(self) -> str:
@@ -94,6 +74,11 @@ class Totals:
     def record_count(self) -> str:
         """The number of records as text."""
         return format_number(self.records)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """What the units of the sums mean."""
+        return explain_units(one.unit for one in self.sums)
 
 
 def compute_totals(kind: type[UsageRecord], filterset: UsageFilter, row_scope: frozenset[int] | None) -> Totals:

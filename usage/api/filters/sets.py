@@ -13,6 +13,7 @@ from usage.api.filters.fields import ChoiceFilter, MomentFilter, NumbersFilter, 
 from usage.api.filters.forms import EnvironmentUsageForm, InstantsForm, ResourceUsageForm
 from usage.api.filters.names import TeamFilter, build_name_filters, set_refusals
 from usage.api.filters.values import (
+    CategoryFilter,
     ContainsFilter,
     CountBoundFilter,
     DetailTextsFilter,
@@ -202,6 +203,7 @@ class EnvironmentUsageFilter(UsageFilter):
 class ResourceUsageFilter(UsageFilter):
     """Filters of resource usage; ranges are of UTC days."""
 
+    category = CategoryFilter()
     resource_type = TextsFilter(help_text="Comma-separated.")
     project_id = NumbersFilter(help_text="Comma-separated.")
     region_id = NumbersFilter(help_text="Comma-separated.")

@@ -15,8 +15,15 @@ from django.db.models import Q, QuerySet
 from django_filters import rest_framework as django_filters
 from drf_spectacular.drainage import set_override
 
-from usage.api.filters.fields import CommaSeparatedFilter, IntegerTextField, TextsFilter, cast_to_bigint
+from usage.api.filters.fields import (
+    ChoicesFilter,
+    CommaSeparatedFilter,
+    IntegerTextField,
+    TextsFilter,
+    cast_to_bigint,
+)
 from usage.api.filters.widgets import RepeatedInput
+from usage.categories import CATEGORIES, CATEGORY_NAMES, KNOWN_TYPES, OTHER
 from usage.param_values import NO_VALUE, parse_value, split_values
 from usage.text_search import build_search
 
@@ -42,6 +49,21 @@ class ContainsAnyCase(models.Lookup[Any]):
         column, params = self.process_lhs(compiler, connection)
         sought = connection.ops.prep_for_like_query(self.rhs)
         return f"{column} ILIKE %s", (*params, f"%{sought}%")
+
+
+class CategoryFilter(ChoicesFilter):
+    """Comma-separated categories of resources: rows of one of their types."""
+
+    def __init__(self) -> None:
+        super().__init__(*CATEGORY_NAMES, field_name="resource_type", help_text="What resources are for.")
+
+    def filter(self, qs: QuerySet[Any], value: list[str]) -> QuerySet[Any]:
+        """Keep the rows whose resource type is in one of the categories."""
+        if not value:
+            return qs
+        types = [name for category in value for name in CATEGORIES.get(category, ())]
+        conditions = Q(resource_type__in=types)
+        return qs.filter(conditions | ~Q(resource_type__in=KNOWN_TYPES) if OTHER in value else conditions)
 
 
 class ContainsField(forms.CharField):
