@@ -20,6 +20,7 @@ MODELS_WITH_PAGES = (
     "usage.restatement",
     "usage.rejectedrecord",
     "usage.directoryentry",
+    "usage.note",
     "sync.syncrun",
     "sync.syncrunday",
     "sync.loadattempt",
@@ -34,6 +35,7 @@ INTERNAL_MODELS = (
     "usage.recipeworkspaceday",
     "sync.attempttotal",
     "usage.directory",
+    "usage.pinnedview",
 )
 
 
@@ -50,7 +52,12 @@ VIEWER_PERMISSIONS = (
     # Each is sent with the rights that its owner has then, and changed by its owner alone.
     *build_codes("reports.report", "view", "add", "change", "delete"),
 )
-OPERATOR_PERMISSIONS = (*VIEWER_PERMISSIONS, "usage.change_sourceday", "incidents.change_incident")
+OPERATOR_PERMISSIONS = (
+    *VIEWER_PERMISSIONS,
+    "usage.change_sourceday",
+    "incidents.change_incident",
+    *build_codes("usage.note", "add", "change", "delete"),
+)
 # Users are deactivated and tokens revoked, never deleted: the audit log goes on naming them.
 ADMINISTRATOR_PERMISSIONS = (
     *OPERATOR_PERMISSIONS,
@@ -72,7 +79,7 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 ROLE_DESCRIPTIONS = {
     VIEWER: "Looks at usage, explores, exports, saves views, and has them sent as reports.",
-    OPERATOR: "Also has days read again, retries, accepts suspect days, and acknowledges incidents.",
+    OPERATOR: "Also has days read again, retries, accepts suspect days, acknowledges incidents, and writes notes.",
     ADMINISTRATOR: "Also keeps sources, tokens, channels and people, and reads the audit log.",
 }
 

@@ -2,8 +2,8 @@
 
 Two comparisons: each source's latest complete day with the same weekday a week before, and the days of that day's
 month with the same days of the month before. Amounts of different units are never compared: what ranks is the share
-of its unit's total by which something moved. The sums come from the roll-ups of these days, so their cost does not
-depend on the number of records.
+of its unit's total by which something moved. The sums come from the roll-ups of these days, and are kept until one of
+the days is read anew, so their cost does not depend on the number of records.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache
+from hashlib import blake2b
 from typing import Any, Final
 
+from django.core.cache import cache as django_cache
 from django.db import connection
 
 from usage.days import iterate_dates
@@ -35,6 +37,7 @@ from usage.timeouts import QueryTimeout, limit_query_time
 
 WEEK: Final = timedelta(days=7)
 SECONDS: Final = 2.0
+KEPT_SECONDS: Final = 86_400
 MOST: Final = 5  # of a comparison
 MOST_OF_A_UNIT: Final = 2  # so that one unit does not take all the lines
 LEAST_SHARE: Final = Decimal("0.01")  # of the unit's total
@@ -110,11 +113,15 @@ class ComparedDays:
 
 @dataclass(frozen=True, slots=True)
 class SourceComparison:
-    """The complete days of a source: the latest with the same weekday before, and its month with the one before."""
+    """The complete days of a source: the latest with the same weekday before, and its month with the one before.
+
+    `version` is another one whenever one of the source's days was read anew.
+    """
 
     source: Source
     week: ComparedDays
     month: ComparedDays
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +174,13 @@ def build_comparisons(sources: Sequence[Source], todays: Mapping[int, date]) -> 
     if not sources:
         return []
     earliest = min(get_month_before(get_month_before(today)) for today in todays.values())
-    complete: dict[int, set[date]] = {source.pk: set() for source in sources}
+    complete: dict[int, dict[date, tuple[Any, ...]]] = {source.pk: {} for source in sources}
     days = SourceDay.objects.filter(source__in=sources, day__gte=earliest, complete=True).exclude(
         rolled_up=False, records__gt=0
     )
-    for source_id, day in days.order_by().values_list("source_id", "day"):
-        complete[source_id].add(day)
+    reads = days.order_by("source_id", "day").values_list("source_id", "day", "attempt", "stored_digest", "loaded_at")
+    for source_id, day, *read in reads:
+        complete[source_id][day] = tuple(read)
     return [
         comparison
         for source in sources
@@ -180,7 +188,7 @@ def build_comparisons(sources: Sequence[Source], todays: Mapping[int, date]) -> 
     ]
 
 
-def build_comparison(source: Source, complete: set[date], today: date) -> SourceComparison | None:
+def build_comparison(source: Source, complete: Mapping[date, Any], today: date) -> SourceComparison | None:
     """Return the comparisons of a source; None where no day of late is complete."""
     latest = max((day for day in complete if today - OLDEST <= day < today), default=None)
     if latest is None:
@@ -192,12 +200,18 @@ def build_comparison(source: Source, complete: set[date], today: date) -> Source
         source=source,
         week=select_pairs([(latest, latest - WEEK)], complete),
         month=select_pairs(month, complete),
+        version=hash_text(repr(complete)),
     )
 
 
-def select_pairs(pairs: Sequence[tuple[date, date]], complete: set[date]) -> ComparedDays:
+def select_pairs(pairs: Sequence[tuple[date, date]], complete: Mapping[date, Any]) -> ComparedDays:
     """Return the pairs of days that are both complete."""
-    return ComparedDays([pair for pair in pairs if set(pair) <= complete], len(pairs))
+    return ComparedDays([pair for pair in pairs if set(pair) <= complete.keys()], len(pairs))
+
+
+def hash_text(text: str) -> str:
+    """Return a short digest of a text."""
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def get_month_before(day: date) -> date:
@@ -217,18 +231,29 @@ def fetch_movers(
 ) -> Iterator[tuple[str, Mover]]:
     """Yield the largest movers of each unit of sources of one kind, each with its period: `week` or `month`."""
     by_source = {comparison.source.pk: comparison for comparison in comparisons}
-    spans = [span for comparison in comparisons for span in list_spans(comparison)]
-    if not spans:
-        return
-    source_ids, days, periods, is_now = zip(*spans, strict=True)
-    params = {"sources": list(source_ids), "days": list(days), "periods": list(periods), "is_now": list(is_now)}
-    with connection.cursor() as cursor:
-        cursor.execute(build_statement(subject), {**params, "most": MOST_OF_A_UNIT, "least": LEAST_SHARE})
-        rows = cursor.fetchall()
+    rows = fetch_rows(subject, comparisons)
     known = find_names({subject.kind: {row[2] for row in rows}}, list(by_source), names)
     for period, source_id, key, label, metric, unit, now, before, share in rows:
         name = known.get(subject.kind, key, source_id) or label
         yield period, Mover(by_source[source_id], kind, key, name, metric, unit, now, before, share)
+
+
+def fetch_rows(subject: Subject, comparisons: Sequence[SourceComparison]) -> list[tuple[Any, ...]]:
+    """Return the rows of the statement, from the cache where no day of the sources was read since."""
+    spans = [span for comparison in comparisons for span in list_spans(comparison)]
+    if not spans:
+        return []
+    versions = [(comparison.source.pk, comparison.version) for comparison in comparisons]
+    key = f"movers:{hash_text(repr((subject.key, subject.measure, versions, spans)))}"
+    rows: list[tuple[Any, ...]] | None = django_cache.get(key)
+    if rows is None:
+        source_ids, days, periods, is_now = zip(*spans, strict=True)
+        params = {"sources": list(source_ids), "days": list(days), "periods": list(periods), "is_now": list(is_now)}
+        with connection.cursor() as cursor:
+            cursor.execute(build_statement(subject), {**params, "most": MOST_OF_A_UNIT, "least": LEAST_SHARE})
+            rows = cursor.fetchall()
+        django_cache.set(key, rows, KEPT_SECONDS)
+    return rows
 
 
 @cache

@@ -34,6 +34,7 @@ class Bar:
     value: Decimal | None
     state: str
     label: str
+    note: str = ""
 
 
 def build_bars(calendar: UsageCalendar, measure: Measure, days: int) -> list[Bar]:
@@ -48,7 +49,9 @@ def build_bar(calendar: UsageCalendar, measure: Measure, day: date) -> Bar:
     value = usage.sums.get(measure.key, Decimal(0)) if usage.stored or usage.sums else None
     state, note = find_state(calendar, usage, day)
     text = note if value is None else f"{scale_amount(value, measure.unit)}{f' ({note})' if note else ''}"
-    return Bar(day, value, state, f"{day.day} {day:%b}: {text}")
+    remark = calendar.notes.get(day, "")
+    label = f"{day.day} {day:%b}: {text}{f'. Note: {remark}' if remark else ''}"
+    return Bar(day, value, state, label, remark)
 
 
 def find_state(calendar: UsageCalendar, usage: DayUsage, day: date) -> tuple[str, str]:
@@ -74,6 +77,12 @@ def draw_chart(calendar: UsageCalendar, measure: Measure, days: int) -> SafeStri
         f"{HATCHED if state in HATCHED_STATES else ''}><title>{escape(bar.label)}</title></rect>"
         for position, bar in enumerate(bars)
         for state, y, height in draw_bar(bar, top)
+    )
+    # A note is a line over its bar: what is under a pointer is the bar with its text.
+    shapes += "".join(
+        f'<rect class="bar-note" x="{position * STEP}" y="0" width="{STEP - GAP}" height="2"/>'
+        for position, bar in enumerate(bars)
+        if bar.note
     )
     return format_html(
         '<svg class="trend" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
@@ -102,6 +111,7 @@ def describe_chart(bars: Sequence[Bar], measure: Measure) -> str:
         sentences.append(f"Highest on {max(used, key=lambda bar: bar.value or 0).label}.")
     else:
         sentences.append("No usage.")
+    sentences += [f"Note on {bar.day.day} {bar.day:%b}: {bar.note}." for bar in bars if bar.note]
     for state, label in STATES.items():
         if number := sum(bar.state == state for bar in bars):
             sentences.append(f"{format_count(number, 'day')} {label}.")

@@ -5,7 +5,7 @@ Months and days are those of the source's own zone.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from usage.data_quality import VENDOR_KINDS
 from usage.days import iterate_dates
 from usage.models import DayStatus, Source, SourceDay, UsageRecord
 from usage.models.day_status import AWAITS_CLOSE
+from usage.notes import fetch_notes
 from usage.summaries.combined import QUANTITIES
 from usage.summaries.metrics import METRICS
 
@@ -48,13 +49,15 @@ NOT_STORED: Final = DayUsage()
 class UsageCalendar:
     """The days of one or several sources up to `today`; every one from `first` on should be stored.
 
-    `active` is False for a source that is switched off, of which no further day will come.
+    `notes`: what people noted of a day. `active` is False for a source that is switched off, of which no further day
+    will come.
     """
 
     today: date
     first: date
     days: dict[date, DayUsage]
     active: bool = True
+    notes: Mapping[date, str] = field(default_factory=dict)
 
     def get(self, day: date) -> DayUsage:
         """Return a day; one that was never synced is NOT_STORED."""
@@ -181,10 +184,26 @@ def fetch_calendars(sources: Sequence[Source], todays: dict[int, date], days: in
         numbers = {name: Decimal(number) for name, number in sums.items()}
         doubt = DayStatus(status).label if status in DOUBTFUL else ""
         found[source_id][day] = DayUsage(numbers, True, complete, settled, str(doubt))
+    latest = max(todays.values(), default=date.min)
+    notes = fetch_notes(earliest, latest + ONE_DAY, list(found)) if found else []
     return {
-        source.pk: UsageCalendar(todays[source.pk], source.backfill_from, found[source.pk], source.enabled)
+        source.pk: UsageCalendar(
+            todays[source.pk],
+            source.backfill_from,
+            found[source.pk],
+            source.enabled,
+            join_notes((note.day, note.text) for note in notes if note.source_id in (None, source.pk)),
+        )
         for source in sources
     }
+
+
+def join_notes(notes: Iterable[tuple[date, str]]) -> dict[date, str]:
+    """Return the notes by day, each once."""
+    texts: dict[date, dict[str, None]] = {}
+    for day, text in notes:
+        texts.setdefault(day, {})[text] = None
+    return {day: "; ".join(several) for day, several in texts.items()}
 
 
 def combine_calendars(parts: Collection[UsageCalendar]) -> UsageCalendar:
@@ -207,7 +226,8 @@ def combine_calendars(parts: Collection[UsageCalendar]) -> UsageCalendar:
             doubt=next((usage.doubt for usage in usages if usage.doubt), ""),
         )
     firsts = [part.first for part in parts if part.active] or [part.first for part in parts]
-    return UsageCalendar(min(part.today for part in parts), max(firsts), combined)
+    notes = join_notes(note for part in parts for note in part.notes.items())
+    return UsageCalendar(min(part.today for part in parts), max(firsts), combined, notes=notes)
 
 
 def build_stats(calendar: UsageCalendar, kind: type[UsageRecord] | None) -> UsageStats:

@@ -25,6 +25,7 @@ from sync.health import Condition, Health
 from sync.vendors import readers
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.data_quality.messages import describe_through
+from usage.explore.saved_pages import get_pinned
 from usage.formatting import format_age, format_date, format_number
 from usage.models import KINDS, Source, UsageRecord
 
@@ -70,6 +71,7 @@ def build_overview(request: HttpRequest) -> dict[str, Any]:
     ]
     return {
         "alerts": alerts,
+        "pinned": get_pinned(request),
         "summary": summarize(conditions) if conditions and not alerts else None,
         **build_usage(request, conditions, permissions, days),
         "chart_days": [(choice, choice == days) for choice in CHART_DAYS],

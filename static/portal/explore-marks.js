@@ -1,5 +1,6 @@
 /* How far the days of a chart can be trusted, drawn on it: missing days hatched, provisional ones on a tint, restated
-   ones with a triangle. A plugin of Chart.js; `options.days` has by interval `{missing, provisional, restated}` or null. */
+   ones with a triangle; days with a note have a flag. A plugin of Chart.js; `options.days` has by interval `{missing, provisional, restated}` or null,
+   `options.notes` the texts of the notes. */
 "use strict";
 
 window.exploreMarks = (() => {
@@ -39,6 +40,12 @@ window.exploreMarks = (() => {
     },
     afterDatasetsDraw(chart, _, options) {
       const { ctx, chartArea } = chart;
+      ctx.fillStyle = options.colours.noted;
+      for (const { day: texts, middle } of places(chart, options.notes || [])) {
+        if (!texts.length) continue;
+        ctx.fillRect(middle - 1, chartArea.top, 2, chartArea.bottom - chartArea.top);
+        ctx.fillRect(middle - 1, chartArea.top, 2 * TRIANGLE, 1.4 * TRIANGLE);
+      }
       ctx.fillStyle = options.colours.restated;
       for (const { day, middle } of places(chart, options.days)) {
         if (!day.restated) continue;

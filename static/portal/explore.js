@@ -100,10 +100,11 @@
   }
 
   function overTime(charts, panel, type) {
-    const marks = { days: panel.days, colours: { missing: colour("--missing-bg"), provisional: colour("--provisional-bg"), restated: colour("--restated-fg") } };
+    const marks = { days: panel.days, notes: charts.notes, colours: { noted: colour("--body-quiet-color"), missing: colour("--missing-bg"), provisional: colour("--provisional-bg"), restated: colour("--restated-fg") } };
     const footer = (items) => {
       const day = items.length ? panel.days[items[0].dataIndex] : null;
-      return day ? day.words : [];
+      const notes = (items.length && charts.notes && charts.notes[items[0].dataIndex]) || [];
+      return [...(day ? day.words : []), ...notes];
     };
     return {
       data: { labels: charts.labels, datasets: seriesOf(panel, type, charts.before) },

@@ -19,10 +19,3 @@ document.addEventListener("focusout", (event) => {
     const menu = event.target.closest?.(MENUS);
     if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
 });
-
-/* All digits below rounded amounts: the box at the head of the page works without a script; this remembers it. */
-const exactDigits = document.getElementById("exact-digits");
-if (exactDigits) {
-    exactDigits.checked = localStorage.getItem("exact-digits") === "yes";
-    exactDigits.addEventListener("change", () => localStorage.setItem("exact-digits", exactDigits.checked ? "yes" : "no"));
-}

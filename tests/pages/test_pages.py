@@ -24,7 +24,7 @@ LOOKS = [(1440, "light"), (1440, "dark"), (360, "light")]
 # Addresses below /admin/ that answer no page of their own: scripts, parts of pages, downloads, what is posted to.
 NO_PAGES = {
     "jsi18n", "autocomplete", "view_on_site", "login", "logout", "app_list", "password_change", "alert_action",
-    "explore_save", "explore_view", "coverage_read",
+    "explore_save", "explore_view", "explore_view_pin", "explore_view_preview", "coverage_read",
 }  # fmt: skip
 NO_PAGE_ENDINGS = (
     "_do", "_export", "_export_about", "_export_follow", "_export_stop", "_totals", "_suggest", "_find", "_progress", "_test",
@@ -36,6 +36,7 @@ ASKED = {
     "days-failed": "/admin/usage/sourceday/?state=failed",
     "environments-withdrawn": "/admin/usage/environmentusage/?include_withdrawn=true",
     "explore-resources": "/admin/explore/?kind=resource-usage&from=2026-11-01&to=2026-11-20&group_by=resource_type,day",
+    "search-results": "/admin/search/?q=gcore",
     "resources-none": "/admin/usage/resourceusage/?project_id=987654321",
 }
 ROW_PAGES = ("change", "history", "delete")

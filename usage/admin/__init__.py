@@ -1,5 +1,5 @@
-"""The staff pages of usage: the three record tables and restatements, all of them read-only."""
+"""The staff pages of usage: the three record tables, names and restatements, all of them read-only, and notes."""
 
-from usage.admin import lists, restatements
+from usage.admin import lists, names, notes, restatements
 
-__all__ = ["lists", "restatements"]
+__all__ = ["lists", "names", "notes", "restatements"]

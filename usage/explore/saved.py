@@ -12,6 +12,7 @@ from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_s
 from usage.explore.kinds import KINDS, Kind, get_kinds
 from usage.explore.params import Params, encode, get_zone, list_params
 from usage.explore.query import build_filterset, build_query, validate
+from usage.labels import get_label
 from usage.models import SavedView, Source
 from usage.param_values import list_values
 from usage.ranges import RANGES, get_range, get_range_name
@@ -35,6 +36,16 @@ class ListedView:
     description: str
     is_own: bool
     is_current: bool
+
+    @property
+    def permalink(self) -> str:
+        """The address that stays the same when the view is renamed or its range moves on."""
+        return get_view_url(self.view)
+
+    @property
+    def question(self) -> str:
+        """What the view asks, in words."""
+        return describe_question(self.view)
 
 
 class SavedViewForm(forms.ModelForm[SavedView]):
@@ -101,15 +112,53 @@ def list_views(request: HttpRequest, current: str) -> list[ListedView]:
     found = SavedView.objects.filter(kind__in=get_kinds(request))
     own = found.filter(owner=request.user.pk)[:MAX_VIEWS]
     shared = found.filter(shared=True).exclude(owner=request.user.pk).select_related("owner")
-    known, names = get_visible_names(request), get_staff_name_access(request)
-    visible = (view for view in shared.iterator(MAX_VIEWS) if not reveals_sources(view, known))
-    told = islice(
-        (view for view in visible if names.shows_people or not PERSON_PARAMS & {*get_question(view)}), MAX_VIEWS
-    )
+    access = ViewAccess.build(request)
+    told = islice((view for view in shared.iterator(MAX_VIEWS) if access.may_open(view)), MAX_VIEWS)
     return [
         *(build_listed_view(view, is_own=True, current=current) for view in own),
         *(build_listed_view(view, is_own=False, current=current) for view in told),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewAccess:
+    """Which views a person may open: their own, and shared ones that tell of nothing that they may not know of."""
+
+    user_id: int | None
+    kinds: frozenset[str]
+    known: tuple[frozenset[str], frozenset[str]] | None
+    shows_people: bool
+
+    @classmethod
+    def build(cls, request: HttpRequest) -> "ViewAccess":
+        """Return the access of the person who makes a request."""
+        shows_people = get_staff_name_access(request).shows_people
+        return cls(request.user.pk, frozenset(get_kinds(request)), get_visible_names(request), shows_people)
+
+    def may_open(self, view: SavedView) -> bool:
+        """Tell whether the person may open a view."""
+        if view.kind not in self.kinds:
+            return False
+        if view.owner_id == self.user_id:
+            return True
+        names_people = bool(PERSON_PARAMS & {*get_question(view)})
+        return view.shared and not reveals_sources(view, self.known) and (self.shows_people or not names_people)
+
+
+def describe_question(view: SavedView) -> str:
+    """Return what a view asks, in words: `By project and day; source: gcore-main; 1–30 Nov 2026`."""
+    data = get_question(view)
+    groups = [get_label(name).lower() for name in (*list_values(data, "group_by"), *list_values(data, "interval"))]
+    parts = [f"By {' and '.join(groups)}"] if groups else ["In all"]
+    parts += [
+        f"{get_label(name).lower()}: {', '.join(map(str, values))}"
+        for name, values in data.lists()
+        if name not in NEUTRAL_PARAMS
+    ]
+    if not view.moving_range and data.get("from"):
+        end = data.get("to", "")
+        parts.append(f"from {data['from']}{f' to {end}, not included' if end else ''}")
+    return "; ".join(parts)
 
 
 def build_listed_view(view: SavedView, *, is_own: bool, current: str) -> ListedView:
@@ -119,6 +168,11 @@ def build_listed_view(view: SavedView, *, is_own: bool, current: str) -> ListedV
     description += [RANGES[view.moving_range][0].lower()] if view.moving_range in RANGES else []
     description += [] if is_own else [f"by {view.owner}"]
     return ListedView(view, f"{reverse('admin:explore')}?{query}", ", ".join(description), is_own, query == current)
+
+
+def get_view_url(view: SavedView) -> str:
+    """Return the permalink of a view, which stays the same when it is renamed or its range moves on."""
+    return reverse("admin:explore_view", args=[view.pk])
 
 
 def get_question(view: SavedView) -> QueryDict:

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict, 
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 from rest_framework.exceptions import ValidationError
 
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
@@ -22,6 +22,7 @@ from usage.explore.baselines import list_baselines
 from usage.explore.charts import MAX_INTERVALS, build_charts
 from usage.explore.form import build_form
 from usage.explore.kinds import Kind, get_kinds
+from usage.explore.notes import add_notes
 from usage.explore.pages import PAGE, cut_page, parse_page
 from usage.explore.params import (
     IS_FORM,
@@ -44,6 +45,7 @@ from usage.explore.query import (
     list_totals_notes,
 )
 from usage.explore.rows import build_rows, get_unit
+from usage.explore.saved_pages import build_view_urls
 from usage.explore.steps import Question
 from usage.explore.table import build_table
 from usage.explore.title import build_title, describe_filters, list_question_chips
@@ -67,8 +69,7 @@ def build_urls(wrap: Callable[..., Any]) -> list[URLPattern]:
     return [
         path("explore/", wrap(require_safe(explore)), name="explore"),
         path("explore/export/", wrap(require_safe(export)), name="explore_export"),
-        path("explore/views/", wrap(require_POST(save_view)), name="explore_save"),
-        path("explore/views/<int:pk>/", wrap(require_POST(change_view)), name="explore_view"),
+        *build_view_urls(wrap, save_view, change_view, explore),
     ]
 
 
@@ -246,6 +247,7 @@ def build_answer_context(answer: Answer, filterset: Any, number: int) -> dict[st
         "totals_notes": list_totals_notes(answer),
         "units": explain_units(dict.fromkeys(get_unit(name, row) for row in rows.totals for name in rows.measures)),
         "charts": charts,
+        "notes": add_notes(charts, answer) if charts else [],
         "charts_json": json.dumps(charts, separators=(",", ":")),
         "too_many_intervals": len(answer.bounds) > MAX_INTERVALS + 1,
         "empty": not any(row["records"] for row in rows.totals if "records" in row) and not rows.results,
@@ -337,7 +339,8 @@ def save_view(request: HttpRequest) -> HttpResponse:
 def change_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Rename, share or delete a view of one's own."""
     view = get_object_or_404(SavedView, pk=pk, owner=request.user.pk)
-    url = f"{reverse('admin:explore')}?{encode(list_params(QueryDict(request.POST.get('back', ''))))}"
+    back = encode(list_params(QueryDict(request.POST.get("back", ""))))
+    url = f"{reverse('admin:explore')}?{back}" if back else reverse("admin:explore_views")
     if "delete" in request.POST:
         require_permission(request, "usage.delete_savedview")
         view.delete()

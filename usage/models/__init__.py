@@ -1,8 +1,9 @@
-"""The models of usage: sources, days, names, records and roll-ups, restatements, revisions, and saved views."""
+"""The models of usage: sources, days, names, records and roll-ups, restatements, revisions, saved views and notes."""
 
 from usage.models.day import SourceDay
 from usage.models.day_status import DayState, DayStatus, Verification
 from usage.models.directory import PERSONS, Directory, DirectoryEntry, NameKind
+from usage.models.notes import Note
 from usage.models.records import (
     KINDS,
     EnvironmentRow,
@@ -23,7 +24,7 @@ from usage.models.rollups import (
     ResourceDay,
     Rollup,
 )
-from usage.models.saved_views import SavedView
+from usage.models.saved_views import PinnedView, SavedView
 from usage.models.source import Source
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "EnvironmentRow",
     "EnvironmentUsage",
     "NameKind",
+    "Note",
+    "PinnedView",
     "RecipeDay",
     "RecipeRow",
     "RecipeUsage",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-from usage.summaries.query import SummaryQuery
+from usage.summaries.query import CHANGE, SummaryQuery
 from usage.summaries.sql import GroupKey, PartitionKey, Sums, get_partition_places
 
 Order = list[tuple[str, bool]]
@@ -20,7 +20,7 @@ def sort_groups(query: SummaryQuery, sums: AllSums) -> list[GroupKey]:
     by_interval = [(query.interval, False)] if query.interval else []
     keys = sort_by(query, sums, [*query.order_by, *by_interval, (query.main_measure, True)])
     first = query.order_by[0][0] if query.order_by else query.interval or query.main_measure
-    return sort_by_unit(query, sums, keys) if first in query.measures else keys
+    return sort_by_unit(query, sums, keys) if first.removeprefix(CHANGE) in query.measures else keys
 
 
 def sort_by_unit(query: SummaryQuery, sums: AllSums, keys: list[GroupKey]) -> list[GroupKey]:

@@ -16,6 +16,7 @@ class Kind(models.TextChoices):
     VIEW = "view", "Saved view"
     CHANNEL = "channel", "Channel"
     REPORT = "report", "Report"
+    NOTE = "note", "Note"
 
 
 class Action(models.TextChoices):

@@ -86,6 +86,7 @@ AUDITED: tuple[Row | Link, ...] = (
     Row("usage_source", Kind.SOURCE, "slug", ENGINE_COLUMNS, ("credential",), of_source=True),
     # The parameters of a view can hold names of people, which not everybody who reads the log may see.
     Row("usage_savedview", Kind.VIEW, "name", ("updated_at",), ("question",)),
+    Row("usage_note", Kind.NOTE, "text"),
     Row("accounts_apitoken", Kind.TOKEN, "name", ("last_used_at",), ("digest",)),
     Row("auth_user", Kind.PERSON, "username", ("last_login",), ("password",)),
     Row("auth_group", Kind.GROUP, "name"),
@@ -164,6 +165,7 @@ NOT_AUDITED = {
     "usage_rejectedrecord": SYNCED,
     "usage_directory": "The engine's own record of how it read the names of a source.",
     "usage_directoryentry": "The names that a vendor gives; nobody changes them by hand.",
+    "usage_pinnedview": "Which saved view a person has on their own overview.",
     "usage_environmentday": COMPUTED,
     "usage_environmentaccrual": COMPUTED,
     "usage_resourceday": COMPUTED,

@@ -18,7 +18,7 @@ from portal.incidents.models import Channel
 from portal.reports.models import Report
 from tests.support.factories import SourceFactory
 from tests.support.users import client_of, person
-from usage.models import SavedView
+from usage.models import Note, SavedView
 
 pytestmark = pytest.mark.django_db
 NAMES = [audited.table for audited in AUDITED]
@@ -29,6 +29,7 @@ UPDATES: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "shared = true, question = 'user_name=Ada'",
         [{"shared": [False, True], "question": [None, "stored"]}],
     ),
+    "usage_note": ("text = 'later'", [{"text": ["sooner", "later"]}]),
     "accounts_apitoken": ("digest = '\\x00'", [{"digest": ["stored", "stored anew"]}]),
     "auth_user": ("is_superuser = true", [{"is_superuser": [False, True]}]),
     "auth_group": ("name = 'other'", [{"name": ["first", "other"]}]),
@@ -117,6 +118,7 @@ def rows() -> dict[str, Any]:
     made = [
         one,
         SavedView.objects.create(owner=user, name="mine", kind="resource-usage"),
+        Note.objects.create(day="2026-01-12", text="sooner"),
         token,
         user,
         group,

@@ -86,7 +86,7 @@ def test_a_person_of_a_role_sees_all_sources_unless_they_are_limited() -> None:
     assert get_source_scope(person("viewer", sources=[])) == frozenset()
 
 
-@pytest.mark.parametrize(("role", "lists"), [("viewer", 10), ("operator", 10), ("administrator", 15), ("admin", 15)])
+@pytest.mark.parametrize(("role", "lists"), [("viewer", 12), ("operator", 12), ("administrator", 17), ("admin", 17)])
 def test_a_person_of_a_role_opens_what_it_lists(role: str, lists: int) -> None:
     page: Any = client_of(role).get("/admin/")
     offered = [model["object_name"] for app in page.context["available_apps"] for model in app["models"]]

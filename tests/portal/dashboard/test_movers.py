@@ -81,7 +81,7 @@ def test_on_the_first_of_a_month_the_month_that_ended_is_compared() -> None:
     source = Source(slug="one", vendor="ona")
     every = {date(2026, month, day) for month in (9, 10) for day in range(1, 31)} | {date(2026, 10, 31)}
 
-    comparison = build_comparison(source, every, date(2026, 11, 1))
+    comparison = build_comparison(source, dict.fromkeys(every), date(2026, 11, 1))
 
     assert comparison is not None
     assert comparison.month.pairs[0] == (date(2026, 10, 1), date(2026, 9, 1))
@@ -89,7 +89,7 @@ def test_on_the_first_of_a_month_the_month_that_ended_is_compared() -> None:
 
 
 def test_a_source_without_a_complete_day_of_late_is_not_compared() -> None:
-    assert build_comparison(Source(slug="one"), {date(2026, 10, 1)}, date(2026, 11, 1)) is None
+    assert build_comparison(Source(slug="one"), {date(2026, 10, 1): ()}, date(2026, 11, 1)) is None
 
 
 def test_units_are_never_mixed_and_none_takes_all_the_lines() -> None:
@@ -157,3 +157,20 @@ def test_the_overview_says_whether_yesterday_is_complete() -> None:
     assert "Yesterday (Mon 23 Nov) is complete for 1 of 2 sources; not yet for" in page
     assert f"/admin/coverage/?source={second.slug}&amp;day=2026-11-23" in page
     assert first.slug in page
+
+
+def test_sums_are_kept_until_a_day_is_read_anew() -> None:
+    source = kept("ona-main", "ona")
+    move(source, "p-1", range(1, 3), "3600")
+
+    def count_queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert [one.key for one in find(source).week] == ["p-1"]
+        return len(captured)
+
+    first = count_queries()
+    assert count_queries() == first - 1
+
+    set_day(source, 1, attempt=2)
+
+    assert count_queries() == first

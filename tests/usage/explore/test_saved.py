@@ -166,4 +166,4 @@ def test_a_view_is_changed_by_a_form_of_the_portal_only() -> None:
     client.force_login(person("viewer"))
     sent = {"kind": "resource-usage", "question": "", "name": "x"}
     assert client.post(f"{PAGE}views/", sent).status_code == 403
-    assert client.get(f"{PAGE}views/").status_code in {403, 405}
+    assert client.put(f"{PAGE}views/").status_code in {403, 405}

@@ -1,0 +1,23 @@
+"""What a search finds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something that was found: its page, and the lists it leads to as (label, address)."""
+
+    title: str
+    detail: str
+    url: str
+    links: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HitGroup:
+    """What was found of one sort; `is_cut`: there is more."""
+
+    title: str
+    hits: Sequence[Hit]
+    is_cut: bool = False

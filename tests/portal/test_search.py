@@ -1,0 +1,187 @@
+"""The search: ids, names, sources, views, pages and settings; each person finds what they may see and no more."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.support.factories import (
+    EnvironmentUsageFactory,
+    RecipeUsageFactory,
+    ResourceUsageFactory,
+    SourceFactory,
+)
+from tests.support.users import client_of, person
+from usage.models import DirectoryEntry, EnvironmentUsage, NameKind, SavedView, Source
+
+pytestmark = pytest.mark.django_db
+RUN = str(UUID(int=7919 << 64))
+ENVIRONMENT = str(UUID(int=104729 << 64))
+
+
+def find(client: Client, text: str) -> dict[str, list[tuple[str, str]]]:
+    """Return what is found: by sort, the titles with their addresses."""
+    answer: Any = client.get("/admin/search/", {"q": text})
+    assert answer.status_code == 200
+    return {group.title: [(hit.title, hit.url) for hit in group.hits] for group in answer.context["groups"]}
+
+
+def list_titles(client: Client, text: str) -> list[str]:
+    """Return the titles of all that is found."""
+    return [title for hits in find(client, text).values() for title, _ in hits]
+
+
+def name(source: Source, kind: NameKind, vendor_id: str, text: str, **more: Any) -> DirectoryEntry:
+    """Store a name."""
+    return DirectoryEntry.objects.create(source=source, kind=kind, vendor_id=vendor_id, name=text, **more)
+
+
+def test_a_pasted_id_leads_to_its_record() -> None:
+    run = EnvironmentUsageFactory(record_id=RUN, environment_id=ENVIRONMENT)
+    page = f"/admin/usage/environmentusage/{run.pk}/change/"
+    client = client_of("viewer")
+
+    assert find(client, f"  {RUN.upper()} ") == {"Ids": [(f"Run {RUN.upper()}", page)]}
+    assert find(client, ENVIRONMENT)["Ids"] == [(f"Environment {ENVIRONMENT}", page)]
+    assert client.get(page).status_code == 200
+
+
+def test_an_id_of_several_records_leads_to_the_latest_and_to_all() -> None:
+    source = SourceFactory(vendor="gcore")
+    ResourceUsageFactory(source=source, resource_id="r-1", project_id=77, day=datetime(2026, 1, 3, tzinfo=UTC).date())
+    latest = ResourceUsageFactory(
+        source=source, resource_id="r-1", project_id=77, day=datetime(2026, 1, 9, tzinfo=UTC).date()
+    )
+    client = client_of("viewer")
+
+    found: Any = client.get("/admin/search/", {"q": "r-1"})
+
+    (hit,) = found.context["groups"][0].hits
+    assert hit.url == f"/admin/usage/resourceusage/{latest.pk}/change/"
+    assert "latest record 9 Jan 2026" in hit.detail
+    ((_, records),) = hit.links
+    assert client.get(records).context["cl"].result_count == 2
+    assert "Project 77" in list_titles(client, "77")
+
+
+def test_numbers_of_recipes_and_workspaces_are_found() -> None:
+    RecipeUsageFactory(recipe_id=9001, workspace_id=501)
+    client = client_of("viewer")
+
+    assert "Recipe 9001" in list_titles(client, "9001")
+    assert "Workspace 501" in list_titles(client, "501")
+    assert find(client, "99999999999999999999") == {}
+
+
+def test_names_lead_to_their_chart_and_teams_too() -> None:
+    source = SourceFactory(slug="main", vendor="ona", time_zone="Europe/Berlin")
+    name(source, NameKind.PROJECT, "p-1", "Payments, new")
+    name(source, NameKind.TEAM, "t-1", "Payments team")
+    group = name(source, NameKind.GROUP, "g-1", "Payments group")
+    client = client_of("viewer")
+
+    found = dict(find(client, "payments")["Names"])
+
+    assert "kind=environment-usage" in found["Payments, new"]
+    assert "source=main&project_id=p-1&group_by=day" in found["Payments, new"]
+    assert "team=t-1" in found["Payments team"]
+    assert found["Payments group"] == f"/admin/usage/directoryentry/{group.pk}/change/"
+    for address in found.values():
+        assert client.get(address).status_code == 200
+    assert list_titles(client, "p-1") == ["Payments, new"]
+
+
+def test_people_are_found_by_name_only_by_those_who_may_see_it() -> None:
+    source = SourceFactory(vendor="ona")
+    name(source, NameKind.USER, "u-1", "Ada Lovelace", email="ada@example.com", pseudonym="Kolibatumi")
+
+    assert list_titles(client_of("administrator"), "lovelace") == ["Ada Lovelace"]
+    viewer = client_of("viewer")
+    for text in ("lovelace", "ada@example", "kolibatumi"):
+        assert list_titles(viewer, text) == []
+    answer = viewer.get("/admin/search/", {"q": "u-1"}).content.decode()
+    assert "Lovelace" not in answer
+
+
+def test_someone_limited_to_a_source_finds_nothing_of_another() -> None:
+    mine, other = SourceFactory(slug="mine-a", vendor="ona"), SourceFactory(slug="mine-b", vendor="ona")
+    for source in (mine, other):
+        EnvironmentUsageFactory(source=source, record_id=f"run-{source.slug}", project_id="p-shared")
+        name(source, NameKind.PROJECT, f"p-{source.slug}", f"Payments {source.slug}")
+    owner = person("admin")
+    SavedView.objects.create(
+        owner=owner, name="Payments view", kind="environment-usage", question="source=mine-b", shared=True
+    )
+    client = client_of("viewer", sources=[mine])
+
+    assert list_titles(client, "payments") == ["Payments mine-a"]
+    assert "mine-b" not in "".join(list_titles(client, "mine"))
+    assert find(client, "run-mine-b") == {}
+    assert list_titles(client, "run-mine-a") == ["Run run-mine-a"]
+    answer = client.get("/admin/search/", {"q": "p-shared"}).content.decode()
+    assert "mine-a" in answer
+    assert "mine-b" not in answer
+
+
+def test_someone_without_a_permission_finds_nothing_that_needs_it() -> None:
+    run = EnvironmentUsageFactory(record_id=RUN)
+    user = User.objects.create_user("somebody", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="view_recipeusage"))
+    client = Client()
+    client.force_login(user)
+
+    assert find(client, RUN) == {}
+    assert "Sources" not in find(client, run.source.slug)
+    assert Client().get("/admin/search/", {"q": RUN}).status_code == 302
+
+
+def test_sources_views_pages_and_settings_are_found() -> None:
+    SourceFactory(slug="gcore-main", vendor="gcore")
+    user = person("viewer")
+    view = SavedView.objects.create(owner=user, name="Spend by team", kind="resource-usage", question="group_by=day")
+    client = Client()
+    client.force_login(user)
+
+    assert list_titles(client, "gcore-m") == ["gcore-main"]
+    assert find(client, "SPEND")["Saved views"] == [("Spend by team", f"/admin/explore/views/{view.pk}/")]
+    assert ("Coverage", "/admin/coverage/") in find(client, "coverage")["Pages"]
+    assert "API tokens" not in dict(find(client, "tokens").get("Pages", []))
+    (setting,) = find(client, "PORTAL_PERSON_NAMES")["Documentation and settings"]
+    assert setting[0] == "PORTAL_PERSON_NAMES"
+    assert client.get(setting[1]).status_code == 200
+    assert "/admin/documentation/docs/api.md#mirrors" in dict(
+        find(client, "mirrors").values()
+        and [(url, title) for title, url in find(client, "mirrors")["Documentation and settings"]]
+    )
+
+
+@pytest.mark.parametrize("text", ["", " ", "a", "\0\0", "%", "x" * 5000, "<script>", "~none", "id:1'--"])
+def test_odd_texts_find_nothing_and_break_nothing(text: str) -> None:
+    SourceFactory()
+    answer = client_of("viewer").get("/admin/search/", {"q": text})
+    assert answer.status_code == 200
+    assert b"<script>alert" not in answer.content
+
+
+def test_a_search_costs_the_same_queries_and_reads_indexes_only() -> None:
+    source = SourceFactory(vendor="ona")
+    client = client_of("viewer")
+
+    def count_queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            find(client, RUN)
+        return len(captured)
+
+    few = count_queries()
+    EnvironmentUsageFactory.create_batch(30, source=source)
+    assert count_queries() == few
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for column in ("environment_id", "project_id", "user_id"):
+            rows = EnvironmentUsage.objects.filter(**{f"{column}__in": [RUN]}).order_by("-stopped_at", "-id")[:1]
+            assert "Index" in rows.explain(), column

@@ -1,0 +1,67 @@
+"""The page of names: found by a part, people only for those who may see them, sources within the row scope."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.support.factories import SourceFactory
+from tests.support.users import client_of
+from tests.usage.directory.conftest import name
+from usage.models import DirectoryEntry, NameKind, Source
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/usage/directoryentry/"
+
+
+def list_names(client: Client, **params: str) -> set[str]:
+    """Return the first column of the list."""
+    answer: Any = client.get(PAGE, params)
+    assert answer.status_code == 200
+    return {str(row.shown or row.vendor_id) for row in answer.context["cl"].result_list}
+
+
+def test_names_are_filtered_and_found_by_a_part(source: Source) -> None:
+    client = client_of("administrator")
+    assert list_names(client, kind="project") == {"Payments", "=SUM(1)"}
+    assert list_names(client, q="lovel") == {"Ada Lovelace"}
+    assert list_names(client, q="p1") == {"Payments"}
+    DirectoryEntry.objects.filter(vendor_id="p1").update(gone_at="2026-11-01T00:00:00Z")
+    assert list_names(client, gone="yes") == {"Payments"}
+
+
+@pytest.mark.parametrize("shown", ["name", "email", "pseudonym"])
+def test_people_are_named_as_the_setting_says_and_only_where_it_is_permitted(
+    source: Source, settings: Any, shown: str
+) -> None:
+    settings.PORTAL_PERSON_NAMES = shown
+    entry = DirectoryEntry.objects.get(vendor_id="u1")
+    parts = {"name": "Ada Lovelace", "email": "u1@example.com", "pseudonym": "Wordu1"}
+    administrator, viewer = client_of("administrator"), client_of("viewer")
+
+    for address in (PAGE, f"{PAGE}{entry.pk}/change/"):
+        page = administrator.get(address).content.decode()
+        assert [part for part in parts.values() if part in page] == [parts[shown]]
+        page = viewer.get(address).content.decode()
+        assert [part for part in parts.values() if part in page] == []
+    assert list_names(viewer, q=parts[shown][:4]) == set()
+
+
+def test_a_name_leads_to_its_usage_and_its_teams(source: Source) -> None:
+    client = client_of("administrator")
+    user = DirectoryEntry.objects.get(vendor_id="u1")
+
+    page = client.get(f"{PAGE}{user.pk}/change/").content.decode()
+
+    assert "user_id=u1" in page
+    assert "Checkout" in page
+    assert "Data" in page
+
+
+def test_names_of_another_source_are_not_shown(source: Source) -> None:
+    other = SourceFactory(slug="zebra", vendor="ona")
+    hidden = name(other, NameKind.PROJECT, "p9", "Hidden project")
+    client = client_of("viewer", sources=[source])
+
+    assert "Hidden project" not in list_names(client)
+    assert client.get(f"{PAGE}{hidden.pk}/change/").status_code == 404

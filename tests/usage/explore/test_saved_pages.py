@@ -1,0 +1,158 @@
+"""The page of saved views, their permalinks, and the one on the overview."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth.models import User
+from django.test import Client
+
+from tests.support.factories import ResourceUsageFactory, SourceFactory
+from tests.support.source_days import hold_days
+from tests.support.users import client_of, person
+from usage.models import PinnedView, SavedView, Source
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/explore/views/"
+
+
+def sign_in(user: User) -> Client:
+    """Return a client of somebody."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def save(owner: User, name: str = "Spend", **values: Any) -> SavedView:
+    """Save a view of resources by project."""
+    values = {"kind": "resource-usage", "question": "from=2026-01-01&to=2026-02-01&group_by=project_id", **values}
+    return SavedView.objects.create(owner=owner, name=name, **values)
+
+
+@pytest.fixture
+def source() -> Source:
+    """A source with usage of two projects in January."""
+    made: Source = SourceFactory(slug="gcore-main", vendor="gcore")
+    for project, minutes in ((5, 600), (6, 60)):
+        ResourceUsageFactory(source=made, project_id=project, consumed_quantity=Decimal(minutes))
+    hold_days(rolled=True)
+    return made
+
+
+def test_the_page_lists_ones_own_and_shared_views_with_their_question_in_words() -> None:
+    viewer = person("viewer")
+    save(viewer, "Mine", question="group_by=project_id,day&source=gcore-main", moving_range="last-month")
+    save(person("operator"), "Theirs", shared=True)
+    save(User.objects.get(username="operator"), "Hidden")
+
+    page: Any = sign_in(viewer).get(PAGE)
+
+    assert [shown.view.name for shown in page.context["own"]] == ["Mine"]
+    assert [shown.view.name for shown in page.context["shared"]] == ["Theirs"]
+    text = page.content.decode()
+    assert "By project and day; source: gcore-main" in text
+    assert "last month" in text
+    assert "Hidden" not in text
+
+
+def test_a_permalink_of_a_relative_range_shows_the_range_of_today(source: Source) -> None:
+    viewer = person("viewer")
+    view = save(viewer, moving_range="last-month")
+    client = sign_in(viewer)
+    for now, expected in (
+        (datetime(2026, 2, 10, tzinfo=UTC), "2026-01-01"),
+        (datetime(2026, 6, 3, tzinfo=UTC), "2026-05-01"),
+    ):
+        with time_machine.travel(now, tick=False):
+            viewer.last_login = now
+            page: Any = sign_in(viewer).get(f"{PAGE}{view.pk}/")
+        assert page.status_code == 200
+        assert (page.context["title"], dict(page.context["form"].filters.common[0].form.data.items())["from"]) == (
+            "Spend",
+            expected,
+        )
+    assert client.get(f"{PAGE}{view.pk}/").status_code == 200
+
+
+def test_a_permalink_opens_for_others_only_where_it_is_shared_and_tells_of_nothing_hidden(source: Source) -> None:
+    hidden = SourceFactory(slug="zebra", vendor="gcore")
+    owner = person("operator")
+    view, secret = save(owner), save(owner, "Zebra", question="source=zebra", shared=True)
+    colleague, limited = client_of("viewer"), client_of("viewer", sources=[source])
+    assert colleague.get(f"{PAGE}{view.pk}/").status_code == 404
+
+    SavedView.objects.filter(pk=view.pk).update(shared=True)
+
+    assert colleague.get(f"{PAGE}{view.pk}/").status_code == 200
+    assert limited.get(f"{PAGE}{view.pk}/").status_code == 200
+    for address in (f"{PAGE}{secret.pk}/", f"{PAGE}{secret.pk}/preview/"):
+        assert limited.get(address).status_code == 404
+    assert limited.post(f"{PAGE}{secret.pk}/pin/").status_code == 404
+    assert hidden.slug not in limited.get(PAGE).content.decode()
+
+
+def test_one_view_is_pinned_to_the_overview_in_the_place_of_another(source: Source) -> None:
+    viewer = person("viewer")
+    first, second = save(viewer, "First"), save(viewer, "Second")
+    client = sign_in(viewer)
+
+    for view in (first, second):
+        assert "is on your overview" in client.post(f"{PAGE}{view.pk}/pin/", follow=True).content.decode()
+
+    assert PinnedView.objects.get(user=viewer).view == second
+    overview = client.get("/admin/").content.decode()
+    assert f"{PAGE}{second.pk}/preview/" in overview
+    assert f"{PAGE}{first.pk}/" not in overview
+    client.post(f"{PAGE}{second.pk}/pin/", {"unpin": "1"})
+    assert not PinnedView.objects.exists()
+
+
+def test_a_pinned_view_that_is_shared_no_more_leaves_the_overview() -> None:
+    owner, viewer = person("operator"), person("viewer")
+    view = save(owner, shared=True)
+    PinnedView.objects.create(user=viewer, view=view)
+    client = sign_in(viewer)
+    assert "Spend" in client.get("/admin/").content.decode()
+
+    SavedView.objects.filter(pk=view.pk).update(shared=False)
+
+    assert "Spend" not in client.get("/admin/").content.decode()
+
+
+def test_the_preview_has_the_totals_the_largest_and_how_far_to_trust_them(source: Source) -> None:
+    viewer = person("viewer")
+    view = save(viewer)
+
+    page = sign_in(viewer).get(f"{PAGE}{view.pk}/preview/").content.decode()
+
+    assert 'title="660 minutes"' in page
+    assert "90.9 %" in page
+    assert page.index(">5 ") < page.index(">6 ")
+
+
+def test_the_preview_of_days_is_a_chart_and_a_broken_view_says_so(source: Source) -> None:
+    viewer = person("viewer")
+    days = save(viewer, "Days", question="from=2026-01-01&to=2026-01-03&group_by=day")
+    broken = save(viewer, "Broken", question="from=never")
+    client = sign_in(viewer)
+
+    assert "<svg" in client.get(f"{PAGE}{days.pk}/preview/").content.decode()
+    assert "has a mistake" in client.get(f"{PAGE}{broken.pk}/preview/").content.decode()
+    assert client.get(f"{PAGE}{broken.pk}/").status_code == 400
+    assert client.get(f"{PAGE}999999/").status_code == 404
+    assert client.get(f"{PAGE}{days.pk}/pin/").status_code == 405
+
+
+def test_a_view_is_shared_and_deleted_from_its_page() -> None:
+    viewer = person("viewer")
+    view = save(viewer)
+    client = sign_in(viewer)
+
+    answer = client.post(f"{PAGE}{view.pk}/", {"name": "Spend", "shared": "on"})
+    assert (answer.status_code, answer["Location"]) == (302, PAGE)
+    assert SavedView.objects.get(pk=view.pk).shared
+
+    client.post(f"{PAGE}{view.pk}/", {"delete": "1"})
+    assert not SavedView.objects.exists()

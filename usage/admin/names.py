@@ -1,0 +1,172 @@
+"""The names that the vendors give to the ids in usage, and where the usage of each is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from usage.admin.base import ReadOnlyAdmin
+from usage.admin.display import Table
+from usage.admin.filters import ChoiceFilter, SourceFilter
+from usage.admin.lists.cells import render_id
+from usage.api.access import get_staff_name_access
+from usage.data_quality import VENDOR_KINDS
+from usage.directory.lookup import NAMED_COLUMNS, TEAM, annotate_shown_names, find_names
+from usage.formatting import NOTHING, format_age, format_date
+from usage.models import KINDS, DirectoryEntry, EnvironmentUsage, NameKind, UsageRecord
+from usage.param_values import write_value
+from usage.ranges import DEFAULT_RANGE, get_range
+from usage.text_search import build_search
+
+SAFE = ",:"  # as Explore writes its addresses
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLinks:
+    """Where the usage of an id is charted, and where its records are."""
+
+    explore: str
+    records: str
+
+
+def build_usage_links(request: HttpRequest, entry: Any) -> UsageLinks | None:
+    """Return the links of an entry; None where usage has no such id, or this person may not see its kind."""
+    model = VENDOR_KINDS.get(entry.source.vendor)
+    column = find_column(model, entry.kind) if model else None
+    if model is None or column is None or not request.user.has_perm(f"usage.view_{model._meta.model_name}"):
+        return None
+    first, end = get_range(DEFAULT_RANGE, entry.source.zone)
+    name = next(name for name, kind in KINDS.items() if kind is model)
+    filters = [("source", entry.source.slug), (column, write_value(entry.vendor_id))]
+    is_zoned = model.instant != "day" and entry.source.time_zone != "UTC"
+    zone = [("tz", entry.source.time_zone)] if is_zoned else []
+    question = [("kind", name), ("from", str(first)), ("to", str(end)), *zone, *filters, ("group_by", "day")]
+    records = reverse(f"admin:usage_{model._meta.model_name}_changelist")
+    return UsageLinks(
+        f"{reverse('admin:explore')}?{urlencode(question, safe=SAFE)}", f"{records}?{urlencode(filters, safe=SAFE)}"
+    )
+
+
+def find_column(model: type[UsageRecord], kind: str) -> str | None:
+    """Return the filter by ids of a kind; None where records have none."""
+    if model is EnvironmentUsage and kind == NameKind.TEAM:
+        return TEAM
+    return next((column for column, known in NAMED_COLUMNS[model].items() if known == kind), None)
+
+
+def find_entries(entries: QuerySet[Any], text: str) -> QuerySet[Any]:
+    """Return the entries whose shown name has the text in it, or whose id it is."""
+    return entries.filter(build_search(["shown__icontains"], text) | Q(vendor_id=text))
+
+
+class KindFilter(ChoiceFilter):
+    """What the ids are of."""
+
+    title = "kind"
+    parameter_name = "kind"
+    empty_label = "All kinds"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        """Return the kinds."""
+        return [(kind.value, str(kind.label)) for kind in NameKind]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filter by kind; raises IncorrectLookupParameters for an unknown one."""
+        if not self.value():
+            return queryset
+        if self.value() not in NameKind.values:
+            raise self.build_error(request, f"“{self.value()}” is not one of: {', '.join(NameKind.values)}.")
+        return queryset.filter(kind=self.value())
+
+
+class GoneFilter(ChoiceFilter):
+    """Ids that the vendor lists today, and those that it no longer does."""
+
+    title = "at the vendor"
+    parameter_name = "gone"
+    empty_label = "Listed or gone"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        """Return the choices."""
+        return [("no", "Listed"), ("yes", "No longer listed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filter by whether it is gone; raises IncorrectLookupParameters for another value."""
+        if not self.value():
+            return queryset
+        if self.value() not in {"yes", "no"}:
+            raise self.build_error(request, f"“{self.value()}” is not one of: yes, no.")
+        return queryset.filter(gone_at__isnull=self.value() == "no")
+
+
+@admin.register(DirectoryEntry)
+class DirectoryEntryAdmin(ReadOnlyAdmin):
+    """The directory: names of people only for those who may see them, as PORTAL_PERSON_NAMES says."""
+
+    source_path = "source_id"
+    list_display = ("get_name", "kind", "get_vendor_id", "source", "get_teams", "get_last_seen", "get_gone")
+    list_display_links = ("get_name",)
+    list_filter = (SourceFilter, KindFilter, GoneFilter)
+    allowed_lookups = ("source", "kind", "gone")
+    search_fields = ("vendor_id",)
+    search_help_text = "A part of the name, or the whole id."
+    ordering = ("kind", "source_id", "vendor_id")
+    row_name_plural = "names"
+    fields = ("get_name", "kind", "vendor_id", "source", "first_seen_at", "last_seen_at", "gone_at")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Add the name as far as this person may see it, and the source without its credential."""
+        entries = annotate_shown_names(super().get_queryset(request), get_staff_name_access(request))
+        return entries.select_related("source").defer("source__credential", "name", "email", "pseudonym")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the entries with a name or an id; what is not shown is not searched."""
+        text = search_term.strip().replace("\0", "")
+        return (find_entries(queryset, text) if text else queryset), False
+
+    def get_page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:
+        """Return where its usage is, and the teams of a user."""
+        links = build_usage_links(request, obj)
+        rows = (("Chart of the last 30 days", links.explore), ("All its records", links.records)) if links else ()
+        cells = [[format_html('<a href="{}">{}</a>', url, label)] for label, url in rows]
+        tables = [Table("Usage", ["Page"], cells, "Usage is not kept by these ids, or you may not see it.")]
+        if obj.kind == NameKind.USER:
+            found = find_names({NameKind.TEAM: obj.team_ids}, [obj.source_id], get_staff_name_access(request))
+            teams = [[found.get(NameKind.TEAM, one, obj.source_id) or NOTHING, render_id(one)] for one in obj.team_ids]
+            tables.append(Table("Teams", ["Team", "Id"], teams, "In no team."))
+        return tables
+
+    @admin.display(description="name")
+    def get_name(self, entry: Any) -> str:
+        """The name that this person may see, else the id."""
+        return str(entry.shown or entry.vendor_id)
+
+    @admin.display(description="id")
+    def get_vendor_id(self, entry: Any) -> SafeString | str:
+        """The id as usage has it."""
+        return render_id(entry.vendor_id)
+
+    @admin.display(description="teams")
+    def get_teams(self, entry: Any) -> str:
+        """In how many teams a user is."""
+        return f"{len(entry.team_ids):,}" if entry.team_ids else ""
+
+    @admin.display(description="last seen")
+    def get_last_seen(self, entry: Any) -> str:
+        """When the vendor last listed it."""
+        return format_age(entry.last_seen_at)
+
+    @admin.display(description="at the vendor")
+    def get_gone(self, entry: Any) -> str:
+        """Since when the vendor no longer lists it."""
+        return f"gone since {format_date(entry.gone_at.date())}" if entry.gone_at else "listed"

@@ -1,0 +1,59 @@
+"""Notes about days: anyone who looks at usage reads them, operators write them."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+
+from usage.admin.base import PortalAdmin
+from usage.admin.filters import SourceFilter
+from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.models import Note, Source
+
+
+@admin.register(Note)
+class NoteAdmin(PortalAdmin):
+    """Notes, the latest days first. Someone limited to sources writes about these, and reads those about all, too."""
+
+    list_display = ("day", "text", "source", "written_by")
+    list_display_links = ("day",)
+    list_filter = (SourceFilter,)
+    allowed_lookups = ("source",)
+    ordering = ("-day", "-id")
+    row_name_plural = "notes"
+    fields = ("day", "text", "source")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the notes about all sources, and about those that this person may know of."""
+        notes = super().get_queryset(request).select_related("source").defer("source__credential")
+        scope = get_staff_scope(request)
+        return notes if scope is None else notes.filter(Q(source=None) | Q(source_id__in=sorted(scope)))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse someone limited to sources a note about all of them."""
+        return super().has_change_permission(request, obj) and self.is_within_scope(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse someone limited to sources a note about all of them."""
+        return super().has_delete_permission(request, obj) and self.is_within_scope(request, obj)
+
+    def is_within_scope(self, request: HttpRequest, note: Any) -> bool:
+        """Tell whether a note is about sources that this person sees alone."""
+        return note is None or get_staff_scope(request) is None or note.source_id is not None
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer the sources that this person may see; someone limited to sources has to choose one."""
+        field = super().formfield_for_foreignkey(
+            db_field, request, queryset=filter_by_staff_scope(Source.objects.all(), request, "id"), **kwargs
+        )
+        if field is not None:
+            field.required = get_staff_scope(request) is not None
+        return field
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
+        """Note who wrote it."""
+        if not change:
+            obj.written_by = request.user.get_username()
+        super().save_model(request, obj, form, change)

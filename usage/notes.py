@@ -1,0 +1,22 @@
+"""The notes that a chart shows."""
+
+from collections.abc import Collection
+from datetime import date
+
+from django.db.models import Q
+
+from usage.models import Note
+
+MOST = 200  # on one chart
+
+
+def fetch_notes(first: date, end: date, source_ids: Collection[int]) -> list[Note]:
+    """Return the notes of the days `[first, end)` about these sources or all sources, the earliest first."""
+    about = Q(source=None) | Q(source_id__in=list(source_ids))
+    notes = Note.objects.filter(about, day__gte=first, day__lt=end).select_related("source").defer("source__credential")
+    return list(notes.order_by("day", "pk")[:MOST])
+
+
+def describe_note(note: Note) -> str:
+    """Return a note with the source that it is about: `migration (gcore-main)`."""
+    return f"{note.text} ({note.source})" if note.source else note.text
