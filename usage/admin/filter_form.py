@@ -16,7 +16,15 @@ from usage.api.filters import MomentFilter, NumbersFilter, SourceRelatedFilter, 
 from usage.api.filters.fields import CommaSeparatedField, IntegerTextField, MomentField
 from usage.api.filters.names import TeamFilter, is_name_filter
 from usage.api.filters.values import BoundFilter, ContainsFilter, DetailFilter, ExactNumberField
-from usage.api.filters.widgets import AddressSelect, RepeatedInput, is_date
+from usage.api.filters.widgets import (
+    IN_HOURS,
+    AddressSelect,
+    HoursInput,
+    RepeatedInput,
+    is_date,
+    to_hours,
+    to_seconds,
+)
 from usage.datetimes import THROUGH, add_day
 from usage.labels import get_label
 from usage.models import EnvironmentUsage, UsageRecord
@@ -109,6 +117,8 @@ def prepare_field(bound: BoundField, suggestions_url: str) -> None:
             bound.label, bound.help_text = "Through", INCLUDED
     if isinstance(field, (CommaSeparatedField, ExactNumberField, IntegerTextField, forms.ChoiceField)):
         bound.help_text = ""
+    if isinstance(widget, HoursInput):
+        bound.help_text = "In seconds." if to_hours(str(bound.value() or "")) is None else "In hours."
 
 
 def build_select(empty_label: str, values: Iterable[str]) -> forms.Select:
@@ -152,6 +162,8 @@ def clean_params(data: QueryDict) -> QueryDict:
     for name, values in data.lists():
         if kept := [value for value in values if value.strip()]:
             params.setlist(name, kept)
+    for name in [name for name in params if name.endswith(IN_HOURS)]:
+        params[name.removesuffix(IN_HOURS)] = to_seconds(params.pop(name)[0])
     if THROUGH in params:
         params["to"] = add_day(params.pop(THROUGH)[0].strip())
     return params

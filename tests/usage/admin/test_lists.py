@@ -1,5 +1,6 @@
 """The usage lists: asked by the API's own filters, walked through by position, refused with every fault named."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import time_machine
 from django.db import connection
+from django.http import QueryDict
 from django.test import Client
 
 from tests.support.factories import (
@@ -18,6 +20,7 @@ from tests.support.factories import (
 )
 from tests.support.plans import analyze
 from tests.support.users import client_of
+from usage.admin.filter_form import clean_params
 from usage.admin.lists import base, pagination
 from usage.admin.lists.environments import EnvironmentUsageAdmin
 from usage.admin.lists.recipes import RecipeUsageAdmin
@@ -407,3 +410,22 @@ def test_a_filter_that_takes_too_long_is_cut_off_with_a_sentence(staff: Client, 
     with connection.cursor() as cursor:  # and nothing else is limited afterwards
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone()[0] == "0"
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"), [("2", "7200"), ("0.5", "1800"), ("1.25", "4500"), ("abc", "abc"), ("0", "0")]
+)
+def test_runtime_is_asked_for_in_hours_and_kept_in_seconds(typed: str, seconds: str) -> None:
+    params = clean_params(QueryDict(f"runtime_seconds__gte__hours={typed}&from=2026-01-01"))
+    assert params.dict() == {"runtime_seconds__gte": seconds, "from": "2026-01-01"}
+
+
+def test_the_input_of_runtime_shows_hours_of_the_address_and_exact_seconds_where_they_are_no_round_hours(
+    staff: Client,
+) -> None:
+    EnvironmentUsageFactory()
+    page = staff.get(listing(EnvironmentUsage, runtime_seconds__gte="5400", runtime_seconds__lt="7")).content.decode()
+    assert re.search(r'name="runtime_seconds__gte__hours" value="1.5"', page)
+    assert re.search(r'name="runtime_seconds__lt" value="7"', page)
+    sent = staff.get(listing(EnvironmentUsage), {"runtime_seconds__gte__hours": "0.5"}, follow=True)
+    assert sent.context["cl"].result_count == 1

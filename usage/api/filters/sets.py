@@ -17,6 +17,7 @@ from usage.api.filters.values import (
     ContainsFilter,
     CountBoundFilter,
     DetailTextsFilter,
+    SecondsBoundFilter,
     TagKeysFilter,
     TagsFilter,
     build_bounds,
@@ -179,7 +180,7 @@ class EnvironmentUsageFilter(UsageFilter):
         return {
             **build_name_filters(NAMED_COLUMNS[EnvironmentUsage]),
             "team": TeamFilter(),
-            **build_bounds("runtime_seconds"),
+            **build_bounds("runtime_seconds", of=SecondsBoundFilter),
             "created_at__gte": MomentFilter(
                 method="filter_created_from", help_text=f"Created at or after: {EXPECTED}."
             ),

@@ -22,7 +22,7 @@ from usage.api.filters.fields import (
     TextsFilter,
     cast_to_bigint,
 )
-from usage.api.filters.widgets import RepeatedInput
+from usage.api.filters.widgets import HoursInput, RepeatedInput
 from usage.categories import CATEGORIES, CATEGORY_NAMES, KNOWN_TYPES, OTHER
 from usage.param_values import NO_VALUE, parse_value, split_values
 from usage.text_search import build_search
@@ -113,6 +113,13 @@ class BoundFilter(django_filters.CharFilter):
     """
 
     field_class: type[forms.CharField] = ExactNumberField
+
+
+class SecondsBoundFilter(BoundFilter):
+    """A bound of a column of seconds, which a form asks for in hours."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, widget=HoursInput, **kwargs)
 
 
 class CountBoundFilter(BoundFilter):

@@ -1,8 +1,10 @@
 """How the parameters look as inputs of a form; the form takes the same values as the address."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from django import forms
 from django.forms.renderers import BaseRenderer
@@ -19,6 +21,26 @@ def is_date(text: str) -> bool:
         return len(text) == len("2026-01-31") and bool(date.fromisoformat(text))
     except ValueError:
         return False
+
+
+IN_HOURS: Final = "__hours"  # ends the name of an input whose parameter is in seconds
+HOURS: Final = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
+
+
+def to_hours(seconds: str) -> str | None:
+    """Return seconds as hours, '' for none; None where no short number of hours is as much."""
+    if not seconds:
+        return ""
+    if not re.fullmatch(r"\d{1,12}(\.\d{1,6})?", seconds, re.ASCII):
+        return None
+    hours = round(Decimal(seconds) / 3600, 6)
+    return f"{hours.normalize():f}" if hours * 3600 == Decimal(seconds) else None
+
+
+def to_seconds(hours: str) -> str:
+    """Return hours as seconds; what is no number of hours stays, for the field to judge."""
+    text = hours.strip()
+    return f"{(Decimal(text) * 3600).normalize():f}" if HOURS.fullmatch(text) else text
 
 
 class MomentInput(forms.TextInput):
@@ -43,6 +65,22 @@ class EndInput(MomentInput):
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
         """Return the end, whether the form sent it or its last day."""
         return add_day(data.get(THROUGH) or "") or data.get(name)
+
+
+class HoursInput(forms.TextInput):
+    """Seconds of an address as hours, under another name; seconds that are no short number of hours as they are."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """Show hours where they say just as much."""
+        hours = to_hours(str(value or ""))
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        if hours is not None:
+            context = super().get_context(f"{name}{IN_HOURS}", hours, attrs)
+        return context
+
+    def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
+        """Return the seconds, whether the form sent them or hours."""
+        return to_seconds(data.get(f"{name}{IN_HOURS}") or "") or data.get(name)
 
 
 class RepeatedInput(forms.Widget):
