@@ -124,7 +124,7 @@ def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPer
         const dataset = chart.data.datasets[0], dataIndex = dataset.said.findIndex((value) => value !== null);
         return chart.options.plugins.tooltip.callbacks.label({ dataset, dataIndex });
     }"""
-    assert re.search(r": [\d,.]+ hours \([\d,.]+ seconds\)$", page.evaluate(pointed_at))
+    assert re.search(r": [\d,.]+ h \([\d,.]+ seconds\)$", page.evaluate(pointed_at))
 
 
 def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811

@@ -17,7 +17,7 @@ from tests.support import chromium
 from tests.support.browser import COLOUR_RULES, AsPerson, accessible, allow, as_person, picture, running  # noqa: F401
 from tests.support.filled_portal import CREDENTIAL, Filled, fill
 from tests.support.users import PASSWORD, person
-from usage.models import SourceDay
+from usage.models import Directory, DirectoryEntry, NameKind, Note, SourceDay
 
 # How wide the screen is and which colours the system asks for.
 LOOKS = [(1440, "light"), (1440, "dark"), (360, "light")]
@@ -25,6 +25,7 @@ LOOKS = [(1440, "light"), (1440, "dark"), (360, "light")]
 NO_PAGES = {
     "jsi18n", "autocomplete", "view_on_site", "login", "logout", "app_list", "password_change", "alert_action",
     "explore_save", "explore_view", "explore_view_pin", "explore_view_preview", "coverage_read",
+    "api_request",
 }  # fmt: skip
 NO_PAGE_ENDINGS = (
     "_do", "_export", "_export_about", "_export_follow", "_export_stop", "_totals", "_suggest", "_find", "_progress", "_test",
@@ -36,6 +37,7 @@ ASKED = {
     "days-failed": "/admin/usage/sourceday/?state=failed",
     "environments-withdrawn": "/admin/usage/environmentusage/?include_withdrawn=true",
     "explore-resources": "/admin/explore/?kind=resource-usage&from=2026-11-01&to=2026-11-20&group_by=resource_type,day",
+    "api-request": "/admin/api-request/?path=/api/v1/environment-usage/summary/%3Fgroup_by%3Dproject_id",
     "search-results": "/admin/search/?q=gcore",
     "resources-none": "/admin/usage/resourceusage/?project_id=987654321",
 }
@@ -54,6 +56,9 @@ def filled(live_server: Any) -> Filled:
 
     filled = fill()
     Channel.objects.create(name="operations", recipients="ops@example.com")
+    Note.objects.create(day="2026-11-12", text="migration", source=filled.resources)
+    Directory.objects.create(source=filled.resources)
+    DirectoryEntry.objects.create(source=filled.resources, kind=NameKind.PROJECT, vendor_id="1", name="Data platform")
     watch()
     create_token("warehouse", ["usage:read"])
     viewer = person("viewer", sources=[filled.resources])
