@@ -7,6 +7,7 @@ from typing import Any
 
 from usage.api.filters import SourceRelatedFilter
 from usage.api.filters.fields import CommaSeparatedField
+from usage.api.filters.widgets import HoursInput, to_hours
 from usage.directory.lookup import NAMED_COLUMNS, Names, find_names
 from usage.labels import get_label
 from usage.models import NameKind, UsageRecord
@@ -50,6 +51,9 @@ class FilterChips:
             values = [parse_value(text) for text in split_values(value)]
             texts = ["none" if one is None else self.get_text(name, one) for one in values]
             return f"{get_label(name)}: {', '.join(texts)}"
+        if isinstance(field.widget, HoursInput):
+            hours = to_hours(value)
+            return f"{get_label(name)}: {f'{value} s' if hours is None else f'{hours} h'}"
         return f"{get_label(name)}: {dict(getattr(field, 'choices', ())).get(value, value)}"
 
     def get_text(self, name: str, value: str) -> str:
