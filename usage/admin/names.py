@@ -17,6 +17,7 @@ from usage.admin.display import Table
 from usage.admin.filters import ChoiceFilter, SourceFilter
 from usage.admin.lists.cells import render_id
 from usage.api.access import get_staff_name_access
+from usage.api.directory import COLUMNS
 from usage.data_quality import VENDOR_KINDS
 from usage.directory.lookup import NAMED_COLUMNS, TEAM, annotate_shown_names, find_names
 from usage.formatting import NOTHING, format_age, format_date
@@ -111,6 +112,7 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
     """The directory: names of people only for those who may see them, as PORTAL_PERSON_NAMES says."""
 
     source_path = "source_id"
+    exported = COLUMNS
     list_display = ("get_name", "kind", "get_vendor_id", "source", "get_teams", "get_last_seen", "get_gone")
     list_display_links = ("get_name",)
     list_filter = (SourceFilter, KindFilter, GoneFilter)

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from usage.admin.base import PortalAdmin
 from usage.admin.filters import SourceFilter
 from usage.api.access import filter_by_staff_scope, get_staff_scope
+from usage.columns import build_columns
 from usage.models import Note, Source
 
 
@@ -17,6 +18,7 @@ from usage.models import Note, Source
 class NoteAdmin(PortalAdmin):
     """Notes, the latest days first. Someone limited to sources writes about these, and reads those about all, too."""
 
+    exported = build_columns(Note, "id", "day", "text", "written_by", "created_at", source="source__slug")
     list_display = ("day", "text", "source", "written_by")
     list_display_links = ("day",)
     list_filter = (SourceFilter,)

@@ -30,7 +30,7 @@ from usage import slots
 from usage.admin.base import PortalAdmin
 from usage.exports import BROKEN, progress
 from usage.exports.progress import StoppedByOwner
-from usage.models import RejectedRecord, ResourceUsage, SourceDay
+from usage.models import DirectoryEntry, NameKind, Note, RejectedRecord, ResourceUsage, Source, SourceDay
 
 # An export has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,6 +51,8 @@ LISTS = {
     "incidents_incident": 1,
     "incidents_channel": 1,
     "reports_report": 1,
+    "usage_directoryentry": 1,
+    "usage_note": 1,
 }
 
 
@@ -64,6 +66,9 @@ def filled(transactional_db: None) -> Filled:
         fill()
         hook = {"kind": "webhook", "url": f"https://hooks.example.com/{CREDENTIAL}", "secret": CREDENTIAL}
         Channel.objects.create(name="operations", **hook)
+        source = Source.objects.get(slug="gcore-main")
+        Note.objects.create(day="2026-11-12", text="migration", source=source)
+        DirectoryEntry.objects.create(source=source, kind=NameKind.PROJECT, vendor_id="1", name="Data platform")
         Report.objects.create(name="monthly", owner=person("viewer"), next_at="2030-01-01T07:00:00Z")
         Incident.objects.create(condition="source_failing", key="source:1", subject="gcore-main", severity="critical")
 

@@ -3,6 +3,7 @@
 import csv
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib import admin
@@ -85,7 +86,7 @@ def test_a_record_shows_every_field_and_how_far_its_day_can_be_trusted(kind, fac
     for field in kind._meta.concrete_fields:
         if field.name != "details":
             assert f'data-field="{field.name}"' in page or field.name == "tags", field.name
-    assert reverse(f"api:{API_NAMES[kind]}-detail", args=[record.pk]) in page
+    assert quote(reverse(f"api:{API_NAMES[kind]}-detail", args=[record.pk]), safe="") in page
     if kind is ResourceUsage:
         assert 'data-field="flavor"' in page
         assert "&lt;i&gt;g2&lt;/i&gt;" in page

@@ -45,6 +45,9 @@ def test_people_are_named_as_the_setting_says_and_only_where_it_is_permitted(
         page = viewer.get(address).content.decode()
         assert [part for part in parts.values() if part in page] == []
     assert list_names(viewer, q=parts[shown][:4]) == set()
+    for client, expected in ((administrator, [parts[shown]]), (viewer, [])):
+        file = client.get(f"{PAGE}export/", {"format": "csv"}).getvalue().decode()
+        assert [part for part in parts.values() if part in file] == expected
 
 
 def test_a_name_leads_to_its_usage_and_its_teams(source: Source) -> None:

@@ -515,7 +515,7 @@ def test_a_stranger_is_sent_to_sign_in() -> None:
 
 
 # A filter by an id costs two more, whose name its chip has, and a comparison those of the other period.
-@pytest.mark.parametrize(("more", "most"), [("", 19), ("&project_id=project-1&compare=last_month", 29)])
+@pytest.mark.parametrize(("more", "most"), [("", 20), ("&project_id=project-1&compare=last_month", 30)])
 def test_a_page_costs_the_same_few_queries_however_much_there_is(more: str, most: int) -> None:
     client = client_of("viewer")
     query = f"kind=environment-usage&{JANUARY}&group_by=project_id,day{more}"
