@@ -32,9 +32,9 @@ NAVIGATION: tuple[SitePage | PageGroup, ...] = (
     PageGroup(
         "Usage",
         (
-            SitePage("Environments", "admin:usage_environmentusage_changelist", ("usage.view_environmentusage",)),
-            SitePage("Resources", "admin:usage_resourceusage_changelist", ("usage.view_resourceusage",)),
-            SitePage("Recipes", "admin:usage_recipeusage_changelist", ("usage.view_recipeusage",)),
+            SitePage("Environment usage", "admin:usage_environmentusage_changelist", ("usage.view_environmentusage",)),
+            SitePage("Resource usage", "admin:usage_resourceusage_changelist", ("usage.view_resourceusage",)),
+            SitePage("Recipe usage", "admin:usage_recipeusage_changelist", ("usage.view_recipeusage",)),
             SitePage("Reports", "admin:reports_report_changelist", ("reports.view_report",)),
             SitePage("Saved views", "admin:explore_views", ("usage.view_savedview",)),
             SitePage("Notes", "admin:usage_note_changelist", ("usage.view_note",)),

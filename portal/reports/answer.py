@@ -14,7 +14,7 @@ from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.explore.kinds import Kind, get_kinds
 from usage.explore.params import Params, encode, get_zone, list_params
 from usage.explore.query import PATIENCE_SECONDS, Answer, Scope, ask, build_filterset
-from usage.explore.saved import PERSON_PARAMS, get_question, get_visible_names, list_views, reveals_sources
+from usage.explore.saved import ViewAccess, list_views
 from usage.exports import compute_totals
 from usage.models import SavedView
 from usage.ranges import RANGES
@@ -103,19 +103,11 @@ def find_view(report: Report, request: HttpRequest) -> tuple[SavedView, Kind]:
     kind = get_kinds(request).get(view.kind)
     if kind is None:
         raise ReportRefused(f"Its owner, {request.user}, may no longer see this usage.")
-    if not can_open(view, request):
+    if not ViewAccess.build(request).may_open(view):
         raise ReportRefused(f"Its saved view is no longer shared with {request.user}.")
     if view.moving_range not in RANGES:
         raise ReportRefused("The range of its saved view no longer moves with the calendar.")
     return view, kind
-
-
-def can_open(view: SavedView, request: HttpRequest) -> bool:
-    """Tell whether the list of saved views has a view for this person, however many there are."""
-    if view.owner_id == request.user.pk:
-        return True
-    shows_people = get_staff_name_access(request).shows_people or not PERSON_PARAMS & {*get_question(view)}
-    return view.shared and shows_people and not reveals_sources(view, get_visible_names(request))
 
 
 def build_params(view: SavedView, at: datetime) -> Params:

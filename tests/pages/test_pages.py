@@ -256,11 +256,11 @@ def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPers
     menu.focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Environments"
+    assert page.evaluate("document.activeElement.textContent") == "Environment usage"
     accessible(page)
     page.keyboard.press("Escape")
 
-    assert not page.locator(".places a", has_text="Environments").is_visible()
+    assert not page.locator(".places a", has_text="Environment usage").is_visible()
     assert menu.evaluate("summary => summary === document.activeElement")
 
 

@@ -64,14 +64,14 @@ KINDS: Final[dict[str, Kind]] = {
     for kind in (
         Kind(
             "environment-usage",
-            "Environments",
+            "Environment usage",
             FILTERS["environment-usage"],
             ENVIRONMENT_PARAMS,
             ("project_id", "user_id", "environment_class_id", "runner_id", "environment_id"),
         ),
         Kind(
             "resource-usage",
-            "Resources",
+            "Resource usage",
             FILTERS["resource-usage"],
             COMMON_PARAMS,
             (
@@ -87,7 +87,7 @@ KINDS: Final[dict[str, Kind]] = {
         ),
         Kind(
             "recipe-usage",
-            "Recipes",
+            "Recipe usage",
             FILTERS["recipe-usage"],
             COMMON_PARAMS,
             ("workspace_id", "external_id", "recipe_id", "folder_id"),

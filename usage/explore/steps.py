@@ -29,7 +29,7 @@ DIMENSIONS: Final = {
         "runner_id",
         "source",
     ),
-    "resource-usage": ("resource_type", "project_id", "resource_id", "region_id", "source"),
+    "resource-usage": ("category", "resource_type", "project_id", "resource_id", "region_id", "source"),
     "recipe-usage": ("workspace_id", "folder_id", "recipe_id", "source"),
 }
 # What an interval is cut into once it is chosen; a day is one row.
@@ -88,7 +88,7 @@ class Question:
         if metrics is None:
             return []
         is_compared = compare if compare is not None else dict(self.params).get("compare")
-        columns = {*groups, *metrics.partition, *metrics.measures}
+        columns = {*groups, *metrics.get_partition(groups), *metrics.measures}
         columns |= {f"{CHANGE}{name}" for name in metrics.measures if is_compared}
         return [name for name in get_values(self.params, "order_by") if name.removeprefix("-") in columns]
 

@@ -9,7 +9,7 @@ from portal.accounts.roles import create_roles
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0007_audit_reports'),
+        ('accounts', '0006_audit_reports'),
         ('usage', '0003_notes'),
     ]
 
