@@ -6,7 +6,6 @@ worker's memory, which is why it is an extra.
 
 import io
 from collections.abc import Sequence
-from decimal import Decimal
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -80,9 +79,9 @@ def draw_bars(axes: Any, panel: dict[str, Any]) -> None:
     axes.invert_yaxis()
 
 
-def scale(values: Sequence[str | None], size: int) -> list[float]:
+def scale(values: Sequence[str | None], size: float) -> list[float]:
     """Return numbers in the unit of the axis; an unknown one draws nothing."""
-    return [float(Decimal(value) / size) if value is not None else 0.0 for value in values]
+    return [float(value) / size if value is not None else 0.0 for value in values]
 
 
 def shorten(label: str) -> str:

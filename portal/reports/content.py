@@ -32,7 +32,7 @@ from usage.formatting import format_count, format_date, format_dates, format_ins
 MAX_ROWS: Final = 100  # in a mail; the file and the page have more
 MEGABYTE: Final = 1_000_000
 # All digits and larger units, which a cell has besides its number.
-DETAILS: Final = re.compile(r'<span class="(?:in-words|exact)">(?:[^<]|<span>[^<]*</span>)*</span>')
+DETAILS: Final = re.compile(r'<span class="exact">[^<]*</span>')
 STOP_TEXT: Final = "The report “{}” is stopped, so no more of its mails will come. {}"
 
 

@@ -15,7 +15,7 @@ from tests.support.exports import many_runs
 from tests.support.filled_portal import Filled, fill
 from usage import slots
 from usage.exports.progress import ExportTracker
-from usage.formatting import format_number
+from usage.formatting import scale_amount
 
 pytestmark = pytest.mark.django_db(transaction=True)
 as_person, running = browser.as_person, browser.running
@@ -55,7 +55,8 @@ def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: As
     assert download.suggested_filename.startswith("resource-usage_gcore-main_2026-11-01_2026-11-11_as-of-")
     assert len(rows) == 10
     assert {row["resource_type"] for row in rows} == {"volume"}
-    assert format_number(sum(Decimal(row["consumed_quantity"]) for row in rows)) in total.inner_text()
+    consumed = sum(Decimal(row["consumed_quantity"]) for row in rows)
+    assert str(scale_amount(consumed, "gbminutes")) in total.inner_text()
     assert page.url.endswith(OF_VOLUMES)
     picture(page, "export-done")
 

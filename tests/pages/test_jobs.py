@@ -94,7 +94,7 @@ def test_the_recipes_behind_a_spike(filled: Filled, as_person: AsPerson) -> None
     hold_days(rolled=True)
     page, click = as_person("administrator"), count_clicks(4)
     open_explore(page, click)
-    click(page.get_by_role("link", name="Recipe usage"))
+    click(page.get_by_role("link", name="Recipes"))
     page.wait_for_url("**kind=recipe-usage**")
     canvas = page.locator("#explore-chart canvas[data-drawn]")
     expect(canvas).to_have_count(1)

@@ -64,14 +64,14 @@ KINDS: Final[dict[str, Kind]] = {
     for kind in (
         Kind(
             "environment-usage",
-            "Environment usage",
+            "Environments",
             FILTERS["environment-usage"],
             ENVIRONMENT_PARAMS,
             ("project_id", "user_id", "environment_class_id", "runner_id", "environment_id"),
         ),
         Kind(
             "resource-usage",
-            "Resource usage",
+            "Resources",
             FILTERS["resource-usage"],
             COMMON_PARAMS,
             (
@@ -87,7 +87,7 @@ KINDS: Final[dict[str, Kind]] = {
         ),
         Kind(
             "recipe-usage",
-            "Recipe usage",
+            "Recipes",
             FILTERS["recipe-usage"],
             COMMON_PARAMS,
             ("workspace_id", "external_id", "recipe_id", "folder_id"),

@@ -44,7 +44,7 @@ def test_the_mail_shows_the_chart_of_the_page_as_a_picture(question: str, settin
     assert isinstance(content, bytes)
     assert content.startswith(b"\x89PNG")
     assert int.from_bytes(content[16:20]) == 800
-    assert 'src="cid:chart" alt="Consumed: instance_minutes (minutes)"' in html
+    assert 'src="cid:chart" alt="Consumed: instance_minutes (h)"' in html
 
 
 def test_without_the_extra_a_report_has_no_chart(monkeypatch: pytest.MonkeyPatch) -> None:

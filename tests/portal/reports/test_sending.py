@@ -122,7 +122,7 @@ def test_the_mail_has_the_pages_table_its_file_and_the_digest_of_its_records(
 
     text = get_part(mail, "text/plain").decode()
     assert all(" | ".join(map(format_cell, row)) in text for row in page["table"].rows)
-    assert f"{first:%Y-%m-%d %a} | 11 | instance_minutes | minutes | 7" in text
+    assert f"{first:%Y-%m-%d %a} | 11 | instance_minutes | minutes | 0.12 h | 25.0 % | 1" in text
     exported = b"".join(client.get(f"/admin/explore/export/{address}&format=csv"))
     assert drop_instants(get_part(mail, "text/csv")) == drop_instants(exported)
     assert "Attached: resource-usage_" in text

@@ -129,7 +129,7 @@ def test_a_workbook_keeps_every_digit_and_says_what_it_is_of() -> None:
     assert isinstance(rows[1][-1], datetime)
     about = list(book["About"].iter_rows(values_only=True))
     said = dict(about)
-    assert said["Contents"] == "Resource usage"
+    assert said["Contents"] == "Resources"
     assert said["Group by"] == "project_id"
     assert said["Source"] == "gcore-main"
     assert said["Asked at"].endswith(
