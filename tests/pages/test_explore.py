@@ -168,6 +168,8 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_pers
 def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "400")
+    for event in ("sendAbort", "afterRequest"):
+        allow(page, f"htmx:{event}")  # of a suggestion that the next answer overtakes
     page.goto(RUNS)
     open_form(page)
     page.click("#explore-form summary >> text=Filters")

@@ -153,7 +153,10 @@ def test_beat_needs_no_file_and_its_tick_carries_the_databases_time(queue: redis
             wait_for(lambda: len(messages(queue)) >= 2, "beat to tick twice")
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(30)
+            finally:
+                process.kill()  # or the end of the block would wait for ever
     assert not is_silent(get_ages()[Heartbeat.BEAT])
     (_, (sent_at,), expires), *_ = messages(queue)
     assert abs(datetime.fromisoformat(sent_at) - get_database_time()) < timedelta(minutes=5)
