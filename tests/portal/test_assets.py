@@ -11,7 +11,8 @@ from django.urls import reverse
 from portal.environment import BASE_DIR
 
 VENDORED = BASE_DIR / "static" / "vendor"
-TEMPLATES = sorted((BASE_DIR / "templates").rglob("*.html"))
+# A mail has no policy, and its styles with it.
+TEMPLATES = sorted(path for path in (BASE_DIR / "templates").rglob("*.html") if path.name != "mail.html")
 SCRIPTS = sorted(path for path in (BASE_DIR / "static").rglob("*.js"))
 # What only inline script, inline style or another host would need.
 FORBIDDEN = {

@@ -110,7 +110,7 @@ def test_a_restatement_is_an_incident_beyond_the_share_and_the_amount_of_its_uni
 
     settings.PORTAL_RESTATED_AMOUNTS = ["minutes=300", "GB=1"]
     assert list_open() == [("day_restated", "gcore-main")]
-    assert "+300 minutes (+3.0 %)" in Incident.objects.get().message
+    assert "+5 h (+3.0 %)" in Incident.objects.get().message
 
     Restatement.objects.update(at=timezone.now() - timedelta(hours=25))
     assert list_open() == []
