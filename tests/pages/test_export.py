@@ -151,8 +151,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return told
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
 def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
     as_person: AsPerson, filled: Filled, width: int, scheme: str
 ) -> None:

@@ -139,8 +139,7 @@ def test_a_page_left_open_asks_to_sign_in_when_the_session_has_ended(
     page.wait_for_url("**/login/**")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
 def test_the_pages_are_accessible_and_fit(
     as_person: AsPerson,  # noqa: F811
     filled: Filled,
