@@ -106,7 +106,8 @@ def count_loaded() -> int:
 def test_two_hosts_read_each_day_once_and_one_that_vanishes_costs_a_lease(
     redises: Redises, upstream: SandboxServer
 ) -> None:
-    upstream.settings.latency_ms = 150
+    # So slow that one host cannot read every day before the other has started.
+    upstream.settings.latency_ms = 3000
     source = Source.objects.create(
         slug="hosts",
         vendor="ona",
@@ -117,7 +118,10 @@ def test_two_hosts_read_each_day_once_and_one_that_vanishes_costs_a_lease(
     )
     with ExitStack() as stack:
         hosts = [start_host(stack, redises.url) for _ in range(2)]
-        wait_for(lambda: count_readers() == 2 * CONCURRENCY and count_loaded() >= 2, "both hosts to read")
+        # More than one host has; one process may be reading names meanwhile.
+        wait_for(lambda: count_readers() > CONCURRENCY, "both hosts to read")
+        upstream.settings.latency_ms = 150
+        wait_for(lambda: count_loaded() >= 2, "the first days")
         # Two beats sent ticks, and no day was read twice.
         assert set(SourceDay.objects.exclude(attempt=0).values_list("attempt", flat=True)) == {1}
 
