@@ -28,21 +28,29 @@ class Snapshot:
     """A connection of its own, in a read-only transaction that sees one state of the database to its end.
 
     It needs its own because the response is streamed after the request has returned the connection it had.
-    `name` is the exported snapshot, which another transaction can import.
     """
 
     connection: BaseDatabaseWrapper
     as_of: datetime
-    name: str
 
     @contextmanager
     def share(self) -> Iterator[None]:
-        """Let the queries of the block, on the thread's own connection, see the same state.
+        """Let the queries of the block go to this connection instead of the thread's own.
 
-        Where that connection is in a transaction already, the block sees what that one sees.
+        A second connection would have to be free while this one is held: exports that hold all of a pooler's would wait
+        for each other. Where the thread's own is in a transaction already, the block sees what that one sees.
         """
-        with consistent_snapshot(self.connection.alias, self.name):
+        alias = self.connection.alias
+        own = connections[alias]
+        if own.in_atomic_block:
             yield
+            return
+        # The transaction was begun without Django, which is to nest its own in it.
+        connections[alias], self.connection.in_atomic_block = self.connection, True
+        try:
+            yield
+        finally:
+            connections[alias], self.connection.in_atomic_block = own, False
 
 
 @contextmanager
@@ -57,19 +65,19 @@ def open_snapshot(using: str) -> Iterator[Snapshot]:
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = '{settings.PORTAL_EXPORT_SECONDS}s'")
             cursor.execute(HOLD_MONTHS)
-            cursor.execute("SELECT transaction_timestamp(), pg_export_snapshot(), pg_backend_pid()")
-            as_of, name, backend = cursor.fetchone()
+            cursor.execute("SELECT transaction_timestamp(), pg_backend_pid()")
+            as_of, backend = cursor.fetchone()
         if (state := get_standby_state()) is not None:
             as_of = state.as_of
         with limit_backend(connection.alias, backend):
-            yield Snapshot(connection, as_of, name)
+            yield Snapshot(connection, as_of)
     finally:
         release_connection(connection)
 
 
 @contextmanager
-def consistent_snapshot(using: str, name: str = "", seconds: float | None = None) -> Iterator[None]:
-    """Let all queries of the block see one state of the database: that of now, or the exported snapshot `name`.
+def consistent_snapshot(using: str, seconds: float | None = None) -> Iterator[None]:
+    """Let all queries of the block see one state of the database: that of now.
 
     Within a transaction already, it is the state that the transaction sees. With `seconds`, each query is cancelled
     after so many, which raises QueryTimeout.
@@ -83,10 +91,7 @@ def consistent_snapshot(using: str, name: str = "", seconds: float | None = None
         # Both in one round trip.
         limit = "" if seconds is None else f"; SET LOCAL statement_timeout = {round(seconds * 1000)}"
         cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY{limit}")
-        if name:
-            cursor.execute("SET TRANSACTION SNAPSHOT %s", [name])
-        else:
-            cursor.execute(HOLD_MONTHS)
+        cursor.execute(HOLD_MONTHS)
         yield
 
 

@@ -20,10 +20,12 @@ def limit_query_time(seconds: float, using: str = DEFAULT_DB_ALIAS) -> Iterator[
     connection = connections[using]
     is_nested = connection.in_atomic_block
     with detect_timeouts(), transaction.atomic(using=using), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{round(seconds * 1000)}ms"])
+        change = "SELECT current_setting('statement_timeout'), set_config('statement_timeout', %s, true)"
+        cursor.execute(change, [f"{round(seconds * 1000)}ms"])
+        before, _ = cursor.fetchone()
         yield
         if is_nested:
-            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+            cursor.execute(change, [before])
 
 
 @contextmanager

@@ -52,6 +52,7 @@ ZONE = "Europe/Berlin"
 WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "4"]
 TICK_SECONDS = 10
 LONGEST = 300
+CALLERS = 8
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +173,10 @@ def serve(pooled: dict[str, str]) -> Iterator[str]:
     """Serve the portal behind the pooler; gives its address."""
     port = free_port()
     command = build_programs(port, None)["web"]
-    with portal_process(command, PORTAL_EXPORTS_AT_ONCE="4", **pooled):
+    # Either process may get every caller.
+    with portal_process(
+        command, PORTAL_EXPORTS_AT_ONCE=str(CALLERS), PORTAL_DB_POOL_SIZE=str(2 * CALLERS + 1), **pooled
+    ):
         end = time.monotonic() + LONGEST
         while not answers(port):
             assert time.monotonic() < end, "granian does not answer"
@@ -255,7 +259,7 @@ def test_the_web_server_behind_a_transaction_pooler_answers_lists_summaries_and_
     filled: list[Source], redis_client: object
 ) -> None:
     expected = {kind: stored_answer(kind) for kind in KINDS}
-    with run_pgbouncer() as pooled, serve(pooled) as address, ThreadPoolExecutor(8) as pool:
+    with run_pgbouncer() as pooled, serve(pooled) as address, ThreadPoolExecutor(CALLERS) as pool:
         caller = token_caller(address)
         asked = {(kind, turn): pool.submit(ask_everything, caller, kind) for turn in range(4) for kind in KINDS}
         found = {key: answer.result() for key, answer in asked.items()}
@@ -311,6 +315,17 @@ other.close()
 """
     with run_pgbouncer() as pooled:
         assert int(run_code(code, **pooled)) == SourceDay.objects.count()
+
+
+def test_an_export_needs_one_connection_of_a_transaction_pooler() -> None:
+    code = """
+from usage.models import SourceDay
+from usage.snapshot import open_snapshot
+with open_snapshot("default") as snapshot, snapshot.share():
+    print("counted", SourceDay.objects.count())
+"""
+    with run_pgbouncer(pool_size=1) as pooled:
+        assert run_code(code, **pooled) == "counted 0"
 
 
 def test_an_export_that_lasts_too_long_is_ended_behind_a_transaction_pooler() -> None:

@@ -31,6 +31,7 @@ from usage.exports import BROKEN, ExportStream
 from usage.exports.copy import BLOCK_BYTES, ExportQuery
 from usage.models import EnvironmentUsage, ResourceUsage, Source
 from usage.snapshot import open_snapshot
+from usage.timeouts import limit_query_time
 
 # An export has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -192,6 +193,19 @@ def test_an_export_is_of_one_instant_whatever_is_loaded_meanwhile(many: Source) 
     head = next(blocks)
     EnvironmentUsage.objects.all().delete()
     assert len(table(head + b"".join(blocks))) == MANY
+
+
+def test_what_an_export_says_of_its_data_is_asked_on_its_own_connection() -> None:
+    EnvironmentUsageFactory.create_batch(2)
+    with open_snapshot("default") as snapshot:
+        EnvironmentUsage.objects.all().delete()
+        with snapshot.share(), limit_query_time(60):
+            assert connection.connection is snapshot.connection.connection
+            assert EnvironmentUsage.objects.count() == 2
+        with snapshot.connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('statement_timeout')")
+            assert cursor.fetchone() == ("1h",)
+        assert EnvironmentUsage.objects.count() == 0
 
 
 @pytest.mark.parametrize("rows", [1, 3_000])
