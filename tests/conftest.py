@@ -14,6 +14,7 @@ import redis
 from django.db import connections
 from django.http import HttpResponseBase
 from django.test import Client
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 import portal.cache
 import sync.heartbeats
@@ -23,6 +24,7 @@ from tests.support.database import create_months, replace_flush
 from tests.support.sandbox import sandbox  # noqa: F401
 from tests.support.scripted_vendor import listing, source  # noqa: F401
 from tests.support.servers import database_name
+from tests.support.static_files import share_static_files
 
 # How long one example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("portal", deadline=None)
@@ -30,6 +32,9 @@ hypothesis.settings.load_profile("portal")
 
 # A busy machine keeps Redis from answering for longer than a request waits; the tests that stop Redis start servers.
 portal.cache.REDIS_TIMEOUT_SECONDS = sync.heartbeats.REDIS_SECONDS = 10.0
+
+# A test client makes the middleware anew, which would look at every static file again.
+WhiteNoiseMiddleware.add_files_from_finders = share_static_files(WhiteNoiseMiddleware.add_files_from_finders)
 
 PROCESS_FIXTURES = {"web_server", "running", "as_person"}
 PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "served", "Services"}

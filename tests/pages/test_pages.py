@@ -3,7 +3,7 @@
 # ruff: noqa: F811 (the fixtures that come from tests.support.browser are asked for by their names)
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from django.contrib import admin
@@ -19,8 +19,6 @@ from tests.support.filled_portal import CREDENTIAL, Filled, fill
 from tests.support.users import PASSWORD, person
 from usage.models import Directory, DirectoryEntry, NameKind, Note, SourceDay
 
-# How wide the screen is and which colours the system asks for.
-LOOKS = [(1440, "light"), (1440, "dark"), (360, "light")]
 # Addresses below /admin/ that answer no page of their own: scripts, parts of pages, downloads, what is posted to.
 NO_PAGES = {
     "jsi18n", "autocomplete", "view_on_site", "login", "logout", "app_list", "password_change", "alert_action",
@@ -130,41 +128,23 @@ def addresses() -> dict[str, str]:
     return {**own_pages(), **row_pages(request), **ASKED}
 
 
-@pytest.mark.parametrize(("width", "scheme"), LOOKS)
-def test_every_page_is_accessible_fits_the_screen_and_reports_no_fault(
-    as_person: AsPerson, filled: Filled, width: int, scheme: str
-) -> None:
-    page = as_person("admin", width=width, scheme=scheme)
-    judge = {(1440, "light"): axe, (1440, "dark"): contrast}.get((width, scheme))
-
-    assert faults_of(page, (answered, no_secret, fits, *([judge] if judge else []))) == {}
-
-
-def test_no_page_stretches_over_a_wall(as_person: AsPerson, filled: Filled) -> None:
-    page = as_person("admin", width=3840)
-
-    assert faults_of(page, (answered, fits)) == {}
-
-
-def faults_of(page: Page, checks: tuple[Check, ...]) -> dict[str, list[str]]:
-    """Open every page; return what is wrong with each, in words, and picture those."""
+def test_every_page_is_accessible_fits_every_screen_and_reports_no_fault(as_person: AsPerson, filled: Filled) -> None:
+    page = as_person("admin")
     faults: dict[str, list[str]] = {}
     for name, address in addresses().items():
         answer = page.goto(address)
         assert answer is not None
-        for check in checks:
-            try:
-                check(page, answer)
-            except AssertionError as fault:
-                faults.setdefault(name, []).append(str(fault))
-        if name in faults:
-            picture(page, f"{name}-{page.evaluate('innerWidth')}-{colours(page)}")
-    return faults
-
-
-def colours(page: Page) -> str:
-    """Return the colours that the system asks for."""
-    return "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
+        for (width, scheme), checks in LOOKS.items():
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+            for check in checks:
+                try:
+                    check(page, answer)
+                except AssertionError as fault:
+                    faults.setdefault(name, []).append(f"{width} {scheme}: {fault}")
+                    picture(page, f"{name}-{width}-{scheme}")
+    assert faults == {}
 
 
 def axe(page: Page, answer: Response) -> None:
@@ -203,6 +183,15 @@ def fits(page: Page, answer: Response) -> None:
         assert cut == [], f"On a telephone these stick out of the list: {cut}"
     widest = page.evaluate("Math.max(0, ...[...document.querySelectorAll('#content')].map(c => c.clientWidth))")
     assert widest <= 1920, f"The content is {widest} pixels wide."
+
+
+# How wide the screen is and which colours the system asks for, and what is judged then; a wall has 3840 pixels.
+LOOKS: dict[tuple[int, Literal["dark", "light"]], tuple[Check, ...]] = {
+    (1440, "light"): (answered, no_secret, axe, fits),
+    (1440, "dark"): (contrast,),
+    (3840, "light"): (fits,),
+    (360, "light"): (fits,),
+}
 
 
 def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DAYS = 4
 END = FIRST + timedelta(days=DAYS)
 by_hypothesis = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

@@ -22,7 +22,7 @@ DAYS = 4
 END = FIRST + timedelta(days=DAYS)
 BERLIN_MIDNIGHT = -1  # hours from the one of UTC, in November
 by_hypothesis = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

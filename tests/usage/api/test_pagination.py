@@ -62,7 +62,7 @@ def in_order(ordering: str) -> list[int]:
     return list(EnvironmentUsage.objects.order_by(*signed).values_list("id", flat=True))
 
 
-several = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+several = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @several

@@ -25,7 +25,7 @@ from tests.support.plans import analyze, clean_pending_lists, find_large_sorts, 
 from usage.models import ResourceUsage, Source
 
 pytestmark = pytest.mark.django_db
-several = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+several = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

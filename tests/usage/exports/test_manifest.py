@@ -167,7 +167,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_any_text_and_number_come_through_python_s_csv_reader(rows: list[tuple[str, Decimal]]) -> None:
     ResourceUsage.objects.all().delete()

@@ -18,7 +18,7 @@ from tests.support.source_days import hold_days
 from usage.models import KINDS, Rollup, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
-EXAMPLES = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=12, suppress_health_check=list(HealthCheck))
 FIRST = date(2026, 3, 28)  # clocks in Berlin change on the day after
 DAYS = 4
 few = st.sampled_from(["", "a", "b"])

@@ -36,7 +36,7 @@ ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/
 # Around the changes of clocks in Europe, America and on Lord Howe, in autumn and in spring.
 STARTS = [datetime(2026, month, day, tzinfo=UTC) for month, day in ((10, 24), (3, 28), (10, 3), (4, 4))]
 BOUNDED = settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
