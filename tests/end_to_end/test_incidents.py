@@ -1,6 +1,7 @@
 """From a fault of a vendor to a mail and a webhook: each kind of incident, over real HTTP and SMTP."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +15,13 @@ from django.utils import timezone
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
+from portal.accounts.models import create_token
+from portal.incidents import system_alerts
+from portal.incidents.conditions import ConditionKind
 from portal.incidents.delivery import deliver_due
 from portal.incidents.models import OPEN, Channel, Incident
-from portal.incidents.watch import watch
+from portal.incidents.processes import find_silence
+from portal.incidents.watch import watch, watch_processes
 from sync.engine import plan
 from sync.engine.load import load_next
 from sync.engine.scrub import scrub
@@ -128,6 +133,33 @@ def leave_out(upstream: SandboxServer, source: Source, settings: Any) -> None:
     upstream.faults.set("workato.missing_metric")
 
 
+def let_a_token_expire(upstream: SandboxServer, source: Source, settings: Any) -> None:
+    create_token("warehouse", expires_at=timezone.now() + timedelta(days=3))
+
+
+def fill_the_disk(upstream: SandboxServer, source: Source, settings: Any) -> None:
+    settings.PORTAL_DISK_FREE_MB = 10**9
+
+
+def use_up_connections(upstream: SandboxServer, source: Source, settings: Any) -> None:
+    system_alerts.MOST_CONNECTIONS = 0  # type: ignore[misc]
+
+
+def take_redis_away(upstream: SandboxServer, source: Source, settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    watch_processes(find_silence(started=time.time()))
+
+
+def keep_a_day_waiting(upstream: SandboxServer, source: Source, settings: Any) -> None:
+    long_ago = timezone.now() - timedelta(hours=1)
+    SourceDay.objects.update(loaded_at=long_ago, checked_at=long_ago)
+    Source.objects.update(next_sync_at=long_ago)
+
+
+def leave_a_day_partial(upstream: SandboxServer, source: Source, settings: Any) -> None:
+    SourceDay.objects.filter(pk=get_day(source).pk).update(state=DayState.PARTIAL, complete=False)
+
+
 READ_CASES: list[tuple[str, str, Fault]] = [
     ("source_failing", "gcore", fail),
     ("source_halted", "gcore", refuse),
@@ -175,15 +207,40 @@ def test_a_fault_of_the_vendor_reaches_the_mailbox_and_the_webhook_and_so_does_i
     assert any(mail["Subject"].startswith("Usage portal: Resolved: ") for mail in mail_server.mails)
 
 
-@pytest.mark.parametrize(("condition", "fault"), [("credential_unreadable", lose_keys), ("scrub_mismatch", damage)])
+OWN_CASES: list[tuple[str, Fault]] = [
+    ("credential_unreadable", lose_keys),
+    ("scrub_mismatch", damage),
+    ("token_expires", let_a_token_expire),
+    ("disk_low", fill_the_disk),
+    ("database_trouble", use_up_connections),
+    ("redis_trouble", take_redis_away),
+    ("sync_stopped", keep_a_day_waiting),
+    ("day_partial", leave_a_day_partial),
+]
+
+
+@pytest.mark.parametrize(("condition", "fault"), OWN_CASES)
 def test_a_fault_of_the_portal_itself_reaches_the_mailbox(
-    upstream: SandboxServer, source: Source, settings: Settings, mail_server: MailServer, condition: str, fault: Fault
+    upstream: SandboxServer,
+    source: Source,
+    settings: Settings,
+    mail_server: MailServer,
+    monkeypatch: pytest.MonkeyPatch,
+    condition: str,
+    fault: Fault,
 ) -> None:
+    monkeypatch.setattr(system_alerts, "MOST_CONNECTIONS", system_alerts.MOST_CONNECTIONS)
     fault(upstream, source, settings)
     watch()
     deliver_due(5)
     assert [incident.condition for incident in Incident.objects.filter(OPEN)] == [condition]
     assert len(mail_server.mails) == 1
+
+
+def test_every_condition_is_brought_about_by_one_of_these_tests() -> None:
+    elsewhere = {"source_late", "worker_silent", "beat_silent"}
+    brought_about = {case[0] for case in READ_CASES} | {case[0] for case in OWN_CASES}
+    assert brought_about | elsewhere == set(ConditionKind.values)
 
 
 def test_a_vendor_that_does_not_answer_for_hours_makes_its_source_late(source: Source, mail_server: MailServer) -> None:
