@@ -227,6 +227,25 @@ def check_audit_owner(databases: Sequence[str] | None, **_: Any) -> Iterator[Che
 
 
 @register(Tags.database)
+def check_reporting_roles(databases: Sequence[str] | None, **_: Any) -> Iterator[CheckMessage]:
+    """No role that reads the views for reports is shown more of people than PORTAL_PERSON_NAMES shows."""
+    from usage.reporting.roles import list_roles_beyond
+
+    try:
+        found = list_roles_beyond() if databases else []
+    except (DatabaseError, ImproperlyConfigured):
+        # No database, or no tables yet.
+        return
+    for role in found:
+        yield Error(
+            f"The reporting role {role.name} is shown people by {role.person_names}, others by "
+            f"{settings.PORTAL_PERSON_NAMES} (PORTAL_PERSON_NAMES).",
+            hint=f"Run `manage.py create_reporting_role {role.name} --names none`, or with what the setting says.",
+            id="portal.E020",
+        )
+
+
+@register(Tags.database)
 def check_sources(databases: Sequence[str] | None, **_: Any) -> Iterator[CheckMessage]:
     """Each source can be read; one that cannot is a warning, as the others can be."""
     from sync.engine.connect import find_misconfiguration

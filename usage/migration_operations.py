@@ -7,6 +7,16 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 # How many bytes a column's values are aligned to; wide ones first leave no gaps.
 ALIGNMENT = {"bigint": 8, "timestamp with time zone": 8, "integer": 4, "date": 4}
+DROP_REPORTING_VIEWS = """
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT viewname FROM pg_views WHERE schemaname = 'reporting' LOOP
+        EXECUTE format('DROP VIEW reporting.%I', name);
+    END LOOP;
+END $$
+"""
 
 
 class CreatePartitionedModel(migrations.CreateModel):
@@ -40,3 +50,17 @@ class CreatePartitionedModel(migrations.CreateModel):
 def get_alignment(field: "models.Field[Any, Any]", schema_editor: BaseDatabaseSchemaEditor) -> int:
     """Return the alignment of a column, 1 for one of varying length."""
     return ALIGNMENT.get(str(field.db_type(schema_editor.connection)), 1)
+
+
+class DropReportingViews(migrations.RunSQL):
+    """Drop the views of the schema `reporting`, for the operations that follow change or drop a column that they read.
+
+    `migrate` makes them anew in the end. The same backwards: name it before such operations and behind them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(DROP_REPORTING_VIEWS, DROP_REPORTING_VIEWS)
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """Return how a migration has it."""
+        return type(self).__name__, [], {}

@@ -14,6 +14,7 @@ from usage.models.records import (
     ResourceUsage,
     UsageRecord,
 )
+from usage.models.reporting import PersonNames, ReportingRole
 from usage.models.restatements import RejectedRecord, Restatement
 from usage.models.revisions import RecordRevision
 from usage.models.rollups import (
@@ -40,6 +41,7 @@ __all__ = [
     "EnvironmentUsage",
     "NameKind",
     "Note",
+    "PersonNames",
     "PinnedView",
     "RecipeDay",
     "RecipeRow",
@@ -47,6 +49,7 @@ __all__ = [
     "RecipeWorkspaceDay",
     "RecordRevision",
     "RejectedRecord",
+    "ReportingRole",
     "ResourceDay",
     "ResourceRow",
     "ResourceUsage",

@@ -27,7 +27,7 @@ class SourceDayQuerySet(models.QuerySet["SourceDay"]):
             Q(state=DayState.DUE, due_at__lte=now) | Q(state=DayState.LOADING, lease_expires_at__lte=now)
         )
 
-    def with_status(self, now: datetime | None = None) -> Self:
+    def with_status(self, now: datetime | Now | None = None) -> Self:
         """Annotate each day with its `status`, a value of DayStatus."""
         return self.annotate(status=build_status_case(now or timezone.now()))
 

@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 
 from django.db import models
 from django.db.models import Case, DateTimeField, DurationField, ExpressionWrapper, F, Q, Value, When
+from django.db.models.functions import Now
 
 TODAY_OPEN = "today still open"
 
@@ -77,7 +78,7 @@ AWAITS_CLOSE = (
 )
 
 
-def build_status_case(now: datetime) -> Case:
+def build_status_case(now: datetime | Now) -> Case:
     """Return the DayStatus of a row as an SQL expression; the first condition that holds decides."""
     ended = Q(ends_at__lte=now)
     # An ended day can lack a merge and still be unverified: its last read lacked values that are stored.

@@ -16,6 +16,7 @@ class Kind(models.TextChoices):
     VIEW = "view", "Saved view"
     CHANNEL = "channel", "Channel"
     REPORT = "report", "Report"
+    REPORTING_ROLE = "reporting", "Reporting role"
     NOTE = "note", "Note"
 
 

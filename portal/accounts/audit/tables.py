@@ -64,6 +64,7 @@ USERS = "SELECT id, username FROM SCHEMA.auth_user WHERE id = $1::bigint"
 GROUPS = "SELECT id, name FROM SCHEMA.auth_group WHERE id = $1::bigint"
 CHANNELS = "SELECT id, name FROM SCHEMA.incidents_channel WHERE id = $1::bigint"
 REPORTS = "SELECT id, name FROM SCHEMA.reports_report WHERE id = $1::bigint"
+REPORTING_ROLES = "SELECT id, name FROM SCHEMA.usage_reportingrole WHERE id = $1::bigint"
 USER_NAME = "SELECT username FROM SCHEMA.auth_user WHERE id = $1::bigint"
 SCOPED = (
     "SELECT g.id, g.name FROM SCHEMA.accounts_groupscope s JOIN SCHEMA.auth_group g ON g.id = s.group_id "
@@ -87,6 +88,17 @@ AUDITED: tuple[Row | Link, ...] = (
     # The parameters of a view can hold names of people, which not everybody who reads the log may see.
     Row("usage_savedview", Kind.VIEW, "name", ("updated_at",), ("question",)),
     Row("usage_note", Kind.NOTE, "text"),
+    Row("usage_reportingrole", Kind.REPORTING_ROLE, "name"),
+    Link(
+        "usage_reportingrole_sources",
+        Kind.REPORTING_ROLE,
+        "sources",
+        "reportingrole_id",
+        REPORTING_ROLES,
+        "source_id",
+        SLUG,
+        source=True,
+    ),
     Row("accounts_apitoken", Kind.TOKEN, "name", ("last_used_at",), ("digest",)),
     Row("auth_user", Kind.PERSON, "username", ("last_login",), ("password",)),
     Row("auth_group", Kind.GROUP, "name"),

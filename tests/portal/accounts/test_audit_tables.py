@@ -18,7 +18,7 @@ from portal.incidents.models import Channel
 from portal.reports.models import Report
 from tests.support.factories import SourceFactory
 from tests.support.users import client_of, person
-from usage.models import Note, SavedView
+from usage.models import Note, ReportingRole, SavedView
 
 pytestmark = pytest.mark.django_db
 NAMES = [audited.table for audited in AUDITED]
@@ -30,6 +30,11 @@ UPDATES: dict[str, tuple[str, list[dict[str, Any]]]] = {
         [{"shared": [False, True], "question": [None, "stored"]}],
     ),
     "usage_note": ("text = 'later'", [{"text": ["sooner", "later"]}]),
+    "usage_reportingrole": ("person_names = 'name'", [{"person_names": ["none", "name"]}]),
+    "usage_reportingrole_sources": (
+        "source_id = %(source)s",
+        [{"sources": ["one", None]}, {"sources": [None, "two"]}],
+    ),
     "accounts_apitoken": ("digest = '\\x00'", [{"digest": ["stored", "stored anew"]}]),
     "auth_user": ("is_superuser = true", [{"is_superuser": [False, True]}]),
     "auth_group": ("name = 'other'", [{"name": ["first", "other"]}]),
@@ -109,6 +114,8 @@ def rows() -> dict[str, Any]:
     channel.sources.add(one)
     report = Report.objects.create(name="monthly", owner=user, next_at="2030-01-01T00:00:00Z")
     report.people.add(user)
+    role = ReportingRole.objects.create(name="finance_bi", limited=True)
+    role.sources.add(one)
     scope = GroupScope.objects.create(group=group)
     scope.sources.add(one)
     group.permissions.add(permission)
@@ -119,6 +126,8 @@ def rows() -> dict[str, Any]:
         one,
         SavedView.objects.create(owner=user, name="mine", kind="resource-usage"),
         Note.objects.create(day="2026-01-12", text="sooner"),
+        role,
+        role.sources.through.objects.get(),
         token,
         user,
         group,
