@@ -210,8 +210,9 @@ class Postgres(Server):
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
                 names = {"role": Identifier(role), "password": Literal(self.home.secrets[role])}
                 connection.execute(SQL("CREATE ROLE {role} LOGIN PASSWORD {password}").format(**names))
-        # The owner gives the application the tables that are its own.
+        # The owner gives the application the tables that are its own, and makes roles for reports.
         connection.execute(f"GRANT {self.application} TO {self.owner}")
+        connection.execute(f"ALTER ROLE {self.owner} CREATEROLE")
 
 
 class Valkey(Server):

@@ -278,6 +278,26 @@ def test_the_start_stops_and_says_what_to_do_where_the_application_may_change_th
     assert "PORTAL_OWNER_DATABASE_URL" in done.stderr
 
 
+def test_the_views_for_reports_are_the_owners_and_a_role_that_a_superuser_made_reads_them(portal: Portal) -> None:
+    in_schema = "FROM pg_class WHERE relnamespace = 'reporting'::regnamespace"
+    assert portal.execute(f"SELECT DISTINCT relowner::regrole::text {in_schema}") == [(f"{portal.name}_owner",)]
+    command, owner = ("create_reporting_role", f"{portal.name}_bi"), {"PORTAL_OWNER_DATABASE_URL": portal.url("owner")}
+    refused = portal.manage(*command, **owner)
+    assert refused.returncode == 1
+    with psycopg.connect(portal.superuser_url, autocommit=True) as superuser:
+        superuser.execute(refused.stderr.split("again:\n")[1].replace("…", "x"))
+        try:
+            made = portal.manage(*command, **owner)
+            assert (made.returncode, made.stdout) == (0, ""), made.stderr
+            for (view,) in portal.execute(f"SELECT relname {in_schema}"):
+                assert portal.execute(f"SELECT count(*) FROM reporting.{view}", role="bi") == [(0,)]
+            with pytest.raises(InsufficientPrivilege):
+                portal.execute("SELECT * FROM public.usage_environmentusage", role="bi")
+        finally:
+            superuser.execute(f"DROP OWNED BY {portal.name}_bi")
+            superuser.execute(f"DROP ROLE {portal.name}_bi")
+
+
 @contextmanager
 def granted(portal: Portal, grant: str, revoke: str) -> Iterator[None]:
     """Give the application more than it should have, for the time of the block."""

@@ -277,13 +277,16 @@ def test_the_application_and_the_owner_of_the_log_are_two_roles_without_power_ov
     services: Services,
 ) -> None:
     urls = services.start()
-    powers = (
-        "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
-    )
+    powers = "SELECT rolsuper OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
     for name, role in (("DATABASE_URL", "portal_app"), (OWNER, "portal_owner")):
         assert query(urls[name], "SELECT current_user") == role
         assert query(urls[name], powers) is False
     assert query(urls["DATABASE_URL"], "SELECT pg_has_role('portal_owner', 'MEMBER')") is False
+    assert query(urls["DATABASE_URL"], "SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user") is False
+    # The owner makes roles for reports, and has no say over any other role.
+    for statement in ("ALTER ROLE portal PASSWORD 'x'", "GRANT pg_execute_server_program TO portal_owner"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            query(urls[OWNER], statement)
 
 
 def test_secrets_are_for_their_owner_only(services: Services) -> None:
