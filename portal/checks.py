@@ -376,10 +376,10 @@ def check_traces(**_: Any) -> Iterator[CheckMessage]:
         return
     if not traces.is_installed():
         hint = "Install the extra `traces` of the portal, or leave the variable unset."
-        yield Error("PORTAL_TRACES_URL needs a library that is not installed.", hint=hint, id="portal.E020")
+        yield Error("PORTAL_TRACES_URL needs a library that is not installed.", hint=hint, id="portal.E021")
     elif not traces.is_collector(settings.PORTAL_TRACES_URL):
         hint = "Set it to where a collector takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces."
-        yield Error("PORTAL_TRACES_URL is not the address of a collector.", hint=hint, id="portal.E020")
+        yield Error("PORTAL_TRACES_URL is not the address of a collector.", hint=hint, id="portal.E021")
 
 
 @register(Tags.security)

@@ -61,7 +61,7 @@ WRONG = [
         ("PORTAL_OIDC_GROUPS", "staff=chief"): "portal.E012",
         ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
         ("PORTAL_SENTRY_DSN", "sentry.example.com"): "portal.E018",
-        ("PORTAL_TRACES_URL", "127.0.0.1:4318"): "portal.E020",
+        ("PORTAL_TRACES_URL", "127.0.0.1:4318"): "portal.E021",
     },
     {
         ("SECRET_KEY", ""): "portal.E002",
