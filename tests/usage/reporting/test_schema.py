@@ -21,9 +21,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def _views() -> Iterator[None]:
+def _views(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave the views as they are defined, whatever the test has made of them."""
     yield
+    # Other fixtures hold it longer than this one.
+    monkeypatch.undo()
     with connection.cursor() as cursor:
         cursor.execute("DROP SCHEMA reporting CASCADE")
     write_views()
