@@ -31,6 +31,21 @@ class NumericField(models.DecimalField):  # type: ignore[type-arg]
         return "numeric"
 
 
+class FirstSeenField(models.DateTimeField[Any, Any]):
+    """When a row was stored, NULL until it changes: it is read as `changed_at` then. That takes 8 bytes less a row.
+
+    Only what is selected is filled in, so nothing filters or sorts by it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "null": True, "editable": False})
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        """Return the column with `changed_at` in its place where it is NULL."""
+        changed_at = sql.replace(f'"{self.column}"', '"changed_at"')
+        return f"COALESCE({sql}, {changed_at})", params
+
+
 def get_cipher() -> MultiFernet:
     """Return the cipher of every secret: the first of PORTAL_ENCRYPTION_KEYS encrypts, any decrypts."""
     return _build_cipher(tuple(settings.PORTAL_ENCRYPTION_KEYS))

@@ -9,6 +9,12 @@ from django.db import connection
 
 from usage.models import RecordRevision, UsageRecord
 
+# What an UPDATE of a record `t` sets besides.
+REVISE = (
+    "revision = t.revision + 1, first_seen_at = COALESCE(t.first_seen_at, t.changed_at), "
+    "changed_at = statement_timestamp()"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -7,7 +7,7 @@ from django.db import connection
 from sync.engine.guard import build_loss_statement
 from sync.engine.spool import get_wire_columns
 from usage.models import UsageRecord
-from usage.revisions import build_insert
+from usage.revisions import REVISE, build_insert
 from usage.stored import build_day_filter, build_digest, build_hash
 
 
@@ -30,7 +30,6 @@ class MergeStatements:
         read = ", ".join(f"{incoming[name]}{text[name]}" for name in rest)
         differs = f"({stored}) IS DISTINCT FROM ({read})"
         assign = ", ".join(f"{name} = {incoming[name]}" for name in rest)
-        revise = "revision = t.revision + 1, changed_at = statement_timestamp()"
         day_filter = build_day_filter(kind)
         keys = ", ".join(key)
         self.day_in_key = "day" in kind.key
@@ -42,13 +41,13 @@ class MergeStatements:
         self.create_spool = f"CREATE TEMPORARY TABLE spool_{meta.model_name} ({created}) ON COMMIT DROP"
         self.copy = f"COPY {self.spool} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
         self.count_spool = f"SELECT count(*) FROM {self.spool}"
-        self.digest_spool = (
-            f"SELECT {build_digest('count(*)', f'sum({build_hash(kind, incoming)})')} FROM {self.spool} n"
+        self.measure_spool = (
+            f"SELECT count(*), {build_digest('count(*)', f'sum({build_hash(kind, incoming)})')} FROM {self.spool} n"
         )
         self.count_stored = f"SELECT count(*) FROM {self.table} t WHERE {day_filter}"
         self.insert = (
-            f"INSERT INTO {self.table} (source_id, day, first_seen_at, changed_at, {', '.join(columns)}) "
-            "SELECT %(source)s, %(day)s, statement_timestamp(), statement_timestamp(), "
+            f"INSERT INTO {self.table} (source_id, day, changed_at, {', '.join(columns)}) "
+            "SELECT %(source)s, %(day)s, statement_timestamp(), "
             f"{', '.join(incoming[name] for name in columns)} FROM {self.spool} n "
             # In an order that indexes share, so that a day's rows fill few of their pages.
             f"ORDER BY {', '.join(f'n.{name}' for name in (key if kind.instant == 'day' else [kind.instant]))} "
@@ -64,7 +63,7 @@ class MergeStatements:
         current = f"{day_filter} AND t.withdrawn_at IS NULL AND {same}"
         self.keep_measures = f"UPDATE {self.spool} n SET {kept} FROM {self.table} t WHERE {current}"
         self.withdraw = (
-            f"UPDATE {self.table} t SET withdrawn_at = statement_timestamp(), {revise} "
+            f"UPDATE {self.table} t SET withdrawn_at = statement_timestamp(), {REVISE} "
             f"WHERE {day_filter} AND t.withdrawn_at IS NULL AND NOT EXISTS (SELECT FROM {self.spool} n WHERE {same})"
         )
         # One statement replaces a record and keeps its revision, so both have the same instant.
@@ -82,7 +81,7 @@ class MergeStatements:
             f"FROM {self.table} t JOIN {self.spool} n ON {same} WHERE {day_filter}"
         )
         self.update = (
-            f"UPDATE {self.table} t SET {assign}, withdrawn_at = NULL, {revise} "
+            f"UPDATE {self.table} t SET {assign}, withdrawn_at = NULL, {REVISE} "
             f"FROM {self.spool} n WHERE {day_filter} AND {same}"
         )
         old = f"{build_insert(kind, 't', 't.revision')} FROM {self.table} t JOIN {self.spool} n ON"
@@ -103,7 +102,7 @@ class MergeStatements:
         )
         self.move = (
             f"WITH kept AS ({old} {elsewhere}) "
-            f"UPDATE {self.table} t SET {assign}, day = %(day)s, withdrawn_at = NULL, {revise} "
+            f"UPDATE {self.table} t SET {assign}, day = %(day)s, withdrawn_at = NULL, {REVISE} "
             f"FROM {self.spool} n WHERE {elsewhere}"
         )
 

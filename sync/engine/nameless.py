@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection, models
 
 from usage.models import UsageRecord
-from usage.revisions import build_insert
+from usage.revisions import REVISE, build_insert
 from usage.stored import build_day_filter
 
 
@@ -60,8 +60,7 @@ class NamelessStatements:
             f"WITH {named} SELECT count(*) FILTER (WHERE id IS NULL AND {nameless}), "
             "count(*) FILTER (WHERE id IS NOT NULL), (SELECT count(*) FROM named) FROM apart"
         )
-        revise = "revision = t.revision + 1, changed_at = statement_timestamp()"
-        update = f"UPDATE {self.table} t SET {self.key} = named.read, {revise} FROM named WHERE {self.of_day}"
+        update = f"UPDATE {self.table} t SET {self.key} = named.read, {REVISE} FROM named WHERE {self.of_day}"
         kept = f"kept AS ({build_insert(kind, 't', 't.revision')} FROM {self.table} t JOIN named ON {self.of_day})"
         self.name = f"WITH {named} {update}"
         self.name_kept = f"WITH {named}, {kept} {update}"

@@ -17,13 +17,19 @@ from urllib.parse import urlencode
 from django.core import signing
 from django.db import models
 from django.db.models import F, QuerySet
-from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
+from django.db.models.fields.tuple_lookups import (
+    TupleGreaterThan,
+    TupleGreaterThanOrEqual,
+    TupleLessThan,
+    TupleLessThanOrEqual,
+)
 from django.http import HttpResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 
 from usage.datetimes import parse_moment
+from usage.models.records import ID_BLOCK_BITS, IdBlock
 from usage.standby import require_settled
 from usage.watermark import get_watermark
 
@@ -36,6 +42,9 @@ NOT_LINKED: Final = frozenset({"cursor", "count"})
 
 FIELDS_HELP: Final = "The columns of the answer, comma-separated, in this order. Default: all."
 ORDERING_HELP: Final = "- reverses. A row that changes while the pages are read may move in the order."
+
+# The order of those who follow changes: its index has a block of ids in place of each (usage/models/records.py).
+CHANGES: Final = ("changed_at", "id")
 
 Orderings = Mapping[str, tuple[str, ...]]
 
@@ -62,12 +71,28 @@ class Ordering:
 
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows in this order."""
-        return queryset.order_by(*(f"-{column}" if self.descending else column for column in self.columns))
+        expressions: list[Any] = [F(column) for column in self.columns]
+        if self.columns == CHANGES:
+            expressions.insert(1, IdBlock("id"))
+        return queryset.order_by(*(key.desc() if self.descending else key.asc() for key in expressions))
 
     def filter_after(self, queryset: QuerySet[Any], position: Sequence[Any]) -> QuerySet[Any]:
         """Return the rows that come after a position in this order."""
+        if self.columns == CHANGES:
+            return self.filter_changes_after(queryset, *position)
         lookup = TupleLessThan if self.descending else TupleGreaterThan
         return queryset.filter(lookup(tuple(F(column) for column in self.columns), tuple(position)))
+
+    def filter_changes_after(self, queryset: QuerySet[Any], changed_at: datetime, record: int) -> QuerySet[Any]:
+        """Return the rows that come after a position in the order of changes: from the next id on, by their block.
+
+        Of a comparison without equality the planner expects none of the rows that share `changed_at`, and sorts all.
+        """
+        lookup, first = (TupleLessThanOrEqual, record - 1) if self.descending else (TupleGreaterThanOrEqual, record + 1)
+        return queryset.filter(
+            lookup((F("changed_at"), F("id")), (changed_at, first)),
+            lookup((F("changed_at"), IdBlock("id")), (changed_at, first >> ID_BLOCK_BITS)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
     source = serializers.SlugField(  # type: ignore[assignment]
         source="source.slug", read_only=True, help_text="The source's slug."
     )
+    first_seen_at = serializers.DateTimeField(read_only=True)
 
 
 class EnvironmentUsageSerializer(RecordSerializer):

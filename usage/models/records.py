@@ -6,7 +6,7 @@ JSON columns travel as JSON text, None meaning an empty object.
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 from uuid import UUID
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, OpClass
@@ -14,11 +14,12 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
-from usage.fields import NumericField
+from usage.fields import FirstSeenField, NumericField
 from usage.models.source import Source
 
 EMPTY = Value({}, models.JSONField())
 ONE_DAY = timedelta(days=1)
+ID_BLOCK_BITS: Final = 7
 
 
 def search_index(name: str, *columns: str | OpClass, names: tuple[str, ...] = ()) -> GinIndex:
@@ -33,6 +34,23 @@ def search_index(name: str, *columns: str | OpClass, names: tuple[str, ...] = ()
 def id_index(name: str) -> BrinIndex:
     """Return the index that finds a record by its id: ids grow as rows are stored, so it is all but empty."""
     return BrinIndex(fields=["id"], name=name, pages_per_range=32, autosummarize=True)
+
+
+class IdBlock(models.Func):
+    """The number of the block of ids that an id is in."""
+
+    template = f"(%(expressions)s >> {ID_BLOCK_BITS})"
+    arity = 1
+    output_field = models.BigIntegerField()
+
+
+def changes_index(name: str) -> models.Index:
+    """Return the index for those who follow changes, in the order of `changed_at` and `id`.
+
+    Records that a merge stored have one `changed_at`. With the block of the id in place of the id, those of a block
+    share an entry: 7 bytes a row in place of 32. A page sorts the blocks that it reads by id (usage/api/pagination.py).
+    """
+    return models.Index(F("changed_at"), IdBlock("id"), name=name)
 
 
 class UsageQuerySet(models.QuerySet[Any]):
@@ -92,7 +110,7 @@ class UsageRecord(models.Model):
         blank=True,
         help_text="What the vendor said beyond the portal's columns.",
     )
-    first_seen_at = models.DateTimeField(db_default=Now())
+    first_seen_at = FirstSeenField()
     changed_at = models.DateTimeField(db_default=Now())
     revision = models.PositiveIntegerField(default=1, db_default=1)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
@@ -166,7 +184,7 @@ class EnvironmentUsage(UsageRecord):
             # The list of all.
             models.Index("stopped_at", name="environmentusage_stopped"),
             # Those who follow changes.
-            models.Index("changed_at", "id", name="environmentusage_changed"),
+            changes_index("environmentusage_changed"),
             # The lists of a project, a user and an environment.
             models.Index("project_id", "stopped_at", name="environmentusage_project"),
             models.Index("user_id", "stopped_at", name="environmentusage_user"),
@@ -238,7 +256,7 @@ class ResourceUsage(UsageRecord):
         indexes = [
             id_index("resourceusage_id"),
             # Those who follow changes.
-            models.Index("changed_at", "id", name="resourceusage_changed"),
+            changes_index("resourceusage_changed"),
             # The lists of a project, a type and a resource. Equal values share an entry, so none of them has the key;
             # with its day each entry of a resource would be one of its own: 68 bytes a row in place of 9.
             models.Index("project_id", "day", name="resourceusage_project"),
@@ -328,7 +346,7 @@ class RecipeUsage(UsageRecord):
             # The list of all.
             models.Index("starts_at", name="recipeusage_starts"),
             # Those who follow changes.
-            models.Index("changed_at", "id", name="recipeusage_changed"),
+            changes_index("recipeusage_changed"),
             # The lists of a workspace, a recipe and a folder.
             models.Index("workspace_id", "starts_at", name="recipeusage_workspace"),
             models.Index("recipe_id", "starts_at", name="recipeusage_recipe"),

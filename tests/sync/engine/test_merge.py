@@ -66,6 +66,24 @@ def test_a_restated_day_changes_only_what_differs(source: Source, listing: Listi
     assert the_day(source).restated_at is not None
 
 
+def test_a_record_keeps_when_it_was_first_seen_through_every_change(source: Source, listing: Listing) -> None:
+    listing.records[DAY] = [row(n) for n in range(20)]
+    read_day(source)
+    stored = EnvironmentUsage.objects.get(record_id="run-3")
+    first = stored.first_seen_at
+    assert first == stored.changed_at
+
+    for minutes in (45, 50):
+        listing.records[DAY][3] = row(3, minutes=minutes)
+        read_day(source)
+    listing.records[DAY].pop(3)
+    read_day(source)
+
+    record = EnvironmentUsage.objects.get(record_id="run-3")
+    assert (record.revision, record.first_seen_at) == (4, first)
+    assert record.changed_at == record.withdrawn_at > first
+
+
 def test_a_grown_day_gains_the_new_records(source: Source, listing: Listing) -> None:
     listing.records[DAY] = [row(n) for n in range(10)]
     read_day(source)

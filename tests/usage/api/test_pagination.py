@@ -262,6 +262,18 @@ def test_a_page_is_read_off_an_index_without_a_sort_and_a_deep_one_costs_what_th
     assert buffers(deep) <= 1.3 * buffers(first) + 20
 
 
+@pytest.mark.parametrize("ordering", ["changed_at", "-changed_at"])
+@pytest.mark.usefixtures("long_table")
+def test_a_page_of_changes_does_not_read_all_that_one_merge_stored(client: Client, ordering: str) -> None:
+    EnvironmentUsage.objects.update(changed_at=START)
+    analyze("usage_environmentusage")
+
+    deep = plan(page_query(client, ordering=ordering, page_size="50", cursor=deep_cursor(client, ordering, ROWS // 2)))
+
+    assert scan(deep)["Node Type"] == "Index Scan", deep
+    assert scan(deep)["Actual Rows"] < 1_000, deep
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -8,7 +8,7 @@ class Record(models.Model):
 
     day = models.DateField()
     extra = models.JSONField()
-    first_seen_at = models.DateTimeField()
+    first_seen_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField()
     revision = models.IntegerField()
     withdrawn_at = models.DateTimeField(null=True)
