@@ -8,7 +8,7 @@ from django.db import transaction
 
 from usage.data_quality import VENDOR_KINDS
 from usage.models import SourceDay, UsageRecord
-from usage.rollups import count_differences
+from usage.rollups import compare_rollups
 from usage.stored import StoredDay, read_stored_day
 
 FIGURES = ("records", "withdrawn", "sums", "digest")
@@ -51,10 +51,11 @@ def check_day(pk: int, *, skip_locked: bool = False) -> list[Mismatch] | None:
 
 def find_mismatches(kind: type[UsageRecord], day: SourceDay) -> list[Mismatch]:
     """Return the differences between the stored records of a locked day, its notes and its roll-ups."""
-    expected, stored = StoredDay.from_day(day), read_stored_day(kind, day)
+    expected = StoredDay.from_day(day)
+    # Until a day is rolled up, no summary reads its roll-ups.
+    stored, rows = compare_rollups(kind, day) if day.rolled_up else (read_stored_day(kind, day), {})
     pairs: Iterable[tuple[str, Any, Any]] = ((name, getattr(expected, name), getattr(stored, name)) for name in FIGURES)
     found = [Mismatch(name, noted, current) for name, noted, current in pairs if noted != current]
-    # Until a day is rolled up, no summary reads its roll-ups.
-    if day.rolled_up and (rows := count_differences(kind, day)):
+    if rows:
         found.append(Mismatch("rollups", None, rows))
     return found

@@ -30,7 +30,14 @@ from usage.models import (
     UsageRecord,
 )
 from usage.schema_state import hold_schema
-from usage.stored import RECORD_DIGEST, build_day_filter, build_parameters
+from usage.stored import (
+    RECORD_DIGEST,
+    StoredDay,
+    build_day_filter,
+    build_parameters,
+    build_row_hash,
+    build_totals,
+)
 
 # The smaller one first, where a kind has two.
 ROLLUPS: Final[tuple[type[Rollup], ...]] = (
@@ -52,7 +59,7 @@ BEYOND_COUNTS: Final = {"consumed_quantity": "records_beyond_decimal"}
 # How a column is made from the records `t` of a group; any other is the sum of the records' column.
 AGGREGATES: Final = {
     "records": "count(*)",
-    **{column: f"count(*) - count(t.{measure})" for measure, column in MISSING_COUNTS.items()},
+    **{column: f"count(*) FILTER (WHERE t.{measure} IS NULL)" for measure, column in MISSING_COUNTS.items()},
     **{
         column: f"count(*) FILTER (WHERE NOT {FITS_DECIMAL.format(f't.{measure}')})"
         for measure, column in BEYOND_COUNTS.items()
@@ -60,29 +67,23 @@ AGGREGATES: Final = {
     "digest": f"sum({RECORD_DIGEST})",
     "last_changed_at": "max(t.changed_at)",
 }
-# Runs cut at midnights: `midnights` are the starts of `dates` and the end of the last, which is the day itself.
-ACCRUAL: Final = """
-SELECT %(source)s, %(day)s::date, on_date, {dimensions}, count(*) FILTER (WHERE on_date = %(day)s::date),
-       sum(CASE WHEN t.created_at IS NOT NULL THEN
-           EXTRACT(EPOCH FROM least(t.stopped_at, date_ends) - greatest(t.created_at, date_starts))
-       END),
-       count(*) FILTER (WHERE t.created_at IS NULL)
-FROM {records} t
-CROSS JOIN LATERAL (
-    SELECT width_bucket(coalesce(t.created_at, %(starts)s), %(midnights)s::timestamptz[]) AS first
-) AS begun
-CROSS JOIN LATERAL unnest(
-    (%(dates)s::date[])[first:],
-    (%(midnights)s::timestamptz[])[first:cardinality(%(dates)s::date[])],
-    (%(midnights)s::timestamptz[])[first + 1:]
-) AS cut(on_date, date_starts, date_ends)
-WHERE {day_filter} AND t.withdrawn_at IS NULL
-GROUP BY on_date, {dimensions}
-"""
+# Runs cut at midnights: `midnights` are the starts of `dates` and the end of the last, which is the day itself. A run
+# has a row for each date it lasted, with the `place` of the date; that of the day itself stands for the record. Of an
+# array the planner expects 10 rows, of generate_series a thousand, which it would sort.
+CUT_RUNS: Final = """
+SELECT t.*, unnest(
+    (%(places)s::int[])[width_bucket(coalesce(t.created_at, %(starts)s), %(midnights)s::timestamptz[]):]
+) AS place FROM {source}"""
+OF_THE_DAY: Final = "FILTER (WHERE t.place = cardinality(%(dates)s::date[]))"
+ACCRUED_SECONDS: Final = """
+sum(CASE WHEN t.created_at IS NOT NULL THEN EXTRACT(EPOCH FROM
+    least(t.stopped_at, (%(midnights)s::timestamptz[])[t.place + 1])
+    - greatest(t.created_at, (%(midnights)s::timestamptz[])[t.place])) END)"""
+ACCRUED_ON: Final = "(%(dates)s::date[])[t.place]"
 
 
-def write_rollups(kind: type[UsageRecord], source_day: SourceDay) -> None:
-    """Replace the roll-ups of one day by what its current records add up to.
+def write_rollups(kind: type[UsageRecord], source_day: SourceDay) -> StoredDay:
+    """Replace the roll-ups of one day by what its current records add up to; returns the day's totals.
 
     Call it in the transaction that holds the day's lock, after its records were changed; the caller also sets and
     saves `source_day.rolled_up`.
@@ -90,20 +91,25 @@ def write_rollups(kind: type[UsageRecord], source_day: SourceDay) -> None:
     params = build_rollup_params(kind, source_day)
     with connection.cursor() as cursor:
         for table in list_tables(kind):
-            name, columns = quote(table), ", ".join(list_columns(table))
-            cursor.execute(f"DELETE FROM {name} WHERE source_id = %(source)s AND day = %(day)s", params)
-            cursor.execute(f"INSERT INTO {name} ({columns}) {build_select(table)}", params)
+            cursor.execute(f"DELETE FROM {quote(table)} WHERE source_id = %(source)s AND day = %(day)s", params)
+        cursor.execute(build_write(kind), params)
+        return StoredDay.from_row(cursor.fetchone())
+
+
+def compare_rollups(kind: type[UsageRecord], source_day: SourceDay) -> tuple[StoredDay, dict[str, int]]:
+    """Return the totals of a day's records, and how many rows of each roll-up (by model name) differ from them."""
+    with connection.cursor() as cursor:
+        cursor.execute(build_comparison(kind), build_rollup_params(kind, source_day))
+        row = cursor.fetchone()
+    counts = row[-len(list_tables(kind)) :]
+    names = [str(table._meta.model_name) for table in list_tables(kind)]
+    differences = {name: count for name, count in zip(names, counts, strict=True) if count}
+    return StoredDay.from_row(row[: -len(counts)]), differences
 
 
 def count_differences(kind: type[UsageRecord], source_day: SourceDay) -> dict[str, int]:
     """Return how many rows of each roll-up (by model name) differ from the day's records; {} where none does."""
-    params = build_rollup_params(kind, source_day)
-    found = {}
-    with connection.cursor() as cursor:
-        for table in list_tables(kind):
-            cursor.execute(build_comparison(table), params)
-            found[str(table._meta.model_name)] = cursor.fetchone()[0]
-    return {name: count for name, count in found.items() if count}
+    return compare_rollups(kind, source_day)[1]
 
 
 def list_tables(kind: type[UsageRecord]) -> list[type[Rollup]]:
@@ -122,29 +128,66 @@ def list_columns(table: type[Rollup]) -> tuple[str, ...]:
 
 
 @cache
+def build_groups(kind: type[UsageRecord]) -> str:
+    """Return the CTE `groups`: a day's records by the dimensions of the kind's finest roll-up, in one scan.
+
+    Its totals, its digest and its roll-ups are added up from them.
+    """
+    finest = list_tables(kind)[-1]
+    keys = {name: f"t.{name}" for name in finest.dimensions} | {"is_current": "t.withdrawn_at IS NULL"}
+    names = dict.fromkeys(name for table in list_tables(kind) for name in ("records", *table.sums, *table.latest))
+    sums = {name: AGGREGATES.get(name, f"sum(t.{name})") for name in names} | {"hashes": f"sum({build_row_hash(kind)})"}
+    source = f"{quote(kind)} t WHERE {build_day_filter(kind)}"
+    if finest is EnvironmentAccrual:
+        source = f"({CUT_RUNS.format(source=source)}) t"
+        keys["accrued_on"] = "t.place"
+        sums |= {name: f"{sums[name]} {OF_THE_DAY}" for name in ("records", "runtime_seconds", "digest", "hashes")}
+        sums["accrued_seconds"] = ACCRUED_SECONDS
+    columns = keys | sums | ({"accrued_on": ACCRUED_ON} if "accrued_on" in keys else {})
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    return f"groups AS MATERIALIZED (SELECT {selected} FROM {source} GROUP BY {', '.join(keys.values())})"
+
+
 def build_select(table: type[Rollup]) -> str:
-    """Return the SELECT of the rows that a roll-up has to hold of one day."""
-    records, day_filter = quote(table.kind), build_day_filter(table.kind)
-    dimensions = ", ".join(f"t.{name}" for name in table.dimensions if name != "accrued_on")
+    """Return the SELECT of the rows that a roll-up has to hold of one day, from `groups`."""
+    columns = {name: name for name in ("records", *table.sums, *table.latest)}
+    dimensions, grouping = ", ".join(table.dimensions), ""
     if table is EnvironmentAccrual:
-        return ACCRUAL.format(dimensions=dimensions, records=records, day_filter=day_filter)
-    names = ("records", *table.sums, *table.latest)
-    sums = ", ".join(AGGREGATES.get(name, f"sum(t.{name})") for name in names)
+        columns["runtime_seconds"] = "accrued_seconds"
+    if table is not list_tables(table.kind)[-1]:
+        columns = {name: f"max({name})" if name in table.latest else f"sum({name})" for name in columns}
+        grouping = f" GROUP BY {dimensions}"
     return (
-        f"SELECT %(source)s, %(day)s::date, {dimensions}, {sums} FROM {records} t "
-        f"WHERE {day_filter} AND t.withdrawn_at IS NULL GROUP BY {dimensions}"
+        f"SELECT %(source)s, %(day)s::date, {dimensions}, {', '.join(columns.values())} "
+        f"FROM groups WHERE is_current{grouping}"
     )
 
 
 @cache
-def build_comparison(table: type[Rollup]) -> str:
-    """Return the SELECT of how many rows of one day a roll-up lacks, has too many, or has with other sums."""
+def build_write(kind: type[UsageRecord]) -> str:
+    """Return the statement that stores the roll-ups of one day, and gives its totals."""
+    writes = ", ".join(
+        f"write_{place} AS (INSERT INTO {quote(table)} ({', '.join(list_columns(table))}) {build_select(table)})"
+        for place, table in enumerate(list_tables(kind))
+    )
+    return f"WITH {build_groups(kind)}, {writes} {build_totals(kind)}"
+
+
+@cache
+def build_comparison(kind: type[UsageRecord]) -> str:
+    """Return the SELECT of a day's totals, and of how many rows each roll-up lacks, has too many or with other sums."""
+    differences = ", ".join(f"({build_difference(table)})" for table in list_tables(kind))
+    return f"WITH {build_groups(kind)} SELECT totals.*, {differences} FROM ({build_totals(kind)}) AS totals"
+
+
+def build_difference(table: type[Rollup]) -> str:
+    """Return the SELECT of how many rows of a roll-up differ from `groups`."""
     keys, names = ", ".join(table.dimensions), ", ".join(list_columns(table))
-    stored = f"SELECT {names} FROM {quote(table)} WHERE source_id = %(source)s AND day = %(day)s"
     return (
-        f"WITH due ({names}) AS ({build_select(table)}), stored AS ({stored}) "
-        f"SELECT count(DISTINCT ROW({keys})) FROM ("
-        "(TABLE due EXCEPT ALL TABLE stored) UNION ALL (TABLE stored EXCEPT ALL TABLE due)) AS differing"
+        f"SELECT count(DISTINCT ROW({keys})) FROM (SELECT {keys} FROM ("
+        f"SELECT *, 1 FROM ({build_select(table)}) AS due UNION ALL SELECT {names}, -1 FROM {quote(table)} "
+        f"WHERE source_id = %(source)s AND day = %(day)s) AS either ({names}, side) "
+        f"GROUP BY {names} HAVING sum(side) <> 0) AS differing"
     )
 
 
@@ -161,10 +204,14 @@ def build_rollup_params(kind: type[UsageRecord], source_day: SourceDay) -> dict[
 
 
 def build_calendar(source_day: SourceDay, oldest: datetime) -> dict[str, list[Any]]:
-    """Return the dates of the source's zone from that of `oldest` to the day, and their midnights, one more."""
+    """Return the dates of the source's zone from that of `oldest` to the day, their midnights, one more, and places."""
     zone = source_day.source.zone
     days = list(iterate_days(oldest.astimezone(zone).date(), source_day.day + timedelta(days=1), zone))
-    return {"dates": [day.date for day in days], "midnights": [*(day.start for day in days), source_day.ends_at]}
+    return {
+        "dates": [day.date for day in days],
+        "midnights": [*(day.start for day in days), source_day.ends_at],
+        "places": list(range(1, len(days) + 1)),
+    }
 
 
 def choose_rollup(kind: type[UsageRecord], columns: Collection[str]) -> type[Rollup] | None:

@@ -31,6 +31,12 @@ class StoredDay:
         """Return what the last merge noted of a day."""
         return cls(day.records, day.withdrawn, day.sums, day.stored_digest)
 
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> "StoredDay":
+        """Return the totals of a row of `build_totals`."""
+        records, withdrawn, sums, digest = row
+        return cls(records, withdrawn, msgspec.json.decode(sums), digest)
+
     def write_to(self, day: SourceDay) -> None:
         """Set it on the day, unsaved."""
         day.records, day.withdrawn, day.sums, day.stored_digest = self.records, self.withdrawn, self.sums, self.digest
@@ -68,28 +74,44 @@ def build_digest(count: str, hashes: str) -> str:
     return f"md5(({count})::text || ':' || COALESCE({hashes}, 0)::text)"
 
 
-@cache
-def build_statement(kind: type[UsageRecord]) -> str:
-    """Return the query for (current records, withdrawn records, sums as JSON, digest) of one day, in one scan."""
-    current = "t.withdrawn_at IS NULL"
-    hashed = build_hash(kind, {name: f"t.{name}" for name in kind.row._fields})  # type: ignore[attr-defined]
-    totals = {name: f"sum(t.{name}) FILTER (WHERE {current})" for name in kind.measures}
-    unit = f"t.{kind.unit}" if kind.unit else "''"
-    groups = (
-        f"SELECT {unit} AS unit, count(*) FILTER (WHERE {current}) AS current, "
-        f"count(*) FILTER (WHERE NOT {current}) AS withdrawn, sum({hashed}) FILTER (WHERE {current}) AS hashes, "
-        f"{', '.join(f'{total} AS {name}' for name, total in totals.items())} "
-        f"FROM {connection.ops.quote_name(kind._meta.db_table)} t WHERE {build_day_filter(kind)} GROUP BY 1"
+def build_row_hash(kind: type[UsageRecord]) -> str:
+    """Return the SQL of the number that stands for one stored record `t`."""
+    return build_hash(kind, {name: f"t.{name}" for name in kind.row._fields})  # type: ignore[attr-defined]
+
+
+def build_totals(kind: type[UsageRecord]) -> str:
+    """Return the query for (current records, withdrawn records, sums as JSON, digest) of the rows of `groups`.
+
+    Each of these has `is_current`, its `records` and the sum of their `hashes`, the sums of the measures, and the unit.
+    """
+    unit = kind.unit or "''"
+    current = "FILTER (WHERE is_current)"
+    by_unit = (
+        f"SELECT {unit} AS unit, sum(records) {current} AS current, sum(hashes) {current} AS hashes, "
+        "sum(records) FILTER (WHERE NOT is_current) AS withdrawn, "
+        f"{', '.join(f'sum({name}) {current} AS {name}' for name in kind.measures)} FROM groups GROUP BY 1"
     )
     if kind.unit:
         sums = f"jsonb_object_agg(unit, {kind.measures[0]}::text) FILTER (WHERE current > 0)"
     else:
-        pairs = ", ".join(f"'{name}', sum({name})::text" for name in totals)
+        pairs = ", ".join(f"'{name}', sum({name})::text" for name in kind.measures)
         sums = f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
     count = "COALESCE(sum(current), 0)"
     return (
         f"SELECT {count}::bigint, COALESCE(sum(withdrawn), 0)::bigint, COALESCE({sums}, '{{}}'), "
-        f"{build_digest(count, 'sum(hashes)')} FROM ({groups}) AS by_unit"
+        f"{build_digest(count, 'sum(hashes)')} FROM ({by_unit}) AS by_unit"
+    )
+
+
+@cache
+def build_statement(kind: type[UsageRecord]) -> str:
+    """Return the query for the totals of one day, in one scan."""
+    keys = ", ".join(["t.withdrawn_at IS NULL AS is_current", *([f"t.{kind.unit}"] if kind.unit else [])])
+    sums = ", ".join(f"sum(t.{name}) AS {name}" for name in kind.measures)
+    return (
+        f"WITH groups AS (SELECT {keys}, count(*) AS records, sum({build_row_hash(kind)}) AS hashes, {sums} "
+        f"FROM {connection.ops.quote_name(kind._meta.db_table)} t WHERE {build_day_filter(kind)} "
+        f"GROUP BY {', '.join(str(place) for place in range(1, 2 + bool(kind.unit)))}) {build_totals(kind)}"
     )
 
 
@@ -97,5 +119,4 @@ def read_stored_day(kind: type[UsageRecord], day: SourceDay) -> StoredDay:
     """Return what the records of a day add up to now."""
     with connection.cursor() as cursor:
         cursor.execute(build_statement(kind), build_parameters(day))
-        records, withdrawn, sums, digest = cursor.fetchone()
-    return StoredDay(records, withdrawn, msgspec.json.decode(sums), digest)
+        return StoredDay.from_row(cursor.fetchone())

@@ -102,8 +102,7 @@ class DayMerge:
 
     def measure(self) -> None:
         """Set how many rows there are to merge, and their digest."""
-        self.distinct = self.fetch(self.sql.count_spool)[0][0]
-        self.digest = self.fetch(self.sql.digest_spool)[0][0]
+        self.distinct, self.digest = self.fetch(self.sql.measure_spool)[0]
 
     def adopt_ids(self) -> Nameless:
         """Give records that came without an id the one that the same record has in the table."""

@@ -193,11 +193,12 @@ def finish(
 def write_totals(read: SpooledRead, day: SourceDay, steps: DayMerge, before: StoredTotals) -> None:
     """Set the day's new totals, write its roll-ups, and record what came back different."""
     repair = before.digest == read.digest
-    read_stored_day(steps.kind, day).write_to(day)
     # A check may have found nothing but the roll-ups different.
     if steps.merged.has_changes or repair or day.mismatch is not None or not day.rolled_up:
-        write_rollups(steps.kind, day)
+        write_rollups(steps.kind, day).write_to(day)
         day.rolled_up = True
+    else:
+        read_stored_day(steps.kind, day).write_to(day)
     update_losing_days(read.attempt, steps)
     if before.covered and steps.merged.has_changes and not repair:
         record_restatement(read.attempt, day, before, steps.merged)
@@ -266,12 +267,11 @@ def update_losing_days(attempt: RunningAttempt, steps: DayMerge) -> None:
     for on, moved in steps.merged.moved.items():
         other = steps.locked[on]
         before = StoredTotals.from_day(other)
-        read_stored_day(steps.kind, other).write_to(other)
+        write_rollups(steps.kind, other).write_to(other)
+        other.rolled_up = True
         # The digest no longer describes the stored records, so the next read is compared row by row.
         other.digest = ""
         other.restated_at = attempt.reached
-        write_rollups(steps.kind, other)
-        other.rolled_up = True
         if mismatches := steps.merged.damaged.get(on):
             other.mismatch, other.final = [mismatch.as_json() for mismatch in mismatches], False
         other.save(update_fields=LOSING_DAY_COLUMNS)

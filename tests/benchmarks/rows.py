@@ -21,11 +21,12 @@ from tests.benchmarks.contenders.columns import table
 
 SOURCES = 2
 VENDORS = {"environment-usage": "ona", "resource-usage": "gcore", "recipe-usage": "workato"}
-# A row's day (e from the first on), its place in the day, when it was loaded, and one in 200 withdrawn.
+# A row's day (e from the first on), its place in the day, when it was loaded, and one in 200 withdrawn since.
 NUMBERED = f"""
     SELECT e * %(per_day)s + i AS n, i, (%(sources)s::bigint[])[1 + mod(i, {SOURCES})] AS source_id, d AS day,
         d::timestamp AT TIME ZONE 'UTC' AS midnight, random() AS r, random() AS q, random() AS p,
         (d + INTERVAL '27 hours') AT TIME ZONE 'UTC' AS loaded,
+        CASE WHEN mod(i, 200) = 7 THEN (d + INTERVAL '27 hours') AT TIME ZONE 'UTC' END AS first_seen_at,
         CASE WHEN mod(i, 200) = 7 THEN (d + INTERVAL '51 hours') AT TIME ZONE 'UTC' END AS withdrawn_at
     FROM generate_series(0::bigint, %(days)s - 1) AS e,
         LATERAL (SELECT %(first)s::date + e::int AS d) AS dated,
@@ -35,7 +36,7 @@ NUMBERED = f"""
 ENVIRONMENTS = f"""
     INSERT INTO usage_environmentusage (source_id, day, first_seen_at, changed_at, withdrawn_at, record_id,
         environment_id, project_id, user_id, runner_id, environment_class_id, created_at, stopped_at)
-    SELECT source_id, day, loaded, COALESCE(withdrawn_at, loaded), withdrawn_at, md5('run' || n)::uuid::text,
+    SELECT source_id, day, first_seen_at, COALESCE(withdrawn_at, loaded), withdrawn_at, md5('run' || n)::uuid::text,
         md5('environment' || n / 3)::uuid::text, md5('project' || floor(200 * r * r))::uuid::text,
         md5('user' || floor(2000 * r * q))::uuid::text, md5('runner' || mod(n, 5))::uuid::text,
         md5('class' || mod(n / 7, 4))::uuid::text,
@@ -50,7 +51,7 @@ RESOURCES = f"""
     INSERT INTO usage_resourceusage (source_id, day, first_seen_at, changed_at, withdrawn_at, resource_key,
         resource_type, billing_metric, consumed_quantity, consumed_unit, project_id, region_id, resource_id,
         resource_name, first_seen, last_seen, details, tags)
-    SELECT source_id, day, loaded, COALESCE(withdrawn_at, loaded), withdrawn_at, md5('resource' || i)::uuid,
+    SELECT source_id, day, first_seen_at, COALESCE(withdrawn_at, loaded), withdrawn_at, md5('resource' || i)::uuid,
         (ARRAY['instance', 'volume', 'floatingip', 'egress_traffic', 'load_balancer', 'snapshot'])[1 + mod(i, 6)],
         (ARRAY['standard_v2', 'ssd', 'ip', 'traffic', 'lb', 'snapshot'])[1 + mod(i, 6)],
         round((1440 * r)::numeric, 4),
@@ -66,7 +67,7 @@ RECIPES = f"""
     INSERT INTO usage_recipeusage (source_id, day, first_seen_at, changed_at, withdrawn_at, workspace_id, external_id,
         workspace_name, recipe_id, recipe_name, folder_id, folder_name, starts_at, ends_at, task_count,
         job_succeeded_count, job_failed_count, recipe_count)
-    SELECT source_id, day, loaded, COALESCE(withdrawn_at, loaded), withdrawn_at, 1 + mod(k, 200),
+    SELECT source_id, day, first_seen_at, COALESCE(withdrawn_at, loaded), withdrawn_at, 1 + mod(k, 200),
         'customer-' || mod(k, 200), 'Workspace ' || mod(k, 200), 10000 + k, 'Recipe ' || k, 500 + mod(k, 600),
         'Folder ' || mod(k, 600), starts, starts + INTERVAL '1 hour', floor(1000 * r * r), floor(100 * q),
         floor(3 * r * q), 1
@@ -144,14 +145,12 @@ def mark_loaded(kind: str, sources: list[Any]) -> None:
 
     from usage import rollups
     from usage.models import KINDS, SourceDay
-    from usage.stored import read_stored_day
 
     with transaction.atomic():
         made = SourceDay.objects.bulk_create(days_of(kind, sources))
     for day in made:
         with transaction.atomic():
-            rollups.write_rollups(KINDS[kind], day)
-            read_stored_day(KINDS[kind], day).write_to(day)
+            rollups.write_rollups(KINDS[kind], day).write_to(day)
             day.save(update_fields=["records", "withdrawn", "sums", "stored_digest"])
 
 
