@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from portal.environment import BASE_DIR
-from tests.benchmarks import mirrors, ona, threads
+from tests.benchmarks import indexes, mirrors, ona, threads
 from tests.benchmarks.asking import Asking
 from tests.benchmarks.ground import MILLION, TEN_MILLION
 from tests.benchmarks.merge import Merge
@@ -32,6 +32,7 @@ ENTRIES: dict[str, Entry] = {
     "mirrors": mirrors.run,
     "threads": threads.run,
     "scale": Scale(),
+    "indexes": indexes.run,
 }
 
 

@@ -1,7 +1,8 @@
 """Years of data: a table of thirty million resources beside one of one million, in turns on one PostgreSQL.
 
 Both have days of one length. `python -m tests.benchmarks.scale FIRST END` checks the stored days `[FIRST, END)` of the
-database of DATABASE_URL as `manage.py verify` does, copies the same rows out, and prints the seconds of both as JSON.
+database of DATABASE_URL as `manage.py verify` does, copies the same rows out, day by day in turns, and prints the
+seconds of both as JSON.
 """
 
 import json
@@ -22,6 +23,7 @@ import psycopg
 from portal.environment import BASE_DIR
 from tests.benchmarks import merge
 from tests.benchmarks.contenders.columns import table
+from tests.benchmarks.cost import read_cpu
 from tests.benchmarks.ground import TEN_MILLION, Ground, ground
 from tests.benchmarks.merge import READS
 from tests.benchmarks.report import Aim, Report, Table, surroundings
@@ -33,6 +35,7 @@ SMALL, LARGE = "small", "large"
 SMALL_ROWS, LARGE_ROWS = 1_000_000, 30_000_000
 PER_DAY, FEW_PER_DAY = 62_500, 100  # a month has two million
 MERGED, FEW_MERGED = 30_000, 300
+VERIFY_CPU, COPY_CPU = "verify, PostgreSQL's CPU", "COPY, PostgreSQL's CPU"
 MONTH: Final = timedelta(days=30)
 MOST_GROWTH, MOST_CHANGED, MOST_UNCHANGED, MOST_BYTES, MOST_VERIFY = 1.5, 2.0, 0.3, 400.0, 2.0  # the aims
 
@@ -101,6 +104,7 @@ class Scale:
                 ),
                 Aim("heap and indexes, MB a million rows", million, MOST_BYTES),
                 Aim("verify of a month / COPY of it", verified["verify"] / verified["copy"], MOST_VERIFY),
+                Aim("the same, PostgreSQL's CPU", verified[VERIFY_CPU] / verified[COPY_CPU], MOST_VERIFY),
             ],
             figures={"merged": merged, "asked": asked, "sizes": sizes, "used": used, "verified": verified},
             judged=not quick,
@@ -218,23 +222,47 @@ def merge_aims(merged: Mapping[str, Mapping[str, list[float]]]) -> list[Aim]:
 
 
 def main(first: str, end: str) -> None:
-    """Check the days and copy their rows out; print the seconds of both."""
+    """Check the days and copy their rows out, in turns; print the seconds of both, and those of PostgreSQL's CPU."""
     django.setup()
+    from django.db import connection
+
     from sync.management.commands.verify import check_days
     from usage.models import SourceDay
 
-    days = SourceDay.objects.filter(day__gte=first, day__lt=end, source__slug__startswith="gcore")
-    started = time.perf_counter()
-    checked = sum(1 for _ in check_days(list(days.select_related("source"))))
-    seconds = {"verify": time.perf_counter() - started, "days": checked}
-    with psycopg.connect(os.environ["DATABASE_URL"]) as connection, connection.cursor() as cursor:
-        started = time.perf_counter()
-        select = f"SELECT * FROM {table(KIND)} WHERE day >= '{first}' AND day < '{end}'"
-        with cursor.copy(f"COPY ({select}) TO STDOUT") as copy:
-            for _ in copy:
-                pass
-        seconds["copy"] = time.perf_counter() - started
-    sys.stdout.write(json.dumps(seconds))
+    stored = SourceDay.objects.filter(day__gte=first, day__lt=end, source__slug__startswith="gcore")
+    days = list(stored.select_related("source"))
+    spent = {"verify": Spent(), "copy": Spent()}
+    with psycopg.connect(os.environ["DATABASE_URL"]) as other, other.cursor() as cursor, connection.cursor() as own:
+        own.execute("SELECT pg_backend_pid()")
+        (pid,) = own.fetchone()
+        for day in days:
+            with spent["verify"].measure(pid):
+                ((_, mismatches),) = check_days([day])
+            if mismatches:
+                raise RuntimeError(f"{day}: {mismatches}")
+            select = f"SELECT * FROM {table(KIND)} WHERE source_id = {day.source_id} AND day = '{day.day}'"
+            with spent["copy"].measure(other.info.backend_pid), cursor.copy(f"COPY ({select}) TO STDOUT") as copy:
+                for _ in copy:
+                    pass
+    figures = {name: one.seconds for name, one in spent.items()}
+    figures |= {VERIFY_CPU: spent["verify"].cpu, COPY_CPU: spent["copy"].cpu}
+    sys.stdout.write(json.dumps(figures | {"days": len(days)}))
+
+
+@dataclass
+class Spent:
+    """Seconds, and those of the CPU of a connection's own process of PostgreSQL."""
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+    @contextmanager
+    def measure(self, pid: int) -> Iterator[None]:
+        """Add what the block takes."""
+        started, before = time.perf_counter(), read_cpu(pid)
+        yield
+        self.seconds += time.perf_counter() - started
+        self.cpu += read_cpu(pid) - before
 
 
 if __name__ == "__main__":
