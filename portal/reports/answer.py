@@ -1,7 +1,7 @@
 """The answer of a report: what its owner's page shows at that time, with the rights that they have at that time."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from django.contrib.auth.models import User
@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from portal.reports.models import Report
 from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.explore.kinds import Kind, get_kinds
-from usage.explore.params import Params, encode, get_zone, list_params
+from usage.explore.params import Params, encode, list_params
 from usage.explore.query import PATIENCE_SECONDS, Answer, Scope, ask, build_filterset
 from usage.explore.saved import ViewAccess, list_views
 from usage.exports import compute_totals
@@ -75,14 +75,14 @@ def list_moving_views(request: HttpRequest) -> list[SavedView]:
 
 
 def build_answer(report: Report, at: datetime) -> ReportAnswer:
-    """Return the answer of a report whose range is of an instant.
+    """Return the answer of a report whose range is of the date of an instant.
 
     Raises ReportRefused where its owner may not see it (any more), and QueryTimeout as the page does.
     """
     owner = User.objects.get(pk=report.owner_id)
     request = build_owner_request(owner)
     view, kind = find_view(report, request)
-    params, scope = build_params(view, at), get_staff_scope(request)
+    params, scope = build_params(view, report.get_date(at)), get_staff_scope(request)
     with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=PATIENCE_SECONDS):
         try:
             filterset = build_filterset(kind, QueryDict(encode(params)), scope, get_staff_name_access(request))
@@ -110,11 +110,14 @@ def find_view(report: Report, request: HttpRequest) -> tuple[SavedView, Kind]:
     return view, kind
 
 
-def build_params(view: SavedView, at: datetime) -> Params:
-    """Return the parameters of a view at an instant, without `kind`."""
-    data = QueryDict(view.question)
-    first, end = RANGES[view.moving_range][1](at.astimezone(get_zone(data)).date())
-    rest = ((name, value) for name, value in list_params(data) if name not in {"from", "to"})
+def build_params(view: SavedView, day: date) -> Params:
+    """Return the parameters of a view on a date, without `kind`.
+
+    The date is the one that the report is scheduled on. By the date of the view's own zone, which may be another one, a
+    day would be sent twice when clocks are put forward, and none when they are put back.
+    """
+    first, end = RANGES[view.moving_range][1](day)
+    rest = ((name, value) for name, value in list_params(QueryDict(view.question)) if name not in {"from", "to"})
     return [("from", str(first)), ("to", str(end)), *rest]
 
 

@@ -1,6 +1,6 @@
 """Scheduled reports: which saved view is sent, to whom, when, and in which form."""
 
-from datetime import date, time
+from datetime import date, datetime, time
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from portal.incidents.validators import validate_name, validate_time_zone
 from portal.reports.validators import validate_addresses
 from usage.models import SavedView
+from usage.models.source import UTC, get_zone
 
 LONGEST_WAIT_DAYS = 31
 # Every month has this day.
@@ -129,6 +130,10 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def get_date(self, at: datetime) -> date:
+        """Return the date of an instant in the zone of its time."""
+        return at.astimezone(get_zone(self.time_zone) or UTC).date()
 
     def is_due_on(self, day: date) -> bool:
         """Tell whether it is sent on a date."""

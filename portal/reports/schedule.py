@@ -57,10 +57,9 @@ def plan_report(report: Report, now: datetime) -> None:
 
 def build_message(report: Report, at: datetime) -> Message:
     """Return the message of a report for the date of an instant."""
-    day = at.astimezone(get_zone(report.time_zone) or UTC).date()
     wait_until = None if report.wait == Wait.NOTHING else at + timedelta(days=report.wait_days)
     return Message(
-        key=f"report:{report.pk}:{day}",
+        key=f"report:{report.pk}:{report.get_date(at)}",
         report=report,
         event=Event.REPORT,
         due_at=at,
@@ -70,11 +69,13 @@ def build_message(report: Report, at: datetime) -> Message:
 
 
 def request_now(report: Report) -> bool:
-    """Have the report of today sent now, also where it waits; False where it was sent already."""
+    """Have what waits sent now, else the report of today; False where that was sent already."""
     now = timezone.now()
     message = build_message(report, now)
     message.wait_until = now
     with transaction.atomic():
+        if Message.objects.filter(UNSENT, report=report, event=Event.REPORT).update(wait_until=now, due_at=now):
+            return True
         Message.objects.bulk_create([message], ignore_conflicts=True)
         found = Message.objects.select_for_update().get(key=message.key)
         if found.sent_at is not None:

@@ -113,7 +113,7 @@ class ReportAdmin(PortalAdmin):
             explains = f"Sends the report to {request_user(request).email or 'you'} alone, as it is now."
             actions.append(PageAction("test", "Send a test to me", self.send_test, explains))
         if is_own and not is_stopped:
-            explains = "Sends the report of today to all recipients, without waiting for anything. Once a day."
+            explains = "Sends what waits, else the report of today, to all recipients at once. Once a day."
             actions.append(PageAction("send", "Send now", self.send_now, explains))
         if is_own and is_stopped:
             actions.append(PageAction("resume", "Resume", self.resume, "Sends it again, from its next date on."))

@@ -5,7 +5,7 @@ import io
 import signal
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from email.header import decode_header, make_header
 from email.message import Message as Mail
 from typing import Any
@@ -23,9 +23,10 @@ from pytest_django import Settings
 from portal.incidents import outbox
 from portal.incidents.delivery import deliver_due
 from portal.incidents.models import Message
+from portal.reports.answer import build_params
 from portal.reports.content import build_mail, format_cell
 from portal.reports.models import Report
-from portal.reports.schedule import get_next, plan_reports
+from portal.reports.schedule import get_next, plan_reports, request_now
 from tests.support.api_clients import get
 from tests.support.dashboard_data import kept, set_day, today
 from tests.support.factories import ResourceUsageFactory
@@ -72,7 +73,9 @@ def make_report(owner: User | None = None, *, question: str = QUESTION, **values
     view = SavedView.objects.create(
         owner=owner, name="Week", kind="resource-usage", question=question, moving_range="last-7-days"
     )
-    defaults = {"frequency": "daily", "addresses": "cfo@example.org", "wait": "nothing", "next_at": timezone.now()}
+    now = timezone.now()  # also the time of the schedule: what is a day later is due then at every hour
+    due = {"frequency": "daily", "time": now.time(), "next_at": now}
+    defaults = {**due, "addresses": "cfo@example.org", "wait": "nothing"}
     return Report.objects.create(**{"name": "Usage of the week", "owner": owner, "view": view, **defaults, **values})
 
 
@@ -185,11 +188,10 @@ def test_a_file_that_is_too_large_is_a_link_that_needs_signing_in(
 
 
 def test_a_report_is_sent_once_for_each_date_by_two_schedulers_at_once(gcore: Source, mail_server: MailServer) -> None:
-    report = make_report(time=time(0, 0))
-    before = report.next_at
+    before: Any = make_report().next_at
     for _ in range(3):
         run()
-    assert Report.objects.get().next_at == datetime.combine(today(gcore) + timedelta(days=1), time(), UTC)
+    assert Report.objects.get().next_at == before + timedelta(days=1)
     Report.objects.update(next_at=before)  # as a second scheduler saw it
     run()
     assert len(mail_server.mails) == Message.objects.count() == 1
@@ -268,6 +270,34 @@ def test_a_report_that_waited_for_days_is_sent_with_its_gaps_in_the_subject(
     (mail,) = mail_server.mails
     assert "– not complete: 1 day not read completely (gcore-main " in get_subject(mail)
     assert f"from={range_then}" in get_part(mail, "text/plain").decode()  # of the date that it is scheduled on
+
+
+def test_send_now_sends_the_report_that_waits_and_no_second_one_of_its_range(
+    gcore: Source, mail_server: MailServer
+) -> None:
+    set_day(gcore, 5, **FAILED)
+    report = make_report(wait="complete", wait_days=9)
+    first = today(gcore) - timedelta(days=7)
+    assert run() == 0
+    Report.objects.update(next_at=timezone.now() + timedelta(days=30))  # as of a monthly one
+    with time_machine.travel(timezone.now() + timedelta(days=1)):
+        assert request_now(report)
+        assert deliver_due(20) == 1
+    assert Message.objects.count() == len(mail_server.mails) == 1
+    assert f"from={first}" in get_part(mail_server.mails[0], "text/plain").decode()
+
+
+def test_the_range_is_of_the_date_in_the_reports_zone_so_no_day_comes_twice_or_never() -> None:
+    report = Report(frequency="daily", time=time(1, 30), time_zone="Europe/Berlin")
+    view = SavedView(question="from=2026-01-01&to=2026-02-01", moving_range="last-7-days")  # of UTC
+    for spring_or_autumn in ("2026-03-27T12:00Z", "2026-10-23T12:00Z"):
+        at = datetime.fromisoformat(spring_or_autumn)
+        ends = []
+        for _ in range(5):
+            at = get_next(report, at)
+            ends.append(date.fromisoformat(dict(build_params(view, report.get_date(at)))["to"]))
+        first = datetime.fromisoformat(spring_or_autumn).date() + timedelta(days=1)
+        assert ends == [first + timedelta(days=ago) for ago in range(5)]
 
 
 def test_a_report_waits_until_its_range_is_final(gcore: Source, mail_server: MailServer) -> None:
