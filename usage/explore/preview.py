@@ -9,6 +9,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
 from usage.decimals import add_exactly
+from usage.explore.charts import list_intervals
 from usage.explore.quality import AnswerQuality, describe_answer_quality
 from usage.explore.query import Answer
 from usage.explore.rows import AnswerRows, Row, build_rows, get_unit
@@ -51,7 +52,7 @@ def build_preview(answer: Answer) -> Preview:
         totals=[build_line(rows, row, rows.partition) for row in rows.totals[:MOST_TOTALS]],
         lines=[build_line(rows, row, rows.dimensions) for row in grouped[:MOST]],
         more=max(0, len(grouped) - MOST) + rows.other_groups,
-        chart=draw_chart(rows) if rows.interval and rows.results else "",
+        chart=draw_chart(rows, list_intervals(answer, rows)) if rows.interval and rows.results else "",
         quality=describe_answer_quality(answer.summary["meta"]),
     )
 
@@ -64,8 +65,8 @@ def build_line(rows: AnswerRows, row: Row, names: Sequence[str]) -> PreviewLine:
     return PreviewLine(name, render_amount(row[rows.main], get_unit(rows.main, row)), share)
 
 
-def draw_chart(rows: AnswerRows) -> SafeString:
-    """Return bars of the main measure over time, of the metric and unit that comes first."""
+def draw_chart(rows: AnswerRows, intervals: Sequence[str]) -> SafeString:
+    """Return bars of the main measure over time, of the metric and unit that comes first; a gap where it has no row."""
     key = rows.get_key(rows.results[0])
     sums: dict[str, Decimal] = {}
     for row in (*rows.results, *rows.others_over_time):
@@ -80,12 +81,13 @@ def draw_chart(rows: AnswerRows) -> SafeString:
             float(sums[interval] / top),
             f"{format_interval(interval, rows.interval)}: {scale_amount(sums[interval], unit)}",
         )
-        for place, interval in enumerate(sorted(sums))
+        for place, interval in enumerate(intervals)
+        if interval in sums
     )
     about = [f"{get_label(rows.main)} by {rows.interval}", *(str(value) for value in key if value)]
     return format_html(
         '<svg class="trend" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
-        max(1, len(sums) * STEP - GAP),
+        max(1, len(intervals) * STEP - GAP),
         HEIGHT,
         ", ".join(about),
         SafeString(bars),

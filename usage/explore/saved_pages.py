@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
@@ -62,6 +62,8 @@ def list_saved_views(request: HttpRequest) -> HttpResponse:
 def open_view(request: HttpRequest, pk: int, explore: View) -> HttpResponse:
     """Show the answer of today to a view's question, at its permalink: a relative range stays relative."""
     view = get_view(request, pk)
+    if request.GET:  # a link of this page to another question
+        return redirect(f"{reverse('admin:explore')}?{request.GET.urlencode()}")
     asked: Any = request  # Explore reads the question of a request, and this is the question
     asked.GET = QueryDict(encode(saved.get_params(view)))
     response = explore(asked)

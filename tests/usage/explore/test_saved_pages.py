@@ -1,6 +1,6 @@
 """The page of saved views, their permalinks, and the one on the overview."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -76,6 +76,19 @@ def test_a_permalink_of_a_relative_range_shows_the_range_of_today(source: Source
     assert client.get(f"{PAGE}{view.pk}/").status_code == 200
 
 
+def test_every_link_of_a_permalinks_page_leads_on(source: Source) -> None:
+    viewer = person("viewer")
+    client, permalink = sign_in(viewer), f"{PAGE}{save(viewer).pk}/"
+    page: Any = client.get(permalink)
+    (by_type,) = [link.url for link in page.context["by_dimension"] if "resource_type" in link.url]
+
+    answer = client.get(f"{permalink}{by_type}", follow=True)
+
+    assert answer.redirect_chain[0][0].startswith("/admin/explore/?kind=resource-usage&")
+    assert "group_by=resource_type" in answer.redirect_chain[0][0].replace("%2C", ",")
+    assert answer.context["question_title"] == "Resources by resource type"
+
+
 def test_a_permalink_opens_for_others_only_where_it_is_shared_and_tells_of_nothing_hidden(source: Source) -> None:
     hidden = SourceFactory(slug="zebra", vendor="gcore")
     owner = person("operator")
@@ -134,11 +147,15 @@ def test_the_preview_has_the_totals_the_largest_and_how_far_to_trust_them(source
 
 def test_the_preview_of_days_is_a_chart_and_a_broken_view_says_so(source: Source) -> None:
     viewer = person("viewer")
-    days = save(viewer, "Days", question="from=2026-01-01&to=2026-01-03&group_by=day")
+    ResourceUsageFactory(source=source, project_id=5, day=date(2026, 1, 3))
+    hold_days(rolled=True)
+    days = save(viewer, "Days", question="from=2026-01-01&to=2026-01-04&group_by=day")
     broken = save(viewer, "Broken", question="from=never")
     client = sign_in(viewer)
 
-    assert "<svg" in client.get(f"{PAGE}{days.pk}/preview/").content.decode()
+    chart = client.get(f"{PAGE}{days.pk}/preview/").content.decode()
+    assert chart.count("<rect") == 2
+    assert 'x="16"' in chart  # the third day, though the second has no usage
     assert "has a mistake" in client.get(f"{PAGE}{broken.pk}/preview/").content.decode()
     assert client.get(f"{PAGE}{broken.pk}/").status_code == 400
     assert client.get(f"{PAGE}999999/").status_code == 404
