@@ -26,6 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD, SENTINEL_PASSWORD, NAME = "p@ss,word", "of-the-sentinels", "portal"
 DAYS = 16
 CONCURRENCY = 2
+# A busy machine may stop a worker for seconds: the day of one that lives is not to be read again.
+LEASE_SECONDS = "15"
 COMMON = 'bind 127.0.0.1\nsave ""\ndir {folder}\n'
 SERVER = COMMON + 'requirepass "{password}"\nmasterauth "{password}"\nrepl-diskless-sync-delay 0\n'
 SENTINEL = COMMON + (
@@ -90,7 +92,7 @@ def start_host(stack: ExitStack, url: str) -> list[PortalProcess]:
     """Start worker and beat of a host."""
     celery = ["-m", "celery", "-A", "portal.celery"]
     programs = [[*celery, "worker", "--concurrency", str(CONCURRENCY)], [*celery, "beat"]]
-    settings = {"REDIS_URL": url, "PORTAL_TICK_SECONDS": "2", "PORTAL_LEASE_SECONDS": "3"}
+    settings = {"REDIS_URL": url, "PORTAL_TICK_SECONDS": "2", "PORTAL_LEASE_SECONDS": LEASE_SECONDS}
     return [stack.enter_context(portal_process(program, **settings)) for program in programs]
 
 

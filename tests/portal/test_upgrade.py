@@ -17,10 +17,10 @@ from sync import tasks
 from sync.errors import ErrorCode
 from sync.heartbeats import Heartbeat, get_ages
 from sync.models import LoadAttempt
-from tests.support.processes import wait_for
+from tests.support.processes import WAIT_SECONDS, wait_for
 from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
 from usage.models import DayState, Source, SourceDay
-from usage.schema_state import NEWER, hold_schema
+from usage.schema_state import KEY, NEWER, hold_schema
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,6 +79,7 @@ def other_transaction(statement: str) -> Iterator[Any]:
         with other.cursor() as cursor:
             cursor.execute(statement)
             yield other
+        other.rollback()  # closed alone, the connection would keep its locks until the server has noticed
 
 
 def migrate_in_thread(done: threading.Event) -> threading.Thread:
@@ -96,7 +97,9 @@ def migrate_in_thread(done: threading.Event) -> threading.Thread:
 
 def count_waiting() -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = %s", [KEY % 2**32]
+        )
         return int(cursor.fetchone()[0])
 
 
@@ -107,7 +110,7 @@ def test_migrate_waits_for_a_day_that_is_being_stored() -> None:
         thread = migrate_in_thread(done)
         wait_for(count_waiting, "migrate to wait")
         assert not done.is_set()
-    thread.join(30)
+    thread.join(WAIT_SECONDS)
     assert done.is_set()
 
 
