@@ -7,6 +7,8 @@ from itertools import groupby
 from typing import Final
 
 from django.conf import settings
+from django.db.models import F, Q, Window
+from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
 
@@ -18,7 +20,8 @@ from usage.models import Restatement, Source
 
 # A restatement happens once and does not end: for so long it is told.
 RESTATED_LATELY: Final = timedelta(hours=24)
-MAX_RESTATEMENTS: Final = 1000
+# Of each source: many of one hide none of another.
+MAX_RESTATEMENTS: Final = 200
 COLUMNS: Final = (
     "at",
     "records_before",
@@ -32,14 +35,13 @@ COLUMNS: Final = (
 
 def build_restatement_alerts(sources: Sequence[Source]) -> list[Alert]:
     """Return an alert for each source with days that were restated lately by more than the threshold, in one query."""
-    restated = Restatement.objects.filter(at__gte=timezone.now() - RESTATED_LATELY).select_related("source_day")
-    restated = restated.only(*COLUMNS).order_by("-at", "-id")
+    newest = (F("at").desc(), F("id").desc())
+    position = Window(RowNumber(), partition_by="source_day__source_id", order_by=newest)
+    lately = Q(at__gte=timezone.now() - RESTATED_LATELY, source_day__source__in=sources)
+    restated = Restatement.objects.filter(lately).annotate(position=position).filter(position__lte=MAX_RESTATEMENTS)
+    restated = restated.select_related("source_day").only(*COLUMNS).order_by("-at", "-id")
     amounts, by_key = parse_amounts(settings.PORTAL_RESTATED_AMOUNTS), {source.pk: source for source in sources}
-    large = [
-        one
-        for one in restated[:MAX_RESTATEMENTS]
-        if one.source_day.source_id in by_key and list_large_changes(one, amounts)
-    ]
+    large = [one for one in restated if list_large_changes(one, amounts)]
     large.sort(key=get_source_id)
     return [build_alert(by_key[pk], list(group), amounts) for pk, group in groupby(large, get_source_id)]
 

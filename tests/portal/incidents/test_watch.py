@@ -16,6 +16,7 @@ from portal.incidents import tasks
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import OPEN, Channel, Incident, Message, Severity
 from portal.incidents.processes import find_silence
+from portal.incidents.restatement_alerts import build_restatement_alerts
 from portal.incidents.watch import watch, watch_processes
 from portal.incidents.watcher import look_once
 from sync.engine.claim import get_database_time
@@ -114,6 +115,18 @@ def test_a_restatement_is_an_incident_beyond_the_share_and_the_amount_of_its_uni
 
     Restatement.objects.update(at=timezone.now() - timedelta(hours=25))
     assert list_open() == []
+
+
+def test_many_restatements_of_one_source_hide_none_of_another(
+    gcore: Source, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PORTAL_RESTATED_SHARE, settings.PORTAL_RESTATED_AMOUNTS = 0.02, []
+    monkeypatch.setattr("portal.incidents.restatement_alerts.MAX_RESTATEMENTS", 1)
+    other = kept("gcore-other", "gcore", days=12)
+    restate(gcore, "10000", "20000")
+    restate(other, "10000", "20000")
+    assert [alert.subject for alert in build_restatement_alerts([gcore])] == ["gcore-main"]
+    assert list_open() == [("day_restated", "gcore-main"), ("day_restated", "gcore-other")]
 
 
 def test_a_token_that_expires_soon_is_an_incident_until_it_is_revoked() -> None:
