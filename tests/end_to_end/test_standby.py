@@ -32,6 +32,7 @@ LAG_SECONDS = 15
 # What depends on when it is asked.
 MOMENT = re.compile(rb'"(as_of|lag_seconds)": ?"?[^,}]+')
 FROM_STANDBY = "standby; lag="
+AWAY = "primary; standby=away"
 # Redirects, and what no signed-in person is shown.
 NOT_PAGES = {"logout", "login", "autocomplete", "explore_save", "password_change", "password_change_done"}
 
@@ -161,11 +162,11 @@ def test_lists_summaries_exports_and_pages_come_from_the_standby_and_are_those_o
 
     portal.standby.stop("immediate")
     try:
-        away = portal.get("sources/")
-        assert (away.status, away.database) == (200, "primary; standby=away")
+        wait_for(lambda: portal.get("sources/").database == AWAY, "the standby to be away", every=0.2)
         again = {page: portal.ask(page) for page in rows}
         assert {page for page in rows if MOMENT.sub(b"", again[page].body) != MOMENT.sub(b"", rows[page])} == set()
-        assert {answer.database for answer in again.values()} == {"primary; standby=away"}
+        # Redis of a busy machine may answer too late to tell.
+        assert {answer.database for answer in again.values()} - {"primary; standby=unknown"} == {AWAY}
     finally:
         portal.standby.start()
     portal.wait_for_standby()
@@ -277,5 +278,5 @@ def test_a_standby_that_was_promoted_is_no_longer_used(portal: Portal) -> None:
     portal.wait_for_standby()
     with psycopg.connect(portal.standby.url, autocommit=True) as own:
         own.execute("SELECT pg_promote()")
-    answer = portal.get("sources/")
-    assert (answer.status, answer.database) == (200, "primary; standby=away")
+    wait_for(lambda: portal.get("sources/").database == AWAY, "the standby to be away", every=0.2)
+    assert portal.get("sources/").status == 200

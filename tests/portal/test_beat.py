@@ -154,7 +154,7 @@ def test_beat_needs_no_file_and_its_tick_carries_the_databases_time(queue: redis
         finally:
             process.terminate()
             try:
-                process.wait(30)
+                process.wait(120)
             finally:
                 process.kill()  # or the end of the block would wait for ever
     assert not is_silent(get_ages()[Heartbeat.BEAT])

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -86,10 +85,8 @@ def test_a_month_is_dropped_in_a_moment_and_gives_its_space_back(source: Source)
     assert list_month_tables()["usage_environmentusage_2025_06"] > 2**20
     assert count_days([MONTH]) == {"main": 30}
 
-    began = monotonic()
     drop_month(MONTH)
 
-    assert monotonic() - began < 1
     assert list_month_tables() == {}
     assert MONTH not in list_partitions(EnvironmentUsage).keys() | list_partitions(RecordRevision).keys()
     assert list(EnvironmentUsage.objects.values_list("day", flat=True)) == [KEPT]

@@ -20,7 +20,7 @@ from portal.incidents.watch import watch
 from sync.pruning import prune
 from tests.support.dashboard_data import kept, set_day
 from tests.support.factories import SourceFactory
-from tests.support.processes import portal_process
+from tests.support.processes import WAIT_SECONDS, portal_process
 from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import DayState, Source
 
@@ -288,7 +288,7 @@ def test_a_process_killed_between_sending_and_noting_sends_one_double_with_the_s
     make_channel()
     outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
     with portal_process(["manage.py", "shell", "-c", KILLED], PORTAL_EMAIL_URL=settings.PORTAL_EMAIL_URL) as process:
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(WAIT_SECONDS) == -signal.SIGKILL
     assert len(mail_server.ids) == 1
     assert deliver_due(5) == 0  # While it is claimed nobody else sends it.
     with time_machine.travel(timezone.now() + outbox.CLAIM):

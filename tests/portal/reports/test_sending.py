@@ -30,7 +30,7 @@ from portal.reports.schedule import get_next, plan_reports, request_now
 from tests.support.api_clients import get
 from tests.support.dashboard_data import kept, set_day, today
 from tests.support.factories import ResourceUsageFactory
-from tests.support.processes import portal_process
+from tests.support.processes import WAIT_SECONDS, portal_process
 from tests.support.smtp_server import MailServer, serve_mail
 from tests.support.users import person
 from usage.formatting import format_dates
@@ -223,7 +223,7 @@ def test_two_processes_and_one_that_is_killed_send_no_mail_twice(gcore: Source, 
     Message.objects.filter(sent_at=None).exclude(report__name="Report 0").delete()
     Message.objects.filter(sent_at=None).update(due_at=timezone.now())
     with portal_process(["manage.py", "shell", "-c", KILLED], PORTAL_EMAIL_URL=settings.PORTAL_EMAIL_URL) as process:
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(WAIT_SECONDS) == -signal.SIGKILL
     assert (len(mail_server.ids), deliver_due(5)) == (5, 0)  # While it is claimed nobody else sends it.
     with time_machine.travel(timezone.now() + outbox.CLAIM):
         assert deliver_due(5) == 1

@@ -1,6 +1,5 @@
 """Whoever locks a source and its days locks the source first, so nobody ends in a deadlock."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,10 +13,16 @@ from sync.engine.merge import DayMerge
 from sync.engine.plan import request_sync
 from sync.errors import VendorUnavailable
 from sync.models import SyncRun, Trigger
+from tests.support.processes import wait_for
 from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
+# A lock of a row names no database; whoever waits for one has others that do.
+WAITING = """
+    SELECT FROM pg_locks AS waiting JOIN pg_locks AS own USING (pid) JOIN pg_database AS d ON d.oid = own.database
+    WHERE NOT waiting.granted AND d.datname = current_database()
+"""
 
 
 def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -27,15 +32,11 @@ def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         connection.close()
 
 
-def wait_until_someone_waits_for_a_lock() -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-            if cursor.fetchone()[0]:
-                return
-        time.sleep(0.01)
-    raise AssertionError("nobody waits for a lock")
+def is_waiting_for_a_lock() -> bool:
+    """Tell whether somebody waits for a lock in this run's own database."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return cursor.fetchone() is not None
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_request_for_a_day_that_is_being_merged_and_the_merge_both_succeed(
             # The merge has locked its day.
             days = (DAY, DAY + timedelta(days=1))
             requests.append(pool.submit(in_thread, request_sync, source, *days, Trigger.API))
-            wait_until_someone_waits_for_a_lock()
+            wait_for(is_waiting_for_a_lock, "somebody to wait for a lock")
             return adopt_ids(steps)
 
         monkeypatch.setattr(DayMerge, "adopt_ids", request_and_adopt_ids)
@@ -93,7 +94,7 @@ def test_a_request_for_a_day_that_fails_and_the_failure_both_succeed(
             if not requests:
                 days = (DAY, DAY + timedelta(days=1))
                 requests.append(pool.submit(in_thread, request_sync, source, *days, Trigger.API))
-                wait_until_someone_waits_for_a_lock()
+                wait_for(is_waiting_for_a_lock, "somebody to wait for a lock")
             return updated
 
         monkeypatch.setattr(recording, "release", release_and_request)

@@ -34,7 +34,7 @@ def name_runs(numbers: Iterable[int]) -> set[str]:
 
 def start_merges_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the next merges of two threads begin when both have copied what was read."""
-    both_have_read, waited = Barrier(2, timeout=20), set()
+    both_have_read, waited = Barrier(2, timeout=120), set()
     hold_records = DayMerge.hold_records
 
     def wait_and_hold_records(steps: DayMerge) -> None:

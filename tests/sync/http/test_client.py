@@ -428,7 +428,7 @@ def test_a_used_up_request_rate_puts_the_read_off(httpserver: HTTPServer):
 
 
 def test_requests_in_the_background_run_side_by_side():
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     def together(request: Request) -> Response:
         both.wait()

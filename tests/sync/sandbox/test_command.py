@@ -41,7 +41,7 @@ def test_the_command_needs_no_database_and_stops_cleanly_when_told(number: signa
         )
         assert len(answer.json()["records"]) == 7
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def yesterday() -> dict[str, Any]:
