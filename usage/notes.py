@@ -11,10 +11,10 @@ MOST = 200  # on one chart
 
 
 def fetch_notes(first: date, end: date, source_ids: Collection[int]) -> list[Note]:
-    """Return the notes of the days `[first, end)` about these sources or all sources, the earliest first."""
+    """Return the latest MOST notes of the days `[first, end)` about these sources or all, the earliest first."""
     about = Q(source=None) | Q(source_id__in=list(source_ids))
     notes = Note.objects.filter(about, day__gte=first, day__lt=end).select_related("source").defer("source__credential")
-    return list(notes.order_by("day", "pk")[:MOST])
+    return list(notes.order_by("-day", "-pk")[:MOST])[::-1]
 
 
 def describe_note(note: Note) -> str:

@@ -51,11 +51,9 @@ def get_range(name: str, zone: ZoneInfo) -> Range:
     return RANGES[name][1](timezone.now().astimezone(zone).date())
 
 
-def get_range_name(first: str, end: str, zone: ZoneInfo) -> str:
-    """Return the name of the range of two written dates, '' for one that has none today."""
-    return next(
-        (name for name in RANGES if tuple(bound.isoformat() for bound in get_range(name, zone)) == (first, end)), ""
-    )
+def list_range_names(first: str, end: str, zone: ZoneInfo) -> list[str]:
+    """Return the names that the range of two written dates has today: on 1 Dec, last month is the last 30 days too."""
+    return [name for name in RANGES if tuple(bound.isoformat() for bound in get_range(name, zone)) == (first, end)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from usage.explore.query import build_filterset, build_query, validate
 from usage.labels import get_label
 from usage.models import SavedView, Source
 from usage.param_values import list_values
-from usage.ranges import RANGES, get_range, get_range_name
+from usage.ranges import RANGES, get_range, list_range_names
 
 MAX_VIEWS = 200
 # Parameters that name nothing that another person may not see.
@@ -51,7 +51,7 @@ class ListedView:
 class SavedViewForm(forms.ModelForm[SavedView]):
     """The name of a view of one's own, and who else sees it; `owner` is whose it is."""
 
-    moving = forms.BooleanField(required=False)
+    moving = forms.CharField(required=False)
 
     class Meta:
         model = SavedView
@@ -81,16 +81,11 @@ def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict
     return data
 
 
-def get_moving_range(data: QueryDict) -> str:
-    """Return the name of a question's range, '' where it has none today."""
-    return get_range_name(data.get("from", ""), data.get("to", ""), get_zone(data))
-
-
-def get_moving_label(data: QueryDict) -> str:
-    """Return what a question's range is called in a sentence, '' where it has no name today."""
-    name = get_moving_range(data)
-    words = RANGES[name][0].lower() if name else ""
-    return f"the {words}" if words.endswith("days") else words
+def list_moving_ranges(data: QueryDict) -> dict[str, str]:
+    """Return the names that a question's range has today, with what each is called in a sentence."""
+    names = list_range_names(data.get("from", ""), data.get("to", ""), get_zone(data))
+    words = {name: RANGES[name][0].lower() for name in names}
+    return {name: f"the {label}" if label.endswith("days") else label for name, label in words.items()}
 
 
 def get_params(view: SavedView) -> Params:

@@ -195,7 +195,7 @@ def build_question_context(
         "question": encode(list_params(data)),
         "views": saved.list_views(request, query),
         "may": {verb: request.user.has_perm(f"usage.{verb}_savedview") for verb in ("add", "change", "delete")},
-        "moving": saved.get_moving_label(data),
+        "moving": saved.list_moving_ranges(data),
         "api": f"{reverse(kind.api)}?{encode(list_params(data))}",
         "list": build_list_url(kind, data),
         "failed": bool(problems),
@@ -330,7 +330,8 @@ def save_view(request: HttpRequest) -> HttpResponse:
         messages.error(request, get_first_error(form))
         return redirect(url)
     form.instance.question = encode(list_params(data))
-    form.instance.moving_range = saved.get_moving_range(data) if form.cleaned_data["moving"] else ""
+    moving = form.cleaned_data["moving"]
+    form.instance.moving_range = moving if moving in saved.list_moving_ranges(data) else ""
     view = form.save()
     messages.success(request, f"“{view}” is saved; you find it under Saved views.")
     return redirect(url)

@@ -11,6 +11,7 @@ from tests.support.factories import ResourceUsageFactory, SourceFactory
 from tests.support.source_days import hold_days
 from tests.support.users import client_of
 from usage.models import Note, Source
+from usage.notes import fetch_notes
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/usage/note/"
@@ -87,3 +88,10 @@ def test_the_overview_marks_the_day_of_a_note() -> None:
 
     assert "Note: new region" in page
     assert 'class="bar-note"' in page
+
+
+def test_a_chart_of_too_many_notes_shows_the_latest(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("usage.notes.MOST", 2)
+    for day in (3, 1, 2):
+        Note.objects.create(day=date(2026, 1, day), text=f"note {day}")
+    assert [note.day.day for note in fetch_notes(date(2026, 1, 1), date(2026, 2, 1), [source.pk])] == [2, 3]

@@ -1,6 +1,7 @@
 """Saved views: kept under a name, found again, shared or not, and telling nobody of what they may not see."""
 
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 import pytest
 import time_machine
@@ -48,13 +49,25 @@ def test_a_view_is_saved_found_again_and_opened() -> None:
 def test_a_view_of_last_month_moves_with_the_calendar() -> None:
     client = client_of("viewer")
     with time_machine.travel(datetime(2026, 2, 10, tzinfo=UTC), tick=False):
-        save(client, "Last month", moving="on")
+        save(client, "Last month", moving="last-month")
         save(client, "That month")
-        assert client.get(found(client)["Last month"]).context["moving"] == "last month"
+        assert client.get(found(client)["Last month"]).context["moving"] == {"last-month": "last month"}
     with time_machine.travel(datetime(2026, 6, 10, tzinfo=UTC), tick=False):
         views = found(signed_in(User.objects.get(username="viewer")))
     assert views["Last month"] == f"{PAGE}?kind=resource-usage&from=2026-05-01&to=2026-06-01&group_by=project_id,day"
     assert views["That month"].endswith(QUESTION)
+
+
+def test_a_range_of_two_names_moves_by_the_one_that_is_chosen() -> None:
+    client = client_of("viewer")
+    question = {"from": "2026-11-01", "to": "2026-12-01", "group_by": "day"}
+    with time_machine.travel(datetime(2026, 12, 1, 12, tzinfo=UTC), tick=False):
+        page = client.get(PAGE, {"kind": "resource-usage", **question})
+        assert page.context["moving"] == {"last-month": "last month", "last-30-days": "the last 30 days"}
+        for moving in ("last-month", "last-30-days", "last-7-days"):
+            save(client, moving, question=urlencode(question), moving=moving)
+    ranges = dict(SavedView.objects.values_list("name", "moving_range"))
+    assert ranges == {"last-month": "last-month", "last-30-days": "last-30-days", "last-7-days": ""}
 
 
 def test_a_view_is_its_owners_unless_it_is_shared() -> None:
