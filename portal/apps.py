@@ -13,8 +13,13 @@ class PortalConfig(AppConfig):
     verbose_name = "Access"
 
     def ready(self) -> None:
-        """Register the start-up checks and the Celery application."""
-        from portal import celery, checks  # noqa: F401
+        """Register the start-up checks and the Celery application, and have each tick publish to the lake."""
+        from portal import celery, checks, lake  # noqa: F401
+        from sync.tasks import AFTER_TICK
+        from usage.lake import is_enabled
+
+        if is_enabled():
+            AFTER_TICK.append(lake.publish_days)
 
 
 class PortalAdminConfig(AdminConfig):

@@ -347,6 +347,11 @@ PORTAL_EXPORT_SECONDS = env.int("PORTAL_EXPORT_SECONDS", default=3600)
 PORTAL_EXPORTS_AT_ONCE = env.int("PORTAL_EXPORTS_AT_ONCE", default=1)
 PORTAL_XLSX_MAX_ROWS = env.int("PORTAL_XLSX_MAX_ROWS", default=200_000)
 
+# The lake: where complete days are published, how often at most, and how long the tags of calendar days are kept.
+PORTAL_LAKE_URL = env.str("PORTAL_LAKE_URL", default="")
+PORTAL_LAKE_MINUTES = env.int("PORTAL_LAKE_MINUTES", default=60)
+PORTAL_LAKE_TAG_DAYS = env.int("PORTAL_LAKE_TAG_DAYS", default=35)
+
 # Access: requests of a token or user, in a time and in a process at once, failed sign-ins of an address, and the
 # sources that staff may see.
 PORTAL_API_RATE = env.str("PORTAL_API_RATE", default="600/min")

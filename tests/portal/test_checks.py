@@ -62,6 +62,9 @@ WRONG = [
         ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
         ("PORTAL_SENTRY_DSN", "sentry.example.com"): "portal.E018",
         ("PORTAL_TRACES_URL", "127.0.0.1:4318"): "portal.E021",
+        ("PORTAL_LAKE_URL", "lake"): "portal.E036",
+        ("PORTAL_LAKE_MINUTES", "0"): "portal.E007",
+        ("PORTAL_LAKE_TAG_DAYS", "-1"): "portal.E007",
     },
     {
         ("SECRET_KEY", ""): "portal.E002",

@@ -1,0 +1,120 @@
+"""Maintenance: old snapshots and their files go, closed months are compacted, and no answer changes by it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+
+from tests.support.lake import assert_equal, export_rows, lake_folder, read_usage, store  # noqa: F401
+from tests.support.scripted_vendor import DAY, Listing
+from usage.lake import files, maintenance
+from usage.lake.catalog import Lake, open_lake
+from usage.lake.files import list_files
+from usage.lake.publish import publish
+from usage.lake.tags import list_tags
+from usage.models import EnvironmentUsage, Source
+
+pytestmark = pytest.mark.django_db(transaction=True)
+# Files that are written now are older than a day by then.
+LATER = datetime.now(UTC) + timedelta(days=10)
+
+
+@pytest.fixture(autouse=True)
+def folder(lake_folder: Path) -> Path:  # noqa: F811
+    """The folder of the lake."""
+    return lake_folder
+
+
+@contextmanager
+def published(at: datetime) -> Iterator[Lake]:
+    """Publish at an instant, and give the lake."""
+    with time_machine.travel(at):
+        publish()
+    with open_lake() as lake:
+        yield lake
+
+
+def list_data(folder: Path) -> set[Path]:
+    return set((folder / "usage/environment_usage/data").rglob("*.parquet"))
+
+
+def test_old_snapshots_tags_and_their_files_go(source: Source, listing: Listing, folder: Path, settings: Any) -> None:
+    settings.PORTAL_LAKE_TAG_DAYS = 3
+    for number in range(3):
+        store(source, listing, DAY, range(5), minutes=30 + number)
+        with published(LATER + timedelta(hours=number)) as lake:
+            pass
+    known = export_rows(EnvironmentUsage)
+    (folder / "usage/environment_usage/data/left-by-a-killed-publisher.parquet").write_bytes(b"PAR1")
+    store(source, listing, DAY, range(5), minutes=50)
+    with published(LATER + timedelta(days=2)) as lake:
+        table = lake.usage[EnvironmentUsage]
+        assert len(list_data(folder)) == len(table.snapshots()) == 2
+        assert read_usage(lake, EnvironmentUsage, LATER.date().isoformat()) == known
+    store(source, listing, DAY, range(5), minutes=51)
+    with published(LATER + timedelta(days=5)) as lake:
+        day = (LATER + timedelta(days=2)).date()
+        assert set(list_tags(lake.days)) == {day.isoformat(), (day + timedelta(days=3)).isoformat()}
+    with published(LATER + timedelta(days=7)) as lake:
+        table = lake.usage[EnvironmentUsage]
+        assert len(list_data(folder)) == len(table.snapshots()) == 1
+    assert_equal()
+
+
+def test_a_file_that_a_publisher_is_about_to_commit_stays(source: Source, listing: Listing, folder: Path) -> None:
+    store(source, listing, DAY, range(5))
+    with published(datetime.now(UTC)) as lake:
+        young = folder / "usage/environment_usage/data/young.parquet"
+        young.write_bytes(b"PAR1")
+        assert maintenance.remove_orphans(lake.usage[EnvironmentUsage], datetime.now(UTC) - timedelta(days=1)) == 0
+    assert young.exists()
+
+
+def test_nothing_is_removed_where_the_lake_is_not_what_its_metadata_says(
+    source: Source, listing: Listing, folder: Path
+) -> None:
+    store(source, listing, DAY, range(5))
+    with published(LATER) as lake:
+        (data,) = list_data(folder)
+        data.rename(folder / "usage/environment_usage/data/elsewhere.parquet")
+        with pytest.raises(RuntimeError, match="1 files of the lake"):
+            maintenance.remove_orphans(lake.usage[EnvironmentUsage], LATER)
+    assert (folder / "usage/environment_usage/data/elsewhere.parquet").exists()
+
+
+def test_closed_months_are_compacted_and_can_still_be_restated(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "COMPACTED_ROWS", 7)
+    for number in range(5):
+        store(source, listing, DAY + timedelta(days=number), range(number * 10, number * 10 + 3))
+    with published(datetime(2026, 12, 31, tzinfo=UTC)) as lake:
+        assert len(list_files(lake.usage[EnvironmentUsage])) == 5
+    with published(datetime(2027, 1, 1, tzinfo=UTC)) as lake:
+        assert [file.record_count for file in list_files(lake.usage[EnvironmentUsage])] in ([6, 6, 3], [3, 6, 6])
+    assert_equal()
+    store(source, listing, DAY + timedelta(days=1), range(10, 13), minutes=55)
+    with published(datetime(2027, 1, 1, 12, tzinfo=UTC)) as lake:
+        assert sorted(file.record_count for file in list_files(lake.usage[EnvironmentUsage])) == [3, 3, 3, 6]
+    assert_equal()
+
+
+def test_manifests_are_gathered_so_that_a_reader_opens_few(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_MANIFESTS", 3)
+    counts = []
+    for number in range(6):
+        store(source, listing, date(2026, 11, 3 + number), range(number * 10, number * 10 + 2))
+        with published(datetime.now(UTC)) as lake:
+            table = lake.usage[EnvironmentUsage]
+            current = table.current_snapshot()
+            assert current is not None
+            live = [one for one in current.manifests(table.io) if one.added_files_count or one.existing_files_count]
+            counts.append(len(live))
+    assert max(counts) <= 4
+    assert_equal()

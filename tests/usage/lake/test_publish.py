@@ -1,0 +1,219 @@
+"""Publishing: the lake has exactly the records of complete days, whatever happened to them and to the publisher."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+import time_machine
+from django.core.management import CommandError, call_command
+from django.db import connections
+from pyiceberg.exceptions import CommitFailedException
+
+from tests.support.lake import assert_equal, export_rows, lake_folder, read_all_days, read_usage, sort_rows, store  # noqa: F401
+from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from usage.lake import files
+from usage.lake import publish as publishing
+from usage.lake.catalog import open_lake
+from usage.lake.publish import hold_lock, publish
+from usage.lake.read import compute_digest
+from usage.lake.read import read_day as read_published_day
+from usage.models import EnvironmentUsage, Source, SourceDay
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("lake_folder")]
+NEXT = DAY + timedelta(days=1)
+
+
+@pytest.fixture
+def campaign(source: Source, listing: Listing) -> Source:
+    """Two published days, then restated, withdrawn, returned and moved records, a new day, and a second source."""
+    other = make_source("a-source-with-a-long-name")
+    for each in (source, other):
+        store(each, listing, DAY, range(30))
+        store(each, listing, NEXT, range(100, 130))
+    publish()
+    store(source, listing, DAY, range(3, 33), minutes=45)  # three vanish, three are new, all others differ
+    publish()
+    store(source, listing, DAY, range(33), minutes=45)  # those return
+    listing.records[NEXT] = [row(number, on=NEXT) for number in (*range(100, 130), 7)]
+    read_day(source, NEXT)  # run 7 moves here
+    store(other, listing, NEXT + timedelta(days=1), range(200, 205))
+    store(other, listing, DAY, range(0))  # what the guard holds back changes nothing
+    publish()
+    return source
+
+
+def test_the_lake_equals_the_export_after_restatements_withdrawals_and_moves(campaign: Source) -> None:
+    assert EnvironmentUsage.objects.filter(day=DAY, record_id="run-7", source=campaign).count() == 0
+    assert_equal()
+
+
+def test_duckdb_and_polars_read_what_pyiceberg_reads(campaign: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
+    expected = export_rows(EnvironmentUsage)
+    with open_lake() as lake:
+        table = lake.usage[EnvironmentUsage]
+        usage = table.scan().to_arrow()
+        found = duckdb.sql("SET TimeZone = 'UTC'; SELECT * FROM usage").to_arrow_table()
+        assert sort_rows(found.cast(usage.schema)) == expected
+        assert sort_rows(pl.scan_iceberg(table).collect().to_arrow().cast(usage.schema)) == expected
+
+
+def test_a_day_that_did_not_change_is_not_written_again(campaign: Source) -> None:
+    with open_lake() as lake:
+        before = lake.usage[EnvironmentUsage].current_snapshot()
+    read_day(campaign, DAY)
+    published = publish()
+    assert published is not None
+    assert (published.days, published.replaced) == (1, 0)
+    with open_lake() as lake:
+        assert lake.usage[EnvironmentUsage].current_snapshot() == before
+        days = lake.days.current_snapshot()
+    published = publish()
+    assert published is not None
+    assert published.days == 0
+    with open_lake() as lake:
+        assert lake.days.current_snapshot() == days
+
+
+def test_a_day_read_back_has_the_digest_that_days_tells(campaign: Source) -> None:
+    with open_lake() as lake:
+        rows = read_all_days(lake)
+        for (slug, on), described in rows.items():
+            batches = read_published_day(lake.usage[EnvironmentUsage], slug, on)
+            assert compute_digest(batches) == described["digest"]
+        assert rows[campaign.slug, DAY]["revision"] == 3
+
+
+def test_an_incomplete_day_is_left_out_until_it_is_complete(source: Source, listing: Listing) -> None:
+    store(source, listing, DAY, range(3))
+    SourceDay.objects.update(complete=False)
+    publish()
+    with open_lake() as lake:
+        assert read_all_days(lake) == {}
+    SourceDay.objects.update(complete=True)
+    publish()
+    assert_equal()
+
+
+def test_records_of_pruned_days_stay_in_the_lake(source: Source, listing: Listing) -> None:
+    store(source, listing, DAY, range(3))
+    publish()
+    EnvironmentUsage.objects.all().delete()
+    SourceDay.objects.update(pruned_at=datetime.now(UTC), rolled_up=True)
+    publish()
+    with open_lake() as lake:
+        assert len(read_usage(lake, EnvironmentUsage)) == 3
+        assert read_all_days(lake)[source.slug, DAY]["records"] == 3
+
+
+def test_a_publisher_that_dies_leaves_a_readable_lake_and_the_next_catches_up(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(source, listing, DAY, range(5))
+    publish()
+    today = datetime.now(UTC).date().isoformat()
+    for number, step in enumerate(["write_day", "commit_usage", "write_month", "commit_days"]):
+        before = export_rows(EnvironmentUsage)
+        store(source, listing, DAY, range(number, 6), minutes=50 + number)
+        after = export_rows(EnvironmentUsage)
+        with monkeypatch.context() as patch:
+            patch.setattr(publishing, step, die_after(getattr(publishing, step)))
+            with pytest.raises(KeyboardInterrupt):
+                publish()
+        with open_lake() as lake:
+            # The tag never shows records that `days` at the same tag does not describe.
+            assert read_usage(lake, EnvironmentUsage) == (before if step == "write_day" else after)
+            assert read_usage(lake, EnvironmentUsage, today) == before
+        publish()
+        with open_lake() as lake:
+            assert read_usage(lake, EnvironmentUsage) == read_usage(lake, EnvironmentUsage, today) == after
+    assert_equal()
+
+
+def die_after(step: Callable[..., object]) -> Callable[..., None]:
+    """Return a step after which the publisher ends."""
+
+    def die(*args: Any, **kwargs: Any) -> None:
+        step(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    return die
+
+
+def test_of_two_publishers_one_waits_for_its_next_turn(source: Source, listing: Listing) -> None:
+    store(source, listing, DAY, range(3))
+
+    def publish_elsewhere() -> object:
+        try:
+            return publish()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool, hold_lock() as held:
+        assert held
+        assert pool.submit(publish_elsewhere).result() is None
+    with ThreadPoolExecutor(4) as pool:
+        found = [done.result() for done in [pool.submit(publish_elsewhere) for _ in range(4)]]
+    assert sum(one.replaced for one in found if one) == 1  # type: ignore[attr-defined]
+    assert_equal()
+
+
+def test_a_publisher_that_lost_its_lock_commits_nothing(source: Source, listing: Listing) -> None:
+    store(source, listing, DAY, range(3))
+    with open_lake() as stale:
+        published = publish()
+        assert published is not None
+        with pytest.raises(CommitFailedException), stale.usage[EnvironmentUsage].transaction() as staged:
+            files.exchange_files(stale.usage[EnvironmentUsage], staged, [], [], {})
+    assert_equal()
+
+
+def test_a_tag_answers_as_of_its_day_after_later_restatements(source: Source, listing: Listing) -> None:
+    store(source, listing, DAY, range(10))
+    with time_machine.travel(datetime(2026, 11, 5, 10, tzinfo=UTC)):
+        publish()
+    store(source, listing, DAY, range(12), minutes=31)
+    with time_machine.travel(datetime(2026, 11, 5, 22, tzinfo=UTC)):
+        publish()
+    known = export_rows(EnvironmentUsage)
+    store(source, listing, DAY, range(12), minutes=99)
+    with time_machine.travel(datetime(2026, 11, 7, 10, tzinfo=UTC)):
+        publish()
+    assert export_rows(EnvironmentUsage) != known
+    with open_lake() as lake:
+        assert read_usage(lake, EnvironmentUsage, "2026-11-05") == known
+        assert read_usage(lake, EnvironmentUsage, "2026-11-07") == export_rows(EnvironmentUsage)
+
+
+def test_a_round_takes_what_fits_and_the_command_takes_all(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "MAX_DAYS", 2)
+    for number in range(5):
+        store(source, listing, DAY + timedelta(days=number), range(number * 10, number * 10 + 3))
+    published = publish()
+    assert published is not None
+    assert (published.days, published.more) == (2, True)
+    call_command("publish", verbosity=0)
+    assert_equal()
+
+
+def test_a_tick_publishes_once_an_hour(source: Source, listing: Listing) -> None:
+    store(source, listing, DAY, range(3))
+    now = datetime(2026, 12, 1, 10, tzinfo=UTC)
+    with time_machine.travel(now):
+        assert publish(only_if_due=True) is not None
+    with time_machine.travel(now + timedelta(minutes=50)):
+        assert publish(only_if_due=True) is None
+    with time_machine.travel(now + timedelta(minutes=61)):
+        assert publish(only_if_due=True) is not None
+
+
+def test_without_a_lake_nothing_is_published(settings: Any) -> None:
+    settings.PORTAL_LAKE_URL = ""
+    with pytest.raises(CommandError, match="PORTAL_LAKE_URL"):
+        call_command("publish")

@@ -1,0 +1,146 @@
+"""What the lake says of each day, and which days differ from it.
+
+A row of `days` describes one source day. `digest` is that of the manifest of an export of the day
+(usage/exports/manifest.py): a reader computes it from the columns `id` and `revision`. `revision` counts how often the
+records were published; it grows when they have changed. `stored_digest` is the portal's own (usage/stored.py).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from django.db.models import DateField, F, Q, QuerySet
+from django.db.models.functions import Cast, TruncMonth
+from pyiceberg.table import Table
+
+from usage.columns import Statement, build_select
+from usage.data_quality import VENDOR_KINDS
+from usage.days import first_of_next_month
+from usage.lake.catalog import DAYS_SCHEMA
+from usage.lake.files import Key
+from usage.models import KINDS, SourceDay, UsageRecord
+from usage.snapshot import Snapshot
+from usage.stored import RECORD_DIGEST
+
+Row = dict[str, Any]
+NAMES_OF_KINDS: Final = {kind: name for name, kind in KINDS.items()}
+# Read from PostgreSQL, and the same in the lake unless a day has changed.
+DESCRIBED: Final = DAYS_SCHEMA.names[3:-3]
+# While these are the same, so are the records.
+SIGNS: Final = ("stored_digest", "loaded_at", "records")
+PATHS: Final = {
+    "accepted": Q(accepted_at__isnull=False),
+    "suspect": Q(suspicion__isnull=False),
+    "mismatched": Q(mismatch__isnull=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A day that differs from the lake: its new row, and what its records are selected by, where they have changed."""
+
+    row: Row
+    kind: type[UsageRecord]
+    records: QuerySet[Any] | None
+
+    @property
+    def key(self) -> Key:
+        """The day as the tables know it."""
+        return self.row["source"], self.row["day"]
+
+
+def read_days(days: Table, month: date) -> dict[Key, Row]:
+    """Return the rows of the table `days` of a month."""
+    if days.current_snapshot() is None:
+        return {}
+    found = days.scan(f"day >= '{month}' AND day < '{first_of_next_month(month)}'").to_arrow().to_pylist()
+    return {(row["source"], row["day"]): row for row in found}
+
+
+def find_changes(snapshot: Snapshot, days: Table, now: datetime) -> Iterator[Change]:
+    """Yield the days that differ from the lake, the latest months first; memory holds one month of days.
+
+    A day enters the lake once it was read to its end, and then stays what PostgreSQL has. One whose records were pruned
+    stays as it was published.
+    """
+    for month in list_stored_months(snapshot):
+        published = read_days(days, month)
+        for source_id, vendor, row in read_source_days(snapshot, month):
+            if (kind := VENDOR_KINDS.get(vendor)) is not None:
+                row |= {"kind": NAMES_OF_KINDS[kind], "published_at": now}
+                old = published.get((row["source"], row["day"]))
+                if change := build_change(snapshot, kind, source_id, old, row):
+                    yield change
+
+
+def build_change(
+    snapshot: Snapshot, kind: type[UsageRecord], source_id: int, old: Row | None, row: Row
+) -> Change | None:
+    """Return what differs between a day and its row in the lake; None where nothing does, or it is not to be there."""
+    if (old is None and not row["complete"]) or (old is not None and is_same(old, row, DESCRIBED)):
+        return None
+    if old is not None and is_same(old, row, SIGNS):
+        return Change(old | row, kind, None)
+    records = select_records(kind, source_id, row)
+    digest = compute_stored_digest(snapshot, records)
+    has_changed = old is None or digest != old["digest"]
+    row |= {"digest": digest, "revision": (0 if old is None else old["revision"]) + has_changed}
+    return Change(row, kind, records if has_changed else None)
+
+
+def is_same(old: Row, new: Row, names: Iterable[str]) -> bool:
+    """Tell whether two rows agree in these columns."""
+    return all(old[name] == new[name] for name in names)
+
+
+def list_stored_months(snapshot: Snapshot) -> list[date]:
+    """Return the months that have days which were read and not pruned, the latest first."""
+    days = SourceDay.objects.readable().filter(loaded_at__isnull=False)
+    months = days.annotate(month=Cast(TruncMonth("day"), DateField())).order_by("-month").distinct()
+    return [month for (month,) in fetch(snapshot, build_select(months, ["month"]))]
+
+
+def read_source_days(snapshot: Snapshot, month: date) -> Iterator[tuple[int, str, Row]]:
+    """Yield the id of the source, its vendor and what PostgreSQL says of each day of a month that was read."""
+    names = ["source", "day", *DESCRIBED]
+    days = (
+        SourceDay.objects.readable()
+        .filter(loaded_at__isnull=False, day__gte=month, day__lt=first_of_next_month(month))
+        .annotate(slug=F("source__slug"), vendor=F("source__vendor"))
+        .order_by("-day", "slug")
+    )
+    paths = ["slug", *names[1:]]
+    for name, condition in PATHS.items():
+        days = days.annotate(**{f"is_{name}": condition})
+        paths[names.index(name)] = f"is_{name}"
+    for source_id, vendor, *values in fetch(snapshot, build_select(days, ["source_id", "vendor", *paths])):
+        yield source_id, vendor, dict(zip(names, values, strict=True))
+
+
+def fetch(snapshot: Snapshot, statement: Statement) -> list[tuple[Any, ...]]:
+    """Return the rows of a query in the state of the snapshot."""
+    with snapshot.connection.cursor() as cursor:
+        cursor.execute(statement.sql, statement.params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def select_records(kind: type[UsageRecord], source_id: int, row: Row) -> QuerySet[Any]:
+    """Return the current records of a day, those of an export of it; withdrawn ones are left out."""
+    records = kind.objects.current().filter(source_id=source_id, day=row["day"])
+    if kind.instant != "day":
+        bounds = {f"{kind.instant}__gte": row["starts_at"], f"{kind.instant}__lt": row["ends_at"]}
+        records = records.filter(**bounds)
+    return records.order_by(kind.instant, "pk")
+
+
+def compute_stored_digest(snapshot: Snapshot, records: QuerySet[Any]) -> str:
+    """Return the digest of the manifest of these records as PostgreSQL has them."""
+    inner = build_select(records.order_by(), ["id", "revision"])
+    with snapshot.connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT coalesce(sum({RECORD_DIGEST}), 0) FROM ({inner.sql}) AS t (id, revision)",  # noqa: S608 (our own names)
+            inner.params,
+        )
+        return f"{int(cursor.fetchone()[0]) % 2**64:016x}"

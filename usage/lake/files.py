@@ -1,0 +1,103 @@
+"""Files of a table: written batch by batch, and exchanged for others in one commit."""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import date, timedelta
+from typing import Final
+from uuid import uuid4
+
+import pyarrow as pa
+from pyarrow import compute, parquet
+from pyiceberg.conversions import from_bytes
+from pyiceberg.io.pyarrow import parquet_file_to_data_file
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table, Transaction
+from pyiceberg.types import DateType
+
+from usage.lake.catalog import add_field_ids
+
+EPOCH: Final = date(1970, 1, 1)
+# Every commit adds a manifest, and a reader opens all of them.
+MAX_MANIFESTS: Final = 50
+BATCH_ROWS: Final = 16_384
+Key = tuple[str, date]  # the slug of a source, and a day
+
+
+def write_file(table: Table, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table]) -> DataFile | None:
+    """Write a file of one partition, which no snapshot has yet; None for no rows. Memory holds one batch."""
+    typed = add_field_ids(table, schema)
+    path = table.location_provider().new_data_location(f"{uuid4()}.parquet")
+    rows = 0
+    with (
+        table.io.new_output(path).create() as stream,
+        parquet.ParquetWriter(stream, typed, compression="zstd") as writer,
+    ):
+        for batch in batches:
+            part = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+            writer.write_table(part.cast(typed))
+            rows += part.num_rows
+    if rows:
+        return parquet_file_to_data_file(table.io, table.metadata, path)
+    table.io.delete(path)
+    return None
+
+
+def read_file(table: Table, file: DataFile) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file."""
+    with table.io.new_input(file.file_path).open() as stream:
+        yield from parquet.ParquetFile(stream).iter_batches(batch_size=BATCH_ROWS)
+
+
+def list_files(table: Table, keys: Collection[Key] | None = None) -> list[DataFile]:
+    """Return the files of the current snapshot; with `keys`, those that may have rows of these days."""
+    if table.current_snapshot() is None or (keys is not None and not keys):
+        return []
+    if keys is None:
+        return [task.file for task in table.scan().plan_files()]
+    days = [day for _, day in keys]
+    sources = ", ".join(f"'{source}'" for source in sorted({source for source, _ in keys}))
+    found = table.scan(f"source IN ({sources}) AND day >= '{min(days)}' AND day <= '{max(days)}'")
+    return [task.file for task in found.plan_files() if keys & list_keys(table, task.file)]  # type: ignore[operator]
+
+
+def get_days(table: Table, file: DataFile) -> tuple[date, date]:
+    """Return the first and the last day that a file has rows of."""
+    field = table.schema().find_field("day").field_id
+    first, last = (
+        EPOCH + timedelta(days=int(from_bytes(DateType(), bounds[field])))
+        for bounds in (file.lower_bounds, file.upper_bounds)
+    )
+    return first, last
+
+
+def list_keys(table: Table, file: DataFile) -> set[Key]:
+    """Return the days that a file of a table of usage may have rows of."""
+    first, last = get_days(table, file)
+    return {(file.partition[0], first + timedelta(days=number)) for number in range((last - first).days + 1)}
+
+
+def keep_other_days(table: Table, file: DataFile, schema: pa.Schema, keys: Collection[Key]) -> DataFile | None:
+    """Write what a file has of other days to a new one; None where it has nothing else."""
+    source = file.partition[0]
+    gone = pa.array(sorted(day for slug, day in keys if slug == source), pa.date32())
+    rest = (
+        batch.filter(compute.invert(compute.is_in(batch["day"], value_set=gone))) for batch in read_file(table, file)
+    )
+    return write_file(table, schema, rest)
+
+
+def exchange_files(
+    table: Table, transaction: Transaction, old: Iterable[DataFile], new: Iterable[DataFile], about: dict[str, str]
+) -> int:
+    """Stage a snapshot without the old files and with the new ones; returns its id. Gathers many manifests into one."""
+    with transaction.update_snapshot(snapshot_properties=about).overwrite() as snapshot:
+        removed = set(old)
+        for file in removed:
+            snapshot.delete_data_file(file)
+        for file in new:
+            snapshot.append_data_file(file)
+        current = table.current_snapshot()
+        if current is not None and len(current.manifests(table.io)) > MAX_MANIFESTS:
+            for file in set(list_files(table)) - removed:
+                snapshot.delete_data_file(file)
+                snapshot.append_data_file(file)
+    return snapshot.snapshot_id

@@ -1,0 +1,190 @@
+"""Publish what has changed since the last time: one commit a table, `days` last, and the tag of the calendar day.
+
+The order keeps one story. The tables of usage are committed first. The commit of `days` then names their snapshots and
+sets the tag of the day at once; tags of the other tables follow from what it names. A publisher that is killed in
+between leaves tables of usage that are ahead of `days`, and the next one publishes the same days again.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from typing import Final
+
+import pyarrow as pa
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.update.snapshot import ManageSnapshots
+
+from usage.exports.copy import ExportQuery
+from usage.exports.formats.parquet import batch_bytes, build_schema, parse_batch
+from usage.lake import maintenance
+from usage.lake.catalog import DAYS_SCHEMA, Lake, get_lake_columns, get_table_name, open_lake
+from usage.lake.days import Change, Row, find_changes, read_days
+from usage.lake.files import Key, exchange_files, keep_other_days, list_files, list_keys, write_file
+from usage.lake.tags import SNAPSHOT_OF, align_tags, get_tag_age, name_tag
+from usage.models import UsageRecord
+from usage.snapshot import Snapshot, open_snapshot
+
+logger = structlog.get_logger(__name__)
+
+PUBLISHER_LOCK: Final = 1_937_011_823
+# What one commit takes at most; the rest follows in the next.
+MAX_DAYS: Final = 1000
+MAX_ROWS: Final = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What one round did: rows of `days` written, days whose records were replaced, and their records."""
+
+    days: int = 0
+    replaced: int = 0
+    records: int = 0
+    more: bool = False
+
+
+def publish(*, only_if_due: bool = False) -> Published | None:
+    """Publish one round; None where another publisher is at work, or with `only_if_due` the last round is recent."""
+    with hold_lock() as is_held:
+        if not is_held:
+            return None
+        with open_lake() as lake:
+            now = datetime.now(UTC)
+            if only_if_due and not is_due(lake.days, now):
+                return None
+            maintenance_due = maintenance.is_due(lake, now)
+            published = publish_changes(lake, now)
+            tag_day(lake, now)
+            if maintenance_due:
+                maintenance.maintain(lake, now)
+    logger.info("lake published", days=published.days, replaced=published.replaced, records=published.records)
+    return published
+
+
+@contextmanager
+def hold_lock() -> Iterator[bool]:
+    """Hold the lock of the one publisher as long as the block lasts; gives False where another one does.
+
+    It ends with its transaction, and so with the process. The state to publish is read after it is held.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [PUBLISHER_LOCK])
+        yield bool(cursor.fetchone()[0])
+
+
+def is_due(days: Table, now: datetime) -> bool:
+    """Tell whether the last commit is long enough ago."""
+    snapshot = days.current_snapshot()
+    if snapshot is None:
+        return True
+    age = now - datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
+    return age >= timedelta(minutes=settings.PORTAL_LAKE_MINUTES)
+
+
+def publish_changes(lake: Lake, now: datetime) -> Published:
+    """Publish the days that differ, as many as one commit takes."""
+    with open_snapshot("default") as snapshot:
+        found = find_changes(snapshot, lake.days, now)
+        changes = take_round(found)
+        for kind, table in lake.usage.items():
+            replace_days(table, kind, [change for change in changes if change.kind is kind], snapshot)
+        more = len(changes) > 0 and next(found, None) is not None
+    if changes:
+        write_days(lake, changes, now)
+    replaced = [change for change in changes if change.records is not None]
+    return Published(len(changes), len(replaced), sum(change.row["records"] for change in replaced), more)
+
+
+def take_round(found: Iterator[Change]) -> list[Change]:
+    """Return the first changes, up to what one commit takes."""
+    changes, rows = [], 0
+    for change in islice(found, MAX_DAYS):
+        changes.append(change)
+        rows += change.row["records"] if change.records is not None else 0
+        if rows >= MAX_ROWS:
+            break
+    return changes
+
+
+def replace_days(table: Table, kind: type[UsageRecord], changes: Sequence[Change], snapshot: Snapshot) -> None:
+    """Replace the days of a kind whose records have changed, all of them in one commit."""
+    replaced = {change.key: change for change in changes if change.records is not None}
+    if not replaced:
+        return
+    schema = build_schema(get_lake_columns(kind))
+    old = list_files(table, replaced.keys())
+    kept = (
+        keep_other_days(table, file, schema, replaced.keys())
+        for file in old
+        if not list_keys(table, file) <= replaced.keys()
+    )
+    written = (write_day(table, schema, change, snapshot) for change in replaced.values())
+    new = [file for files in (kept, written) for file in files if file is not None]
+    commit_usage(table, old, new)
+
+
+def write_day(table: Table, schema: pa.Schema, change: Change, snapshot: Snapshot) -> DataFile | None:
+    """Write the records of a day to a file, batch by batch."""
+    assert change.records is not None  # noqa: S101
+    query = ExportQuery(snapshot, change.records, get_lake_columns(change.kind))
+    records = query.read_records()
+    next(records)  # the header
+    return write_file(table, schema, (parse_batch(batch, schema) for batch in batch_bytes(records)))
+
+
+def commit_usage(table: Table, old: Iterable[DataFile], new: Iterable[DataFile]) -> None:
+    """Exchange files of a table of usage."""
+    with table.transaction() as staged:
+        exchange_files(table, staged, old, new, {})
+
+
+def write_days(lake: Lake, changes: Sequence[Change], now: datetime) -> None:
+    """Write the months of `days` that have changes anew, and set the tag of the calendar day in the same commit."""
+    months: dict[date, dict[Key, Row]] = {}
+    for change in changes:
+        months.setdefault(change.row["day"].replace(day=1), {})[change.key] = change.row
+    old = [file for file in list_files(lake.days) if get_month(file) in months]
+    new = [write_month(lake.days, (read_days(lake.days, month) | rows).values()) for month, rows in months.items()]
+    commit_days(lake, old, [file for file in new if file is not None], now)
+
+
+def get_month(file: DataFile) -> date:
+    """Return the first day of the month of a file of `days`."""
+    months = file.partition[0]
+    return date(1970 + months // 12, months % 12 + 1, 1)
+
+
+def write_month(table: Table, rows: Iterable[Row]) -> DataFile | None:
+    """Write a month of `days`."""
+    ordered = sorted(rows, key=lambda row: (row["day"], row["source"]))
+    return write_file(table, DAYS_SCHEMA, pa.Table.from_pylist(ordered, DAYS_SCHEMA).to_batches())
+
+
+def commit_days(lake: Lake, old: Iterable[DataFile], new: Iterable[DataFile], now: datetime) -> None:
+    """Exchange files of `days`, name the snapshots that the rows describe, and tag the new one."""
+    about = {
+        SNAPSHOT_OF + get_table_name(kind): str(snapshot.snapshot_id)
+        for kind, table in lake.usage.items()
+        if (snapshot := table.current_snapshot()) is not None
+    }
+    with lake.days.transaction() as staged:
+        snapshot_id = exchange_files(lake.days, staged, old, new, about)
+        with ManageSnapshots(staged) as manage:
+            manage.create_tag(snapshot_id, name_tag(now), max_ref_age_ms=get_tag_age())
+
+
+def tag_day(lake: Lake, now: datetime) -> None:
+    """See to it that today's tag is there and that every table has the tags of `days`."""
+    snapshot = lake.days.current_snapshot()
+    if snapshot is None:
+        return
+    if name_tag(now) not in lake.days.metadata.refs:
+        lake.days.manage_snapshots().create_tag(
+            snapshot.snapshot_id, name_tag(now), max_ref_age_ms=get_tag_age()
+        ).commit()
+    align_tags(lake)

@@ -1,0 +1,79 @@
+"""Tags: the last snapshot of each calendar day (UTC), named by its date, for PORTAL_LAKE_TAG_DAYS.
+
+Those of `days` are the truth. A snapshot of `days` names the snapshots of the other tables that it describes, and these
+get the same tags, also where a publisher was killed before it had set them.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from pyiceberg.table import Table
+from pyiceberg.table.refs import SnapshotRefType
+
+from usage.lake.catalog import Lake, get_table_name
+
+SNAPSHOT_OF: Final = "usage-portal.snapshot."
+
+
+def get_tag_age() -> int:
+    """Return how long a tag is kept, in milliseconds."""
+    return int(settings.PORTAL_LAKE_TAG_DAYS) * 86_400_000
+
+
+def name_tag(now: datetime) -> str:
+    """Return the name of the tag of a calendar day."""
+    return now.astimezone(UTC).date().isoformat()
+
+
+def list_tags(table: Table) -> dict[str, int]:
+    """Return the ids of the tagged snapshots by the tags' names."""
+    refs = table.metadata.refs.items()
+    return {name: ref.snapshot_id for name, ref in refs if ref.snapshot_ref_type == SnapshotRefType.TAG}
+
+
+def align_tags(lake: Lake) -> None:
+    """Give each table of usage the tags that `days` has, at the snapshots that it names."""
+    for kind, table in lake.usage.items():
+        wanted = {
+            tag: snapshot_id
+            for tag, described in list_tags(lake.days).items()
+            if (snapshot_id := get_described(lake.days, described, get_table_name(kind))) is not None
+        }
+        set_tags(table, wanted)
+
+
+def get_described(days: Table, snapshot_id: int, name: str) -> int | None:
+    """Return the snapshot of a table that a snapshot of `days` describes."""
+    snapshot = days.metadata.snapshot_by_id(snapshot_id)
+    found = snapshot.summary.additional_properties.get(SNAPSHOT_OF + name) if snapshot and snapshot.summary else None
+    return int(found) if found else None
+
+
+def set_tags(table: Table, wanted: dict[str, int]) -> None:
+    """Set the tags that differ, in one commit."""
+    current = list_tags(table)
+    known = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
+    missing = {tag: to for tag, to in wanted.items() if current.get(tag) != to and to in known}
+    if missing:
+        with table.manage_snapshots() as manage:
+            for tag, snapshot_id in missing.items():
+                manage.create_tag(snapshot_id, tag, max_ref_age_ms=get_tag_age())
+
+
+def drop_old_tags(table: Table, now: datetime) -> None:
+    """Remove the tags of days before those that are kept."""
+    first = now.astimezone(UTC).date() - timedelta(days=settings.PORTAL_LAKE_TAG_DAYS)
+    old = [name for name in list_tags(table) if is_date(name) and date.fromisoformat(name) < first]
+    if old:
+        with table.manage_snapshots() as manage:
+            for name in old:
+                manage.remove_tag(name)
+
+
+def is_date(name: str) -> bool:
+    """Tell whether a tag is one of the portal's; others belong to whoever set them."""
+    try:
+        return date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
