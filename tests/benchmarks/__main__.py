@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from portal.environment import BASE_DIR
-from tests.benchmarks import indexes, mirrors, ona, threads
+from tests.benchmarks import indexes, lake, mirrors, ona, threads
 from tests.benchmarks.asking import Asking
 from tests.benchmarks.ground import MILLION, TEN_MILLION
 from tests.benchmarks.merge import Merge
@@ -33,6 +33,7 @@ ENTRIES: dict[str, Entry] = {
     "threads": threads.run,
     "scale": Scale(),
     "indexes": indexes.run,
+    "lake": lake.run,
 }
 
 

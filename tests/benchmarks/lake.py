@@ -1,0 +1,229 @@
+"""The lake: a million rows published beside the same rows exported as Parquet, and a year of 30 sources.
+
+`python -m tests.benchmarks.lake publish`, `export` and `grow DAYS` work on the database of DATABASE_URL and the lake of
+PORTAL_LAKE_URL, and print what they measured as JSON.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import django
+
+from portal.environment import BASE_DIR
+from tests.benchmarks.ground import MILLION, Ground, ground
+from tests.benchmarks.report import Aim, Report, Table, surroundings
+from tests.benchmarks.stage import Stage
+
+KIND: Final = "resource-usage"
+ROWS, FEW_ROWS, DAYS = 1_000_000, 100_000, 32
+ROUNDS: Final = 3
+YEAR, SOURCES = 365, 30
+LOOK_BACK: Final = 1  # days that are published anew on each day of the year
+SOURCE: Final = """
+    INSERT INTO usage_source (slug, vendor, base_url, credential, credential_env, time_zone, options, enabled,
+        interval_minutes, backfill_from, look_back_days, max_concurrency, halt_reason, updated_at)
+    SELECT 'source-' || n, 'ona', 'https://example.com', '', '', 'UTC', '{}', true, 60, %(first)s, 3, 2, '', now()
+    FROM generate_series(1, %(sources)s) AS n
+"""
+DAY: Final = """
+    INSERT INTO usage_sourceday (source_id, day, starts_at, ends_at, state, complete, loaded_at, records, stored_digest)
+    SELECT id, %(day)s, %(start)s, %(start)s + INTERVAL '1 day', 'loaded', true, %(now)s, 5, md5('new') FROM usage_source
+"""
+RUNS: Final = """
+    INSERT INTO usage_environmentusage (source_id, day, record_id, project_id, created_at, stopped_at)
+    SELECT id, %(day)s, md5(slug || %(day)s || n), md5('project' || n), %(start)s, %(start)s + n * INTERVAL '1 hour'
+    FROM usage_source, generate_series(1, 5) AS n
+"""
+RESTATE: Final = (
+    "UPDATE usage_environmentusage SET revision = revision + 1 WHERE day >= %(since)s AND day < %(day)s",
+    "UPDATE usage_sourceday SET loaded_at = %(now)s WHERE day >= %(since)s AND day < %(day)s",
+)
+
+
+def run(stage: Stage, *, quick: bool) -> Report:
+    """Publish and export in turns, let a year go by, and report."""
+    sizes = (3_200, 1_600) if quick else (ROWS, FEW_ROWS)
+    took: dict[str, list[dict[str, Any]]] = {"publish": [], "export": [], "publish few": []}
+    for _ in range(1 if quick else ROUNDS):
+        for rows in sizes:
+            with ground(stage, replace(MILLION, rows=rows, days=DAYS), KIND) as ready:
+                if rows == sizes[0]:
+                    took["export"].append(measure(ready, "export"))
+                    took["publish"].append(measure(ready, "publish"))
+                else:
+                    took["publish few"].append(measure(ready, "publish"))
+    with ground(stage, replace(MILLION, rows=2 * DAYS, days=DAYS), "environment-usage") as ready:
+        grown = measure(ready, "grow", str(6 if quick else YEAR))
+    speed = median(e["seconds"] / p["seconds"] for e, p in zip(took["export"], took["publish"], strict=True))
+    peaks = [median(one["peak"] for one in took[name]) for name in ("publish", "publish few")]
+    return Report(
+        name="lake",
+        title=f"The lake: {sizes[0]:,} rows published, and a year of {SOURCES} sources",
+        facts=surroundings() | {"rows": f"{sizes[0]:,} resources of 2 sources over {DAYS} days; a folder on this disk"},
+        tables=[
+            Table(
+                "A fresh process each",
+                ("", "rows", "seconds", "rows/s", "peak MiB"),
+                [
+                    (
+                        name,
+                        f"{one['rows']:,}",
+                        f"{one['seconds']:.1f}",
+                        f"{one['rows'] / one['seconds']:,.0f}",
+                        f"{one['peak']:.0f}",
+                    )
+                    for name, every in took.items()
+                    for one in every
+                ],
+            ),
+            Table(
+                f"{SOURCES} sources, {LOOK_BACK + 1} days of each published every day",
+                (
+                    "after days",
+                    "s a round",
+                    "snapshots",
+                    "data files",
+                    "manifests",
+                    "metadata.json KiB",
+                    "all files MiB",
+                ),
+                [tuple(f"{value:,.4g}" for value in row.values()) for row in grown["rows"]],
+            ),
+        ],
+        aims=[
+            Aim("rows/s, publish / Parquet export", speed, 0.5, at_least=True),
+            Aim(f"peak memory, {sizes[0]:,} rows / {sizes[1]:,}", peaks[0] / peaks[1], 1.3),
+            Aim("seconds of a round, last day / 30th", grown["rows"][-1]["seconds"] / grown["rows"][0]["seconds"], 3),
+        ],
+        figures={"took": took, "grown": grown},
+        judged=not quick,
+    )
+
+
+def measure(ready: Ground, *arguments: str) -> dict[str, Any]:
+    """Return what a fresh process measured."""
+    lake = {"PORTAL_LAKE_URL": f"file://{ready.scratch}/lake", "PORTAL_LOG_LEVEL": "ERROR"}
+    command = [sys.executable, "-m", "tests.benchmarks.lake", *arguments]
+    environment = {**os.environ, **ready.environment, **lake}
+    done = subprocess.run(command, cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def publish_all() -> dict[str, Any]:
+    """Publish everything."""
+    from usage.lake.publish import publish
+
+    started, rows = time.perf_counter(), 0
+    while (published := publish()) is not None:
+        rows += published.records
+        if not published.more:
+            break
+    return {"rows": rows, "seconds": time.perf_counter() - started, "peak": get_peak()}
+
+
+def export_all() -> dict[str, Any]:
+    """Export everything as the portal does, into a file."""
+    from usage.api.serializers import RECORD_SERIALIZERS
+    from usage.columns import get_columns
+    from usage.exports.copy import ExportQuery
+    from usage.exports.formats import FORMATS
+    from usage.models import KINDS
+    from usage.snapshot import open_snapshot
+
+    kind = KINDS[KIND]
+    path = Path(os.environ["BENCH_SCRATCH"]) / "export.parquet"
+    started = time.perf_counter()
+    with open_snapshot("default") as snapshot, path.open("wb") as file:
+        records = kind.objects.current().order_by("-day", "pk")
+        for block in FORMATS["parquet"].write(ExportQuery(snapshot, records, get_columns(RECORD_SERIALIZERS[kind]))):
+            file.write(block)
+    seconds = time.perf_counter() - started
+    return {"rows": kind.objects.current().count(), "seconds": seconds, "peak": get_peak()}
+
+
+def get_peak() -> float:
+    """Return the peak memory of this process, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def grow(days: int) -> dict[str, Any]:
+    """Let days go by, each with a round that publishes it and the days of the look-back, and return every 30th."""
+    import time_machine
+    from django.db import connection
+
+    from usage.models import EnvironmentUsage, SourceDay
+    from usage.partitions import ensure_partitions
+
+    # Files are removed by their age: the days go by in the future.
+    first = datetime.now(UTC).date() + timedelta(days=3)
+    ensure_partitions(EnvironmentUsage, first, first + timedelta(days=days))
+    EnvironmentUsage.objects.all().delete()
+    SourceDay.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute(SOURCE, {"first": first, "sources": SOURCES - 2})
+    rows = []
+    for number in range(days):
+        day = first + timedelta(days=number)
+        now = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=25)
+        with time_machine.travel(now):
+            seconds = pass_day(day, now)
+        if number % 30 == 29 or number == days - 1:
+            rows.append({"days": number + 1, "seconds": seconds, **describe()})
+            print(rows[-1], file=sys.stderr, flush=True)
+    return {"rows": rows, "peak": get_peak()}
+
+
+def pass_day(day: date, now: datetime) -> float:
+    """Store a day of every source, restate those before it, publish, and return the seconds of publishing."""
+    from django.db import connection
+
+    from usage.lake.publish import publish
+
+    params = {"day": day, "start": now - timedelta(hours=25), "now": now, "since": day - timedelta(days=LOOK_BACK)}
+    with connection.cursor() as cursor:
+        for statement in (DAY, RUNS, *RESTATE):
+            cursor.execute(statement, params)
+    started = time.perf_counter()
+    publish()
+    return time.perf_counter() - started
+
+
+def describe() -> dict[str, float]:
+    """Return the size of what the lake is made of."""
+    from usage.lake.catalog import open_lake
+    from usage.lake.files import list_files
+    from usage.models import EnvironmentUsage
+
+    with open_lake() as lake:
+        table = lake.usage[EnvironmentUsage]
+        current = table.current_snapshot()
+        assert current is not None
+        folder = Path(os.environ["PORTAL_LAKE_URL"].removeprefix("file://"))
+        return {
+            "snapshots": len(table.snapshots()),
+            "files": len(list_files(table)),
+            "manifests": len(current.manifests(table.io)),
+            "metadata": Path(table.metadata_location.removeprefix("file://")).stat().st_size / 1024,
+            "all": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20,
+        }
+
+
+def main(name: str, *arguments: str) -> None:
+    """Do one thing, and print what was measured."""
+    django.setup()
+    works = {"publish": publish_all, "export": export_all, "grow": lambda: grow(int(arguments[0]))}
+    sys.stdout.write(json.dumps(works[name]()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
