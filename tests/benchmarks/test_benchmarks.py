@@ -23,10 +23,10 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the results of a quick run; its output is in `printed`.
 
-    `mirrors` and `threads` serve, ask and count as the others do, and are left to `make bench`.
+    `mirrors`, `threads`, `indexes` and `lake` serve, ask, merge and count as the others do, and are left to `make bench`.
     """
     folder = tmp_path_factory.mktemp("benchmarks")
-    ran = benchmarks("ona-load", "ask-1m", "pages", "merge", "scale", "indexes", "--quick", "--out", str(folder))
+    ran = benchmarks("ona-load", "ask-1m", "pages", "merge", "scale", "--quick", "--out", str(folder))
     assert ran.returncode == 0, ran.stderr
     (folder / "printed").write_text(ran.stdout)
     return folder
@@ -89,14 +89,6 @@ def test_a_quick_run_merges_asks_and_verifies_at_both_scales(results: Path):
     assert {"resourceusage_once", "resourceusage_search"} <= figures["sizes"].keys()
     assert figures["verified"]["days"] == 60
     assert len(found["aims"]) == 9
-
-
-@pytest.mark.slow
-def test_a_quick_run_measures_every_set_of_indexes_on_every_kind(results: Path):
-    figures = json.loads((results / "indexes.json").read_text())["figures"]
-    assert all(len(sets) == 5 for sets in figures.values())
-    assert all(value > 0 for sets in figures.values() for each in sets.values() for value in each.values())
-    assert figures["resource-usage"]["BRIN"]["bytes a row"] < figures["resource-usage"]["the models'"]["bytes a row"]
 
 
 def test_an_unknown_benchmark_is_refused_with_the_known_ones():
