@@ -13,6 +13,7 @@ from tests.benchmarks.merge import Merge
 from tests.benchmarks.pages import Pages
 from tests.benchmarks.report import Report
 from tests.benchmarks.scale import Scale
+from tests.benchmarks.soak import HOURS, Soak
 from tests.benchmarks.stage import Stage, stage
 from tests.support.servers import write_without_waiting
 
@@ -34,6 +35,7 @@ ENTRIES: dict[str, Entry] = {
     "scale": Scale(),
     "indexes": indexes.run,
     "lake": lake.run,
+    "soak": Soak(),
 }
 
 
@@ -47,6 +49,7 @@ def main(arguments: list[str]) -> int:
         type=int,
         help="How many rows `pages`, `merge` and `scale` take for many. Default: 10, 20, 30 million.",
     )
+    parser.add_argument("--hours", type=float, default=HOURS, help="Simulated hours of `soak`. Default: %(default)g.")
     parser.add_argument("--out", type=Path, default=BASE_DIR / "bench-results", help="Where the results go.")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - ENTRIES.keys()
@@ -54,7 +57,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     rows = options.rows
     sized = {"pages": Pages(rows), "merge": Merge(rows), "scale": Scale(rows)} if rows else {}
-    entries = {**ENTRIES, **sized}
+    entries = {**ENTRIES, **sized, "soak": Soak(options.hours)}
     missed = False
     names = list(options.names or ENTRIES)
     # What is measured gets servers of its own; to see that all run, they share them.

@@ -23,7 +23,8 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the results of a quick run; its output is in `printed`.
 
-    `mirrors`, `threads`, `indexes` and `lake` serve, ask, merge and count as the others do, and are left to `make bench`.
+    `mirrors`, `threads`, `indexes` and `lake` serve, ask, merge and count as the others do, and `soak` lives for minutes;
+    they are left to `make bench`.
     """
     folder = tmp_path_factory.mktemp("benchmarks")
     ran = benchmarks("ona-load", "ask-1m", "pages", "merge", "scale", "--quick", "--out", str(folder))
