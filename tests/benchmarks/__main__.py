@@ -13,7 +13,7 @@ from tests.benchmarks.merge import Merge
 from tests.benchmarks.pages import Pages
 from tests.benchmarks.report import Report
 from tests.benchmarks.scale import Scale
-from tests.benchmarks.soak import HOURS, Soak
+from tests.benchmarks.soak import HOURS, TICK_SECONDS, Soak
 from tests.benchmarks.stage import Stage, stage
 from tests.support.servers import write_without_waiting
 
@@ -50,6 +50,12 @@ def main(arguments: list[str]) -> int:
         help="How many rows `pages`, `merge` and `scale` take for many. Default: 10, 20, 30 million.",
     )
     parser.add_argument("--hours", type=float, default=HOURS, help="Simulated hours of `soak`. Default: %(default)g.")
+    parser.add_argument(
+        "--tick",
+        type=int,
+        default=TICK_SECONDS,
+        help="Seconds that stand for a minute of `soak`; more where the machine is slow. Default: %(default)s.",
+    )
     parser.add_argument("--out", type=Path, default=BASE_DIR / "bench-results", help="Where the results go.")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - ENTRIES.keys()
@@ -57,7 +63,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     rows = options.rows
     sized = {"pages": Pages(rows), "merge": Merge(rows), "scale": Scale(rows)} if rows else {}
-    entries = {**ENTRIES, **sized, "soak": Soak(options.hours)}
+    entries = {**ENTRIES, **sized, "soak": Soak(options.hours, options.tick)}
     missed = False
     names = list(options.names or ENTRIES)
     # What is measured gets servers of its own; to see that all run, they share them.

@@ -16,6 +16,9 @@ CONNECTIONS: Final = """
     SELECT application_name, count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() GROUP BY 1 ORDER BY 1
 """
+SYNCED: Final = """
+    SELECT count(*) FROM sync_syncrun WHERE trigger = 'schedule' AND subject = 'days' AND finished_at IS NOT NULL
+"""
 TABLES: Final = """
     SELECT relname, n_live_tup, n_dead_tup, pg_total_relation_size(relid) FROM pg_stat_user_tables ORDER BY 1
 """
@@ -42,12 +45,13 @@ class TableSize:
 
 @dataclass(frozen=True)
 class Sample:
-    """One look; `waiting` is the longest the queue was since the look before, `logged` the bytes per tick since then."""
+    """One look; `synced` counts the scheduled syncs that have ended, `waiting` is the longest the queue was since the look before, `logged` the bytes per tick since then."""
 
     minute: float
     held: Mapping[str, Held]
     connections: Mapping[str, int]
     tables: Mapping[str, TableSize]
+    synced: int
     waiting: int
     keys: int
     logged: Mapping[str, float]
@@ -67,11 +71,13 @@ def measure_processes(pid: int) -> Held:
     return Held(memory["Rss"] / MIB, memory["Pss"] / MIB, memory["Pss_Anon"] / MIB, files)
 
 
-def measure_database(url: str) -> tuple[dict[str, int], dict[str, TableSize]]:
-    """Return the connections by application and the size of every table."""
+def measure_database(url: str) -> tuple[dict[str, int], dict[str, TableSize], int]:
+    """Return the connections by application, the size of every table, and the scheduled syncs that have ended."""
     with psycopg.connect(url, autocommit=True) as connection:
         connections = dict(connection.execute(CONNECTIONS).fetchall())
-        return connections, {name: TableSize(*sizes) for name, *sizes in connection.execute(TABLES).fetchall()}
+        tables = {name: TableSize(*sizes) for name, *sizes in connection.execute(TABLES).fetchall()}
+        ((synced,),) = connection.execute(SYNCED).fetchall()
+        return connections, tables, synced
 
 
 def split_quarters(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:

@@ -18,6 +18,7 @@ def sample(number: int) -> Sample:
             "usage_source": TableSize(30, 10, 65536),
             "sync_loadattempt": TableSize(60 * number, 0, 8192 * number),
         },
+        synced=15 * number,
         waiting=12,
         keys=5,
         logged=dict.fromkeys(PROGRAMS, 50.0),
@@ -28,13 +29,13 @@ SAMPLES = [sample(number) for number in range(48)]
 
 
 def list_missed(samples: list[Sample]) -> list[str]:
-    report = build("18", samples, Counter({"200": 900}), 30)
+    report = build("18", samples, Counter({"200": 900}), 30, 1)
     return [aim.what for aim in report.aims if not aim.reached]
 
 
 def test_a_portal_that_holds_as_much_in_the_evening_as_in_the_morning_passes_while_its_attempts_grow():
     assert list_missed(SAMPLES) == []
-    assert "sync_loadattempt" in str(build("18", SAMPLES, Counter({"200": 900}), 30))
+    assert "sync_loadattempt" in str(build("18", SAMPLES, Counter({"200": 900}), 30, 1))
 
 
 def test_memory_that_grows_all_day_is_found_at_its_program():
@@ -63,8 +64,13 @@ def test_a_queue_that_was_long_once_in_the_last_quarter_is_found():
     assert list_missed(waited) == ["messages waiting at most, last quarter"]
 
 
+def test_a_portal_that_gets_to_none_of_its_work_does_not_pass_for_flat():
+    idle = [replace(one, synced=30) for one in SAMPLES]
+    assert list_missed(idle) == ["syncs of a source in a simulated hour, last quarter"]
+
+
 def test_a_request_that_failed_is_found():
-    report = build("18", SAMPLES, Counter({"200": 900, "503 GET /admin/": 1}), 30)
+    report = build("18", SAMPLES, Counter({"200": 900, "503 GET /admin/": 1}), 30, 1)
     assert report.missed
 
 
