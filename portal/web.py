@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from granian import Granian
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> None:
         respawn_failed_workers=True,
         respawn_interval=0,
         workers_kill_timeout=STOP_SECONDS,
-    ).serve(target_loader=load_application, wrap_loader=False)
+    ).serve(target_loader=partial(load_application, os.getpid()), wrap_loader=False)
 
 
 def refuse_taken_port(host: str, port: int) -> None:
@@ -73,11 +74,11 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
-def load_application() -> Any:
-    """Return the application, in a worker that has just been forked."""
+def load_application(parent: int) -> Any:
+    """Return the application, in a worker that the process `parent` has just forked."""
     # Until granian sets its own, a fork has the handlers of its parent, which only take a note.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(parent,), daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)
     from portal.incidents.watcher import start_watcher
     from portal.wsgi import application

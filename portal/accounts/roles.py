@@ -36,6 +36,7 @@ INTERNAL_MODELS = (
     "sync.attempttotal",
     "usage.directory",
     "usage.pinnedview",
+    "usage.reportingrole",
 )
 
 

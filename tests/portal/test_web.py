@@ -22,7 +22,7 @@ from portal.web import STOP_SECONDS
 from tests.benchmarks.cost import children
 from tests.support.api_clients import API, answers, served
 from tests.support.exports import many_runs
-from tests.support.processes import PortalProcess, environment, portal_process, wait_for
+from tests.support.processes import WAIT_SECONDS, PortalProcess, environment, portal_process, wait_for
 from tests.support.trickle import STRANGERS, trickling
 
 # Another process has to see what a test stores.
@@ -87,7 +87,9 @@ def test_strangers_who_send_headers_a_byte_a_second_do_not_hold_the_portal_up(po
 
 @pytest.mark.parametrize("path", [SCRIPT, PAGE])
 def test_strangers_who_read_a_byte_a_second_do_not_hold_the_portal_up(port: int, secret: str, path: str) -> None:
-    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\n\r\n"
+    # Somebody else: one person has a few requests answered at once.
+    stranger = create_token("stranger")[1]
+    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {stranger}\r\n\r\n"
     with trickling(port, head.encode(), read=True):
         assert_serves(port, secret)
 
@@ -197,6 +199,29 @@ def test_workers_end_with_a_server_that_is_killed() -> None:
         process.kill()
         process.wait()
         wait_for(lambda: not group_of(process.pid), "the workers to end")
+
+
+# A process that makes a server, which makes a worker and is gone before that has started.
+ORPHAN = f"""
+import os, time
+server = os.fork()
+if server == 0:
+    server = os.getpid()
+    if os.fork() == 0:
+        time.sleep(1)
+        from portal.web import load_application
+        load_application(server)
+        time.sleep({WAIT_SECONDS})
+    os._exit(0)
+os.waitpid(server, 0)
+time.sleep({WAIT_SECONDS})
+"""
+
+
+def test_a_worker_that_starts_after_its_server_was_killed_ends_too() -> None:
+    with portal_process(["-c", ORPHAN]) as process:
+        wait_for(lambda: len(group_of(process.pid)) == 2, "the worker to begin")
+        wait_for(lambda: group_of(process.pid) == [process.pid], "the worker to end")
 
 
 def test_a_request_without_a_free_connection_is_told_to_come_again(
