@@ -44,13 +44,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start a process, and put first the slow ones that use no database of the run.
 
     A slow test that begins last leaves the other workers without work; tests that commit stay behind those that do
-    not, as pytest-django has put them.
+    not, as pytest-django has put them, the slow pages first of these.
     """
     for item in items:
         names = vars(getattr(item, "module", None) or object).keys()
         if PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())) or PROCESS_NAMES & names:
             item.add_marker("processes")
-    items.sort(key=lambda item: not (item.get_closest_marker("slow") and not item.get_closest_marker("django_db")))
+    items.sort(key=order_slow)
+
+
+def order_slow(item: pytest.Item) -> int:
+    """Return where a test comes among the others."""
+    is_slow, commits = item.get_closest_marker("slow") is not None, "live_server" in getattr(item, "fixturenames", ())
+    if is_slow and not item.get_closest_marker("django_db") and not commits:
+        return 0
+    return (2 if is_slow else 3) if commits else 1
 
 
 def pytest_collection_finish() -> None:

@@ -31,23 +31,6 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_of_coverage_is_accessible(filled: Filled, as_person: AsPerson, scheme: str) -> None:
-    page = as_person("operator", scheme=scheme)
-    suspect = SourceDay.objects.get(state="suspect")
-    for name, address in {
-        "coverage": COVERAGE,
-        "coverage-source": GCORE,
-        "coverage-day": f"{GCORE}&day={suspect.day}",
-        "coverage-read": f"{COVERAGE}gcore-main/read/?first=2026-11-01&last=2026-11-05",
-        "day": f"/admin/usage/sourceday/{suspect.pk}/change/",
-        "restatements": "/admin/usage/restatement/",
-    }.items():
-        page.goto(address)
-        accessible(page)
-        picture(page, f"{name}-{scheme}")
-
-
 def test_a_person_follows_a_gap_to_its_reason_and_has_it_read(filled: Filled, as_person: AsPerson) -> None:
     page = as_person("operator")
     page.goto(COVERAGE)

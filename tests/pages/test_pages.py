@@ -31,6 +31,9 @@ NO_PAGE_ENDINGS = (
 )  # fmt: skip
 # Pages that look otherwise when they are asked otherwise.
 ASKED = {
+    "coverage-source": "/admin/coverage/?source=gcore-main",
+    "coverage-day": "/admin/coverage/?source=gcore-main&day=2026-11-14",
+    "coverage-read": "/admin/coverage/gcore-main/read/?first=2026-11-01&last=2026-11-05",
     "coverage-year": "/admin/coverage/?source=gcore-main&year=2026",
     "days-failed": "/admin/usage/sourceday/?state=failed",
     "environments-withdrawn": "/admin/usage/environmentusage/?include_withdrawn=true",
@@ -46,6 +49,9 @@ DRAWN = """
 new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))
     .then(() => Promise.allSettled(document.getAnimations().map(animation => animation.finished)))
 """
+
+# Several workers share the pages.
+PARTS = 4
 
 Check = Callable[[Page, Response], None]
 
@@ -134,10 +140,14 @@ def addresses() -> dict[str, str]:
     return {**own_pages(), **row_pages(request), **ASKED}
 
 
-def test_every_page_is_accessible_fits_every_screen_and_reports_no_fault(as_person: AsPerson, filled: Filled) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_page_is_accessible_fits_every_screen_and_reports_no_fault(
+    as_person: AsPerson, filled: Filled, part: int
+) -> None:
     page = as_person("admin")
     faults: dict[str, list[str]] = {}
-    for name, address in addresses().items():
+    for name, address in list(addresses().items())[part::PARTS]:
         answer = page.goto(address)
         assert answer is not None
         for (width, scheme), checks in LOOKS.items():
