@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from portal.logging import has_colors, log_settings
@@ -104,3 +105,12 @@ def test_colours_are_for_terminals(
     log_settings("console", "INFO")
     structlog.get_logger("test").warning("coloured?")
     assert has_colors() == colors == ("\x1b[" in stream.getvalue())
+
+
+@pytest.mark.django_db
+def test_the_command_that_syncs_leaves_the_logs_of_its_process_as_they_were() -> None:
+    logger = logging.getLogger("sync")
+    before = logger.level
+    with pytest.raises(CommandError, match="nowhere"):
+        call_command("sync", "nowhere")
+    assert logger.level == before

@@ -2,7 +2,9 @@
 
 import logging
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date, timedelta
 from time import sleep
 from typing import Any
@@ -30,6 +32,18 @@ from usage.models import DayState, Source, SourceDay
 POLL_SECONDS = 0.5
 
 
+@contextmanager
+def show_only_warnings() -> Iterator[None]:
+    """Log no lines about days and runs for the time of the block: the bar and the table stand for them."""
+    logger = logging.getLogger("sync")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class Command(BaseCommand):
     help = "Read sources now, in the foreground. Exit status 1 if a day failed."
 
@@ -49,9 +63,8 @@ class Command(BaseCommand):
             "--workers", type=int, default=0, help="Readers at once (default: what each source allows)."
         )
 
+    @show_only_warnings()
     def handle(self, *args: Any, **options: Any) -> None:
-        # The bar and the table replace the log lines; warnings still show.
-        logging.getLogger("sync").setLevel(logging.WARNING)
         clamp_waits()
         sources = select_sources(options["slugs"])
         if options["names"]:
