@@ -19,8 +19,8 @@ from usage.lake.tags import list_tags
 from usage.models import EnvironmentUsage, Source
 
 pytestmark = pytest.mark.django_db(transaction=True)
-# Files that are written now are older than a day by then.
-LATER = datetime.now(UTC) + timedelta(days=10)
+# Files that are written now are older than a day by then; at noon, so that some hours later are of the same day.
+LATER = datetime.now(UTC).replace(hour=12) + timedelta(days=10)
 
 
 @pytest.fixture(autouse=True)
