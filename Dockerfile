@@ -5,7 +5,7 @@ RUN useradd --system --user-group --uid 10001 --create-home --home-dir /var/lib/
 WORKDIR /opt/portal
 COPY requirements.txt .
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
-COPY manage.py README.md CHANGELOG.md CONTRIBUTING.md ./
+COPY manage.py pyproject.toml README.md CHANGELOG.md CONTRIBUTING.md ./
 COPY portal portal
 COPY usage usage
 COPY sync sync

@@ -16,7 +16,7 @@ LOCK := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-
 PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-system coverage lint bench chaos lock clean
+.PHONY: help demo test test-fast test-system test-debian coverage lint bench chaos lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -37,6 +37,9 @@ coverage: $(VENV)/.ready .venvs/ona/.ready .venvs/api/.ready ## Run every test a
 test-system: $(VENV)/.ready ## Run the tests that need Debian's programs, which it installs (as root).
 	@$(PY) -m tests.system.programs
 	$(PY) -m pytest -n 2 --dist worksteal tests/system $(PYTEST)
+
+test-debian: ## Take an empty Debian, booted with its systemd, through docs/operations.md (as root).
+	@tests/system/debian/boot.sh
 
 lint: $(VENV)/.ready ## Check style, imports, types and migrations.
 	$(VENV)/bin/ruff check .

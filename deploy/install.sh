@@ -14,7 +14,7 @@ set -euo pipefail
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 host="" prefix="" check=""
 CONTENT=(manage.py portal usage sync templates static docs deploy README.md CHANGELOG.md CONTRIBUTING.md .env.example
-    requirements.txt)
+    requirements.txt pyproject.toml)
 PORTS=(8000 8001)
 SERVICES=("${PORTS[@]/#/portal-web@}" portal-worker portal-beat)
 
@@ -50,7 +50,7 @@ install_file() { render "$1" | install -D -m "${3:-0644}" /dev/stdin "$2"; }
 install_once() { [ -e "$2" ] || install_file "$@"; }
 
 install_packages() {
-    local packages=(python3 python3-venv nginx-light openssl curl)
+    local packages=(python3 python3-venv nginx-light openssl curl logrotate)
     if [ ! -e "$etc/portal/portal.env" ]; then
         [ -n "${DATABASE_URL-}" ] || packages+=(postgresql)
         [ -n "${REDIS_URL-}" ] || packages+=(redis-server)
@@ -70,10 +70,27 @@ install_release() {
     tar -C "$source" --exclude=__pycache__ -cf - "${CONTENT[@]}" | tar -C "$release" --no-same-owner -xf -
     "${PYTHON:-python3}" -m venv "$release/.venv"
     "$release/.venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$release/requirements.txt"
+    install_extras
     "$release/.venv/bin/python" -m compileall -q "$release"/{portal,usage,sync}
     # Commands by hand read the variables that the units have.
     ln -s "$etc/portal/portal.env" "$release/.env"
     chmod -R a+rX,a-w "$release"
+}
+
+# Optional packages that /etc/portal/extras names, in the versions that the tests have.
+install_extras() {
+    [ -s "$etc/portal/extras" ] || return 0
+    say "extras: $(xargs < "$etc/portal/extras")"
+    "$release/.venv/bin/python" - "$source/pyproject.toml" $(xargs < "$etc/portal/extras") > "$release/extras.txt" <<'PYTHON'
+import sys, tomllib
+known = tomllib.load(open(sys.argv[1], "rb"))["project"]["optional-dependencies"]
+for name in sys.argv[2:]:
+    if name not in known:
+        sys.exit(f"/etc/portal/extras: there is no extra {name}; known are {', '.join(known)}.")
+    print(*known[name], sep="\n")
+PYTHON
+    sed -n 's/^\([A-Za-z0-9._-]*==[^ ;\\]*\).*/\1/p' "$source/requirements-dev.txt" > "$release/versions.txt"
+    "$release/.venv/bin/pip" install --quiet --disable-pip-version-check -r "$release/extras.txt" -c "$release/versions.txt"
 }
 
 switch_release() {
@@ -157,6 +174,10 @@ install_site() {
             -out "$etc/nginx/portal.crt" -subj "/CN=$host" -addext "subjectAltName=DNS:$host" 2> /dev/null)
     fi
     install_once nginx/portal.conf "$site"
+    # nginx would make it readable by everybody; Debian's logrotate goes on with these rights.
+    if is_real && [ ! -e /var/log/nginx/portal.log ]; then
+        install -m 0640 -o www-data -g adm /dev/null /var/log/nginx/portal.log
+    fi
     ln -sfn "$site" "$etc/nginx/sites-enabled/portal.conf"
 }
 
@@ -221,6 +242,8 @@ run_checks() {
 }
 
 parse_arguments "$@"
+# root's own folder, where it may have been started, is closed to the users that commands run as.
+cd /
 if [ -z "$check" ]; then
     if is_real; then install_packages; fi
     install_release

@@ -1,4 +1,4 @@
-"""How a program asks the API what a page shows: the address, a command with it, and what it needs."""
+"""How a program requests from the API what a page shows: the address, a command with it, and what it needs."""
 
 from shlex import quote
 from typing import Final
@@ -10,14 +10,14 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-LONGEST: Final = 8_000  # characters
+MAX_CHARACTERS: Final = 8_000
 
 
 def show_api_request(request: HttpRequest) -> HttpResponse:
     """Show the request that `path` is; raises BadRequest for what is no address of the API."""
     path = request.GET.get("path", "")
     root = reverse("api:docs").removesuffix("docs/")
-    if not path.startswith(root) or len(path) > LONGEST or urlsplit(path).netloc or not path.isprintable():
+    if not path.startswith(root) or len(path) > MAX_CHARACTERS or urlsplit(path).netloc or not path.isprintable():
         raise BadRequest
     url = request.build_absolute_uri(path)
     context = {

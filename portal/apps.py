@@ -1,5 +1,7 @@
 """The Django project's own apps: the start-up checks, and the admin site."""
 
+import gc
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
@@ -35,3 +37,6 @@ class PortalAdminConfig(AdminConfig):
 
         other_models = [model for model in apps.get_models() if model._meta.app_label not in APPS_WITH_PAGES]
         admin.site.unregister([model for model in other_models if admin.site.is_registered(model)])
+        # All is imported (portal/settings.py); later collections skip it.
+        gc.freeze()
+        gc.enable()

@@ -22,10 +22,10 @@ def format_database_time() -> str:
 
 
 class Scheduler(beat.Scheduler):
-    """The one static entry; nothing is written to disk, so a restarted beat ticks at once."""
+    """A single static entry; nothing is written to disk, so a restarted beat ticks at once."""
 
     def setup_schedule(self) -> None:
-        """Make the tick the whole schedule."""
+        """Make the tick the only entry of the schedule."""
         entry: dict[str, Any] = {
             "task": "sync.tasks.tick",
             "schedule": timedelta(seconds=settings.PORTAL_TICK_SECONDS),
@@ -45,7 +45,7 @@ class Scheduler(beat.Scheduler):
         return seconds
 
     def apply_async(self, *args: Any, **kwargs: Any) -> Any:
-        """Send a task; beat lives as long as it can."""
+        """Send a task; beat is alive as long as it can send."""
         result = super().apply_async(*args, **kwargs)
         record_heartbeat(Heartbeat.BEAT)
         return result

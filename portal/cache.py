@@ -1,7 +1,7 @@
 """Redis as requests of the web server use it: the cache, rate limits and sign-in limits share one policy.
 
 Redis has REDIS_TIMEOUT_SECONDS to answer. Where it does not, the request continues without it: the cache is empty, what
-is written to it is lost, and nobody is limited. That is logged once, until Redis answers again.
+is written to it is lost, and no caller is limited. That is logged once, until Redis answers again.
 """
 
 import time
@@ -23,12 +23,12 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 REDIS_TIMEOUT_SECONDS = 0.5
-# After a failure Redis is not called for this long: a stalled one would delay every request.
+# After a failure Redis is not called for this long: a stalled Redis would delay every request.
 RETRY_REDIS_SECONDS = 5.0
 
 
 def build_connection_options() -> dict[str, Any]:
-    """Return the options of a connection: bounded in time, and tried twice, as an idle one may have been closed."""
+    """Return the options of a connection: bounded in time, and tried twice, as it may have been closed while idle."""
     return {
         "socket_timeout": REDIS_TIMEOUT_SECONDS,
         "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
@@ -38,7 +38,7 @@ def build_connection_options() -> dict[str, Any]:
 
 
 class GuardedRedis:
-    """One Redis that requests can do without: it is left alone for a while after a failure.
+    """A Redis that requests can do without: it is not called for a while after a failure.
 
     `client` is for commands within `call`; on its own they raise RedisError.
     """
@@ -54,7 +54,7 @@ class GuardedRedis:
         if self.is_down:
             if now < self.retry_at:
                 return fallback
-            self.retry_at = now + RETRY_REDIS_SECONDS  # other requests do not wait for the result of this one
+            self.retry_at = now + RETRY_REDIS_SECONDS  # other requests do not wait for this result
         try:
             answer = command()
         except RedisError as error:
@@ -102,7 +102,7 @@ class Cache(RedisCache):
         return self.redis.call(partial(super().add, key, value, timeout, version), fallback=True)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """Return the value, `default` without one."""
+        """Return the value, `default` where there is none."""
         return self.redis.call(partial(super().get, key, default, version), default)
 
     def set(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> None:
@@ -110,5 +110,5 @@ class Cache(RedisCache):
         self.redis.call(partial(super().set, key, value, timeout, version), None)
 
     def delete(self, key: Any, version: int | None = None) -> bool:
-        """Delete a value; tells whether there was one."""
+        """Delete a value; returns whether it existed."""
         return self.redis.call(partial(super().delete, key, version), fallback=False)

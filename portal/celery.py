@@ -4,6 +4,9 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
+import portal.optional_imports  # noqa: F401  # before structlog
+
+# isort: split
 import celery
 import structlog
 from celery import Celery
@@ -20,13 +23,13 @@ logger = structlog.get_logger(__name__)
 class Task(celery.Task):  # type: ignore[type-arg]
     """A task that does nothing while the schema is another than that of the code: the next tick sends it again.
 
-    A worker of the old release so waits for its end, one of the new release for `migrate`.
+    So a worker of the old release waits for its end, a worker of the new release for `migrate`.
     """
 
     waits = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Carry out the task, or drop it; that the worker waits, and goes on, is logged once."""
+        """Carry out the task, or drop it; that the worker waits, and continues, is logged once."""
         from usage.schema_state import SchemaDiffers, check_schema
 
         try:
@@ -44,7 +47,7 @@ class Task(celery.Task):  # type: ignore[type-arg]
 
 
 app: "Celery[Any]" = Celery("portal", task_cls=Task)
-# Tasks are sent from granian's threads too, which would not see an app that is current in one thread only.
+# Tasks are sent from granian's threads too, which would not see an app that is current in a single thread.
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
@@ -62,7 +65,7 @@ def _check_settings(**_: Any) -> None:
 
 @setup_logging.connect
 def _keep_logging(**_: Any) -> None:
-    """Keep Celery from setting up logs of its own: PORTAL_LOG_LEVEL and PORTAL_LOG_FORMAT hold for it too."""
+    """Keep Celery from setting up its own logs: PORTAL_LOG_LEVEL and PORTAL_LOG_FORMAT apply to it too."""
 
 
 @task_prerun.connect
@@ -82,5 +85,5 @@ def _unbind_task(task: Any, state: Any = "", **_: Any) -> None:
 
 @heartbeat_sent.connect
 def _record_worker(**_: Any) -> None:
-    """Say that this worker lives, from its main process: all others may be busy with long days."""
+    """Record that this worker is alive, from its main process: all others may be busy with long days."""
     worker_pulse.beat()

@@ -55,7 +55,7 @@ PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}_")
 def exit_if_misconfigured() -> None:
     """Run the checks; with an error among them, print all errors and exit with status 1.
 
-    `manage.py` runs the checks by itself; granian and celery call this.
+    `manage.py` runs the checks itself; granian and celery call this.
     """
     exit_if_serious(run_checks())
     # Connect only after DATABASE_URL was checked.
@@ -165,7 +165,7 @@ def check_redis_url(**_: Any) -> Iterator[CheckMessage]:
 
 
 def is_redis_url(url: str) -> bool:
-    """Tell whether a URL names a Redis server, or sentinels and a master."""
+    """Return whether a URL names a Redis server, or sentinels and a master."""
     try:
         parse_sentinels(url)
     except ValueError:
@@ -186,7 +186,7 @@ def check_encryption_keys(**_: Any) -> Iterator[CheckMessage]:
 
 
 def is_fernet_key(key: str) -> bool:
-    """Tell whether `key` is a Fernet key: 32 bytes in URL-safe base64."""
+    """Return whether `key` is a Fernet key: 32 bytes in URL-safe base64."""
     try:
         Fernet(key)
     except ValueError:
@@ -234,31 +234,32 @@ def check_reporting_roles(databases: Sequence[str] | None, **_: Any) -> Iterator
     from usage.reporting.roles import list_roles_beyond
 
     try:
-        found = list_roles_beyond() if databases else []
+        roles = list_roles_beyond() if databases else []
     except (DatabaseError, ImproperlyConfigured):
         # No database, or no tables yet.
         return
-    for role in found:
+    for role in roles:
         yield Error(
             f"The reporting role {role.name} is shown people by {role.person_names}, others by "
             f"{settings.PORTAL_PERSON_NAMES} (PORTAL_PERSON_NAMES).",
-            hint=f"Run `manage.py create_reporting_role {role.name} --names none`, or with what the setting says.",
+            hint=f"Run `manage.py create_reporting_role {role.name} --names none`, or with the value of the setting.",
             id="portal.E020",
         )
 
 
 @register(Tags.database)
 def check_sources(databases: Sequence[str] | None, **_: Any) -> Iterator[CheckMessage]:
-    """Each source can be read; one that cannot is a warning, as the others can be."""
+    """Each source can be read; an unreadable source is a warning, as the others can be read."""
     from sync.engine.connect import find_misconfiguration
     from usage.models import Source
 
     try:
-        found = [(source.slug, find_misconfiguration(source)) for source in Source.objects.all()] if databases else []
+        sources = Source.objects.all() if databases else []
+        misconfigurations = [(source.slug, find_misconfiguration(source)) for source in sources]
     except (DatabaseError, ImproperlyConfigured):
         # No database, or no tables yet.
         return
-    for slug, error in found:
+    for slug, error in misconfigurations:
         if error:
             yield Warning(f"The source {slug} cannot be read.", hint=error.reason, id="portal.W014")
 
@@ -316,9 +317,9 @@ def check_vendor_hosts(**_: Any) -> Iterator[CheckMessage]:
 def check_credential_prefix(**_: Any) -> Iterator[CheckMessage]:
     """PORTAL_CREDENTIAL_PREFIX is a prefix that no variable of the portal itself has."""
     prefix = settings.PORTAL_CREDENTIAL_PREFIX
-    own = sorted(name for name in settings.PORTAL_VARIABLES if name.startswith(prefix))
-    if not PREFIX.fullmatch(prefix) or own:
-        problem = f"is also how {own[0]} begins" if PREFIX.fullmatch(prefix) else "is no prefix"
+    variables = sorted(name for name in settings.PORTAL_VARIABLES if name.startswith(prefix))
+    if not PREFIX.fullmatch(prefix) or variables:
+        problem = f"is also how {variables[0]} begins" if PREFIX.fullmatch(prefix) else "is no prefix"
         yield Error(
             f"PORTAL_CREDENTIAL_PREFIX {problem}.",
             hint="Set it to at least four letters, digits and _, with _ at the end, such as PORTAL_VENDOR_: variables "
@@ -347,7 +348,7 @@ def check_openid_provider(**_: Any) -> Iterator[CheckMessage]:
     for name in ("PORTAL_OIDC_CLIENT_ID", "PORTAL_OIDC_CLIENT_SECRET"):
         if settings.PORTAL_OIDC_ISSUER and not getattr(settings, name):
             yield Error(
-                f"{name} is missing.", hint="Set it to what the provider has given the portal.", id="portal.E011"
+                f"{name} is missing.", hint="Set it to what the provider has issued to the portal.", id="portal.E011"
             )
     unknown = sorted(set(parse_group_roles().values()) - set(ROLES))
     if unknown:

@@ -18,7 +18,7 @@ MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class MailSettings:
     """Django's settings of a mail server."""
 
     backend: str
@@ -30,7 +30,7 @@ class Mail:
     tls: bool = False
 
 
-class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no annotations
+class EnvironmentVariables(environ.Env):  # type: ignore[misc]  # django-environ has no annotations
     """The variables of the environment, read by type.
 
     A malformed value does not raise: the default is used, and `unreadable` maps the variable to what it should be.
@@ -71,19 +71,19 @@ class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no a
             self._add_unreadable(var, "a URL like postgres://user:password@host:5432/name", None)
             return {"NAME": ""}
 
-    def mail(self, var: str) -> "Mail":
-        """Return the mail server for the URL in the variable; without one, a backend that sends nothing."""
+    def mail(self, var: str) -> "MailSettings":
+        """Return the mail server for the URL in the variable; without a URL, a backend that sends nothing."""
         url = str(self.str(var, default=""))
         if not url:
-            return Mail("django.core.mail.backends.dummy.EmailBackend")
+            return MailSettings("django.core.mail.backends.dummy.EmailBackend")
         try:
             parts = urlsplit(url)
             port = parts.port or MAIL_PORTS[parts.scheme]
         except (ValueError, KeyError):
             self._add_unreadable(var, "a URL like smtp+tls://user:password@mail.example.com:587", None)
-            return Mail("django.core.mail.backends.dummy.EmailBackend")
-        return Mail(
-            "django.core.mail.backends.smtp.EmailBackend",
+            return MailSettings("django.core.mail.backends.dummy.EmailBackend")
+        return MailSettings(
+            "portal.mail.MailBackend",
             parts.hostname or "localhost",
             port,
             unquote(parts.username or ""),
@@ -104,13 +104,13 @@ def get_program_name() -> str:
 
 
 def is_web_server() -> bool:
-    """Tell whether this process is the web server: granian imports `portal.wsgi`, which reads the settings."""
+    """Return whether this process is the web server: granian imports `portal.wsgi`, which reads the settings."""
     return "portal.wsgi" in sys.modules
 
 
-def read_environment() -> Environment:
+def read_environment() -> EnvironmentVariables:
     """Return the environment; `.env` adds variables that are unset. `PORTAL_IGNORE_DOTENV=1` ignores the file."""
-    env = Environment()
+    env = EnvironmentVariables()
     if not env.bool("PORTAL_IGNORE_DOTENV", default=False):
         env.read_env(BASE_DIR / ".env", overwrite=False)
     return env

@@ -1,6 +1,6 @@
-"""Reports of errors to Sentry, where PORTAL_SENTRY_DSN is set: which line of the code failed, and nothing that it held.
+"""Reports of errors to Sentry, where PORTAL_SENTRY_DSN is set: which line of the code failed, without any values.
 
-Every report is made anew from a list of what it may have. Messages of exceptions are left out too: PostgreSQL's repeat
+Every report is built from a list of allowed fields. Messages of exceptions are left out too: PostgreSQL's repeat
 the row that failed, and a vendor's may repeat anything. The log has them, under the ids of the report.
 """
 
@@ -16,12 +16,12 @@ SHUTDOWN_SECONDS: Final = 2
 
 
 def is_installed() -> bool:
-    """Tell whether the extra `sentry` is installed."""
+    """Return whether the extra `sentry` is installed."""
     return find_spec("sentry_sdk") is not None
 
 
 def is_dsn(text: str) -> bool:
-    """Tell whether a text is the address of a project at Sentry."""
+    """Return whether a text is the address of a project at Sentry."""
     from sentry_sdk.utils import BadDsn, Dsn
 
     try:
@@ -91,11 +91,11 @@ def build_report(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
 def build_exception(exception: dict[str, Any]) -> dict[str, Any]:
     """Return the type of an exception and where it was raised, without its message."""
     frames = (exception.get("stacktrace") or {}).get("frames", [])
-    kept = [{key: frame[key] for key in FRAME_KEYS if key in frame} for frame in frames]
+    reported_frames = [{key: frame[key] for key in FRAME_KEYS if key in frame} for frame in frames]
     mechanism = {key: value for key, value in (exception.get("mechanism") or {}).items() if key in {"type", "handled"}}
     return {
         "type": exception.get("type"),
         "module": exception.get("module"),
         "mechanism": mechanism,
-        "stacktrace": {"frames": kept},
+        "stacktrace": {"frames": reported_frames},
     }

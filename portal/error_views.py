@@ -38,7 +38,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Tell whether an error means that the database is unavailable, not that a statement is wrong."""
+    """Return whether an error means that the database is unavailable, not that a statement is wrong."""
     cause = error.__cause__ if isinstance(error, DatabaseError | InterfaceError) else error
     if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
         return False
@@ -61,7 +61,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 (the log has the reason)
     """Respond to an invalid CSRF token, mostly of a page that was opened before the last sign-in."""
-    # htmx would put the error page into a part of the page, or ignore it.
+    # htmx would insert the error page into a part of the page, or ignore it.
     if request.headers.get("HX-Request"):
         return HttpResponseClientRefresh()
     return render(request, "403_csrf.html", {"back": get_previous_url(request)}, status=403)

@@ -1,4 +1,4 @@
-"""Lock every stored secret anew with the first of PORTAL_ENCRYPTION_KEYS, so that the keys behind it may go."""
+"""Lock every stored secret again with the first of PORTAL_ENCRYPTION_KEYS, so that the others can be removed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Column: TypeAlias = tuple[type[Model], str]
 
 @dataclass(slots=True)
 class Rotation:
-    """How many secrets of one column are locked with the first key, with a later one, and with none of the keys."""
+    """How many secrets of a column are locked with the first key, with a later key, and with none of the keys."""
 
     name: str
     current: int = 0
@@ -51,24 +51,24 @@ class Rotation:
 
 
 def rotate_keys(*, write: bool) -> Iterator[Rotation]:
-    """Yield the figures of each column, as they were before; with `write`, what an old key locks is locked anew.
+    """Yield the figures of each column, as they were before; with `write`, what an old key locks is locked again.
 
-    A process that writes meanwhile waits for the rows of one column, or is waited for.
+    A process that writes meanwhile waits for the rows of a column, or rotation waits for it.
     """
     for model, column in list_columns():
         yield rotate_column(model, column, write=write)
 
 
 def list_columns() -> list[Column]:
-    """Return every column that holds secrets."""
+    """Return every column that contains secrets."""
     fields = [(model, field) for model in apps.get_models() for field in model._meta.local_fields]
-    own: list[Column] = [(model, field.name) for model, field in fields if isinstance(field, EncryptedTextField)]
-    return [*own, (Authenticator, "data")]
+    columns: list[Column] = [(model, field.name) for model, field in fields if isinstance(field, EncryptedTextField)]
+    return [*columns, (Authenticator, "data")]
 
 
 @transaction.atomic
 def rotate_column(model: type[Model], column: str, *, write: bool) -> Rotation:
-    """Count the secrets of one column, and lock anew what an old key locks."""
+    """Count the secrets of a column, and lock again what an old key locks."""
     rotation = Rotation(f"{model._meta.verbose_name}, {column}")
     for row, stored in read_column(model, column):
         if isinstance(stored, dict):
@@ -91,7 +91,7 @@ def read_column(model: type[Model], column: str) -> list[tuple[Any, Any]]:
 
 
 def is_current(ciphertext: str) -> bool:
-    """Tell whether the first key opens a secret."""
+    """Return whether the first key opens a secret."""
     try:
         Fernet(settings.PORTAL_ENCRYPTION_KEYS[0]).decrypt(ciphertext.encode())
     except InvalidToken:

@@ -1,6 +1,7 @@
-"""The lake: its start-up check, and the task that publishes what has changed."""
+"""The lake: its start-up check, the task that publishes what has changed, and what is wrong with it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,17 @@ from usage.lake import is_enabled, is_installed
 SCHEMES: Final = {"file", "s3", "gs", "abfss"}
 # So often is looked whether an hour has passed; after a failure or a kill the next attempt is as far away.
 SECONDS_BETWEEN_ATTEMPTS: Final = 600
+FAILURES: Final = "lake-failures"
+FAILURES_BEFORE_ALERT: Final = 2
+ERROR_CHARACTERS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failed attempts in a row, with an attempt under way; `error`: the error of the last of them."""
+
+    attempts: int = 0
+    error: str = "It did not end; its worker was killed, perhaps."
 
 
 @register()
@@ -36,7 +48,7 @@ def check_lake(**_: Any) -> Iterator[CheckMessage]:
 
 
 def is_location(url: str) -> bool:
-    """Tell whether a text is where a lake can be."""
+    """Return whether a text is where a lake can be."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -52,4 +64,29 @@ def publish_days(sent_at: str = "") -> None:
         return
     from usage.lake.publish import publish
 
-    publish(only_if_due=True)
+    # Counted before: an attempt that is killed reports nothing.
+    failures = get_failures()
+    attempt = replace(failures, attempts=failures.attempts + 1)
+    cache.set(FAILURES, attempt, timeout=None)
+    try:
+        publish(only_if_due=True)
+    except Exception as error:
+        cache.set(FAILURES, replace(attempt, error=describe_error(error)), timeout=None)
+        raise
+    cache.delete(FAILURES)
+
+
+def describe_error(error: Exception) -> str:
+    """Return the first line of an error: libraries add the statement or the request."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:ERROR_CHARACTERS]
+
+
+def get_failures() -> Failures:
+    """Return how publishing goes; no attempt has failed where Redis has lost them."""
+    return cache.get(FAILURES) or Failures()
+
+
+def find_trouble() -> str:
+    """Return why nothing is published; "" where it is, or after one failure, which the next attempt may repair."""
+    failures = get_failures() if is_enabled() else Failures()
+    return failures.error if failures.attempts >= FAILURES_BEFORE_ALERT else ""

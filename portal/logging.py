@@ -9,15 +9,15 @@ from typing import Any
 
 import structlog
 
-# Its events are written whatever PORTAL_LOG_LEVEL says.
+# Its events are written at every PORTAL_LOG_LEVEL.
 SECURITY_LOGGER = "portal.security"
 
-# What follows opens somebody's account. No other address of the portal carries a secret (portal/accounts/urls.py).
+# What follows opens the account of a user. No other address of the portal contains a secret (portal/accounts/urls.py).
 KEY_IN_ADDRESS = re.compile(r"(/password/reset/key/|/accounts/invitation/)(?!done/?$).+", re.IGNORECASE | re.DOTALL)
 
 
 def without_keys(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take the keys of forgotten passwords out of a line: of a request's, and of what Django itself says of one."""
+    """Take the keys of forgotten passwords out of a line: of a request's, and of Django's own about a request."""
     for name, value in line.items():
         if isinstance(value, str):
             line[name] = KEY_IN_ADDRESS.sub(r"\1[hidden]", value)
@@ -25,7 +25,7 @@ def without_keys(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> 
 
 
 def has_colors() -> bool:
-    """Tell whether lines have colours: on a terminal, unless NO_COLOR is set, and where FORCE_COLOR is."""
+    """Return whether lines have colours: on a terminal, unless NO_COLOR is set, and where FORCE_COLOR is."""
     return not os.environ.get("NO_COLOR") and bool(os.environ.get("FORCE_COLOR") or sys.stderr.isatty())
 
 
@@ -57,12 +57,12 @@ def log_settings(log_format: str, level: str) -> None:
         )
     )
     root = logging.getLogger()
-    root.handlers = [kept for kept in root.handlers if not getattr(kept, "of_portal", False)]
+    root.handlers = [root_handler for root_handler in root.handlers if not getattr(root_handler, "of_portal", False)]
     handler.of_portal = True  # type: ignore[attr-defined]
     root.addHandler(handler)
     root.setLevel(level)
     logging.getLogger(SECURITY_LOGGER).setLevel(logging.INFO)
-    # Celery's own two lines for each task would stand beside ours for each day and run.
+    # Celery's own two lines for each task would repeat ours for each day and run.
     for tasks in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(tasks).setLevel(level if level == "DEBUG" else logging.WARNING)
     for noisy in ("httpx2", "httpcore2", "faker", "asyncio", "psycopg.pool"):

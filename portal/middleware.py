@@ -36,7 +36,7 @@ CONTENT_SECURITY_POLICY = (
     "frame-ancestors 'none'; form-action 'self'; base-uri 'none'; object-src 'none'"
 )
 
-# Letters, digits and a few signs: such as a UUID, or nginx's $request_id.
+# Letters, digits and some punctuation: such as a UUID, or nginx's $request_id.
 REQUEST_ID = re.compile(rf"[A-Za-z0-9._:=+/-]{{8,{REQUEST_ID_LENGTH}}}")
 
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
@@ -47,9 +47,9 @@ COMPRESSED_TYPES = ("application/vnd.openxmlformats", "application/vnd.apache.pa
 
 
 class RequestLogMiddleware:
-    """Logs method, path, status and duration of every request under its id, a proxy's or a new one.
+    """Logs method, path, status and duration of every request under its id, a proxy's or a new id.
 
-    The answer carries the id too. All lines of a request have it and the client's address, and the user or the token's
+    The response has the id too. All lines of a request have it and the client's address, and the user or the token's
     prefix once it is known.
     """
 
@@ -57,7 +57,7 @@ class RequestLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer `request`; its query string is left out of the log, since it can hold names."""
+        """Answer `request`; its query string is left out of the log, since it can contain names."""
         request_id = get_request_id(request)
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id, address=get_client_address(request)):
@@ -89,15 +89,15 @@ def describe_request(request: HttpRequest, status: int) -> None:
 
 
 def get_request_id(request: HttpRequest) -> str:
-    """Return the id that a proxy gave the request; a new one where there is none or it is not fit for a line."""
-    given = request.headers.get("X-Request-Id", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    """Return the id that a proxy set for the request; a new id where there is none or it is not fit for a line."""
+    request_id = request.headers.get("X-Request-Id", "")
+    return request_id if REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex
 
 
 class BodyMiddleware:
-    """Reads the whole body before a session or a token is looked up, and refuses one that is too large unread.
+    """Reads the complete body before a session or a token is fetched; refuses a body that is too large unread.
 
-    A body may arrive at a byte a second. Its request then holds a thread of the server; read later, it would hold
+    A body may arrive at a byte a second. Its request then uses a thread of the server; read later, it would use
     a database connection too, of which there are fewer.
     """
 
@@ -154,7 +154,7 @@ def make_first(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def compress(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the blocks as one gzip member; one that raises leaves it without its end, which every reader refuses."""
+    """Yield the blocks as one gzip member; an error leaves it without its end, which every reader refuses."""
     compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_FORMAT)
     pending = bytearray()
     for block in blocks:

@@ -12,7 +12,7 @@ from portal.standby import choose_database
 def authenticate(request: HttpRequest) -> TokenAccess:
     """Return the rights of the token behind any scheme of the Authorization header, and count the request.
 
-    Raises DRF's exceptions for a token that is missing or unknown, lacks the scope or is over its rate.
+    Raises DRF's exceptions for a token that is missing or unknown, has not the scope or is over its rate.
     """
     secret = request.headers.get("Authorization", "").rpartition(" ")[2]
     access = get_token_access(secret) if secret else None

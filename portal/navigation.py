@@ -1,6 +1,6 @@
 """The navigation of the staff's site: its pages, and which of them a person may open."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.http import HttpRequest
@@ -9,7 +9,7 @@ from django.urls import reverse
 
 @dataclass(frozen=True, slots=True)
 class SitePage:
-    """A page of the navigation: any one of `permissions` opens it; without any, everybody may."""
+    """A page of the navigation: any of `permissions` opens it; without permissions, it is open to all."""
 
     label: str
     url_name: str
@@ -18,7 +18,7 @@ class SitePage:
 
 @dataclass(frozen=True, slots=True)
 class PageGroup:
-    """Pages under one menu."""
+    """Pages under a menu."""
 
     label: str
     pages: tuple[SitePage, ...]
@@ -82,14 +82,14 @@ class MenuLink:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """The links of a menu; a page without a menu is alone in one without a label."""
+    """The links of a menu; a page without a menu is alone in a menu without a label."""
 
     label: str
     links: Sequence[MenuLink]
 
     @property
     def current(self) -> bool:
-        """Whether the page that is shown is one of these."""
+        """Whether the page that is shown is among these."""
         return any(link.current for link in self.links)
 
 
@@ -97,10 +97,11 @@ def build_navigation(request: HttpRequest) -> list[Menu]:
     """Return the menus with the pages that this person may open."""
     if not request.user.is_staff:
         return []
+    urls = {page: reverse(page.url_name) for page in list_pages()}
     menus = []
     for entry in NAVIGATION:
         pages = entry.pages if isinstance(entry, PageGroup) else (entry,)
-        links = [build_link(request, page) for page in pages if can_open(request, page)]
+        links = [build_link(request.path, page, urls) for page in pages if can_open(request, page)]
         if links:
             menus.append(Menu(entry.label if isinstance(entry, PageGroup) else "", links))
     return menus
@@ -117,9 +118,8 @@ def can_open(request: HttpRequest, page: SitePage) -> bool:
     return not page.permissions or any(request.user.has_perm(code) for code in page.permissions)
 
 
-def build_link(request: HttpRequest, page: SitePage) -> MenuLink:
-    """Return the link to a page, marked where it or a page below it is shown."""
-    url = reverse(page.url_name)
-    has_own_link = any(request.path == reverse(one.url_name) for one in list_pages())
-    is_below = not has_own_link and url != reverse("admin:index") and request.path.startswith(url)
-    return MenuLink(page.label, url, "page" if request.path == url else "true" if is_below else "")
+def build_link(path: str, page: SitePage, urls: Mapping[SitePage, str]) -> MenuLink:
+    """Return the link to a page, marked where the path is its own or below it; `urls` has those of all pages."""
+    url = urls[page]
+    is_below = path not in urls.values() and page.url_name != "admin:index" and path.startswith(url)
+    return MenuLink(page.label, url, "page" if path == url else "true" if is_below else "")

@@ -9,18 +9,18 @@ from usage.standby import STANDBY
 
 # How long a request waits for a connection before it is answered with 503.
 WAIT_SECONDS = 10.0
-# After so long without success an attempt to connect ends, and the next request begins a new one. The pool doubles
-# its pauses within one attempt, so a long attempt would still pause when the database is back.
+# After so long without success an attempt to connect ends, and the next request begins a new attempt. The pool doubles
+# its pauses within an attempt, so a long attempt would still pause when the database is back.
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 STANDBY_SECONDS = 2
 
 
 class PooledConnection(psycopg.Connection[Any]):
-    """A connection of the pool of the database `alias`; one that fails its check empties the pool.
+    """A connection of the pool of the database `alias`; a connection that fails its check empties the pool.
 
     A database that restarts ends every connection. The pool checks one at a time and doubles its pause after each,
-    so a request would time out before it came to a new one.
+    so a request would time out before it came to a new connection.
     """
 
     alias: ClassVar[str] = DEFAULT_DB_ALIAS
@@ -55,6 +55,6 @@ def pool_options(size: int) -> dict[str, Any]:
 
 
 def standby_options(size: int) -> dict[str, Any]:
-    """Return the options of connections to the standby: one that is away or hangs is given up soon for the primary."""
+    """Return the options of connections to the standby: the primary soon replaces a standby that is away or hangs."""
     pool = {**pool_options(size), "timeout": STANDBY_SECONDS, "connection_class": StandbyConnection}
     return {"pool": pool, "connect_timeout": STANDBY_SECONDS, "tcp_user_timeout": STANDBY_SECONDS * 1000}

@@ -1,10 +1,12 @@
 """Settings, read from the environment (docs/operations.md); portal/checks.py validates them."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
 
+import portal.optional_imports  # noqa: F401  # before what imports them otherwise
 from portal.cache import REDIS_TIMEOUT_SECONDS
 from portal.environment import BASE_DIR, get_program_name, is_web_server, read_environment
 from portal.error_reports import start_reports
@@ -12,6 +14,9 @@ from portal.logging import log_settings
 from portal.pool import pool_options, standby_options
 from portal.traces import start_traces
 from sync.redis_servers import build_broker
+
+# What is imported stays: collecting garbage in it costs a quarter of a start. PortalAdminConfig.ready ends this.
+gc.disable()
 
 # Allows type arguments on Django's classes at run time.
 django_stubs_ext.monkeypatch()
@@ -43,7 +48,7 @@ DATABASES: dict[str, dict[str, Any]] = {
         "ENGINE": "django.db.backends.postgresql",
         "CONN_MAX_AGE": PORTAL_DB_CONN_MAX_AGE,
         "CONN_HEALTH_CHECKS": True,
-        # A server-side cursor outlives its transaction, and a pooler gives the next one another connection.
+        # A server-side cursor outlives its transaction, and a pooler assigns the next transaction another connection.
         "DISABLE_SERVER_SIDE_CURSORS": True,
     }
 }
@@ -184,7 +189,7 @@ ACCOUNT_FORMS = {
     "reauthenticate": "portal.accounts.forms.ReauthenticateForm",
     "reset_password": "portal.accounts.forms.ResetPasswordForm",
 }
-# Guesses are counted in portal/accounts/guessing.py: a limit of all requests of an address would let one person behind
+# Guesses are counted in portal/accounts/guessing.py: a limit of all requests of an address would let a person behind
 # it keep out the others.
 ACCOUNT_RATE_LIMITS = {"login": None}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
@@ -222,10 +227,10 @@ MFA_FORMS = {
     "authenticate": "portal.accounts.forms.AuthenticateForm",
     "reauthenticate": "portal.accounts.forms.ReauthenticateCodeForm",
 }
-# Of whom a second factor is required, and whether the OpenID provider asks for one itself.
+# Which users need a second factor, and whether the OpenID provider requires one itself.
 PORTAL_SECOND_FACTOR = env.choice("PORTAL_SECOND_FACTOR", ("optional", "administrators", "all"), "optional")
 PORTAL_OIDC_SECOND_FACTOR = env.bool("PORTAL_OIDC_SECOND_FACTOR", default=False)
-# How long somebody stays signed in: without using the pages, and altogether.
+# How long a user stays signed in: without using the pages, and altogether.
 PORTAL_SESSION_IDLE_MINUTES = env.int("PORTAL_SESSION_IDLE_MINUTES", default=120)
 PORTAL_SESSION_HOURS = env.int("PORTAL_SESSION_HOURS", default=12)
 # How long the link of an invitation works.
@@ -308,8 +313,8 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "portal"
-# Workers and beat wait for Redis without limit; a hanging Redis counts as unavailable. A page that wakes workers waits
-# hardly at all (portal/cache.py): the next tick does without it.
+# Workers and beat wait for Redis without limit; a hanging Redis counts as unavailable. A page that wakes workers hardly
+# waits (portal/cache.py): the next tick does without it.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
@@ -325,13 +330,13 @@ PORTAL_TICK_SECONDS = env.int("PORTAL_TICK_SECONDS", default=60)
 PORTAL_LEASE_SECONDS = env.int("PORTAL_LEASE_SECONDS", default=300)
 PORTAL_SCRUB_DAYS = env.int("PORTAL_SCRUB_DAYS", default=30)
 PORTAL_ALLOWED_VENDOR_HOSTS = env.list("PORTAL_ALLOWED_VENDOR_HOSTS", default=[])
-# Environment variables that may hold a vendor's credential begin so; no other is ever sent to a vendor.
+# Environment variables that may contain a vendor's credential begin so; no other is ever sent to a vendor.
 PORTAL_CREDENTIAL_PREFIX = env.str("PORTAL_CREDENTIAL_PREFIX", default="PORTAL_VENDOR_")
 PORTAL_HTTP_TIMEOUT_SECONDS = env.float("PORTAL_HTTP_TIMEOUT_SECONDS", default=45.0)
 PORTAL_HTTP_MAX_BYTES = env.int("PORTAL_HTTP_MAX_BYTES", default=64 * 1024 * 1024)
 PORTAL_HTTP_ATTEMPTS = env.int("PORTAL_HTTP_ATTEMPTS", default=6)
 
-# Incidents and who is told of them.
+# Incidents and who is notified of them.
 PORTAL_URL = env.str("PORTAL_URL", default="")
 PORTAL_REPORT_DOMAINS = env.list("PORTAL_REPORT_DOMAINS", default=[])
 PORTAL_REPORT_FILE_MB = env.float("PORTAL_REPORT_FILE_MB", default=10)
@@ -357,9 +362,10 @@ PORTAL_LAKE_TAG_DAYS = env.int("PORTAL_LAKE_TAG_DAYS", default=35)
 PORTAL_API_RATE = env.str("PORTAL_API_RATE", default="600/min")
 PORTAL_API_FAILURES_RATE = env.str("PORTAL_API_FAILURES_RATE", default="60/min")
 PORTAL_REQUESTS_AT_ONCE = env.int("PORTAL_REQUESTS_AT_ONCE", default=12)
-# What stands for a person where names of people may be shown at all.
+# What is shown for a person where names of people may be shown at all.
 PORTAL_PERSON_NAMES = env.choice("PORTAL_PERSON_NAMES", ("name", "email", "pseudonym"), "name")
 STAFF_SCOPE = "portal.accounts.authentication.get_source_scope"
+ARCHIVE_READER = "usage.lake.query.LakeReader"
 MIRROR_AUTHENTICATION = "portal.mirrors.authenticate"
 
 PORTAL_LOG_FORMAT = env.choice("PORTAL_LOG_FORMAT", ("json", "console"), "console" if DEBUG else "json")

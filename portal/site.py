@@ -16,10 +16,12 @@ from django.views.generic import RedirectView
 from django_htmx.http import HttpResponseClientRefresh
 
 from portal.navigation import build_navigation
+from usage.formatting import format_lag, format_timestamp
+from usage.standby import get_data_time, get_replica_lag
 
 
 class PortalSite(AdminSite):
-    """The one admin site; `portal.apps.PortalAdminConfig` makes it Django's default."""
+    """The only admin site; `portal.apps.PortalAdminConfig` makes it Django's default."""
 
     site_header = "Usage portal"
     site_title = "Usage portal"
@@ -32,13 +34,13 @@ class PortalSite(AdminSite):
         """Show the overview: alerts and the usage of every source."""
         from portal.dashboard.views import build_overview
 
-        shown = {
+        context = {
             **self.each_context(request),
             "title": self.index_title,
             **build_overview(request),
             **(extra_context or {}),
         }
-        return TemplateResponse(request, "admin/index.html", shown)
+        return TemplateResponse(request, "admin/index.html", context)
 
     def get_urls(self) -> list[Any]:
         """Add the portal's own pages to Django's."""
@@ -65,26 +67,26 @@ class PortalSite(AdminSite):
 
         The address of a button or of a part of a page is no page to return to.
         """
-        guarded: Callable[..., HttpResponseBase] = super().admin_view(view, cacheable)
+        admin_view: Callable[..., HttpResponseBase] = super().admin_view(view, cacheable)
 
-        @wraps(guarded)
+        @wraps(admin_view)
         def view_or_sign_in(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if self.has_permission(request) or request.path == reverse("admin:logout"):
-                return guarded(request, *args, **kwargs)
+                return admin_view(request, *args, **kwargs)
             if request.headers.get("HX-Request"):
                 return HttpResponseClientRefresh()
             if request.method == "POST":
                 return redirect_to_login(get_previous_url(request), reverse("admin:login"))
-            return guarded(request, *args, **kwargs)
+            return admin_view(request, *args, **kwargs)
 
         return view_or_sign_in
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Return whether someone is staff and has any permission."""
+        """Return whether the user is staff and has any permission."""
         return super().has_permission(request) and bool(request.user.is_superuser or request.user.get_all_permissions())
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Redirect to the sign-in page; show someone without any permission whom to ask."""
+        """Redirect to the sign-in page; show a user without any permission whom to contact."""
         if self.has_permission(request):
             return redirect("admin:index")
         if request.user.is_authenticated:
@@ -99,13 +101,24 @@ class PortalSite(AdminSite):
         """Redirect to the overview, because the navigation has every table."""
         return redirect("admin:index")
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return nothing: no page shows Django's list of tables, which takes 60 addresses and permissions to make."""
+        return []
+
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Add the navigation to every page."""
-        return {**super().each_context(request), "navigation": build_navigation(request)}
+        """Add the navigation to every page, and of a page of the standby, which state of the data it shows."""
+        navigation, state = build_navigation(request), describe_standby()
+        return {**super().each_context(request), "navigation": navigation, "standby_state": state}
+
+
+def describe_standby() -> str:
+    """Return which state the standby shows: `As of 2026-11-03 14:05:09, 3.2 s behind.`; '' for the primary."""
+    lag = get_replica_lag()
+    return "" if lag is None else f"As of {format_timestamp(get_data_time())}, {format_lag(lag)}."
 
 
 def get_previous_url(request: HttpRequest) -> str:
-    """Return the page of the site that a request was made from; the overview where the browser does not say."""
+    """Return the page of the site that a request was made from; the overview where the browser does not send it."""
     try:
         referrer = urlsplit(request.headers.get("Referer", ""))
     except ValueError:

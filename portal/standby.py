@@ -1,7 +1,7 @@
-"""Which requests a streaming standby answers: those that only read, whose caller has changed nothing that it lacks.
+"""Which requests a streaming standby answers: reads whose caller has made no change that it has not replayed.
 
 The primary is sampled each second: its position in the write-ahead log, beside the time and the watermark of that
-moment. A standby that has replayed a position shows at least the state of its sample, so the newest such sample tells
+moment. A standby that has replayed a position shows at least the state of its sample, so the newest such sample shows
 its lag and what is settled there. No table, and nothing on the standby, is needed for that.
 """
 
@@ -22,13 +22,13 @@ from django.urls import reverse
 
 from portal.cache import get_redis
 from usage.api.access import get_staff_scope
-from usage.standby import STANDBY, StandbyState, enter_standby, get_standby_state, leave_standby
+from usage.standby import STANDBY, StandbyState, enter_standby, get_replica_lag, leave_standby
 from usage.watermark import KEY, SINCE, WATERMARK
 
 logger = structlog.get_logger(__name__)
 
 SAMPLE_SECONDS: Final = 1.0
-# After a failure the standby is not asked for this long: one that hangs would delay every request.
+# After a failure the standby is not used for this long: a standby that hangs would delay every request.
 RETRY_SECONDS: Final = 5.0
 POSITION: Final = "({} - '0/0'::pg_lsn)::bigint"
 CURRENT: Final = f"SELECT {POSITION.format('pg_current_wal_insert_lsn()')}"
@@ -45,9 +45,9 @@ FORMS: Final = ("_add", "_change", "_delete", "_password_change")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The primary at one moment; `taken` by this machine's monotonic clock."""
+    """The primary at a moment; `sampled_at` by this machine's monotonic clock."""
 
-    taken: float
+    sampled_at: float
     as_of: datetime
     settled_until: datetime
     position: int
@@ -58,7 +58,7 @@ class Unusable(Exception):
 
 
 class Standby:
-    """The standby as one process of the web server knows it."""
+    """The standby as a process of the web server sees it."""
 
     def __init__(self) -> None:
         self.samples: deque[Sample] = deque()
@@ -70,17 +70,17 @@ class Standby:
         self.problem = ""
 
     def sample(self) -> None:
-        """Note where the primary is, and forget what is older than the lag that is allowed."""
-        taken = time.monotonic()
+        """Store the position of the primary, and drop samples older than the allowed lag."""
+        sampled_at = time.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(SAMPLE, [SINCE, KEY])
-            self.samples.append(Sample(taken, *cursor.fetchone()))
+            self.samples.append(Sample(sampled_at, *cursor.fetchone()))
         self.needed = self.needed or self.samples[0].position
-        while self.samples[0].taken < taken - settings.PORTAL_REPLICA_LAG_SECONDS:
+        while self.samples[0].sampled_at < sampled_at - settings.PORTAL_REPLICA_LAG_SECONDS:
             self.samples.popleft()
 
     def sample_on(self) -> None:
-        """Sample for ever; without the primary there is nothing new to note."""
+        """Sample for ever; without the primary there is nothing new to store."""
         while True:
             try:
                 self.sample()
@@ -91,22 +91,22 @@ class Standby:
             time.sleep(SAMPLE_SECONDS)
 
     def ensure_sampler(self) -> None:
-        """Start the thread that samples, once a process."""
+        """Start the thread that samples, once per process."""
         with self.lock:
             if self.sampler is None:
                 self.sampler = threading.Thread(target=self.sample_on, name="standby", daemon=True)
                 self.sampler.start()
 
     def find_state(self, needed: int) -> StandbyState:
-        """Return what the standby has replayed; raises Unusable where that lacks the position `needed`, or too much."""
+        """Return what the standby has replayed; raises Unusable where that is before `needed`, or too old."""
         position = self.read_position()
         if position < max(needed, self.needed):
             raise Unusable("unreplayed")
         now = time.monotonic()
         oldest = now - settings.PORTAL_REPLICA_LAG_SECONDS
         for sample in reversed(list(self.samples)):
-            if sample.position <= position and sample.taken >= oldest:
-                return StandbyState(sample.as_of, sample.settled_until, now - sample.taken)
+            if sample.position <= position and sample.sampled_at >= oldest:
+                return StandbyState(sample.as_of, sample.settled_until, now - sample.sampled_at)
         raise Unusable("behind")
 
     def read_position(self) -> int:
@@ -122,7 +122,7 @@ class Standby:
             connections[STANDBY].close()
             raise Unusable("away") from error
         if not is_standby:
-            # Promoted: it has gone a way of its own.
+            # Promoted: it is no copy of the primary any more.
             self.retry_at = time.monotonic() + RETRY_SECONDS
             raise Unusable("away")
         return int(position)
@@ -142,7 +142,7 @@ standby = Standby()
 def choose_database(request: HttpRequest) -> None:
     """Let the rest of a request that only reads be answered by the standby, where it may.
 
-    Who asks is known by now. What they may do is read here, from the primary, and kept with the user.
+    The caller is known by now. Their permissions are read here, from the primary, and stay with the user.
     """
     if STANDBY not in settings.DATABASES or request.method not in {"GET", "HEAD"}:
         return
@@ -162,7 +162,7 @@ def choose_database(request: HttpRequest) -> None:
 
 
 def read_written(request: HttpRequest) -> int:
-    """Return the position after the caller's last change, 0 for none; raises Unusable where Redis does not tell."""
+    """Return the position after the caller's last change, 0 for none; raises Unusable where Redis does not answer."""
     redis = get_redis(settings.REDIS_URL)
     value: Any = redis.call(lambda: redis.client.get(build_key(request)), UNKNOWN)
     if value == UNKNOWN:
@@ -171,7 +171,7 @@ def read_written(request: HttpRequest) -> int:
 
 
 def record_written(request: HttpRequest) -> None:
-    """Note where the log is after a change, for as long as a standby may lack it."""
+    """Store the position of the log after a change, for as long as a standby may be behind it."""
     if not build_key(request):
         return
     try:
@@ -181,21 +181,22 @@ def record_written(request: HttpRequest) -> None:
     except (DatabaseError, InterfaceError):
         return  # what was done is done
     redis = get_redis(settings.REDIS_URL)
-    kept = round(settings.PORTAL_REPLICA_LAG_SECONDS * 1000) + 1000
-    redis.call(partial(redis.client.set, build_key(request), position, px=kept), None)
+    milliseconds = round(settings.PORTAL_REPLICA_LAG_SECONDS * 1000) + 1000
+    redis.call(partial(redis.client.set, build_key(request), position, px=milliseconds), None)
 
 
 def build_key(request: HttpRequest) -> str:
-    """Return the key in Redis of who makes a request, "" for nobody."""
+    """Return the key in Redis of the caller of a request, "" for an anonymous caller."""
     user = request.user
     caller = getattr(request, "counted_caller", "") or (f"user:{user.pk}" if user.is_authenticated else "")
     return f"portal:written:{caller}" if caller else ""
 
 
 class StandbyMiddleware:
-    """Has the standby answer staff pages, says who answered, and notes changes. The innermost: what is outside writes.
+    """Has the standby answer staff pages, reports which database answered, and records changes.
 
-    Requests to the API choose once their token is known (portal/accounts/authentication.py).
+    It is the innermost middleware, as those outside of it write. Requests to the API
+    choose once their token is known (portal/accounts/authentication.py).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -207,13 +208,13 @@ class StandbyMiddleware:
             return self.get_response(request)
         try:
             response = self.get_response(request)
-            state = get_standby_state()
+            lag = get_replica_lag()
         finally:
             leave_standby()
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
             record_written(request)
-        if state is not None:
-            response.headers["Portal-Database"] = f"standby; lag={state.lag:.1f}"
+        if lag is not None:
+            response.headers["Portal-Database"] = f"standby; lag={lag}"
         elif reason := getattr(request, "standby_reason", ""):
             response.headers["Portal-Database"] = f"primary; standby={reason}"
         return response

@@ -56,7 +56,7 @@ def explain_failure(connect: Callable[[], None]) -> str:
 
 
 def connect_to_database() -> None:
-    """Open and close a connection outside the pool, which would not say why it has none."""
+    """Open and close a connection outside the pool, which does not report why it has none."""
     params = {**connection.get_connection_params(), "connect_timeout": CONNECT_SECONDS}
     psycopg.connect(**params).close()
 

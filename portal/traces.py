@@ -1,4 +1,4 @@
-"""Traces of OpenTelemetry, where PORTAL_TRACES_URL says who takes them; `sync/tracing.py` makes the spans."""
+"""Traces of OpenTelemetry, where PORTAL_TRACES_URL names a collector; `sync/tracing.py` makes the spans."""
 
 import os
 from importlib.util import find_spec
@@ -8,20 +8,20 @@ from urllib.parse import urlsplit
 from sync.tracing import TRACERS
 
 SERVICE: Final = "usage-portal"
-# A process that ends waits so long for a collector that does not answer, with all that it still has in one request.
+# A process that ends waits so long for an unresponsive collector, with all that it still has in a single request.
 EXPORT_SECONDS: Final = 3
 MAX_SPANS: Final = 2048
-# One that is killed loses what it has not sent yet.
+# A process that is killed loses what it has not sent yet.
 DELAY_MILLISECONDS: Final = 1000
 
 
 def is_installed() -> bool:
-    """Tell whether the extra `traces` is installed."""
+    """Return whether the extra `traces` is installed."""
     return find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
 
 
 def is_collector(url: str) -> bool:
-    """Tell whether a text is the address of a collector."""
+    """Return whether a text is the address of a collector."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and url.isprintable()
@@ -32,8 +32,8 @@ def is_collector(url: str) -> bool:
 def start_traces(url: str) -> None:
     """Send the spans of this process to a collector; does nothing without an address, or where the checks refuse it.
 
-    OpenTelemetry's own variables hold too, such as OTEL_TRACES_SAMPLER and OTEL_EXPORTER_OTLP_HEADERS. Its global
-    provider is left alone: no library that would use it by itself adds what the portal leaves out.
+    OpenTelemetry's own variables apply too, such as OTEL_TRACES_SAMPLER and OTEL_EXPORTER_OTLP_HEADERS. Its global
+    provider is left alone: no library that uses it adds what the portal leaves out.
     """
     if not url or not is_installed() or not is_collector(url):
         return

@@ -45,7 +45,7 @@ urlpatterns = [
     path("api/v1/", include((api, "api"))),
     re_path("^api/", UnknownAddressView.as_view()),
     re_path("^mirror/(?P<slug>[^/]+)(?P<path>/.*)$", serve_mirror, name="mirror"),
-    # Where tokens and the audit log were before they got an app of their own.
+    # Where tokens and the audit log were before they got their own app.
     re_path("^admin/portal/(?P<path>.*)$", RedirectView.as_view(url="/admin/accounts/%(path)s", query_string=True)),
     path("admin/", admin.site.urls),
     path("accounts/", include("portal.accounts.urls")),

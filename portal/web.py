@@ -1,4 +1,4 @@
-"""`python -m portal.web`: the web server, granian with many threads; several processes share one port."""
+"""`python -m portal.web`: the web server, granian with many threads; several processes share a port."""
 
 import errno
 import os
@@ -19,9 +19,9 @@ PORT = 8000
 WORKERS = 2
 # Most of them wait: for the database, or for a client that sends or reads slowly.
 THREADS = 64
-# A fifth of Python's own: while threads of large answers use the CPU, a small one waits less for its turns.
+# A fifth of Python's own: while threads of large answers use the CPU, a small answer waits less for its turns.
 SWITCH_SECONDS = 0.001
-# Granian waits for ever for requests under way, and a worker that only just starts does not hear the first SIGTERM.
+# Granian waits for ever for requests under way, and a worker that is still starting does not receive the first SIGTERM.
 STOP_SECONDS = 3
 LOOK_EVERY_SECONDS = 0.5
 
@@ -30,8 +30,8 @@ def main(arguments: list[str]) -> None:
     """Serve the portal until a signal comes; a port that is taken or a wrong setting ends it with status 1."""
     options = build_parser().parse_args(arguments)
     refuse_taken_port(options.host, options.port)
-    # Here the settings are checked and the servers waited for, once. The workers are forks of this process: one that
-    # takes the place of a dead one answers at once.
+    # Here the settings are checked and the servers waited for, once. The workers are forks of this process: a worker
+    # that replaces a dead worker answers at once.
     import portal.wsgi  # noqa: F401
 
     Granian(
@@ -50,12 +50,12 @@ def main(arguments: list[str]) -> None:
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """End the process with status 1 where another server listens on the port, or nobody can.
+    """End the process with status 1 where another server listens on the port, or no server can.
 
-    Granian binds with SO_REUSEPORT: it would share the port with the other server, and each get some of the requests.
+    Granian binds with SO_REUSEPORT: both servers would share the port, and each would get some requests.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # Connections of the last server may linger in TIME_WAIT; a new one may listen all the same.
+        # Connections of the last server may linger in TIME_WAIT; a new server may listen all the same.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

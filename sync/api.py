@@ -19,7 +19,13 @@ from sync.engine.acceptance import accept_findings
 from sync.engine.names import request_names
 from sync.engine.plan import EARLIEST, check_range, request_sync
 from sync.errors import SyncError
-from sync.filters import RejectedRecordFilter, RestatementFilter, SourceDayFilter, SourceFilter, SyncRunFilter
+from sync.filters import (
+    RejectedRecordFilterSet,
+    RestatementFilterSet,
+    SourceDayFilterSet,
+    SourceFilterSet,
+    SyncRunFilterSet,
+)
 from sync.models import SyncRun, Trigger
 from sync.serializers import (
     AcceptanceRequestSerializer,
@@ -73,7 +79,7 @@ class SourceViewSet(SyncViewSet):
 
     queryset = Source.objects.all()
     serializer_class = SourceSerializer
-    filterset_class = SourceFilter
+    filterset_class = SourceFilterSet
     permission = "usage.view_source"
     source_path = "id"
     lookup_field = "slug"
@@ -171,7 +177,7 @@ class SourceDayViewSet(SyncViewSet):
 
     queryset = SourceDay.objects.all()
     serializer_class = SourceDaySerializer
-    filterset_class = SourceDayFilter
+    filterset_class = SourceDayFilterSet
     permission = "usage.view_sourceday"
     lookup_field = "day"
     lookup_value_regex = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -222,7 +228,7 @@ class SyncRunViewSet(SyncViewSet):
 
     queryset = SyncRun.objects.all()
     serializer_class = SyncRunSerializer
-    filterset_class = SyncRunFilter
+    filterset_class = SyncRunFilterSet
     permission = "sync.view_syncrun"
     ordering = "-created_at"
     orderings = {"created_at": ("created_at", "id"), "id": ("id",)}
@@ -233,7 +239,7 @@ class RestatementViewSet(SyncViewSet):
 
     queryset = Restatement.objects.all()
     serializer_class = RestatementSerializer
-    filterset_class = RestatementFilter
+    filterset_class = RestatementFilterSet
     permission = "usage.view_restatement"
     source_path = "source_day__source_id"
     followed = "at"
@@ -246,7 +252,7 @@ class RejectedRecordViewSet(SyncViewSet):
 
     queryset = RejectedRecord.objects.all()
     serializer_class = RejectedRecordSerializer
-    filterset_class = RejectedRecordFilter
+    filterset_class = RejectedRecordFilterSet
     permission = "usage.view_rejectedrecord"
     ordering = "-day"
     orderings = {"day": ("day", "id"), "last_seen_at": ("last_seen_at", "id"), "id": ("id",)}

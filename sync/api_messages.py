@@ -21,9 +21,9 @@ class APIRequest:
 
 @dataclass(frozen=True, slots=True)
 class APIResponse:
-    """What a mirror or a stand-in answers.
+    """The answer of a mirror or a stand-in.
 
-    `span`: the half-open range of instants whose usage the body holds, None for a body without usage.
+    `span`: the half-open range of instants whose usage is in the body, None for a body without usage.
     """
 
     status: int

@@ -4,13 +4,13 @@ from django.apps import AppConfig
 
 
 class SyncConfig(AppConfig):
-    """The app that reads vendors and keeps the record of every read."""
+    """The app that reads vendors and records every read."""
 
     name = "sync"
     verbose_name = "Synchronisation"
 
     def ready(self) -> None:
-        """Tell what kind of usage each vendor reports, so that an answer is judged by the sources it is made of."""
+        """Register the kind of usage of each vendor, so that an answer is assessed by its sources."""
         from sync.vendors import readers
         from usage.data_quality import VENDOR_KINDS
 

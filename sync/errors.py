@@ -1,7 +1,7 @@
-"""Errors of a read: a code that the portal acts on, and a sentence for people that holds no secret.
+"""Errors of a read: a code that the portal acts on, and a sentence for people without any secret.
 
-The sentence says what happened once, with its figures. What a person can do about it belongs to the code and is kept
-in `sync.messages`. Nothing parses a sentence.
+The sentence says what happened, with its figures. What a person can do about it belongs to the code and is in
+`sync.messages`. Nothing parses a sentence.
 """
 
 import enum
@@ -69,7 +69,7 @@ class ErrorCode(enum.StrEnum):
 
 
 def clean_reason(reason: str) -> str:
-    """Return a reason as the database and the log can keep it: bounded, no NUL, no lone surrogate, never empty."""
+    """Return a reason as the database and the log can store it: bounded, no NUL, no lone surrogate, never empty."""
     text = reason[: LONGEST_REASON + 1]
     text = UNSTORABLE.sub("\ufffd", text).strip()
     if len(text) > LONGEST_REASON:
@@ -82,15 +82,15 @@ def bound_wait(seconds: float | None) -> float | None:
     if seconds is None:
         return None
     # Bounded first: an integer of 400 digits does not fit a float.
-    bounded = min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
-    return None if math.isnan(bounded) else bounded
+    wait = min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return None if math.isnan(wait) else wait
 
 
 class SyncError(Exception):
     """A read that failed; the day is tried again later, with back-off.
 
-    `code` is the class's own unless one is given. `retry_after`: the seconds to wait at least, kept from 0 to
-    LONGEST_RETRY_AFTER. `payload`: the beginning of an answer that could not be read, for the person who looks into it.
+    `code`: by default that of the class. `retry_after`: the seconds to wait at least, bounded from 0 to
+    LONGEST_RETRY_AFTER. `payload`: the beginning of an answer that could not be read, for the person who examines it.
     """
 
     default_code: ClassVar[ErrorCode] = ErrorCode.REQUEST_INVALID
@@ -108,7 +108,7 @@ class SyncError(Exception):
 class VendorUnavailable(SyncError):
     """The vendor did not answer, or kept answering 429 or 5xx, through every retry.
 
-    `retry_after`: the seconds the vendor last asked to wait, if it did.
+    `retry_after`: the last Retry-After of the vendor in seconds, if any.
     """
 
     default_code = ErrorCode.VENDOR_UNAVAILABLE
@@ -139,7 +139,7 @@ class SourceMisconfigured(SyncError):
 
 
 class OptionsError(SyncError):
-    """A vendor's own option is not allowed; `option` is "" where the problem does not lie with a single one."""
+    """A vendor's own option is not allowed; `option` is "" where the problem does not lie with a single option."""
 
     default_code = ErrorCode.OPTIONS_INVALID
 
@@ -164,7 +164,7 @@ class ListingChanged(SyncError):
 class ReadDeferred(SyncError):
     """The source's request rate is used up for longer than a worker may wait: no failure, only later.
 
-    The code LIMITER_UNAVAILABLE says that the rate could not be asked for, which is logged as a warning; SCHEMA_DIFFERS
+    The code LIMITER_UNAVAILABLE means that the rate could not be checked, which is logged as a warning; SCHEMA_DIFFERS
     that the portal was upgraded meanwhile.
     """
 
@@ -172,7 +172,7 @@ class ReadDeferred(SyncError):
 
 
 class LeaseLost(SyncError):
-    """Another worker has taken the day over; this one must change nothing."""
+    """Another worker has taken the day over; this worker must change nothing."""
 
     default_code = ErrorCode.LEASE_LOST
 

@@ -14,7 +14,7 @@ from usage.api.filters import (
     InstantsForm,
     MomentFilter,
     RangeForm,
-    SourceRelatedFilter,
+    SourceRelatedFilterSet,
     ZoneFilter,
 )
 from usage.models import DayState, RejectedRecord, Restatement, Source, SourceDay, Verification
@@ -28,7 +28,7 @@ class DayFilter(django_filters.DateFilter):
         super().__init__(input_formats=["%Y-%m-%d"], error_messages=messages, **kwargs)
 
 
-class SourceFilter(SourceRelatedFilter):
+class SourceFilterSet(SourceRelatedFilterSet):
     """Filters of sources."""
 
     source_path = "id"
@@ -42,7 +42,7 @@ class SourceFilter(SourceRelatedFilter):
         fields: tuple[str, ...] = ()
 
 
-class DayRangeFilter(django_filters.FilterSet):
+class DayRangeFilterSet(django_filters.FilterSet):
     """A half-open range of dates, each in its source's own zone.
 
     `begins` and `ends`: the ORM path and the lookup of each bound.
@@ -65,7 +65,7 @@ class DayRangeFilter(django_filters.FilterSet):
         return OrderedDict(bounds | super().get_filters())
 
 
-class SourceDayFilter(DayRangeFilter):
+class SourceDayFilterSet(DayRangeFilterSet):
     """Filters of the days of one source."""
 
     begins = ("day", "gte")
@@ -86,13 +86,16 @@ class SourceDayFilter(DayRangeFilter):
     pruned = BooleanChoiceFilter(
         field_name="pruned_at", lookup_expr="isnull", help_text="Whether its records were dropped for their age."
     )
+    archived = BooleanChoiceFilter(
+        field_name="archived_at", lookup_expr="isnull", help_text="Whether its records are in the lake alone."
+    )
 
-    class Meta(DayRangeFilter.Meta):
+    class Meta(DayRangeFilterSet.Meta):
         model = SourceDay
         fields: tuple[str, ...] = ()
 
 
-class SyncRunFilter(DayRangeFilter, SourceRelatedFilter):
+class SyncRunFilterSet(DayRangeFilterSet, SourceRelatedFilterSet):
     """Filters of runs; a range selects the runs that read any day of it."""
 
     begins = ("to_day", "gt")
@@ -105,7 +108,7 @@ class SyncRunFilter(DayRangeFilter, SourceRelatedFilter):
         field_name="cancelled_at", lookup_expr="isnull", help_text="Whether a person cancelled its waiting days."
     )
 
-    class Meta(DayRangeFilter.Meta):
+    class Meta(DayRangeFilterSet.Meta):
         model = SyncRun
         fields: tuple[str, ...] = ()
 
@@ -120,7 +123,7 @@ class UpdatedSinceForm(InstantsForm):
     instants = ("updated_since",)
 
 
-class RestatementFilter(DayRangeFilter, SourceRelatedFilter):
+class RestatementFilterSet(DayRangeFilterSet, SourceRelatedFilterSet):
     """Filters of restatements."""
 
     source_path = "source_day__source_id"
@@ -133,7 +136,7 @@ class RestatementFilter(DayRangeFilter, SourceRelatedFilter):
         form = UpdatedSinceForm
 
 
-class RejectedRecordFilter(DayRangeFilter, SourceRelatedFilter):
+class RejectedRecordFilterSet(DayRangeFilterSet, SourceRelatedFilterSet):
     """Filters of rejected records."""
 
     begins = ("day", "gte")
@@ -143,6 +146,6 @@ class RejectedRecordFilter(DayRangeFilter, SourceRelatedFilter):
         field_name="resolved_at", lookup_expr="isnull", help_text="Whether a later read no longer had it."
     )
 
-    class Meta(DayRangeFilter.Meta):
+    class Meta(DayRangeFilterSet.Meta):
         model = RejectedRecord
         fields: tuple[str, ...] = ()

@@ -81,7 +81,7 @@ class Condition:
             Health.PARTIAL: bool(self.coverage.lasting_partial),
             Health.BEHIND: self.late,
         }
-        return next((health for health, does in applies.items() if does), Health.OK)
+        return next((health for health, is_true in applies.items() if is_true), Health.OK)
 
     @property
     def description(self) -> str:
@@ -128,6 +128,6 @@ def describe_switched_off(source: Source) -> str:
 
 def name_days(days: Sequence[date]) -> str:
     """Return the latest days, e.g. `3 Nov 2026, 4 Nov 2026 and 2 earlier days`."""
-    named = ", ".join(f"{day.day} {day:%b %Y}" for day in days[-NAMED_DAYS:])
+    dates = ", ".join(f"{day.day} {day:%b %Y}" for day in days[-NAMED_DAYS:])
     earlier = len(days) - NAMED_DAYS
-    return named if earlier <= 0 else f"{named} and {earlier:,} earlier {'day' if earlier == 1 else 'days'}"
+    return dates if earlier <= 0 else f"{dates} and {earlier:,} earlier {'day' if earlier == 1 else 'days'}"

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from sync.redis_servers import connect_redis
 
 REDIS_SECONDS = 0.5
-# A heartbeat that is older is forgotten. The time that its key has left tells its age by Redis's own clock.
+# A heartbeat that is older is forgotten. The remaining time of its key gives its age by Redis's own clock.
 KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
 TICKS_BEFORE_SILENT = 3
 
@@ -39,7 +39,7 @@ def get_client(redis_url: str) -> Redis:
 
 
 def record_heartbeat(heartbeat: Heartbeat) -> None:
-    """Record a sign of life; one that Redis does not take is lost, and the next one counts."""
+    """Record a sign of life; where Redis does not take it, it is lost, and the next counts."""
     try:
         get_client(settings.REDIS_URL).set(build_key(heartbeat), "", px=KEPT_MILLISECONDS)
     except RedisError:
@@ -47,16 +47,16 @@ def record_heartbeat(heartbeat: Heartbeat) -> None:
 
 
 def get_ages() -> dict[Heartbeat, float | None]:
-    """Return the seconds since each heartbeat, None for one that was not seen for a week; raises RedisError."""
+    """Return the seconds since each heartbeat, None where it was not seen for a week; raises RedisError."""
     pipeline = get_client(settings.REDIS_URL).pipeline(transaction=False)
     for heartbeat in Heartbeat:
         pipeline.pttl(build_key(heartbeat))
-    left = dict(zip(Heartbeat, pipeline.execute(), strict=True))
-    return {name: (KEPT_MILLISECONDS - rest) / 1000 if rest > 0 else None for name, rest in left.items()}
+    lifetimes = dict(zip(Heartbeat, pipeline.execute(), strict=True))
+    return {name: (KEPT_MILLISECONDS - left) / 1000 if left > 0 else None for name, left in lifetimes.items()}
 
 
 def is_silent(age: float | None) -> bool:
-    """Tell whether a heartbeat of this age is older than three ticks."""
+    """Return whether a heartbeat of this age is older than three ticks."""
     return age is None or age > TICKS_BEFORE_SILENT * settings.PORTAL_TICK_SECONDS
 
 

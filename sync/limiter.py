@@ -2,7 +2,7 @@
 
 A window of so many requests a minute would let workers burst and then wait for most of that minute; a day with more
 pages than the window has requests could never be read to its end. So every request takes the next slot, 60 / rate
-seconds after the last one, and waits for it.
+seconds after the last slot, and waits for it.
 """
 
 import time
@@ -19,8 +19,8 @@ from sync.redis_servers import connect_redis
 WAIT_SECONDS = 20.0
 REDIS_SECONDS = 5.0
 
-# KEYS: where the next free slot is kept. ARGV: microseconds between slots, the longest acceptable wait.
-# Returns whether the slot was taken, and the microseconds until it. Redis's own clock is the only one.
+# KEYS: where the next free slot is stored. ARGV: microseconds between slots, the longest acceptable wait.
+# Returns whether the slot was taken, and the microseconds until it. Only Redis's own clock is used.
 TAKE_SLOT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -56,8 +56,8 @@ class SourceLimiter:
         Redis does not answer: no request is better than one too many, and the vendor has not failed.
         """
         between = 60 / self.requests_per_minute
-        taken, wait = self._take_slot(between, max(self.longest_wait, 2 * between))
-        if not taken:
+        is_taken, wait = self._take_slot(between, max(self.longest_wait, 2 * between))
+        if not is_taken:
             raise ReadDeferred(
                 f"The {self.requests_per_minute} requests a minute of {self.source} are used up for now.",
                 retry_after=wait,
@@ -68,7 +68,7 @@ class SourceLimiter:
     def _take_slot(self, between: float, longest: float) -> tuple[bool, float]:
         """Return whether a slot was taken and the seconds until it; both arguments are in seconds."""
         try:
-            taken, wait = get_slot_script(settings.REDIS_URL)(
+            is_taken, wait = get_slot_script(settings.REDIS_URL)(
                 keys=[f"portal:request-slot:{self.source}"],
                 args=[round(between * 1_000_000), round(longest * 1_000_000)],
             )
@@ -78,4 +78,4 @@ class SourceLimiter:
                 retry_after=REDIS_SECONDS,
                 code=ErrorCode.LIMITER_UNAVAILABLE,
             ) from None
-        return bool(taken), wait / 1_000_000
+        return bool(is_taken), wait / 1_000_000

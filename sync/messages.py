@@ -1,4 +1,4 @@
-"""What a person can do about an error, by its code. Written once here, looked up whenever an error is shown."""
+"""What a person can do about an error, by its code. It is looked up whenever an error is shown."""
 
 from typing import Final
 
@@ -9,17 +9,17 @@ CHECK_BASE_URL = "Check the base URL of the source; left empty, it becomes the v
 CHECK_PORT = "Check the host and the port of the base URL. If both are right, "
 VENDOR_SLOW = f"The vendor is slow or overloaded. Try again in a few minutes. {RETRY}"
 NOT_SENT = "Nothing was sent, so the credential is safe."
-TELL_OPERATOR = f"Tell whoever looks after the portal's servers. {RETRY}"
+TELL_OPERATOR = f"Tell the administrator of the portal's servers. {RETRY}"
 LOWER_RATE = f"Wait a minute. If it happens often, lower the requests a minute of the source. {RETRY}"
 
 ADVICE: Final[dict[ErrorCode, str]] = {
     ErrorCode.HOST_NOT_FOUND: (
         "Check the spelling of the host in the base URL. If it is right, the machine that the portal runs on cannot "
-        "look up names: ask whoever looks after its network."
+        "look up names: ask the administrator of its network."
     ),
     ErrorCode.CONNECTION_REFUSED: f"{CHECK_PORT}the service is down or a firewall stands in between.",
     ErrorCode.CONNECT_TIMEOUT: (
-        f"{CHECK_PORT}a firewall is likely to stand in between: ask whoever looks after the network."
+        f"{CHECK_PORT}a firewall is likely to stand in between: ask the administrator of the network."
     ),
     ErrorCode.RESPONSE_TIMEOUT: VENDOR_SLOW,
     ErrorCode.CONNECTION_BROKEN: VENDOR_SLOW,
@@ -70,15 +70,15 @@ ADVICE: Final[dict[ErrorCode, str]] = {
     ErrorCode.OPTIONS_INVALID: "Correct the vendor's own settings of the source.",
     ErrorCode.TIME_ZONE_MISMATCH: (
         "Look up the time zone of the account at the vendor and give it to the source. Where days are stored already "
-        "it is fixed: then add another source with the right zone, and switch this one off."
+        "it is fixed: then add another source with the right zone, and switch this source off."
     ),
     ErrorCode.INVALID_RESPONSE: (
-        f"{CHECK_BASE_URL} If it is right, the vendor has changed what it answers: tell whoever looks after the "
-        "portal, with this sentence."
+        f"{CHECK_BASE_URL} If it is right, the vendor has changed what it answers: send this sentence to the "
+        "portal's administrator."
     ),
     ErrorCode.LISTING_CHANGED: RETRY,
     ErrorCode.RECORDS_REJECTED: "See the rejected records of the day for the reasons. All others are stored.",
-    ErrorCode.SUSPECT: "Look at the day's two counts and accept the smaller one if it is right.",
+    ErrorCode.SUSPECT: "Look at the day's two counts and accept the smaller count if it is right.",
     ErrorCode.LIMITER_UNAVAILABLE: TELL_OPERATOR,
     ErrorCode.LEASE_LOST: TELL_OPERATOR,
     ErrorCode.SCHEMA_DIFFERS: TELL_OPERATOR,
@@ -87,5 +87,5 @@ ADVICE: Final[dict[ErrorCode, str]] = {
 
 
 def get_advice(code: str) -> str:
-    """Return what a person can do about an error with this code; "" where waiting is all that helps."""
+    """Return what a person can do about an error with this code; "" where only waiting helps."""
     return ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]  # a StrEnum is its text

@@ -108,10 +108,10 @@ class SyncRun(Counts):
         ]
 
     def __str__(self) -> str:
-        return f"{self.source} {self.days_in_words}"
+        return f"{self.source} {self.days_label}"
 
     @property
-    def days_in_words(self) -> str:
+    def days_label(self) -> str:
         """The days of the run, both bounds included: `2026-11-01 – 2026-11-18`, or one day; `Names`."""
         if self.subject == Subject.NAMES:
             return Subject.NAMES.label

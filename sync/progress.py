@@ -11,7 +11,7 @@ from usage.models import DayState, SourceDay
 # The last minutes show how fast a run is now.
 RECENT = timedelta(minutes=5)
 SEEN_ATTEMPTS = 500
-# A worker takes a day within seconds; a run that waits longer is explained.
+# A worker claims a day within seconds; a run that waits longer is explained.
 PATIENCE = timedelta(minutes=2)
 Outcome = LoadAttempt.Outcome
 READ = frozenset(Outcome) - {Outcome.RUNNING, Outcome.DEFERRED, Outcome.LOST}
@@ -22,7 +22,7 @@ class Progress:
     """One run at one instant.
 
     `records`: fetched so far, including days that are being read; `reading`: how many these are. `per_second`: the rate
-    of the last minutes, or of the whole run once it has ended. `left`: at that rate, None before the first day ended.
+    of the last minutes, or of the run once it has ended. `left`: at that rate, None before the first day ended.
     """
 
     run: SyncRun

@@ -25,13 +25,13 @@ from usage.pruning import (
 
 BATCH: Final = 1000
 
-# What else goes by its age, by its name: apps that build on this one add the query of what is older than an instant.
+# What else goes by its age, by its name: apps that build on this app add the query of what is older than an instant.
 MORE_OLD_ROWS: Final[dict[str, Callable[[datetime], QuerySet[Any]]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
-    """What `prune` would drop and delete; `days` by source, `rows` by their name; `obstacles` keep it from that."""
+class PruningPreview:
+    """What `prune` would drop and delete; `days` by source, `rows` by their name; `obstacles` prevent it."""
 
     partitions: list[Partition]
     days: dict[str, int]
@@ -39,17 +39,17 @@ class Preview:
     obstacles: list[Obstacle]
 
 
-def preview(before: Month) -> Preview:
+def preview(before: Month) -> PruningPreview:
     """Return what `prune` would drop and delete."""
     months = list_months(before)
-    rows = {name: found.count() for name, found in select_old_rows(before, pruned=Q(day__lt=before)).items()}
-    return Preview(list_old_partitions(before), count_days(months), rows, list_obstacles(months))
+    rows = {name: old_rows.count() for name, old_rows in select_old_rows(before, pruned=Q(day__lt=before)).items()}
+    return PruningPreview(list_old_partitions(before), count_days(months), rows, list_obstacles(months))
 
 
 def prune(before: Month) -> dict[str, int]:
     """Drop the months before `before`, then delete what is older; returns how many rows of each name were deleted.
 
-    Raises PruningRefused before anything is dropped where a day of any month stands in the way, and TablesBusy, after
+    Raises PruningRefused before anything is dropped where a day of any month prevents it, and TablesBusy, after
     which the months before are dropped. It can be repeated at any time.
     """
     months = list_months(before)
@@ -57,8 +57,8 @@ def prune(before: Month) -> dict[str, int]:
         raise PruningRefused(obstacles)
     for month in months:
         drop_month(month)
-    old = select_old_rows(before, pruned=Q(source_day__pruned_at__isnull=False, day__lt=before))
-    return {name: delete_in_batches(rows) for name, rows in old.items()}
+    old_rows = select_old_rows(before, pruned=Q(source_day__pruned_at__isnull=False, day__lt=before))
+    return {name: delete_in_batches(rows) for name, rows in old_rows.items()}
 
 
 def select_old_rows(before: Month, pruned: Q) -> dict[str, QuerySet[Any]]:

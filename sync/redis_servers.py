@@ -1,4 +1,4 @@
-"""Redis by its URL: one server, or the one that sentinels name as the master now.
+"""Redis by its URL: one server, or the server that sentinels name as the master now.
 
     sentinel://[:password@]host[:port][,host[:port]…]/name[/db][?sentinel_password=…]
 
@@ -16,13 +16,13 @@ from redis.sentinel import Sentinel
 
 SCHEME: Final = "sentinel://"
 SENTINEL_PORT: Final = 26379
-# A sentinel that does not answer is passed over for the next one.
+# A sentinel that does not answer is skipped.
 SENTINEL_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class SentinelAddress:
-    """Where the sentinels are, and whom they watch."""
+    """Where the sentinels are, and which master they watch."""
 
     hosts: tuple[tuple[str, int], ...]
     name: str
@@ -33,7 +33,7 @@ class SentinelAddress:
 
     @property
     def sentinel_options(self) -> dict[str, Any]:
-        """The options of connections to sentinels; without its retry, redis-py waits for one that is away."""
+        """The options of connections to sentinels; without its retry, redis-py waits for a silent sentinel."""
         options: dict[str, Any] = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
         options["retry"] = Retry(NoBackoff(), 0)
         return options | ({"password": self.sentinel_password} if self.sentinel_password else {})
@@ -51,7 +51,7 @@ class SentinelAddress:
 
 
 def parse_sentinels(url: str) -> SentinelAddress | None:
-    """Return what a URL says of sentinels, None for a URL of one server; raises ValueError for a malformed one."""
+    """Return the sentinels of a URL, None for a URL of one server; raises ValueError for a malformed URL."""
     if not url.startswith(SCHEME):
         return None
     parts = urlsplit(url)
@@ -76,7 +76,7 @@ def parse_host(text: str) -> tuple[str, int]:
 
 
 def connect_redis(url: str, **options: Any) -> Redis:
-    """Return a client, which connects when it is used; one of sentinels asks them anew after each lost connection."""
+    """Return a client, which connects when it is used; with sentinels, it asks them after each lost connection."""
     address = parse_sentinels(url)
     if address is None:
         return Redis.from_url(url, **options)
@@ -87,7 +87,7 @@ def connect_redis(url: str, **options: Any) -> Redis:
 
 
 def build_broker(url: str) -> tuple[str, dict[str, Any]]:
-    """Return URL and options of Celery's transport; a malformed URL is the checks' to report."""
+    """Return URL and options of Celery's transport; the checks report a malformed URL."""
     try:
         address = parse_sentinels(url)
     except ValueError:

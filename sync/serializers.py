@@ -35,6 +35,7 @@ class CoverageSerializer(serializers.Serializer[Any]):
     mismatched = serializers.IntegerField(help_text="Days whose stored records the check found different.")
     accepted = serializers.IntegerField(help_text="Days whose findings a person accepted, with a reason.")
     pruned = serializers.IntegerField(help_text="Days whose records were dropped for their age.")
+    archived = serializers.IntegerField(help_text="Days whose records are in the lake alone.")
     records_held = serializers.IntegerField(help_text="Current records.")
 
 
@@ -162,6 +163,7 @@ class StoredDaySerializer(serializers.ModelSerializer[SourceDay]):
             "suspicion",
             "checked_at",
             "pruned_at",
+            "archived_at",
             "mismatch",
         )
 
@@ -261,10 +263,10 @@ class StrictSerializer(serializers.Serializer[Any]):
     """A request body that rejects unknown members."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the members; raises ValidationError that names every invalid or unknown one."""
-        given = data if isinstance(data, Mapping) else {}
+        """Return the members; raises ValidationError that names every invalid or unknown member."""
+        members = data if isinstance(data, Mapping) else {}
         allowed = ", ".join(self.fields)
-        errors = {name: [f"Unknown member; allowed are: {allowed}."] for name in given if name not in self.fields}
+        errors = {name: [f"Unknown member; allowed are: {allowed}."] for name in members if name not in self.fields}
         try:
             values = super().to_internal_value(data)
         except serializers.ValidationError as error:

@@ -1,6 +1,6 @@
 """Changes of a source that reach its days: another calendar, its removal, and its retirement.
 
-A day that was loaded is never thrown away. Days that were only planned, and what was tried of them, are.
+A day that was loaded is never deleted. Days that were only planned are, with their attempts.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,14 +24,19 @@ CANCELLED_BY = "a change of the source"
 
 
 def has_loaded_days(source: Source) -> bool:
-    """Tell whether a day of the source was ever loaded: its calendar is then fixed, and it can only be retired."""
+    """Return whether a day of the source was ever loaded: its calendar is then fixed, and it can only be retired."""
     return source.pk is not None and source.days.filter(loaded_at__isnull=False).exists()
+
+
+def has_archived_days(source: Source) -> bool:
+    """Return whether records of the source are in the lake alone, which knows them by its slug."""
+    return source.pk is not None and source.days.filter(archived_at__isnull=False).exists()
 
 
 def save_source(source: Source, columns: Collection[str]) -> None:
     """Save `columns` of a stored source; with another vendor or time zone its planned days are made anew.
 
-    Raises SyncError where days are loaded, or one is being read.
+    Raises SyncError where a day is loaded or being read.
     """
     with transaction.atomic():
         stored = lock_source(source)
@@ -40,16 +45,16 @@ def save_source(source: Source, columns: Collection[str]) -> None:
             return
         require_no_loaded_days(stored)
         end_runs(stored)
-        planned = dict(stored.days.values_list("day", "attempt"))
+        attempts = dict(stored.days.values_list("day", "attempt"))
         discard_days(stored.days.all())
         source.save(update_fields=columns)
-        plan_anew(source, planned)
+        plan_anew(source, attempts)
 
 
 def plan_anew(source: Source, attempts: Mapping[date, int]) -> None:
     """Create days with the bounds of the source's present zone; `attempts`: the last attempt at each of them.
 
-    A worker that was given up and still holds the day of before has a lower number than whoever claims the new one.
+    A worker that still reads a replaced day has a lower number than any claim of the new day.
     """
     today = get_today(source.zone)
     days = [Day.of(on, source.zone) for on in attempts if on <= today]
@@ -61,7 +66,7 @@ def plan_anew(source: Source, attempts: Mapping[date, int]) -> None:
 
 
 def delete_source(source: Source) -> None:
-    """Delete a source of which no day was loaded, with its runs; raises SyncError for any other."""
+    """Delete a source of which no day was loaded, with its runs; raises SyncError for any other source."""
     with transaction.atomic():
         stored = lock_source(source)
         require_no_loaded_days(stored)
@@ -126,7 +131,7 @@ def lock_source(source: Source) -> Source:
 
 
 def require_no_loaded_days(source: Source) -> None:
-    """Raise SyncError where a day was loaded, or one is being read."""
+    """Raise SyncError where a day was loaded or is being read."""
     if has_loaded_days(source):
         raise SyncError(f"Days of {source.slug} are stored. Retire it in place of deleting it.")
     require_no_reading(source)
@@ -149,7 +154,7 @@ def end_runs(source: Source) -> None:
 
 
 def discard_days(days: QuerySet[SourceDay]) -> None:
-    """Delete days that were never loaded, with what was tried of them."""
+    """Delete days that were never loaded, with their attempts."""
     unloaded = days.filter(loaded_at=None).order_by("day").select_for_update(of=("self",))
     keys = list(unloaded.values_list("pk", flat=True))
     SyncRunDay.objects.filter(source_day__in=keys).delete()

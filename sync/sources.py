@@ -31,9 +31,9 @@ PROBE_BOUNDS = Bounds(timeout=10.0, attempts=2, longest_wait=2.0, total_seconds=
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The outcome of a test of a source's connection; `words` are one or two sentences without any secret."""
+    """The outcome of a test of a source's connection; `message`: one or two sentences without any secret."""
 
-    words: str
+    message: str
     code: ErrorCode | None = None
 
     @property
@@ -75,7 +75,7 @@ def build_source(**values: Any) -> Source:
 
 
 def fill_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a new source's `values` with what was left empty: as its vendor prescribes, and a history of 90 days."""
+    """Return a new source's `values` with defaults for empty fields: those of its vendor, and a history of 90 days."""
     filled = dict(values)
     reader = readers().get(filled.get("vendor", ""))
     if reader is not None:
@@ -124,7 +124,7 @@ def check_base_url(source: Source, reader: type[VendorReader]) -> str:
 
 
 def has_new_origin(source: Source) -> bool:
-    """Tell whether a stored source now sends to another origin or vendor than its credential was given for."""
+    """Return whether a stored source now sends to another origin or vendor than its credential belongs to."""
     stored = Source.objects.filter(pk=source.pk).values_list("vendor", "base_url").first()
     if stored is None:
         return False
@@ -202,11 +202,11 @@ def describe_options(reader: type[VendorReader]) -> str:
 
 def parse_options(reader: type[VendorReader], texts: Iterable[str]) -> dict[str, Any]:
     """Return options from `name=value` texts; raises SyncError that names what is allowed."""
-    known = {field.name for field in msgspec.structs.fields(reader.options_type)}
+    option_names = {field.name for field in msgspec.structs.fields(reader.options_type)}
     options = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or name not in known:
+        if not equals or name not in option_names:
             raise SyncError(f"“{text}” is no option of {reader.title}. Allowed: {describe_options(reader)}.")
         options[name] = value
     return options
@@ -215,7 +215,7 @@ def parse_options(reader: type[VendorReader], texts: Iterable[str]) -> dict[str,
 def check_credential(source: Source) -> str:
     """Exactly one way to the credential, and characters that a header can carry."""
     if isinstance(source.credential, LockedText):
-        # A person who changes another field may not have the credential; the source stays halted until it is given.
+        # A person who changes another field may not have the credential; the source stays halted until it is entered.
         return ""
     if bool(source.credential) == bool(source.credential_env):
         return "Give either the credential or the name of an environment variable that holds it."

@@ -26,7 +26,7 @@ from sync.heartbeats import Heartbeat, record_heartbeat
 from usage import rollups
 from usage.models import Source, SourceDay
 
-# Sent at the end of each tick: apps that build on this one add theirs.
+# Sent at the end of each tick: apps that build on this app add theirs.
 AFTER_TICK: list[Task[Any, Any]] = []
 
 logger = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ def tick(sent_at: str = "") -> None:
 
 @shared_task
 def load(source_id: int, sent_at: str = "") -> None:
-    """Read one due day of a source, and send the message for the next one."""
+    """Read one due day of a source, and send the message for the next day."""
     if not is_stale(sent_at) and load_next(source_id) is not None:
         send(load, source_id)
 
@@ -91,7 +91,7 @@ def send_names(source: Source) -> None:
 
 
 def is_stale(sent_at: str) -> bool:
-    """Tell whether a message is older than a tick by the database's clock; one without a time is not."""
+    """Return whether a message is older than a tick by the database's clock; a message without a time is not."""
     age = get_database_time() - datetime.fromisoformat(sent_at) if sent_at else timedelta(0)
     return age > timedelta(seconds=settings.PORTAL_TICK_SECONDS)
 

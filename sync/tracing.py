@@ -1,7 +1,7 @@
 """Spans of OpenTelemetry around what the portal does; none are made until something takes them (portal/traces.py).
 
 A span has what the code names, and the ids that lines of the log have. It never has an address, a query, a header, a
-body or the text of an exception, which can hold names of people and secrets.
+body or the text of an exception, which may have names of people and secrets.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ import structlog
 # The ids of the portal's own that lines of the log, spans and reports of errors have.
 IDS: Final = ("request_id", "run_id", "attempt", "task_id", "task", "source", "day")
 LONGEST_ID: Final = 200
-# The one tracer of this process, once there is one.
+# The tracer of this process, once it exists.
 TRACERS: Final[list[Any]] = []
 
 
@@ -24,9 +24,9 @@ def open_span(
     attributes: Mapping[str, Any] | None = None,
     carrier: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
-    """Make a span of the block; an error that leaves it is noted by its type.
+    """Make a span of the block; an error that leaves it is recorded by its type.
 
-    `kind`: the name of one of OpenTelemetry's kinds. `carrier`: headers that may name the span this one is part of.
+    `kind`: the name of one of OpenTelemetry's kinds. `carrier`: headers that may name the parent span.
     """
     if not TRACERS:
         yield
@@ -47,7 +47,7 @@ def open_span(
 
 
 def annotate_span(attributes: Mapping[str, Any], name: str = "") -> None:
-    """Add to the innermost span what is known by now; `name` renames it."""
+    """Add attributes to the innermost span; `name` renames it."""
     if not TRACERS:
         return
     from opentelemetry.trace import get_current_span

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import asyncio
 import gc
 import os
 from collections.abc import Callable, Iterator
@@ -7,10 +8,12 @@ from contextlib import ExitStack
 from functools import cache
 from typing import Any
 
+import django.test.client
 import hypothesis
 import pytest
 import pytest_django
 import redis
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connections
 from django.http import HttpResponseBase
 from django.test import Client
@@ -20,10 +23,11 @@ import portal.cache
 import sync.heartbeats
 from tests.support import factories
 from tests.support.api_clients import served
-from tests.support.database import create_months, replace_flush
+from tests.support.database import create_months, create_template, replace_flush
+from tests.support.rendered_templates import leave_out_inputs
 from tests.support.sandbox import sandbox  # noqa: F401
 from tests.support.scripted_vendor import listing, source  # noqa: F401
-from tests.support.servers import database_name
+from tests.support.servers import TEMPLATE_VARIABLE, database_name
 from tests.support.static_files import share_static_files
 
 # How long one example takes says how busy the machine is, and nothing of the code.
@@ -36,8 +40,11 @@ portal.cache.REDIS_TIMEOUT_SECONDS = sync.heartbeats.REDIS_SECONDS = 10.0
 # A test client makes the middleware anew, which would look at every static file again.
 WhiteNoiseMiddleware.add_files_from_finders = share_static_files(WhiteNoiseMiddleware.add_files_from_finders)
 
+# A page has hundreds of inputs, whose templates and contexts no test asks a response for.
+leave_out_inputs(django.test.client)
+
 PROCESS_FIXTURES = {"web_server", "running", "as_person"}
-PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "served", "Services"}
+PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "command_forks", "served", "Services"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,16 +68,27 @@ def order_slow(item: pytest.Item) -> int:
     return (2 if is_slow else 3) if commits else 1
 
 
+def pytest_collection() -> None:
+    """Collect no garbage while tests are collected: nearly all that is made stays."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Leave all that was imported out of every later garbage collection."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
+def django_db_modify_db_settings(django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
     """Give this process a test database of its own: several runs share one PostgreSQL."""
-    connections["default"].settings_dict["TEST"]["NAME"] = database_name()
+    test = connections["default"].settings_dict["TEST"]
+    test["NAME"] = database_name()
+    if template := os.environ.get(TEMPLATE_VARIABLE):
+        with django_db_blocker.unblock():
+            create_template(template)
+        test["TEMPLATE"] = template
     replace_flush()
 
 
@@ -86,6 +104,17 @@ def web_server(django_db_setup: None) -> Iterator[Callable[..., int]]:
     """Give the port of a web server with these settings, which is started once: `web_server(PORTAL_EXPORT_SECONDS="3")`."""
     with ExitStack() as stack:
         yield cache(lambda **settings: stack.enter_context(served(**settings)))
+
+
+@pytest.fixture(scope="session")
+def session_browser() -> Iterator[Any]:
+    """One Chromium for all tests of this process that look at pages; `running` gives it to a module."""
+    from tests.support import chromium
+
+    with chromium.browser() as browser:
+        loop = asyncio.get_running_loop()
+        with chromium.set_running_loop(None):
+            yield browser, loop
 
 
 @pytest.fixture
@@ -112,6 +141,14 @@ def unread_downloads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for download in downloads:
         download.close()
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords in a thousandth of the time, except where another process hashes them anew for that."""
+    if not request.node.get_closest_marker("processes"):
+        for name, value in {"time_cost": 1, "memory_cost": 64, "parallelism": 1}.items():
+            monkeypatch.setattr(Argon2PasswordHasher, name, value)
 
 
 @pytest.fixture(autouse=True)

@@ -1,1 +1,1 @@
-"""What usage is, and how it is asked for."""
+"""Usage: its models, API, summaries, exports and pages."""

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class UsageConfig(AppConfig):
-    """The app that knows nothing of vendors, HTTP or Celery."""
+    """The app `usage`, without vendors, HTTP clients or Celery."""
 
     name = "usage"
     verbose_name = "Usage"

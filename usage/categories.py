@@ -1,4 +1,4 @@
-"""What resources are for: the table of their types, by which people ask (docs/vendors/gcore.md)."""
+"""Categories of resources: the table of their types (docs/vendors/gcore.md)."""
 
 from typing import Final
 

@@ -26,7 +26,7 @@ BOOLEAN: Final = "boolean"
 TEXT_LIST: Final = "text list"  # several texts without spaces, in one cell
 DECIMAL: Final = "decimal"  # a number that a decimal of a fixed size holds, else null
 BEYOND_DECIMAL: Final = "beyond decimal"  # a number that no such decimal holds, else null
-PLAIN: Final = "plain"  # what PostgreSQL writes the same way everywhere, and no spreadsheet can run
+PLAIN: Final = "plain"  # what PostgreSQL writes the same everywhere, and no spreadsheet can run
 
 KINDS: Final["tuple[tuple[type[models.Field[Any, Any]], str], ...]"] = (
     (models.DateTimeField, INSTANT),
@@ -62,7 +62,7 @@ CELL_SQL: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class NameLookup:
-    """Where the names of a column of ids are found: the entries of the directory of one kind, and their column."""
+    """The source of the names of a column of ids: the directory's entries of a kind, and their column."""
 
     kind: str
     column: str
@@ -72,7 +72,7 @@ class NameLookup:
 class Column:
     """One column: its name in the answer, the ORM path to it, and its kind, which decides how it is rendered.
 
-    `lookup`: of a column of names, whose path leads to the ids, where the names are found.
+    `lookup`: of a column of names, whose path leads to the ids, the source of the names.
     """
 
     name: str
@@ -112,19 +112,19 @@ def select_columns(
 ) -> tuple[Column, ...]:
     """Return the columns that the parameter `fields` names, in the order of the names; all columns without it.
 
-    `on_request`: further columns that are given only where they are named. Raises ValidationError for a name that is
+    `on_request`: further columns, only returned where they are named. Raises ValidationError for a name that is
     unknown or given twice.
     """
-    selected = list_values(params, "fields")
-    if not selected:
+    requested = list_values(params, "fields")
+    if not requested:
         return tuple(columns)
     by_name = {column.name: column for column in (*columns, *on_request)}
-    for index, name in enumerate(selected):
+    for index, name in enumerate(requested):
         if name not in by_name:
             raise ValidationError({"fields": [f"There is no “{name}”; there are: {', '.join(by_name)}."]})
-        if name in selected[:index]:
+        if name in requested[:index]:
             raise ValidationError({"fields": [f"“{name}” is named twice."]})
-    return tuple(by_name[name] for name in selected)
+    return tuple(by_name[name] for name in requested)
 
 
 def get_kind(model: type[models.Model], path: str) -> str:
@@ -156,9 +156,9 @@ def build_json_select(queryset: QuerySet[Any], columns: Sequence[Column], keys: 
     """
     rows = build_rows(queryset, columns, keys)
     key_names = [f't."~{index}"' for index in range(len(keys))]
-    selected = ", ".join(["row_to_json(r)::text", *key_names])
+    select_list = ", ".join(["row_to_json(r)::text", *key_names])
     return Statement(
-        f"SELECT {selected} FROM {rows.sql} CROSS JOIN LATERAL (SELECT {render_cells(columns, JSON_SQL)}) AS r",  # noqa: S608 (names are the serializer's)
+        f"SELECT {select_list} FROM {rows.sql} CROSS JOIN LATERAL (SELECT {render_cells(columns, JSON_SQL)}) AS r",  # noqa: S608 (names are the serializer's)
         rows.params,
     )
 
@@ -172,7 +172,7 @@ def build_cell_select(
 
 
 def build_rows(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequence[str] = ()) -> Statement:
-    """Return what to select from: the rows `t` with the columns and `keys` (`~0`, `~1`, …), and names beside them."""
+    """Return the FROM: the rows `t` with the columns and `keys` (`~0`, `~1`, …), and names beside them."""
     lookups = [column for column in columns if column.lookup]
     paths = [*(column.path for column in columns), *keys, *(["source_id"] if lookups else [])]
     inner = build_select(queryset, paths)
@@ -186,7 +186,7 @@ def build_rows(queryset: QuerySet[Any], columns: Sequence[Column], keys: Sequenc
 def build_name_join(column: Column) -> str:
     """Return the join that finds the name of each row; with its LIMIT it keeps the rows in their order.
 
-    PostgreSQL remembers the names that it has found (Memoize), so that few of them are looked up.
+    PostgreSQL remembers the names that it looked up (Memoize).
     """
     lookup = column.lookup
     assert lookup is not None  # noqa: S101
@@ -198,7 +198,7 @@ def build_name_join(column: Column) -> str:
 
 
 def build_join_alias(column: Column) -> str:
-    """Return what the join of a column of names is called."""
+    """Return the alias of the join of a column of names."""
     return f'"~{column.name}"'
 
 

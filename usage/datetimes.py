@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from usage.days import midnight
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-# The + of an offset that was not written %2B arrives as a space; nothing else could be meant by it.
+# The + of an offset that was not written %2B arrives as a space, which has no other meaning here.
 INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)([Zz]|[+\- ]\d{2}:\d{2})", re.ASCII)
 # The input of a form that takes the last day of a range, where a parameter takes the day after it.
 THROUGH = "_through"
@@ -46,8 +46,8 @@ def parse_moment(text: str) -> date | datetime:
     try:
         if DATE.fullmatch(text):
             return date.fromisoformat(text)
-        if found := INSTANT.fullmatch(text):
-            on, time, offset = found.groups()
+        if match := INSTANT.fullmatch(text):
+            on, time, offset = match.groups()
             offset = offset.upper().replace(" ", "+")
             return datetime.fromisoformat(f"{on}T{time[:15]}{offset}").astimezone(UTC)
     except (ValueError, OverflowError):
@@ -56,9 +56,9 @@ def parse_moment(text: str) -> date | datetime:
 
 
 def get_shared_zone(zones: Iterable[ZoneInfo]) -> ZoneInfo:
-    """Return the zone of all, UTC where they differ or there is none."""
-    found = set(zones)
-    return found.pop() if len(found) == 1 else UTC_ZONE
+    """Return the zone of all, UTC where they differ or there are none."""
+    distinct = set(zones)
+    return distinct.pop() if len(distinct) == 1 else UTC_ZONE
 
 
 def to_instant(moment: date | datetime, zone: ZoneInfo = UTC_ZONE) -> datetime:

@@ -1,7 +1,7 @@
 """Calendar days of a time zone as half-open ranges of instants.
 
 A day has 23, 24 or 25 hours, half an hour more or less in some zones, and none where a zone skips its date.
-Zones become instants here and in Python only: PostgreSQL has a list of zones of its own, which may lack one.
+Zones become instants here and in Python only: PostgreSQL has a list of zones of its own, which may lack a zone.
 """
 
 import datetime as dt
@@ -57,7 +57,7 @@ class Day:
 
 
 def get_today(zone: ZoneInfo, now: dt.datetime | None = None) -> dt.date:
-    """Return the date in `zone` at the aware instant `now`, by default this one."""
+    """Return the date in `zone` at the aware instant `now`, by default the current instant."""
     return (now or dt.datetime.now(UTC)).astimezone(zone).date()
 
 
@@ -66,12 +66,12 @@ def midnight(on: dt.date, zone: ZoneInfo) -> dt.datetime:
     """Return the first instant of the date `on` in `zone`, in UTC.
 
     Where clocks skip midnight, the day starts at the instant at which they do; where midnight comes twice, at the
-    first. A date that is skipped as a whole starts where the next one does.
+    first. A skipped date starts where the next date does.
     """
     wall = dt.datetime(on.year, on.month, on.day)  # noqa: DTZ001 (what the zone's clocks show)
     start = wall.replace(tzinfo=zone).astimezone(UTC)
-    shown = start.astimezone(zone).replace(tzinfo=None)
-    return start if shown == wall else find_change(start - (shown - wall), start, zone)
+    local = start.astimezone(zone).replace(tzinfo=None)
+    return start if local == wall else find_change(start - (local - wall), start, zone)
 
 
 def find_change(before: dt.datetime, after: dt.datetime, zone: ZoneInfo) -> dt.datetime:
@@ -110,8 +110,8 @@ def find_skipped_dates(first: dt.date, end: dt.date, zone: ZoneInfo) -> tuple[dt
     while first < end:
         after = first + timedelta(days=min(CHUNK_DAYS, (end - first).days))
         # Only four weeks that last a day less can hold such a date: ten years take some milliseconds.
-        lacking = (after - first) - (midnight(after, zone) - midnight(first, zone))
-        if lacking > 12 * HOUR:
+        shortfall = (after - first) - (midnight(after, zone) - midnight(first, zone))
+        if shortfall > 12 * HOUR:
             skipped += [on for on in iterate_dates(first, after) if Day.of(on, zone).is_skipped]
         first = after
     return tuple(skipped)

@@ -24,5 +24,5 @@ def subtract_exactly(number: Decimal, less: Decimal) -> Decimal:
 
 
 def round_to_places(number: Decimal, places: int) -> Decimal:
-    """Return a number rounded to so many decimal places, half to even, however large it is."""
+    """Return a number of any size rounded to decimal places, half to even."""
     return number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN, WIDE)

@@ -34,7 +34,7 @@ class NumericField(models.DecimalField):  # type: ignore[type-arg]
 class FirstSeenField(models.DateTimeField[Any, Any]):
     """When a row was stored, NULL until it changes: it is read as `changed_at` then. That takes 8 bytes less a row.
 
-    Only what is selected is filled in, so nothing filters or sorts by it.
+    Only selected rows are filled in, so nothing filters or sorts by it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,10 +60,10 @@ def _build_cipher(keys: tuple[str, ...]) -> MultiFernet:
 
 @dataclass(frozen=True, slots=True)
 class LockedText:
-    """What the database holds where no key opens it: loaded and saved as it is, and of no use as a secret.
+    """A stored value that no key opens: loaded and saved as it is, and not usable as a secret.
 
-    So a row whose secret is locked can be listed, planned and repaired; only who needs the secret has to ask
-    `isinstance(secret, LockedText)`. It is true, as a secret that is there, and shows nothing of itself.
+    So a row whose secret is locked can be listed, planned and repaired; only code that needs the secret has to check
+    `isinstance(secret, LockedText)`. It is true, as a secret that is present, and its repr shows nothing.
     """
 
     ciphertext: str = field(repr=False)
@@ -72,12 +72,12 @@ class LockedText:
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """Text that the database only ever sees encrypted, with the first of PORTAL_ENCRYPTION_KEYS.
 
-    Any of the keys decrypts; what none of them opens is loaded as LockedText, so that one such row keeps nobody
-    from the others. The empty string stays empty.
+    Any of the keys decrypts; a value that none of them opens is loaded as LockedText, so that such a row keeps no
+    reader from the others. The empty string stays empty.
     """
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | LockedText | None:
-        """Decrypt what the database holds."""
+        """Decrypt the stored value."""
         if not value:
             return value
         try:
@@ -86,7 +86,7 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
             return LockedText(value)
 
     def to_python(self, value: Any) -> Any:
-        """Leave what is locked as it is, where a form or `full_clean` would make a text of it."""
+        """Return a locked value unchanged, which a form or `full_clean` would convert to text."""
         return value if isinstance(value, LockedText) else super().to_python(value)
 
     def get_prep_value(self, value: Any) -> Any:
@@ -94,7 +94,7 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
         return value.ciphertext if isinstance(value, LockedText) else super().get_prep_value(value)
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        """Encrypt on the way in; what is locked goes back unchanged."""
+        """Encrypt a value for the database; a locked value is stored unchanged."""
         if isinstance(value, LockedText):
             return value.ciphertext
         value = super().get_db_prep_save(value, connection)

@@ -85,7 +85,7 @@ def format_count(number: int, singular: str, plural: str = "") -> str:
 
 
 def pluralize(number: int, singular: str, plural: str = "") -> str:
-    """Return the form of a word that agrees with a number; the plural adds `s` unless it is given."""
+    """Return the singular or plural for a number; the plural adds `s` by default."""
     return singular if number == 1 else plural or f"{singular}s"
 
 
@@ -134,6 +134,11 @@ def format_duration(seconds: Number | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {total % 60} s"
 
 
+def format_lag(seconds: float) -> str:
+    """Return how far a standby is behind: `3.2 s behind`."""
+    return f"{format_duration(Decimal(seconds))} behind"
+
+
 def format_size(size: Number) -> str:
     """Return bytes with three digits in the largest unit: `98.3 GB`; '' below 1,000 bytes."""
     place = get_size_place(size)
@@ -141,18 +146,18 @@ def format_size(size: Number) -> str:
 
 
 def scale_amount(value: Number | None, unit: str) -> Amount:
-    """Return a quantity as people read it everywhere: `13,168.7 h`, `1,175 GB·h`, `98.3 GB`, `1,204 tasks`."""
+    """Return a quantity, scaled for people: `13,168.7 h`, `1,175 GB·h`, `98.3 GB`, `1,204 tasks`."""
     if value is None:
         return Amount(NOTHING, "")
     value = Decimal(value)
-    shown, size = find_scale(unit, value)
-    if shown == HOURS:
+    shown_unit, size = find_scale(unit, value)
+    if shown_unit == HOURS:
         number = format_hours(value / size * HOUR).removesuffix(" h")
     else:
-        number = format_rounded(value) if shown == unit else format_three_digits(value / size)
-    is_whole = not value or (shown == unit and number == format_number(value))
-    own = {"seconds": "s"}.get(unit, unit)
-    return Amount(number, shown, "" if is_whole else f"{format_number(value)} {own}".strip())
+        number = format_rounded(value) if shown_unit == unit else format_three_digits(value / size)
+    is_whole = not value or (shown_unit == unit and number == format_number(value))
+    vendor_unit = {"seconds": "s"}.get(unit, unit)
+    return Amount(number, shown_unit, "" if is_whole else f"{format_number(value)} {vendor_unit}".strip())
 
 
 # Dates and instants; instants are shown in UTC
@@ -196,8 +201,8 @@ def format_age(instant: datetime | None) -> str:
     if instant is None:
         return "never"
     seconds = (timezone.now() - instant).total_seconds()
-    found = next(((size, name) for size, name in UNITS_OF_TIME if seconds >= size), None)
-    return f"{format_count(int(seconds // found[0]), found[1])} ago" if found else "just now"
+    largest_unit = next(((size, name) for size, name in UNITS_OF_TIME if seconds >= size), None)
+    return f"{format_count(int(seconds // largest_unit[0]), largest_unit[1])} ago" if largest_unit else "just now"
 
 
 def format_days_ahead(instant: datetime) -> str:

@@ -16,7 +16,10 @@ FIGURES = ("records", "withdrawn", "sums", "digest")
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A difference: `code` is records, withdrawn, sums, digest or rollups; `expected` is what the merge noted."""
+    """A difference: `code` is records, withdrawn, sums, digest or rollups; `expected` is what the merge noted.
+
+    Of an archived day also archive (columns of its records, or revisions, differ) and lake (it cannot be read there).
+    """
 
     code: str
     expected: Any
@@ -31,6 +34,10 @@ class Mismatch:
             return "the records differ from those that were read"
         if self.code == "rollups":
             return "; ".join(f"{count} rows of {name} differ" for name, count in self.stored.items())
+        if self.code == "archive":
+            return "columns, withdrawn records or revisions in the lake differ from those that were archived"
+        if self.code == "lake":
+            return str(self.stored)
         return f"{self.code}: {self.stored} stored, {self.expected} expected"
 
 
@@ -51,11 +58,16 @@ def check_day(pk: int, *, skip_locked: bool = False) -> list[Mismatch] | None:
 
 def find_mismatches(kind: type[UsageRecord], day: SourceDay) -> list[Mismatch]:
     """Return the differences between the stored records of a locked day, its notes and its roll-ups."""
-    expected = StoredDay.from_day(day)
     # Until a day is rolled up, no summary reads its roll-ups.
     stored, rows = compare_rollups(kind, day) if day.rolled_up else (read_stored_day(kind, day), {})
-    pairs: Iterable[tuple[str, Any, Any]] = ((name, getattr(expected, name), getattr(stored, name)) for name in FIGURES)
-    found = [Mismatch(name, noted, current) for name, noted, current in pairs if noted != current]
+    mismatches = compare_stored(day, stored)
     if rows:
-        found.append(Mismatch("rollups", None, rows))
-    return found
+        mismatches.append(Mismatch("rollups", None, rows))
+    return mismatches
+
+
+def compare_stored(day: SourceDay, stored: StoredDay) -> list[Mismatch]:
+    """Return the differences between what records of a day add up to, and its notes."""
+    expected = StoredDay.from_day(day)
+    pairs: Iterable[tuple[str, Any, Any]] = ((name, getattr(expected, name), getattr(stored, name)) for name in FIGURES)
+    return [Mismatch(name, recorded, current) for name, recorded, current in pairs if recorded != current]

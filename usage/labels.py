@@ -1,4 +1,4 @@
-"""What people call the columns, measures, intervals and filters of usage: one label each, the same on every page."""
+"""The labels of the columns, measures, intervals and filters of usage, the same on every page."""
 
 from typing import Final
 
@@ -33,9 +33,9 @@ def get_label(name: str) -> str:
         return f"Tag {name.removeprefix('tag:')}"
     if name.endswith("__contains"):
         return f"{get_label(name.removesuffix('__contains'))} contains"
-    for ending, words in (TIME_BOUNDS if name.startswith(TIMES) else BOUNDS).items():
+    for ending, suffix in (TIME_BOUNDS if name.startswith(TIMES) else BOUNDS).items():
         if name.endswith(ending):
-            # `Created at or after`: the column's own "at" is part of the words.
-            return f"{get_label(name.removesuffix(ending)).removesuffix(' at')} {words}"
+            # `Created at or after`: the column's own "at" is part of the suffix.
+            return f"{get_label(name.removesuffix(ending)).removesuffix(' at')} {suffix}"
     text = name.removeprefix("details.") if name.startswith("details.") else name.removesuffix("_id")
     return text.replace("__", " ").replace("_", " ").capitalize()

@@ -34,10 +34,10 @@ Index = models.Index | models.UniqueConstraint
 
 @cache
 def get_text_limits(kind: type[UsageRecord]) -> dict[str, int]:
-    """Return the most bytes of each text column of `kind` that every index takes, whatever its other texts hold.
+    """Return the most bytes of each text column of `kind` that every index takes, whatever its other texts are.
 
-    The indexes are those of the records and of the roll-ups of their kind. Where an index holds several texts,
-    each gets an equal part. PostgreSQL may compress a text, so a longer one might fit; that is not relied on.
+    The indexes are those of the records and of the roll-ups of their kind. Where an index has several texts,
+    each gets an equal part. PostgreSQL may compress a text, so a longer text might fit; that is not relied on.
     """
     limits: dict[str, int] = {}
     for model in (kind, *(rollup for rollup in Rollup.__subclasses__() if rollup.kind is kind)):
@@ -49,7 +49,7 @@ def get_text_limits(kind: type[UsageRecord]) -> dict[str, int]:
 
 
 def list_index_limits(model: type[models.Model], index: Index) -> dict[str, int]:
-    """Return the most bytes of each text column that one index holds by its value."""
+    """Return the most bytes of each text column that an index has by its value."""
     fields = [model._meta.get_field(name) for name in list_columns(index)]
     texts = [field.name for field in fields if is_text(field)]
     if not texts:
@@ -63,7 +63,7 @@ def list_index_limits(model: type[models.Model], index: Index) -> dict[str, int]
 
 
 def list_columns(index: Index) -> Iterator[str]:
-    """Yield the columns that an index holds by their value; a GIN index of trigrams or JSON holds no whole text."""
+    """Yield the columns that an index has by their value; a GIN index of trigrams or JSON has no full text."""
     yield from index.fields
     for expression in index.expressions:
         if isinstance(expression, F):
@@ -83,7 +83,7 @@ def measure_row(fields: list[Any], text_bytes: int) -> int:
 
 
 def is_text(field: Any) -> bool:
-    """Tell whether a column holds text of any length."""
+    """Return whether a column has text of any length."""
     return isinstance(field, models.TextField)
 
 

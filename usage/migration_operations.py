@@ -5,7 +5,7 @@ from typing import Any
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-# How many bytes a column's values are aligned to; wide ones first leave no gaps.
+# The bytes that a column's values are aligned to; wide columns first leave no gaps.
 ALIGNMENT = {"bigint": 8, "timestamp with time zone": 8, "integer": 4, "date": 4}
 DROP_REPORTING_VIEWS = """
 DO $$
@@ -22,8 +22,8 @@ END $$
 class CreatePartitionedModel(migrations.CreateModel):
     """Create a table that is partitioned by ranges of its column `day`, without any partition.
 
-    It has no primary key, which would have to hold `day` too, and no foreign keys, which would be looked up for every
-    row. Ids come from a sequence.
+    It has no primary key, which would have to contain `day` too, and no foreign keys, which would be looked up for
+    every row. Ids come from a sequence.
     """
 
     def database_forwards(
@@ -34,11 +34,11 @@ class CreatePartitionedModel(migrations.CreateModel):
         definitions, params = [], list[Any]()
         fields = model._meta.local_concrete_fields
         for field in sorted(fields, key=lambda field: -get_alignment(field, schema_editor)):
-            sql, own = schema_editor.column_sql(model, field)
+            sql, column_params = schema_editor.column_sql(model, field)
             suffix = field.db_type_suffix(schema_editor.connection) or ""
             name = schema_editor.quote_name(field.column)
             definitions.append(f"{name} {str(sql).replace(' PRIMARY KEY', '')} {suffix}")
-            params += own or []
+            params += column_params or []
         table = schema_editor.quote_name(model._meta.db_table)
         schema_editor.execute(f"CREATE TABLE {table} ({', '.join(definitions)}) PARTITION BY RANGE (day)", params)
         for constraint in model._meta.constraints:
@@ -55,7 +55,7 @@ def get_alignment(field: "models.Field[Any, Any]", schema_editor: BaseDatabaseSc
 class DropReportingViews(migrations.RunSQL):
     """Drop the views of the schema `reporting`, for the operations that follow change or drop a column that they read.
 
-    `migrate` makes them anew in the end. The same backwards: name it before such operations and behind them.
+    `migrate` makes them again at the end, backwards too: use it before and after such operations.
     """
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ MOST = 200  # on one chart
 
 def fetch_notes(first: date, end: date, source_ids: Collection[int]) -> list[Note]:
     """Return the latest MOST notes of the days `[first, end)` about these sources or all, the earliest first."""
-    about = Q(source=None) | Q(source_id__in=list(source_ids))
-    notes = Note.objects.filter(about, day__gte=first, day__lt=end).select_related("source").defer("source__credential")
+    scope = Q(source=None) | Q(source_id__in=list(source_ids))
+    notes = Note.objects.filter(scope, day__gte=first, day__lt=end).select_related("source").defer("source__credential")
     return list(notes.order_by("-day", "-pk")[:MOST])[::-1]
 
 

@@ -1,6 +1,6 @@
 r"""Several values of one parameter: it may repeat, a comma separates, and `~none` stands for no value.
 
-A backslash before a comma, a backslash, a tilde or white space stands for that character; any other one for itself.
+A backslash before a comma, a backslash, a tilde or white space stands for that character; any other for itself.
 So `a\,b` is one value with a comma, and `\~none` the text `~none`. Spaces around a value are left out.
 """
 
@@ -28,9 +28,9 @@ def split_values(text: str) -> list[str]:
     return ["".join(signs) for signs in values]
 
 
-def parse_value(written: str) -> str | None:
-    """Return what a value stands for, None for no value."""
-    return None if written == NO_VALUE else ESCAPED.sub(r"\1", written)
+def parse_value(text: str) -> str | None:
+    """Return the value of a text, None for no value."""
+    return None if text == NO_VALUE else ESCAPED.sub(r"\1", text)
 
 
 def write_value(value: str | None) -> str:
@@ -49,15 +49,15 @@ def join_values(values: Iterable[str | None]) -> str:
 
 
 def list_texts(params: Mapping[str, Any], name: str) -> list[str]:
-    """Return the texts of a parameter, one for each time that it is given."""
+    """Return the texts of a parameter, one for each time that it occurs."""
     if hasattr(params, "getlist"):
         return list(params.getlist(name))
     return [params[name]] if name in params else []
 
 
 def list_values(params: Mapping[str, Any], name: str) -> list[str]:
-    """Return all values of a parameter that has no use for `~none`, which stands for itself here."""
-    return [parse_value(text) or text for given in list_texts(params, name) for text in split_values(given)]
+    """Return all values of a parameter without a meaning for `~none`, which is plain text here."""
+    return [parse_value(part) or part for text in list_texts(params, name) for part in split_values(text)]
 
 
 def merge_texts(texts: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Ranges that have a name, such as last month: the dates they stand for today in a zone, `[first, end)`."""
+"""Ranges that have a name, such as last month: their dates today in a zone, `[first, end)`."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ Range = tuple[date, date]
 
 
 def get_current(interval: str, today: date) -> Range:
-    """Return the whole month, quarter or year that holds a date."""
+    """Return the full month, quarter or year of a date."""
     first = get_first_date(today, interval)
     return first, get_next_date(first, interval)
 
 
 def get_previous(interval: str, months: int, today: date) -> Range:
-    """Return the month, quarter or year before the one that holds a date."""
+    """Return the month, quarter or year before that of a date."""
     end = get_first_date(today, interval)
     return add_months(end, -months), end
 
 
 def get_last_days(number: int, today: date) -> Range:
-    """Return so many whole days that end before a date: today is not over yet."""
+    """Return this number of days before a date: today is not over yet."""
     return today - timedelta(days=number), today
 
 
@@ -47,7 +47,7 @@ DEFAULT_RANGE: Final = "last-30-days"
 
 
 def get_range(name: str, zone: ZoneInfo) -> Range:
-    """Return the dates that a name stands for now; raises KeyError."""
+    """Return the dates of a named range now; raises KeyError."""
     return RANGES[name][1](timezone.now().astimezone(zone).date())
 
 
@@ -58,7 +58,7 @@ def list_range_names(first: str, end: str, zone: ZoneInfo) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """A range that has a name, the address of the page with it, and whether it is the one that is shown."""
+    """A range with a name: its label, the address of the page with it, and whether it is shown."""
 
     label: str
     url: str
@@ -78,7 +78,7 @@ def build_shortcuts(
 
 @dataclass(frozen=True, slots=True)
 class RangeMenu:
-    """The range of a page: what it is called, ranges with a name, and the addresses of the ranges beside it.
+    """The range of a page: its label, ranges with a name, and the addresses of the ranges beside it.
 
     `earlier`, `later`: '' where the range has no bounds to move.
     """
@@ -127,7 +127,7 @@ def step_range(dates: Range, sign: int) -> Range | None:
 
 
 def describe_range(bounds: tuple[str, str]) -> str:
-    """Return a half-open range as people say it: `1 Nov 2026 – 30 Nov 2026`, `Since 1 Nov 2026`."""
+    """Return a half-open range for people: `1 Nov 2026 – 30 Nov 2026`, `Since 1 Nov 2026`."""
     if dates := parse_dates(bounds):
         return format_dates(dates[0], dates[1] - timedelta(days=1))
     first, end = bounds
@@ -139,7 +139,7 @@ def describe_range(bounds: tuple[str, str]) -> str:
 
 
 def format_bound(text: str) -> str:
-    """Return a written date as people read it, any other text as it is."""
+    """Return a written date, formatted for people, any other text as it is."""
     try:
         return format_date(date.fromisoformat(text))
     except ValueError:

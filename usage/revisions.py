@@ -9,7 +9,7 @@ from django.db import connection
 
 from usage.models import RecordRevision, UsageRecord
 
-# What an UPDATE of a record `t` sets besides.
+# What every UPDATE of a record `t` also sets.
 REVISE = (
     "revision = t.revision + 1, first_seen_at = COALESCE(t.first_seen_at, t.changed_at), "
     "changed_at = statement_timestamp()"
@@ -56,11 +56,11 @@ def build_insert(kind: type[UsageRecord], table: str, revision: str) -> str:
 def list_revisions(record: UsageRecord) -> list[Revision]:
     """Return the stored earlier versions of a record, newest first, in two queries."""
     stored = RecordRevision.objects.filter(kind=record._meta.model_name, record=record.pk).order_by("-revision")
-    found, after = [], fetch_image(record)
+    revisions, newer_image = [], fetch_image(record)
     for revision in stored:
-        found.append(Revision(revision.revision, revision.replaced_at, list_changes(revision.was, after)))
-        after = revision.was
-    return found
+        revisions.append(Revision(revision.revision, revision.replaced_at, list_changes(revision.was, newer_image)))
+        newer_image = revision.was
+    return revisions
 
 
 def fetch_image(record: UsageRecord) -> Mapping[str, Any]:

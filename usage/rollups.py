@@ -39,7 +39,7 @@ from usage.stored import (
     build_totals,
 )
 
-# The smaller one first, where a kind has two.
+# The smaller roll-up first, where a kind has two.
 ROLLUPS: Final[tuple[type[Rollup], ...]] = (
     EnvironmentDay,
     EnvironmentAccrual,
@@ -144,8 +144,8 @@ def build_groups(kind: type[UsageRecord]) -> str:
         sums |= {name: f"{sums[name]} {OF_THE_DAY}" for name in ("records", "runtime_seconds", "digest", "hashes")}
         sums["accrued_seconds"] = ACCRUED_SECONDS
     columns = keys | sums | ({"accrued_on": ACCRUED_ON} if "accrued_on" in keys else {})
-    selected = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    return f"groups AS MATERIALIZED (SELECT {selected} FROM {source} GROUP BY {', '.join(keys.values())})"
+    select_list = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    return f"groups AS MATERIALIZED (SELECT {select_list} FROM {source} GROUP BY {', '.join(keys.values())})"
 
 
 def build_select(table: type[Rollup]) -> str:
@@ -204,7 +204,7 @@ def build_rollup_params(kind: type[UsageRecord], source_day: SourceDay) -> dict[
 
 
 def build_calendar(source_day: SourceDay, oldest: datetime) -> dict[str, list[Any]]:
-    """Return the dates of the source's zone from that of `oldest` to the day, their midnights, one more, and places."""
+    """Return the dates of the source's zone from `oldest` to the day, their midnights and the next, and places."""
     zone = source_day.source.zone
     days = list(iterate_days(oldest.astimezone(zone).date(), source_day.day + timedelta(days=1), zone))
     return {
@@ -220,7 +220,7 @@ def choose_rollup(kind: type[UsageRecord], columns: Collection[str]) -> type[Rol
 
 
 def is_rolled_up(source_ids: Collection[int] | None = None, first: date | None = None, end: date | None = None) -> bool:
-    """Tell whether the roll-ups hold every source day of `[first, end)`; None leaves a side open.
+    """Return whether the roll-ups have every source day of `[first, end)`; None leaves a side open.
 
     `source_ids` None means every source. Days without records count as rolled up. For accrued runtime leave `end`
     open: a run that touches the range may belong to any later day.
@@ -250,14 +250,14 @@ def get_last_stop_day(source_ids: Collection[int], first: date, end: date) -> da
 def roll_up_days(seconds: float | None = None) -> int:
     """Write the roll-ups of days that lack them, newest first, one short transaction each; returns how many.
 
-    Stops after so many seconds, if given. A locked day is being merged, which writes its roll-ups too. Several of
-    these may run at once, and stop at any instant.
+    Stops after `seconds`, None for no limit. A locked day is being merged, which writes its roll-ups too. Several
+    processes may run this at once, and stop at any instant.
     """
     until = None if seconds is None else monotonic() + seconds
-    done = 0
+    day_count = 0
     while (until is None or monotonic() < until) and roll_up_next_day():
-        done += 1
-    return done
+        day_count += 1
+    return day_count
 
 
 def roll_up_next_day() -> SourceDay | None:
@@ -278,7 +278,7 @@ def roll_up_next_day() -> SourceDay | None:
 def check_rollups(pk: int) -> dict[str, int]:
     """Return how many rows of each roll-up differ from the records of one day, which is locked meanwhile.
 
-    None of a day whose records were pruned: nothing is left to compare them with.
+    None of a day whose records were pruned: there is nothing to compare them with.
     """
     with transaction.atomic():
         days = SourceDay.objects.select_related("source").select_for_update(of=("self",), no_key=True)

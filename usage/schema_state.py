@@ -1,6 +1,6 @@
-"""Whether the schema is the one that the code knows, and the lock between `migrate` and who writes usage.
+"""Whether the schema is that of the code, and the lock between `migrate` and writers of usage.
 
-Requests need no more than what their code knows, which a migration leaves in place (tests/support/migrations.py). A
+Requests need no more than the schema of their code, which a migration leaves in place (tests/support/migrations.py). A
 worker of another release is different: a table that a migration fills would lack what the worker stores meanwhile.
 """
 
@@ -15,14 +15,14 @@ from django.db.migrations.loader import MigrationLoader
 OLDER: Final = "The schema of the database is older than the code: run manage.py migrate."
 NEWER: Final = "The schema of the database is newer than the code: install the version that it was migrated with."
 APPLIED: Final = "SELECT app, name FROM django_migrations"
-# An advisory lock that `migrate` holds alone, and who writes usage together.
+# An advisory lock: exclusive for `migrate`, shared for writers of usage.
 KEY: Final = 7_244_118_305
 
 Key = tuple[str, str]  # app and name of a migration
 
 
 class SchemaDiffers(Exception):
-    """The schema is not the one that the code knows; the message says what to do."""
+    """The schema is not that of the code; the message has the remedy."""
 
 
 def compare_schema(applied: set[Key]) -> str:
@@ -31,8 +31,8 @@ def compare_schema(applied: set[Key]) -> str:
     if not set(loader.graph.leaf_nodes()) <= applied:
         return OLDER
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
-    known = loader.disk_migrations.keys() | replaced
-    return NEWER if any(key[0] in loader.migrated_apps and key not in known for key in applied) else ""
+    known_keys = loader.disk_migrations.keys() | replaced
+    return NEWER if any(key[0] in loader.migrated_apps and key not in known_keys for key in applied) else ""
 
 
 @cache
@@ -42,7 +42,7 @@ def load_migrations() -> MigrationLoader:
 
 
 def check_schema() -> None:
-    """Raise SchemaDiffers unless the schema is the one that the code knows."""
+    """Raise SchemaDiffers unless the schema is that of the code."""
     with connection.cursor() as cursor:
         cursor.execute(APPLIED)
         if difference := compare_schema(set(cursor.fetchall())):
@@ -50,7 +50,7 @@ def check_schema() -> None:
 
 
 def hold_schema() -> None:
-    """Keep `migrate` waiting until the transaction ends; waits for one under way, and raises SchemaDiffers after it."""
+    """Keep `migrate` waiting until the transaction ends; waits for a running one, then may raise SchemaDiffers."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [KEY])
     check_schema()
@@ -58,18 +58,19 @@ def hold_schema() -> None:
 
 @contextmanager
 def change_schema(announce: Callable[[str], object]) -> Iterator[None]:
-    """Keep everybody from writing usage for the time of the block; waits for merges under way, which is announced.
+    """Lock writers of usage out for the time of the block; waits for running merges, which is announced.
 
-    The lock ends with a transaction, on a connection of its own, for the block has many: so a pooler may stand between.
+    The lock ends with a transaction, so that it works through a pooler; the transaction has its own connection, for the
+    block has many transactions.
     """
-    own = connection.copy()
+    lock_connection = connection.copy()
     try:
-        own.set_autocommit(False)
-        with own.cursor() as cursor:
+        lock_connection.set_autocommit(False)
+        with lock_connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [KEY])
             if cursor.fetchone() != (True,):
                 announce("Waiting for workers that store a day …")
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [KEY])
         yield
     finally:
-        own.close()
+        lock_connection.close()

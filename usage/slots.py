@@ -1,6 +1,6 @@
 """Slots: how many downloads and large answers a process of the web server makes at once.
 
-Each holds a thread and a connection for long, or takes much of the process's CPU time.
+Each occupies a thread and a connection for long, or takes much of the process's CPU time.
 """
 
 import threading
@@ -45,22 +45,22 @@ def hold_slot() -> Iterator[None]:
 
 
 def count_under_way() -> int:
-    """Return how many slots of this process are held."""
+    """Return how many slots of this process are in use."""
     return len(UNDER_WAY)
 
 
 @contextmanager
 def take_slot_if_large() -> Iterator[Callable[[], None]]:
-    """Give a function that takes a slot until the end of the block, for an answer that turns out to be large.
+    """Yield a function that takes a slot until the end of the block, for an answer that turns out to be large.
 
     It raises SlotsTaken; where the slot is taken already, it does nothing.
     """
     with ExitStack() as stack:
-        taken: list[bool] = []
+        slots_taken: list[bool] = []
 
         def take_slot() -> None:
-            if not taken:
+            if not slots_taken:
                 stack.enter_context(hold_slot())
-                taken.append(True)
+                slots_taken.append(True)
 
         yield take_slot

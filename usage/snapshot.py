@@ -1,4 +1,4 @@
-"""One state of the database for everything that an export says."""
+"""Snapshots: one state of the database for all queries of an export."""
 
 import threading
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ HOLD_MONTHS: Final = f"LOCK TABLE {TABLES} IN ACCESS SHARE MODE"
 class Snapshot:
     """A connection of its own, in a read-only transaction that sees one state of the database to its end.
 
-    It needs its own because the response is streamed after the request has returned the connection it had.
+    The response is streamed after the request has returned its own connection.
     """
 
     connection: BaseDatabaseWrapper
@@ -35,14 +35,14 @@ class Snapshot:
 
     @contextmanager
     def share(self) -> Iterator[None]:
-        """Let the queries of the block go to this connection instead of the thread's own.
+        """Send the queries of the block to this connection instead of the thread's own.
 
-        A second connection would have to be free while this one is held: exports that hold all of a pooler's would wait
-        for each other. Where the thread's own is in a transaction already, the block sees what that one sees.
+        A second connection would have to be free while this one is in use: exports with all connections of a pooler
+        would wait for each other. Where the thread's own is in a transaction already, the block sees its state.
         """
         alias = self.connection.alias
-        own = connections[alias]
-        if own.in_atomic_block:
+        thread_connection = connections[alias]
+        if thread_connection.in_atomic_block:
             yield
             return
         # The transaction was begun without Django, which is to nest its own in it.
@@ -50,12 +50,12 @@ class Snapshot:
         try:
             yield
         finally:
-            connections[alias], self.connection.in_atomic_block = own, False
+            connections[alias], self.connection.in_atomic_block = thread_connection, False
 
 
 @contextmanager
 def open_snapshot(using: str) -> Iterator[Snapshot]:
-    """Give a snapshot of now; it ends with the block, or when it lasts longer than PORTAL_EXPORT_SECONDS."""
+    """Yield a snapshot of now; it ends with the block, or when it lasts longer than PORTAL_EXPORT_SECONDS."""
     connection = connections[using].copy()
     # Where the reader stalls, another thread releases what the export holds.
     connection.inc_thread_sharing()
@@ -77,17 +77,17 @@ def open_snapshot(using: str) -> Iterator[Snapshot]:
 
 @contextmanager
 def consistent_snapshot(using: str, seconds: float | None = None) -> Iterator[None]:
-    """Let all queries of the block see one state of the database: that of now.
+    """Make all queries of the block see one state of the database: that of now.
 
     Within a transaction already, it is the state that the transaction sees. With `seconds`, each query is cancelled
-    after so many, which raises QueryTimeout.
+    after that time, which raises QueryTimeout.
     """
-    own = connections[using]
-    if own.in_atomic_block:
+    thread_connection = connections[using]
+    if thread_connection.in_atomic_block:
         with nullcontext() if seconds is None else limit_query_time(seconds, using):
             yield
         return
-    with detect_timeouts(), transaction.atomic(using=using), own.cursor() as cursor:
+    with detect_timeouts(), transaction.atomic(using=using), thread_connection.cursor() as cursor:
         # Both in one round trip.
         limit = "" if seconds is None else f"; SET LOCAL statement_timeout = {round(seconds * 1000)}"
         cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY{limit}")
@@ -96,7 +96,7 @@ def consistent_snapshot(using: str, seconds: float | None = None) -> Iterator[No
 
 
 def release_connection(connection: BaseDatabaseWrapper) -> None:
-    """Close an export's connection; one from the pool leaves its transaction first, or breaks off what it sends.
+    """Close an export's connection; that of a pool rolls back its transaction first, or breaks off what it sends.
 
     A COPY that was not read to its end holds the connection's lock, also after its last row: a rollback would wait for
     it for ever where the garbage collector ends the snapshot before the rows.
@@ -116,7 +116,7 @@ def limit_backend(using: str, backend: int) -> Iterator[None]:
 
     The database's own limit does not act while it waits for a reader that has stalled, nor does it notice that a socket
     is shut down while its own buffer is full. `backend` is the number that the database gives within the transaction:
-    the one that libpq knows is made up by a pooler in between.
+    a pooler in between gives libpq an invented one.
     """
     timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS, terminate_backend, [using, backend])
     timer.daemon = True
@@ -128,10 +128,10 @@ def limit_backend(using: str, backend: int) -> Iterator[None]:
 
 
 def terminate_backend(using: str, backend: int) -> None:
-    """Have the database end one of this role's backends, over a connection of its own."""
-    own = connections[using].copy()
+    """Terminate a backend of this role, over a connection of its own."""
+    cancel_connection = connections[using].copy()
     try:
-        with own.cursor() as cursor:
+        with cancel_connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
     finally:
-        own.close()
+        cancel_connection.close()

@@ -1,7 +1,7 @@
-"""Reads from a standby: for a part of a request, this thread's connection is one to the standby.
+"""Reads from a standby: for a part of a request, this thread's connection is to the standby.
 
-Nothing that reads has to know. Who decides which requests may is portal/standby.py; what differs is known here: a
-standby shows the past, and PostgreSQL does not tell it which merges are under way.
+Readers need not know. portal/standby.py decides which requests may use it; the differences are here: a
+standby shows the past, and does not know which merges are under way.
 """
 
 import threading
@@ -42,7 +42,7 @@ def enter_standby(state: StandbyState) -> None:
 
 
 def leave_standby() -> None:
-    """Let this thread read from the primary again; does nothing where it does."""
+    """Let this thread read from the primary again; does nothing where it already does."""
     if _use.state is not None:
         _use.state = None
         connections[DEFAULT_DB_ALIAS] = _use.primary
@@ -57,6 +57,12 @@ def get_data_time() -> datetime:
     """Return the instant that what is read now is the state of: now, or what a standby has replayed."""
     state = get_standby_state()
     return timezone.now() if state is None else state.as_of
+
+
+def get_replica_lag() -> float | None:
+    """Return how many seconds reads are behind the primary, to a tenth; None for reads of the primary."""
+    state = get_standby_state()
+    return None if state is None else round(state.lag, 1)
 
 
 def require_settled(instant: datetime) -> None:

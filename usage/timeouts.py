@@ -1,4 +1,4 @@
-"""A time limit for queries: what no index can answer is cancelled, and the page says so."""
+"""A time limit for queries: a query that takes longer is cancelled, and the page says so."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ class QueryTimeout(Exception):
 
 @contextmanager
 def limit_query_time(seconds: float, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Cancel each query of the block after so many seconds; raises QueryTimeout.
+    """Cancel each query of the block after `seconds`; raises QueryTimeout.
 
     Within a transaction already, the limit ends with the block and what was done before it stands.
     """

@@ -1,6 +1,6 @@
-"""The units of usage: in which unit people read each of them, and what it means.
+"""The units of usage: the unit on pages for each of them, and its meaning.
 
-Stored and exported quantities keep the vendor's unit with all digits; only what people read is scaled.
+Stored and exported quantities have the vendor's unit and all digits; only pages scale them.
 """
 
 from collections.abc import Iterable
@@ -15,17 +15,17 @@ SIZES: Final = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A vendor's unit. `shown`: what people read, of which one is `size` of the unit; '' for sizes of data.
+    """A vendor's unit. `label`: the unit on pages, which is `size` of the vendor's unit; '' for sizes of data.
 
-    For sizes of data `size` is how many bytes the unit is, and the largest of SIZES is read that suits the number.
+    For sizes of data `size` is the unit in bytes, and pages use the largest of SIZES that suits the number.
     """
 
-    shown: str
+    label: str
     size: Decimal
     meaning: str
 
 
-# By their names in small letters: vendors write GB and GBS.
+# By their names in lower case: vendors write GB and GBS.
 UNITS: Final = {
     "seconds": Unit(HOURS, Decimal(3600), "Hours of use; the vendor reports instants or seconds."),
     "minutes": Unit(
@@ -43,24 +43,25 @@ UNITS: Final = {
 
 
 def get_size_place(size: Decimal | int) -> int:
-    """Return the index in SIZES of the largest unit that a number of bytes has at least one of."""
+    """Return the index in SIZES of the largest unit that is not more than a number of bytes."""
     return min((len(str(abs(int(size)))) - 1) // 3, len(SIZES) - 1)
 
 
 def find_scale(unit: str, value: Decimal) -> tuple[str, Decimal]:
-    """Return the unit in which people read a quantity, and how many of its own unit one of that is."""
-    known = UNITS.get(unit.lower())
-    if known is None:
+    """Return the unit of a quantity on pages, and its size in the quantity's own unit."""
+    definition = UNITS.get(unit.lower())
+    if definition is None:
         return unit, Decimal(1)
-    if known.shown:
-        return known.shown, known.size
-    place = get_size_place(value * known.size)
-    return SIZES[place], Decimal(1000**place) / known.size
+    if definition.label:
+        return definition.label, definition.size
+    place = get_size_place(value * definition.size)
+    return SIZES[place], Decimal(1000**place) / definition.size
 
 
 def explain_units(units: Iterable[str]) -> dict[str, str]:
-    """Return what units mean, each by what people read of it; unknown ones are left out."""
-    known = {unit: UNITS[unit.lower()] for unit in units if unit.lower() in UNITS}
+    """Return the meanings of units by their labels on pages; unknown units are left out."""
+    definitions = {unit: UNITS[unit.lower()] for unit in units if unit.lower() in UNITS}
     return {
-        unit if about.shown in (unit, "") else f"{about.shown} ({unit})": about.meaning for unit, about in known.items()
+        unit if definition.label in (unit, "") else f"{definition.label} ({unit})": definition.meaning
+        for unit, definition in definitions.items()
     }

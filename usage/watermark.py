@@ -1,9 +1,9 @@
-"""The watermark: up to which instant everything that changed is visible to a query that begins now.
+"""The watermark: the instant up to which every change is visible to a query that begins now.
 
 A merge stamps its rows with the instants of its statements, but other transactions see them only when it commits,
 which may be long after. A reader that follows `changed_at` alone would miss such rows. So a merge first notes, by an
-advisory lock that ends with its transaction, since when it is under way. Every row that is stamped before the earliest
-such note, and before now, is committed and visible.
+advisory lock that ends with its transaction, the instant at which it began. Every row that is stamped before the
+earliest such note, and before now, is committed and visible.
 """
 
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ WATERMARK: Final = """
 def hold_watermark() -> None:
     """Keep the watermark from passing this instant until the transaction ends.
 
-    It must be the transaction's first statement; rows have to be stamped with the instants of later ones.
+    It must be the transaction's first statement; rows have to be stamped with the instants of later statements.
     """
     with connection.cursor() as cursor:
         cursor.execute(HOLD, [KEY, SINCE])
@@ -39,7 +39,7 @@ def hold_watermark() -> None:
 def get_watermark() -> datetime:
     """Return the watermark: a query that begins after this call sees every row stamped before it.
 
-    A standby does not know which merges are under way: its own is the last one of the primary that it has replayed.
+    A standby does not know which merges are under way: its watermark is the last of the primary that it has replayed.
     """
     if (state := get_standby_state()) is not None:
         return state.settled_until

@@ -1,4 +1,4 @@
-"""The portal's rules where allauth asks for them: who may sign in, as which user, and how second factors are stored."""
+"""The portal's rules for allauth: who may sign in, as which user, and how second factors are stored."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from portal.accounts.guessing import Guess, count_guess, remember_browser
 from portal.accounts.oidc import ProviderError
 from portal.accounts.oidc_roles import SignInRefused, check_sign_in, find_user, get_verified_email, sync_roles
 from portal.accounts.second_factor import needs_second_factor
-from portal.accounts.security_log import Event, RefusalLogMixin, log_event
+from portal.accounts.security_log import RefusalLogMixin, SecurityEvent, log_event
 from usage.fields import get_cipher
 
 logger = structlog.get_logger(__name__)
@@ -38,24 +38,24 @@ class AccountAdapter(RefusalLogMixin, DefaultAccountAdapter):  # type: ignore[mi
             raise self.validation_error("too_many_login_attempts")
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
-        """Return the user of these credentials, None for wrong ones."""
+        """Return the user of these credentials, None for wrong credentials."""
         user: User | None = super().authenticate(request, **credentials)
         if user is not None:
             self.guess.forgive()
         return user
 
     def post_login(self, request: HttpRequest, user: User, **details: Any) -> HttpResponse:
-        """Let the browser be known from now on."""
+        """Mark the browser as known."""
         response: HttpResponse = super().post_login(request, user, **details)
         remember_browser(request, response, user)
         return response
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Nobody signs up."""
+        """Refuse sign-up."""
         return False
 
     def is_safe_url(self, url: str) -> bool:
-        """Tell whether `url` is one of the portal; False for what is not a URL."""
+        """Return whether `url` is an address of the portal; False for what is not a URL."""
         try:
             return bool(super().is_safe_url(url))
         except ValueError:
@@ -73,10 +73,10 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  
         """Log why a sign-in failed, without anything that the provider sent."""
         exception = details.get("exception")
         reason = str(exception) if isinstance(exception, ProviderError) else type(exception).__name__
-        log_event(Event.SIGN_IN_FAILED, methods=["provider"], reason=reason, error=str(details.get("error")))
+        log_event(SecurityEvent.SIGN_IN_FAILED, methods=["provider"], reason=reason, error=str(details.get("error")))
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """Everybody whom `pre_social_login` accepts gets an account."""
+        """Create an account for every sign-in that `pre_social_login` accepts."""
         return True
 
     def authenticate_by_email(self, sociallogin: SocialLogin) -> tuple[User, str] | None:
@@ -86,11 +86,11 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  
         return (user, email) if user else None
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Refuse a sign-in with a page that says why, or update the roles of a returning user."""
+        """Refuse a sign-in with a page that explains why, or update the roles of a returning user."""
         try:
             check_sign_in(sociallogin.account.extra_data, is_new=not sociallogin.is_existing)
         except SignInRefused as refusal:
-            log_event(Event.SIGN_IN_REFUSED, methods=["provider"], reason=str(refusal))
+            log_event(SecurityEvent.SIGN_IN_REFUSED, methods=["provider"], reason=str(refusal))
             page = render(request, "account/refused.html", {"reason": str(refusal)}, status=403)
             raise ImmediateHttpResponse(page) from None
         if sociallogin.is_existing:
@@ -129,7 +129,7 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # as above
         return "Usage portal"
 
     def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
-        """Nobody removes the app that the settings require of them."""
+        """Keep the authenticator app of users who must have a second factor."""
         return authenticator.type != Authenticator.Type.TOTP or not needs_second_factor(authenticator.user)
 
     def encrypt(self, text: str) -> str:

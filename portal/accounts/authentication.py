@@ -80,8 +80,8 @@ def get_token_access(secret: str) -> TokenAccess | None:
         return None
     bind_token(token)
     token.record_use(now)
-    chosen: list[int] = token.chosen_source_ids  # type: ignore[attr-defined]
-    return TokenAccess(token, frozenset(chosen) if token.limited else None)
+    source_ids: list[int] = token.chosen_source_ids  # type: ignore[attr-defined]
+    return TokenAccess(token, frozenset(source_ids) if token.limited else None)
 
 
 class TokenAuthentication(BaseAuthentication):

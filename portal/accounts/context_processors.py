@@ -11,7 +11,7 @@ from portal.accounts.second_factor import lacks_second_factor
 
 def add_sign_in_context(request: HttpRequest) -> dict[str, Any]:
     """Return the admin site's context and the ways to sign in; the admin's own pages bring theirs."""
-    # A request refused before the authentication middleware, such as one for another host, has no user.
+    # A request refused before the authentication middleware, such as a request for another host, has no user.
     if not request.path.startswith("/accounts/") or not hasattr(request, "user"):
         return {}
     return {

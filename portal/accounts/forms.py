@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 
-from portal.accounts.security_log import Event, log_event
+from portal.accounts.security_log import SecurityEvent, log_event
 
 
 class LoginForm(allauth_forms.LoginForm):  # type: ignore[misc]  # allauth's forms are not annotated
@@ -28,7 +28,7 @@ class LoginForm(allauth_forms.LoginForm):  # type: ignore[misc]  # allauth's for
 
 
 class ResetPasswordForm(allauth_forms.ResetPasswordForm):  # type: ignore[misc]  # as above
-    """Sends mail only to users with a password here: those of the OpenID provider get none by asking for one."""
+    """Sends mail only to users with a local password: users of the OpenID provider cannot request it."""
 
     users: list[User]
 
@@ -51,17 +51,17 @@ class WithoutResetLinkMixin:
 
 
 class ChangePasswordForm(WithoutResetLinkMixin, allauth_forms.ChangePasswordForm):  # type: ignore[misc]  # as above
-    """The old password and a new one."""
+    """The old password and a new password."""
 
 
 class ReauthenticateForm(WithoutResetLinkMixin, allauth_forms.ReauthenticateForm):  # type: ignore[misc]  # as above
-    """The password, asked again before an account is changed."""
+    """The password, required again before an account is changed."""
 
 
 class SingleUseMixin:
-    """Takes no code of an authenticator app twice, also not the one that set the app up.
+    """Takes no code of an authenticator app twice, also not the code that set the app up.
 
-    allauth remembers a code for its own 30 seconds, and forgets the one of the activation; with the tolerance
+    allauth remembers a code for its own 30 seconds, and forgets the code of the activation; with the tolerance
     (MFA_TOTP_TOLERANCE) a code is valid for longer.
     """
 
@@ -72,7 +72,7 @@ class SingleUseMixin:
         if cache.get(key):
             raise self.refuse_code()
         code: str = super().clean_code()  # type: ignore[misc]  # a form's
-        # Of two requests with one code at the same time only one adds the key.
+        # Of two requests with the same code at the same time only one adds the key.
         if not cache.add(key, "used", mfa_settings.TOTP_PERIOD * (2 * mfa_settings.TOTP_TOLERANCE + 1)):
             raise self.refuse_code()
         return code
@@ -80,7 +80,7 @@ class SingleUseMixin:
     def refuse_code(self) -> ValidationError:
         """Log a code that was used before, and return the error for it."""
         form: Any = self
-        log_event(Event.SECOND_FACTOR_FAILED, user=form.user.get_username(), reason="used_before")
+        log_event(SecurityEvent.SECOND_FACTOR_FAILED, user=form.user.get_username(), reason="used_before")
         error: ValidationError = get_adapter().validation_error("incorrect_code")
         return error
 
@@ -99,4 +99,4 @@ class AuthenticateForm(SingleUseMixin, mfa_forms.AuthenticateForm):  # type: ign
 
 
 class ReauthenticateCodeForm(SingleUseMixin, mfa_forms.ReauthenticateForm):  # type: ignore[misc]  # as above
-    """A code of the second factor, asked again before an account is changed."""
+    """A code of the second factor, required again before an account is changed."""

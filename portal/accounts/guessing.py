@@ -1,8 +1,8 @@
-"""Slows down the guessing of passwords, so that nobody locks somebody else out.
+"""Slows down the guessing of passwords, so that guesses do not lock the user out.
 
 Wrong guesses are counted by account and address. An account also has a higher bound over all addresses, and an address
-one over all accounts. A browser that somebody has signed in with before is counted by itself: what others guess does
-not reach it.
+over all accounts. A browser that the user has signed in with before is counted separately: guesses from elsewhere do
+not affect it.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ FROM_ADDRESS = Rate(5, 5 * 60)
 FROM_BROWSER = Rate(5, 5 * 60)
 AT_ANY_ACCOUNT = Rate(30, 5 * 60)
 FROM_ANYWHERE = Rate(300, 60 * 60)
-IPV6_NETWORK = 64  # the smallest that a provider gives to one customer
+IPV6_NETWORK = 64  # the smallest network that a provider assigns to a customer
 COOKIE = "known_browser"
 COOKIE_SECONDS = 180 * 24 * 60 * 60
 SALT = "portal.known-browser"
@@ -31,28 +31,28 @@ SALT = "portal.known-browser"
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """One attempt at a password: what it was counted under, and whether it came too often."""
+    """An attempt at a password: the bounds it was counted under, and whether it came too often."""
 
-    counted: Sequence[tuple[str, Rate]]
+    bounds: Sequence[tuple[str, Rate]]
     is_refused: bool
 
     def forgive(self) -> None:
         """Count the attempt no longer: the password was right."""
-        uncount(self.counted)
+        uncount(self.bounds)
 
 
 def count_guess(request: HttpRequest, login: str) -> Guess:
     """Count an attempt to sign in before the password is compared, so that guesses at the same time count too.
 
-    The bounds are asked one after the other: what the narrower one refuses does not use up the wider ones.
+    The bounds are checked in order: a guess that a narrower bound refuses does not use up the wider bounds.
     """
-    counted = []
+    bounds = []
     for key, rate in list_bounds(request, find_account(login)):
-        counted.append((key, rate))
+        bounds.append((key, rate))
         status = count_rate(key, rate)
         if status is not None and status.is_exceeded:
-            return Guess(counted, is_refused=True)
-    return Guess(counted, is_refused=False)
+            return Guess(bounds, is_refused=True)
+    return Guess(bounds, is_refused=False)
 
 
 def list_bounds(request: HttpRequest, account: str) -> list[tuple[str, Rate]]:
@@ -68,13 +68,13 @@ def list_bounds(request: HttpRequest, account: str) -> list[tuple[str, Rate]]:
 
 
 def find_account(login: str) -> str:
-    """Return what stands for the account of a user name or an e-mail address, so that both count together."""
+    """Return the key of the account of a user name or an e-mail address, so that both count together."""
     user = User.objects.filter(Q(username__iexact=login) | Q(email__iexact=login)).order_by("pk").first()
     return str(user.pk) if user else f"unknown-{sha256(login.lower().encode()).hexdigest()[:32]}"
 
 
 def get_network(address: str) -> str:
-    """Return an address as it is counted: an IPv6 one by its network, of which one customer has all addresses."""
+    """Return an address as it is counted: an IPv6 address by its network, which belongs to a single customer."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -84,7 +84,7 @@ def get_network(address: str) -> str:
 
 
 def get_known_browser(request: HttpRequest, account: str) -> str:
-    """Return the id of the browser if somebody has signed in to this account with it before, else ""."""
+    """Return the id of the browser if it was used to sign in to this account before, else ""."""
     try:
         cookie = signing.loads(request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_SECONDS)
         return str(cookie["browser"]) if cookie["account"] == account else ""
@@ -93,7 +93,7 @@ def get_known_browser(request: HttpRequest, account: str) -> str:
 
 
 def remember_browser(request: HttpRequest, response: HttpResponseBase, user: User) -> None:
-    """Let a browser be known as one that the user has signed in with; the cookie opens nothing."""
+    """Mark a browser as used by the user to sign in; the cookie grants no access."""
     account = str(user.pk)
     browser = get_known_browser(request, account) or token_urlsafe(16)
     response.set_cookie(

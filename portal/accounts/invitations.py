@@ -1,8 +1,8 @@
 """Invitations: links with which new users set their first password, and the page behind them.
 
 A link works once and for PORTAL_INVITATION_HOURS. It stops working as soon as the user signs in another way, gets a
-password or is deactivated, and when whoever made it may not change the user any more: a link that somebody kept opens
-no account that was given more rights than theirs.
+password or is deactivated, and when the inviter may not change the user any more: an old link opens no account that
+has got more rights than the inviter.
 """
 
 import secrets
@@ -30,17 +30,17 @@ from portal.accounts.models import Invitation, hash_secret
 from portal.accounts.permissions import can_change_user
 
 SECRET_BYTES: Final = 32
-SESSION_KEY: Final = "invitation"  # the hash of the secret, so that no address but the link itself holds it
+SESSION_KEY: Final = "invitation"  # the hash of the secret, so that no address but the link itself has it
 INVITER_PERMISSIONS: Final = ("auth.add_user", "auth.change_user")
 
 
 def can_be_invited(user: User) -> bool:
-    """Tell whether a user has not come in yet: active, without a password, and never signed in."""
+    """Return whether a user has no access yet: active, without a password, and never signed in."""
     return user.is_active and user.last_login is None and not user.has_usable_password()
 
 
 def invite(user: User, inviter: User) -> str:
-    """Return the secret of a new invitation, which is stored nowhere; it replaces the one before."""
+    """Return the secret of a new invitation, which is stored nowhere; it replaces the previous invitation."""
     secret = secrets.token_urlsafe(SECRET_BYTES)
     with transaction.atomic():
         withdraw(user)
@@ -56,19 +56,19 @@ def compute_expiry(now: datetime) -> datetime:
 
 
 def withdraw(user: User) -> None:
-    """Delete the invitation of a user, if there is one."""
+    """Delete the invitation of a user, if any."""
     Invitation.objects.filter(user=user).delete()
 
 
 def find_usable(invitations: QuerySet[Invitation], digest: bytes) -> Invitation | None:
     """Return the invitation with this digest, None where it does not work (any more)."""
-    open_ones = invitations.filter(digest=digest, expires_at__gt=timezone.now())
-    invitation = open_ones.select_related("user", "created_by").first()
+    unexpired = invitations.filter(digest=digest, expires_at__gt=timezone.now())
+    invitation = unexpired.select_related("user", "created_by").first()
     return invitation if invitation is not None and is_usable(invitation) else None
 
 
 def is_usable(invitation: Invitation) -> bool:
-    """Tell whether the user has not come in yet, and whoever made the invitation may still change them."""
+    """Return whether the user has no access yet and the inviter may still change them."""
     inviter = invitation.created_by
     if inviter is None or not inviter.is_active or not inviter.has_perms(INVITER_PERMISSIONS):
         return False
@@ -94,9 +94,9 @@ def build_link(request: HttpRequest, secret: str) -> str:
 @never_cache
 @login_not_required
 def open_invitation(request: HttpRequest, secret: str) -> HttpResponse:
-    """Keep the hash of the secret in the session and go on to the page without it in its address.
+    """Keep the hash of the secret in the session and redirect to the page without it in its address.
 
-    Opening the link uses nothing up: programs that look into mail open it, too. One that does not work gets no session.
+    Opening the link does not use it up: programs that scan mail open it, too. An invalid link gets no session.
     """
     digest = hash_secret(secret)
     if find_usable(Invitation.objects.all(), digest) is None:

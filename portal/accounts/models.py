@@ -22,7 +22,7 @@ __all__ = ["ApiToken", "AuditEntry", "GroupScope", "Invitation", "Scope", "creat
 
 ALPHABET = string.digits + string.ascii_letters
 PREFIX_LENGTH = 8
-SECRET_LENGTH = 43  # 62**43 > 2**256: as much as 32 random bytes hold
+SECRET_LENGTH = 43  # 62**43 > 2**256: as much as 32 random bytes
 USE_RECORDED_EVERY = timedelta(minutes=1)
 
 # SQL by hand: every request with a token runs it, and the ORM took longer to build it than PostgreSQL to answer it.
@@ -50,7 +50,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def get_usable(self, secret: str, now: datetime) -> "ApiToken | None":
         """Return the token of `secret` if it is neither revoked nor expired, with the ids of its sources, in one query.
 
-        The look-up is by the secret's hash in a unique index: its duration tells nothing about the secret.
+        The look-up is by the secret's hash in a unique index: its duration reveals nothing about the secret.
         """
         names = [field.attname for field in self.model._meta.concrete_fields]
         statement = SELECT_USABLE.format(columns=", ".join(f"t.{name}" for name in names))
@@ -121,7 +121,7 @@ class ApiToken(models.Model):
 
 
 class GroupScope(models.Model):
-    """The only sources that the members of a group see; a group without a row here limits nobody.
+    """The only sources that the members of a group see; a group without a row here has no limit.
 
     A user in several limited groups sees the sources of all of them; groups without a limit, such as the roles, do not
     lift it. Superusers and users in no limited group see all sources.
@@ -144,7 +144,7 @@ class Invitation(models.Model):
     """A link with which a new user sets their first password (portal/accounts/invitations.py).
 
     Only the SHA-256 of its secret is stored. It is deleted when it is used, withdrawn or replaced, so that the audit
-    log tells of each.
+    log has each of these.
     """
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="invitation")
@@ -177,7 +177,7 @@ def create_token(
     """Create a token and return it with its secret, which is stored nowhere.
 
     `sources` None leaves it unlimited; with an empty list it sees nothing. Raises ValidationError for an empty name,
-    no scope, an unknown one, or a malformed `rate`.
+    no scope, an unknown scope, or a malformed `rate`.
     """
     prefix = f"up_{_generate_text(PREFIX_LENGTH)}"
     secret = f"{prefix}_{_generate_text(SECRET_LENGTH)}"

@@ -1,9 +1,4 @@
-"""Signing in through the OpenID provider: Authlib asks the provider, allauth makes the account.
-
-Authlib verifies state, PKCE, the id token's signature, issuer, audience, age and nonce. `ProviderClient` adds what it
-does not: the issuer of the discovery document, https, asymmetric signatures, and that the user info is of the same
-person.
-"""
+"""Signing in through the OpenID provider: Authlib requests the provider (oidc_client.py), allauth makes the account."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +9,6 @@ from allauth.socialaccount.helpers import complete_social_login, render_authenti
 from allauth.socialaccount.models import SocialApp
 from allauth.socialaccount.providers.base import AuthError, AuthProcess
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
-from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.django_client import DjangoOAuth2App, OAuth
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -23,23 +16,15 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
-from joserfc.errors import JoseError
-from requests import RequestException
 
 from portal.accounts.oidc_roles import OVERAGE_CLAIMS, get_verified_email
 
-ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint")
-# Signed with a key that only the provider has, unlike HS256.
-ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-# How far the provider's clock may differ: for `iat`, `nbf` and `exp`.
-LEEWAY_SECONDS = 60
 STORED_CLAIMS = ("sub", "email", "email_verified", "name", "given_name", "family_name", "preferred_username")
-TIMEOUT_SECONDS = 5
 
 
 def is_trusted_url(url: str) -> bool:
-    """Tell whether a URL of the provider may be requested: https, or loopback for a portal without https."""
+    """Return whether a URL of the provider may be requested: https, or loopback for a portal without https."""
     parts = urlsplit(url)
     is_local = parts.scheme == "http" and parts.hostname in LOOPBACK and not settings.PORTAL_HTTPS
     return bool(parts.hostname) and (parts.scheme == "https" or is_local)
@@ -47,39 +32,6 @@ def is_trusted_url(url: str) -> bool:
 
 class ProviderError(Exception):
     """An answer of the provider that is not valid; the message contains nothing of the answer."""
-
-
-FAILURES = (ProviderError, AuthlibBaseError, JoseError, RequestException, ValueError, KeyError)
-
-
-class ProviderClient(DjangoOAuth2App):  # type: ignore[misc]  # Authlib's classes are not annotated
-    """A client of the provider; raises one of FAILURES for an answer that is not valid."""
-
-    def load_server_metadata(self) -> dict[str, Any]:
-        """Return the discovery document, once its issuer and URLs are verified."""
-        metadata: dict[str, Any] = super().load_server_metadata()
-        if str(metadata.get("issuer", "")).rstrip("/") != settings.PORTAL_OIDC_ISSUER.rstrip("/"):
-            raise ProviderError("The discovery document is of another issuer.")
-        if not all(is_trusted_url(metadata[name]) for name in ENDPOINTS if name in metadata):
-            raise ProviderError("The discovery document has a URL without https.")
-        methods = metadata.get("token_endpoint_auth_methods_supported", [])
-        use_basic = "client_secret_basic" in methods and "client_secret_post" not in methods
-        metadata["token_endpoint_auth_method"] = "client_secret_basic" if use_basic else "client_secret_post"
-        metadata["id_token_signing_alg_values_supported"] = ALGORITHMS
-        return metadata
-
-    def fetch_claims(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the claims of the id token and of the user info for the code in the callback `request`."""
-        token = self.authorize_access_token(request, leeway=LEEWAY_SECONDS)
-        if "userinfo" not in token:
-            raise ProviderError("The answer has no id token.")
-        claims = dict(token["userinfo"])
-        if "userinfo_endpoint" in self.load_server_metadata():
-            user_info = self.userinfo(token=token)
-            if user_info.get("sub") != claims["sub"]:
-                raise ProviderError("The user info is of another person.")
-            claims |= user_info
-        return claims
 
 
 class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth's classes are not annotated
@@ -90,7 +42,7 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth's classe
         return {**super().extract_common_fields(data), "email": get_verified_email(data) or None}
 
     def extract_email_addresses(self, data: dict[str, Any]) -> list[Any]:
-        """Return the verified address, if there is one."""
+        """Return the verified address, if any."""
         return list(super().extract_email_addresses(data)) if get_verified_email(data) else []
 
     def extract_extra_data(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -107,23 +59,6 @@ def get_provider(request: HttpRequest, provider_id: str) -> Provider:
         raise Http404 from None
 
 
-def build_client(provider: Provider) -> ProviderClient:
-    """Return a client that reads the discovery document anew: the provider may have changed it."""
-    client: ProviderClient = OAuth().register(
-        provider.app.provider_id,
-        client_cls=ProviderClient,
-        client_id=provider.app.client_id,
-        client_secret=provider.app.secret,
-        server_metadata_url=provider.server_url,
-        client_kwargs={
-            "scope": " ".join(provider.get_scope()),
-            "code_challenge_method": "S256",
-            "default_timeout": TIMEOUT_SECONDS,
-        },
-    )
-    return client
-
-
 @never_cache
 @login_not_required
 @require_GET
@@ -132,6 +67,8 @@ def login(request: HttpRequest, provider_id: str) -> HttpResponse:
     provider = get_provider(request, provider_id)
     if request.headers.get("Sec-Fetch-Site") == "cross-site":  # another site must not start a sign-in
         return redirect("account_login")
+    from portal.accounts.oidc_client import FAILURES, build_client
+
     client = build_client(provider)
     callback_url = request.build_absolute_uri(reverse("openid_connect_callback", args=[provider_id]))
     try:
@@ -148,6 +85,8 @@ def login(request: HttpRequest, provider_id: str) -> HttpResponse:
 @require_GET
 def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Sign in the person whom the provider sends back."""
+    from portal.accounts.oidc_client import FAILURES, build_client
+
     provider = get_provider(request, provider_id)
     client = build_client(provider)
     authorization = client.framework.get_state_data(request.session, request.GET.get("state")) or {}

@@ -12,12 +12,12 @@ from portal.accounts.roles import ROLES
 logger = structlog.get_logger(__name__)
 
 Claims = Mapping[str, Any]
-# Where a user has too many groups for a token, some providers leave the claim out and say so in one of these.
+# Where a user has too many groups for a token, some providers leave the claim out and report it in one of these.
 OVERAGE_CLAIMS = ("_claim_names", "hasgroups")
 
 
 class SignInRefused(Exception):
-    """A person may not sign in; the message tells them why and what to do."""
+    """A person may not sign in; the message explains why and what to do."""
 
 
 def get_verified_email(claims: Claims) -> str:
@@ -27,7 +27,7 @@ def get_verified_email(claims: Claims) -> str:
 
 
 def find_user(email: str) -> User | None:
-    """Return the one active local user with this address; never a superuser, whose account stays local."""
+    """Return the only active local user with this address; never a superuser, whose account stays local."""
     users = list(User.objects.filter(email__iexact=email)[:2]) if email else []
     if len(users) != 1 or users[0].is_superuser or not users[0].is_active:
         return None
@@ -50,23 +50,23 @@ def check_sign_in(claims: Claims, *, is_new: bool) -> None:
 
 
 def sync_roles(user: User, claims: Claims) -> None:
-    """Add and remove roles of `user` as the provider's groups say; other groups stay.
+    """Add and remove roles of `user` by the provider's groups; other groups stay.
 
-    Without PORTAL_OIDC_GROUPS_CLAIM nothing changes, nor where the claim does not say which groups there are.
+    Without PORTAL_OIDC_GROUPS_CLAIM nothing changes, nor where the claim does not list the groups.
     """
     if not settings.PORTAL_OIDC_GROUPS_CLAIM or user.is_superuser:
         return
     if problem := find_groups_problem(claims):
         logger.warning("the roles stay as they are", user=user.get_username(), reason=problem)
         return
-    wanted = get_roles(claims)
-    current = set(user.groups.filter(name__in=ROLES).values_list("name", flat=True))
-    user.groups.add(*Group.objects.filter(name__in=wanted - current))
-    user.groups.remove(*Group.objects.filter(name__in=current - wanted))
+    roles = get_roles(claims)
+    current_roles = set(user.groups.filter(name__in=ROLES).values_list("name", flat=True))
+    user.groups.add(*Group.objects.filter(name__in=roles - current_roles))
+    user.groups.remove(*Group.objects.filter(name__in=current_roles - roles))
 
 
 def find_groups_problem(claims: Claims) -> str:
-    """Return why the claims do not say in which groups a user is; "" where they do, or say that there are none."""
+    """Return why the claims do not list the groups of a user; "" where they do, or report that there are none."""
     name = settings.PORTAL_OIDC_GROUPS_CLAIM
     claim = claims.get(name)
     if claim is not None:
@@ -75,7 +75,7 @@ def find_groups_problem(claims: Claims) -> str:
     has_groups = name == "groups" and str(claims.get("hasgroups")).lower() == "true"
     if has_groups or (isinstance(elsewhere, Mapping) and name in elsewhere):
         return (
-            f"The provider left out the claim {name}, because the user is in more groups than a token holds. "
+            f"The provider left out the claim {name}, because the user is in more groups than fit in a token. "
             "Have it send only the groups that are assigned to the portal."
         )
     return ""

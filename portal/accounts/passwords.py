@@ -1,4 +1,4 @@
-"""What a password must not be: a common one, also behind digits and signs, a repetition, or a row of keys."""
+"""What a password must not be: a common password, also between digits and signs, a repetition, or a row of keys."""
 
 import re
 from itertools import pairwise
@@ -17,7 +17,7 @@ REPETITION = re.compile(r"(.+?)\1+")
 
 
 class GuessablePasswordValidator(CommonPasswordValidator):
-    """Django's list of common passwords holds few of 12 characters; people lengthen the short ones.
+    """Django's list of common passwords has few of 12 characters; people lengthen the short passwords.
 
     So what is left without digits and signs at the ends, with the usual substitutes undone, must not be common either.
     """
@@ -37,10 +37,10 @@ class GuessablePasswordValidator(CommonPasswordValidator):
 
 
 def is_guessable(password: str, common: set[str]) -> bool:
-    """Tell whether a password is one of `common`, built from one, a repetition, or mostly a row of keys."""
+    """Return whether a password is in `common`, built from a password in it, a repetition, or mostly a row of keys."""
     text = password.lower().strip()
-    bare = ENDS.sub("", text)
-    stems = {text, bare, bare.translate(SUBSTITUTES), ENDS.sub("", text.translate(SUBSTITUTES))}
+    core = ENDS.sub("", text)
+    stems = {text, core, core.translate(SUBSTITUTES), ENDS.sub("", text.translate(SUBSTITUTES))}
     units = stems | {match[1] for stem in stems if (match := REPETITION.fullmatch(stem))}
     near = sum(pair in NEIGHBOURS for pair in pairwise(text))
     return (

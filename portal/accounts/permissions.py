@@ -1,4 +1,4 @@
-"""Who may change whom: nobody grants, or changes a user who has, more than they may do and see themselves."""
+"""Who may change whom: users grant no more than they have, and change no user or group that has more."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from portal.accounts.roles import ADMINISTRATOR_PERMISSIONS, APPS, ROLES
 
 SourceLimit = frozenset[int] | None
 
-# What users may do, by the permission that stands for it.
+# What users may do, by the permission that allows it.
 ABILITIES = {
     "View usage, explore, export, save views": "usage.view_resourceusage",
     "Have saved views sent as reports": "reports.add_report",
@@ -23,7 +23,7 @@ ABILITIES = {
     "See the names of people": "usage.view_person",
     "Read the audit log": "accounts.view_auditentry",
 }
-# The permissions that the creator of a token needs for each scope: all that the scope gives access to.
+# The permissions that the creator of a token needs for each scope: all that the scope allows.
 USAGE_PERMISSIONS = ("usage.view_environmentusage", "usage.view_resourceusage", "usage.view_recipeusage")
 PERMISSIONS_BY_SCOPE = {
     Scope.USAGE_READ: (*USAGE_PERMISSIONS, "usage.view_directoryentry"),
@@ -49,7 +49,7 @@ def request_user(request: HttpRequest) -> User:
 
 
 def get_user_codes(user: User) -> set[str]:
-    """Return the permission codes of a user, also of an inactive one."""
+    """Return the permission codes of a user, also of an inactive user."""
     return list_codes(get_user_permissions(user))
 
 
@@ -64,7 +64,7 @@ def list_codes(permissions: QuerySet[Permission]) -> set[str]:
 
 
 def is_within(limit: SourceLimit, wider: SourceLimit) -> bool:
-    """Tell whether all sources of a limit (None: every source) are within the wider one."""
+    """Return whether all sources of a limit (None: every source) are within the wider limit."""
     return wider is None or (limit is not None and limit <= wider)
 
 
@@ -75,7 +75,7 @@ def get_groups_limit(groups: Iterable[Group]) -> SourceLimit:
 
 
 def can_change_user(actor: User, person: User) -> bool:
-    """Tell whether `actor` may change a user: not one with more permissions or sources."""
+    """Return whether `actor` may change a user: not a user with more permissions or sources."""
     return not get_users_beyond(actor).filter(pk=person.pk).exists()
 
 
@@ -83,18 +83,18 @@ def get_users_beyond(actor: User) -> QuerySet[User]:
     """Return the users with a permission or source that `actor` lacks, whom and whose groups `actor` may not change."""
     if actor.is_superuser:
         return User.objects.none()
-    more = Permission.objects.exclude(pk__in=get_user_permissions(actor).values("pk"))
-    able = Group.objects.filter(permissions__in=more)
+    missing_permissions = Permission.objects.exclude(pk__in=get_user_permissions(actor).values("pk"))
+    wider_groups = Group.objects.filter(permissions__in=missing_permissions)
     return User.objects.filter(
         Q(is_superuser=True)
-        | Q(pk__in=User.user_permissions.through.objects.filter(permission__in=more).values("user"))
-        | Q(pk__in=User.groups.through.objects.filter(group__in=able).values("user"))
+        | Q(pk__in=User.user_permissions.through.objects.filter(permission__in=missing_permissions).values("user"))
+        | Q(pk__in=User.groups.through.objects.filter(group__in=wider_groups).values("user"))
         | ~Q(pk__in=get_visible_users(actor).values("pk"))
     )
 
 
 def can_change_group(actor: User, group: Group) -> bool:
-    """Tell whether `actor` may change a group: not a role, one of their own, or one with more than `actor` has.
+    """Return whether `actor` may change a group: no role, none of their own, and none with more than `actor` has.
 
     A change reaches all members, so no member may have more than `actor` either. An actor who is limited to sources
     may only change groups within that limit: any other shows all sources to its members.
@@ -114,8 +114,8 @@ def get_assignable_groups(actor: User) -> QuerySet[Group]:
     """Return the groups that `actor` may add users to."""
     if actor.is_superuser:
         return Group.objects.all()
-    beyond = Permission.objects.exclude(pk__in=get_user_permissions(actor).values("pk"))
-    groups = Group.objects.exclude(permissions__in=beyond)
+    missing_permissions = Permission.objects.exclude(pk__in=get_user_permissions(actor).values("pk"))
+    groups = Group.objects.exclude(permissions__in=missing_permissions)
     limit = get_source_scope(actor)
     if limit is None:
         return groups
@@ -124,33 +124,33 @@ def get_assignable_groups(actor: User) -> QuerySet[Group]:
 
 def get_wider_group_ids(limit: frozenset[int]) -> QuerySet[GroupScope, int]:
     """Return the ids of groups with a source outside of a limit."""
-    shown = GroupScope.sources.through.objects.exclude(source__in=limit)
-    return GroupScope.objects.filter(pk__in=shown.values("groupscope")).values_list("group", flat=True)
+    outside_links = GroupScope.sources.through.objects.exclude(source__in=limit)
+    return GroupScope.objects.filter(pk__in=outside_links.values("groupscope")).values_list("group", flat=True)
 
 
 def get_assignable_permissions(actor: User) -> QuerySet[Permission]:
-    """Return the permissions that `actor` may give to a group: their own, as far as pages use them."""
+    """Return the permissions that `actor` may grant to a group: their own, as far as pages use them."""
     names = [code.split(".")[1] for code in ADMINISTRATOR_PERMISSIONS]
-    offered = Permission.objects.filter(content_type__app_label__in=APPS, codename__in=names)
+    permissions = Permission.objects.filter(content_type__app_label__in=APPS, codename__in=names)
     if actor.is_superuser:
-        return offered
-    return offered.filter(pk__in=get_user_permissions(actor).values("pk"))
+        return permissions
+    return permissions.filter(pk__in=get_user_permissions(actor).values("pk"))
 
 
 def get_visible_users(actor: User) -> QuerySet[User]:
-    """Return the users visible to `actor`: for one limited to sources, nobody who sees other sources."""
+    """Return the users visible to `actor`: for an actor limited to sources, no user who sees other sources."""
     limit = get_source_scope(actor)
     if limit is None:
         return User.objects.all()
     limited = GroupScope.objects.values("group")
-    seen = (
+    visible_users = (
         User.objects.filter(groups__in=limited)
         .exclude(groups__in=get_wider_group_ids(limit))
         .exclude(is_superuser=True)
     )
-    return User.objects.filter(Q(pk__in=seen.values("pk")) | Q(pk=actor.pk))
+    return User.objects.filter(Q(pk__in=visible_users.values("pk")) | Q(pk=actor.pk))
 
 
 def get_assignable_scopes(actor: User) -> list[tuple[str, str]]:
-    """Return the scopes that `actor` may give to a token, as choices."""
+    """Return the scopes that `actor` may grant to a token, as choices."""
     return [(scope.value, scope.label) for scope in Scope if actor.has_perms(PERMISSIONS_BY_SCOPE[scope])]

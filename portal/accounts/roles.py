@@ -1,4 +1,4 @@
-"""The three roles of staff: groups created by a migration, each with all permissions of the one before."""
+"""The three roles of staff: groups created by a migration, each with all permissions of the previous role."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ MODELS_WITH_PAGES = (
     "sync.loadattempt",
     "incidents.incident",
 )
-# Roll-ups and totals without a page. Nobody needs a permission for them.
+# Roll-ups and totals without a page. They need no permission.
 INTERNAL_MODELS = (
     "usage.environmentday",
     "usage.environmentaccrual",
@@ -48,7 +48,7 @@ def build_codes(model: str, *verbs: str) -> Iterator[str]:
 
 VIEWER_PERMISSIONS = (
     *(code for model in MODELS_WITH_PAGES for code in build_codes(model, "view")),
-    # The pages show only a user's own views and shared ones, and change only their own.
+    # The pages show only a user's own and shared views, and change only their own.
     *build_codes("usage.savedview", "view", "add", "change", "delete"),
     # Each is sent with the rights that its owner has then, and changed by its owner alone.
     *build_codes("reports.report", "view", "add", "change", "delete"),
@@ -59,7 +59,7 @@ OPERATOR_PERMISSIONS = (
     "incidents.change_incident",
     *build_codes("usage.note", "add", "change", "delete"),
 )
-# Users are deactivated and tokens revoked, never deleted: the audit log goes on naming them.
+# Users are deactivated and tokens revoked, never deleted: the audit log keeps naming them.
 ADMINISTRATOR_PERMISSIONS = (
     *OPERATOR_PERMISSIONS,
     *build_codes("usage.source", "add", "change", "delete"),

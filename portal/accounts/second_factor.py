@@ -1,4 +1,4 @@
-"""Who needs a second factor (PORTAL_SECOND_FACTOR), and the middleware that lets nobody go on without."""
+"""Who needs a second factor (PORTAL_SECOND_FACTOR), and the middleware that lets no user continue without it."""
 
 from collections.abc import Callable
 
@@ -24,16 +24,16 @@ REFUSAL = "Your account needs a second factor. Sign in to the pages of the porta
 
 
 class SignedInMiddleware:
-    """Prolongs the session of a person who uses the pages, and sends one who lacks a second factor to set it up.
+    """Prolongs the session of a user of the pages, and redirects a user without a second factor to set it up.
 
-    Parts of pages that reload themselves do not prolong a session: nobody may be sitting there.
+    Parts of pages that reload themselves do not prolong a session: the user may be away.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer `request`; one without a session, or of a monitor, looks no user up."""
+        """Answer `request`; a request without a session, or of a monitor, fetches no user."""
         is_of_nobody = settings.SESSION_COOKIE_NAME not in request.COOKIES or request.path.startswith("/health/")
         if is_of_nobody or not request.user.is_authenticated:
             return self.get_response(request)
@@ -52,7 +52,7 @@ def refuse(request: HttpRequest) -> HttpResponseBase:
 
 
 def lacks_second_factor(request: HttpRequest) -> bool:
-    """Tell whether the user of a session must set up a second factor before they go on."""
+    """Return whether the user of a session must set up a second factor before they continue."""
     user = request.user
     if not isinstance(user, User) or not needs_second_factor(user):
         return False
@@ -63,12 +63,12 @@ def lacks_second_factor(request: HttpRequest) -> bool:
 
 
 def needs_second_factor(user: User) -> bool:
-    """Tell whether the settings require a second factor of a user."""
+    """Return whether the settings require a second factor of a user."""
     if settings.PORTAL_SECOND_FACTOR == ADMINISTRATORS:
         return is_administrator(user)
     return bool(settings.PORTAL_SECOND_FACTOR == ALL)
 
 
 def is_administrator(user: User) -> bool:
-    """Tell whether a user may do more than an operator, in whatever group."""
+    """Return whether a user may do more than an operator, in whatever group."""
     return user.is_superuser or not ADMINISTRATOR_ALONE.isdisjoint(user.get_all_permissions())

@@ -1,7 +1,7 @@
 """The security log: who signs in, what fails, and what is refused; docs/operations.md lists the events.
 
-An event is one line of the logger `portal.security`. The request adds its id, its address, and its user or the prefix
-of its token, as to every line. No line has a password, a code or a whole token.
+An event is a line of the logger `portal.security`. The request adds its id, its address, and its user or the prefix
+of its token, as to every line. No line has a password, a code or a complete token.
 """
 
 import re
@@ -41,7 +41,7 @@ TOKEN_PREFIX = re.compile(rf"(up_[0-9A-Za-z]{{{PREFIX_LENGTH}}})_")
 METHODS = {"password": "password", "socialaccount": "provider", "mfa": "second_factor"}
 
 
-class Event(StrEnum):
+class SecurityEvent(StrEnum):
     """What happened; the names are stable."""
 
     SIGNED_IN = "signed_in"
@@ -62,15 +62,20 @@ class Event(StrEnum):
     RATE_LIMITED = "rate_limited"
 
 
-EVENT_BY_STATUS: dict[int, Event] = {
-    HTTPStatus.FORBIDDEN: Event.PERMISSION_REFUSED,
-    HTTPStatus.TOO_MANY_REQUESTS: Event.RATE_LIMITED,
+EVENT_BY_STATUS: dict[int, SecurityEvent] = {
+    HTTPStatus.FORBIDDEN: SecurityEvent.PERMISSION_REFUSED,
+    HTTPStatus.TOO_MANY_REQUESTS: SecurityEvent.RATE_LIMITED,
 }
-HARMLESS = {Event.SIGNED_IN, Event.SIGNED_OUT, Event.REAUTHENTICATED, Event.SECOND_FACTOR_USED}
+HARMLESS = {
+    SecurityEvent.SIGNED_IN,
+    SecurityEvent.SIGNED_OUT,
+    SecurityEvent.REAUTHENTICATED,
+    SecurityEvent.SECOND_FACTOR_USED,
+}
 
 
-def log_event(event: Event, **fields: Any) -> None:
-    """Write one line; a field that is None is left out."""
+def log_event(event: SecurityEvent, **fields: Any) -> None:
+    """Write a line; a field that is None is left out."""
     log = logger.info if event in HARMLESS else logger.warning
     log(event.value, **{name: value for name, value in fields.items() if value is not None})
 
@@ -111,10 +116,10 @@ def log_token_refused(secret: str) -> None:
     token = ApiToken.objects.filter(digest=hash_secret(secret)).first()
     if token is not None:
         reason = "revoked" if token.revoked_at else "expired"
-        log_event(Event.TOKEN_REFUSED, token=token.prefix, reason=reason)
+        log_event(SecurityEvent.TOKEN_REFUSED, token=token.prefix, reason=reason)
         return
     match = TOKEN_PREFIX.match(secret)
-    log_event(Event.TOKEN_REFUSED, token=match[1] if match else None, reason="unknown")
+    log_event(SecurityEvent.TOKEN_REFUSED, token=match[1] if match else None, reason="unknown")
 
 
 class RefusalLogMixin:
@@ -125,15 +130,15 @@ class RefusalLogMixin:
     def validation_error(self, code: str, *args: Any) -> ValidationError:
         """Return the error of a form, as the adapter does."""
         if code in {"too_many_login_attempts", "rate_limited"}:
-            log_event(Event.LOCKED_OUT, user=find_claimed_name(self.request))
+            log_event(SecurityEvent.LOCKED_OUT, user=find_claimed_name(self.request))
         if code == "enter_current_password":
-            log_event(Event.SIGN_IN_FAILED, user=find_claimed_name(self.request), reason="wrong_password")
+            log_event(SecurityEvent.SIGN_IN_FAILED, user=find_claimed_name(self.request), reason="wrong_password")
         error: ValidationError = super().validation_error(code, *args)  # type: ignore[misc]  # the adapter's
         return error
 
 
 def find_claimed_name(request: HttpRequest) -> str | None:
-    """Return the name of the user that a request of the sign-in pages is about, None for an unknown one."""
+    """Return the name of the user that a request of the sign-in pages is about, None for an unknown user."""
     if "login" in request.POST:
         user = find_user(request.POST["login"])
     elif request.user.is_authenticated:
@@ -145,7 +150,7 @@ def find_claimed_name(request: HttpRequest) -> str | None:
 
 
 def find_user(login: str) -> User | None:
-    """Return the user with this name or e-mail address; a name that nobody has may be a password in the wrong field."""
+    """Return the user with this name or e-mail address; an unknown name may be a password in the wrong field."""
     return User.objects.filter(Q(username__iexact=login) | Q(email__iexact=login)).first() if login else None
 
 
@@ -155,35 +160,35 @@ def log_signed_in(request: HttpRequest, user: User, **_: Any) -> None:
     bind_user(user)
     records = get_authentication_records(request, user)
     methods = [METHODS.get(record["method"], record["method"]) for record in records]
-    log_event(Event.SIGNED_IN, user=user.get_username(), methods=methods)
+    log_event(SecurityEvent.SIGNED_IN, user=user.get_username(), methods=methods)
 
 
 @receiver(user_logged_out)
 def log_signed_out(user: User | None, **_: Any) -> None:
     """Log a sign-out."""
-    log_event(Event.SIGNED_OUT, user=user.get_username() if user else None)
+    log_event(SecurityEvent.SIGNED_OUT, user=user.get_username() if user else None)
 
 
 @receiver(user_login_failed)
 def log_wrong_password(credentials: dict[str, Any], **_: Any) -> None:
-    """Log a wrong password, at the sign-in or where a page asks for it again."""
+    """Log a wrong password, at the sign-in or where a page requires it again."""
     user = find_user(credentials.get("username") or credentials.get("email") or "")
     if user is None:
-        log_event(Event.SIGN_IN_FAILED, reason="unknown_user")
+        log_event(SecurityEvent.SIGN_IN_FAILED, reason="unknown_user")
     else:
         reason = "wrong_password" if user.is_active else "inactive"
-        log_event(Event.SIGN_IN_FAILED, user=user.get_username(), reason=reason)
+        log_event(SecurityEvent.SIGN_IN_FAILED, user=user.get_username(), reason=reason)
 
 
 @receiver(authentication_step_completed)
 def log_reauthenticated(user: User, method: str, **details: Any) -> None:
-    """Log that somebody who is signed in gave the password or a code again."""
+    """Log that a signed-in user entered the password or a code again."""
     if details.get("reauthenticated"):
-        log_event(Event.REAUTHENTICATED, user=user.get_username(), methods=[METHODS.get(method, method)])
+        log_event(SecurityEvent.REAUTHENTICATED, user=user.get_username(), methods=[METHODS.get(method, method)])
 
 
-def connect(signal: Any, event: Event) -> None:
-    """Log `event` with the user of each signal, and the kind of second factor where it has one."""
+def connect(signal: Any, event: SecurityEvent) -> None:
+    """Log `event` with the user of each signal, and the kind of its second factor, if any."""
 
     def log(user: User, authenticator: Authenticator | None = None, **_: Any) -> None:
         log_event(event, user=user.get_username(), factor=authenticator.type if authenticator else None)
@@ -191,10 +196,10 @@ def connect(signal: Any, event: Event) -> None:
     signal.connect(log, weak=False)
 
 
-connect(password_changed, Event.PASSWORD_CHANGED)
-connect(password_reset, Event.PASSWORD_RESET)
-connect(authenticator_used, Event.SECOND_FACTOR_USED)
-connect(authentication_failed, Event.SECOND_FACTOR_FAILED)
-connect(authenticator_added, Event.SECOND_FACTOR_ADDED)
-connect(authenticator_removed, Event.SECOND_FACTOR_REMOVED)
-connect(authenticator_reset, Event.SECOND_FACTOR_RENEWED)
+connect(password_changed, SecurityEvent.PASSWORD_CHANGED)
+connect(password_reset, SecurityEvent.PASSWORD_RESET)
+connect(authenticator_used, SecurityEvent.SECOND_FACTOR_USED)
+connect(authentication_failed, SecurityEvent.SECOND_FACTOR_FAILED)
+connect(authenticator_added, SecurityEvent.SECOND_FACTOR_ADDED)
+connect(authenticator_removed, SecurityEvent.SECOND_FACTOR_REMOVED)
+connect(authenticator_reset, SecurityEvent.SECOND_FACTOR_RENEWED)

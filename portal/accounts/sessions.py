@@ -1,6 +1,6 @@
 """Sessions in the database that end when they are not used for a while, and some hours after signing in in any case.
 
-The row's `expire_date` holds both limits, and Django loads no session after it.
+The row's `expire_date` applies both limits, and Django loads no session after it.
 """
 
 import time
@@ -31,7 +31,7 @@ class SessionStore(db.SessionStore):
         return self.decode(row.session_data)
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
-        """Return the row to be saved; the hours begin when somebody has signed in."""
+        """Return the row to be saved; the hours begin when the user has signed in."""
         if SESSION_KEY in data:
             data.setdefault(BEGAN_AT, int(time.time()))
         return super().create_model_instance(data)
@@ -46,7 +46,7 @@ class SessionStore(db.SessionStore):
 
     def prolong(self) -> None:
         """Move the end of a session that is in use; its data stay, which another request may be changing."""
-        wanted = self.get_expiry_date()
-        least = timedelta(minutes=settings.PORTAL_SESSION_IDLE_MINUTES) * PROLONG_AFTER
-        if self.expires_at is not None and wanted - self.expires_at >= least:
-            self.model.objects.filter(session_key=self.session_key).update(expire_date=wanted)
+        new_expiry = self.get_expiry_date()
+        min_step = timedelta(minutes=settings.PORTAL_SESSION_IDLE_MINUTES) * PROLONG_AFTER
+        if self.expires_at is not None and new_expiry - self.expires_at >= min_step:
+            self.model.objects.filter(session_key=self.session_key).update(expire_date=new_expiry)

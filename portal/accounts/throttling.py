@@ -1,11 +1,11 @@
 """Limits of the API, of the staff's pages and of guesses: requests of a token or a user, wrong passwords and tokens.
 
-A rate is counted in Redis, in windows that begin with the first request of each, in one round trip for all processes.
-Requests are counted when they are authenticated, before DRF would call its throttles: refused ones (403, 404, 405)
-count too. DRF's own throttles read and write the cache in two steps and lose the requests that other processes count
-in between. Without Redis no rate is limited (portal/cache.py).
+A rate is counted in Redis, in windows that begin with their first request, in one round trip for all processes.
+Requests are counted when they are authenticated, before DRF would call its throttles: refused requests (403, 404,
+405) count too. DRF's own throttles read and write the cache in two steps and lose the requests that other processes
+count in between. Without Redis no rate is limited (portal/cache.py).
 
-Requests under way are counted in the process: one person's slow ones leave threads and connections to the others.
+Requests under way are counted in the process: slow requests of a person leave threads and connections to the others.
 """
 
 import re
@@ -47,7 +47,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """The state of one window: `used` requests of `rate`, and the seconds until the window ends (`reset`)."""
+    """The state of a window: `used` requests of `rate`, and the seconds until the window ends (`reset`)."""
 
     rate: Rate
     used: int
@@ -60,7 +60,7 @@ class RateLimitStatus:
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether the last request was one too many."""
+        """Whether the last request was above the quota."""
         return self.used > self.rate.quota
 
     def build_headers(self) -> Iterator[tuple[str, str]]:
@@ -78,7 +78,7 @@ class TooManyRequests(Throttled):
 
 
 class TooManyAtOnce(Throttled):
-    """A caller has as many requests under way, and waiting, as one may have in a process."""
+    """A caller has as many requests under way, and waiting, as are allowed in a process."""
 
     def __init__(self) -> None:
         number = settings.PORTAL_REQUESTS_AT_ONCE
@@ -115,7 +115,7 @@ class RequestsUnderWay:
                 self.forget(caller)
 
     def is_free(self, caller: str) -> bool:
-        """Tell whether a request of the caller may be answered."""
+        """Return whether a request of the caller may be answered."""
         return self.answered[caller] < int(settings.PORTAL_REQUESTS_AT_ONCE)
 
     def leave(self, caller: str) -> None:
@@ -165,7 +165,7 @@ def count_request(request: HttpRequest, caller: str, own_rate: str = "") -> None
 def count_failure(request: HttpRequest) -> None:
     """Count a failed sign-in of an address (PORTAL_API_FAILURES_RATE); raises TooManyRequests.
 
-    Only failures are counted: others behind the same address are not held up.
+    Only failures are counted: other callers behind the same address are not delayed.
     """
     status = count(f"failures:{get_client_address(request)}", settings.PORTAL_API_FAILURES_RATE)
     if status is not None and status.is_exceeded:
@@ -173,7 +173,7 @@ def count_failure(request: HttpRequest) -> None:
 
 
 def get_client_address(request: HttpRequest) -> str:
-    """Return the address that a request came from; behind a proxy (PORTAL_HTTPS), the one that the proxy adds last."""
+    """Return the client's address of a request; behind a proxy (PORTAL_HTTPS), the address that the proxy adds last."""
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() if settings.PORTAL_HTTPS else ""
     try:
         return str(ip_address(forwarded))
@@ -182,19 +182,19 @@ def get_client_address(request: HttpRequest) -> str:
 
 
 def count(key: str, rate: str) -> RateLimitStatus | None:
-    """Count one request under `key`; None where Redis does not answer or `rate` is not a rate."""
+    """Count a request under `key`; None where Redis does not answer or `rate` is not a rate."""
     parsed = parse_rate(rate)
     return count_rate(key, parsed) if parsed else None
 
 
 def count_rate(key: str, rate: Rate) -> RateLimitStatus | None:
-    """Count one request under `key`; None where Redis does not answer."""
+    """Count a request under `key`; None where Redis does not answer."""
     redis = get_redis(settings.REDIS_URL)
     return redis.call(partial(count_in_window, redis.client, build_key(key, rate), rate), None)
 
 
 def count_in_window(redis: Redis, key: str, rate: Rate) -> RateLimitStatus:
-    """Count one request; raises RedisError."""
+    """Count a request; raises RedisError."""
     pipeline = redis.pipeline(transaction=False)
     pipeline.incr(key)
     pipeline.expire(key, rate.seconds, nx=True)
@@ -203,11 +203,11 @@ def count_in_window(redis: Redis, key: str, rate: Rate) -> RateLimitStatus:
     return RateLimitStatus(rate, used, max(reset, 1))
 
 
-def uncount(counted: Sequence[tuple[str, Rate]]) -> None:
-    """Take back one request of each of these keys; a window that has ended meanwhile ends again."""
+def uncount(counters: Sequence[tuple[str, Rate]]) -> None:
+    """Uncount a request of each of these keys; a window that has ended meanwhile ends again."""
     redis = get_redis(settings.REDIS_URL)
     pipeline = redis.client.pipeline(transaction=False)
-    for key, rate in counted:
+    for key, rate in counters:
         pipeline.decr(build_key(key, rate))
         pipeline.expire(build_key(key, rate), rate.seconds, nx=True)
     redis.call(pipeline.execute, None)
@@ -221,7 +221,7 @@ def build_key(key: str, rate: Rate) -> str:
 class RateLimitMiddleware:
     """Adds the rate limit headers to every response to a counted request: pages, streams and refusals alike.
 
-    What is streamed after the response is no longer under way: exports have slots of their own (usage/slots.py).
+    What is streamed after the response is no longer under way: exports have their own slots (usage/slots.py).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -247,7 +247,7 @@ class StaffPageMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer `request`, with 429 where it is one too many."""
+        """Answer `request`, with 429 where it exceeds the rate."""
         if request.path.startswith(reverse("admin:index")) and request.user.is_authenticated:
             try:
                 count_request(request, f"user:{request.user.pk}")
@@ -257,7 +257,7 @@ class StaffPageMiddleware:
 
 
 def render_refusal(request: HttpRequest, refusal: TooManyRequests | TooManyAtOnce) -> HttpResponseBase:
-    """Return the page that says when to come again."""
+    """Return the page that states when to try again."""
     response = render(request, "429.html", {"reason": refusal.detail}, status=refusal.status_code)
     response.headers["Retry-After"] = str(refusal.wait)
     return response

@@ -43,7 +43,7 @@ def sync_source(request: HttpRequest, source: Source) -> None:
 
 
 def sync_day(request: HttpRequest, day: SourceDay) -> None:
-    """Sync one day again."""
+    """Sync a day again."""
     start_runs(request, lambda: plan.reread([day], Trigger.ADMIN, get_username(request)))
 
 
@@ -67,7 +67,7 @@ def run_page_action(name: str) -> Callable[[HttpRequest, Any], None]:
 
 
 def require_permission(permission: str) -> Callable[[HttpRequest], bool]:
-    """Return a check of one permission."""
+    """Return a check of a permission."""
     return lambda request: bool(request.user.has_perm(permission))
 
 

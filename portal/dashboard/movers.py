@@ -2,8 +2,8 @@
 
 Two comparisons: each source's latest complete day with the same weekday a week before, and the days of that day's
 month with the same days of the month before. Amounts of different units are never compared: what ranks is the share
-of its unit's total by which something moved. The sums come from the roll-ups of these days, and are kept until one of
-the days is read anew, so their cost does not depend on the number of records.
+of its unit's total by which something moved. The sums come from the roll-ups of these days, and are cached until a day
+is read again, so their cost does not depend on the number of records.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,13 +37,13 @@ from usage.timeouts import QueryTimeout, limit_query_time
 
 WEEK: Final = timedelta(days=7)
 SECONDS: Final = 2.0
-KEPT_SECONDS: Final = 86_400
-MOST: Final = 5  # of a comparison
-MOST_OF_A_UNIT: Final = 2  # so that one unit does not take all the lines
-LEAST_SHARE: Final = Decimal("0.01")  # of the unit's total
-OLDEST: Final = timedelta(days=14)  # a latest complete day before this is no news
+CACHE_SECONDS: Final = 86_400
+MAX_MOVERS: Final = 5  # of a comparison
+MAX_MOVERS_PER_UNIT: Final = 2  # so that no unit takes all the lines
+MIN_SHARE: Final = Decimal("0.01")  # of the unit's total
+MAX_AGE: Final = timedelta(days=14)  # a latest complete day before this is no news
 
-MOVED: Final = """
+MOVERS_SQL: Final = """
 WITH spans AS (
     SELECT * FROM unnest(%(sources)s::bigint[], %(days)s::date[], %(periods)s::text[], %(is_now)s::boolean[])
         AS span (source_id, day, period, is_now)
@@ -54,19 +54,19 @@ WITH spans AS (
     FROM spans AS span JOIN {table} AS t ON t.source_id = span.source_id AND t.day = span.day
     GROUP BY 1, 2, 3, 5, 6
 ), ranked AS (
-    SELECT *, abs(now - before) / nullif(greatest(sum(now) OVER whole, sum(before) OVER whole), 0) AS share,
+    SELECT *, abs(now - before) / nullif(greatest(sum(now) OVER unit_sums, sum(before) OVER unit_sums), 0) AS share,
            row_number() OVER (
                PARTITION BY period, source_id, unit ORDER BY abs(now - before) DESC, key, metric
            ) AS place
-    FROM sums WINDOW whole AS (PARTITION BY period, source_id, unit)
+    FROM sums WINDOW unit_sums AS (PARTITION BY period, source_id, unit)
 )
 SELECT period, source_id, coalesce(key::text, ''), label, metric, unit, now, before, share FROM ranked
-WHERE place <= %(most)s AND share >= %(least)s
+WHERE place <= %(max_movers)s AND share >= %(min_share)s
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MoverSubject:
     """What moves in a kind of usage: the roll-up, the column of the ids, and SQL of metric and unit.
 
     `label`: SQL of a name, over the rows of an id, for what the directory does not name.
@@ -81,14 +81,14 @@ class Subject:
     label: str = "''"
 
 
-SUBJECTS: Final[dict[type[UsageRecord], Subject]] = {
-    EnvironmentUsage: Subject(
+SUBJECTS: Final[dict[type[UsageRecord], MoverSubject]] = {
+    EnvironmentUsage: MoverSubject(
         EnvironmentDay, "project_id", NameKind.PROJECT, "runtime_seconds", "'runtime'", "'seconds'"
     ),
-    ResourceUsage: Subject(
+    ResourceUsage: MoverSubject(
         ResourceDay, "project_id", NameKind.PROJECT, "consumed_quantity", "t.billing_metric", "t.consumed_unit"
     ),
-    RecipeUsage: Subject(
+    RecipeUsage: MoverSubject(
         RecipeWorkspaceDay,
         "workspace_id",
         NameKind.WORKSPACE,
@@ -113,9 +113,9 @@ class ComparedDays:
 
 @dataclass(frozen=True, slots=True)
 class SourceComparison:
-    """The complete days of a source: the latest with the same weekday before, and its month with the one before.
+    """The complete days of a source: the latest with the same weekday before, and its month with the month before.
 
-    `version` is another one whenever one of the source's days was read anew.
+    `version` changes whenever a day of the source is read again.
     """
 
     source: Source
@@ -150,27 +150,29 @@ class Movers:
 
 
 def find_movers(sources: Mapping[Source, type[UsageRecord]], todays: Mapping[int, date], names: NameAccess) -> Movers:
-    """Return what moved most at sources, given with the kind they report."""
+    """Return what moved most at the sources, each mapped to the kind that it reports."""
     comparisons = build_comparisons(list(sources), todays)
     try:
         with limit_query_time(SECONDS):
-            found = [
-                mover
+            period_movers = [
+                period_mover
                 for kind, subject in SUBJECTS.items()
-                if (of_kind := [one for one in comparisons if sources[one.source] is kind])
-                for mover in fetch_movers(kind, subject, of_kind, names)
+                if (
+                    kind_comparisons := [comparison for comparison in comparisons if sources[comparison.source] is kind]
+                )
+                for period_mover in fetch_movers(kind, subject, kind_comparisons, names)
             ]
     except QueryTimeout:
         return Movers(comparisons=comparisons, too_slow=True)
     return Movers(
-        week=select_largest(mover for period, mover in found if period == "week"),
-        month=select_largest(mover for period, mover in found if period == "month"),
+        week=select_largest(mover for period, mover in period_movers if period == "week"),
+        month=select_largest(mover for period, mover in period_movers if period == "month"),
         comparisons=comparisons,
     )
 
 
 def build_comparisons(sources: Sequence[Source], todays: Mapping[int, date]) -> list[SourceComparison]:
-    """Return the comparisons of each source that has a complete day of late, in one query."""
+    """Return the comparisons of each source that has a recent complete day, in one query."""
     if not sources:
         return []
     earliest = min(get_month_before(get_month_before(today)) for today in todays.values())
@@ -189,8 +191,8 @@ def build_comparisons(sources: Sequence[Source], todays: Mapping[int, date]) -> 
 
 
 def build_comparison(source: Source, complete: Mapping[date, Any], today: date) -> SourceComparison | None:
-    """Return the comparisons of a source; None where no day of late is complete."""
-    latest = max((day for day in complete if today - OLDEST <= day < today), default=None)
+    """Return the comparisons of a source; None where no recent day is complete."""
+    latest = max((day for day in complete if today - MAX_AGE <= day < today), default=None)
     if latest is None:
         return None
     first = latest.replace(day=1)
@@ -222,23 +224,23 @@ def get_month_before(day: date) -> date:
 def get_same_day_before(day: date) -> date | None:
     """Return the same day of the month before; None where that month is shorter."""
     before = get_month_before(day)
-    same = before + timedelta(days=day.day - 1)
-    return same if same.month == before.month else None
+    same_day = before + timedelta(days=day.day - 1)
+    return same_day if same_day.month == before.month else None
 
 
 def fetch_movers(
-    kind: type[UsageRecord], subject: Subject, comparisons: Sequence[SourceComparison], names: NameAccess
+    kind: type[UsageRecord], subject: MoverSubject, comparisons: Sequence[SourceComparison], names: NameAccess
 ) -> Iterator[tuple[str, Mover]]:
-    """Yield the largest movers of each unit of sources of one kind, each with its period: `week` or `month`."""
+    """Yield the largest movers of each unit of sources of a kind, each with its period: `week` or `month`."""
     by_source = {comparison.source.pk: comparison for comparison in comparisons}
     rows = fetch_rows(subject, comparisons)
-    known = find_names({subject.kind: {row[2] for row in rows}}, list(by_source), names)
+    directory_names = find_names({subject.kind: {row[2] for row in rows}}, list(by_source), names)
     for period, source_id, key, label, metric, unit, now, before, share in rows:
-        name = known.get(subject.kind, key, source_id) or label
+        name = directory_names.get(subject.kind, key, source_id) or label
         yield period, Mover(by_source[source_id], kind, key, name, metric, unit, now, before, share)
 
 
-def fetch_rows(subject: Subject, comparisons: Sequence[SourceComparison]) -> list[tuple[Any, ...]]:
+def fetch_rows(subject: MoverSubject, comparisons: Sequence[SourceComparison]) -> list[tuple[Any, ...]]:
     """Return the rows of the statement, from the cache where no day of the sources was read since."""
     spans = [span for comparison in comparisons for span in list_spans(comparison)]
     if not spans:
@@ -250,17 +252,19 @@ def fetch_rows(subject: Subject, comparisons: Sequence[SourceComparison]) -> lis
         source_ids, days, periods, is_now = zip(*spans, strict=True)
         params = {"sources": list(source_ids), "days": list(days), "periods": list(periods), "is_now": list(is_now)}
         with connection.cursor() as cursor:
-            cursor.execute(build_statement(subject), {**params, "most": MOST_OF_A_UNIT, "least": LEAST_SHARE})
+            cursor.execute(
+                build_statement(subject), {**params, "max_movers": MAX_MOVERS_PER_UNIT, "min_share": MIN_SHARE}
+            )
             rows = cursor.fetchall()
-        django_cache.set(key, rows, KEPT_SECONDS)
+        django_cache.set(key, rows, CACHE_SECONDS)
     return rows
 
 
 @cache
-def build_statement(subject: Subject) -> str:
+def build_statement(subject: MoverSubject) -> str:
     """Return the statement that finds the movers of a kind; all names are the portal's own."""
     table = connection.ops.quote_name(subject.rollup._meta.db_table)
-    return MOVED.format(
+    return MOVERS_SQL.format(
         key=subject.key,
         label=subject.label,
         metric=subject.metric,
@@ -284,4 +288,4 @@ def select_largest(movers: Iterable[Mover]) -> list[Mover]:
     def rank(mover: Mover) -> Any:
         return -mover.share, mover.comparison.source.slug, mover.key, mover.metric
 
-    return sorted(movers, key=rank)[:MOST]
+    return sorted(movers, key=rank)[:MAX_MOVERS]

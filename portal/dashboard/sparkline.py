@@ -1,6 +1,6 @@
-"""The chart of one measure: a bar for every day, drawn by the server as SVG.
+"""The chart of a measure: a bar for every day, drawn by the server as SVG.
 
-A day that may still change is lighter; one that is missing or incomplete is hatched. Colours are in
+A day that may still change is lighter; a missing or incomplete day is hatched. Colours are in
 static/portal/overview.css.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
-from portal.dashboard.usage_stats import DayUsage, Measure, UsageCalendar
+from portal.dashboard.usage_stats import DayMeasure, DayUsage, UsageCalendar
 from usage.days import iterate_dates
 from usage.formatting import format_count, scale_amount
 from usage.models.day_status import TODAY_OPEN
@@ -28,7 +28,7 @@ STATES: Final = {"missing": "not synced", "partial": "incomplete", "open": "may 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One day of a chart; `value` is None where nothing of it is stored."""
+    """A day of a chart; `value` is None where nothing of it is stored."""
 
     day: date
     value: Decimal | None
@@ -37,14 +37,14 @@ class Bar:
     note: str = ""
 
 
-def build_bars(calendar: UsageCalendar, measure: Measure, days: int) -> list[Bar]:
+def build_bars(calendar: UsageCalendar, measure: DayMeasure, days: int) -> list[Bar]:
     """Return the last `days` days, including today."""
     first = calendar.today - timedelta(days=days - 1)
     return [build_bar(calendar, measure, day) for day in iterate_dates(first, calendar.today + timedelta(days=1))]
 
 
-def build_bar(calendar: UsageCalendar, measure: Measure, day: date) -> Bar:
-    """Return one day."""
+def build_bar(calendar: UsageCalendar, measure: DayMeasure, day: date) -> Bar:
+    """Return the bar of a day."""
     usage = calendar.get(day)
     value = usage.sums.get(measure.key, Decimal(0)) if usage.stored or usage.sums else None
     state, note = find_state(calendar, usage, day)
@@ -67,11 +67,11 @@ def find_state(calendar: UsageCalendar, usage: DayUsage, day: date) -> tuple[str
     return ("whole", "") if usage.settled else ("open", usage.doubt or "may still change")
 
 
-def draw_chart(calendar: UsageCalendar, measure: Measure, days: int) -> SafeString:
+def draw_chart(calendar: UsageCalendar, measure: DayMeasure, days: int) -> SafeString:
     """Return the chart as SVG; every bar has its day and amount as a title."""
     bars = build_bars(calendar, measure, days)
     top = max((bar.value for bar in bars if bar.value is not None), default=Decimal(0))
-    # Only labels can hold anything but numbers and states, so only they are escaped: there are thousands of bars.
+    # Only labels can contain anything but numbers and states, so only they are escaped: there are thousands of bars.
     shapes = "".join(
         f'<rect class="bar-{state}" x="{position * STEP}" y="{y}" width="{STEP - GAP}" height="{height}"'
         f"{HATCHED if state in HATCHED_STATES else ''}><title>{escape(bar.label)}</title></rect>"
@@ -99,16 +99,16 @@ def draw_bar(bar: Bar, top: Decimal) -> Iterator[tuple[str, str, str]]:
         yield bar.state, "0", str(HEIGHT)
     if bar.value is not None:
         height = MIN_HEIGHT if bar.value <= 0 or not top else max(MIN_HEIGHT, float(bar.value / top) * HEIGHT)
-        stored = "whole" if bar.state == "before" else "open" if bar.state in HATCHED_STATES else bar.state
-        yield stored if bar.value else "none", f"{HEIGHT - height:.1f}", f"{height:.1f}"
+        fill = "whole" if bar.state == "before" else "open" if bar.state in HATCHED_STATES else bar.state
+        yield fill if bar.value else "none", f"{HEIGHT - height:.1f}", f"{height:.1f}"
 
 
-def describe_chart(bars: Sequence[Bar], measure: Measure) -> str:
-    """Return the chart in words, for screen readers."""
+def describe_chart(bars: Sequence[Bar], measure: DayMeasure) -> str:
+    """Return the chart as text, for screen readers."""
     first, last = bars[0].day, bars[-1].day
     sentences = [f"{measure.label} by day from {first.day} {first:%b} to {last.day} {last:%b}."]
-    if used := [bar for bar in bars if bar.value]:
-        sentences.append(f"Highest on {max(used, key=lambda bar: bar.value or 0).label}.")
+    if bars_with_usage := [bar for bar in bars if bar.value]:
+        sentences.append(f"Highest on {max(bars_with_usage, key=lambda bar: bar.value or 0).label}.")
     else:
         sentences.append("No usage.")
     sentences += [f"Note on {bar.day.day} {bar.day:%b}: {bar.note}." for bar in bars if bar.note]

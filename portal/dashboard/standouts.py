@@ -11,7 +11,7 @@ from django.urls import reverse
 from portal.dashboard.movers import ComparedDays, Mover, Movers, SourceComparison
 from portal.dashboard.tables import format_change
 from portal.dashboard.usage_stats import DateSpan, UsageCalendar
-from portal.incidents.alerts import Link
+from portal.incidents.alerts import AlertLink
 from usage.decimals import subtract_exactly
 from usage.formatting import Amount, get_sign, scale_amount
 from usage.models import KINDS, Source, UsageRecord
@@ -23,7 +23,7 @@ CHART_BEFORE: Final = timedelta(days=13)  # of a day: two weeks show the weekday
 
 @dataclass(frozen=True, slots=True)
 class StandoutLine:
-    """One mover: who, of which metric and source, how much more or less, and where it is charted."""
+    """A mover: its name, metric and source, how much more or less, and where it is charted."""
 
     name: str
     is_id: bool
@@ -41,7 +41,7 @@ class StandoutLine:
 
 @dataclass(frozen=True, slots=True)
 class StandoutList:
-    """The movers of one comparison; `dates` where all its sources compare the same; `notes`: what is left out."""
+    """The movers of a comparison; `dates` where all its sources compare the same; `notes`: what is left out."""
 
     title: str
     dates: str
@@ -51,11 +51,11 @@ class StandoutList:
 
 @dataclass(frozen=True, slots=True)
 class Yesterday:
-    """Whether the day before today is complete, in each source's zone: `lacking` are the sources where it is not."""
+    """Whether the day before today is complete, in each source's zone: `incomplete` are the sources where it is not."""
 
     text: str
     is_complete: bool
-    lacking: Sequence[Link]
+    incomplete: Sequence[AlertLink]
 
 
 def build_standouts(movers: Movers) -> list[StandoutList]:
@@ -69,8 +69,8 @@ def build_standouts(movers: Movers) -> list[StandoutList]:
 def build_list(
     title: str, movers: Sequence[Mover], comparisons: Sequence[SourceComparison], *, week: bool
 ) -> StandoutList:
-    """Return the list of one comparison."""
-    compared = [(one.source, one.week if week else one.month) for one in comparisons]
+    """Return the list of a comparison."""
+    compared = [(comparison.source, comparison.week if week else comparison.month) for comparison in comparisons]
     dates = {describe_days(days) for _, days in compared if days.pairs}
     shared = next(iter(dates)) if len(dates) == 1 else ""
     notes = [note for source, days in compared if (note := describe_gaps(source, days))]
@@ -108,7 +108,7 @@ def describe_days(days: ComparedDays) -> str:
     first, last = days.pairs[0], days.pairs[-1]
     if len(days.pairs) == 1:
         return " against ".join(f"{day:%a} {day.day} {day:%b}" for day in first)
-    return " against ".join(DateSpan(one, end + ONE_DAY).text for one, end in zip(first, last, strict=True))
+    return " against ".join(DateSpan(start, end + ONE_DAY).text for start, end in zip(first, last, strict=True))
 
 
 def describe_gaps(source: Source, days: ComparedDays) -> str:
@@ -141,7 +141,7 @@ def build_url(mover: Mover, days: ComparedDays, *, week: bool) -> str:
 
 
 def get_zone_param(source: Source, kind: type[UsageRecord]) -> dict[str, str]:
-    """Return the parameter of the source's zone, none for usage that is kept by UTC days."""
+    """Return the parameter of the source's zone, none for usage that is stored by UTC days."""
     return {} if kind.instant == "day" or source.time_zone == "UTC" else {"tz": source.time_zone}
 
 
@@ -152,19 +152,21 @@ def build_yesterday(
     enabled = [source for source in sources if source.enabled and is_expected(calendars[source.pk])]
     if not enabled:
         return None
-    lacking = [source for source in enabled if not calendars[source.pk].get(get_yesterday(source, calendars)).complete]
-    dates = sorted({get_yesterday(source, calendars) for source in enabled})
-    day = " / ".join(f"{one:%a} {one.day} {one:%b}" for one in dates)
-    if not lacking:
-        whom = "its source" if len(enabled) == 1 else f"all {len(enabled)} sources"
-        return Yesterday(f"Yesterday ({day}) is complete for {whom}.", True, ())
-    number = f"{len(enabled) - len(lacking)} of {len(enabled)} sources"
-    links = [build_day_link(source, get_yesterday(source, calendars), can_view_days) for source in lacking]
+    incomplete = [
+        source for source in enabled if not calendars[source.pk].get(get_yesterday(source, calendars)).complete
+    ]
+    yesterdays = sorted({get_yesterday(source, calendars) for source in enabled})
+    day = " / ".join(f"{yesterday:%a} {yesterday.day} {yesterday:%b}" for yesterday in yesterdays)
+    if not incomplete:
+        coverage = "its source" if len(enabled) == 1 else f"all {len(enabled)} sources"
+        return Yesterday(f"Yesterday ({day}) is complete for {coverage}.", True, ())
+    number = f"{len(enabled) - len(incomplete)} of {len(enabled)} sources"
+    links = [build_day_link(source, get_yesterday(source, calendars), can_view_days) for source in incomplete]
     return Yesterday(f"Yesterday ({day}) is complete for {number}; not yet for", False, links)
 
 
 def is_expected(calendar: UsageCalendar) -> bool:
-    """Tell whether yesterday is one of the days that a source should have."""
+    """Return whether a source should have yesterday."""
     return calendar.today - ONE_DAY >= calendar.first
 
 
@@ -173,7 +175,7 @@ def get_yesterday(source: Source, calendars: Mapping[int, UsageCalendar]) -> dat
     return calendars[source.pk].today - ONE_DAY
 
 
-def build_day_link(source: Source, day: date, can_view_days: bool) -> Link:
+def build_day_link(source: Source, day: date, can_view_days: bool) -> AlertLink:
     """Return the link to a day's page of the calendar, without an address for those who may not see days."""
     query = urlencode({"source": source.slug, "day": str(day)})
-    return Link(source.slug, f"{reverse('admin:coverage')}?{query}" if can_view_days else "")
+    return AlertLink(source.slug, f"{reverse('admin:coverage')}?{query}" if can_view_days else "")

@@ -16,7 +16,7 @@ MAX_PERCENT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One measure: its amounts in the order of the columns and with their labels, the change, and the chart."""
+    """A measure: its amounts in the order of the columns and with their labels, the change, and the chart."""
 
     label: str
     amounts: list[tuple[Amount, str]]
@@ -25,7 +25,7 @@ class TableRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class AmountColumn:
     """The head of a column of amounts: its days, which are not yet stored, are missing, and may still change."""
 
     title: str
@@ -42,9 +42,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class UsageTable:
-    """The usage of a source or a vendor; `more` and `note` say what it leaves out."""
+    """The usage of a source or a vendor; `more` and `note` name what it leaves out."""
 
-    columns: list[Column]
+    columns: list[AmountColumn]
     rows: list[TableRow]
     more: str
     note: str
@@ -66,8 +66,8 @@ def build_table(calendar: UsageCalendar, kind: type[UsageRecord] | None, days: i
     )
 
 
-def build_row(row: UsageRow, calendar: UsageCalendar, columns: list[Column], days: int) -> TableRow:
-    """Return the row of one measure."""
+def build_row(row: UsageRow, calendar: UsageCalendar, columns: list[AmountColumn], days: int) -> TableRow:
+    """Return the row of a measure."""
     amounts = (row.so_far, row.same_days, row.last)
     is_new = row.comparable and row.so_far and not row.same_days
     return TableRow(
@@ -90,7 +90,7 @@ def format_change(percent: Decimal | None) -> str:
     return f"{format_signed(round(percent, 1))} %"
 
 
-def build_column(title: str, coverage: SpanCoverage, calendar: UsageCalendar) -> Column:
+def build_column(title: str, coverage: SpanCoverage, calendar: UsageCalendar) -> AmountColumn:
     """Return the head of a column."""
     missing = []
     if coverage.missing:
@@ -99,4 +99,4 @@ def build_column(title: str, coverage: SpanCoverage, calendar: UsageCalendar) ->
         missing.append(f"{format_count(coverage.incomplete, 'day')} incomplete")
     still_open = f"{format_count(coverage.open, 'day')} may still change" if coverage.open else ""
     early = f"not yet stored before {calendar.first.day} {calendar.first:%b}" if coverage.early else ""
-    return Column(title, coverage.span.text, early, "; ".join(missing), still_open)
+    return AmountColumn(title, coverage.span.text, early, "; ".join(missing), still_open)

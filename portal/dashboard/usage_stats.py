@@ -25,7 +25,7 @@ from usage.summaries.metrics import METRICS
 ONE_DAY: Final = timedelta(days=1)
 # A vendor's units may be free text: more of them than this are left to Explore.
 MAX_UNITS: Final = 12
-# Of a day that may still change, these are said to be the reason.
+# These are shown as the reason why a day may still change.
 DOUBTFUL: Final = frozenset(
     {DayStatus.MISMATCHED, DayStatus.SUSPECT, DayStatus.UNVERIFIED_ACCEPTED, DayStatus.UNVERIFIED}
 )
@@ -33,7 +33,7 @@ DOUBTFUL: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DayUsage:
-    """The sums of one day. `stored`: it was synced; `settled`: final, or it waits only for its month's closing sync."""
+    """The sums of a day. `stored`: it was synced; `settled`: final, or it waits only for its month's closing sync."""
 
     sums: dict[str, Decimal] = field(default_factory=dict)
     stored: bool = False
@@ -47,7 +47,7 @@ NOT_STORED: Final = DayUsage()
 
 @dataclass(frozen=True, slots=True)
 class UsageCalendar:
-    """The days of one or several sources up to `today`; every one from `first` on should be stored.
+    """The days of one or several sources up to `today`; every day from `first` on should be stored.
 
     `notes`: what people noted of a day. `active` is False for a source that is switched off, of which no further day
     will come.
@@ -60,7 +60,7 @@ class UsageCalendar:
     notes: Mapping[date, str] = field(default_factory=dict)
 
     def get(self, day: date) -> DayUsage:
-        """Return a day; one that was never synced is NOT_STORED."""
+        """Return a day; a day that was never synced is NOT_STORED."""
         return self.days.get(day, NOT_STORED)
 
     @property
@@ -125,8 +125,8 @@ class SpanCoverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """One of a day's sums: its name there, its label and its unit."""
+class DayMeasure:
+    """A sum of a day: its name there, its label and its unit."""
 
     key: str
     label: str
@@ -135,9 +135,9 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """The sums of one measure over the compared spans; None where nothing of a span is stored."""
+    """The sums of a measure over the compared spans; None where nothing of a span is stored."""
 
-    measure: Measure
+    measure: DayMeasure
     so_far: Decimal | None
     same_days: Decimal | None
     last: Decimal | None
@@ -169,10 +169,10 @@ def find_first_day(today: date, days: int) -> date:
 
 def fetch_calendars(sources: Sequence[Source], todays: dict[int, date], days: int) -> dict[int, UsageCalendar]:
     """Return the calendar of each source by its key, in one query."""
-    found: dict[int, dict[date, DayUsage]] = {source.pk: {} for source in sources}
+    days_by_source: dict[int, dict[date, DayUsage]] = {source.pk: {} for source in sources}
     earliest = min((find_first_day(today, days) for today in todays.values()), default=date.max)
     rows: Any = (
-        SourceDay.objects.filter(source_id__in=list(found), day__gte=earliest, loaded_at__isnull=False)
+        SourceDay.objects.filter(source_id__in=list(days_by_source), day__gte=earliest, loaded_at__isnull=False)
         .with_status()
         .annotate(
             settled=Case(When(Q(final=True) | AWAITS_CLOSE, then=True), default=False, output_field=BooleanField())
@@ -183,14 +183,14 @@ def fetch_calendars(sources: Sequence[Source], todays: dict[int, date], days: in
     ):
         numbers = {name: Decimal(number) for name, number in sums.items()}
         doubt = DayStatus(status).label if status in DOUBTFUL else ""
-        found[source_id][day] = DayUsage(numbers, True, complete, settled, str(doubt))
+        days_by_source[source_id][day] = DayUsage(numbers, True, complete, settled, str(doubt))
     latest = max(todays.values(), default=date.min)
-    notes = fetch_notes(earliest, latest + ONE_DAY, list(found)) if found else []
+    notes = fetch_notes(earliest, latest + ONE_DAY, list(days_by_source)) if days_by_source else []
     return {
         source.pk: UsageCalendar(
             todays[source.pk],
             source.backfill_from,
-            found[source.pk],
+            days_by_source[source.pk],
             source.enabled,
             join_notes((note.day, note.text) for note in notes if note.source_id in (None, source.pk)),
         )
@@ -203,11 +203,11 @@ def join_notes(notes: Iterable[tuple[date, str]]) -> dict[date, str]:
     texts: dict[date, dict[str, None]] = {}
     for day, text in notes:
         texts.setdefault(day, {})[text] = None
-    return {day: "; ".join(several) for day, several in texts.items()}
+    return {day: "; ".join(day_texts) for day, day_texts in texts.items()}
 
 
 def combine_calendars(parts: Collection[UsageCalendar]) -> UsageCalendar:
-    """Return several sources' days as one: sums are added by unit, a day is as complete as the least of them.
+    """Return a combined calendar of several sources: sums are added by unit, a day is as complete as the least of them.
 
     Of a source that is switched off, a day that is not stored is no gap.
     """
@@ -236,12 +236,12 @@ def build_stats(calendar: UsageCalendar, kind: type[UsageRecord] | None) -> Usag
     so_far, same_days, last = (
         measure_coverage(calendar, span) for span in (months.so_far, months.same_days, months.last)
     )
-    known = list_measures(kind)
-    order = list(known)
-    names = sorted(calendar.measures, key=lambda name: order.index(name) if name in known else len(order))
+    kind_measures = list_measures(kind)
+    order = list(kind_measures)
+    names = sorted(calendar.measures, key=lambda name: order.index(name) if name in kind_measures else len(order))
     rows = [
         UsageRow(
-            known.get(name) or Measure(name, name or "without a unit", name),
+            kind_measures.get(name) or DayMeasure(name, name or "without a unit", name),
             sum_span(calendar, months.so_far, name),
             sum_span(calendar, months.same_days, name),
             sum_span(calendar, months.last, name),
@@ -269,12 +269,12 @@ def sum_span(calendar: UsageCalendar, span: DateSpan, measure: str) -> Decimal |
     return decimals.add_exactly(numbers.get(measure, Decimal(0)) for numbers in sums) if sums else None
 
 
-def list_measures(kind: type[UsageRecord] | None) -> dict[str, Measure]:
+def list_measures(kind: type[UsageRecord] | None) -> dict[str, DayMeasure]:
     """Return the measures of a kind by their names; {} for a kind whose sums are named by their units."""
     name = next((name for name, metric_set in METRICS.items() if metric_set.kind is kind), "")
     quantities = QUANTITIES.get(name, ())
     return {
-        key: Measure(key, metric.replace("_", " ").capitalize(), unit) for key, metric, unit in quantities if metric
+        key: DayMeasure(key, metric.replace("_", " ").capitalize(), unit) for key, metric, unit in quantities if metric
     }
 
 

@@ -16,7 +16,7 @@ from portal.dashboard.sparkline import CHART_DAYS
 from portal.dashboard.standouts import build_standouts, build_yesterday
 from portal.dashboard.tables import UsageTable, build_table
 from portal.dashboard.usage_stats import ComparedMonths, UsageCalendar, combine_calendars, fetch_calendars, get_kind
-from portal.incidents.alerts import AlertPermissions, Link, get_source_url
+from portal.incidents.alerts import AlertLink, AlertPermissions, get_source_url
 from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
 from portal.incidents.system_alerts import list_open_alerts
 from portal.incidents.token_alerts import build_token_alerts
@@ -41,7 +41,7 @@ class SourceCard:
     last_sync: str
     records: str
     usage: UsageTable | None
-    links: Sequence[Link]
+    links: Sequence[AlertLink]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def build_overview(request: HttpRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What stands instead of alerts; `tone`: good only for an all-clear, else warn or plain."""
+    """What is shown instead of alerts; `tone`: good only for an all-clear, else warn or plain."""
 
     tone: str
     text: str
@@ -94,27 +94,30 @@ def parse_days(request: HttpRequest) -> int:
 
 
 def summarize(conditions: Sequence[Condition]) -> Summary:
-    """Return what is said where there are no alerts; an all-clear only where every source is healthy.
+    """Return the summary where there are no alerts; an all-clear only where every source is healthy.
 
-    A source may be unhealthy without an alert: while it catches up, and for someone who may not see days.
+    A source may be unhealthy without an alert: while it catches up, and for a person who may not see days.
     """
     enabled = [condition for condition in conditions if condition.source.enabled]
     if not enabled:
         return Summary("plain", "Every source is switched off, so nothing is synced.")
     unhealthy = [condition for condition in enabled if condition.health != Health.OK]
     if unhealthy:
-        badges = [HEALTH[one.health] for one in unhealthy]
-        named = [f"{one.source.slug} ({label.lower()})" for one, (label, _) in zip(unhealthy, badges, strict=True)]
+        badges = [HEALTH[condition.health] for condition in unhealthy]
+        descriptions = [
+            f"{condition.source.slug} ({label.lower()})"
+            for condition, (label, _) in zip(unhealthy, badges, strict=True)
+        ]
         tone = "warn" if {tone for _, tone in badges} - {"plain"} else "plain"
-        return Summary(tone, f"Not every source is healthy: {', '.join(named)}.")
+        return Summary(tone, f"Not every source is healthy: {', '.join(descriptions)}.")
     subject = "1 source is" if len(enabled) == 1 else f"All {len(enabled):,} sources are"
     through = [day for condition in enabled if (day := condition.coverage.complete_through)]
     if len(through) < len(enabled):
         return Summary("good", f"No alerts. {subject} being synced.")
     zones = {condition.source.time_zone for condition in enabled}
-    own = "" if len(zones) == 1 else ", each in its own time zone"
+    zone_note = "" if len(zones) == 1 else ", each in its own time zone"
     complete = describe_through(format_date(min(through)))
-    return Summary("good", f"No alerts. {subject} synced as planned. {complete}{own}.")
+    return Summary("good", f"No alerts. {subject} synced as planned. {complete}{zone_note}.")
 
 
 def build_start(request: HttpRequest, *, can_view_sources: bool) -> dict[str, Any]:
@@ -154,7 +157,7 @@ def build_vendors(
     days: int,
 ) -> list[VendorSection]:
     """Return every vendor with its sources, in the order of the kinds that they report, as everywhere."""
-    ordered = sorted(conditions, key=lambda one: rank_source(one.source))
+    ordered = sorted(conditions, key=lambda condition: rank_source(condition.source))
     return [
         build_vendor(request, list(group), calendars, permissions, days)
         for _, group in groupby(ordered, lambda condition: condition.source.vendor)
@@ -168,7 +171,7 @@ def build_vendor(
     permissions: AlertPermissions,
     days: int,
 ) -> VendorSection:
-    """Return one vendor with its sources."""
+    """Return a vendor with its sources."""
     source = conditions[0].source
     kind = get_kind(source)
     visible = can_view_usage(request, kind)
@@ -208,7 +211,7 @@ def can_view_usage(request: HttpRequest, kind: type[UsageRecord] | None) -> bool
 def build_card(
     condition: Condition, calendar: UsageCalendar, permissions: AlertPermissions, days: int, *, visible: bool
 ) -> SourceCard:
-    """Return one source."""
+    """Return the card of a source."""
     source, kind = condition.source, get_kind(condition.source)
     return SourceCard(
         slug=source.slug,
@@ -224,11 +227,11 @@ def build_card(
     )
 
 
-def build_usage_links(source: Source, kind: type[UsageRecord] | None, calendar: UsageCalendar) -> list[Link]:
+def build_usage_links(source: Source, kind: type[UsageRecord] | None, calendar: UsageCalendar) -> list[AlertLink]:
     """Return where this month's usage of a source is charted and listed."""
     if kind is None:
         return []
-    name = next(name for name, known in KINDS.items() if known is kind)
+    name = next(name for name, model in KINDS.items() if model is kind)
     this_month = {
         "source": source.slug,
         "from": str(ComparedMonths.build(calendar.today).so_far.first),
@@ -238,13 +241,13 @@ def build_usage_links(source: Source, kind: type[UsageRecord] | None, calendar: 
     explore = urlencode({"kind": name, **this_month, "group_by": "day"})
     records = reverse(f"admin:usage_{kind._meta.model_name}_changelist")
     return [
-        Link("Explore", f"{reverse('admin:explore')}?{explore}"),
-        Link("Records", f"{records}?{urlencode(this_month)}"),
+        AlertLink("Explore", f"{reverse('admin:explore')}?{explore}"),
+        AlertLink("Records", f"{records}?{urlencode(this_month)}"),
     ]
 
 
-def build_coverage_links(source: Source, permissions: AlertPermissions) -> list[Link]:
-    """Return the link to the source's calendar, for someone who may see days."""
+def build_coverage_links(source: Source, permissions: AlertPermissions) -> list[AlertLink]:
+    """Return the link to the source's calendar, for a person who may see days."""
     if not permissions.view_days:
         return []
-    return [Link("Coverage", f"{reverse('admin:coverage')}?{urlencode({'source': source.slug})}")]
+    return [AlertLink("Coverage", f"{reverse('admin:coverage')}?{urlencode({'source': source.slug})}")]

@@ -36,7 +36,7 @@ def create_demo(data_dir: Path, port: int) -> Demo:
     """Create the sources, the login and the token, where they are missing, in a migrated database.
 
     The secrets are stored, with the `port` of the portal, in `demo.json` of the data folder, mode 0600. The sandbox
-    keeps its port while that is free; otherwise the sources are pointed to the new one.
+    keeps its port while that is free; otherwise the sources are pointed to the new port.
     """
     stored = read_stored(data_dir)
     demo = Demo(
@@ -66,7 +66,7 @@ def ensure_login(stored: str) -> str:
 
 
 def ensure_token(stored: str) -> str:
-    """Return the secret of a token with all scopes: the stored one if it is usable, else a new one."""
+    """Return the secret of a token with all scopes: the stored token if it is usable, else a new token."""
     if stored and ApiToken.objects.get_usable(stored, datetime.now(UTC)):
         return stored
     return create_token("Demo", Scope.values)[1]

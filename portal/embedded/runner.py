@@ -32,7 +32,7 @@ class Program(Process):  # type: ignore[misc]  # honcho has no annotations
     def _stop_without_parent(self, parent: int) -> None:
         while os.getppid() == parent or self._child is None:
             time.sleep(0.5)
-        # Nobody reads the output any more; do not wait for that at exit.
+        # The output has no reader any more; do not wait for that at exit.
         self._events.cancel_join_thread()
         until = time.monotonic() + honcho.manager.KILL_WAIT
         # Repeated: a program that has just started may not have a signal handler yet.
@@ -43,7 +43,7 @@ class Program(Process):  # type: ignore[misc]  # honcho has no annotations
 
 
 class ProgramRunner(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no annotations
-    """Runs Python programs until one ends or a signal comes, then stops them all.
+    """Runs Python programs until one of them ends or a signal comes, then stops them all.
 
     `on_start` is called in a thread once they are started; the programs of `stop_last` are stopped after the others,
     which need them until then.

@@ -59,7 +59,7 @@ proc-title-template "{{title}} {{config-file}}"
 
 
 class Server(ABC):
-    """One embedded server of one data folder."""
+    """An embedded server of a data folder."""
 
     name: ClassVar[str]
     variable: ClassVar[str]  # the environment variable that its URL goes to
@@ -84,11 +84,11 @@ class Server(ABC):
 
     @abstractmethod
     def launch(self, port: int) -> None:
-        """Try to start the server on `port` in the background; `pid` and `is_answering` tell whether it runs."""
+        """Try to start the server on `port` in the background; `pid` and `is_answering` show whether it runs."""
 
     @abstractmethod
     def is_answering(self) -> bool:
-        """Tell whether the server accepts the password; raises nothing."""
+        """Return whether the server accepts the password; raises nothing."""
 
     @property
     def port(self) -> int:
@@ -100,19 +100,19 @@ class Server(ABC):
 
         The last port is used again if it is free, so that other processes find the server. The start is repeated
         until the time is up: another process may take the port, and after `kill -9` the children of the old server may
-        hold its memory for a moment.
+        keep its memory for a moment.
         """
         deadline = time.monotonic() + START_SECONDS
-        wanted = self.home.ports.get(self.name)
-        if wanted is None:
+        last_port = self.home.ports.get(self.name)
+        if last_port is None:
             self.stop()  # It may run on an unknown port.
         while not (self.pid() and self.is_answering()):
             if time.monotonic() > deadline:
                 raise ServiceError(f"The embedded {self.name} did not start; {self.log} says:\n{read_tail(self.log)}")
             if self.pid() is None:
-                # The children of a killed server hold its port for a moment.
-                wait_until(lambda: wanted is None or is_port_free(wanted), PORT_SECONDS)
-                self.home.store_port(self.name, port := free_port(wanted))
+                # The children of a killed server keep its port for a moment.
+                wait_until(lambda: last_port is None or is_port_free(last_port), PORT_SECONDS)
+                self.home.store_port(self.name, port := free_port(last_port))
                 self.launch(port)
             time.sleep(0.02)
 
@@ -188,7 +188,7 @@ class Postgres(Server):
         unfinished.rename(self._data)
 
     def is_answering(self) -> bool:
-        """Tell whether the server accepts the password; creates the roles and the database the first time."""
+        """Return whether the server accepts the password; creates the roles and the database the first time."""
         import psycopg
 
         # The portal's own database may not exist yet.
@@ -210,7 +210,7 @@ class Postgres(Server):
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
                 names = {"role": Identifier(role), "password": Literal(self.home.secrets[role])}
                 connection.execute(SQL("CREATE ROLE {role} LOGIN PASSWORD {password}").format(**names))
-        # The owner gives the application the tables that are its own, and makes roles for reports.
+        # The owner assigns the application its own tables, and makes roles for reports.
         connection.execute(f"GRANT {self.application} TO {self.owner}")
         connection.execute(f"ALTER ROLE {self.owner} CREATEROLE")
 
@@ -239,7 +239,7 @@ class Valkey(Server):
         return read_pid(self._pidfile, str(self._conf))
 
     def launch(self, port: int) -> None:
-        """Start the server on `port`; it goes to the background by itself."""
+        """Start the server on `port`; it moves to the background itself."""
         folder = self.home.create_folder("valkey")
         self._pidfile.unlink(missing_ok=True)
         rotate_log(folder / "valkey.log")
@@ -252,7 +252,7 @@ class Valkey(Server):
         wait_until(lambda: self.pid() is not None, 5)
 
     def is_answering(self) -> bool:
-        """Tell whether the server accepts the password and has loaded its data."""
+        """Return whether the server accepts the password and has loaded its data."""
         import redis
 
         try:
@@ -278,9 +278,9 @@ def read_pid(pidfile: Path, marker: str) -> int | None:
 
 
 def is_port_free(port: int) -> bool:
-    """Tell whether a server can listen on `port` of loopback."""
+    """Return whether a server can listen on `port` of loopback."""
     with socket.socket() as probe:
-        # Connections of the last server in TIME_WAIT do not prevent a new one.
+        # Connections of the last server in TIME_WAIT do not prevent a new server.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -289,10 +289,10 @@ def is_port_free(port: int) -> bool:
     return True
 
 
-def free_port(wanted: int | None = None) -> int:
-    """Return `wanted` if it is free, else any free port of loopback."""
-    if wanted is not None and is_port_free(wanted):
-        return wanted
+def free_port(preferred: int | None = None) -> int:
+    """Return `preferred` if it is free, else any free port of loopback."""
+    if preferred is not None and is_port_free(preferred):
+        return preferred
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,1 +1,1 @@
-"""Whether the portal lives, can answer requests, and does its work."""
+"""Whether the portal is alive, can answer requests, and does its work."""

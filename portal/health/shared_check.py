@@ -1,4 +1,4 @@
-"""A check that many probes share: one is in flight, and its result holds for a second."""
+"""A check that many probes share: one runs at a time, and its result is valid for a second."""
 
 import threading
 import time
@@ -8,15 +8,15 @@ from concurrent.futures import Future
 # A probe is answered within two seconds, whatever hangs.
 CHECK_SECONDS = 1.5
 SHARED_SECONDS = 1.0
-# Each probe that waits holds a thread of the web server. More than these wait hardly at all.
+# Each probe that waits uses a thread of the web server. Further probes wait for CROWDED_SECONDS.
 MAX_WAITING = 16
 CROWDED_SECONDS = 0.2
 
 
 class SharedCheck:
-    """Runs `check`, which returns the reasons why something is not in order, in a thread of its own.
+    """Runs `check`, which returns the reasons why something is not healthy, in a separate thread.
 
-    A check that hangs stays the only one: meanwhile `timeout_reason` is the result, at once.
+    A check that hangs stays the only check: meanwhile `timeout_reason` is the result, at once.
     """
 
     def __init__(self, check: Callable[[], list[str]], timeout_reason: str) -> None:
@@ -29,7 +29,7 @@ class SharedCheck:
         self.waiting = 0
 
     def get_reasons(self) -> list[str]:
-        """Return the reasons, of a check that ended within the last second or of one that ends soon."""
+        """Return the reasons, of a check that ended within the last second or ends soon."""
         with self.lock:
             result = self.get_result()
             limit = CHECK_SECONDS if self.waiting < MAX_WAITING else CROWDED_SECONDS
@@ -44,7 +44,7 @@ class SharedCheck:
                 self.waiting -= 1
 
     def get_result(self) -> "Future[list[str]]":
-        """Return the result of the last check, or of a new one where that is too old."""
+        """Return the result of the last check, or of a new check where that is too old."""
         if self.result is None or (self.result.done() and time.monotonic() - self.ended >= SHARED_SECONDS):
             self.result, self.started = Future(), time.monotonic()
             threading.Thread(target=self.run, args=(self.result,), daemon=True).start()

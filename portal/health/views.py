@@ -1,4 +1,4 @@
-"""The addresses under /health/, which strangers, load balancers and monitors ask, under any host name."""
+"""The addresses under /health/, which strangers, load balancers and monitors request, under any host name."""
 
 from collections.abc import Callable
 
@@ -18,21 +18,21 @@ schema = SharedCheck(find_waiting, DOWN)
 @never_cache
 @require_safe
 def answer_live(request: HttpRequest) -> HttpResponseBase:  # noqa: ARG001
-    """Answer 200: this process answers; nothing else is asked."""
+    """Answer 200: this process answers; nothing else is checked."""
     return JsonResponse({"live": True})
 
 
 @never_cache
 @require_safe
 def answer_ready(request: HttpRequest) -> HttpResponseBase:  # noqa: ARG001
-    """Answer 200 where requests can be answered, else 503 with the reason, which holds no secret."""
+    """Answer 200 where requests can be answered, else 503 with the reason, which contains no secret."""
     return build_answer("ready", readiness.get_reasons())
 
 
 @never_cache
 @require_safe
 def answer_work(request: HttpRequest) -> HttpResponseBase:  # noqa: ARG001
-    """Answer 200 where beat and a worker live and work, else 503 with the reasons."""
+    """Answer 200 where beat and a worker are alive and work, else 503 with the reasons."""
     return build_answer("work", [*work.get_reasons(), *schema.get_reasons()])
 
 
@@ -49,9 +49,9 @@ VIEWS: dict[str, Callable[[HttpRequest], HttpResponseBase]] = {
 
 
 class HealthMiddleware:
-    """Answers the addresses under /health/ before anything that looks at the host name, a session or the database.
+    """Answers the addresses under /health/ before anything that checks the host name, a session or the database.
 
-    A load balancer asks by an address that is not in ALLOWED_HOSTS.
+    A load balancer requests an address that is not in ALLOWED_HOSTS.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -1,4 +1,4 @@
-"""Whether the work goes on: beat and a worker were seen within three ticks."""
+"""Whether the work continues: beat and a worker were seen within three ticks."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ LABELS = {Heartbeat.BEAT: "Beat", Heartbeat.WORKER: "A worker"}
 
 
 def find_silent() -> list[str]:
-    """Return why the work stands still: beat or the workers were not seen, or Redis does not answer."""
+    """Return why the work has stopped: beat or the workers were not seen, or Redis does not answer."""
     try:
         return list(describe_silence(get_ages()))
     except RedisError:

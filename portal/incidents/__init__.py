@@ -1,5 +1,5 @@
 """Incidents: what is wrong and needs a person, from its beginning to its end, and the messages about it.
 
-`*_alerts.py` find what is wrong now and put it into words, for the overview and for incidents alike. `watch.py` keeps
-the incidents, `outbox.py` the messages of each, `delivery.py` sends them through the channels.
+`*_alerts.py` find what is wrong now and describe it, for the overview and for incidents alike. `watch.py` opens and
+resolves the incidents, `outbox.py` has the messages of each, `delivery.py` sends them through the channels.
 """

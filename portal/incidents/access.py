@@ -1,4 +1,4 @@
-"""Which incidents somebody may see, and their acknowledgement."""
+"""Which incidents a user or token may see, and their acknowledgement."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ def filter_visible(
 ) -> QuerySet[Any]:
     """Return the incidents of these sources (None: of all) and of the portal itself.
 
-    Somebody limited to sources sees none of tokens, and none that counts days of all sources.
+    A caller limited to sources sees no incident of tokens, and none that counts days of all sources.
     """
     if source_ids is not None:
-        own = Q(source__in=sorted(source_ids)) | Q(source=None, condition__in=sorted(SYSTEM_CONDITIONS))
-        return incidents.filter(own)
+        visible = Q(source__in=sorted(source_ids)) | Q(source=None, condition__in=sorted(SYSTEM_CONDITIONS))
+        return incidents.filter(visible)
     return incidents if can_view_tokens else incidents.exclude(condition=ConditionKind.TOKEN_EXPIRES)
 
 
 def acknowledge(incident: Incident, username: str) -> bool:
-    """Note who looks after an open incident; False where it is resolved, or acknowledged already."""
+    """Record who looks after an open incident; False where it is resolved, or acknowledged already."""
     unclaimed = Incident.objects.filter(OPEN, pk=incident.pk, acknowledged_at=None)
     return bool(unclaimed.update(acknowledged_at=timezone.now(), acknowledged_by=username))

@@ -13,7 +13,7 @@ from usage.models import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class AlertLink:
     """A label and an address: a button posts to it, a link opens it."""
 
     label: str
@@ -22,10 +22,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One line. `tone` is bad or warn, `state` one word, `subject` what it is about; `url` is the subject's page.
+    """A line. `tone` is bad or warn, `state` a word, `subject` what it is about; `url` is the subject's page.
 
-    `key` names the subject for good, such as `source:3`: an incident is of one condition and one key. `days`: how many
-    days the line is about, 0 where it is not about days.
+    `key` is the permanent name of the subject, such as `source:3`: an incident has one condition and one key.
+    `days`: how many days the line is about, 0 where it is not about days.
     """
 
     condition: ConditionKind
@@ -36,8 +36,8 @@ class Alert:
     message: str
     detail: str = ""
     url: str = ""
-    buttons: Sequence[Link] = ()
-    links: Sequence[Link] = ()
+    buttons: Sequence[AlertLink] = ()
+    links: Sequence[AlertLink] = ()
     source_id: int | None = None
     days: int = 0
 
@@ -74,7 +74,7 @@ class AlertPermissions:
 
     @classmethod
     def build_watch(cls) -> "AlertPermissions":
-        """Return those of the watch, which sees everything and presses nothing."""
+        """Return the permissions of the watch, which sees everything and presses nothing."""
         return cls(
             sync=False,
             change_source=False,
@@ -88,14 +88,14 @@ class AlertPermissions:
         )
 
 
-def build_button(action: str, pk: int, label: str) -> Link:
+def build_button(action: str, pk: int, label: str) -> AlertLink:
     """Return the button of an action in `portal.dashboard.actions`."""
-    return Link(label, reverse("admin:alert_action", args=[action, pk]))
+    return AlertLink(label, reverse("admin:alert_action", args=[action, pk]))
 
 
-def build_list_link(name: str, label: str, **params: str) -> Link:
+def build_list_link(name: str, label: str, **params: str) -> AlertLink:
     """Return the link to a list with its filters."""
-    return Link(label, f"{reverse(f'admin:{name}_changelist')}?{urlencode(params)}")
+    return AlertLink(label, f"{reverse(f'admin:{name}_changelist')}?{urlencode(params)}")
 
 
 def get_source_url(source: Source) -> str:

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from portal.accounts.authentication import StaffAccess
 from portal.incidents.access import acknowledge, filter_visible
-from portal.incidents.filters import IncidentFilter
+from portal.incidents.filters import IncidentFilterSet
 from portal.incidents.models import Incident
 from portal.incidents.serializers import IncidentSerializer
 from sync.api import Conflict
@@ -20,11 +20,11 @@ from usage.columns import get_columns
 
 
 class IncidentViewSet(ReadViewSet):
-    """What is or was wrong and needs a person; `acknowledge` notes that somebody looks after it."""
+    """What is or was wrong and needs a person; `acknowledge` records that a person looks after it."""
 
     queryset = Incident.objects.all()
     serializer_class = IncidentSerializer
-    filterset_class = IncidentFilter
+    filterset_class = IncidentFilterSet
     scope = "sync:read"
     permission = "incidents.view_incident"
     ordering = "-opened_at"
@@ -47,7 +47,7 @@ class IncidentViewSet(ReadViewSet):
     @extend_schema(request=None, responses=IncidentSerializer)
     @action(detail=True, methods=["post"], scope="sync:run", permission="incidents.change_incident")
     def acknowledge(self, request: Request, pk: str) -> HttpResponse:
-        """Note that whoever sends the request looks after an open incident; its reminders end."""
+        """Record that the caller looks after an open incident; its reminders end."""
         incident: Incident = self.get_object()
         access = get_access(request)
         if not acknowledge(incident, access.name if access else ""):

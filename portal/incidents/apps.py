@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class IncidentsConfig(AppConfig):
-    """What is wrong and needs a person, and who is told of it."""
+    """What is wrong and needs a person, and who is notified of it."""
 
     name = "portal.incidents"
     label = "incidents"

@@ -25,6 +25,7 @@ class ConditionKind(TextChoices):
     DATABASE_TROUBLE = "database_trouble", "Database trouble"
     REDIS_TROUBLE = "redis_trouble", "Redis trouble"
     DISK_LOW = "disk_low", "Disk low"
+    LAKE_FAILING = "lake_failing", "Lake failing"
 
 
 # A day of these that is being synced again has its outcome yet to come: the incident stays as it is.
@@ -45,9 +46,9 @@ SOURCE_CONDITIONS: Final = DAY_CONDITIONS | {
     ConditionKind.SCRUB_MISMATCH,
     ConditionKind.SYNC_STOPPED,
 }
-# Found by the web processes, which see what a worker that is dead cannot tell.
+# Found by the web processes, as a dead worker cannot report itself.
 PROCESS_CONDITIONS: Final = frozenset(
     {ConditionKind.WORKER_SILENT, ConditionKind.BEAT_SILENT, ConditionKind.REDIS_TROUBLE}
 )
 HOST_CONDITIONS: Final = frozenset({ConditionKind.DATABASE_TROUBLE, ConditionKind.DISK_LOW})
-SYSTEM_CONDITIONS: Final = PROCESS_CONDITIONS | HOST_CONDITIONS
+SYSTEM_CONDITIONS: Final = PROCESS_CONDITIONS | HOST_CONDITIONS | {ConditionKind.LAKE_FAILING}

@@ -1,4 +1,4 @@
-"""What a message says: the subject and the text of a mail, and the facts of a webhook."""
+"""What a message contains: the subject and the text of a mail, and the facts of a webhook."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ TEST_TEXT = "This is a test of the channel “{}”. Messages about incidents co
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message says. `title` is one line, `lines` what follows; `facts` the same for programs."""
+    """What a message contains. `title` is one line, `lines` what follows; `facts` the same for programs."""
 
     title: str
     lines: list[str]
@@ -28,7 +28,7 @@ class Content:
 
 
 def build_content(message: Message) -> Content:
-    """Return what a message says when it is sent."""
+    """Return what a message contains when it is sent."""
     event = Event(message.event)
     if message.incident is None:
         text = TEST_TEXT.format(message.channel)
@@ -47,13 +47,13 @@ def to_line(text: str) -> str:
 
 
 def build_lines(incident: Incident) -> list[str]:
-    """Return the text about an incident, in the words of the overview."""
+    """Return the text about an incident, as in the overview."""
     lines = [f"{incident.subject} {line}" for line in incident.message.splitlines()]
     lines += [incident.detail] if incident.detail else []
     times = f"Since {format_instant(incident.opened_at)}."
     if incident.resolved_at:
-        lasted = format_duration(int((incident.resolved_at - incident.opened_at).total_seconds()))
-        times = f"From {format_instant(incident.opened_at)} to {format_instant(incident.resolved_at)}, {lasted}."
+        duration = format_duration(int((incident.resolved_at - incident.opened_at).total_seconds()))
+        times = f"From {format_instant(incident.opened_at)} to {format_instant(incident.resolved_at)}, {duration}."
     return [*lines, f"{incident.get_severity_display()}. {times}"]
 
 
@@ -76,5 +76,5 @@ def describe_incident(incident: Incident, url: str) -> dict[str, Any]:
 
 
 def build_link(path: str) -> str:
-    """Return the address of a page, "" where PORTAL_URL does not say how the portal is reached."""
+    """Return the address of a page, "" where PORTAL_URL is not set."""
     return urljoin(f"{settings.PORTAL_URL.rstrip('/')}/", path.lstrip("/")) if settings.PORTAL_URL else ""

@@ -9,13 +9,13 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.incidents.alerts import Alert, Link, build_button, build_list_link, get_source_key, get_source_url
+from portal.incidents.alerts import Alert, AlertLink, build_button, build_list_link, get_source_key, get_source_url
 from portal.incidents.conditions import ConditionKind
 from sync.admin.coverage.messages import list_mismatches
 from usage.formatting import format_count, format_date, format_instant, pluralize
 from usage.models import DayState, DayStatus, Source, SourceDay
 
-# Of each source and status, so many of the latest days are fetched; every suspect one of them has an alert.
+# Of each source and status, so many of the latest days are fetched; every suspect day of them has an alert.
 MAX_DAYS: Final = 3
 
 
@@ -49,7 +49,13 @@ class AlertGroup:
         return date if self.total == 1 else f"{format_count(self.total, 'day')}, the latest {date},"
 
     def build_alert(
-        self, condition: ConditionKind, tone: str, message: str, detail: str, button: Link | None, *links: Link
+        self,
+        condition: ConditionKind,
+        tone: str,
+        message: str,
+        detail: str,
+        button: AlertLink | None,
+        *links: AlertLink,
     ) -> Alert:
         """Return an alert about the days of the group."""
         return Alert(
@@ -67,21 +73,21 @@ class AlertGroup:
             days=self.total,
         )
 
-    def build_sync_button(self, label: str = "Sync again") -> Link | None:
+    def build_sync_button(self, label: str = "Sync again") -> AlertLink | None:
         """Return the button that syncs all days of the group again."""
         return build_button(f"sync-{self.status}", self.source.pk, label) if self.can_sync else None
 
-    def build_days_link(self, **params: str) -> Link:
+    def build_days_link(self, **params: str) -> AlertLink:
         """Return the link to the only day, or to the list of the days."""
         if self.total == 1:
-            return Link("Show the day", reverse("admin:usage_sourceday_change", args=[self.latest.pk]))
+            return AlertLink("Show the day", reverse("admin:usage_sourceday_change", args=[self.latest.pk]))
         return build_list_link("usage_sourceday", "Show the days", source=self.source.slug, **params)
 
-    def build_accept_links(self) -> list[Link]:
-        """Return the link to accept the findings of the only day; the findings of several are accepted one by one."""
+    def build_accept_links(self) -> list[AlertLink]:
+        """Return the link to accept the findings of the only day; the findings of several days are accepted singly."""
         if self.total > 1 or not self.can_sync or not self.latest.findings:
             return []
-        return [Link("Accept with a reason", reverse("admin:usage_sourceday_accept", args=[self.latest.pk]))]
+        return [AlertLink("Accept with a reason", reverse("admin:usage_sourceday_accept", args=[self.latest.pk]))]
 
 
 def fetch_alert_days(sources: Sequence[Source]) -> dict[int, dict[DayStatus, list[Any]]]:
@@ -105,10 +111,10 @@ def fetch_alert_days(sources: Sequence[Source]) -> dict[int, dict[DayStatus, lis
         .filter(position__lte=MAX_DAYS)
         .order_by("source_id", "-day")
     )
-    found: dict[int, dict[DayStatus, list[Any]]] = {}
+    days_by_source: dict[int, dict[DayStatus, list[Any]]] = {}
     for day in days:
-        found.setdefault(day.source_id, {}).setdefault(DayStatus(day.status), []).append(day)
-    return found
+        days_by_source.setdefault(day.source_id, {}).setdefault(DayStatus(day.status), []).append(day)
+    return days_by_source
 
 
 def build_failed_alerts(group: AlertGroup) -> Iterator[Alert]:
@@ -126,26 +132,29 @@ def build_mismatched_alerts(group: AlertGroup) -> Iterator[Alert]:
     message = (
         f"{group.dates} differs: the check of stored records{checked_at} found {list_mismatches(latest.mismatch)} "
     )
-    message += "different. The day is being synced again."
+    is_archived = latest.archived_at is not None
+    remedy = "No sync repairs what is archived." if is_archived else "The day is being synced again."
+    message += f"different. {remedy}"
     if group.total > 1:
-        message = f"{group.dates} differ by the check of stored records{checked_at}. They are being synced again."
-    button = group.build_sync_button()
+        remedy = remedy if is_archived else "They are being synced again."
+        message = f"{group.dates} differ by the check of stored records{checked_at}. {remedy}"
+    button = None if is_archived else group.build_sync_button()
     link = group.build_days_link()
     yield group.build_alert(ConditionKind.SCRUB_MISMATCH, "bad", message, latest.error, button, link)
 
 
 def build_suspect_alerts(group: AlertGroup) -> Iterator[Alert]:
-    """Yield an alert for each of the latest suspect days, and one for the others."""
+    """Yield an alert for each of the latest suspect days, and an alert for the remaining days."""
     for day in group.days:
         yield build_suspect_alert(group, day)
-    if others := group.total - len(group.days):
-        message = f"{others:,} more {pluralize(others, 'day is', 'days are')} suspect."
+    if remaining := group.total - len(group.days):
+        message = f"{remaining:,} more {pluralize(remaining, 'day is', 'days are')} suspect."
         link = build_list_link("usage_sourceday", "Show the days", source=group.source.slug, state="suspect")
         yield group.build_alert(ConditionKind.DAY_SUSPECT, "warn", message, "", None, link)
 
 
 def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
-    """Return the alert about one suspect day."""
+    """Return the alert about a suspect day."""
     figures = day.suspicion or {}
     message = f"{format_date(day.day)}: the last sync would remove too much."
     if {"held", "reported"} <= figures.keys() and figures["reported"] != figures["held"]:
@@ -164,7 +173,7 @@ def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
         detail=day.error or "Nothing was changed. A second equal sync decides, or a person.",
         url=get_source_url(group.source),
         buttons=buttons if group.can_sync else [],
-        links=[Link("Show the day", reverse("admin:usage_sourceday_change", args=[day.pk]))],
+        links=[AlertLink("Show the day", reverse("admin:usage_sourceday_change", args=[day.pk]))],
         source_id=group.source.pk,
         days=1,
     )

@@ -17,11 +17,11 @@ from sync.engine.recording import log_safely, revive_connection
 
 logger = structlog.get_logger(__name__)
 SWITCHED_OFF = "The channel is switched off."
-OTHER_SOURCES = "The channel no longer tells of this source."
+OTHER_SOURCES = "The channel no longer reports this source."
 
 
 class MessageDropped(Exception):
-    """A message that is never to be sent; the text says why."""
+    """A message that is never to be sent; the text explains why."""
 
 
 def deliver_due(seconds: float, overdue: timedelta = timedelta(0)) -> int:
@@ -38,8 +38,8 @@ def deliver_due(seconds: float, overdue: timedelta = timedelta(0)) -> int:
 
 
 def deliver_message(message: Message) -> bool:
-    """Send one message that was claimed, and note the outcome; returns whether it was sent."""
-    is_final = message.event == Event.TEST  # A person who tests is told at once, and tries again.
+    """Send a claimed message, and record the outcome; returns whether it was sent."""
+    is_final = message.event == Event.TEST  # A person who tests sees the error at once, and tries again.
     try:
         if not SENDERS["report" if message.report_id else "channel"](message):
             return False
@@ -47,7 +47,7 @@ def deliver_message(message: Message) -> bool:
         reason, is_final = str(dropped), True
     except DeliveryError as error:
         reason = str(error)
-    except Exception as error:  # noqa: BLE001  # one message never stops the others
+    except Exception as error:  # noqa: BLE001  # no message stops the others
         log_safely(logger.exception, "message_failed", message=str(message.uid))
         reason = f"Sending failed ({type(error).__name__}); the log has more."
     else:
@@ -60,33 +60,33 @@ def deliver_message(message: Message) -> bool:
 
 
 def send_to_channel(message: Message) -> bool:
-    """Send a message through its channel; raises MessageDropped where the channel no longer tells of it."""
+    """Send a message through its channel; raises MessageDropped where the channel no longer reports it."""
     channel = message.channel
     assert channel is not None  # noqa: S101
     if not channel.enabled and message.event != Event.TEST:
         raise MessageDropped(SWITCHED_OFF)
     if message.incident is not None and not outbox.covers_source(channel, message.incident):
         raise MessageDropped(OTHER_SOURCES)
-    TRANSPORTS[channel.kind](channel, build_content(message), message.uid)
+    message.outcome = TRANSPORTS[channel.kind](channel, build_content(message), message.uid)
     return True
 
 
-# By what a message is of: apps that build on this one add theirs. They return False for one that they have put off.
+# By the subject of a message: other apps add theirs. They return False for a message that they have deferred.
 SENDERS: Final[dict[str, Callable[[Message], bool]]] = {"channel": send_to_channel}
 
 
 def send_test(channel: Channel) -> str:
-    """Send a test message through a channel, as every other is sent; returns why it was not sent, "" where it was."""
+    """Send a test message through a channel, as every other is sent; returns as `send_at_once` does."""
     return send_at_once(Message(channel=channel, event=Event.TEST))
 
 
 def send_at_once(message: Message) -> str:
-    """Send a new message that tests; returns why it was not sent, "" where it was."""
+    """Send a new message that tests; returns why it was not sent, or not to all, "" where it was."""
     message.key = f"test:{message.uid}"
     message.created_at = message.due_at = timezone.now()
     message.attempts, message.claimed_until = 1, timezone.now() + outbox.CLAIM
     message.save(force_insert=True)
     if deliver_message(message):
-        return ""
+        return message.outcome if message.channel_id else ""
     message.refresh_from_db(fields=["error"])
     return message.error

@@ -2,10 +2,10 @@
 
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import Incident, Severity
-from usage.api.filters import BooleanChoiceFilter, ChoicesFilter, SourceRelatedFilter
+from usage.api.filters import BooleanChoiceFilter, ChoicesFilter, SourceRelatedFilterSet
 
 
-class IncidentFilter(SourceRelatedFilter):
+class IncidentFilterSet(SourceRelatedFilterSet):
     """Filters of incidents."""
 
     condition = ChoicesFilter(*ConditionKind.values, help_text="What is wrong.")

@@ -1,4 +1,4 @@
-"""Incidents, the channels that tell of them, and the messages of both: an outbox."""
+"""Incidents, the channels that report them, and the messages of both: an outbox."""
 
 from uuid import uuid4
 
@@ -27,11 +27,11 @@ class Severity(models.TextChoices):
 
 
 class Incident(models.Model):
-    """A condition with a beginning and an end that somebody may have to know of.
+    """A condition with a beginning and an end that a person may have to know of.
 
-    `key` is the subject for good, such as `source:3`, `subject` its name; one incident of a condition and a key is open
-    at a time. `days`: how many days it is about, 0 for what is not about days. `source` is None for what is of no
-    source; the row of a deleted source stays.
+    `key` is the permanent name of the subject, such as `source:3`, `subject` its label; one incident of a
+    condition and a key is open at a time. `days`: how many days it is about, 0 for what is not about days. `source` is
+    None for what is of no source; the row of a deleted source stays.
     """
 
     condition = models.CharField(max_length=24, choices=ConditionKind)
@@ -76,7 +76,7 @@ class Incident(models.Model):
 
 
 class ChannelKind(models.TextChoices):
-    """How a channel tells people."""
+    """How a channel notifies people."""
 
     EMAIL = "email", "E-mail"
     WEBHOOK = "webhook", "Webhook"
@@ -93,9 +93,9 @@ class BodyFormat(models.TextChoices):
 class Channel(models.Model):
     """Where messages about incidents go, and about which of them. Without `conditions`: about all.
 
-    A `limited` channel tells of its `sources` alone; where they were deleted, of none.
+    A `limited` channel reports its `sources` alone; where they were deleted, none.
 
-    The address of a webhook is a secret too: whoever knows that of Slack or Teams may write there.
+    The address of a webhook is a secret too: with that of Slack or Teams anyone may write there.
     """
 
     name = models.CharField(
@@ -188,7 +188,7 @@ class Channel(models.Model):
 
 
 class Event(models.TextChoices):
-    """What a message tells."""
+    """What a message reports."""
 
     OPENED = "opened", "Opened"
     REMINDER = "reminder", "Reminder"
@@ -199,13 +199,13 @@ class Event(models.TextChoices):
 
 
 class Message(models.Model):
-    """A message of a channel or of a report, waiting or sent. `uid` is its id to whoever gets it, at each attempt.
+    """A message of a channel or of a report, waiting or sent. `uid` is its id for the recipient, at each attempt.
 
-    `key` says what it tells, once: `opened:12:3`, `report:4:2026-12-01`. A message is claimed until `claimed_until` by
-    who sends it; where that process is killed before it notes the outcome, another sends the message again.
+    `key` names what it reports, once: `opened:12:3`, `report:4:2026-12-01`. A process claims a message until
+    `claimed_until`; where it is killed before it records the outcome, another process sends the message again.
 
     Of a report, `scheduled_at` is the instant that its range is of, `wait_until` the latest at which it is sent though
-    its range is not complete, and `outcome` says what was sent.
+    its range is not complete. `outcome` states what was sent of a report, and whom the mail server refused.
     """
 
     uid = models.UUIDField(unique=True, default=uuid4, editable=False)

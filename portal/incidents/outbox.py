@@ -1,7 +1,7 @@
 """The outbox: which message is to be sent through which channel, and when. `delivery` sends what is due.
 
-Messages are added in the transaction of what they tell of, under a unique key: one for each channel and incident that
-was opened, and one where it is resolved; one for each report and date that it is scheduled on.
+Messages are added in the transaction of what they report, under a unique key: one for each channel and incident that
+is opened, and one where it is resolved; one for each report and date that it is scheduled on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from portal.incidents.models import OPEN, UNSENT, Channel, Event, Incident, Mess
 from usage.models.source import UTC, get_zone
 
 Channels = Sequence[Channel]
-# Longer than one attempt may take: a process that does not come back by then was killed.
+# Longer than an attempt may take: a process that has not finished by then was killed.
 CLAIM: Final = timedelta(minutes=2)
 FIRST_BACK_OFF: Final = timedelta(minutes=1)
 LONGEST_BACK_OFF: Final = timedelta(minutes=30)
@@ -24,12 +24,12 @@ ABANDON_AFTER: Final = timedelta(days=3)
 
 
 def list_channels() -> Channels:
-    """Return the channels that tell somebody, with their sources."""
+    """Return the enabled channels, with their sources."""
     return list(Channel.objects.filter(enabled=True).prefetch_related("sources"))
 
 
-def is_told(channel: Channel, incident: Incident) -> bool:
-    """Tell whether the rules of a channel choose an incident."""
+def matches_rules(channel: Channel, incident: Incident) -> bool:
+    """Return whether an incident matches the rules of a channel."""
     if channel.severity == Severity.CRITICAL != incident.severity:
         return False
     if channel.conditions and incident.condition not in channel.conditions:
@@ -38,7 +38,7 @@ def is_told(channel: Channel, incident: Incident) -> bool:
 
 
 def covers_source(channel: Channel, incident: Incident) -> bool:
-    """Tell whether a channel may tell of the source of an incident."""
+    """Return whether a channel may report the source of an incident."""
     return not channel.limited or incident.source_id in {source.pk for source in channel.sources.all()}
 
 
@@ -47,7 +47,7 @@ def add_opened(incident: Incident, channels: Channels, now: datetime) -> None:
     add_messages(
         build_message(Event.OPENED, channel, incident, now + timedelta(minutes=channel.delay_minutes))
         for channel in channels
-        if is_told(channel, incident)
+        if matches_rules(channel, incident)
     )
 
 
@@ -67,23 +67,23 @@ def get_first_due(message: Message) -> datetime:
 
 
 def add_resolved(incident: Incident, channels: Channels, now: datetime) -> None:
-    """Add the message that an incident was resolved, for each channel that told of it or is about to.
+    """Add the message that an incident was resolved, for each channel that reported it or is about to.
 
-    One whose delay or quiet hours have not passed tells nothing at all.
+    A channel whose delay or quiet hours have not passed reports nothing at all.
     """
     messages = Message.objects.filter(UNSENT, incident=incident)
     messages.filter(attempts=0).filter(Q(due_at__gt=now) | Q(event=Event.REMINDER)).delete()
-    kept = Message.objects.filter(incident=incident, event=Event.OPENED, abandoned_at=None)
-    told = set(kept.values_list("channel_id", flat=True))
+    opened_messages = Message.objects.filter(incident=incident, event=Event.OPENED, abandoned_at=None)
+    channel_ids = set(opened_messages.values_list("channel_id", flat=True))
     add_messages(
         build_message(Event.RESOLVED, channel, incident, now)
         for channel in channels
-        if channel.pk in told and channel.tells_recovery
+        if channel.pk in channel_ids and channel.tells_recovery
     )
 
 
 def add_reminders(channels: Channels, now: datetime) -> None:
-    """Add the reminders of open incidents that nobody acknowledged, so many hours after the last message was sent."""
+    """Add the reminders of unacknowledged open incidents, so many hours after the last message was sent."""
     for channel in channels:
         if channel.reminder_hours is None:
             continue
@@ -91,12 +91,12 @@ def add_reminders(channels: Channels, now: datetime) -> None:
         later = Message.objects.filter(Q(sent_at__gt=before) | UNSENT, channel=channel, incident=OuterRef("pk"))
         sent = Message.objects.filter(channel=channel, incident=OuterRef("pk"), sent_at__isnull=False)
         incidents = Incident.objects.filter(OPEN, Exists(sent), ~Exists(later), acknowledged_at=None)
-        told = Count("messages", filter=Q(messages__channel=channel))
-        # The number in the key: two that add a reminder at once add the same one.
+        message_count = Count("messages", filter=Q(messages__channel=channel))
+        # The number in the key: two processes that add a reminder at once add the same message.
         add_messages(
-            build_message(Event.REMINDER, channel, incident, now, str(incident.told))
-            for incident in incidents.annotate(told=told)
-            if is_told(channel, incident)  # its rules may have changed since
+            build_message(Event.REMINDER, channel, incident, now, str(incident.message_count))
+            for incident in incidents.annotate(message_count=message_count)
+            if matches_rules(channel, incident)  # its rules may have changed since
         )
 
 
@@ -113,7 +113,7 @@ def add_messages(messages: Iterator[Message]) -> None:
 
 
 def defer_quiet(channel: Channel, at: datetime, severity: str) -> datetime:
-    """Return the end of the quiet hours that `at` is in; `at` itself where it is in none."""
+    """Return the end of the quiet hours that `at` is in; `at` itself outside of quiet hours."""
     start, end = channel.quiet_from, channel.quiet_until
     if start is None or end is None or (severity == Severity.CRITICAL and not channel.quiet_critical):
         return at
@@ -126,10 +126,10 @@ def defer_quiet(channel: Channel, at: datetime, severity: str) -> datetime:
 
 
 def claim_message(now: datetime, overdue: timedelta = timedelta(0)) -> Message | None:
-    """Claim the next message that has been due for `overdue`; None without one. Called in a transaction of its own.
+    """Claim the next message that has been due for `overdue`; None where there is none. Called in its own transaction.
 
-    Messages of one incident leave through a channel in their order: the one that it was opened goes first. Reports take
-    longer, so they wait for what is about incidents.
+    A channel sends the messages of an incident in their order, the opening first. Reports take longer, so they wait for
+    the messages of incidents.
     """
     earlier = Message.objects.filter(
         UNSENT, channel=OuterRef("channel"), incident=OuterRef("incident"), pk__lt=OuterRef("pk")
@@ -153,9 +153,9 @@ def take_message(message: Message, now: datetime) -> None:
 def renew_claim(message: Message) -> bool:
     """Claim a message that took long to write for as long again; False where another has claimed or ended it since."""
     claimed_until = timezone.now() + CLAIM
-    own = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
+    claim = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
     message.claimed_until = claimed_until
-    return bool(own.update(claimed_until=claimed_until))
+    return bool(claim.update(claimed_until=claimed_until))
 
 
 def record_sent(message: Message) -> None:
@@ -166,8 +166,8 @@ def record_sent(message: Message) -> None:
 
 def record_wait(message: Message, until: datetime, reason: str) -> None:
     """Write that a message is not to be sent before an instant; it counts as no attempt."""
-    own = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
-    own.update(claimed_until=None, due_at=until, attempts=0, error=reason)
+    claim = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
+    claim.update(claimed_until=None, due_at=until, attempts=0, error=reason)
 
 
 def record_failure(message: Message, reason: str, *, is_final: bool = False) -> None:
@@ -176,8 +176,8 @@ def record_failure(message: Message, reason: str, *, is_final: bool = False) -> 
     wait = min(FIRST_BACK_OFF * 2 ** min(message.attempts - 1, 20), LONGEST_BACK_OFF)
     is_abandoned = is_final or now - get_first_due(message) > ABANDON_AFTER
     columns = {"abandoned_at": now} if is_abandoned else {"due_at": now + wait}
-    own = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
-    own.update(claimed_until=None, error=reason, **columns)
+    claim = Message.objects.filter(UNSENT, pk=message.pk, claimed_until=message.claimed_until)
+    claim.update(claimed_until=None, error=reason, **columns)
 
 
 def select_old_incidents(before: datetime) -> QuerySet[Incident]:

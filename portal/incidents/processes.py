@@ -14,11 +14,11 @@ Silence = Mapping[Heartbeat, bool]
 def find_silence(started: float) -> Silence | None:
     """Return which heartbeats are silent; None where Redis, which has them, does not answer.
 
-    `started`: the time from which on the caller could have seen one, so that nothing is silent while all start.
+    `started`: the time from which on the caller could have seen a heartbeat, so that nothing is silent while all start.
     """
-    watched = time.time() - started
+    uptime = time.time() - started
     try:
         ages = get_ages()
     except RedisError:
         return None
-    return {heartbeat: is_silent(min(inf if age is None else age, watched)) for heartbeat, age in ages.items()}
+    return {heartbeat: is_silent(min(inf if age is None else age, uptime)) for heartbeat, age in ages.items()}

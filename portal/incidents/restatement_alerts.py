@@ -12,15 +12,15 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.incidents.alerts import Alert, Link, build_list_link, get_source_key, get_source_url
+from portal.incidents.alerts import Alert, AlertLink, build_list_link, get_source_key, get_source_url
 from portal.incidents.conditions import ConditionKind
 from usage.admin.restatement_diff import SumChange, compare_sums
 from usage.formatting import format_count, format_date, pluralize
 from usage.models import Restatement, Source
 
-# A restatement happens once and does not end: for so long it is told.
+# A restatement happens once and does not end: it has an alert for so long.
 RESTATED_LATELY: Final = timedelta(hours=24)
-# Of each source: many of one hide none of another.
+# Of each source: many restatements of a source hide none of another.
 MAX_RESTATEMENTS: Final = 200
 COLUMNS: Final = (
     "at",
@@ -41,7 +41,7 @@ def build_restatement_alerts(sources: Sequence[Source]) -> list[Alert]:
     restated = Restatement.objects.filter(lately).annotate(position=position).filter(position__lte=MAX_RESTATEMENTS)
     restated = restated.select_related("source_day").only(*COLUMNS).order_by("-at", "-id")
     amounts, by_key = parse_amounts(settings.PORTAL_RESTATED_AMOUNTS), {source.pk: source for source in sources}
-    large = [one for one in restated if list_large_changes(one, amounts)]
+    large = [restatement for restatement in restated if list_large_changes(restatement, amounts)]
     large.sort(key=get_source_id)
     return [build_alert(by_key[pk], list(group), amounts) for pk, group in groupby(large, get_source_id)]
 
@@ -75,14 +75,14 @@ def parse_amounts(entries: Iterable[str]) -> dict[str, Decimal]:
 
 
 def build_alert(source: Source, restatements: Sequence[Restatement], amounts: Mapping[str, Decimal]) -> Alert:
-    """Return the alert about the restatements of one source, the latest first."""
+    """Return the alert about the restatements of a source, which come the latest first."""
     latest = restatements[0]
-    days = len({one.source_day_id for one in restatements})
+    days = len({restatement.source_day_id for restatement in restatements})
     date = format_date(latest.source_day.day)
     dates = date if days == 1 else f"{format_count(days, 'day')}, the latest {date},"
     changes = ", ".join(change.text for change in list_large_changes(latest, amounts))
-    page = Link("Show what changed", reverse("admin:usage_restatement_change", args=[latest.pk]))
-    others = build_list_link("usage_restatement", "Show the restatements", source=source.slug)
+    page_link = AlertLink("Show what changed", reverse("admin:usage_restatement_change", args=[latest.pk]))
+    list_link = build_list_link("usage_restatement", "Show the restatements", source=source.slug)
     return Alert(
         condition=ConditionKind.DAY_RESTATED,
         key=get_source_key(source),
@@ -92,7 +92,7 @@ def build_alert(source: Source, restatements: Sequence[Restatement], amounts: Ma
         message=f"{dates} {pluralize(days, 'was', 'were')} restated by the vendor: {changes}.",
         detail="Whatever was taken from the portal before still has the old numbers.",
         url=get_source_url(source),
-        links=[page if len(restatements) == 1 else others],
+        links=[page_link if len(restatements) == 1 else list_link],
         source_id=source.pk,
         days=days,
     )

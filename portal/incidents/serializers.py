@@ -6,7 +6,7 @@ from portal.incidents.models import Incident
 
 
 class IncidentSerializer(serializers.ModelSerializer[Incident]):
-    """A condition with a beginning and an end that somebody may have to know of."""
+    """A condition with a beginning and an end that a person may have to know of."""
 
     source = serializers.SlugField(  # type: ignore[assignment]
         source="source.slug", read_only=True, allow_null=True, help_text="The source's slug; null where it is of none."

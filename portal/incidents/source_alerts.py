@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from portal.incidents.alerts import Alert, AlertPermissions, Link, build_button, get_source_key, get_source_url
+from portal.incidents.alerts import Alert, AlertLink, AlertPermissions, build_button, get_source_key, get_source_url
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.day_alerts import ALERTS, AlertGroup, fetch_alert_days
 from portal.incidents.restatement_alerts import build_restatement_alerts
@@ -45,8 +45,9 @@ def build_source_alerts(conditions: Sequence[Condition], permissions: AlertPermi
     """
     enabled = [condition for condition in conditions if condition.source.enabled]
     stopped = find_stopped_sync(enabled)
-    days = fetch_alert_days([condition.source for condition in enabled]) if permissions.view_days else {}
-    restated = build_restatement_alerts([one.source for one in enabled]) if permissions.view_restatements else []
+    sources = [condition.source for condition in enabled]
+    days = fetch_alert_days(sources) if permissions.view_days else {}
+    restated = build_restatement_alerts(sources) if permissions.view_restatements else []
     alerts = [
         alert
         for condition in enabled
@@ -58,15 +59,15 @@ def build_source_alerts(conditions: Sequence[Condition], permissions: AlertPermi
 def iterate_alerts(
     condition: Condition, days: DaysByStatus, permissions: AlertPermissions, *, is_alone: bool
 ) -> Iterator[Alert]:
-    """Yield the alerts about one source; `is_alone`: other sources are synced, so the fault is this source's own."""
+    """Yield the alerts about a source; `is_alone`: other sources are synced, so the fault is this source's own."""
     source = condition.source
     if source.vendor not in readers():
         message = f"There is no reader for the vendor “{source.vendor}”."
         yield build_source_alert(ConditionKind.SOURCE_HALTED, source, "bad", "No reader", message)
         return
-    if blocked := find_blocked_sync(condition, permissions, is_alone=is_alone):
-        yield blocked
-    # A halted source cannot be synced, and the button of a paused one syncs these days too.
+    if alert := find_blocked_sync(condition, permissions, is_alone=is_alone):
+        yield alert
+    # A halted source cannot be synced, and the button of a paused source syncs these days too.
     can_sync = permissions.sync and condition.health not in (Health.HALTED, Health.PAUSED)
     for status, build_alerts in ALERTS.items():
         if status in days:
@@ -89,9 +90,9 @@ def find_stopped_sync(enabled: Sequence[Condition]) -> list[Alert]:
         waiting=Count("pk", filter=is_waiting),
         leased=Count("pk", filter=Q(state=DayState.LOADING, lease_expires_at__gte=overdue)),
     )
-    missed = [source.slug for source in expected if source.next_sync_at and source.next_sync_at < overdue]
+    missed_sources = [source.slug for source in expected if source.next_sync_at and source.next_sync_at < overdue]
     latest = [condition.coverage.latest_read for condition in enabled]
-    if counts["leased"] or any(read and read > overdue for read in latest) or not (counts["waiting"] or missed):
+    if counts["leased"] or any(read and read > overdue for read in latest) or not (counts["waiting"] or missed_sources):
         return []
     message = "is overdue: no source is being synced."
     if waiting := counts["waiting"]:
@@ -117,9 +118,9 @@ def is_paused(source: Source, now: datetime) -> bool:
 
 
 def build_source_alert(
-    condition: ConditionKind, source: Source, tone: str, state: str, message: str, detail: str = "", *buttons: Link
+    condition: ConditionKind, source: Source, tone: str, state: str, message: str, detail: str = "", *buttons: AlertLink
 ) -> Alert:
-    """Return an alert about a source as a whole."""
+    """Return an alert about a source itself, not its days."""
     return Alert(
         condition=condition,
         key=get_source_key(source),
@@ -166,7 +167,7 @@ def get_halt_condition(source: Source) -> ConditionKind:
 
 
 def describe_lateness(condition: Condition) -> tuple[str, str]:
-    """Return the state and the message of a source that is late; ("", "") for one that is not."""
+    """Return the state and the message of a source that is late; ("", "") for a source that is not."""
     source, coverage = condition.source, condition.coverage
     if condition.health == Health.NEVER_READ and is_overdue(condition):
         return "Never synced", "has not been synced yet."
@@ -181,21 +182,21 @@ def describe_lateness(condition: Condition) -> tuple[str, str]:
 
 
 def is_overdue(condition: Condition) -> bool:
-    """Return whether a source that was never synced should have been, and has no alert about a day of its own."""
+    """Return whether a source that was never synced should have been, and has no alert about a day."""
     return condition.source.created_at < condition.now - OVERDUE and not condition.coverage.troubled
 
 
 def has_missed_syncs(condition: Condition) -> bool:
-    """Return whether syncs were missed; missing days alone are on their way or have an alert of their own."""
-    between = timedelta(minutes=condition.source.interval_minutes) * MISSED_READS
+    """Return whether syncs were missed; missing days alone are on their way or have their own alert."""
+    max_gap = timedelta(minutes=condition.source.interval_minutes) * MISSED_READS
     latest = condition.coverage.latest_read
-    return not condition.coverage.loading and (latest is None or condition.now - latest > between)
+    return not condition.coverage.loading and (latest is None or condition.now - latest > max_gap)
 
 
 def is_late(condition: Condition) -> bool:
     """Return whether no day became complete for PORTAL_LATE_HOURS longer than is usual; days on their way are not."""
-    between = timedelta(minutes=condition.source.interval_minutes) * MISSED_READS
-    usual = LONGEST_DAY + between + timedelta(hours=settings.PORTAL_LATE_HOURS)
+    max_gap = timedelta(minutes=condition.source.interval_minutes) * MISSED_READS
+    usual = LONGEST_DAY + max_gap + timedelta(hours=settings.PORTAL_LATE_HOURS)
     coverage = condition.coverage
     on_its_way = coverage.waiting or coverage.queued or coverage.loading
     return not on_its_way and condition.measure_lag(coverage.accounted_through) > usual

@@ -1,4 +1,4 @@
-"""Alerts about the portal's own machines: worker, beat, Redis, the database and disks."""
+"""Alerts about the portal's own machines: worker, beat, Redis, the database and disks, and about the lake."""
 
 import shutil
 import socket
@@ -9,10 +9,11 @@ from django.conf import settings
 from django.db import connection
 from django.urls import reverse
 
-from portal.incidents.alerts import Alert, AlertPermissions, Link
+from portal.incidents.alerts import Alert, AlertLink, AlertPermissions
 from portal.incidents.conditions import SYSTEM_CONDITIONS, ConditionKind
 from portal.incidents.models import OPEN, Incident, Severity
 from portal.incidents.processes import Silence
+from portal.lake import find_trouble
 from sync.heartbeats import Heartbeat
 from usage.formatting import format_size
 
@@ -52,13 +53,21 @@ def build_process_alerts(silence: Silence) -> list[Alert]:
 
 def build_redis_alert() -> Alert:
     """Return the alert that Redis does not answer."""
-    detail = "The task queue, rate limits and the signs of life of worker and schedule are kept in it. Start it again."
+    detail = "The task queue, rate limits and the heartbeats of worker and schedule are stored in it. Start it again."
     return build_alert(ConditionKind.REDIS_TROUBLE, "redis", "Redis", "does not answer: nothing is synced.", detail)
 
 
 def build_host_alerts() -> list[Alert]:
     """Return the alerts about this machine's disk and about the database."""
     return [*find_low_disk(), *find_database_trouble()]
+
+
+def build_lake_alerts() -> list[Alert]:
+    """Return the alert that nothing is published to the lake."""
+    if not (error := find_trouble()):
+        return []
+    detail = "Records are safe in PostgreSQL; what is missing in the lake follows once it can be written again."
+    return [build_alert(ConditionKind.LAKE_FAILING, "lake", "Lake", f"was not published to: {error}", detail)]
 
 
 def find_low_disk() -> list[Alert]:
@@ -97,7 +106,7 @@ def build_alert(condition: ConditionKind, key: str, subject: str, message: str, 
 
 
 def list_open_alerts(permissions: AlertPermissions) -> list[Alert]:
-    """Return the alerts of open incidents that no page can find out by itself."""
+    """Return the alerts of open incidents that no page can detect itself."""
     if not permissions.view_incidents:
         return []
     incidents = Incident.objects.filter(OPEN, condition__in=SYSTEM_CONDITIONS).order_by("opened_at", "id")
@@ -115,5 +124,5 @@ def build_incident_alert(incident: Incident) -> Alert:
         subject=incident.subject,
         message=incident.message,
         detail=incident.detail,
-        links=[Link("Show the incident", page)],
+        links=[AlertLink("Show the incident", page)],
     )

@@ -10,7 +10,7 @@ from sync.tasks import is_stale, send
 
 @shared_task
 def watch(sent_at: str = "") -> None:
-    """Find what is wrong, send the messages about it, and tell the outside that the portal ticks."""
+    """Find what is wrong, send the messages about it, and report the tick to PORTAL_DEAD_MAN_URL."""
     if is_stale(sent_at):
         return
     watching.watch()
@@ -20,6 +20,6 @@ def watch(sent_at: str = "") -> None:
 
 @shared_task
 def deliver(sent_at: str = "") -> None:
-    """Send what is due for half of a tick; the next one goes on."""
+    """Send what is due for half of a tick; the next tick continues."""
     if not is_stale(sent_at):
         deliver_due(settings.PORTAL_TICK_SECONDS / 2)

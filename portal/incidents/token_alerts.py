@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.accounts.models import ApiToken
-from portal.incidents.alerts import Alert, AlertPermissions, Link, build_button
+from portal.incidents.alerts import Alert, AlertLink, AlertPermissions, build_button
 from portal.incidents.conditions import ConditionKind
 from usage.formatting import format_age, format_date, format_days_ahead
 
@@ -21,7 +21,7 @@ MAX_TOKENS: Final = 20
 
 
 def build_token_alerts(request: HttpRequest, permissions: AlertPermissions) -> list[Alert]:
-    """Return an alert for every token that expires soon or expired lately, for someone who may see tokens."""
+    """Return an alert for every token that expires soon or expired lately, for a person who may see tokens."""
     if not permissions.view_tokens:
         return []
     tokens = admin.site.get_model_admin(ApiToken).get_queryset(request)
@@ -36,22 +36,22 @@ def filter_expiring(tokens: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
 
 
 def build_token_alert(token: ApiToken, permissions: AlertPermissions) -> Alert:
-    """Return the alert of one token."""
+    """Return the alert of a token."""
     assert token.expires_at is not None  # noqa: S101
-    expired = token.expires_at <= timezone.now()
+    is_expired = token.expires_at <= timezone.now()
     date = format_date(token.expires_at)
     add_url = f"{reverse('admin:accounts_apitoken_add')}?{urlencode({'name': token.name})}"
     return Alert(
         condition=ConditionKind.TOKEN_EXPIRES,
         key=f"token:{token.pk}",
-        tone="bad" if expired else "warn",
-        state="Expired" if expired else "Expires",
+        tone="bad" if is_expired else "warn",
+        state="Expired" if is_expired else "Expires",
         subject=f"API token {token.name}",
         message=f"expired on {date} and is refused."
-        if expired
+        if is_expired
         else f"expires {format_days_ahead(token.expires_at)}, on {date}.",
         detail=f"Last used {format_age(token.last_used_at)}." if token.last_used_at else "Never used.",
         url=reverse("admin:accounts_apitoken_change", args=[token.pk]),
-        buttons=[build_button("revoke", token.pk, "Revoke")] if expired and permissions.change_token else [],
-        links=[Link("Create a new token", add_url)] if permissions.add_token else [],
+        buttons=[build_button("revoke", token.pk, "Revoke")] if is_expired and permissions.change_token else [],
+        links=[AlertLink("Create a new token", add_url)] if permissions.add_token else [],
     )

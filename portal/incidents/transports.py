@@ -20,6 +20,7 @@ from django.utils import timezone
 from portal.incidents.content import PREFIX, Content
 from portal.incidents.models import BodyFormat, Channel, ChannelKind
 from portal.incidents.validators import list_recipients
+from portal.mail import SomeRefused
 from sync.errors import SyncError
 from sync.http.outgoing import parse_target, send_request
 from usage.fields import LockedText
@@ -29,7 +30,7 @@ MARKDOWN: Final = re.compile(r"([\\`*_\[\]()~#>|!])")
 
 
 class DeliveryError(Exception):
-    """A message that was not sent; the text says why, without a secret."""
+    """A message that was not sent; the text explains why, without a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,14 @@ class Mail:
     files: Sequence[tuple[str, bytes, str] | MIMEBase] = ()
 
 
-def mail_content(channel: Channel, content: Content, uid: UUID) -> None:
-    """Send a message by mail."""
+def mail_content(channel: Channel, content: Content, uid: UUID) -> str:
+    """Send a message by mail; returns as `send_mail` does."""
     text = "\n\n".join([*content.lines, *([content.url] if content.url else [])])
-    send_mail(list_recipients(channel.recipients), Mail(content.title, text), uid)
+    return send_mail(list_recipients(channel.recipients), Mail(content.title, text), uid)
 
 
-def send_mail(recipients: Sequence[str], mail: Mail, uid: UUID) -> None:
-    """Send a mail; its Message-ID is the same at each attempt."""
+def send_mail(recipients: Sequence[str], mail: Mail, uid: UUID) -> str:
+    """Send a mail; returns which recipients were refused, as text. Its Message-ID is the same at each attempt."""
     if not settings.PORTAL_EMAIL_URL:
         raise DeliveryError("There is no mail server: set PORTAL_EMAIL_URL.")
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].strip(" >") or "localhost"
@@ -71,18 +72,22 @@ def send_mail(recipients: Sequence[str], mail: Mail, uid: UUID) -> None:
             built.attach(*file)
     try:
         built.send()
+    except SomeRefused as error:
+        # Not tried again: the others would get it twice.
+        return f"The mail server refused {', '.join(error.recipients)}; the others have it."
     except smtplib.SMTPRecipientsRefused as error:
         raise DeliveryError(f"The mail server refused {', '.join(error.recipients)}.") from None
     except smtplib.SMTPResponseException as error:
         raise DeliveryError(f"The mail server answered {error.smtp_code}.") from None
     except (smtplib.SMTPException, OSError) as error:
         raise DeliveryError(f"The mail server did not take it ({type(error).__name__}).") from None
+    return ""
 
 
-def post_webhook(channel: Channel, content: Content, uid: UUID) -> None:
-    """Post a message to a webhook, signed as Standard Webhooks say where the channel has a secret."""
+def post_webhook(channel: Channel, content: Content, uid: UUID) -> str:
+    """Post a message to a webhook, signed by Standard Webhooks where the channel has a secret; returns ""."""
     if isinstance(channel.url, LockedText) or isinstance(channel.secret, LockedText):
-        raise DeliveryError("No key of PORTAL_ENCRYPTION_KEYS opens its address or secret: give them again.")
+        raise DeliveryError("No key of PORTAL_ENCRYPTION_KEYS opens its address or secret: enter them again.")
     sent_at = timezone.now()
     body = msgspec.json.encode(BODIES[channel.body_format](content, {"id": str(uid), "sent_at": sent_at}))
     timestamp = str(int(sent_at.timestamp()))
@@ -93,6 +98,7 @@ def post_webhook(channel: Channel, content: Content, uid: UUID) -> None:
         send_request("POST", parse_target(channel.url, settings.PORTAL_ALLOWED_WEBHOOK_HOSTS), body, headers)
     except SyncError as error:
         raise DeliveryError(error.reason) from None
+    return ""
 
 
 def sign(secret: str, uid: str, timestamp: str, body: bytes) -> str:
@@ -116,7 +122,7 @@ def build_portal_body(content: Content, envelope: dict[str, Any]) -> dict[str, A
 
 
 def build_slack_body(content: Content, envelope: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Return the body of an incoming webhook of Slack; text of vendors and people mentions nobody and links nowhere."""
+    """Return the body of a webhook of Slack; text of vendors and people mentions no user and links nowhere."""
     title, *lines = [escape_slack(line) for line in (content.title, *content.lines)]
     link = [f"<{content.url}|Show it in the portal>"] if content.url else []
     return {"text": "\n".join([f"*{title}*", *lines, *link])}
@@ -149,7 +155,7 @@ BODIES: Final[dict[str, Callable[[Content, dict[str, Any]], dict[str, Any]]]] = 
     BodyFormat.SLACK: build_slack_body,
     BodyFormat.TEAMS: build_teams_body,
 }
-TRANSPORTS: Final[dict[str, Callable[[Channel, Content, UUID], None]]] = {
+TRANSPORTS: Final[dict[str, Callable[[Channel, Content, UUID], str]]] = {
     ChannelKind.EMAIL: mail_content,
     ChannelKind.WEBHOOK: post_webhook,
 }

@@ -19,7 +19,7 @@ def validate_name(name: str) -> None:
 
 
 def list_recipients(recipients: str) -> list[str]:
-    """Return the addresses, one a line."""
+    """Return the addresses of a text with one address a line."""
     return [line.strip() for line in recipients.splitlines() if line.strip()]
 
 
@@ -36,7 +36,7 @@ def validate_recipients(recipients: str) -> None:
 
 
 def validate_target(url: str | LockedText) -> None:
-    """Refuse an address that no webhook may post to, as far as the address itself tells."""
+    """Refuse an address that no webhook may post to, as far as the address itself shows."""
     if isinstance(url, LockedText):
         return
     try:

@@ -1,6 +1,6 @@
-"""The watch: keeps an open incident for each condition that holds. The tick runs it, and the web processes their part.
+"""The watch: keeps an open incident for each true condition. The tick runs it, and the web processes their part.
 
-One watch runs at a time, by a lock of its transaction: an older look never undoes what a later one found.
+One watch runs at a time, by a lock of its transaction: an older run never undoes what a later run found.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -26,7 +26,13 @@ from portal.incidents.conditions import (
 from portal.incidents.models import OPEN, Incident, Severity
 from portal.incidents.processes import Silence
 from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
-from portal.incidents.system_alerts import build_host_alerts, build_process_alerts, build_redis_alert, get_host_key
+from portal.incidents.system_alerts import (
+    build_host_alerts,
+    build_lake_alerts,
+    build_process_alerts,
+    build_redis_alert,
+    get_host_key,
+)
 from portal.incidents.token_alerts import build_token_alert, filter_expiring
 from sync.engine.recording import log_safely, try_step
 from sync.errors import SyncError
@@ -40,7 +46,7 @@ logger = structlog.get_logger(__name__)
 WATCH_LOCK: Final = 7_010_001
 PROCESS_LOCK: Final = 7_010_002
 MAX_TOKENS: Final = 500
-# Another machine tells of its own disk; one that is gone tells nothing any more.
+# Another machine reports its own disk; a machine that is gone reports nothing any more.
 HOST_GONE: Final = timedelta(days=1)
 PING_BOUNDS: Final = Bounds(timeout=5.0, attempts=1, exchange_seconds=8.0, error_bytes=1024)
 Incidents = dict[tuple[str, str], Incident]
@@ -77,13 +83,13 @@ def take_lock(key: int) -> bool:
 
 
 def collect_alerts() -> tuple[list[Alert], set[ConditionKind]]:
-    """Return what is wrong now, and the conditions that could be looked at: a part that fails leaves its own alone."""
+    """Return what is wrong now, and the conditions that could be checked: those of a failed collector are left out."""
     alerts: list[Alert] = []
     conditions: set[ConditionKind] = set()
     for kinds, collect in COLLECTORS:
-        found = try_step(f"watch {min(kinds)}", collect)
-        if found is not None:
-            alerts += found
+        step_alerts = try_step(f"watch {min(kinds)}", collect)
+        if step_alerts is not None:
+            alerts += step_alerts
             conditions |= kinds
     return alerts, conditions
 
@@ -104,6 +110,7 @@ COLLECTORS: Final[Sequence[tuple[frozenset[ConditionKind], Callable[[], list[Ale
     (SOURCE_CONDITIONS, collect_source_alerts),
     (frozenset({ConditionKind.TOKEN_EXPIRES}), collect_token_alerts),
     (HOST_CONDITIONS, build_host_alerts),
+    (frozenset({ConditionKind.LAKE_FAILING}), build_lake_alerts),
 )
 
 
@@ -141,23 +148,23 @@ def record_incidents(
             update_incident(incidents[name], group, channels, now)
         else:
             open_incident(group, channels, now)
-    found = [incident.pk for name, incident in incidents.items() if name in groups]
-    Incident.objects.filter(pk__in=found).update(updated_at=now)
+    ongoing_ids = [incident.pk for name, incident in incidents.items() if name in groups]
+    Incident.objects.filter(pk__in=ongoing_ids).update(updated_at=now)
     for name, incident in incidents.items():
-        if name not in groups and not is_kept(incident, unsettled, now):
+        if name not in groups and not stays_open(incident, unsettled, now):
             resolve_incident(incident, channels, now)
     outbox.add_reminders(channels, now)
 
 
-def is_kept(incident: Incident, unsettled: Collection[int], now: datetime) -> bool:
-    """Tell whether an incident stays although its condition was not found: its outcome is yet to come, or elsewhere."""
+def stays_open(incident: Incident, unsettled: Collection[int], now: datetime) -> bool:
+    """Return whether an incident stays without its condition: the outcome is yet to come, or elsewhere."""
     if incident.condition == ConditionKind.DISK_LOW and incident.key != get_host_key():
         return incident.updated_at > now - HOST_GONE
     return incident.condition in DAY_CONDITIONS and incident.source_id in unsettled
 
 
 def describe(alerts: Sequence[Alert]) -> dict[str, Any]:
-    """Return the columns of an incident in the words of its alerts."""
+    """Return the columns of an incident from its alerts."""
     is_critical = any(alert.tone == "bad" for alert in alerts)
     return {
         "subject": alerts[0].subject[:300],
@@ -170,7 +177,7 @@ def describe(alerts: Sequence[Alert]) -> dict[str, Any]:
 
 
 def open_incident(alerts: Sequence[Alert], channels: outbox.Channels, now: datetime) -> None:
-    """Open an incident, and have the channels tell of it; one that another process has just opened is left to it."""
+    """Open an incident, and have the channels report it; does nothing where another process has just opened it."""
     first = alerts[0]
     incident = Incident(condition=first.condition, key=first.key, source_id=first.source_id, **describe(alerts))
     incident.opened_at = incident.updated_at = now
@@ -199,7 +206,7 @@ def update_incident(incident: Incident, alerts: Sequence[Alert], channels: outbo
 
 
 def resolve_incident(incident: Incident, channels: outbox.Channels, now: datetime) -> None:
-    """End an incident, and have the channels that told of it tell so."""
+    """End an incident, and have the channels that reported it report the end."""
     incident.resolved_at = incident.updated_at = now
     incident.save(update_fields=["resolved_at", "updated_at"])
     outbox.add_resolved(incident, channels, now)
@@ -207,7 +214,7 @@ def resolve_incident(incident: Incident, channels: outbox.Channels, now: datetim
 
 
 def ping_dead_man() -> None:
-    """Request PORTAL_DEAD_MAN_URL: whoever waits there is told by its silence that the portal does not tick."""
+    """Request PORTAL_DEAD_MAN_URL: its silence shows the receiver that the portal does not tick."""
     if not settings.PORTAL_DEAD_MAN_URL:
         return
     try:

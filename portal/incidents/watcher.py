@@ -1,4 +1,4 @@
-"""The watcher: a thread of each web process that looks after worker and beat, which cannot tell of themselves."""
+"""The watcher: a thread of each web process that looks after worker and beat, which cannot report themselves."""
 
 import random
 import threading
@@ -24,7 +24,7 @@ def start_watcher() -> None:
 
 
 def run_watcher() -> None:
-    """Look once a tick, for ever; one process looks at a time."""
+    """Run the watch once a tick, for ever, in one process at a time."""
     started = time.time()
     while True:
         time.sleep(settings.PORTAL_TICK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 (not a secret)
@@ -32,9 +32,9 @@ def run_watcher() -> None:
 
 
 def look_once(started: float) -> None:
-    """Look at the processes, and do what no worker does: watch and send; a failure is logged.
+    """Check the processes, and do what no worker does: watch and send; a failure is logged.
 
-    Workers that read long days in all their processes live, and carry out no tick meanwhile.
+    Workers that read long days in all their processes are alive, and run no tick meanwhile.
     """
     try:
         silence = find_silence(started)
@@ -45,7 +45,7 @@ def look_once(started: float) -> None:
             if silence[Heartbeat.TICK]:
                 watch()
         deliver_due(settings.PORTAL_TICK_SECONDS / 2, wait)
-    except Exception as error:  # noqa: BLE001  # the next look may succeed: health tells of a database that is away
+    except Exception as error:  # noqa: BLE001  # the next run may succeed: health reports a database that is away
         log_safely(logger.warning, "watch_failed", error=type(error).__name__)
     finally:
         connection.close()

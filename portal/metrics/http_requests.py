@@ -1,8 +1,8 @@
 """Counts the requests of all web processes of all hosts, in Redis.
 
 prometheus_client's multiprocess mode keeps files of each process on its host: behind a load balancer every scrape would
-see another host's. A process adds up in memory and passes that on each second, so no request waits for Redis. A
-process that is killed loses the last second.
+see another host's. A process counts in memory and writes the counts to Redis each second, so no request waits for
+Redis. A process that is killed loses the last second.
 """
 
 import os
@@ -38,7 +38,7 @@ PROCESS_SECONDS = 10
 
 
 class RequestCounts:
-    """What this process has counted since it last passed it on to Redis."""
+    """What this process has counted since it last wrote to Redis."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -58,13 +58,13 @@ class RequestCounts:
             threading.Thread(target=self.flush_forever, daemon=True).start()
 
     def flush_forever(self) -> None:
-        """Pass on what was counted, each second."""
+        """Write the counts to Redis, each second."""
         while True:
             time.sleep(FLUSH_SECONDS)
             self.flush()
 
     def flush(self) -> None:
-        """Pass on what was counted, and how many exports are under way; without Redis it stays for the next time."""
+        """Write the counts and the number of running exports to Redis; without Redis they stay for the next time."""
         with self.lock:
             counts, self.counts = self.counts, Counter()
             seconds, self.seconds = self.seconds, Counter()
@@ -87,7 +87,7 @@ request_counts = RequestCounts()
 
 
 def name_method(request: HttpRequest) -> str:
-    """Return the method of a request; `other` for one that a client made up."""
+    """Return the method of a request; `other` for an unknown method."""
     return request.method if request.method in METHODS else OTHER
 
 
@@ -110,9 +110,9 @@ def build_counter(redis: Redis) -> Metric:
     labels = ["route", "method", "status"]
     counter = CounterMetricFamily("portal_http_requests", "Requests that were answered.", labels=labels)
     numbers = read_hash(redis, COUNTS)
-    # A rate needs a value before the first failure: each route that was asked for has them from 0 on.
-    asked = {name.rpartition(" ")[0] for name in numbers}
-    numbers = {f"{name} {status}": 0.0 for name in asked for status in FAILURES} | numbers
+    # A rate needs a value before the first failure: each requested route has them from 0 on.
+    routes = {name.rpartition(" ")[0] for name in numbers}
+    numbers = {f"{route} {status}": 0.0 for route in routes for status in FAILURES} | numbers
     for name, number in sorted(numbers.items()):
         counter.add_metric(name.split(" "), number)
     return counter
@@ -138,10 +138,10 @@ def build_histogram(redis: Redis) -> Metric:
 
 def build_process_gauges(redis: Redis) -> Iterable[Metric]:
     """Yield how many web processes there are, and how many exports they make."""
-    known = sorted(read_set(redis, PROCESSES))
-    counts = read_values(redis, [f"{PROCESSES}:{process}" for process in known])
-    if gone := [process for process, count in zip(known, counts, strict=True) if count is None]:
-        redis.srem(PROCESSES, *gone)
+    processes = sorted(read_set(redis, PROCESSES))
+    counts = read_values(redis, [f"{PROCESSES}:{process}" for process in processes])
+    if ended_processes := [process for process, count in zip(processes, counts, strict=True) if count is None]:
+        redis.srem(PROCESSES, *ended_processes)
     live = [int(count) for count in counts if count is not None]
     yield GaugeMetricFamily("portal_web_processes", "Web processes that answered a request and live.", len(live))
     yield GaugeMetricFamily(

@@ -29,19 +29,19 @@ COUNTERS = {
 
 def collect_sources(source_ids: frozenset[int] | None) -> Iterable[Metric]:
     """Yield the metrics of the sources with these ids, None for all."""
-    sources = Source.objects.defer("credential")
+    rows = Source.objects.defer("credential")
     if source_ids is not None:
-        sources = sources.filter(pk__in=source_ids)
-    known = list(sources)
-    slugs = {source.pk: source.slug for source in known}
-    yield from build_gauges(known)
+        rows = rows.filter(pk__in=source_ids)
+    sources = list(rows)
+    slugs = {source.pk: source.slug for source in sources}
+    yield from build_gauges(sources)
     yield build_days(slugs)
     yield build_rejected(slugs)
     yield from build_counters(slugs)
 
 
 def build_gauges(sources: list[Source]) -> Iterable[Metric]:
-    """Yield one gauge for each fact about a source."""
+    """Yield a gauge for each fact about a source."""
     info = GaugeMetricFamily("portal_source_info", "1 for each source.", labels=["source", "vendor"])
     health = GaugeMetricFamily("portal_source_health", "1 for the health of each source.", labels=["source", "health"])
     interval = build_gauge("portal_source_interval_seconds", "Time between two scheduled syncs.")

@@ -1,4 +1,4 @@
-"""`/metrics`, for tokens with the scope metrics:read; one that is limited to sources sees only these."""
+"""`/metrics`, for tokens with the scope metrics:read; a token that is limited to sources sees only these."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -18,31 +18,32 @@ from portal.accounts.authentication import TokenAuthentication
 from portal.accounts.models import Scope
 from portal.metrics.http_requests import collect_requests, request_counts
 from portal.metrics.sources import collect_sources
-from portal.metrics.work import collect_incidents, collect_messages, collect_queue
+from portal.metrics.work import collect_incidents, collect_messages, collect_queue, collect_standby
 from usage.api.access import AuthorizeFirstMixin, get_row_scope
 
 
 class PortalCollector:
-    """Collects every metric at the time of a scrape; nothing is kept between two."""
+    """Collects every metric at the time of a scrape; nothing is kept between two scrapes."""
 
     def __init__(self, source_ids: frozenset[int] | None) -> None:
         self.source_ids = source_ids
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the metrics. Where Redis does not answer, those that it keeps are left out."""
+        """Yield the metrics. Where Redis does not answer, the metrics that it stores are left out."""
         yield from collect_sources(self.source_ids)
         yield from collect_queue(self.source_ids)
         yield from collect_incidents(self.source_ids)
+        yield from collect_standby()
         try:
-            kept = list(chain(collect_messages(), collect_requests()))
+            redis_metrics = list(chain(collect_messages(), collect_requests()))
         except RedisError:
-            kept = []
-        yield GaugeMetricFamily("portal_redis_up", "1 where Redis answers.", bool(kept))
-        yield from kept
+            redis_metrics = []
+        yield GaugeMetricFamily("portal_redis_up", "1 where Redis answers.", bool(redis_metrics))
+        yield from redis_metrics
 
 
 class ClientNegotiation(BaseContentNegotiation):
-    """Leaves the Accept header to prometheus_client, which never refuses one."""
+    """Leaves the Accept header to prometheus_client, which never refuses a request."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         """Return the first parser; there is no body."""

@@ -28,7 +28,7 @@ PERMISSION: Final = "reports.add_report"
 
 
 class ReportRefused(Exception):
-    """A report that its owner may not, or no longer, have sent; the text says why."""
+    """A report that its owner may not, or no longer, have sent; the text explains why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,12 @@ def find_view(report: Report, request: HttpRequest) -> tuple[SavedView, Kind]:
 def build_params(view: SavedView, day: date) -> Params:
     """Return the parameters of a view on a date, without `kind`.
 
-    The date is the one that the report is scheduled on. By the date of the view's own zone, which may be another one, a
-    day would be sent twice when clocks are put forward, and none when they are put back.
+    The date is the date that the report is scheduled on. By the date of the view's own zone, which may differ, a day
+    would be sent twice when clocks are put forward, and none when they are put back.
     """
     first, end = RANGES[view.moving_range][1](day)
-    rest = ((name, value) for name, value in list_params(QueryDict(view.question)) if name not in {"from", "to"})
-    return [("from", str(first)), ("to", str(end)), *rest]
+    params = ((name, value) for name, value in list_params(QueryDict(view.question)) if name not in {"from", "to"})
+    return [("from", str(first)), ("to", str(end)), *params]
 
 
 def compute_state(kind: Kind, filterset: Any, scope: Scope) -> tuple[int, str]:
@@ -134,10 +134,10 @@ def compute_state(kind: Kind, filterset: Any, scope: Scope) -> tuple[int, str]:
             filterset = build_filterset(kind, drop_end(filterset.data), scope, filterset.names)
         filtersets = [(kind.model, filterset)]
     records, digest = 0, 0
-    for model, one in filtersets:
-        one.is_valid()
+    for model, kind_filterset in filtersets:
+        kind_filterset.is_valid()
         rows = model.objects.all() if scope is None else model.objects.filter(source_id__in=sorted(scope))
-        totals = compute_totals(one.filter_queryset(rows), one, scope)
+        totals = compute_totals(kind_filterset.filter_queryset(rows), kind_filterset, scope)
         records, digest = records + totals.rows, digest + int(totals.digest, 16)
     return records, f"{digest % 2**64:016x}"
 

@@ -56,7 +56,7 @@ def load_figure_class() -> Any:
 
 
 def draw_intervals(axes: Any, panel: dict[str, Any], labels: Sequence[str]) -> None:
-    """Draw a bar for each interval, of all series on one another where they may be added, else a line for each."""
+    """Draw a bar for each interval, of all series stacked where they may be added, else a line for each."""
     places, below = range(len(labels)), [0.0] * len(labels)
     for series in panel["series"]:
         values, label = scale(series["values"], panel["size"]), shorten(series["name"])
@@ -80,7 +80,7 @@ def draw_bars(axes: Any, panel: dict[str, Any]) -> None:
 
 
 def scale(values: Sequence[str | None], size: float) -> list[float]:
-    """Return numbers in the unit of the axis; an unknown one draws nothing."""
+    """Return numbers in the unit of the axis; an unknown number draws nothing."""
     return [float(value) / size if value is not None else 0.0 for value in values]
 
 

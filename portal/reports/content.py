@@ -1,4 +1,4 @@
-"""What the mail of a report says: its table, how far it can be trusted, its file, and the link to the page."""
+"""What the mail of a report contains: its table, how far it can be trusted, its file, and the link to the page."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -38,7 +38,7 @@ STOP_TEXT: Final = "The report “{}” is stopped, so no more of its mails will
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """What the range of a report lacks, '' for nothing; `is_unmet`: it lacks what the report waits for."""
+    """What is missing in the range of a report, '' for nothing; `is_unmet`: the report waits for it."""
 
     text: str
     is_unmet: bool
@@ -46,7 +46,7 @@ class Shortfall:
 
 @dataclass(frozen=True, slots=True)
 class ReportFile:
-    """The file of a report: attached, or None where it is too large; `sentence` says which."""
+    """The file of a report: attached, or None where it is too large; `sentence` states which."""
 
     attachment: tuple[str, bytes, str] | None
     sentence: str
@@ -70,7 +70,7 @@ def describe_shortfall(meta: dict[str, Any], wait: str) -> Shortfall:
 
 
 def build_mail(report: Report, answer: ReportAnswer, shortfall: str, *, is_test: bool) -> tuple[Mail, str]:
-    """Return the mail of a report, and a sentence on what it says for the report's page."""
+    """Return the mail of a report, and a sentence on its content for the report's page."""
     rows = build_rows(answer.answer)
     row_count = len(rows.results) if rows.is_grouped else 0
     table = build_table(replace(rows, results=rows.results[:MAX_ROWS]), answer.kind, answer.page_params)
@@ -99,8 +99,8 @@ def build_mail(report: Report, answer: ReportAnswer, shortfall: str, *, is_test:
         render_to_string("reports/mail.html", context),
         [*([file.attachment] if file and file.attachment else []), *([attach_picture(chart[0])] if chart else [])],
     )
-    lacks = f"{shortfall[0].upper()}{shortfall[1:]}." if shortfall else ""
-    return mail, " ".join(filter(None, [lacks, state, file.sentence if file else ""]))
+    shortfall_sentence = f"{shortfall[0].upper()}{shortfall[1:]}." if shortfall else ""
+    return mail, " ".join(filter(None, [shortfall_sentence, state, file.sentence if file else ""]))
 
 
 def attach_picture(png: bytes) -> MIMEImage:
@@ -112,7 +112,7 @@ def attach_picture(png: bytes) -> MIMEImage:
 
 
 def build_stop_mail(report: Report) -> Mail:
-    """Return the mail that tells of a report's end, without any of its figures."""
+    """Return the mail that announces a report's end, without any of its figures."""
     return Mail(to_line(f"{report.name} is stopped"), STOP_TEXT.format(report.name, report.stop_reason))
 
 
@@ -146,7 +146,7 @@ def build_file(report: Report, answer: ReportAnswer) -> ReportFile | None:
         blocks, media_type = files.iterate_xlsx(answer.answer, answer.params, url), files.XLSX
     try:
         content = read_up_to(blocks, limit)
-    except ValidationError:  # more rows than a workbook of the portal holds
+    except ValidationError:  # more rows than fit in a workbook of the portal
         content = None
     if content is not None:
         name = files.build_file_name(answer.answer, answer.params, extension)

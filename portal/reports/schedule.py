@@ -23,7 +23,7 @@ LONGEST_DELAY: Final = timedelta(days=7)
 
 
 def get_next(report: Report, after: datetime) -> datetime:
-    """Return the first instant after another one at which a report is scheduled."""
+    """Return the first instant after `after` at which a report is scheduled."""
     zone = get_zone(report.time_zone) or UTC
     day = after.astimezone(zone).date()
     while True:
@@ -45,13 +45,13 @@ def plan_reports(now: datetime) -> int:
 def plan_report(report: Report, now: datetime) -> None:
     """Add the messages of a report that are due by now; of those that were missed for too long, none."""
     assert report.next_at is not None  # noqa: S101
-    found = []
+    messages = []
     while report.next_at <= now:
         if report.next_at > now - LONGEST_DELAY:
-            found.append(build_message(report, report.next_at))
+            messages.append(build_message(report, report.next_at))
         report.next_at = get_next(report, report.next_at)
     # The unique key decides where a person has sent the report of that date already.
-    Message.objects.bulk_create(found, ignore_conflicts=True)
+    Message.objects.bulk_create(messages, ignore_conflicts=True)
     report.save(update_fields=["next_at"])
 
 
@@ -77,16 +77,16 @@ def request_now(report: Report) -> bool:
         if Message.objects.filter(UNSENT, report=report, event=Event.REPORT).update(wait_until=now, due_at=now):
             return True
         Message.objects.bulk_create([message], ignore_conflicts=True)
-        found = Message.objects.select_for_update().get(key=message.key)
-        if found.sent_at is not None:
+        stored_message = Message.objects.select_for_update().get(key=message.key)
+        if stored_message.sent_at is not None:
             return False
-        # One that is being sent right now keeps its claim.
-        Message.objects.filter(pk=found.pk).update(wait_until=now, due_at=now, abandoned_at=None)
+        # A message that is being sent right now keeps its claim.
+        Message.objects.filter(pk=stored_message.pk).update(wait_until=now, due_at=now, abandoned_at=None)
     return True
 
 
 def stop_report(report: Report, reason: str) -> bool:
-    """Stop a report for good, and have everybody who gets it told why; False where it is stopped already."""
+    """Stop a report, and have all recipients notified of the reason; False where it is stopped already."""
     now = timezone.now()
     with transaction.atomic():
         running = Report.objects.filter(pk=report.pk, stopped_at=None)

@@ -21,28 +21,28 @@ from usage.timeouts import QueryTimeout
 
 LOOK_EVERY: Final = timedelta(minutes=10)
 STOPPED: Final = "The report was stopped."
-NOBODY: Final = "None of its recipients is left: people are deactivated, or their domains no longer allowed."
+NO_RECIPIENTS: Final = "None of its recipients is left: people are deactivated, or their domains no longer allowed."
 TOO_LONG: Final = f"Its question took longer than the {PATIENCE_SECONDS} seconds that a page may take."
 
 
 def send_report(message: Message) -> bool:
     """Send the message of a report; False where it waits for its range, or another process has taken it over.
 
-    Raises MessageDropped for one that is never to be sent, and DeliveryError.
+    Raises MessageDropped for a message that is never to be sent, and DeliveryError.
     """
     report = Report.objects.select_related("view", "owner").get(messages=message)
     if message.event == Event.STOPPED:
-        send_mail(list_everybody(report), build_stop_mail(report), message.uid)
+        message.outcome = send_mail(list_all_recipients(report), build_stop_mail(report), message.uid)
         return True
     is_test = message.event == Event.TEST
     if report.stopped_at is not None and not is_test:
         raise MessageDropped(STOPPED)
     try:
         answer, recipients = prepare(message, report)
-    except ReportRefused as refused:
+    except ReportRefused as refusal:
         if not is_test:
-            stop_report(report, str(refused))
-        raise MessageDropped(str(refused)) from None
+            stop_report(report, str(refusal))
+        raise MessageDropped(str(refusal)) from None
     except QueryTimeout:
         raise DeliveryError(TOO_LONG) from None
     shortfall = describe_shortfall(answer.meta, report.wait)
@@ -57,7 +57,7 @@ def send_report(message: Message) -> bool:
 
 def send(recipients: list[str], mail: Mail, message: Message) -> bool:
     """Send a mail; returns True."""
-    send_mail(recipients, mail, message.uid)
+    message.outcome = f"{message.outcome} {send_mail(recipients, mail, message.uid)}".strip()
     return True
 
 
@@ -70,7 +70,7 @@ def prepare(message: Message, report: Report) -> tuple[ReportAnswer, list[str]]:
     if not all(recipients):
         raise ReportRefused("You have no e-mail address, to which the test could be sent.")
     if not recipients:
-        raise ReportRefused(NOBODY)
+        raise ReportRefused(NO_RECIPIENTS)
     return answer, recipients
 
 
@@ -82,10 +82,10 @@ def get_recipients(report: Report) -> list[str]:
     return list({address.lower(): address for address in addresses}.values())
 
 
-def list_everybody(report: Report) -> list[str]:
+def list_all_recipients(report: Report) -> list[str]:
     """Return the recipients of a report and its owner; raises MessageDropped without any."""
     owner = [report.owner.email] if report.owner.email else []
     addresses = list({address.lower(): address for address in [*owner, *get_recipients(report)]}.values())
     if not addresses:
-        raise MessageDropped(NOBODY)
+        raise MessageDropped(NO_RECIPIENTS)
     return addresses

@@ -16,6 +16,6 @@ def validate_addresses(addresses: str) -> None:
 
 
 def is_allowed(address: str) -> bool:
-    """Tell whether reports may be sent to an address outside of the portal's own people."""
+    """Return whether reports may be sent to an address outside of the portal's own people."""
     domain = address.rpartition("@")[2].lower()
     return domain in {allowed.lower() for allowed in settings.PORTAL_REPORT_DOMAINS}

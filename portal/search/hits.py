@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Something that was found: its page, and the lists it leads to as (label, address)."""
+    """A hit of a search: its page, and the lists it leads to as (label, address)."""
 
     title: str
     detail: str
@@ -16,7 +16,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class HitGroup:
-    """What was found of one sort; `is_cut`: there is more."""
+    """The hits of a sort; `is_cut`: there are more."""
 
     title: str
     hits: Sequence[Hit]

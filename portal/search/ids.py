@@ -1,4 +1,4 @@
-"""Records by a pasted id: each look-up reads one index, so it takes milliseconds however many records there are."""
+"""Records by a pasted id: each look-up reads an index, so it takes milliseconds however many records there are."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from usage.param_values import write_value
 
 @dataclass(frozen=True, slots=True)
 class IdColumn:
-    """A column of ids that an index leads with, and what one of them is called; `is_record`: it names one record."""
+    """A column of ids that an index leads with, and the label of an id; `is_record`: an id names a single record."""
 
     kind: type[UsageRecord]
     name: str
@@ -45,14 +45,14 @@ COLUMNS: Final = (
         for kind in (EnvironmentUsage, ResourceUsage, RecipeUsage)
     ),
 )
-# What else has a number, and the page of one.
+# What else has a number, and its page.
 NUMBERED: Final[tuple[tuple[type[Any], str], ...]] = ((SyncRun, "Run of the sync"), (Incident, "Incident"))
-LONGEST: Final = 200  # characters of an id
+MAX_CHARACTERS: Final = 200  # of an id
 
 
 def find_ids(request: HttpRequest, text: str) -> Iterator[Hit]:
     """Yield the records that have exactly this id, within what this person may see."""
-    if len(text) > LONGEST:
+    if len(text) > MAX_CHARACTERS:
         return
     for column in COLUMNS:
         if request.user.has_perm(f"usage.view_{column.kind._meta.model_name}"):
@@ -63,7 +63,7 @@ def find_ids(request: HttpRequest, text: str) -> Iterator[Hit]:
 
 
 def find_records(request: HttpRequest, column: IdColumn, text: str) -> Iterator[Hit]:
-    """Yield the latest record with an id in one column, and the list of all of them."""
+    """Yield the latest record with an id in a column, and the list of all of them."""
     values = list_values(column, text)
     if not values:
         return
@@ -85,7 +85,7 @@ def find_records(request: HttpRequest, column: IdColumn, text: str) -> Iterator[
 
 
 def list_values(column: IdColumn, text: str) -> list[Any]:
-    """Return what an id may be stored as: numbers as such, a UUID as the vendors write it, in small letters."""
+    """Return what an id may be stored as: numbers as such, a UUID as the vendors write it, in lower case."""
     if isinstance(column.kind._meta.get_field(column.name), BigIntegerField):
         return [int(text)] if is_bigint(text) else []
     try:
@@ -95,7 +95,7 @@ def list_values(column: IdColumn, text: str) -> list[Any]:
 
 
 def is_bigint(text: str) -> bool:
-    """Tell whether a text is a number that a column of ids can hold."""
+    """Return whether a text is a number that fits a column of ids."""
     return text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= BigIntegerField.MAX_BIGINT
 
 

@@ -16,7 +16,7 @@ from usage.explore.params import encode
 from usage.explore.saved import get_view_url, list_views
 from usage.models import DirectoryEntry, NameKind, Source
 
-MOST: Final = 8  # of each sort
+MAX_HITS: Final = 8  # of each sort
 
 
 def find_names(request: HttpRequest, text: str) -> Iterator[Hit]:
@@ -24,15 +24,15 @@ def find_names(request: HttpRequest, text: str) -> Iterator[Hit]:
     if not request.user.has_perm("usage.view_directoryentry"):
         return
     entries: QuerySet[Any] = annotate_shown_names(DirectoryEntry.objects.all(), get_staff_name_access(request))
-    found = find_entries(filter_by_staff_scope(entries, request, "source_id"), text)
-    for entry in found.select_related("source").order_by("gone_at", "shown", "pk")[: MOST + 1]:
+    matches = find_entries(filter_by_staff_scope(entries, request, "source_id"), text)
+    for entry in matches.select_related("source").order_by("gone_at", "shown", "pk")[: MAX_HITS + 1]:
         yield build_hit(request, entry)
 
 
 def build_hit(request: HttpRequest, entry: Any) -> Hit:
     """Return the hit of a name: the chart of its usage, or its page in the directory."""
-    gone = ", no longer at the vendor" if entry.gone_at else ""
-    detail = f"{NameKind(entry.kind).label} of {entry.source.slug}, {entry.vendor_id}{gone}"
+    gone_note = ", no longer at the vendor" if entry.gone_at else ""
+    detail = f"{NameKind(entry.kind).label} of {entry.source.slug}, {entry.vendor_id}{gone_note}"
     page = reverse("admin:usage_directoryentry_change", args=[entry.pk])
     links, title = build_usage_links(request, entry), entry.shown or entry.vendor_id
     if links is None:
@@ -45,7 +45,7 @@ def find_sources(request: HttpRequest, text: str) -> Iterator[Hit]:
     if not request.user.has_perm("usage.view_source"):
         return
     sources = filter_by_staff_scope(Source.objects.defer("credential"), request, "id")
-    for source in sources.filter(Q(slug__icontains=text) | Q(vendor__icontains=text)).order_by("slug")[: MOST + 1]:
+    for source in sources.filter(Q(slug__icontains=text) | Q(vendor__icontains=text)).order_by("slug")[: MAX_HITS + 1]:
         coverage = f"{reverse('admin:coverage')}?{encode([('source', source.slug)])}"
         links = [("Coverage", coverage)] if request.user.has_perm("usage.view_sourceday") else []
         yield Hit(source.slug, source.vendor, get_source_url(source), links)
@@ -55,6 +55,6 @@ def find_views(request: HttpRequest, text: str) -> Iterator[Hit]:
     """Yield the saved views that this person may open and whose name has the text in it."""
     if not request.user.has_perm("usage.view_savedview"):
         return
-    for shown in list_views(request, ""):
-        if text.casefold() in shown.view.name.casefold():
-            yield Hit(shown.view.name, f"Saved view, {shown.description}", get_view_url(shown.view))
+    for listed in list_views(request, ""):
+        if text.casefold() in listed.view.name.casefold():
+            yield Hit(listed.view.name, f"Saved view, {listed.description}", get_view_url(listed.view))

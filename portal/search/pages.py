@@ -28,7 +28,7 @@ MEANING: Final = 90  # characters
 
 
 def find_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
-    """Yield the pages that this person may open and whose label has all the words."""
+    """Yield the pages that this person may open and whose label contains all the words."""
     for menu in build_navigation(request):
         for link in menu.links:
             if has_words(f"{menu.label} {link.label}", text):
@@ -39,7 +39,7 @@ def find_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
 
 
 def find_documentation(_: HttpRequest, text: str) -> Iterator[Hit]:
-    """Yield the settings, then the chapters, whose name has all the words."""
+    """Yield the settings, then the chapters, whose name contains all the words."""
     for name, meaning, path in list_settings():
         if has_words(name, text):
             yield Hit(name, f"Setting: {meaning}", build_document_url(path))
@@ -49,7 +49,7 @@ def find_documentation(_: HttpRequest, text: str) -> Iterator[Hit]:
 
 
 def has_words(label: str, text: str) -> bool:
-    """Tell whether a label has every word of a text in it, in any case."""
+    """Return whether a label contains every word of a text, in any case."""
     return all(word in label.casefold() for word in text.casefold().split())
 
 
@@ -72,7 +72,7 @@ def list_chapters() -> list[tuple[str, str, str]]:
 @cache
 def list_settings() -> list[tuple[str, str, str]]:
     """Return the settings of the tables in the documentation: name, meaning, and path with the heading above."""
-    found: dict[str, tuple[str, str, str]] = {}
+    settings_by_name: dict[str, tuple[str, str, str]] = {}
     for path, lines in read_documents():
         chapter = ""
         for line in lines:
@@ -80,8 +80,8 @@ def list_settings() -> list[tuple[str, str, str]]:
                 chapter = slugify(heading[1])
             elif setting := SETTING.match(line):
                 meaning = line.strip("| ").split(" | ")[-1].replace("`", "")
-                found.setdefault(setting[1], (setting[1], meaning[:MEANING], f"{path}#{chapter}"))
-    return list(found.values())
+                settings_by_name.setdefault(setting[1], (setting[1], meaning[:MEANING], f"{path}#{chapter}"))
+    return list(settings_by_name.values())
 
 
 def read_documents() -> Iterator[tuple[str, list[str]]]:

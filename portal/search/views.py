@@ -1,4 +1,4 @@
-"""The page of results, of which the search box of every page shows a part while somebody types."""
+"""The page of results, of which the search box of every page shows a part while a person types."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -10,12 +10,12 @@ from django.template.response import TemplateResponse
 
 from portal.search.hits import Hit, HitGroup
 from portal.search.ids import find_ids
-from portal.search.names import MOST, find_names, find_sources, find_views
+from portal.search.names import MAX_HITS, find_names, find_sources, find_views
 from portal.search.pages import find_documentation, find_pages
 from usage.timeouts import QueryTimeout, limit_query_time
 
-LEAST: Final = 2  # characters
-LONGEST: Final = 200
+MIN_CHARACTERS: Final = 2
+MAX_CHARACTERS: Final = 200
 SECONDS: Final = 1.5  # of each query
 FINDERS: Final[tuple[tuple[str, Callable[[HttpRequest, str], Iterator[Hit]]], ...]] = (
     ("Ids", find_ids),
@@ -29,22 +29,22 @@ FINDERS: Final[tuple[tuple[str, Callable[[HttpRequest, str], Iterator[Hit]]], ..
 
 def search(request: HttpRequest) -> HttpResponse:
     """Show what the text of `q` finds."""
-    text = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST]
-    groups, slow = find_all(request, text) if len(text) >= LEAST else ([], [])
+    text = request.GET.get("q", "").replace("\0", "").strip()[:MAX_CHARACTERS]
+    groups, slow = find_all(request, text) if len(text) >= MIN_CHARACTERS else ([], [])
     context = {
         **admin.site.each_context(request),
         "title": "Search",
         "q": text,
         "groups": groups,
         "slow": slow,
-        "least": LEAST,
-        "is_short": bool(text) and len(text) < LEAST,
+        "least": MIN_CHARACTERS,
+        "is_short": bool(text) and len(text) < MIN_CHARACTERS,
     }
     return TemplateResponse(request, "admin/portal/search.html", context)
 
 
 def find_all(request: HttpRequest, text: str) -> tuple[list[HitGroup], list[str]]:
-    """Return what was found by sort, and the sorts that took too long."""
+    """Return the hits by sort, and the sorts that took too long."""
     groups, slow = [], []
     for title, find in FINDERS:
         try:
@@ -53,11 +53,11 @@ def find_all(request: HttpRequest, text: str) -> tuple[list[HitGroup], list[str]
             slow.append(title)
             continue
         if hits:
-            groups.append(HitGroup(title, hits[:MOST], len(hits) > MOST))
+            groups.append(HitGroup(title, hits[:MAX_HITS], len(hits) > MAX_HITS))
     return groups, slow
 
 
 def fetch_hits(request: HttpRequest, text: str, find: Any) -> list[Hit]:
     """Return the first hits, one more than are shown."""
     with limit_query_time(SECONDS):
-        return list(islice(find(request, text), MOST + 1))
+        return list(islice(find(request, text), MAX_HITS + 1))

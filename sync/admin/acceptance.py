@@ -1,4 +1,4 @@
-"""Accepting the findings of a day: ask for a reason, show it once more, and accept on confirmation."""
+"""Accepting the findings of a day: request a reason, show it once more, and accept on confirmation."""
 
 from django import forms
 from django.contrib import messages
@@ -23,7 +23,7 @@ class AcceptanceForm(forms.Form):
 
 
 def show_acceptance(admin: PortalAdmin, request: HttpRequest, day: SourceDay) -> HttpResponse:
-    """Ask for a reason, then for a confirmation, and accept the findings of the day; or withdraw an acceptance."""
+    """Request a reason, then a confirmation, and accept the findings of the day; or withdraw an acceptance."""
     if not has_sync_permission(request) or not admin.has_view_permission(request, day):
         raise PermissionDenied
     form = AcceptanceForm(request.POST if request.method == "POST" else None, initial={"findings": day.findings})

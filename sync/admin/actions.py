@@ -1,4 +1,4 @@
-"""What staff may ask of the engine from a page, and the messages that report what follows."""
+"""The requests of staff to the engine from a page, and the messages about their results."""
 
 from collections.abc import Callable, Iterable
 

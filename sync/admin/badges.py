@@ -1,4 +1,4 @@
-"""The states of sources, days, runs and attempts as badges: a word on a colour that says how bad it is."""
+"""The states of sources, days, runs and attempts as badges: a label on a colour for its severity."""
 
 from typing import Final
 
@@ -57,7 +57,7 @@ def build_status_badge(day: SourceDay) -> SafeString:
 
 
 def build_verification_badge(day: SourceDay) -> SafeString | str:
-    """Return whether a day agrees with the vendor's totals; '' where the vendor gives none."""
+    """Return whether a day agrees with the vendor's totals; '' where the vendor has none."""
     if day.verification == Verification.NONE:
         return ""
     if day.accepted_at is not None and day.verification == Verification.UNVERIFIED:

@@ -8,7 +8,7 @@ from sync.sources import probe
 
 @dataclass(frozen=True, slots=True)
 class ConnectionResult:
-    """How a test ended, and what to do about it; `errors` are fields to correct before the vendor can be asked."""
+    """How a test ended, and what to do about it; `errors` are fields to correct before the test."""
 
     ok: bool
     message: str
@@ -28,4 +28,4 @@ def check_connection(form: SourceForm) -> ConnectionResult:
         message = "The connection was not tested, because fields are missing or not valid."
         return ConnectionResult(ok=False, message=message, errors=errors)
     result = probe(form.instance)
-    return ConnectionResult(ok=result.ok, message=result.words, advice=result.advice)
+    return ConnectionResult(ok=result.ok, message=result.message, advice=result.advice)

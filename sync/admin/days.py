@@ -21,7 +21,7 @@ from sync.models import Trigger
 from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import render_badge, render_json, render_number, render_prose
-from usage.admin.filters import RangeFilter, SourceFilter, build_choice_filter
+from usage.admin.filters import RangeListFilter, SourceListFilter, build_choice_filter
 from usage.admin.sums import format_sum
 from usage.columns import build_columns, get_columns
 from usage.formatting import NOTHING, format_timestamp
@@ -53,10 +53,10 @@ class SourceDayAdmin(ReadOnlyAdmin):
         "get_error",
     )
     list_filter = (
-        SourceFilter,
+        SourceListFilter,
         build_choice_filter("state", "state", DayState),
         build_choice_filter("verification", "verification", Verification),
-        ("day", RangeFilter),
+        ("day", RangeListFilter),
     )
     allowed_lookups = ("source", "state", "verification", "day__range__gte", "day__range__lte")
     keyset = ("day", "source_id")
@@ -93,7 +93,7 @@ class SourceDayAdmin(ReadOnlyAdmin):
         return [path("<int:pk>/accept/", view, name="usage_sourceday_accept"), *super().get_urls()]
 
     def accept_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask why a day's findings are accepted, and accept them; 404 for a day outside the person's scope."""
+        """Request a reason, and accept a day's findings; 404 for a day outside the person's scope."""
         return show_acceptance(self, request, get_object_or_404(self.get_queryset(request), pk=pk))
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
@@ -102,12 +102,12 @@ class SourceDayAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Sync again", permissions=["sync"])
     def read_again(self, request: HttpRequest, days: QuerySet[SourceDay]) -> None:
-        """Sync the chosen days again."""
+        """Sync the selected days again."""
         start_runs(request, lambda: plan.reread(days, Trigger.ADMIN, get_username(request)))
 
     @admin.action(description="Accept what the vendor reports (suspect days)", permissions=["sync"])
     def accept(self, request: HttpRequest, days: QuerySet[SourceDay]) -> None:
-        """Accept what the vendor reports for the suspect days among the chosen."""
+        """Accept what the vendor reports for the suspect days among those selected."""
         suspect = days.filter(state=DayState.SUSPECT)
         if not suspect:
             messages.error(request, "None of the chosen days is suspect; there is nothing to accept.")
@@ -126,10 +126,10 @@ class SourceDayAdmin(ReadOnlyAdmin):
         """Return the buttons that the panel shows."""
         if not has_sync_permission(request) or obj.pruned_at is not None:
             return ()
-        again = PageAction("read-again", "Sync again", self.sync_day)
+        sync_again = PageAction("read-again", "Sync again", self.sync_day)
         if obj.state != DayState.SUSPECT:
-            return (again,)
-        return again, PageAction("accept", "Accept what the vendor reports", self.accept_day)
+            return (sync_again,)
+        return sync_again, PageAction("accept", "Accept what the vendor reports", self.accept_day)
 
     @admin.display(description="day")
     def get_day(self, day: SourceDay) -> str:
@@ -189,6 +189,6 @@ def format_sums(sums: dict[str, str]) -> SafeString | str:
         return ""
     texts = [format_sum(name, Decimal(number)) for name, number in sums.items()]
     shown = format_html_join(" · ", '<span class="unbroken">{}</span>', ((text,) for text in texts[:MAX_SUMS]))
-    rest = texts[MAX_SUMS:]
-    more = format_html(' <span class="quiet" title="{}">+{}</span>', " · ".join(rest), len(rest)) if rest else ""
+    hidden = texts[MAX_SUMS:]
+    more = format_html(' <span class="quiet" title="{}">+{}</span>', " · ".join(hidden), len(hidden)) if hidden else ""
     return format_html('<span class="prose">{}{}</span>', shown, more)

@@ -11,7 +11,7 @@ from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInput
 
 from sync.engine import plan
 from sync.errors import SyncError
-from sync.source_changes import get_first_possible_last_day, has_loaded_days, require_no_reading
+from sync.source_changes import get_first_possible_last_day, has_archived_days, has_loaded_days, require_no_reading
 from sync.sources import Option, fill_defaults, find_errors, find_option_error, has_new_origin, list_options
 from sync.vendors import readers
 from usage.days import get_today
@@ -60,7 +60,7 @@ ERROR_FIELDS = {"credential": "new_credential"}
 class SourceForm(forms.ModelForm[Source]):
     """A source's settings; fields with a default of the vendor may be left empty.
 
-    Every option of every vendor is a field `option_<vendor>_<name>`; those of the chosen vendor are stored.
+    Every option of every vendor is a field `option_<vendor>_<name>`; those of the selected vendor are stored.
     """
 
     vendor = forms.ChoiceField(help_text="Fixed once a day of the source is stored.")
@@ -135,8 +135,8 @@ class SourceForm(forms.ModelForm[Source]):
 
         An unchanged credential that is encrypted again would look like a change to the audit log.
         """
-        own = [name for name in self._meta.fields or () if name in self.fields]
-        return [*own, "options", "updated_at", *(("credential",) if self.changes_credential else ())]
+        columns = [name for name in self._meta.fields or () if name in self.fields]
+        return [*columns, "options", "updated_at", *(("credential",) if self.changes_credential else ())]
 
     @property
     def changes_credential(self) -> bool:
@@ -146,8 +146,8 @@ class SourceForm(forms.ModelForm[Source]):
     @property
     def changes_connection(self) -> bool:
         """Whether the form changes what a connection depends on."""
-        changed = {name for name in self.changed_data if name in CONNECTION_FIELDS or name.startswith("option_")}
-        return self.changes_credential or bool(changed)
+        changed_fields = {name for name in self.changed_data if name in CONNECTION_FIELDS or name.startswith("option_")}
+        return self.changes_credential or bool(changed_fields)
 
     def describe_defaults(self) -> None:
         """Describe the defaults of a new source."""
@@ -157,7 +157,7 @@ class SourceForm(forms.ModelForm[Source]):
         self.fields["backfill_from"].help_text = NEW_FIRST_DAY_HELP
 
     def get_stored_options(self, vendor: str) -> Mapping[str, Any]:
-        """Return the stored options, where the source is one of this vendor."""
+        """Return the stored options, where the source is of this vendor."""
         stored = self.instance.options if self.is_stored and self.instance.vendor == vendor else {}
         return stored if isinstance(stored, dict) else {}
 
@@ -165,7 +165,7 @@ class SourceForm(forms.ModelForm[Source]):
         """Fill in the vendor's defaults; an existing source may have no request rate."""
         values = super().clean() or self.cleaned_data
         if self.is_stored and "vendor" in self.changed_data and "base_url" not in self.changed_data:
-            # The address of the vendor before is not one of the new vendor's.
+            # The address of the previous vendor is not that of the new vendor.
             values["base_url"] = ""
         filled = fill_defaults(values)
         if self.is_stored:
@@ -179,6 +179,7 @@ class SourceForm(forms.ModelForm[Source]):
         super()._post_clean()  # type: ignore[misc]
         self.check_credential_origin()
         self.check_calendar()
+        self.check_slug()
         for field, message in find_errors(self.instance).items():
             self.add_first_error(ERROR_FIELDS.get(field, field), message)
 
@@ -197,7 +198,7 @@ class SourceForm(forms.ModelForm[Source]):
             self.add_first_error("base_url", VARIABLE_ERROR)
 
     def check_calendar(self) -> None:
-        """Add an error where another vendor or zone would change the days under a worker that reads one."""
+        """Add an error where another vendor or zone would change the days while a worker reads one of them."""
         changed = [name for name in ("vendor", "time_zone") if name in self.changed_data]
         if not self.is_stored or not changed:
             return
@@ -206,8 +207,13 @@ class SourceForm(forms.ModelForm[Source]):
         except SyncError as error:
             self.add_first_error(changed[0], error.reason)
 
+    def check_slug(self) -> None:
+        """Add an error where records are in the lake alone, which knows them by the source's name."""
+        if self.is_stored and "slug" in self.changed_data and has_archived_days(self.instance):
+            self.add_first_error("slug", "Days of this source are archived in the lake under this name: it stays.")
+
     def set_options(self) -> None:
-        """Set the options of the chosen vendor, without empty ones."""
+        """Set the options of the selected vendor, without empty options."""
         vendor = self.cleaned_data.get("vendor", "")
         if vendor not in list_offered_vendors(self.instance):
             return
@@ -262,7 +268,7 @@ def set_choices(form: forms.Form | forms.ModelForm[Any], name: str, options: Ite
     field.choices = list(options)
 
 
-class RangeForm(forms.Form):
+class SyncRangeForm(forms.Form):
     """Days to sync, both included."""
 
     first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
@@ -275,7 +281,7 @@ class RangeForm(forms.Form):
             field.widget.attrs["max"] = get_today(source.zone).isoformat()
 
     def clean(self) -> dict[str, Any]:
-        """Check what the engine checks, in words for a range whose last day is included."""
+        """Check what the engine checks, with messages for a range whose last day is included."""
         first, last = self.cleaned_data.get("first"), self.cleaned_data.get("last")
         if first is None or last is None:
             return self.cleaned_data

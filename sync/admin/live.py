@@ -52,7 +52,7 @@ class RunStatus:
     @property
     def days(self) -> str:
         """The days it spans."""
-        return self.run.days_in_words
+        return self.run.days_label
 
     @property
     def numbers(self) -> str:
@@ -95,7 +95,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class LiveProgress:
-    """The runs that a page shows, the address to reload them from, and what is new enough to be announced.
+    """The runs that a page shows, the address to reload them from, and the new announcement.
 
     `page`: the page around them, whose other facts are reloaded once the runs have ended.
     """
@@ -114,18 +114,18 @@ class LiveProgress:
 
 def build_progress(request: HttpRequest, runs: Iterable[SyncRun], url: str, page: str) -> LiveProgress:
     """Return the progress of runs; the parameter `said` is what was announced before and is not repeated."""
-    allowed = has_sync_permission(request)
+    can_sync = has_sync_permission(request)
     statuses = [
-        RunStatus(measure_progress(run), allowed and run.finished_at is None and run.cancelled_at is None)
+        RunStatus(measure_progress(run), can_sync and run.finished_at is None and run.cancelled_at is None)
         for run in runs
     ]
-    before = request.GET.get("said")
+    announced_before = request.GET.get("said")
     announced = ".".join(f"{status.run.pk}-{status.progress.quarter}" for status in statuses)
     query = urlencode({"runs": ",".join(str(status.run.pk) for status in statuses), "said": announced})
-    is_new = before not in (None, announced)
+    is_new = announced_before not in (None, announced)
     announcement = " ".join(status.announcement for status in statuses) if is_new else ""
     ended = all(status.progress.ended for status in statuses)
-    return LiveProgress(statuses, f"{url}?{query}", page, announcement, refresh=ended and before is not None)
+    return LiveProgress(statuses, f"{url}?{query}", page, announcement, refresh=ended and announced_before is not None)
 
 
 def render_progress(request: HttpRequest, progress: LiveProgress) -> HttpResponse:
@@ -148,5 +148,5 @@ def parse_shown_runs(request: HttpRequest) -> list[int]:
 
 
 def reload_if_signed_out(admin: Any, request: HttpRequest) -> HttpResponse | None:
-    """Return a response that reloads the page, and so asks to sign in, where nobody is signed in any more."""
+    """Return a response that reloads the page, and so leads to the sign-in, where the person is signed out."""
     return None if admin.admin_site.has_permission(request) else HttpResponseClientRefresh()

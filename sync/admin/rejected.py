@@ -18,7 +18,7 @@ from sync.models import Trigger
 from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import render_verbatim
-from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter
+from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter
 from usage.columns import get_columns
 from usage.formatting import format_timestamp
 from usage.models import RejectedRecord, SourceDay
@@ -31,8 +31,8 @@ MAX_SEARCH_SECONDS = 8.0
 DAY_FIELDS = ("get_day_link", "get_day_status")
 
 
-class ResolvedFilter(ChoiceFilter):
-    """Records that are still rejected, and resolved ones."""
+class ResolvedFilter(ChoiceListFilter):
+    """Records that are still rejected, and resolved records."""
 
     title = "status"
     parameter_name = "status"
@@ -43,7 +43,7 @@ class ResolvedFilter(ChoiceFilter):
         return [("open", "Open: still rejected"), ("resolved", "Resolved: no longer rejected")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by status; raises IncorrectLookupParameters for an unknown one."""
+        """Filter by status; raises IncorrectLookupParameters for an unknown status."""
         if not self.value():
             return queryset
         if self.value() not in {"open", "resolved"}:
@@ -51,7 +51,7 @@ class ResolvedFilter(ChoiceFilter):
         return queryset.filter(resolved_at__isnull=self.value() == "open")
 
 
-class ReasonFilter(ChoiceFilter):
+class ReasonFilter(ChoiceListFilter):
     """Records whose reason contains a text."""
 
     template = "admin/portal/filter_exact.html"
@@ -67,13 +67,13 @@ class ReasonFilter(ChoiceFilter):
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by the text; raises IncorrectLookupParameters for one that is too short."""
-        typed = (self.value() or "").strip()
-        if not typed:
+        """Filter by the text; raises IncorrectLookupParameters where it is too short."""
+        text = (self.value() or "").strip()
+        if not text:
             return queryset
-        if len(typed) < MIN_SEARCH_LENGTH:
+        if len(text) < MIN_SEARCH_LENGTH:
             raise self.build_error(request, f"Give at least {MIN_SEARCH_LENGTH} characters of the reason.")
-        return queryset.filter(build_search(["reason__icontains"], typed))
+        return queryset.filter(build_search(["reason__icontains"], text))
 
 
 @admin.register(RejectedRecord)
@@ -85,7 +85,7 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
     exported = get_columns(RejectedRecordSerializer)
     list_display = ("get_day", "source", "get_reason", "get_status", "get_payload_excerpt", "get_last_seen")
     list_display_links = ("get_reason",)
-    list_filter = (SourceFilter, ResolvedFilter, ReasonFilter, ("day", RangeFilter))
+    list_filter = (SourceListFilter, ResolvedFilter, ReasonFilter, ("day", RangeListFilter))
     allowed_lookups = ("source", "status", "reason", "day__range__gte", "day__range__lte")
     ordering = ("-day", "-id")
     row_name_plural = "rejected records"
@@ -107,7 +107,7 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         return rows.select_related("source").defer("source__credential")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Hide the link to the day and its status from someone who may not see days."""
+        """Hide the link to the day and its status from a person who may not see days."""
         if request.user.has_perm("usage.view_sourceday"):
             return self.fields
         return tuple(name for name in self.fields if name not in DAY_FIELDS)
@@ -118,11 +118,11 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Sync their days again", permissions=["sync"])
     def read_again(self, request: HttpRequest, records: QuerySet[RejectedRecord]) -> None:
-        """Sync the days of the chosen records again."""
-        with_records = SourceDay.objects.filter(pk__in=records.order_by().values("source_day"))
+        """Sync the days of the selected records again."""
+        days_of_records = SourceDay.objects.filter(pk__in=records.order_by().values("source_day"))
         try:
             with limit_query_time(MAX_SEARCH_SECONDS):
-                days = list(with_records.select_related("source").defer("source__credential"))
+                days = list(days_of_records.select_related("source").defer("source__credential"))
         except QueryTimeout:
             messages.error(request, "These are too many records at once. Narrow the filter, by source or by day.")
             return
@@ -170,7 +170,7 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status of the day")
     def get_day_status(self, record: RejectedRecord) -> str:
-        """The status of that day in words."""
+        """The status of that day as text."""
         return SourceDay.objects.with_status().get(pk=record.source_day_id).describe_status()
 
     @admin.display(description="payload")

@@ -23,7 +23,7 @@ from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.serializers import SyncRunSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import Table, render_link, render_number, render_prose
-from usage.admin.filters import ChoiceFilter, RangeFilter, SourceFilter, build_choice_filter
+from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter, build_choice_filter
 from usage.columns import get_columns
 from usage.formatting import NOTHING, format_count, format_duration, format_number, format_size, format_timestamp
 from usage.models import Source
@@ -49,7 +49,7 @@ COUNTS = {
 }
 
 
-class ProgressFilter(ChoiceFilter):
+class ProgressFilter(ChoiceListFilter):
     """Runs that are going on, and those that ended."""
 
     title = "state"
@@ -65,7 +65,7 @@ class ProgressFilter(ChoiceFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by state; raises IncorrectLookupParameters for an unknown one."""
+        """Filter by state; raises IncorrectLookupParameters for an unknown state."""
         match self.value():
             case None | "":
                 return queryset
@@ -100,10 +100,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
         "get_error",
     )
     list_filter = (
-        SourceFilter,
+        SourceListFilter,
         ProgressFilter,
         build_choice_filter("trigger", "requested by", Trigger),
-        ("created_at", RangeFilter),
+        ("created_at", RangeListFilter),
     )
     allowed_lookups = ("source", "progress", "trigger", "created_at__range__gte", "created_at__range__lte")
     ordering = ("-created_at", "-id")
@@ -183,7 +183,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     @admin.display(description="requested")
     def get_days(self, run: SyncRun) -> str:
         """The days it spans, or names."""
-        return run.days_in_words
+        return run.days_label
 
     @admin.display(description="records")
     def get_records(self, run: SyncRun) -> SafeString:
@@ -202,10 +202,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
 
 def build_facts(request: HttpRequest, run: SyncRun) -> list[tuple[str, Any]]:
-    """Return what is known of a run beside its counts."""
+    """Return the facts about a run besides its counts."""
     return [
         ("source", render_link(request, run.source, run.source.slug)),
-        ("requested", run.days_in_words),
+        ("requested", run.days_label),
         ("requested by", format_requester(run)),
         ("requested at (UTC)", format_timestamp(run.created_at)),
         ("ended at (UTC)", format_timestamp(run.finished_at)),
@@ -225,7 +225,7 @@ def format_received(size: int) -> str:
 
 
 def list_run_days(run: SyncRun) -> QuerySet[SyncRunDay]:
-    """Return the days of a run: those that failed, then those that wait, then the others; each the newest first."""
+    """Return the days of a run: those that failed, then those that wait, then other days; each the newest first."""
     return run.run_days.select_related("source_day").order_by(FAILED_FIRST, "-source_day__day")
 
 
@@ -234,14 +234,14 @@ def build_days_table(request: HttpRequest, run: SyncRun, shown: Sequence[SyncRun
     attempts = fetch_attempts(run, shown)
     rows = []
     for run_day in shown:
-        tries = attempts.get(run_day.source_day_id, [])
-        latest = tries[-1] if tries else None
+        day_attempts = attempts.get(run_day.source_day_id, [])
+        latest = day_attempts[-1] if day_attempts else None
         day = run_day.source_day
         rows.append(
             [
                 render_link(request, day, day.day),
                 build_run_day_badge(run_day),
-                render_number(len(tries)),
+                render_number(len(day_attempts)),
                 *(
                     render_number(getattr(latest, name) if latest else None)
                     for name in ("fetched", "retries", "rejected")
@@ -258,23 +258,23 @@ def build_days_table(request: HttpRequest, run: SyncRun, shown: Sequence[SyncRun
 def fetch_attempts(run: SyncRun, shown: Sequence[SyncRunDay]) -> dict[int, list[LoadAttempt]]:
     """Return the attempts at days of a run between its start and its end, by day and in their order."""
     attempts = LoadAttempt.objects.filter(source_day__in=[day.source_day_id for day in shown]).order_by("number")
-    during = attempts.exclude(finished_at__lt=run.created_at)
+    attempts_of_run = attempts.exclude(finished_at__lt=run.created_at)
     if run.finished_at is not None:
-        during = during.filter(started_at__lte=run.finished_at)
+        attempts_of_run = attempts_of_run.filter(started_at__lte=run.finished_at)
     by_day: dict[int, list[LoadAttempt]] = {}
-    for attempt in during:
+    for attempt in attempts_of_run:
         by_day.setdefault(attempt.source_day_id, []).append(attempt)
     return by_day
 
 
 def build_runs_table(source: Source) -> Table:
-    """Return the latest runs of a source that have ended; the others are shown with their progress."""
+    """Return the latest runs of a source that have ended; open runs are shown with their progress."""
     rows = [
         [
             link_run(run),
             build_run_badge(run),
             build_progress_bar(run),
-            run.days_in_words,
+            run.days_label,
             format_requester(run),
             render_number(run.fetched),
             render_prose(" ".join(filter(None, (run.error, get_advice(run.error_code))))),

@@ -58,24 +58,24 @@ class DirectoryStatus:
 
 
 def build_directory_status(source: Source) -> DirectoryStatus | None:
-    """Return how the names of a source were last read; None where its vendor gives none."""
+    """Return how the names of a source were last read; None where its vendor has none."""
     if not has_directory(source):
         return None
     directory = Directory.objects.filter(source=source).first()
     if directory is None:
         return DirectoryStatus("Names were not read yet.", [], "", "")
-    known = DirectoryEntry.objects.filter(source=source)
-    total, gone = known.count(), known.filter(gone_at__isnull=False).count()
+    entries = DirectoryEntry.objects.filter(source=source)
+    total, gone_count = entries.count(), entries.filter(gone_at__isnull=False).count()
     summary = f"{format_count(total, 'name')}, last read {format_age(directory.read_at)}." if directory.read_at else ""
-    if gone:
-        summary += f" {format_count(gone, 'name')} no longer at the vendor."
+    if gone_count:
+        summary += f" {format_count(gone_count, 'name')} no longer at the vendor."
     refused = sorted(directory.refused.items())
     return DirectoryStatus(summary, refused, directory.error, get_advice(directory.error_code))
 
 
 def build_option_fieldsets(source: Source) -> Fieldsets:
     """Return a section for the options of every vendor that has some and that the source may be of."""
-    offered = {vendor: list_options(readers()[vendor]) for vendor in list_offered_vendors(source)}
+    options_by_vendor = {vendor: list_options(readers()[vendor]) for vendor in list_offered_vendors(source)}
     return [
         (
             f"{readers()[vendor].title} options",
@@ -84,7 +84,7 @@ def build_option_fieldsets(source: Source) -> Fieldsets:
                 "classes": ("vendor-options", f"vendor-{vendor}"),
             },
         )
-        for vendor, options in offered.items()
+        for vendor, options in options_by_vendor.items()
         if options
     ]
 
@@ -98,14 +98,14 @@ def build_vendor_defaults() -> dict[str, dict[str, Any]]:
 
 
 def build_coverage_url(request: HttpRequest, source: Source) -> str:
-    """Return the address of the calendar of a source's days; '' for someone who may not see days."""
+    """Return the address of the calendar of a source's days; '' for a person who may not see days."""
     if not request.user.has_perm("usage.view_sourceday"):
         return ""
     return f"{reverse('admin:coverage')}?source={source.slug}"
 
 
 def build_runs_url(request: HttpRequest, source: Source) -> str:
-    """Return the address of the list of a source's runs; '' for someone who may not see runs."""
+    """Return the address of the list of a source's runs; '' for a person who may not see runs."""
     can_view = request.user.has_perm("sync.view_syncrun")
     return f"{reverse('admin:sync_syncrun_changelist')}?source={source.slug}" if can_view else ""
 

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 from sync.admin.actions import get_username, has_sync_permission, start_runs
 from sync.admin.badges import build_health_badge
 from sync.admin.connection_test import check_connection
-from sync.admin.forms import RangeForm, RetireForm, SourceForm, list_errors
+from sync.admin.forms import RetireForm, SourceForm, SyncRangeForm, list_errors
 from sync.admin.live import (
     LiveProgress,
     build_progress,
@@ -112,10 +112,10 @@ class SourceAdmin(PortalAdmin):
         return super().get_form(request, obj, change=change, **{**kwargs, "fields": SourceForm.Meta.fields})
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Hide the credential's inputs from someone who may not change the source."""
+        """Hide the credential's inputs from a person who may not change the source."""
         if obj is not None and not self.has_change_permission(request, obj):
-            stored = ("Credential and options", {"fields": ("credential_env", "get_options")})
-            return [*ACCOUNT, stored, *SYNC_SETTINGS]
+            credential_section = ("Credential and options", {"fields": ("credential_env", "get_options")})
+            return [*ACCOUNT, credential_section, *SYNC_SETTINGS]
         credential = (
             "Credential",
             {"fields": self.get_credential_fields(request, obj), "description": CREDENTIAL_DESCRIPTION},
@@ -123,7 +123,7 @@ class SourceAdmin(PortalAdmin):
         return [*ACCOUNT, credential, *build_option_fieldsets(obj or Source()), *SYNC_SETTINGS]
 
     def get_credential_fields(self, request: HttpRequest, source: Source | None) -> tuple[str, ...]:
-        """Return the inputs of the credential; a person limited to sources may only change a stored one."""
+        """Return the inputs of the credential; a person limited to sources may only change a stored credential."""
         if source is None:
             return ("new_credential", "credential_env")
         if get_staff_scope(request) is None:
@@ -146,12 +146,12 @@ class SourceAdmin(PortalAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """A person limited to sources changes no name and no variable.
 
-        A name that is taken would reveal another source, and a variable may hold another source's credential.
+        A name that exists already would reveal another source, and a variable may have another source's credential.
         """
         return () if get_staff_scope(request) is None else ("slug", "credential_env")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes a retired source; it can be brought back."""
+        """A retired source cannot be changed; it can be brought back."""
         return super().has_change_permission(request, obj) and (obj is None or obj.retired_after is None)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -160,11 +160,11 @@ class SourceAdmin(PortalAdmin):
         return allowed and obj is not None and not has_loaded_days(obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return what is deleted with a source: days that were planned, and what was tried of them."""
-        planned = SourceDay.objects.filter(source__in=objs).count()
+        """Return what is deleted with a source: days that were planned, and their attempts."""
+        planned_days = SourceDay.objects.filter(source__in=objs).count()
         lines = [f"The source {source.slug}" for source in objs]
-        if planned:
-            lines.append(f"{format_count(planned, 'day')} that were planned and never stored, with their runs")
+        if planned_days:
+            lines.append(f"{format_count(planned_days, 'day')} that were planned and never stored, with their runs")
         return lines, {}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Source) -> None:
@@ -172,7 +172,7 @@ class SourceAdmin(PortalAdmin):
         delete_source(obj)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Say why where a source cannot be deleted now."""
+        """Delete the source, or show why it cannot be deleted now."""
         try:
             return super().delete_view(request, object_id, extra_context)
         except SyncError as error:
@@ -213,9 +213,9 @@ class SourceAdmin(PortalAdmin):
         result = resume_if_connected(source)
         if result.ok:
             self.log_change(request, source, "Resumed: the changed connection works.")
-            messages.success(request, f"{result.words} {source} resumes with the next tick.")
+            messages.success(request, f"{result.message} {source} resumes with the next tick.")
         else:
-            messages.warning(request, f"{source} stays halted. {result.words} {result.advice}")
+            messages.warning(request, f"{source} stays halted. {result.message} {result.advice}")
 
     def build_page_context(self, request: HttpRequest, obj: Source | None) -> dict[str, Any]:
         """Return the coverage of the source, its runs and the buttons that this person may press."""
@@ -232,7 +232,7 @@ class SourceAdmin(PortalAdmin):
             "provisional_days": coverage.provisional,
             "day_counts": count_days(request, coverage, obj),
             "buttons": {name: self.action_url(obj, action) for name, action in actions.items()},
-            "range_form": RangeForm(obj, initial=get_look_back(obj), auto_id="range_%s"),
+            "range_form": SyncRangeForm(obj, initial=get_look_back(obj), auto_id="range_%s"),
             "retire_form": RetireForm(obj, auto_id="retire_%s"),
             "live": self.build_progress(request, obj),
             "runs_url": build_runs_url(request, obj),
@@ -257,10 +257,10 @@ class SourceAdmin(PortalAdmin):
 
     @method_decorator(sensitive_post_parameters("new_credential"))
     def test_view(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
-        """Test the connection with the values of the form, for whoever may save it; nothing is saved."""
+        """Test the connection with the values of the form, for a person who may save it; nothing is saved."""
         source = None if pk is None else get_object_or_404(self.get_queryset(request), pk=pk)
-        allowed = self.has_add_permission(request) if source is None else self.has_change_permission(request, source)
-        if not allowed:
+        may_save = self.has_add_permission(request) if source is None else self.has_change_permission(request, source)
+        if not may_save:
             raise PermissionDenied
         form = self.get_form(request, source, change=source is not None)(request.POST, instance=source)
         result = check_connection(form)
@@ -276,7 +276,7 @@ class SourceAdmin(PortalAdmin):
         return TemplateResponse(request, template, context)
 
     def get_page_actions(self, request: HttpRequest, obj: Source) -> Sequence[PageAction]:
-        """Return Resume for who may change the source, and the sync buttons for who may sync."""
+        """Return Resume for a person who may change the source, and the sync buttons for a person who may sync."""
         actions = []
         if self.has_change_permission(request, obj) and (obj.halted_at or obj.paused_until):
             actions.append(PageAction("resume", "Resume", self.resume))
@@ -293,7 +293,7 @@ class SourceAdmin(PortalAdmin):
         return actions
 
     def get_page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:
-        """Return the latest runs, for who may see them."""
+        """Return the latest runs, for a person who may see them."""
         return (build_runs_table(obj),) if request.user.has_perm("sync.view_syncrun") else ()
 
     def sync_now(self, request: HttpRequest, source: Source) -> None:
@@ -303,7 +303,7 @@ class SourceAdmin(PortalAdmin):
 
     def sync_range(self, request: HttpRequest, source: Source) -> None:
         """Sync the days of the range form."""
-        form = RangeForm(source, request.POST)
+        form = SyncRangeForm(source, request.POST)
         if form.is_valid():
             self.request_days(request, source, form.cleaned_data["first"], form.cleaned_data["last"])
         else:

@@ -1,7 +1,7 @@
 """Accept: a person takes the findings of a day as they are, with a reason that every answer over the day states.
 
 Findings are differences from the vendor's own sums, rejected records, and a read that only a person can decide on. To
-accept the latter keeps the stored records. Other findings at a later read end the acceptance: nobody has seen those.
+accept the latter keeps the stored records. Other findings at a later read end the acceptance: no person has seen them.
 """
 
 from hashlib import blake2b
@@ -23,7 +23,7 @@ LONGEST_NAME: Final = SourceDay._meta.get_field("accepted_by").max_length
 def accept_findings(day: SourceDay, accepted_by: str, reason: str) -> SourceDay:
     """Accept the findings of `day` as they were when it was fetched; returns the day as it is now.
 
-    Raises SyncError, with a sentence for the person who asked, for a reason that is missing or too long, a day without
+    Raises SyncError, with a sentence for that person, for a reason that is missing or too long, a day without
     findings, and findings that have changed since.
     """
     reason = clean_reason(reason)
@@ -56,7 +56,7 @@ def withdraw_acceptance(day: SourceDay) -> SourceDay:
 
 
 def is_undecided(day: SourceDay) -> bool:
-    """Tell whether the day is suspect and its findings are the doubt that only a person can decide."""
+    """Return whether the day is suspect and its findings are the doubt that only a person can decide."""
     suspicion = day.suspicion or {}
     if day.state != DayState.SUSPECT or suspicion.get("doubt") not in FOR_A_PERSON:
         return False
@@ -81,13 +81,13 @@ def keep_records(day: SourceDay) -> None:
     day.due_at = Now()
 
 
-def is_accepted(day: SourceDay, checked: Comparison) -> bool:
-    """Tell whether a person has accepted just these differences of a day."""
-    return day.accepted_at is not None and day.findings == build_findings(checked.differences)
+def is_accepted(day: SourceDay, comparison: Comparison) -> bool:
+    """Return whether a person has accepted just these differences of a day."""
+    return day.accepted_at is not None and day.findings == build_findings(comparison.differences)
 
 
 def is_kept(day: SourceDay, doubt: Doubt, digest: str) -> bool:
-    """Tell whether a person has decided to keep the stored records against just this read."""
+    """Return whether a person has decided to keep the stored records against just this read."""
     return day.accepted_at is not None and day.findings == build_doubt_findings(doubt, digest)
 
 
@@ -110,21 +110,26 @@ def build_doubt_findings(doubt: Doubt, digest: str) -> str:
 
 def clean_reason(reason: str) -> str:
     """Return a reason without blanks around it; raises SyncError for one that cannot be stored."""
-    trimmed = reason.strip()
-    if not trimmed:
+    text = reason.strip()
+    if not text:
         raise SyncError("Give a reason: every answer over the day states it.")
-    if len(trimmed) > LONGEST_REASON:
-        raise SyncError(f"The reason is too long: {LONGEST_REASON} characters at most, and it has {len(trimmed):,}.")
-    if UNSTORABLE.search(trimmed):
+    if len(text) > LONGEST_REASON:
+        raise SyncError(f"The reason is too long: {LONGEST_REASON} characters at most, and it has {len(text):,}.")
+    if UNSTORABLE.search(text):
         raise SyncError("The reason has a character that the database cannot store.")
-    return trimmed
+    return text
 
 
 def lock_day(day: SourceDay) -> SourceDay:
-    """Return the day, locked as a merge locks it; raises SyncError where its records were pruned."""
+    """Return the day, locked as a merge locks it; raises SyncError where its records were pruned or archived."""
     # Only the day: the default order joins the source, whose lock claims take before a day's.
     days = SourceDay.objects.select_related("source").defer("source__credential")
     locked = days.select_for_update(of=("self",), no_key=True).get(pk=day.pk)
+    if locked.archived_at is not None:
+        raise SyncError(
+            f"The records of {locked} are archived. Before anything is decided about it, an administrator has to bring "
+            f"them back: manage.py restore_archive {locked.day:%Y-%m}"
+        )
     if locked.pruned_at is not None:
         raise SyncError(f"The records of {locked} were pruned; nothing is decided about it any more.")
     return locked

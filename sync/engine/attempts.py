@@ -31,7 +31,7 @@ class RunningAttempt:
     @property
     def seconds(self) -> float:
         """How long the attempt has taken so far."""
-        return monotonic() - self.claim.started
+        return monotonic() - self.claim.started_at
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def count_attempt(attempt: RunningAttempt, merged: MergeResult, rejected: int) -
 
 
 def write_attempt(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> None:
-    """Complete the attempt's row, and add it to the totals; a lost one was added by the worker that took over."""
+    """Complete the attempt's row, and add it to the totals; the worker that took over has added a lost attempt."""
     row = LoadAttempt.objects.filter(source_day=claim.source_day, number=claim.attempt)
     values = {
         "outcome": ending.outcome,
@@ -94,38 +94,38 @@ def write_attempt(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> No
         "finished_at": Now(),
         **counts,
     }
-    added = row.filter(finished_at=None).update(**values)
-    if not added:
+    newly_ended = row.filter(finished_at=None).update(**values)
+    if not newly_ended:
         row.update(**values)
-    add_to_total(claim.source, ending.outcome, added, counts)
+    add_to_total(claim.source, ending.outcome, newly_ended, counts)
 
 
 def write_runs(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> None:
     """Add the attempt to the runs that wait for the day; a deferred day goes on waiting."""
-    waiting = SyncRunDay.objects.filter(source_day=claim.source_day, outcome=SyncRunDay.Outcome.WAITING)
-    runs = list(waiting.values_list("run_id", flat=True))
-    added = {name: F(name) + value for name, value in counts.items() if value}
-    if runs and added:
-        SyncRun.objects.filter(pk__in=runs).order_by("pk").update(**added)
+    waiting_run_days = SyncRunDay.objects.filter(source_day=claim.source_day, outcome=SyncRunDay.Outcome.WAITING)
+    runs = list(waiting_run_days.values_list("run_id", flat=True))
+    increments = {name: F(name) + value for name, value in counts.items() if value}
+    if runs and increments:
+        SyncRun.objects.filter(pk__in=runs).order_by("pk").update(**increments)
     if ending.outcome != LoadAttempt.Outcome.DEFERRED:
-        end_run_days(waiting, ending)
+        end_run_days(waiting_run_days, ending)
 
 
-def end_run_days(waiting: QuerySet[SyncRunDay], ending: Ending) -> None:
+def end_run_days(waiting_run_days: QuerySet[SyncRunDay], ending: Ending) -> None:
     """End the waiting days of runs, and finish each run that waits for no other day."""
-    ended: dict[int, int] = {}
-    for run_id in list(waiting.values_list("run_id", flat=True)):
-        ended[run_id] = ended.get(run_id, 0) + 1
-    if not ended:
+    days_by_run: dict[int, int] = {}
+    for run_id in list(waiting_run_days.values_list("run_id", flat=True)):
+        days_by_run[run_id] = days_by_run.get(run_id, 0) + 1
+    if not days_by_run:
         return
-    waiting.update(outcome=SyncRunDay.Outcome.FAILED if ending.failed else SyncRunDay.Outcome.DONE)
+    waiting_run_days.update(outcome=SyncRunDay.Outcome.FAILED if ending.failed else SyncRunDay.Outcome.DONE)
     column = "days_failed" if ending.failed else "days_done"
     error = {"error": ending.error, "error_code": ending.error_code} if ending.failed else {}
-    for run_id, days in sorted(ended.items()):
+    for run_id, days in sorted(days_by_run.items()):
         SyncRun.objects.filter(pk=run_id).update(**{column: F(column) + days}, **error)
     still_waiting = SyncRunDay.objects.filter(outcome=SyncRunDay.Outcome.WAITING).values("run_id")
-    finished = SyncRun.objects.filter(pk__in=ended, finished_at=None).exclude(pk__in=still_waiting)
-    if run_ids := list(finished.values_list("pk", flat=True)):
+    finished_runs = SyncRun.objects.filter(pk__in=days_by_run, finished_at=None).exclude(pk__in=still_waiting)
+    if run_ids := list(finished_runs.values_list("pk", flat=True)):
         SyncRun.objects.filter(pk__in=run_ids).update(finished_at=Now())
         log_finished(run_ids)
 

@@ -44,9 +44,9 @@ def lock_waiting_days(run: SyncRun) -> list[int]:
 
 
 def restore_states(source: Source, days: QuerySet[SourceDay]) -> None:
-    """Give days the state that they had before the run, which follows from what is stored of them."""
-    wanted = SyncRunDay.objects.filter(source_day=OuterRef("pk"), outcome=WAITING)
-    later = get_database_time() + timedelta(minutes=source.interval_minutes)
+    """Set days to the state that they had before the run, which follows from what is stored of them."""
+    waiting_run_days = SyncRunDay.objects.filter(source_day=OuterRef("pk"), outcome=WAITING)
+    next_sync = get_database_time() + timedelta(minutes=source.interval_minutes)
     states: dict[DayState, dict[str, Any]] = {
         DayState.SUSPECT: {"suspicion__isnull": False},
         DayState.FAILED: {"failures__gt": 0},
@@ -54,10 +54,11 @@ def restore_states(source: Source, days: QuerySet[SourceDay]) -> None:
         DayState.LOADED: {"complete": True},
     }
     for state, conditions in states.items():
-        free = days.filter(~Exists(wanted), **conditions)
-        free.update(state=state, due_at=later, shrink_accepted=False)
-    delete_days(source, days.filter(~Exists(wanted), attempt=0, day__lt=source.backfill_from))
-    days.filter(~Exists(wanted)).update(due_at=later)
+        days.filter(~Exists(waiting_run_days), **conditions).update(
+            state=state, due_at=next_sync, shrink_accepted=False
+        )
+    delete_days(source, days.filter(~Exists(waiting_run_days), attempt=0, day__lt=source.backfill_from))
+    days.filter(~Exists(waiting_run_days)).update(due_at=next_sync)
 
 
 def delete_days(source: Source, days: QuerySet[SourceDay]) -> None:

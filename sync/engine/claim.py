@@ -25,13 +25,13 @@ LEASE_ENDED = "The worker did not come back before its lease ended."
 
 
 def get_worker_name() -> str:
-    """Return the machine, process and thread that holds a day, for people."""
+    """Return the machine, process and thread of a worker, for people."""
     return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"[:LONGEST_NAME]
 
 
 @dataclass
 class Claim:
-    """A day leased by one worker; `attempt` is the fencing token: earlier holders have a lower one."""
+    """A day leased by one worker; `attempt` is the fencing token: earlier workers have a lower number."""
 
     source: Source
     source_day: SourceDay
@@ -39,9 +39,9 @@ class Claim:
     worker: str
     run_ids: list[int] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
-    started: float = field(default_factory=monotonic)
-    renewed: float = field(default_factory=monotonic)
-    reported: float = field(default_factory=monotonic)
+    started_at: float = field(default_factory=monotonic)
+    renewed_at: float = field(default_factory=monotonic)
+    progress_stored_at: float = field(default_factory=monotonic)
 
     @property
     def day(self) -> Day:
@@ -55,17 +55,17 @@ class Claim:
 
     def renew(self) -> None:
         """Extend the lease once a third of it has passed; raises LeaseLost when another worker has the day."""
-        if monotonic() - self.renewed < settings.PORTAL_LEASE_SECONDS / 3:
+        if monotonic() - self.renewed_at < settings.PORTAL_LEASE_SECONDS / 3:
             return
         if not self.leased_day.update(lease_expires_at=get_lease_end()):
             raise LeaseLost(f"{self.source_day} was taken over by another worker.")
-        self.renewed = monotonic()
+        self.renewed_at = monotonic()
 
     def report_progress(self, fetched: int) -> None:
         """Store how many records were read so far, at most every PROGRESS_SECONDS."""
-        if monotonic() - self.reported >= PROGRESS_SECONDS:
+        if monotonic() - self.progress_stored_at >= PROGRESS_SECONDS:
             LoadAttempt.objects.filter(source_day=self.source_day, number=self.attempt).update(fetched=fetched)
-            self.reported = monotonic()
+            self.progress_stored_at = monotonic()
 
 
 def get_lease_end() -> object:
@@ -74,7 +74,7 @@ def get_lease_end() -> object:
 
 
 def claim_day(source_id: int, worker: str, run: SyncRun | None = None) -> Claim | None:
-    """Take the next due day of a source, or of one `run` of it; None when there is none to take now.
+    """Lease the next due day of a source, or of one `run` of it; None when there is none to lease now.
 
     The source's row is locked while a day is claimed, so that `max_concurrency` holds over all machines. A source
     whose last reads failed is read by one worker at a time.
@@ -88,12 +88,12 @@ def claim_day(source_id: int, worker: str, run: SyncRun | None = None) -> Claim 
 
 
 def is_paused(source: Source) -> bool:
-    """Tell whether the source waits because its reads failed day after day."""
+    """Return whether the source waits because its reads failed day after day."""
     return source.paused_until is not None and source.paused_until > get_database_time()
 
 
 def get_database_time() -> datetime:
-    """Return the time of the database's clock, the only one that all machines share."""
+    """Return the time of the database's clock, the only clock that all machines share."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement_timestamp()")
         now: datetime = cursor.fetchone()[0]
@@ -103,44 +103,46 @@ def get_database_time() -> datetime:
 def count_free_slots(source: Source, *, for_names: bool = False) -> int:
     """Return how many more workers may read the source now.
 
-    Reading its names takes one as well. Days leave one of several free for names that wait, or a long backfill would
-    keep them waiting.
+    Reading its names needs a slot as well. Days leave one of several slots free for names that wait, or a long backfill
+    would keep them waiting.
     """
-    allowed = 1 if source.failures else source.max_concurrency
-    live = SourceDay.objects.filter(source=source, state=DayState.LOADING, lease_expires_at__gt=Now()).count()
-    names = Directory.objects.filter(source=source, lease_expires_at__gt=Now()).count()
-    if not for_names and not names and allowed > 1:
-        names = SyncRun.objects.filter(source=source, subject=Subject.NAMES, finished_at=None).count()
-    return allowed - live - names
+    slots = 1 if source.failures else source.max_concurrency
+    leased_days = SourceDay.objects.filter(source=source, state=DayState.LOADING, lease_expires_at__gt=Now()).count()
+    name_reads = Directory.objects.filter(source=source, lease_expires_at__gt=Now()).count()
+    if not for_names and not name_reads and slots > 1:
+        name_reads = SyncRun.objects.filter(source=source, subject=Subject.NAMES, finished_at=None).count()
+    return slots - leased_days - name_reads
 
 
 def get_next_day(source: Source, run: SyncRun | None) -> SourceDay | None:
     """Return the day to read next, locked: those that never failed first, the most recent first."""
     days = SourceDay.objects.claimable(Now()).filter(source=source)
     if run is not None:
-        waiting = SyncRunDay.objects.filter(run=run, source_day=OuterRef("pk"), outcome=SyncRunDay.Outcome.WAITING)
-        days = days.filter(Exists(waiting))
+        waiting_run_days = SyncRunDay.objects.filter(
+            run=run, source_day=OuterRef("pk"), outcome=SyncRunDay.Outcome.WAITING
+        )
+        days = days.filter(Exists(waiting_run_days))
     return days.select_for_update(skip_locked=True, no_key=True).order_by("failures", "-day").first()
 
 
 def lease_day(source: Source, source_day: SourceDay, worker: str) -> Claim:
     """Write the lease and the new attempt, and end the attempt of a worker that died."""
-    taken_over = source_day.state == DayState.LOADING
+    is_taken_over = source_day.state == DayState.LOADING
     columns: dict[str, Any] = {"state": DayState.LOADING, "lease_expires_at": get_lease_end(), "leased_by": worker}
-    if taken_over:
-        # A day that kills its workers goes behind the others, with a reason.
+    if is_taken_over:
+        # A day that kills its workers goes behind the other days, with a reason.
         columns |= {"failures": F("failures") + 1, "error": LEASE_ENDED, "error_code": ErrorCode.LEASE_LOST}
     SourceDay.objects.filter(pk=source_day.pk).update(attempt=F("attempt") + 1, **columns)
     # An attempt without an end belongs to a worker that died or could not reach the database.
-    lost = LoadAttempt.objects.filter(source_day=source_day, finished_at=None).update(
+    lost_attempts = LoadAttempt.objects.filter(source_day=source_day, finished_at=None).update(
         outcome=LoadAttempt.Outcome.LOST, finished_at=Now(), error=LEASE_ENDED, error_code=ErrorCode.LEASE_LOST
     )
-    if lost:
-        add_to_total(source, LoadAttempt.Outcome.LOST, lost)
+    if lost_attempts:
+        add_to_total(source, LoadAttempt.Outcome.LOST, lost_attempts)
     source_day.refresh_from_db()
     LoadAttempt.objects.create(source_day=source_day, number=source_day.attempt, worker=worker)
     source_day.source = source
-    waiting = SyncRunDay.objects.filter(source_day=source_day, outcome=SyncRunDay.Outcome.WAITING)
-    ids = dict(waiting.order_by("run_id").values_list("run_id", "run__request_id"))
-    requests = list(dict.fromkeys(filter(None, ids.values())))
-    return Claim(source, source_day, source_day.attempt, worker, list(ids), requests)
+    waiting_run_days = SyncRunDay.objects.filter(source_day=source_day, outcome=SyncRunDay.Outcome.WAITING)
+    request_ids_by_run = dict(waiting_run_days.order_by("run_id").values_list("run_id", "run__request_id"))
+    request_ids = list(dict.fromkeys(filter(None, request_ids_by_run.values())))
+    return Claim(source, source_day, source_day.attempt, worker, list(request_ids_by_run), request_ids)

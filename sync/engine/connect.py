@@ -22,7 +22,7 @@ def open_reader(
 ) -> Iterator[VendorReader]:
     """Yield the reader of a source, connected for the time of the block.
 
-    `before_request` is called before every request; `bounds` are those of the settings unless given. Raises
+    `before_request` is called before every request; `bounds` are those of the settings by default. Raises
     SyncError for an unknown vendor or wrong options, SourceMisconfigured as `find_misconfiguration`,
     CredentialError without a credential, HostNotAllowed for a base URL that is not the vendor's.
     """
@@ -79,15 +79,15 @@ def find_variable_problem(name: str) -> str:
 
 def get_reader_class(source: Source) -> type[VendorReader]:
     """Return the reader class of a source's vendor; raises SyncError where the portal knows no such vendor."""
-    known = readers()
-    if source.vendor not in known:
-        reason = f"{source.slug}: no vendor is named {source.vendor!r}; known are {', '.join(known)}."
+    reader_classes = readers()
+    if source.vendor not in reader_classes:
+        reason = f"{source.slug}: no vendor is named {source.vendor!r}; known are {', '.join(reader_classes)}."
         raise SyncError(reason, code=ErrorCode.VENDOR_UNKNOWN)
-    return known[source.vendor]
+    return reader_classes[source.vendor]
 
 
 def get_credential(source: Source) -> str:
-    """Return the source's secret, from the database or the environment; raises CredentialError without one."""
+    """Return the source's secret, from the database or the environment; raises CredentialError without a secret."""
     if source.credential:
         return str(source.credential)
     if not source.credential_env:

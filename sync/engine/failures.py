@@ -73,7 +73,7 @@ def end_attempt(
     before: Steps = MappingProxyType({}),
     after: Steps = MappingProxyType({}),
 ) -> None:
-    """Write the day's `columns`, the attempt and the runs that wait for the day, between the steps given."""
+    """Write the day's `columns`, the attempt and the runs that wait for the day, between `before` and `after`."""
     claim, counts = attempt.claim, count_attempt(attempt, MergeResult(), 0)
     ending = Ending.from_error(outcome, error)
     steps: Steps = {
@@ -115,8 +115,8 @@ def mark_halted(source: Source, error: SyncError) -> None:
 
 def end_waiting(source: Source, error: SyncError) -> None:
     """End every run that waits for days of a source; the days stay due."""
-    waiting = SyncRunDay.objects.filter(run__source=source, outcome=SyncRunDay.Outcome.WAITING)
-    end_run_days(waiting, Ending.from_error(LoadAttempt.Outcome.FAILED, error))
+    waiting_run_days = SyncRunDay.objects.filter(run__source=source, outcome=SyncRunDay.Outcome.WAITING)
+    end_run_days(waiting_run_days, Ending.from_error(LoadAttempt.Outcome.FAILED, error))
 
 
 def count_failure(source: Source) -> None:

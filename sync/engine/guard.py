@@ -1,4 +1,4 @@
-"""Guard: what a read would take away from a day, and whether it is merged at once."""
+"""Guard: what a read would remove from a day, and whether it is merged at once."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,7 +32,7 @@ FOR_A_PERSON = frozenset({Doubt.FORGOTTEN, Doubt.MOVED})
 
 @dataclass(frozen=True)
 class Loss:
-    """What a read would take away from the current records of a day.
+    """What a read would remove from the current records of a day.
 
     `stored` and `reported` count records; `vanishing` are stored and were not read. `blanked`: by column, how many
     records that were read again would lose their value. `stored_measures` and `read_measures`: by measure, how many
@@ -54,29 +54,29 @@ class Loss:
         columns = [*kind.guarded, *kind.optional_measures]
         measures = kind.optional_measures
         blanked = dict(zip(columns, counts, strict=False))
-        rest = counts[len(columns) :]
+        measure_counts = counts[len(columns) :]
         return cls(
             stored,
             reported,
             vanishing,
             blanked,
-            dict(zip(measures, rest[: len(measures)], strict=True)),
-            dict(zip(measures, rest[len(measures) :], strict=True)),
+            dict(zip(measures, measure_counts[: len(measures)], strict=True)),
+            dict(zip(measures, measure_counts[len(measures) :], strict=True)),
         )
 
-    def exclude_named(self, named: int) -> "Loss":
+    def exclude_new_ids(self, new_ids: int) -> "Loss":
         """Return the loss without records that only get their id."""
-        return replace(self, vanishing=self.vanishing - named) if named else self
+        return replace(self, vanishing=self.vanishing - new_ids) if new_ids else self
 
     def include_damage(self, records: int) -> "Loss":
         """Return the loss with the records that the database lost, out of so many that the day had.
 
         Otherwise damage in the database would hide that the vendor has forgotten these records.
         """
-        lost = records - self.reported
-        if lost <= self.vanishing:
+        lost_records = records - self.reported
+        if lost_records <= self.vanishing:
             return self
-        return replace(self, stored=max(records, self.stored), vanishing=lost, damaged=True)
+        return replace(self, stored=max(records, self.stored), vanishing=lost_records, damaged=True)
 
     def find_doubt(self, day: SourceDay, kind: type[UsageRecord], *, withdraw: bool) -> Doubt | None:
         """Return why the read is held back; None where it is merged. `withdraw`: what vanished would be withdrawn."""
@@ -87,25 +87,25 @@ class Loss:
         return Doubt.BLANK if self.removes_values(kind) else None
 
     def removes_values(self, kind: type[UsageRecord]) -> bool:
-        """Tell whether more than a few records would lose a value."""
+        """Return whether more than a few records would lose a value."""
         return any(self.blanked[name] > GUARDED_RECORDS for name in kind.guarded)
 
     def may_add(self, kind: type[UsageRecord]) -> bool:
-        """Tell whether new and changed records are merged while a person decides on the withdrawals."""
+        """Return whether new and changed records are merged while a person decides on the withdrawals."""
         return self.adds_little and not self.damaged and not self.removes_values(kind)
 
     @property
     def adds_little(self) -> bool:
-        """Whether few records are new; many beside vanished ones may be the same records under other keys."""
+        """Whether few records are new; many beside vanished records may be the same records under other keys."""
         return self.reported - (self.stored - self.vanishing) <= GUARDED_RECORDS
 
     def is_forgotten(self, day: SourceDay) -> bool:
-        """Tell whether a day that was ever final would lose more than a restatement may."""
-        few = self.vanishing <= GUARDED_RECORDS and self.vanishing <= self.stored * FINAL_SHARE
-        return day.finalized_at is not None and not few
+        """Return whether a day that was ever final would lose more than a restatement may."""
+        is_small = self.vanishing <= GUARDED_RECORDS and self.vanishing <= self.stored * FINAL_SHARE
+        return day.finalized_at is not None and not is_small
 
     def is_within(self, suspicion: dict[str, Any] | None) -> bool:
-        """Tell whether the loss is no larger than the one that a person accepted."""
+        """Return whether the loss is no larger than the loss that a person accepted."""
         if suspicion is None:
             return True
         accepted = suspicion.get("blanked", {})

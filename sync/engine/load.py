@@ -1,4 +1,4 @@
-"""Load: read one claimed day from its vendor, check it, and store it; a day is loaded whole or not at all."""
+"""Load: read one claimed day from its vendor, check it, and store it; a day is loaded completely or not at all."""
 
 from collections.abc import Callable
 from functools import partial
@@ -89,12 +89,12 @@ def read_and_store(attempt: RunningAttempt, progress: Progress | None) -> str:
     with open_span("read day"), open_reader(claim.source, before_request=claim.renew) as reader:
         attempt.http = reader.http.stats
         with Spool(reader.kind) as spool:
-            checked = read_day(reader, attempt, spool, progress)
-            if checked.verification == Verification.UNVERIFIED:
+            comparison = read_day(reader, attempt, spool, progress)
+            if comparison.verification == Verification.UNVERIFIED:
                 spool.clear()
-                checked = read_day(reader, attempt, spool, progress)
+                comparison = read_day(reader, attempt, spool, progress)
             with open_span("store day"):
-                outcome = store_day(attempt, spool, checked)
+                outcome = store_day(attempt, spool, comparison)
         annotate_span({"outcome": str(outcome), "records": attempt.fetched})
     try_step("source", partial(reset_failures, claim.source))
     return outcome
@@ -105,14 +105,14 @@ def read_day(reader: VendorReader, attempt: RunningAttempt, spool: Spool, progre
     attempt.reached = get_database_time()
     for passes_left in reversed(range(READS_OF_A_CHANGING_LISTING)):
         try:
-            checked = read_pages(reader, attempt.claim, spool, progress)
+            comparison = read_pages(reader, attempt.claim, spool, progress)
         except ListingChanged:
             if not passes_left:
                 raise
             spool.clear()
         else:
             attempt.fetched = spool.fetched
-            return checked
+            return comparison
     raise AssertionError("the last pass returns or raises")
 
 
@@ -123,8 +123,8 @@ def read_pages(reader: VendorReader, claim: Claim, spool: Spool, progress: Progr
         try:
             page = next(pages)
         except StopIteration as end:
-            checked: Comparison = end.value
-            return checked
+            comparison: Comparison = end.value
+            return comparison
         spool.add(page.rows, page.rejected)
         claim.renew()
         claim.report_progress(spool.fetched)

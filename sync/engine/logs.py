@@ -1,4 +1,4 @@
-"""What the log says of runs and attempts, and the ids on every line meanwhile."""
+"""The log of runs and attempts, and the ids on every line meanwhile."""
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager

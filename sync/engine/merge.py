@@ -29,7 +29,7 @@ RECORDS_LOCK: Final = 1_937_011_822
 class MergeResult:
     """What a merge changed, in records.
 
-    `moved`: by other day, how many of its records now belong to this one. `damaged`: by other day, what a check found
+    `moved`: by other day, how many of its records now belong to this day. `damaged`: by other day, what a check found
     different before the move. `takes_from_final`: whether a day that was ever final loses more than a few.
     """
 
@@ -59,7 +59,7 @@ class OtherDaysInvolved(Exception):
 class DayMerge:
     """The merge of one spooled read into one source day, inside one transaction.
 
-    Only `copy` may be called before the day is locked. `locked` are the other days that are locked, by date.
+    Only `copy` may be called before the day is locked. `locked_days`: the other days that are locked, by date.
     """
 
     def __init__(self, kind: type[UsageRecord], source_day: SourceDay) -> None:
@@ -69,7 +69,7 @@ class DayMerge:
         self.distinct = 0
         self.digest = ""
         self.merged = MergeResult()
-        self.locked: dict[date, SourceDay] = {}
+        self.locked_days: dict[date, SourceDay] = {}
         self.other_days: frozenset[date] = frozenset()
 
     def copy(self, spool: Spool) -> None:
@@ -105,7 +105,7 @@ class DayMerge:
         self.distinct, self.digest = self.fetch(self.sql.measure_spool)[0]
 
     def adopt_ids(self) -> Nameless:
-        """Give records that came without an id the one that the same record has in the table."""
+        """Set the id of records that came without an id to that of the same record in the table."""
         adopted = adopt_ids(self.kind, self.sql.spool, self.params)
         if adopted.adopted:
             self.measure()
@@ -118,16 +118,16 @@ class DayMerge:
         self.measure()
 
     def read_loss(self) -> Loss:
-        """Return what a merge would take away, before anything is changed."""
+        """Return what a merge would remove, before anything is changed."""
         with disable_joins("nestloop"):
             return Loss.from_row(self.kind, self.fetch(self.sql.loss)[0])
 
     def is_empty(self) -> bool:
-        """Tell whether no record of this day was ever stored."""
+        """Return whether no record of this day was ever stored."""
         return bool(self.fetch(self.sql.count_stored)[0][0] == 0)
 
     def insert_all(self) -> bool:
-        """Insert every row of an empty day; False where a key is taken already."""
+        """Insert every row of an empty day; False where a key exists already."""
         self.measure()
         self.merged.inserted = self.execute(self.sql.insert)
         return self.merged.inserted == self.distinct
@@ -138,15 +138,15 @@ class DayMerge:
         `keep_old`: the old values are kept as revisions (usage/revisions.py).
         """
         merged = self.merged = MergeResult()
-        named = name_records(self.kind, self.sql.spool, self.params, keep_old=keep_old)
+        new_ids = name_records(self.kind, self.sql.spool, self.params, keep_old=keep_old)
         with disable_joins("nestloop"):
             if withdraw:
                 merged.withdrawn = self.execute(self.sql.withdraw_kept if keep_old else self.sql.withdraw)
             same = self.execute(self.sql.drop_unchanged)
             differing, merged.returned = self.fetch(self.sql.count_differing)[0]
             # A record that got its id may also differ in how the vendor writes a number; it is counted once.
-            named = min(named, same)
-            merged.unchanged, merged.changed = same - named, differing + named
+            new_ids = min(new_ids, same)
+            merged.unchanged, merged.changed = same - new_ids, differing + new_ids
             if differing or merged.returned:
                 self.execute(self.sql.update_kept if keep_old else self.sql.update)
                 self.execute(self.sql.drop_stored)
@@ -157,16 +157,16 @@ class DayMerge:
         return merged
 
     def hold_records(self) -> None:
-        """Let no other merge of the source store records until this one ends, where they can move between days.
+        """Let no other merge of the source store records until this merge ends, where they can move between days.
 
-        No constraint spans partitions, and two merges do not see what the other has inserted.
+        No constraint spans partitions, and a merge does not see what another has inserted.
         """
         if not self.sql.day_in_key:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [RECORDS_LOCK, self.params["source"]])
 
     def find_other_days(self) -> frozenset[date]:
-        """Return the other days that have a record of this read; this day too, if one lies outside of its bounds."""
+        """Return the other days that have a record of this read; also this day, if a record lies outside its bounds."""
         if not self.sql.day_in_key:
             with disable_joins("nestloop"):
                 self.other_days = frozenset(day for (day,) in self.fetch(self.sql.find_other_days))
@@ -182,15 +182,15 @@ class DayMerge:
 
     def require_locked(self, days: Set[date]) -> None:
         """Raise OtherDaysInvolved unless these days are locked."""
-        if not days <= self.locked.keys():
-            raise OtherDaysInvolved(frozenset(days | self.locked.keys()))
+        if not days <= self.locked_days.keys():
+            raise OtherDaysInvolved(frozenset(days | self.locked_days.keys()))
 
     def move_from_other_days(self) -> None:
         """Take over records of the source's other days: a record belongs to one day only."""
         with disable_joins("nestloop"):
-            for other, current, total in self.fetch(self.sql.count_elsewhere):
-                if current and other != self.params["day"]:
-                    self.merged.moved[other] = current
+            for on, current, total in self.fetch(self.sql.count_elsewhere):
+                if current and on != self.params["day"]:
+                    self.merged.moved[on] = current
                 self.merged.changed += current
                 self.merged.returned += total - current
             self.check_losing_days()
@@ -200,10 +200,10 @@ class DayMerge:
     def check_losing_days(self) -> None:
         """Check the days that lose records first: their new totals would hide earlier damage."""
         for on, moved in self.merged.moved.items():
-            other = self.locked[on]
-            if mismatches := find_mismatches(self.kind, other):
+            losing_day = self.locked_days[on]
+            if mismatches := find_mismatches(self.kind, losing_day):
                 self.merged.damaged[on] = mismatches
-            if other.finalized_at is not None and moved > GUARDED_RECORDS:
+            if losing_day.finalized_at is not None and moved > GUARDED_RECORDS:
                 self.merged.takes_from_final = True
 
 
@@ -211,8 +211,8 @@ class DayMerge:
 def disable_joins(*methods: str) -> Iterator[None]:
     """Keep the planner from join methods inside the block.
 
-    A new day lies beyond the table's statistics: the planner expects one record of it and scans the whole spool for
-    each (35 seconds for a day of 31,000 records, a quarter of a second without nested loops).
+    A new day lies beyond the table's statistics: the planner expects one record of it and scans the spool once for
+    each record (35 seconds for a day of 31,000 records, a quarter of a second without nested loops).
     """
     with connection.cursor() as cursor:
         cursor.execute("".join(f"SET LOCAL enable_{method} = off;" for method in methods))

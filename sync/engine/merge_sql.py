@@ -22,14 +22,14 @@ class MergeStatements:
         key = [name for name in kind.key if name != "day"]
         json = {name for name in columns if meta.get_field(name).get_internal_type() == "JSONField"}
         incoming = {name: f"COALESCE(n.{name}::jsonb, '{{}}')" if name in json else f"n.{name}" for name in columns}
-        rest = [name for name in columns if name not in key]
+        value_columns = [name for name in columns if name not in key]
         same = " AND ".join(build_equality(name, nullable=meta.get_field(name).null) for name in key)
         # As text: to JSONB 1.5 and 1.50 are equal, and what is stored would not be what was read.
-        text = {name: "::text" if name in json else "" for name in rest}
-        stored = ", ".join(f"t.{name}{text[name]}" for name in rest)
-        read = ", ".join(f"{incoming[name]}{text[name]}" for name in rest)
+        text = {name: "::text" if name in json else "" for name in value_columns}
+        stored = ", ".join(f"t.{name}{text[name]}" for name in value_columns)
+        read = ", ".join(f"{incoming[name]}{text[name]}" for name in value_columns)
         differs = f"({stored}) IS DISTINCT FROM ({read})"
-        assign = ", ".join(f"{name} = {incoming[name]}" for name in rest)
+        assign = ", ".join(f"{name} = {incoming[name]}" for name in value_columns)
         day_filter = build_day_filter(kind)
         keys = ", ".join(key)
         self.day_in_key = "day" in kind.key
@@ -59,9 +59,9 @@ class MergeStatements:
             f"GROUP BY {keys} HAVING count(*) > 1) t WHERE {same} AND n.ctid <> t.last"
         )
         self.loss = build_loss_statement(kind, self.table, self.spool, same)
-        kept = ", ".join(f"{name} = COALESCE(n.{name}, t.{name})" for name in kind.optional_measures)
+        fill_measures = ", ".join(f"{name} = COALESCE(n.{name}, t.{name})" for name in kind.optional_measures)
         current = f"{day_filter} AND t.withdrawn_at IS NULL AND {same}"
-        self.keep_measures = f"UPDATE {self.spool} n SET {kept} FROM {self.table} t WHERE {current}"
+        self.keep_measures = f"UPDATE {self.spool} n SET {fill_measures} FROM {self.table} t WHERE {current}"
         self.withdraw = (
             f"UPDATE {self.table} t SET withdrawn_at = statement_timestamp(), {REVISE} "
             f"WHERE {day_filter} AND t.withdrawn_at IS NULL AND NOT EXISTS (SELECT FROM {self.spool} n WHERE {same})"
@@ -84,8 +84,8 @@ class MergeStatements:
             f"UPDATE {self.table} t SET {assign}, withdrawn_at = NULL, {REVISE} "
             f"FROM {self.spool} n WHERE {day_filter} AND {same}"
         )
-        old = f"{build_insert(kind, 't', 't.revision')} FROM {self.table} t JOIN {self.spool} n ON"
-        self.update_kept = f"WITH kept AS ({old} {same} WHERE {day_filter}) {self.update}"
+        insert_revisions = f"{build_insert(kind, 't', 't.revision')} FROM {self.table} t JOIN {self.spool} n ON"
+        self.update_kept = f"WITH kept AS ({insert_revisions} {same} WHERE {day_filter}) {self.update}"
         self.drop_stored = f"DELETE FROM {self.spool} n USING {self.table} t WHERE {day_filter} AND {same}"
         # Also a record of this day whose instant was changed in the database and lies outside of it.
         elsewhere = f"t.source_id = %(source)s AND NOT ({day_filter})"
@@ -101,7 +101,7 @@ class MergeStatements:
             f"JOIN {self.spool} n ON {elsewhere} GROUP BY t.day ORDER BY t.day"
         )
         self.move = (
-            f"WITH kept AS ({old} {elsewhere}) "
+            f"WITH kept AS ({insert_revisions} {elsewhere}) "
             f"UPDATE {self.table} t SET {assign}, day = %(day)s, withdrawn_at = NULL, {REVISE} "
             f"FROM {self.spool} n WHERE {elsewhere}"
         )

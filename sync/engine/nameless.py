@@ -1,7 +1,7 @@
 """Nameless: match records without an id from the vendor with the stored records.
 
-A nameless record is stored under a digest of its fields. When the vendor leaves out an id that it gave before, or
-gives one that it left out, the same record would be withdrawn under one name and inserted under another. So a read
+A nameless record is stored under a digest of its fields. When the vendor leaves out an id that it sent before, or
+sends an id that it left out, the same record would be withdrawn under one name and inserted under another. So a read
 row and a stored record whose names have no counterpart are the same record if all other columns are equal.
 """
 
@@ -20,22 +20,22 @@ from usage.stored import build_day_filter
 class Nameless:
     """The result of matching records without an id, in counts.
 
-    `adopted`: rows that took the name of their stored record. `named`: records stored without an id whose id was read
+    `adopted`: rows that took the name of their stored record. `new_ids`: records stored without an id whose id was read
     now; `name_records` stores it. `unmatched`: rows without an id that match no current record. `vanished`: current
-    records without a row, except those that are `named`.
+    records without a row, except those of `new_ids`.
     """
 
     adopted: int = 0
     unmatched: int = 0
     vanished: int = 0
-    named: int = 0
+    new_ids: int = 0
 
 
 class NamelessStatements:
     """The SQL of one kind and one spool table; `t` is the table of records, `n` what was read.
 
     The sides are joined without a filter, so by hash or merge, and paired by grouping. The cost is that of a sort,
-    whatever the planner knows of the day.
+    whatever the planner's statistics of the day.
     """
 
     def __init__(self, kind: type[UsageRecord], spool: str) -> None:
@@ -55,25 +55,26 @@ class NamelessStatements:
             f"WITH {self._build_pairs(f'id IS NOT NULL OR {nameless}')} "
             f"UPDATE {spool} n SET {self.key} = pairs.stored FROM pairs WHERE n.ctid = pairs.place"
         )
-        named = self._build_named()
+        new_ids = self._build_new_ids()
         self.count = (
-            f"WITH {named} SELECT count(*) FILTER (WHERE id IS NULL AND {nameless}), "
+            f"WITH {new_ids} SELECT count(*) FILTER (WHERE id IS NULL AND {nameless}), "
             "count(*) FILTER (WHERE id IS NOT NULL), (SELECT count(*) FROM named) FROM apart"
         )
         update = f"UPDATE {self.table} t SET {self.key} = named.read, {REVISE} FROM named WHERE {self.of_day}"
-        kept = f"kept AS ({build_insert(kind, 't', 't.revision')} FROM {self.table} t JOIN named ON {self.of_day})"
-        self.name = f"WITH {named} {update}"
-        self.name_kept = f"WITH {named}, {kept} {update}"
+        insert = build_insert(kind, "t", "t.revision")
+        revisions = f"kept AS ({insert} FROM {self.table} t JOIN named ON {self.of_day})"
+        self.name = f"WITH {new_ids} {update}"
+        self.name_kept = f"WITH {new_ids}, {revisions} {update}"
 
     def _build_apart(self) -> str:
         """Return the CTE of unmatched rows of both sides: `id` of a stored record, `place` (ctid) of a spooled row."""
         key = self.key
-        either = ", ".join(
+        columns = ", ".join(
             f"CASE WHEN t.id IS NULL THEN {self._build_incoming(name)} ELSE t.{name} END AS {name}"
             for name in self.columns
         )
         return (
-            f"apart AS (SELECT t.id, n.ctid AS place, COALESCE(t.{key}, n.{key}) AS name, {either} "
+            f"apart AS (SELECT t.id, n.ctid AS place, COALESCE(t.{key}, n.{key}) AS name, {columns} "
             f"FROM (SELECT * FROM {self.table} t WHERE {self.current}) t FULL JOIN {self.spool} n ON n.{key} = t.{key} "
             f"WHERE t.id IS NULL OR n.{key} IS NULL)"
         )
@@ -93,8 +94,8 @@ class NamelessStatements:
             f"max(name) FILTER (WHERE id IS NULL) AS read FROM ranked GROUP BY {same}, rank HAVING count(*) = 2)"
         )
 
-    def _build_named(self) -> str:
-        """Return the CTEs of the records that were stored without an id, with the one that was read."""
+    def _build_new_ids(self) -> str:
+        """Return the CTEs of the records that were stored without an id, with the id that was read."""
         nameless = build_nameless("name")
         # An id that is stored already, withdrawn or on another day, is that of another record.
         return (
@@ -105,7 +106,7 @@ class NamelessStatements:
 
 
 def build_nameless(name: str) -> str:
-    """Return the condition that the portal gave the name."""
+    """Return the condition that the portal made the name."""
     return f"starts_with({name}, %(prefix)s)"
 
 
@@ -119,7 +120,7 @@ def adopt_ids(kind: type[UsageRecord], spool_table: str, where: dict[str, Any]) 
     """Rename rows without an id to their current records of the day; each record is used once.
 
     Only the spool is changed. Call it inside the merge's transaction, once each name is in the spool only once.
-    `where` holds the parameters of the day: `source`, `day`, `starts` and `ends`.
+    `where` has the parameters of the day: `source`, `day`, `starts` and `ends`.
     """
     if not kind.nameless_prefix:
         return Nameless()
@@ -134,8 +135,8 @@ def adopt_ids(kind: type[UsageRecord], spool_table: str, where: dict[str, Any]) 
             cursor.execute(sql.adopt, params)
             adopted = cursor.rowcount
         cursor.execute(sql.count, params)
-        unmatched, vanished, named = cursor.fetchone()
-        return Nameless(adopted, unmatched, vanished - named, named)
+        unmatched, vanished, new_ids = cursor.fetchone()
+        return Nameless(adopted, unmatched, vanished - new_ids, new_ids)
 
 
 def name_records(kind: type[UsageRecord], spool_table: str, where: dict[str, Any], *, keep_old: bool) -> int:

@@ -48,8 +48,8 @@ class NamesClaim:
     source: Source
     run: SyncRun
     attempt: int
-    started: float = field(default_factory=monotonic)
-    renewed: float = field(default_factory=monotonic)
+    started_at: float = field(default_factory=monotonic)
+    renewed_at: float = field(default_factory=monotonic)
 
     @property
     def directory(self) -> Any:
@@ -58,16 +58,16 @@ class NamesClaim:
 
     def renew(self) -> None:
         """Extend the lease once a third of it has passed; raises LeaseLost when another worker reads the names."""
-        if monotonic() - self.renewed < settings.PORTAL_LEASE_SECONDS / 3:
+        if monotonic() - self.renewed_at < settings.PORTAL_LEASE_SECONDS / 3:
             return
         if not self.directory.update(lease_expires_at=get_lease_end()):
             raise LeaseLost(f"The names of {self.source} are read by another worker.")
-        self.renewed = monotonic()
+        self.renewed_at = monotonic()
 
 
 @dataclass
 class NamesRead:
-    """What a read gave: the names, the kinds that were read to their end, and what was refused, by listing."""
+    """The result of a read: the names, the kinds that were read to their end, and what was refused, by listing."""
 
     names: list[ReadName] = field(default_factory=list)
     complete: set[NameKind] = field(default_factory=set)
@@ -75,7 +75,7 @@ class NamesRead:
 
 
 def has_directory(source: Source) -> bool:
-    """Tell whether the portal can read names of the source's vendor."""
+    """Return whether the portal can read names of the source's vendor."""
     try:
         return get_reader_class(source).directory is not VendorReader.directory
     except SyncError:
@@ -83,17 +83,17 @@ def has_directory(source: Source) -> bool:
 
 
 def plan_names(source: Source) -> SyncRun | None:
-    """Return the open run of a source's names, a new one where the day's read is due; None where nothing is to do."""
-    running = find_open_run(source)
-    if running is not None or not has_directory(source):
-        return running
+    """Return the open run of a source's names, a new run where the day's read is due; None where neither is."""
+    open_run = find_open_run(source)
+    if open_run is not None or not has_directory(source):
+        return open_run
     if Directory.objects.filter(source=source, due_at__gt=Now()).exists():
         return None
     return create_run(source, Trigger.SCHEDULE, "")
 
 
 def request_names(source: Source, trigger: Trigger, requested_by: str = "") -> SyncRun:
-    """Return a run that reads the names of a source now, the one that has not ended where there is one.
+    """Return a run that reads the names of a source now, its open run where it has any.
 
     Raises SyncError where the source is not read, or its vendor gives no names.
     """
@@ -164,18 +164,18 @@ def claim_names(source_id: int) -> NamesClaim | None:
             return None
         Directory.objects.get_or_create(source=source)
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
-        taken = Directory.objects.filter(free, source=source)
-        if not taken.update(attempt=F("attempt") + 1, lease_expires_at=get_lease_end()):
+        directory = Directory.objects.filter(free, source=source)
+        if not directory.update(attempt=F("attempt") + 1, lease_expires_at=get_lease_end()):
             return None
         return NamesClaim(source, run, Directory.objects.values_list("attempt", flat=True).get(source=source))
 
 
 def collect_names(listings: Iterable[NameListing]) -> NamesRead:
     """Return the names of all listings, users with their teams and groups."""
-    read, found = NamesRead(), list(listings)
-    members = {listing.kind: invert(listing.members) for listing in found if listing.members is not None}
+    read, all_listings = NamesRead(), list(listings)
+    members = {listing.kind: invert(listing.members) for listing in all_listings if listing.members is not None}
     teams, groups = members.get(NameKind.TEAM), members.get(NameKind.GROUP)
-    for listing in found:
+    for listing in all_listings:
         if listing.refused:
             read.refused[listing.kind.label] = listing.refused
             continue
@@ -202,17 +202,17 @@ def collect_names(listings: Iterable[NameListing]) -> NamesRead:
 
 def invert(members: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Return the ids of the teams or groups of each user, sorted."""
-    found: dict[str, list[str]] = {}
+    ids_by_user: dict[str, list[str]] = {}
     for team, users in sorted(members.items()):
         if not is_storable(team):
             continue
         for user in dict.fromkeys(users):
-            found.setdefault(user, []).append(team)
-    return found
+            ids_by_user.setdefault(user, []).append(team)
+    return ids_by_user
 
 
 def is_storable(vendor_id: str) -> bool:
-    """Tell whether an id can be one of usage: a longer one, or one with NUL, is in no record."""
+    """Return whether an id can be in usage: no record has a longer id, or an id with NUL."""
     return bool(vendor_id) and "\0" not in vendor_id and len(vendor_id.encode()) <= ID_BYTES
 
 
@@ -253,7 +253,7 @@ def list_names_in_usage(source: Source, read_at: datetime | None) -> Iterator[Re
 
 
 def record_failure(claim: NamesClaim, error: SyncError, stats: HTTPStats) -> None:
-    """Note on the directory why its read failed and when the next one is due, and end the run."""
+    """Record on the directory why its read failed and when the next read is due, and end the run."""
 
     def write() -> None:
         directory = claim.directory.select_for_update().first()
@@ -270,12 +270,12 @@ def record_failure(claim: NamesClaim, error: SyncError, stats: HTTPStats) -> Non
 
 
 def end_run(claim: NamesClaim, stats: HTTPStats, **columns: Any) -> None:
-    """End the run with what reading cost; one that a person cancelled meanwhile keeps how it ended."""
+    """End the run with what reading cost; a run that a person cancelled meanwhile keeps how it ended."""
     SyncRun.objects.filter(pk=claim.run.pk, finished_at=None).update(
         finished_at=Now(),
         requests=stats.requests,
         retries=stats.retries,
         bytes=stats.bytes,
-        seconds=Decimal(f"{monotonic() - claim.started:.3f}"),
+        seconds=Decimal(f"{monotonic() - claim.started_at:.3f}"),
         **columns,
     )

@@ -27,7 +27,7 @@ def succeed(
     attempt: RunningAttempt,
     day: SourceDay,
     spool: Spool,
-    checked: Comparison,
+    comparison: Comparison,
     merged: MergeResult,
     outcome: Outcome,
 ) -> str:
@@ -39,13 +39,13 @@ def succeed(
     day.loaded_at = reached
     day.complete = day.covered_until >= day.ends_at and not rejected
     day.rejected = rejected
-    set_verification(day, checked, spool.describe_rejected())
+    set_verification(day, comparison, spool.describe_rejected())
     day.suspicion, day.shrink_accepted, day.mismatch = None, False, None
     if outcome != Outcome.UNCHANGED:
         day.checked_at = reached
     day.state, day.due_at = choose_next_state(day, source, reached)
-    sound = day.state == DayState.LOADED and day.verification != Verification.UNVERIFIED
-    day.final = sound and day.complete and reached >= day.final_from
+    is_sound = day.state == DayState.LOADED and day.verification != Verification.UNVERIFIED
+    day.final = is_sound and day.complete and reached >= day.final_from
     if day.final and day.finalized_at is None:
         day.finalized_at = reached
     ending = Ending(outcome)
@@ -60,14 +60,14 @@ def succeed(
 def choose_next_state(day: SourceDay, source: Source, reached: datetime) -> tuple[DayState, datetime]:
     """Return the state after a merge and when the day is to be read again.
 
-    A day that is not over stays due. A partial day is read again with its source, later only once a day; one that
-    disagrees with the vendor's checksum after a growing wait; one that is unexpectedly empty once more after a quarter
-    of an hour.
+    A day that is not over stays due. A partial day is read again with its source, later only once a day; a day that
+    disagrees with the vendor's checksum, after a growing wait; a day that is unexpectedly empty, once more after a
+    quarter of an hour.
     """
     interval = timedelta(minutes=source.interval_minutes)
     if day.rejected:
-        old = reached >= day.ends_at + timedelta(days=source.look_back_days)
-        return DayState.PARTIAL, reached + (timedelta(days=1) if old else interval)
+        is_past_look_back = reached >= day.ends_at + timedelta(days=source.look_back_days)
+        return DayState.PARTIAL, reached + (timedelta(days=1) if is_past_look_back else interval)
     if day.covered_until is not None and day.covered_until < day.ends_at:
         return DayState.DUE, reached + interval
     if needs_second_look(day, source, reached):
@@ -77,28 +77,28 @@ def choose_next_state(day: SourceDay, source: Source, reached: datetime) -> tupl
     return DayState.LOADED, reached
 
 
-def set_verification(day: SourceDay, checked: Comparison, rejected: str = "") -> None:
-    """Set how a read compares with the vendor's figures; other findings than the accepted ones end an acceptance."""
-    day.verification, day.differences, day.witness = checked.verification, checked.differences, checked.witness
+def set_verification(day: SourceDay, comparison: Comparison, rejected: str = "") -> None:
+    """Set how a read compares with the vendor's figures; an acceptance ends where the findings differ from it."""
+    day.verification, day.differences, day.witness = comparison.verification, comparison.differences, comparison.witness
     day.unverified_reads = day.unverified_reads + 1 if day.verification == Verification.UNVERIFIED else 0
-    set_findings(day, build_findings(checked.differences, rejected))
+    set_findings(day, build_findings(comparison.differences, rejected))
 
 
 def set_findings(day: SourceDay, findings: str) -> None:
-    """Set the findings of a read; an acceptance ends with the findings that it was given for."""
+    """Set the findings of a read; an acceptance ends with the findings that it covers."""
     if findings != day.findings:
         clear_acceptance(day)
     day.findings = findings
 
 
 def withhold(
-    attempt: RunningAttempt, day: SourceDay, checked: Comparison, missing: Mapping[str, dict[str, Any]]
+    attempt: RunningAttempt, day: SourceDay, comparison: Comparison, missing: Mapping[str, dict[str, Any]]
 ) -> str:
     """Record a read that lacks measures which the day has: its records stay, and the day is unverified.
 
     Once a person has accepted that, the next read is merged and the values that it lacks stay.
     """
-    set_verification(day, checked)
+    set_verification(day, comparison)
     day.final = False
     day.state = DayState.LOADED if day.complete else DayState.PARTIAL if day.rejected else DayState.DUE
     interval = timedelta(minutes=attempt.claim.source.interval_minutes)
@@ -117,14 +117,14 @@ def suspect(
 ) -> str:
     """Record a read that the guard held back: the day's records stay. Returns the outcome.
 
-    `merged`: what of it was merged all the same, where only withdrawals were held back. Where only a person can decide,
+    `merged`: the part that was merged, where only withdrawals were held back. Where only a person can decide,
     the doubt is a finding of the day, which a person may accept to keep the stored records.
     """
     now = get_database_time()
     wait = min(SECOND_LOOK, timedelta(minutes=attempt.claim.source.interval_minutes))
     if doubt in FOR_A_PERSON and day.suspicion is not None:
         wait = WAIT_FOR_A_PERSON
-    # A person who accepted an earlier read saw a smaller loss than this one.
+    # A person who accepted an earlier read saw a smaller loss than this.
     day.state, day.final, day.shrink_accepted = DayState.SUSPECT, False, False
     day.due_at = now + wait
     day.suspicion = {

@@ -20,6 +20,7 @@ from sync.errors import SyncError
 from sync.models import Subject, SyncRun, SyncRunDay, Trigger
 from usage.data_quality import VENDOR_KINDS
 from usage.days import Day, first_of_next_month, get_today, iterate_dates, iterate_days, midnight
+from usage.formatting import format_dates
 from usage.models import DayState, Source, SourceDay, Verification
 from usage.partitions import ensure_partitions
 
@@ -45,7 +46,7 @@ def plan_due() -> list[SyncRun]:
 
 
 def plan_safely(source: Source) -> list[SyncRun]:
-    """Plan one source; an error is counted on the source, and the others are still planned."""
+    """Plan one source; an error is counted on the source, and the other sources are still planned."""
     try:
         if error := find_misconfiguration(source):
             halt_source(source, error)
@@ -54,14 +55,14 @@ def plan_safely(source: Source) -> list[SyncRun]:
         if is_due(source):
             runs.append(plan_source(source.pk))
         return [run for run in runs if run is not None]
-    except Exception:  # noqa: BLE001  # one source never stops the others
+    except Exception:  # noqa: BLE001  # one source never stops other sources
         log_safely(logger.exception, "planning failed", source=source.slug)
         try_step("source", partial(count_failure, source))
         return []
 
 
 def is_due(source: Source) -> bool:
-    """Tell whether the source's next scheduled read has come."""
+    """Return whether the source's next scheduled read has come."""
     return source.next_sync_at is None or source.next_sync_at <= get_database_time()
 
 
@@ -87,8 +88,8 @@ def plan_now(source: Source, trigger: Trigger, requested_by: str = "") -> SyncRu
         check_running(locked)
         Source.objects.filter(pk=source.pk).update(paused_until=None)
         problems = Q(state__in=[DayState.FAILED, DayState.SUSPECT, DayState.PARTIAL]) | UNVERIFIED | MISMATCHED
-        lost = Q(state=DayState.LOADING)
-        return open_run(locked, select_scheduled_days(locked, or_else=problems | lost), trigger, requested_by)
+        leased = Q(state=DayState.LOADING)
+        return open_run(locked, select_scheduled_days(locked, or_else=problems | leased), trigger, requested_by)
 
 
 def plan_retries(source: Source) -> SyncRun | None:
@@ -96,11 +97,11 @@ def plan_retries(source: Source) -> SyncRun | None:
 
     Also outside the look-back: a problem lasts until a read resolves it or a person accepts the findings.
     """
-    waiting = (
+    unresolved = (
         Q(state__in=[DayState.FAILED, DayState.SUSPECT]) | Q(state=DayState.PARTIAL, accepted_at=None) | UNVERIFIED
     )
     with transaction.atomic():
-        return open_run(source, SourceDay.objects.filter(waiting, source=source, due_at__lte=Now()), Trigger.RETRY)
+        return open_run(source, SourceDay.objects.filter(unresolved, source=source, due_at__lte=Now()), Trigger.RETRY)
 
 
 def plan_checks(source: Source) -> SyncRun | None:
@@ -113,7 +114,7 @@ def select_scheduled_days(source: Source, or_else: Q | None = None) -> QuerySet[
     """Return the days that the schedule reads now, and set its next time.
 
     These are days that were never read, and days until one read after their look-back and one after their month
-    closed (its end plus the look-back). `or_else` adds others.
+    closed (its end plus the look-back). `or_else` adds other days.
     """
     now = get_database_time()
     Source.objects.filter(pk=source.pk).update(next_sync_at=now + timedelta(minutes=source.interval_minutes))
@@ -123,9 +124,9 @@ def select_scheduled_days(source: Source, or_else: Q | None = None) -> QuerySet[
     )
     # Retries read a partial day until a person accepts it.
     settled = Q(state=DayState.LOADED) | Q(state=DayState.PARTIAL, accepted_at__isnull=False)
-    again = Q(loaded_at__lt=look_back_ends) | build_closing_condition(source, now)
-    chosen = Q(state=DayState.DUE) | (settled & again) | (or_else or Q(pk=None))
-    return SourceDay.objects.filter(chosen, source=source, day__gte=source.backfill_from)
+    needs_reread = Q(loaded_at__lt=look_back_ends) | build_closing_condition(source, now)
+    scheduled = Q(state=DayState.DUE) | (settled & needs_reread) | (or_else or Q(pk=None))
+    return SourceDay.objects.filter(scheduled, source=source, day__gte=source.backfill_from)
 
 
 def build_closing_condition(source: Source, now: datetime) -> Q:
@@ -134,16 +135,16 @@ def build_closing_condition(source: Source, now: datetime) -> Q:
     Usually those of the last month, more after an outage. A sound day that was read and is not final counts too: a
     cancelled run dropped it before its second look, or the look-back was shortened.
     """
-    waiting = Q(pk=None)
+    condition = Q(pk=None)
     first_of_month = get_today(source.zone, now).replace(day=1)
     unsettled = SourceDay.objects.filter(source=source, final=False, loaded_at__isnull=False, day__lt=first_of_month)
     for month in unsettled.dates("day", "month"):
-        following = first_of_next_month(month)
-        closed_at = midnight(following, source.zone) + timedelta(days=source.look_back_days)
+        next_month = first_of_next_month(month)
+        closed_at = midnight(next_month, source.zone) + timedelta(days=source.look_back_days)
         if now >= closed_at:
             unread = Q(loaded_at__lt=closed_at) | Q(SOUND, final=False)
-            waiting |= Q(unread, day__gte=month, day__lt=following)
-    return waiting
+            condition |= Q(unread, day__gte=month, day__lt=next_month)
+    return condition
 
 
 def open_run(source: Source, days: QuerySet[SourceDay], trigger: Trigger, requested_by: str = "") -> SyncRun | None:
@@ -151,14 +152,15 @@ def open_run(source: Source, days: QuerySet[SourceDay], trigger: Trigger, reques
 
     Days whose records were pruned are left out: they are never read again.
     """
-    chosen = list(days.filter(pruned_at=None).select_for_update(of=("self",), no_key=True).order_by("day"))
-    if not chosen:
+    locked_days = list(days.filter(pruned_at=None).select_for_update(of=("self",), no_key=True).order_by("day"))
+    if not locked_days:
         return None
-    return create_run(source, chosen, chosen[0].day, chosen[-1].day + timedelta(days=1), trigger, requested_by)
+    end = locked_days[-1].day + timedelta(days=1)
+    return create_run(source, locked_days, locked_days[0].day, end, trigger, requested_by)
 
 
 def create_run(
-    source: Source, chosen: list[SourceDay], first: date, end: date, trigger: Trigger, requested_by: str
+    source: Source, days: list[SourceDay], first: date, end: date, trigger: Trigger, requested_by: str
 ) -> SyncRun:
     """Create a run over locked days; it waits for a day that is being read, which is not read twice."""
     run = SyncRun.objects.create(
@@ -168,11 +170,11 @@ def create_run(
         request_id=get_request_id(),
         from_day=first,
         to_day=end,
-        days_total=len(chosen),
+        days_total=len(days),
     )
-    SyncRunDay.objects.bulk_create(SyncRunDay(run=run, source_day=day) for day in chosen)
-    queued = [day.pk for day in chosen if day.state != DayState.LOADING]
-    SourceDay.objects.filter(pk__in=queued).update(state=DayState.DUE, due_at=Now())
+    SyncRunDay.objects.bulk_create(SyncRunDay(run=run, source_day=day) for day in days)
+    queued_keys = [day.pk for day in days if day.state != DayState.LOADING]
+    SourceDay.objects.filter(pk__in=queued_keys).update(state=DayState.DUE, due_at=Now())
     log_planned(run)
     return run
 
@@ -180,9 +182,9 @@ def create_run(
 def request_sync(source: Source, from_day: date, to_day: date, trigger: Trigger, requested_by: str = "") -> SyncRun:
     """Make the days `[from_day, to_day)` of a source due; returns the run that waits for them.
 
-    A second request for the range of an unfinished run returns that run. Raises SyncError, with a sentence for the
-    person who asked, where the range is empty, too long or in the future, holds a day whose records were pruned, or the
-    source is not read.
+    A second request for the range of an unfinished run returns that run. Raises SyncError, with a sentence for
+    the requester, where the range is empty, too long or in the future, or has a day whose records were pruned, or where
+    the source is not read.
     """
     check_range(source, from_day, to_day)
     check_pruned(SourceDay.objects.filter(source=source, day__gte=from_day, day__lt=to_day))
@@ -190,16 +192,16 @@ def request_sync(source: Source, from_day: date, to_day: date, trigger: Trigger,
     with transaction.atomic():
         locked = Source.objects.select_for_update(no_key=True).get(pk=source.pk)
         check_running(locked)
-        same = SyncRun.objects.filter(source=source, subject=Subject.DAYS, from_day=from_day, to_day=to_day)
-        running = same.filter(finished_at=None, cancelled_at=None).first()
-        if running is not None:
-            return running
+        same_range = SyncRun.objects.filter(source=source, subject=Subject.DAYS, from_day=from_day, to_day=to_day)
+        unfinished_run = same_range.filter(finished_at=None, cancelled_at=None).first()
+        if unfinished_run is not None:
+            return unfinished_run
         ensure_days(source, from_day, to_day)
         Source.objects.filter(pk=source.pk).update(paused_until=None)
         days = SourceDay.objects.filter(source=source, day__gte=from_day, day__lt=to_day)
-        chosen = list(days.select_for_update(no_key=True).order_by("day"))
+        locked_days = list(days.select_for_update(no_key=True).order_by("day"))
         check_pruned(days)
-        return create_run(source, chosen, from_day, to_day, trigger, requested_by)
+        return create_run(source, locked_days, from_day, to_day, trigger, requested_by)
 
 
 def check_range(source: Source, from_day: date, to_day: date) -> None:
@@ -218,12 +220,19 @@ def check_range(source: Source, from_day: date, to_day: date) -> None:
 
 
 def check_pruned(days: QuerySet[SourceDay]) -> None:
-    """Raise SyncError that names the first month of which records of `days` were pruned."""
+    """Raise SyncError that names the first month of which records of `days` were pruned or archived."""
     pruned = days.filter(pruned_at__isnull=False).order_by("day").first()
-    if pruned is not None:
-        raise SyncError(
-            f"The records of {pruned.source.slug} of {pruned.day:%Y-%m} were pruned; {pruned.day} is never read again."
-        )
+    if pruned is None:
+        return
+    records = f"The records of {pruned.source.slug} of {pruned.day:%Y-%m}"
+    if pruned.archived_at is None:
+        raise SyncError(f"{records} were pruned; {pruned.day} is never read again.")
+    archived = days.filter(archived_at__isnull=False, day__lt=first_of_next_month(pruned.day))
+    archived_dates = format_dates(pruned.day, archived.latest("day").day)
+    raise SyncError(
+        f"{records} are archived: {archived_dates}. Before these days can be read again, an administrator has to bring "
+        f"the month back: manage.py restore_archive {pruned.day:%Y-%m}"
+    )
 
 
 def check_running(source: Source) -> None:
@@ -243,13 +252,13 @@ def reread(days: Iterable[SourceDay], trigger: Trigger, requested_by: str = "") 
 
     Raises SyncError for a source that is not read, and for a day whose records were pruned.
     """
-    chosen = list(days)
-    sources = {day.source_id: day.source for day in chosen}
+    source_days = list(days)
+    sources = {day.source_id: day.source for day in source_days}
     runs = []
     with transaction.atomic():
         for source in sources.values():
             check_running(source)
-            own_days = SourceDay.objects.filter(pk__in=[day.pk for day in chosen if day.source_id == source.pk])
+            own_days = SourceDay.objects.filter(pk__in=[day.pk for day in source_days if day.source_id == source.pk])
             check_pruned(own_days)
             runs.append(open_run(source, own_days, trigger, requested_by))
     return [run for run in runs if run is not None]
@@ -296,9 +305,10 @@ def list_pruned_months(source: Source, first: date) -> set[date]:
 
 def ensure_days(source: Source, first: date, end: date) -> None:
     """Create the missing rows of the days `[first, end)` that the source's zone has; new days are due."""
-    known = set(SourceDay.objects.filter(source=source, day__gte=first, day__lt=end).values_list("day", flat=True))
+    stored_days = SourceDay.objects.filter(source=source, day__gte=first, day__lt=end)
+    stored_dates = set(stored_days.values_list("day", flat=True))
     zone = source.zone
-    days = (Day.of(on, zone) for on in iterate_dates(first, end) if on not in known)
+    days = (Day.of(on, zone) for on in iterate_dates(first, end) if on not in stored_dates)
     missing = (day for day in days if not day.is_skipped)
     SourceDay.objects.bulk_create(
         (SourceDay(source=source, day=day.date, starts_at=day.start, ends_at=day.end, due_at=Now()) for day in missing),

@@ -23,7 +23,7 @@ Steps = Mapping[str, Callable[[], object]]
 def record(claim: Claim, columns: Mapping[str, Any], steps: Steps, lost: Steps) -> None:
     """Write `columns` on the claimed day and then `steps`; `lost` in place of `steps` if another worker has the day.
 
-    Where the transaction fails, each step is written by itself, so that one failing step does not prevent the others.
+    Where the transaction fails, each step is written by itself, so that a failing step does not prevent other steps.
     Without a database the day stays leased, and the next claim writes the reason.
     """
     try:
@@ -41,11 +41,16 @@ def record(claim: Claim, columns: Mapping[str, Any], steps: Steps, lost: Steps) 
 
 def record_each(claim: Claim, columns: Mapping[str, Any], steps: Steps, lost: Steps) -> None:
     """Write each step in its own transaction, the day first; UNRECORDED replaces a reason that cannot be stored."""
-    later = {**columns, "due_at": Now() + UNRECORDED_WAIT}
-    plain = {"state": DayState.FAILED, "failures": F("failures") + 1, "error": UNRECORDED, "due_at": later["due_at"]}
-    updated = try_step("day", lambda: release(claim, later))
+    delayed_columns = {**columns, "due_at": Now() + UNRECORDED_WAIT}
+    minimal_columns = {
+        "state": DayState.FAILED,
+        "failures": F("failures") + 1,
+        "error": UNRECORDED,
+        "due_at": delayed_columns["due_at"],
+    }
+    updated = try_step("day", lambda: release(claim, delayed_columns))
     if updated is None:
-        updated = try_step("day, plainly", lambda: release(claim, plain))
+        updated = try_step("day, plainly", lambda: release(claim, minimal_columns))
     for name, write in (lost if updated == 0 else steps).items():
         try_step(name, write)
 
@@ -67,7 +72,7 @@ def try_step(name: str, write: Callable[[], Any]) -> Any:
 
 
 def revive_connection() -> None:
-    """Close a connection that has died, so that the next statement opens a new one."""
+    """Close a connection that has died, so that the next statement opens a new connection."""
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
 

@@ -24,7 +24,7 @@ def compute_unverified_wait(reads: int, interval: timedelta) -> timedelta:
 
 
 def needs_second_look(day: SourceDay, source: Source, reached: datetime) -> bool:
-    """Tell whether a day that the schedule does not read again is empty, though its weekday usually has records.
+    """Return whether a day that the schedule does not read again is empty, though its weekday usually has records.
 
     `reached`: when this read began; its attempt has not ended yet. A vendor that answers before it has counted would
     otherwise leave the day empty for good. A second read that agrees settles it.
@@ -37,19 +37,19 @@ def needs_second_look(day: SourceDay, source: Source, reached: datetime) -> bool
 
 
 def was_read_before(day: SourceDay) -> bool:
-    """Tell whether an earlier attempt at the day stored or confirmed what the vendor reported."""
+    """Return whether an earlier attempt at the day stored or confirmed what the vendor reported."""
     outcome = LoadAttempt.Outcome
     stored = [outcome.LOADED, outcome.UNCHANGED, outcome.REPAIRED, outcome.PARTIAL]
     return LoadAttempt.objects.filter(source_day=day, outcome__in=stored).exists()
 
 
 def has_usual_records(day: SourceDay, source: Source) -> bool:
-    """Tell whether most of the nearest days of the same weekday, before or after, have records.
+    """Return whether most of the nearest days of the same weekday, before or after, have records.
 
     A backfill goes backwards, so the days before are often not read yet.
     """
     weeks = [week for week in range(-WEEKS_AROUND, WEEKS_AROUND + 1) if week]
-    around = [day.day + timedelta(weeks=week) for week in weeks]
-    read = SourceDay.objects.filter(source=source, day__in=around, loaded_at__isnull=False)
-    by_distance = sorted((abs(on - day.day), records) for on, records in read.values_list("day", "records"))
+    nearby_dates = [day.day + timedelta(weeks=week) for week in weeks]
+    read_days = SourceDay.objects.filter(source=source, day__in=nearby_dates, loaded_at__isnull=False)
+    by_distance = sorted((abs(on - day.day), records) for on, records in read_days.values_list("day", "records"))
     return sum(records > 0 for _, records in by_distance[:WEEKDAYS_COMPARED]) >= WEEKDAYS_WITH_RECORDS

@@ -1,7 +1,7 @@
 """Spool: the rows of one read, digested as they arrive and kept in a local file until the merge copies them.
 
 No state of a read is on a database connection before the merge's transaction, so a pooler may switch connections at
-any time. Rows are stored as the MessagePack that the digest is made of: the first megabytes in memory, the rest in an
+any time. Rows are stored as the MessagePack that the digest is made of: the first megabytes in memory, more in an
 unnamed file. A day that comes back unchanged is recognised by its digest and never decoded.
 """
 
@@ -49,7 +49,7 @@ def get_wire_columns(kind: type[UsageRecord]) -> dict[str, str]:
 
 @cache
 def get_decoder(kind: type[UsageRecord]) -> msgspec.msgpack.Decoder[list[tuple[Any, ...]]]:
-    """Return the decoder of a block; plain tuples are faster to make than named ones."""
+    """Return the decoder of a block; plain tuples are faster to make than named tuples."""
     row = GenericAlias(tuple, tuple(get_type_hints(kind.row).values()))
     return msgspec.msgpack.Decoder(GenericAlias(list, (row,)))
 
@@ -89,7 +89,7 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Closing flushes a buffer, which fails on a full disk; nobody reads the file any more.
+        # Closing flushes a buffer, which fails on a full disk; the file is not read any more.
         with suppress(OSError):
             self._file.close()
 
@@ -100,7 +100,7 @@ class Spool:
 
     @property
     def fetched(self) -> int:
-        """How many records the vendor returned, including rejected ones."""
+        """How many records the vendor returned, including rejected records."""
         return self.digest.count + self.rejected_count
 
     def add(self, rows: Sequence[tuple[Any, ...]], rejected: Sequence[Rejection] = ()) -> None:

@@ -59,7 +59,7 @@ class SpooledRead:
 
     attempt: RunningAttempt
     spool: Spool
-    checked: Comparison
+    comparison: Comparison
     digest: str
 
     @property
@@ -68,12 +68,12 @@ class SpooledRead:
         return not self.spool.rejected_count
 
 
-def store_day(attempt: RunningAttempt, spool: Spool, checked: Comparison) -> str:
+def store_day(attempt: RunningAttempt, spool: Spool, comparison: Comparison) -> str:
     """Bring the day to what was read, or prove that it is there; returns the outcome.
 
     Raises LeaseLost where another worker has the day: only the holder of the attempt number writes.
     """
-    read = SpooledRead(attempt, spool, checked, spool.hexdigest())
+    read = SpooledRead(attempt, spool, comparison, spool.hexdigest())
     if read.digest == attempt.claim.source_day.digest:
         outcome = confirm(read)
         if outcome is not None:
@@ -96,11 +96,11 @@ def confirm(read: SpooledRead) -> str | None:
     """Record a read with the digest of the last one; None where the stored rows are not those of that read."""
     with transaction.atomic():
         day, _ = lock_days(read.attempt.claim)
-        sound = day.digest == read.attempt.claim.source_day.digest and day.mismatch is None
-        if not sound or read_stored_day(read.spool.kind, day) != StoredDay.from_day(day):
+        is_sound = day.digest == read.attempt.claim.source_day.digest and day.mismatch is None
+        if not is_sound or read_stored_day(read.spool.kind, day) != StoredDay.from_day(day):
             return None
         unchanged = MergeResult(unchanged=day.records)
-        return succeed(read.attempt, day, read.spool, read.checked, unchanged, LoadAttempt.Outcome.UNCHANGED)
+        return succeed(read.attempt, day, read.spool, read.comparison, unchanged, LoadAttempt.Outcome.UNCHANGED)
 
 
 def merge_rows(read: SpooledRead, other_days: Set[date]) -> str:
@@ -113,12 +113,12 @@ def merge_rows(read: SpooledRead, other_days: Set[date]) -> str:
     steps.copy(read.spool)
     hold_watermark()
     steps.hold_records()
-    day, steps.locked = lock_days(read.attempt.claim, other_days)
+    day, steps.locked_days = lock_days(read.attempt.claim, other_days)
     before = StoredTotals.from_day(day)
     if day.records or not fill_empty(steps):
         return merge_into_stored(read, day, steps, before)
     write_totals(read, day, steps, before)
-    return finish(read, day, steps, before, read.checked)
+    return finish(read, day, steps, before, read.comparison)
 
 
 def merge_into_stored(read: SpooledRead, day: SourceDay, steps: DayMerge, before: StoredTotals) -> str:
@@ -126,29 +126,31 @@ def merge_into_stored(read: SpooledRead, day: SourceDay, steps: DayMerge, before
     steps.drop_repeated()
     nameless = steps.adopt_ids()
     steps.require_other_days()
-    loss = steps.read_loss().exclude_named(nameless.named).include_damage(day.records)
-    checked, fill_measures = read.checked, False
+    loss = steps.read_loss().exclude_new_ids(nameless.new_ids).include_damage(day.records)
+    comparison, fill_measures = read.comparison, False
     if (missing := loss.find_missing_measures()) and not day.shrink_accepted:
-        checked = Comparison(Verification.UNVERIFIED, [*checked.differences, *missing.values()], checked.witness)
-        if not is_accepted(day, checked):
-            return withhold(read.attempt, day, checked, missing)
+        comparison = Comparison(
+            Verification.UNVERIFIED, [*comparison.differences, *missing.values()], comparison.witness
+        )
+        if not is_accepted(day, comparison):
+            return withhold(read.attempt, day, comparison, missing)
         steps.keep_measures()
         fill_measures = True
     doubt = find_open_doubt(read, day, steps, loss, nameless)
     may_add = doubt is Doubt.FORGOTTEN and loss.may_add(steps.kind) and not nameless.unmatched
     if doubt is not None and (is_kept(day, doubt, read.digest) or not may_add):
         return hold_back(read, day, loss, doubt)
-    untouched = transaction.savepoint()
+    savepoint = transaction.savepoint()
     steps.apply(withdraw=read.complete and doubt is None, keep_old=before.covered)
     if steps.merged.takes_from_final and not day.shrink_accepted:
-        transaction.savepoint_rollback(untouched)
+        transaction.savepoint_rollback(savepoint)
         return hold_back(read, day, loss, Doubt.MOVED)
     write_totals(read, day, steps, before)
     if doubt is not None:
         # Not all that is stored was read: the next read is compared row by row.
         day.digest = ""
         return suspect(read.attempt, day, loss, doubt, read.digest, steps.merged)
-    return finish(read, day, steps, before, checked, fill_measures=fill_measures)
+    return finish(read, day, steps, before, comparison, fill_measures=fill_measures)
 
 
 def hold_back(read: SpooledRead, day: SourceDay, loss: Loss, doubt: Doubt) -> str:
@@ -167,7 +169,7 @@ def find_open_doubt(read: SpooledRead, day: SourceDay, steps: DayMerge, loss: Lo
 
 
 def is_settled(day: SourceDay, loss: Loss, doubt: Doubt, digest: str) -> bool:
-    """Tell whether a person accepted the doubt, or a second read gives the same; vendors repeat what they forgot."""
+    """Return whether a person accepted the doubt, or a second read gives the same; vendors repeat what they forgot."""
     repeated = (day.suspicion or {}).get("digest") == digest
     accepted = day.shrink_accepted and loss.is_within(day.suspicion)
     return accepted or (repeated and doubt not in FOR_A_PERSON)
@@ -178,7 +180,7 @@ def finish(
     day: SourceDay,
     steps: DayMerge,
     before: StoredTotals,
-    checked: Comparison,
+    comparison: Comparison,
     *,
     fill_measures: bool = False,
 ) -> str:
@@ -187,7 +189,7 @@ def finish(
     outcome = LoadAttempt.Outcome.REPAIRED if before.digest == read.digest else LoadAttempt.Outcome.LOADED
     # Where stored values fill gaps, an equal digest would hide the gaps from the next read.
     day.digest = "" if fill_measures else read.digest
-    return succeed(read.attempt, day, read.spool, checked, steps.merged, outcome)
+    return succeed(read.attempt, day, read.spool, comparison, steps.merged, outcome)
 
 
 def write_totals(read: SpooledRead, day: SourceDay, steps: DayMerge, before: StoredTotals) -> None:
@@ -207,8 +209,8 @@ def write_totals(read: SpooledRead, day: SourceDay, steps: DayMerge, before: Sto
 def check_equality(day: SourceDay, steps: DayMerge, *, complete: bool) -> None:
     """Raise InvalidResponse unless the stored records are exactly those that were read, also after a partial read."""
     merged = steps.merged
-    placed = merged.inserted + merged.changed + merged.unchanged + merged.returned
-    if placed != steps.distinct or (complete and day.records != steps.distinct):
+    stored_count = merged.inserted + merged.changed + merged.unchanged + merged.returned
+    if stored_count != steps.distinct or (complete and day.records != steps.distinct):
         raise InvalidResponse(
             f"{steps.distinct} records were read, but the day would hold {day.records}: some are not of it."
         )
@@ -224,24 +226,24 @@ def lock_days(claim: Claim, other_days: Set[date] = frozenset()) -> tuple[Source
     days = SourceDay.objects.filter(source=claim.source.pk, day__in=[claim.source_day.day, *other_days])
     # Only the days: the default order joins the source, whose lock claims take before a day's.
     locked = {day.day: day for day in days.select_for_update(of=("self",), no_key=True).order_by("day")}
-    own = locked.pop(claim.source_day.day, None)
-    if own is None or (own.attempt, own.state) != (claim.attempt, DayState.LOADING):
+    claimed_day = locked.pop(claim.source_day.day, None)
+    if claimed_day is None or (claimed_day.attempt, claimed_day.state) != (claim.attempt, DayState.LOADING):
         raise LeaseLost(f"{claim.source_day} was taken over by another worker.")
-    for day in (own, *locked.values()):
+    for day in (claimed_day, *locked.values()):
         day.source = claim.source
-    return own, locked
+    return claimed_day, locked
 
 
 def fill_empty(steps: DayMerge) -> bool:
     """Insert the rows of a day that never had any, the usual first load; False where that needs a merge."""
     if not steps.is_empty() or steps.find_other_days():
         return False
-    before = transaction.savepoint()
+    savepoint = transaction.savepoint()
     if steps.insert_all():
-        transaction.savepoint_commit(before)
+        transaction.savepoint_commit(savepoint)
         return True
     # A row came twice.
-    transaction.savepoint_rollback(before)
+    transaction.savepoint_rollback(savepoint)
     return False
 
 
@@ -265,22 +267,22 @@ def record_restatement(attempt: RunningAttempt, day: SourceDay, before: StoredTo
 def update_losing_days(attempt: RunningAttempt, steps: DayMerge) -> None:
     """Correct the days whose records the vendor now reports on this one, so that none is counted twice."""
     for on, moved in steps.merged.moved.items():
-        other = steps.locked[on]
-        before = StoredTotals.from_day(other)
-        write_rollups(steps.kind, other).write_to(other)
-        other.rolled_up = True
+        losing_day = steps.locked_days[on]
+        before = StoredTotals.from_day(losing_day)
+        write_rollups(steps.kind, losing_day).write_to(losing_day)
+        losing_day.rolled_up = True
         # The digest no longer describes the stored records, so the next read is compared row by row.
-        other.digest = ""
-        other.restated_at = attempt.reached
+        losing_day.digest = ""
+        losing_day.restated_at = attempt.reached
         if mismatches := steps.merged.damaged.get(on):
-            other.mismatch, other.final = [mismatch.as_json() for mismatch in mismatches], False
-        other.save(update_fields=LOSING_DAY_COLUMNS)
+            losing_day.mismatch, losing_day.final = [mismatch.as_json() for mismatch in mismatches], False
+        losing_day.save(update_fields=LOSING_DAY_COLUMNS)
         Restatement.objects.create(
-            source_day=other,
-            attempt=other.attempt,
+            source_day=losing_day,
+            attempt=losing_day.attempt,
             records_before=before.records,
-            records_after=other.records,
+            records_after=losing_day.records,
             moved=moved,
             sums_before=before.sums,
-            sums_after=other.sums,
+            sums_after=losing_day.sums,
         )

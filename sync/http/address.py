@@ -52,9 +52,9 @@ def parse_base_url(base_url: str, hosts: Collection[str], allowed_hosts: Collect
 
 
 def parse_allowed_host(entry: str) -> tuple[str, str]:
-    """Return the host and the port of an entry of PORTAL_ALLOWED_VENDOR_HOSTS; the port "" for none, "*" for every one.
+    """Return the host and the port of an entry of PORTAL_ALLOWED_VENDOR_HOSTS.
 
-    An entry that is not valid is the host "", which no URL has.
+    The port is "" for none and "*" for every port. An entry that is not valid is the host "", which no URL has.
     """
     match = ALLOWED_HOST.fullmatch(entry.strip())
     if match is None or ((match["port"] or "").isdigit() and int(match["port"]) > LARGEST_PORT):

@@ -20,7 +20,7 @@ class BackgroundThreads:
     """
 
     def __init__(self, size: int) -> None:
-        self._missing = size
+        self._unstarted = size
         self._is_closed = False
         self._idle = Semaphore(0)
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -34,13 +34,13 @@ class BackgroundThreads:
         def run() -> None:
             try:
                 outcome.set_result(function(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - whoever waits for the outcome gets it
+            except BaseException as error:  # noqa: BLE001 - the caller that waits for the outcome gets it
                 outcome.set_exception(error)
 
         # Lines of the log have the same ids in the thread.
         self._tasks.put(partial(copy_context().run, run))
-        if not self._idle.acquire(blocking=False) and self._missing:
-            self._missing -= 1
+        if not self._idle.acquire(blocking=False) and self._unstarted:
+            self._unstarted -= 1
             Thread(target=self._work, name="vendor-http", daemon=True).start()
         return outcome
 
@@ -53,5 +53,5 @@ class BackgroundThreads:
         while (task := self._tasks.get()) is not None:
             task()
             self._idle.release()
-            del task  # It holds what it returned.
+            del task  # It refers to what it returned.
         self._tasks.put(None)  # For the next thread.

@@ -56,7 +56,7 @@ class GzipDecoder:
             raise IncompleteBody("broke off its answer")
 
     def _unpack_member(self, piece: bytes) -> tuple[bytes, bytes]:
-        """Return what the current member gives, and what of `piece` comes after the member."""
+        """Return the content of the current member, and the part of `piece` after the member."""
         if self._member is None:
             # Packers of fixed blocks fill up with zeros (RFC 1952 does not forbid it, and gzip itself reads it).
             piece = piece.lstrip(b"\0") if self._is_begun else piece
@@ -69,9 +69,9 @@ class GzipDecoder:
             raise IncompleteBody("sent an answer that cannot be unpacked") from None
         if not self._member.eof:
             return unpacked, b""
-        rest = self._member.unused_data
+        remainder = self._member.unused_data
         self._member = None
-        return unpacked, rest
+        return unpacked, remainder
 
 
 def read_body(
@@ -83,7 +83,7 @@ def read_body(
     """
     packing = headers.get("content-encoding", "").strip().lower() or "identity"
     if packing != "identity" and packing not in GZIP_NAMES:
-        raise InvalidResponse(f"The answer came packed as {packing[:40]!r}, which was not asked for.")
+        raise InvalidResponse(f"The answer came packed as {packing[:40]!r}, which was not requested.")
     if get_content_length(headers) > bounds.max_bytes:
         raise build_size_error(bounds.max_bytes)
     gunzip = GzipDecoder(bounds.max_bytes) if packing in GZIP_NAMES else None
@@ -93,7 +93,7 @@ def read_body(
         size += len(chunk)
         if size > bounds.max_bytes:
             raise build_size_error(bounds.max_bytes)
-        deadline.note_progress(len(chunk))
+        deadline.record_progress(len(chunk))
         parts.extend(gunzip.unpack(chunk) if gunzip else [chunk])
     if gunzip:
         gunzip.finish()
@@ -131,8 +131,8 @@ def get_content_length(headers: httpx2.Headers) -> int:
 
 
 def check_complete(body: bytes, content_type: str) -> None:
-    """Raise IncompleteBody where JSON stops before its end; other faults are found by the reader."""
-    # Nearly every answer is an object or a list, and its last character tells that it is there to the end.
+    """Raise IncompleteBody where JSON stops before its end; the reader finds other faults."""
+    # Nearly every answer is an object or a list, and its last character shows that it is complete.
     if "json" not in content_type or body.endswith((b"}", b"]")):
         return
     try:

@@ -41,7 +41,7 @@ class Bounds:
 
     @classmethod
     def from_settings(cls) -> Self:
-        """Return the bounds that the PORTAL_HTTP_… settings give."""
+        """Return the bounds of the PORTAL_HTTP_… settings."""
         from django.conf import settings
 
         return cls(
@@ -62,7 +62,7 @@ class HTTPStats:
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def add(self, requests: int = 0, retries: int = 0, bytes: int = 0) -> None:  # noqa: A002 - the column's name
-        """Add the costs of one of several threads."""
+        """Add the costs of a thread."""
         with self._lock:
             self.requests += requests
             self.retries += retries

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self
 
 import httpx2
-import stamina
 import structlog
 
 from sync.errors import CredentialError, ErrorCode, HostNotAllowed, InvalidResponse, RequestRejected, VendorUnavailable
@@ -37,11 +36,11 @@ class VendorHTTP:
     """One read's connection to one vendor; a context manager, closed at the end of the read.
 
     Requests run in background threads, so that the thread that made this object can renew its lease whatever they
-    wait for: a name, a connection, a slow body, their turn, or the time that the vendor asks for.
+    wait for: a name, a connection, a slow body, their turn, or the time of a Retry-After.
 
-    `authorization` is the value of the Authorization header; it is kept out of `repr`, logs and errors.
+    `authorization` is the value of the Authorization header; it is never in `repr`, logs and errors.
     `hosts` are the vendor's own; `allowed_hosts` are those that the settings add (`host` or `host:port`), the
-    only ones that may be spoken to without TLS. `before_request` is called before every request and every second
+    only hosts that may be contacted without TLS. `before_request` is called before every request and every second
     until its answer is there, by the thread that made this object only; what it raises passes through, and closing
     then ends all requests that are under way. Raises HostNotAllowed where `base_url` leads elsewhere, and
     CredentialError where the credential cannot be sent.
@@ -86,7 +85,7 @@ class VendorHTTP:
         self.close()
 
     def close(self) -> None:
-        """Let the connections go; requests that are under way end within a second and are not waited for."""
+        """Release the connections; requests that are under way end within a second and are not waited for."""
         self._connections.close()
         self._threads.close()
 
@@ -110,7 +109,7 @@ class VendorHTTP:
         return self._wait(self._threads.submit(self._attempt, "POST", self._build_url(path), body))
 
     def post_ahead(self, path: str, body: bytes) -> Callable[[], bytes]:
-        """Begin a `post` in the background, MAX_CONCURRENT of them at most; returns what waits for its outcome.
+        """Begin a `post` in the background, MAX_CONCURRENT of them at most; returns a function that waits for it.
 
         Beginning and waiting belong to the thread that made this object: `before_request` is called there.
         """
@@ -157,13 +156,15 @@ class VendorHTTP:
         try:
             return self._attempt(method, url, content)
         except AttemptFailed as error:
-            # Retrying is prepared only now: nearly every request is answered at once, and it costs a tenth of one.
+            # Retrying is prepared only now: it costs a tenth of a request, and nearly every request succeeds at once.
             failure = error
-        left = self.bounds.total_seconds - (time.monotonic() - started)
-        return self._retry(failure, method, url, content, max(left, 0.001))
+        seconds_left = self.bounds.total_seconds - (time.monotonic() - started)
+        return self._retry(failure, method, url, content, max(seconds_left, 0.001))
 
     def _retry(self, first: AttemptFailed, method: str, url: httpx2.URL, content: bytes, seconds: float) -> bytes:
-        """Repeat the request for `seconds` after the failure of the first attempt, which counts as one."""
+        """Repeat the request for `seconds` after the failure of the first attempt, which counts."""
+        import stamina  # once in a process, and not in a process that reads nothing
+
         attempts = 1
         try:
             for attempt in stamina.retry_context(
@@ -187,7 +188,7 @@ class VendorHTTP:
         raise AssertionError("stamina ends with an answer or an error")
 
     def _wait_before_next(self, error: Exception) -> bool | float:
-        """Tell stamina whether to try again, and after how many seconds where the vendor said so."""
+        """Tell stamina whether to try again, and after how many seconds where the vendor has set that."""
         if not isinstance(error, AttemptFailed) or not error.is_retryable:
             return False
         if error.retry_after is None:
@@ -217,7 +218,7 @@ class VendorHTTP:
         return response
 
     def _check_status(self, response: VendorResponse) -> bytes:
-        """Return the body of a success; raises what any other status means."""
+        """Return the body of a success; raises the error of any other status."""
         if response.is_success:
             return response.body
         status = response.status
@@ -240,7 +241,7 @@ class VendorHTTP:
         raise RequestRejected(f"{self.host} refused the request ({detail}).", code=code)
 
     def _get_retry_after(self, headers: httpx2.Headers) -> float | None:
-        """Return the seconds that the vendor asks to wait, if it does so in a way that makes sense."""
+        """Return the seconds of Retry-After; None where it is missing or makes no sense."""
         header = headers.get("retry-after", "").strip()
         if not header:
             return None

@@ -15,7 +15,7 @@ class DeadlineError(httpcore2.TimeoutException):
 
 
 class Deadline:
-    """Until when an exchange may go on, and whether anybody still wants its outcome."""
+    """Until when an exchange may go on, and whether its outcome is still needed."""
 
     def __init__(self, bounds: Bounds, is_abandoned: Event) -> None:
         self._bounds = bounds
@@ -32,8 +32,8 @@ class Deadline:
             raise DeadlineError
         return left
 
-    def note_progress(self, size: int) -> None:
-        """Put the deadline off with every `progress_bytes` of a body that have arrived."""
+    def record_progress(self, size: int) -> None:
+        """Extend the deadline with every `progress_bytes` of a body that have arrived."""
         self._new_bytes += size
         if self._new_bytes >= self._bounds.progress_bytes:
             self._new_bytes = 0
@@ -44,5 +44,5 @@ class Deadline:
         self._ends = min(self._ends, monotonic() + seconds)
 
 
-# Each thread has one exchange at a time, and the connection it gets from the pool may be an older one.
+# Each thread has one exchange at a time, and the connection it gets from the pool may be older.
 DEADLINE: ContextVar[Deadline] = ContextVar("DEADLINE")

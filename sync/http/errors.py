@@ -46,12 +46,12 @@ FAILURES: tuple[tuple[Exceptions, ErrorCode, str], ...] = (
         "{host} broke off the connection before its answer was complete.",
     ),
 )
-# What is wrong with a certificate, by OpenSSL's number for it.
+# The faults of certificates by OpenSSL's numbers.
 CERTIFICATES = {
     9: "not valid yet, or the clock of this machine is wrong",
     10: "expired",
-    18: "self-signed, so nobody vouches for it",
-    19: "self-signed, so nobody vouches for it",
+    18: "self-signed, so no authority vouches for it",
+    19: "self-signed, so no authority vouches for it",
     20: "signed by nobody whom this machine trusts",
     21: "signed by nobody whom this machine trusts",
     62: "that of another host",
@@ -142,5 +142,5 @@ def format_header(value: str) -> str:
 
 
 def add_jitter(seconds: float) -> float:
-    """Return `seconds` and a little more, so that workers with the same wait come back one by one."""
+    """Return `seconds` and a little more, so that workers with the same wait come back one after another."""
     return seconds + random.uniform(0, 0.5)  # noqa: S311 - not a secret

@@ -67,7 +67,7 @@ class VendorConnections:
         self._pool = network.open_pool(base, MAX_CONCURRENT)
 
     def close(self) -> None:
-        """Let the connections go; those that are in use end within a second and are not waited for."""
+        """Release the connections; those that are in use end within a second and are not waited for."""
         self._is_abandoned.set()
         self._close_unused()
 
@@ -128,7 +128,7 @@ class VendorConnections:
 
     def _close_unused(self) -> None:
         """Close the connections once the read has ended and no thread uses any of them."""
-        # Closing one that another thread reads from would let it read from whatever gets the same number next.
+        # A thread that reads from a closed connection would read from the next file or socket with its number.
         with self._lock:
             is_unused = self._is_abandoned.is_set() and not self._exchanges
         if is_unused:

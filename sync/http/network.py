@@ -15,7 +15,7 @@ from sync.errors import ErrorCode, VendorUnavailable
 from sync.http.background import BackgroundThreads
 from sync.http.deadline import DEADLINE
 
-LISTEN_SECONDS = 0.5  # how long a connection waits before it looks whether anybody still wants the answer
+LISTEN_SECONDS = 0.5  # how long a connection waits before it checks whether the answer is still needed
 WRITE_BYTES = 64 * 1024
 KEEP_ALIVE_SECONDS = 5.0
 
@@ -38,7 +38,7 @@ def open_pool(
 
 @cache
 def create_tls() -> ssl.SSLContext:
-    """Return the one TLS context of this process: making one costs more than many requests."""
+    """Return the TLS context of this process: making it costs more than many requests."""
     return httpx2.create_ssl_context()
 
 
@@ -70,7 +70,7 @@ def build_url(url: httpx2.URL) -> httpcore2.URL:
 
 def resolve_host(host: str, port: int, seconds: float) -> list[str]:
     """Return the addresses of a host; raises ConnectError where it has none, ConnectTimeout after `seconds`."""
-    # The system's resolver cannot be interrupted, so it is left behind in its thread.
+    # The system's resolver cannot be interrupted, so it is left in its thread.
     threads = BackgroundThreads(1)
     lookup = threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     threads.close()
@@ -126,7 +126,7 @@ class DeadlineStream(httpcore2.NetworkStream):
                 return self._stream.read(max_bytes, wait)
             except httpcore2.ReadTimeout:
                 if monotonic() >= silent_until:
-                    DEADLINE.get().seconds_left()  # Says so where it was the deadline.
+                    DEADLINE.get().seconds_left()  # Raises where the deadline has passed.
                     raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -149,7 +149,7 @@ class DeadlineStream(httpcore2.NetworkStream):
             raise
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what is known of the socket under it."""
+        """Return information on the underlying socket."""
         return self._stream.get_extra_info(info)
 
 

@@ -22,7 +22,7 @@ from sync.http.exchange import CONNECT_SECONDS, REDIRECTS, get_user_agent
 BOUNDS = Bounds(timeout=10.0, attempts=1, exchange_seconds=20.0, error_bytes=4096)
 LONGEST_URL = 2000
 SHORTEST_SECRET = 4
-# The NAT64 prefix: an IPv4 address, which may be a private one, is in the last four bytes.
+# The NAT64 prefix: an IPv4 address, which may be private, is in the last four bytes.
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -47,9 +47,9 @@ class Target:
 
 
 def parse_target(address: str, allowed_hosts: Collection[str]) -> Target:
-    """Return the target of a request; raises RequestRefused for one that may not be made.
+    """Return the target of a request; raises RequestRefused for a request that may not be made.
 
-    Hosts of `allowed_hosts` may be private ones and, with a port, be spoken to without TLS; every other one needs https
+    Hosts of `allowed_hosts` may be private and, with a port, be contacted without TLS; every other host needs https
     and a public address, which `send_request` checks where it connects.
     """
     try:
@@ -73,7 +73,7 @@ def parse_target(address: str, allowed_hosts: Collection[str]) -> Target:
 
 
 def is_private_name(host: str) -> bool:
-    """Tell whether a host is a private address, or a name that never is a public one; others are to be looked up."""
+    """Return whether a host is a private address, or a name that is never public; other names are to be looked up."""
     try:
         return not is_public(host)
     except ValueError:
@@ -81,7 +81,7 @@ def is_private_name(host: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address is one of the public internet; raises ValueError where it is no address."""
+    """Return whether an IP address belongs to the public internet; raises ValueError where it is no address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.sixtofour or ip.teredo:
@@ -96,8 +96,8 @@ def is_public(address: str) -> bool:
 def build_refusal(host: str) -> str:
     """Return why a host is refused."""
     return (
-        f"{host} is an address of a private network, where no request of the portal goes. Whoever runs the portal may "
-        "allow the host by its settings."
+        f"{host} is an address of a private network, where no request of the portal goes. The administrator of the "
+        "portal may allow the host by its settings."
     )
 
 
@@ -113,7 +113,7 @@ def send_request(
     """Send a request; raises RequestRefused where it may not be made, RequestFailed where its answer is no success.
 
     A name is looked up once, and the connection goes to an address that was checked. A proxy that the environment
-    names connects in our place; then the name is checked beforehand.
+    names connects in place of the portal; then the name is checked beforehand.
     """
     url, host = target.url, target.url.netloc.decode()
     token = DEADLINE.set(deadline := Deadline(bounds, threading.Event()))
@@ -151,7 +151,7 @@ def build_request(
 
 
 def check_name(url: httpx2.URL) -> None:
-    """Raise RequestRefused where a host's name leads to a private address; one that only the proxy knows does not."""
+    """Raise RequestRefused where a host's name leads to a private address; a name known only to the proxy does not."""
     try:
         addresses = network.resolve_host(url.host, url.port or PORTS[url.scheme], CONNECT_SECONDS)
     except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
@@ -161,7 +161,7 @@ def check_name(url: httpx2.URL) -> None:
 
 
 def describe_answer(url: httpx2.URL, response: httpcore2.Response, bounds: Bounds, deadline: Deadline) -> str:
-    """Return what the answer to a failed request says."""
+    """Return the answer to a failed request as a sentence."""
     host = url.netloc.decode()
     if response.status in REDIRECTS:
         return f"{host} answered with a redirect (HTTP {response.status}), which is not followed: give its address."

@@ -1,4 +1,4 @@
-"""Retry-After: how long a vendor asks to wait, and how long the portal lets itself be made to wait."""
+"""Retry-After: the wait that a vendor requests, and the longest wait that the portal accepts."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -14,9 +14,9 @@ LONGEST_FUTURE = timedelta(days=366).total_seconds()
 
 
 def parse_retry_after(header: str, now: datetime | None = None) -> float:
-    """Return the seconds from `now` on that the header asks to wait, from 0 to LONGEST_RETRY_AFTER.
+    """Return the wait of the header in seconds from `now`, from 0 to LONGEST_RETRY_AFTER.
 
-    It may hold seconds, also with a fraction, or a date in any of the three forms of HTTP (RFC 9110, 5.6.7 and
+    It may be seconds, also with a fraction, or a date in any of the three forms of HTTP (RFC 9110, 5.6.7 and
     10.2.3), or an instant as seconds or milliseconds since 1970, which some vendors send. Raises ValueError for
     anything else.
     """

@@ -1,7 +1,7 @@
 """`/mirror/<source>/<the vendor's own path>`: the portal's records in the vendor's own API.
 
 A portal token with the scope `mirror:read` comes in the vendor's own Authorization header, whatever its scheme. A
-refusal has the vendor's own format and is the same for a source that is missing and one that the token may not see.
+refusal has the vendor's own format and is the same for a missing source and for a source that the token may not see.
 """
 
 import zlib

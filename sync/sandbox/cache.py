@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class WeightedCache:
-    """Keeps results until they hold more than `max_records` records; drops the least recently used first."""
+    """Keeps results until they have more than `max_records` records; drops the least recently used first."""
 
     def __init__(self, max_records: int) -> None:
         self.max_records = max_records
@@ -16,7 +16,7 @@ class WeightedCache:
         self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: Hashable, build: Callable[[], T], count_records: Callable[[T], int]) -> T:
-        """Return the entry of `key`; one that is missing is built and stored."""
+        """Return the entry of `key`; a missing entry is built and stored."""
         if key in self._entries:
             self._entries.move_to_end(key)
             entry: T = self._entries[key][0]

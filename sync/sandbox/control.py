@@ -13,7 +13,7 @@ from sync.sandbox.world import Edit
 
 
 class NextFault(msgspec.Struct, forbid_unknown_fields=True):
-    """A fault for the next `times` chances, after `after` spared ones."""
+    """A fault for the next `times` chances, after `after` spared chances."""
 
     name: str
     times: int = 1
@@ -49,8 +49,8 @@ def handle_control(upstream: Upstream, request: APIRequest) -> APIResponse:
     """Answer a request to `/_sandbox<path>`: JSON both ways, 400 with a `message` where it cannot."""
     action = ACTIONS.get((request.method, request.path.rstrip("/")))
     if action is None:
-        known = ", ".join(f"{method} /_sandbox{path}" for method, path in ACTIONS)
-        return _build_json_response(404, {"message": f"There are: {known}."})
+        endpoints = ", ".join(f"{method} /_sandbox{path}" for method, path in ACTIONS)
+        return _build_json_response(404, {"message": f"There are: {endpoints}."})
     try:
         return _build_json_response(200, action(upstream, request.body or b"{}"))
     except (msgspec.DecodeError, ValueError) as error:
@@ -88,17 +88,17 @@ def _reset_stats(upstream: Upstream, _body: bytes) -> dict[str, Any]:
 
 
 def _set_faults(upstream: Upstream, body: bytes) -> dict[str, float]:
-    wanted = msgspec.json.decode(body, type=dict[str, float])
-    for name, probability in wanted.items():
+    probabilities = msgspec.json.decode(body, type=dict[str, float])
+    for name, probability in probabilities.items():
         check_fault(name, probability)
-    for name, probability in wanted.items():
+    for name, probability in probabilities.items():
         upstream.faults.set(name, probability)
     return upstream.world.faults
 
 
 def _schedule_fault(upstream: Upstream, body: bytes) -> dict[str, Any]:
-    wanted = msgspec.json.decode(body, type=NextFault)
-    upstream.faults.next(wanted.name, wanted.times, wanted.after)
+    fault = msgspec.json.decode(body, type=NextFault)
+    upstream.faults.next(fault.name, fault.times, fault.after)
     return {}
 
 
@@ -108,11 +108,11 @@ def _clear_faults(upstream: Upstream, _body: bytes) -> dict[str, Any]:
 
 
 def _edit_day(upstream: Upstream, body: bytes) -> dict[str, Any]:
-    wanted = msgspec.json.decode(body, type=DayEdit)
-    if wanted.vendor not in upstream.vendors:
-        raise ValueError(f"There is no vendor {wanted.vendor!r} here.")
-    shares = {name: getattr(wanted, name) for name in Edit.__slots__}
-    upstream.world.edits[wanted.vendor, wanted.day] = Edit(**shares)
+    edit = msgspec.json.decode(body, type=DayEdit)
+    if edit.vendor not in upstream.vendors:
+        raise ValueError(f"There is no vendor {edit.vendor!r} here.")
+    shares = {name: getattr(edit, name) for name in Edit.__slots__}
+    upstream.world.edits[edit.vendor, edit.day] = Edit(**shares)
     return {}
 
 
@@ -122,13 +122,13 @@ def _clear_edits(upstream: Upstream, _body: bytes) -> dict[str, Any]:
 
 
 def _set_clock(upstream: Upstream, body: bytes) -> dict[str, Any]:
-    wanted = msgspec.json.decode(body, type=Clock)
-    if wanted.now is not None and wanted.now.tzinfo is None:
+    clock = msgspec.json.decode(body, type=Clock)
+    if clock.now is not None and clock.now.tzinfo is None:
         raise ValueError("`now` needs an offset, e.g. a Z at its end.")
-    if wanted.advance_seconds is None:
-        upstream.world.set_clock(wanted.now)
+    if clock.advance_seconds is None:
+        upstream.world.set_clock(clock.now)
     else:
-        upstream.world.advance(timedelta(seconds=wanted.advance_seconds))
+        upstream.world.advance(timedelta(seconds=clock.advance_seconds))
     return {"now": upstream.world.now()}
 
 
@@ -138,15 +138,15 @@ def _set_credential(upstream: Upstream, body: bytes) -> dict[str, Any]:
 
 
 def _change_settings(upstream: Upstream, body: bytes) -> Any:
-    wanted = msgspec.json.decode(body, type=dict[str, Any])
+    changes = msgspec.json.decode(body, type=dict[str, Any])
     before = msgspec.to_builtins(upstream.settings)
-    unknown = sorted(set(wanted) - set(before))
+    unknown = sorted(set(changes) - set(before))
     if unknown:
         raise ValueError(f"Unknown settings {', '.join(unknown)}; known are {', '.join(before)}.")
-    changed = msgspec.convert({**before, **wanted}, type(upstream.settings))
+    settings = msgspec.convert({**before, **changes}, type(upstream.settings))
     for name in before:
-        setattr(upstream.settings, name, getattr(changed, name))
-    return changed
+        setattr(upstream.settings, name, getattr(settings, name))
+    return settings
 
 
 ACTIONS: dict[tuple[str, str], Callable[[Upstream, bytes], Any]] = {

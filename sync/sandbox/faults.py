@@ -8,7 +8,7 @@ from typing import Final
 from sync.sandbox.world import BY_CHANCE, World
 
 REQUEST_FAULTS: Final = {
-    "hang": "no answer until the client has given up",
+    "hang": "no answer until the client disconnects",
     "reset": "the connection is reset, before the answer or within it",
     "redirect": "307 to another host",
     "rate_limited": "429 with Retry-After, as seconds or as a date",
@@ -21,16 +21,16 @@ REQUEST_FAULTS: Final = {
     "truncated": "less body than Content-Length promises",
     "absurd_wait": "429 with a Retry-After beyond reason, or with nonsense in it",
     "packed_error": "429, 503, 401 or 403 whose body is called gzip and is none",
-    "header_trickle": "a header line a second, and never the last one",
+    "header_trickle": "a header line a second, and never the last line",
     "error_envelope": "200 with an error in place of the records",
 }
 CONTENT_FAULTS: Final = {
-    "repeated_token": "the next page's token is the one just used",
+    "repeated_token": "the next page's token is that of this page",
     "duplicate": "a page begins with the last record of the page before",
     "bad_record": "one record of the page does not keep the contract",
     "no_id": "one record of the page has no id",
     "growth": "a record is inserted while the listing is paged through",
-    "other_total": "a total that is asked for apart from the listing counts otherwise than the listing",
+    "other_total": "a total that is requested apart from the listing differs from the listing",
     "no_total": "the vendor has no such total",
 }
 # Carried out on the finished answer, whichever vendor's it is (hostile.py).
@@ -47,14 +47,14 @@ DAY_FAULTS: Final = {
     "emptied": "a past day loses all its records",
     "bad": "some records of a past day no longer keep the contract",
 }
-assert set(DAY_FAULTS) == set(BY_CHANCE)  # noqa: S101 - two lists of one thing
+assert set(DAY_FAULTS) == set(BY_CHANCE)  # noqa: S101 - two lists of the same faults
 NAMES: Final = frozenset({*REQUEST_FAULTS, *CONTENT_FAULTS, *ANSWER_FAULTS, *DAY_FAULTS})
 
 
 def check_fault(name: str, probability: float = 1.0) -> str:
     """Return a fault's name, `<fault>` or `<vendor>.<fault>`.
 
-    Raises ValueError, listing the known names, for an unknown one, and for what is no probability.
+    Raises ValueError, listing the known names, for an unknown name, and for what is no probability.
     """
     if name.rpartition(".")[2] not in NAMES:
         raise ValueError(f"Unknown fault {name!r}; known are {', '.join(sorted(NAMES))}.")
@@ -75,7 +75,7 @@ def parse_fault(text: str) -> tuple[str, float]:
 
 @dataclass
 class ScheduledFault:
-    """A fault that strikes the next `times` chances after `after` spared ones."""
+    """A fault that strikes the next `times` chances after `after` spared chances."""
 
     times: int
     after: int
@@ -99,17 +99,17 @@ class Faults:
     def __init__(self, world: World, struck: Counter[tuple[str, str]] | None = None) -> None:
         self.world = world
         self.counts: Counter[tuple[str, str]] = Counter() if struck is None else struck
-        self._scheduled: dict[str, ScheduledFault] = {}
+        self._scheduled_faults: dict[str, ScheduledFault] = {}
         self._chances: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
     @property
     def is_any_set(self) -> bool:
         """Whether any fault is set at all."""
-        return bool(self.world.faults or self._scheduled)
+        return bool(self.world.faults or self._scheduled_faults)
 
     def set(self, name: str, probability: float = 1.0) -> None:
-        """Let a fault strike with a probability, 0 meaning never; raises ValueError as `checked` does."""
+        """Let a fault strike with a probability, 0 meaning never; raises ValueError as `check_fault` does."""
         self.world.faults[check_fault(name, probability)] = probability
 
     def next(self, name: str, times: int = 1, after: int = 0) -> None:
@@ -117,16 +117,16 @@ class Faults:
         if check_fault(name).rpartition(".")[2] in DAY_FAULTS:
             raise ValueError(f"{name} is a fault of a day: set its probability, or edit the day.")
         with self._lock:
-            self._scheduled[name] = ScheduledFault(times, after)
+            self._scheduled_faults[name] = ScheduledFault(times, after)
 
     def clear(self) -> None:
         """Stop all faults, probable and scheduled."""
         with self._lock:
             self.world.faults.clear()
-            self._scheduled.clear()
+            self._scheduled_faults.clear()
 
     def strike(self, vendor: str, name: str) -> bool:
-        """Tell whether a fault strikes now, using up one chance."""
+        """Return whether a fault strikes now, using up one chance."""
         with self._lock:
             if self._strike_scheduled(f"{vendor}.{name}") or self._strike_scheduled(name):
                 return True
@@ -154,12 +154,12 @@ class Faults:
         return self._chances[key]
 
     def _strike_scheduled(self, name: str) -> bool:
-        scheduled = self._scheduled.get(name)
+        scheduled = self._scheduled_faults.get(name)
         if scheduled is None:
             return False
         struck = scheduled.strike()
         if scheduled.times <= 0:
-            del self._scheduled[name]
+            del self._scheduled_faults[name]
         return struck
 
 
@@ -171,7 +171,7 @@ class VendorFaults:
     vendor: str
 
     def hit(self, name: str) -> bool:
-        """Tell whether the content fault `name` strikes now."""
+        """Return whether the content fault `name` strikes now."""
         hit = self.faults.is_any_set and self.faults.strike(self.vendor, name)
         if hit:
             self.faults.counts[self.vendor, name] += 1

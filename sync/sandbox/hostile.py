@@ -16,7 +16,7 @@ ENVELOPES: Final = (
     b'{"success": false, "data": [], "records": [], "resources": [], "count": 0, "totals": []}',
     b'{"error": {"code": 7}, "records": [], "pagination": {}, "count": 0, "resources": [], "totals": [], "data": []}',
 )
-LISTS: Final = ("records", "resources", "data")  # where the vendors' answers hold their records
+LISTS: Final = ("records", "resources", "data")  # where the vendors' answers have their records
 NAMES: Final = ("last_name", "recipe_name", "workspace_name")
 IDS: Final = ("uuid", "id", "project_id", "projectId", "external_id")
 METRICS: Final = ("task_count", "createdAt", "first_seen")
@@ -26,7 +26,7 @@ LONG_ID: Final = "0123456789abcdef" * 400
 
 
 def get_absurd_wait(choice: int) -> str:
-    """Return a Retry-After that nobody should follow; one of them is an instant in place of seconds."""
+    """Return a Retry-After that no client should follow; one of them is an instant in place of seconds."""
     waits = (*ABSURD_WAITS, str(int(time.time()) + 2))
     return waits[choice % len(waits)]
 
@@ -45,8 +45,8 @@ def corrupt_response(answer: APIResponse, fault: str) -> APIResponse:
     records = find_records(content)
     if not records:
         return answer
-    chosen = records if fault == "missing_metric" else [records[len(records) // 2]]
-    for record in chosen:
+    affected_records = records if fault == "missing_metric" else [records[len(records) // 2]]
+    for record in affected_records:
         corrupt_record(record, fault)
     body = re.sub(r'"\\u0001([^"]+)"', r"\1", json.dumps(content))
     return APIResponse(answer.status, body.encode(), answer.content_type, answer.headers)

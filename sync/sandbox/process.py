@@ -55,11 +55,11 @@ class SandboxProcess:
         self._process.communicate()
 
     def get(self, path: str) -> Any:
-        """Ask a control endpoint, e.g. `stats`."""
+        """Get a control endpoint, e.g. `stats`."""
         return self._control(path, None)
 
     def post(self, path: str, **fields: Any) -> Any:
-        """Tell a control endpoint, e.g. `post("settings", latency_ms=50)`."""
+        """Post to a control endpoint, e.g. `post("settings", latency_ms=50)`."""
         return self._control(path, json.dumps(fields).encode())
 
     def __enter__(self) -> Self:

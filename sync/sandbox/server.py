@@ -43,10 +43,10 @@ class Handler:
     async def __call__(self, message: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         path, _, query = message.raw_path.partition("?")
-        vendor, slash, rest = unquote(path).lstrip("/").partition("/")
+        vendor, slash, vendor_path = unquote(path).lstrip("/").partition("/")
         request = APIRequest(
             message.method,
-            slash + rest,
+            slash + vendor_path,
             parse_qs(query, keep_blank_values=True) if query else {},
             {name.lower(): value for name, value in message.headers.items()},
             await message.read(),

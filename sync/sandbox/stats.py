@@ -24,7 +24,7 @@ class RequestLog(NamedTuple):
 class Stats:
     """Counters since the start or the last reset.
 
-    `requests` holds the latest 20,000; `statuses` counts all by (vendor, path, status), status 0 standing for
+    `requests` has the latest 20,000; `statuses` counts all by (vendor, path, status), status 0 standing for
     a request that got no complete answer; `most` is the largest number at once by vendor.
     """
 
@@ -54,8 +54,8 @@ class Stats:
         """Return how many requests were answered, of one vendor or status or of all."""
         return sum(
             number
-            for (of, _path, got), number in self.statuses.items()
-            if vendor in (None, of) and status in (None, got)
+            for (request_vendor, _path, request_status), number in self.statuses.items()
+            if vendor in (None, request_vendor) and status in (None, request_status)
         )
 
     def reset(self) -> None:

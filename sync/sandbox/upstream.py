@@ -17,7 +17,7 @@ from sync.sandbox.stats import RateLimit, Stats
 from sync.sandbox.world import VendorSandbox, World
 
 CONNECTION_FAULTS = frozenset({"hang", "reset", "huge", "gzip_bomb", "truncated", "header_trickle"})
-"""Faults of the connection; the server carries them out on the answer it would have given."""
+"""Faults of the connection; the server carries them out on the answer that it would have sent."""
 HOSTILE_FAULTS = frozenset({"absurd_wait", "packed_error", "error_envelope"})
 
 BAD_GATEWAY = APIResponse(
@@ -47,7 +47,7 @@ class Settings(msgspec.Struct):
 
     `latency_ms` is waited before every answer. `requests_per_minute` is a real limit per vendor and
     credential. `compress`: gzip answers for clients that accept it. `hang_seconds`: how long a hanging
-    request hangs. `retry_after_seconds`: what the fault `rate_limited` asks for.
+    request hangs. `retry_after_seconds`: the wait of the fault `rate_limited`.
     """
 
     latency_ms: float = 0.0
@@ -94,7 +94,7 @@ class Upstream:
         return Reply(answer, fault, self.faults.pick_variant(vendor, fault, 2)) if fault else Reply(answer)
 
     def _apply_answer_fault(self, vendor: str, answer: APIResponse) -> APIResponse:
-        """Return a successful answer in JSON with the fault that strikes it, if one does."""
+        """Return a successful answer in JSON with the fault that strikes it, if any."""
         plain = answer.status != 200 or answer.content_type != "application/json"
         fault = "" if plain or not self.faults.is_any_set else self.faults.pick_answer_fault(vendor)
         if not fault:
@@ -149,7 +149,7 @@ class Upstream:
                 return self._build_error(vendor, 503, "The service is not available at the moment.")
 
     def _format_retry_after(self, vendor: str) -> str:
-        """Return the wait as seconds or as a date; a date has whole seconds, so it may be one more."""
+        """Return the wait as seconds or as a date; a date has whole seconds, so it may be a second later."""
         seconds = self.settings.retry_after_seconds
         if self.faults.pick_variant(vendor, "rate_limited", 2):
             return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds + 1), usegmt=True)

@@ -13,8 +13,8 @@ from sync.api_messages import APIRequest, APIResponse
 class Edit:
     """How one day of one vendor differs from its plain history, by share of its records (0..1).
 
-    restated: values differ; vanished: records are missing; late: records that were not there before the edit
-    was made now are (extra records); emptied: nothing is left; bad: records that do not keep the contract.
+    restated: values differ; vanished: records are missing; late: extra records that were not there before the edit;
+    emptied: nothing is left; bad: records break the contract.
     """
 
     restated: float = 0.0
@@ -36,12 +36,12 @@ BY_CHANCE = {
 
 @dataclass
 class World:
-    """The one state behind all sandboxes: same seed, date and edits, same answers.
+    """The state behind all sandboxes: same seed, date and edits, same answers.
 
     `now` is a callable so that tests can set the clock; `days` is how far history reaches back from today;
-    `scale` multiplies the number of records; `records_per_day` overrides it exactly, where given.
-    `credential` is what every vendor accepts (in its own scheme). `zone` is that of the accounts that have one.
-    `edits` holds what was arranged for a vendor's day. `faults` maps a fault's name (faults.py has them), or
+    `scale` multiplies the number of records; `records_per_day` overrides it exactly, where set.
+    `credential` is what every vendor accepts (in its own scheme). `zone` is that of the accounts that have a zone.
+    `edits` has the edits of vendors' days. `faults` maps a fault's name (faults.py has them), or
     `<vendor>.<name>`, to its probability: per request, or per day for the names of `BY_CHANCE`.
     """
 
@@ -62,17 +62,17 @@ class World:
 
     def get_edit(self, vendor: str, day: date) -> Edit:
         """Return how a vendor's day differs from its plain history by now: as arranged, or else by chance."""
-        arranged = self.edits.get((vendor, day))
-        if arranged is not None:
-            return arranged
+        edit = self.edits.get((vendor, day))
+        if edit is not None:
+            return edit
         return self._draw_edit(vendor, day) if self.faults else PLAIN
 
     def get_share(self, vendor: str, fault: str) -> float:
-        """Return the probability of a fault for one vendor: its own where it has one, else everybody's."""
+        """Return the probability of a fault for one vendor: its own where it has any, else that of all vendors."""
         return self.faults.get(f"{vendor}.{fault}", self.faults.get(fault, 0.0))
 
     def set_clock(self, now: datetime | None) -> None:
-        """Stop the clock at `now` (aware), or with None let it run with the real one."""
+        """Stop the clock at `now` (aware), or with None let it run with the real clock."""
         self.now = (lambda: datetime.now(UTC)) if now is None else (lambda: now)
 
     def advance(self, by: timedelta) -> None:
@@ -96,7 +96,7 @@ class World:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
     def chance(self, share: float, *parts: Any) -> bool:
-        """Tell, always the same way for the same `parts`, whether a share of cases includes this one."""
+        """Tell, always the same way for the same `parts`, whether a share of cases includes this case."""
         return share > 0 and self.roll("chance", *parts) < share * 2**64
 
 
@@ -104,14 +104,14 @@ class ContentFaults(Protocol):
     """Faults of one answer's content, decided by the server for this request, for a vendor to carry out."""
 
     def hit(self, name: str) -> bool:
-        """Tell whether the fault `name` of faults.py's CONTENT_FAULTS strikes now.
+        """Return whether the fault `name` of faults.py's CONTENT_FAULTS strikes now.
 
         Ask once per answer, and only where the fault could be carried out.
         """
 
 
 class VendorSandbox(Protocol):
-    """One vendor's stand-in; each vendor folder has one, named `Sandbox`, in `sandbox.py`.
+    """One vendor's stand-in; each vendor folder has a `Sandbox` in its package `sandbox`.
 
     Made as `Sandbox(world)`. It is served under `/<vendor>`, so a source's base URL is
     `http://127.0.0.1:<port>/<vendor>` followed by what the vendor's own base URL has behind its host.

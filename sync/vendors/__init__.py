@@ -1,4 +1,4 @@
-"""The vendors, one folder each; docs/adding-a-vendor.md adds one."""
+"""The vendors, one folder each; docs/adding-a-vendor.md says how to add a vendor."""
 
 import pkgutil
 from functools import cache
@@ -16,7 +16,7 @@ def readers() -> dict[str, type[VendorReader]]:
 
 @cache
 def mirrors() -> dict[str, type[VendorMirror]]:
-    """Return the mirror class of every vendor that has one, by the vendor's name."""
+    """Return the mirror classes of the vendors that have a mirror, by the vendor's name."""
     names = [name for name in list_vendors() if find_spec(f"{__name__}.{name}.mirror")]
     return {name: import_module(f"{__name__}.{name}.mirror").Mirror for name in names}
 

@@ -23,7 +23,7 @@ from usage.models import Source, UsageRecord, Verification
 class Rejection:
     """A single record that cannot be kept: the payload as the vendor sent it (JSON text), and why.
 
-    `digest`: of the full payload, 32 hexadecimal digits, where `payload` holds only its beginning.
+    `digest`: of the full payload, 32 hexadecimal digits, where `payload` is only its beginning.
     """
 
     payload: str
@@ -52,7 +52,7 @@ class Comparison:
     `differences`: one JSON-ready object per mismatch, `{"what", "vendor", "portal"}` plus what locates it, numbers as
     strings with all their digits. `witness`: a second figure of the vendor that can confirm a day but not refute it,
     JSON-ready: `{"endpoint", "vendor", "portal", "unit", "agrees"}`, the figures as strings. Its `vendor` is None where
-    the vendor did not give one, its `reason` says why there is no comparison.
+    the vendor sent none, its `reason` says why there is no comparison.
     """
 
     verification: Verification = Verification.NONE
@@ -61,12 +61,12 @@ class Comparison:
 
     @classmethod
     def from_differences(cls, differences: Iterable[dict[str, Any]]) -> Self:
-        """Return `verified` for no difference, else `unverified` with MAX_DIFFERENCES of them and the rest's count."""
-        rest = iter(differences)
-        kept = list(islice(rest, MAX_DIFFERENCES))
-        if more := sum(1 for _ in rest):
-            kept.append({"what": "further differences", "vendor": None, "portal": None, "count": more})
-        return cls(Verification.UNVERIFIED if kept else Verification.VERIFIED, kept)
+        """Return `verified` for no difference, else `unverified` with up to MAX_DIFFERENCES and how many more."""
+        remaining = iter(differences)
+        listed = list(islice(remaining, MAX_DIFFERENCES))
+        if more := sum(1 for _ in remaining):
+            listed.append({"what": "further differences", "vendor": None, "portal": None, "count": more})
+        return cls(Verification.UNVERIFIED if listed else Verification.VERIFIED, listed)
 
 
 # Which option msgspec's message is about: `… - at `$.name``; a vendor's own check begins with `name: …`.
@@ -87,7 +87,7 @@ class NoOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a reader knows of its source; `opened_at` is when it was opened, by the database's clock."""
+    """The source as its reader gets it; `opened_at`: when the reader was opened, by the database's clock."""
 
     slug: str
     zone: ZoneInfo
@@ -104,10 +104,10 @@ FINAL_MARGIN = timedelta(minutes=5)
 
 
 class VendorReader(ABC):
-    """Reads one vendor's usage; each vendor folder has one, named `Reader`, in `reader.py`.
+    """Reads one vendor's usage; each vendor folder has a `Reader` in `reader.py`.
 
     A reader is made for one read of one day by `Reader(account, http)` and keeps no state between days. It raises the
-    errors of sync/errors.py and never retries: `VendorHTTP` does that. docs/adding-a-vendor.md shows a complete one.
+    errors of sync/errors.py and never retries: `VendorHTTP` does that. docs/adding-a-vendor.md shows a complete reader.
     """
 
     kind: ClassVar[type[UsageRecord]]
@@ -141,7 +141,7 @@ class VendorReader(ABC):
         """Return the value of the Authorization header for `credential`."""
 
     def can_be_final(self, day: Day) -> bool:
-        """Tell whether a read of `day` can be final: its look-back and that of its month have passed."""
+        """Return whether a read of `day` can be final: its look-back and that of its month have passed."""
         return self.account.opened_at + FINAL_MARGIN >= day.final_from(self.account.look_back_days)
 
     @abstractmethod
@@ -151,7 +151,7 @@ class VendorReader(ABC):
     def directory(self) -> Iterator[NameListing]:
         """Yield the vendor's listings of names, each in full (sync/vendors/names.py); a vendor may have none.
 
-        What the credential may not read is a refused listing and no error.
+        A listing that the credential may not read is refused, which is no error.
         """
         yield from ()
 
@@ -164,7 +164,7 @@ class VendorReader(ABC):
 
 
 class VendorMirror(ABC):
-    """Answers for one source as its vendor would; a vendor folder may have one, named `Mirror`, in `mirror.py`.
+    """Answers for one source as its vendor would; a vendor folder may have a `Mirror` in `mirror.py`.
 
     `paths`: the vendor's own paths, with the path of its base URL in front.
     """

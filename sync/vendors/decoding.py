@@ -34,7 +34,7 @@ LATEST = datetime(9998, 12, 31, tzinfo=UTC)
 AT_FIELD = re.compile(r"^(?P<what>.+) - at `\$\.?(?P<field>.*)`$", re.DOTALL)
 MISSING = re.compile(r"^Object missing required field `(?P<field>.+)`$")
 BEYOND_MICROSECONDS = re.compile(r"\.\d{6}0*[1-9]")
-# Every escape of JSON, a surrogate pair as one; `half` is the half of a pair without the other.
+# Every escape of JSON, a surrogate pair as one escape; `half` is half of a pair alone.
 ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
     re.DOTALL,
@@ -43,21 +43,21 @@ NO_UTF_8 = re.compile("[\udc80-\udcff]+")
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-class Envelope(msgspec.Struct):
-    """The fields by which an answer of HTTP 200 tells that it is an error."""
+class ErrorEnvelope(msgspec.Struct):
+    """The fields that make an answer of HTTP 200 an error."""
 
     error: msgspec.Raw = msgspec.Raw(b"null")
     errors: msgspec.Raw = msgspec.Raw(b"null")
     success: msgspec.Raw = msgspec.Raw(b"true")
 
 
-decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_envelope = msgspec.json.Decoder(ErrorEnvelope).decode
 decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 decode_value = msgspec.json.Decoder(float_hook=parse_number).decode
 
 
 def find_error_envelope(body: bytes) -> str | None:
-    """Return the vendor's message where an answer of HTTP 200 is an error envelope, None where it is none.
+    """Return the vendor's message where an answer of HTTP 200 is an error envelope, None where it is no error.
 
     That is an object with an `error` or `errors` that is not empty, or with `success: false`.
     """
@@ -86,7 +86,7 @@ def decode_body(decode: Callable[[bytes], T], body: bytes) -> T:
 
 
 def repair_text(data: bytes) -> bytes:
-    """Return JSON in which whatever is no character is NUL, which no text of a record may hold either."""
+    """Return JSON in which everything that is no character is NUL, which no text of a record may have either."""
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -95,9 +95,9 @@ def repair_text(data: bytes) -> bytes:
 
 
 def decode_record(raw: msgspec.Raw | bytes, uncut: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Return a record's fields, numbers exact; raises InvalidRecord where it is no sound object.
+    """Return a record's fields, numbers exact; raises InvalidRecord where it is no valid object.
 
-    A large one is shortened, but for the fields of `uncut`; ALTERATIONS_KEY tells what was left out.
+    A large record is shortened, but for the fields of `uncut`; ALTERATIONS_KEY has what was left out.
     """
     data = bytes(raw)
     try:
@@ -113,7 +113,7 @@ def decode_record(raw: msgspec.Raw | bytes, uncut: frozenset[str] = frozenset())
 
 
 def _decode_fields(data: bytes, uncut: frozenset[str]) -> dict[str, Any]:
-    """Return a record's fields; one that the vendor names ALTERATIONS_KEY is left out and counted there."""
+    """Return a record's fields; a vendor's own field ALTERATIONS_KEY is left out and counted there."""
     if len(data) > RECORD_BYTES and data.startswith(b"{"):
         return decode_json(shorten_record(data, uncut))
     fields = decode_json(data)
@@ -123,7 +123,7 @@ def _decode_fields(data: bytes, uncut: frozenset[str]) -> dict[str, Any]:
 
 
 def find_fault(data: bytes) -> str | None:
-    """Return the first field that cannot be decoded, with the reason; None where it is not one field's fault."""
+    """Return the first field that cannot be decoded, with the reason; None where no single field is at fault."""
     try:
         for name, value in decode_fields(data).items():
             try:
@@ -137,7 +137,7 @@ def find_fault(data: bytes) -> str | None:
 
 
 def convert_fields(fields: dict[str, Any], struct: type[T], *, strict: bool = True) -> T:
-    """Return `fields` as `struct`, unknown ones left out; raises InvalidRecord that names the field."""
+    """Return `fields` as `struct`, without unknown fields; raises InvalidRecord that names the field."""
     try:
         return msgspec.convert(fields, struct, strict=strict)
     except msgspec.ValidationError as error:
@@ -149,16 +149,16 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return TOO_DEEP
     text = str(error)
-    if missing := MISSING.match(text):
-        return f"{missing['field']}: missing"
-    if at := AT_FIELD.match(text):
-        what = at["what"].replace("`", "")
-        return f"{at['field']}: {what[0].lower()}{what[1:]}" if at["field"] not in {"", "[...]"} else what
+    if match := MISSING.match(text):
+        return f"{match['field']}: missing"
+    if match := AT_FIELD.match(text):
+        what = match["what"].replace("`", "")
+        return f"{match['field']}: {what[0].lower()}{what[1:]}" if match["field"] not in {"", "[...]"} else what
     return text.replace("`", "")
 
 
 def reject_record(raw: msgspec.Raw | bytes, error: Exception) -> Rejection:
-    """Return a record as it came with the reason; of a large one the beginning and its full length."""
+    """Return a record as it came with the reason; of a large record the beginning and its full length."""
     data = bytes(raw)
     payload = data[:PAYLOAD_BYTES].decode(errors="replace").replace("\0", "\ufffd")
     if len(data) > PAYLOAD_BYTES:
@@ -168,7 +168,7 @@ def reject_record(raw: msgspec.Raw | bytes, error: Exception) -> Rejection:
 
 
 def encode_canonical(value: Any) -> bytes:
-    """Return one and the same JSON bytes for equal values."""
+    """Return the same JSON bytes for equal values."""
     return encode_json(value)
 
 
@@ -189,5 +189,5 @@ def parse_instant(field: str, text: str, zone: tzinfo = UTC, fold: int = 0) -> d
 
 
 def exceeds_microseconds(text: str) -> bool:
-    """Tell whether a date-time has digits beyond the microsecond that are not 0."""
+    """Return whether a date-time has digits beyond the microsecond that are not 0."""
     return BEYOND_MICROSECONDS.search(text) is not None

@@ -22,8 +22,8 @@ FIELD = re.compile(rb"\s*+(" + TEXT + rb")\s*+:\s*+", re.DOTALL)
 def shorten_record(raw: bytes, uncut: frozenset[str] = frozenset()) -> bytes:
     """Return a record whose large lists and objects are cut to their first entries; texts and numbers stay.
 
-    ALTERATIONS_KEY holds how many entries were left out of each field. Raises InvalidRecord for more than MAX_FIELDS
-    fields, and for a field of `uncut` above MAX_UNCUT_BYTES: it holds usage, of which nothing may be left out.
+    ALTERATIONS_KEY has how many entries were left out of each field. Raises InvalidRecord for more than MAX_FIELDS
+    fields, and for a field of `uncut` above MAX_UNCUT_BYTES: it is usage, of which nothing may be left out.
     """
     fields: dict[str, bytes] = {}
     dropped: dict[str, int] = {}
@@ -53,15 +53,15 @@ def check_size(name: str, value: bytes) -> None:
 
 def cut_entries(value: bytes, limit: int) -> tuple[bytes, int]:
     """Return a list or an object with the first entries that fit into `limit` bytes, and how many do not."""
-    kept: list[bytes] = []
+    entries: list[bytes] = []
     dropped = 0
     for entry in split_entries(value):
         if dropped or len(entry) + 1 > limit:
             dropped += 1
             continue
         limit -= len(entry) + 1
-        kept.append(entry)
-    return value[:1] + b",".join(kept) + value[-1:], dropped
+        entries.append(entry)
+    return value[:1] + b",".join(entries) + value[-1:], dropped
 
 
 def split_fields(raw: bytes) -> Iterator[tuple[str, bytes]]:

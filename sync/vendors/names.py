@@ -1,4 +1,4 @@
-"""The names that a vendor gives to its ids, as a reader hands them to the engine: one listing for each kind."""
+"""The names of a vendor's ids, as a reader passes them to the engine: one listing for each kind."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ REFUSALS = frozenset({ErrorCode.PERMISSION_MISSING, ErrorCode.ENDPOINT_NOT_FOUND
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """The name of one id; `is_gone`: the vendor lists the id as one that was deleted."""
+    """The name of one id; `is_gone`: the vendor lists the id as deleted."""
 
     vendor_id: str
     name: str
@@ -22,10 +22,10 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class NameListing:
-    """All names of one kind, or why they cannot be read (`refused`): then what is stored of the kind stays.
+    """All names of one kind, or why they cannot be read (`refused`): then the stored names of the kind stay.
 
-    `members`: of teams and groups, the ids of the users by the id of the team or group. None where they are not known,
-    for the reason in `members_refused` if there is one; then stored memberships stay.
+    `members`: of teams and groups, the ids of the users by the id of the team or group. None where they are unknown,
+    for the reason in `members_refused` if there is any; then stored memberships stay.
     """
 
     kind: NameKind
@@ -36,7 +36,7 @@ class NameListing:
 
 
 def read_listing(kind: NameKind, read: Callable[[], Iterable[Name]]) -> NameListing:
-    """Return the listing of the names that `read` gives, a refused one where the vendor does not let it read them."""
+    """Return the listing of the names that `read` returns, a refused listing where the vendor refuses them."""
     try:
         return NameListing(kind, list(read()))
     except (CredentialError, RequestRejected) as error:

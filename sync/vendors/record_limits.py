@@ -1,4 +1,4 @@
-"""What one record may hold, and the note of what was altered so that it can be stored.
+"""The limits of one record, and how its alterations for storage are recorded.
 
 An id or a measure that cannot be stored rejects its record. A name, a tag or a field without a column never does: it
 is cut, replaced or left out, and the record's `extra` says so under ALTERATIONS_KEY. docs/vendors/limits.md has the
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-ALTERATIONS_KEY = "_portal"  # the one key of `extra` that is the portal's own
+ALTERATIONS_KEY = "_portal"  # the only key of `extra` that is the portal's own
 
 NAME_BYTES = 1000  # of a name, a tag's key or value, and a text in a field without a column
 TAGS_KEPT = 100
@@ -29,7 +29,7 @@ class InvalidRecord(ValueError):
 
 
 def parse_number(text: str) -> Decimal:
-    """Return a JSON number with all its digits; raises ValueError for one that no database would hold."""
+    """Return a JSON number with all its digits; raises ValueError for a number that no database stores."""
     number = Decimal(text)
     if len(text) > DIGITS or abs(number.adjusted()) > DIGITS:
         raise ValueError("a number with too many digits")
@@ -60,21 +60,21 @@ class Alterations:
         """Count entries that were left out."""
         self.dropped[name] = self.dropped.get(name, 0) + number
 
-    def add(self, other: "Alterations") -> None:
-        """Take in what changed in a part of the record."""
-        self.cut |= other.cut
-        self.replaced |= other.replaced
-        for name, number in other.dropped.items():
+    def add(self, part: "Alterations") -> None:
+        """Add the alterations of a part of the record."""
+        self.cut |= part.cut
+        self.replaced |= part.replaced
+        for name, number in part.dropped.items():
             self.count_dropped(name, number)
 
     def build_json(self) -> dict[str, Any]:
-        """Return what is stored, without the parts that are empty."""
+        """Return the JSON that is stored, without empty parts."""
         parts = {"cut": self.cut, "dropped": self.dropped, "replaced": sorted(self.replaced)}
         return {name: part for name, part in parts.items() if part}
 
 
 def check_id(name: str, text: str, limit: int) -> str:
-    """Return an id of at most `limit` bytes; raises InvalidRecord for one that cannot be stored as it is."""
+    """Return an id of at most `limit` bytes; raises InvalidRecord for an id that cannot be stored as it is."""
     if "\0" in text:
         raise InvalidRecord(f"{name}: text with a NUL character, or with half of a character")
     if len(text) * 4 > limit and (size := len(text.encode())) > limit:
@@ -83,7 +83,7 @@ def check_id(name: str, text: str, limit: int) -> str:
 
 
 def check_number(name: str, number: Decimal) -> Decimal:
-    """Return a measure; raises InvalidRecord for one that is not finite or has more than DIGITS digits."""
+    """Return a measure; raises InvalidRecord where it is not finite or has more than DIGITS digits."""
     if not number.is_finite():
         raise InvalidRecord(f"{name}: not a number")
     if len(number.as_tuple().digits) > DIGITS or abs(number.adjusted()) > DIGITS:
@@ -103,7 +103,7 @@ def fit_text(name: str, text: str, alterations: Alterations, limit: int = NAME_B
 
 
 def fit_value(name: str, value: Any, alterations: Alterations) -> Any:
-    """Return any JSON value with its texts as they can be stored; two keys that become one are counted as dropped."""
+    """Return any JSON value with its texts as they can be stored; a key that becomes a duplicate counts as dropped."""
     if isinstance(value, str):
         return fit_text(name, value, alterations)
     if isinstance(value, list):
@@ -121,7 +121,7 @@ def fit_value(name: str, value: Any, alterations: Alterations) -> Any:
 
 
 def encode_object(column: str, value: Mapping[str, Any], alterations: Alterations) -> str | None:
-    """Return an object as JSON text that its column can store, with sorted names; None for an empty one.
+    """Return an object as JSON text that its column can store, with sorted names; None for an empty object.
 
     Of a larger object the fields that fit into JSON_BYTES are kept, in the order of their names.
     """
@@ -138,17 +138,17 @@ def _iterate_fitting(column: str, value: Mapping[str, Any], alterations: Alterat
     left = JSON_BYTES
     names: set[str] = set()
     for key, inner in sorted(value.items()):
-        own = Alterations()
+        field_alterations = Alterations()
         label = build_label(key)
-        name = fit_text(label, key, own)
-        fitted = fit_value(label, inner, own)
+        name = fit_text(label, key, field_alterations)
+        fitted = fit_value(label, inner, field_alterations)
         size = len(encode_json({name: fitted}))
         if size > left or name in names:
             alterations.count_dropped(column)
             continue
         left -= size
         names.add(name)
-        alterations.add(own)
+        alterations.add(field_alterations)
         yield name, fitted
 
 
@@ -158,23 +158,23 @@ def fit_tags(pairs: list[dict[str, Any]], alterations: Alterations) -> list[dict
     if len(pairs) <= TAGS_KEPT and len(text) <= NAME_BYTES and NUL_ESCAPE not in text:
         return pairs
     left = JSON_BYTES
-    kept: list[dict[str, Any]] = []
+    tags: list[dict[str, Any]] = []
     for key, value in ((key, value) for pair in pairs for key, value in pair.items()):
-        own = Alterations()
+        tag_alterations = Alterations()
         label = f"tags.{build_label(key)}"
-        tag = {fit_text(label, key, own): fit_value(label, value, own)}
+        tag = {fit_text(label, key, tag_alterations): fit_value(label, value, tag_alterations)}
         size = len(encode_json(tag))
-        if len(kept) == TAGS_KEPT or size > left:
+        if len(tags) == TAGS_KEPT or size > left:
             alterations.count_dropped("tags")
             continue
         left -= size
-        alterations.add(own)
-        kept.append(tag)
-    return kept
+        alterations.add(tag_alterations)
+        tags.append(tag)
+    return tags
 
 
 def build_label(key: str) -> str:
-    """Return how alterations call a field of the vendor: its name, or the beginning of a long one."""
+    """Return how alterations call a field of the vendor: its name, or the beginning of a long name."""
     name = key.replace("\0", REPLACEMENT)
     return name if len(name) <= LABEL_LENGTH else f"{name[:LABEL_LENGTH]}…"
 
@@ -198,5 +198,5 @@ def check_depth(name: str, value: Any) -> None:
 
 
 def _get_children(value: Any) -> Iterable[Any]:
-    """Return what an object or a list holds."""
+    """Return the values of an object or a list."""
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -15,6 +15,7 @@ from tests.benchmarks.report import Report
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.soak import HOURS, TICK_SECONDS, Soak
 from tests.benchmarks.stage import Stage, stage
+from tests.benchmarks.starting import STARTER
 from tests.support.servers import write_without_waiting
 
 
@@ -35,6 +36,7 @@ ENTRIES: dict[str, Entry] = {
     "scale": Scale(),
     "indexes": indexes.run,
     "lake": lake.run,
+    "lake-year": lake.run_year,
     "soak": Soak(),
 }
 
@@ -71,6 +73,7 @@ def main(arguments: list[str]) -> int:
         with stage() as ready:
             if options.quick:
                 write_without_waiting(ready.url)
+                STARTER.set_up()
             for name in group:
                 report = entries[name](ready, quick=options.quick)
                 report.write(options.out)

@@ -3,6 +3,8 @@
 Kind after kind has the disk to itself; whoever is compared is measured in the same run on the same database.
 """
 
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from tests.benchmarks import exports, lists, summaries
@@ -31,7 +33,9 @@ class Asking:
         kinds = ["environment-usage"] if quick else list(KINDS)
         found: dict[tuple[str, str], Findings] = {}
         for kind in kinds:
-            with ground(stage, size, kind) as ready:
+            with ground(stage, size, kind) as ready, ExitStack() as stack:
+                if quick:  # what is measured gets a server of its own
+                    ready = replace(ready, server=stack.enter_context(ready.portal()))
                 found |= {(part, kind): measure(ready) for part, (measure, _) in PARTS.items()}
         return Report(
             name=self.name,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-from portal.environment import BASE_DIR
+from tests.benchmarks.starting import finish, start
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -98,9 +97,7 @@ class Racer:
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.command = command
-        self.process = subprocess.Popen(
-            command, cwd=BASE_DIR, env={**os.environ, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.process = start(command, env)
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +105,7 @@ class Racer:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.process.kill()
-        self.process.communicate()
+        finish(self.process)
 
     def line(self, accepted: Callable[[str], bool]) -> str:
         """Return the next line that is `accepted`; raises RuntimeError where the process ends before it."""

@@ -1,9 +1,6 @@
 """What the questions are asked of: one kind of usage in a database of its own, and the portal in front of it."""
 
 import http.client
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +8,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from portal.environment import BASE_DIR
 from portal.web import THREADS
 from tests.benchmarks.report import Aim
 from tests.benchmarks.serving import HOST, PORTAL, Served, served
 from tests.benchmarks.stage import Stage
+from tests.benchmarks.starting import run
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,7 @@ class Ground:
     kind: str
     environment: dict[str, str]
     token: str
+    server: Served | None = None
 
     @property
     def url(self) -> str:
@@ -74,7 +72,10 @@ class Ground:
 
     @contextmanager
     def portal(self, threads: int = THREADS) -> Iterator[Served]:
-        """Serve the portal as it is meant to be run, with its log and its rate limits."""
+        """Serve the portal as it is meant to be run, with its log and its rate limits, unless a `server` runs already."""
+        if self.server:
+            yield self.server
+            return
         # Its requests are counted as ever, towards a rate that nobody reaches.
         with self.served(PORTAL, threads, PORTAL_LOG_LEVEL="INFO", PORTAL_API_RATE="100000000/s") as server:
             yield server
@@ -106,11 +107,8 @@ def ground(stage: Stage, size: Size, kind: str) -> Iterator[Ground]:
     """Fill a new database with one kind of usage, and drop it in the end."""
     environment = stage.fresh()
     try:
-        command = [sys.executable, "-m", "tests.benchmarks.rows", kind, str(size.rows), str(size.days)]
-        filled = subprocess.run(
-            command, cwd=BASE_DIR, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True
-        )
+        token = run("tests.benchmarks.rows", kind, str(size.rows), str(size.days), env=environment)
         stage.execute("CHECKPOINT")
-        yield Ground(stage, size, kind, environment, filled.stdout)
+        yield Ground(stage, size, kind, environment, token)
     finally:
         stage.drop(environment)

@@ -1,12 +1,12 @@
-"""The lake: a million rows published beside the same rows exported as Parquet, and a year of 30 sources.
+"""The lake: a million rows published beside the same rows exported as Parquet, then exported from the lake; and a year
+of 30 sources with few records, in which metadata grows.
 
-`python -m tests.benchmarks.lake publish`, `export` and `grow DAYS` work on the database of DATABASE_URL and the lake of
+`python -m tests.benchmarks.lake publish`, `export`, `archived` and `grow DAYS SOURCES` work on the database of DATABASE_URL and the lake of
 PORTAL_LAKE_URL, and print what they measured as JSON.
 """
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -17,8 +17,11 @@ from statistics import median
 from typing import Any, Final
 
 import django
+from django.db.models import F
+from pyarrow import parquet
 
 from portal.environment import BASE_DIR
+from tests.benchmarks.contenders.lane import read_peak
 from tests.benchmarks.ground import MILLION, Ground, ground
 from tests.benchmarks.report import Aim, Report, Table, surroundings
 from tests.benchmarks.stage import Stage
@@ -27,7 +30,7 @@ KIND: Final = "resource-usage"
 ROWS, FEW_ROWS, DAYS = 1_000_000, 100_000, 32
 ROUNDS: Final = 3
 YEAR, SOURCES = 365, 30
-LOOK_BACK: Final = 1  # days that are published anew on each day of the year
+RESTATED: Final = 10  # of so many sources, one restates the day before on each day of the year
 SOURCE: Final = """
     INSERT INTO usage_source (slug, vendor, base_url, credential, credential_env, time_zone, options, enabled,
         interval_minutes, backfill_from, look_back_days, max_concurrency, halt_reason, updated_at)
@@ -44,30 +47,32 @@ RUNS: Final = """
     FROM usage_source, generate_series(1, 5) AS n
 """
 RESTATE: Final = (
-    "UPDATE usage_environmentusage SET revision = revision + 1 WHERE day >= %(since)s AND day < %(day)s",
-    "UPDATE usage_sourceday SET loaded_at = %(now)s WHERE day >= %(since)s AND day < %(day)s",
+    "UPDATE usage_environmentusage SET revision = revision + 1 WHERE day = %(before)s AND source_id %% %(restated)s = 1",
+    "UPDATE usage_sourceday SET loaded_at = %(now)s WHERE day = %(before)s AND source_id %% %(restated)s = 1",
 )
 
 
 def run(stage: Stage, *, quick: bool) -> Report:
-    """Publish and export in turns, let a year go by, and report."""
+    """Publish and export in turns, and report."""
     sizes = (3_200, 1_600) if quick else (ROWS, FEW_ROWS)
-    took: dict[str, list[dict[str, Any]]] = {"publish": [], "export": [], "publish few": []}
+    names = ("publish", "export", "export archived", "publish few", "export few archived")
+    took: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(1 if quick else ROUNDS):
         for rows in sizes:
             with ground(stage, replace(MILLION, rows=rows, days=DAYS), KIND) as ready:
                 if rows == sizes[0]:
                     took["export"].append(measure(ready, "export"))
                     took["publish"].append(measure(ready, "publish"))
+                    took["export archived"].append(measure(ready, "archived"))
                 else:
                     took["publish few"].append(measure(ready, "publish"))
-    with ground(stage, replace(MILLION, rows=2 * DAYS, days=DAYS), "environment-usage") as ready:
-        grown = measure(ready, "grow", str(6 if quick else YEAR))
+                    took["export few archived"].append(measure(ready, "archived"))
     speed = median(e["seconds"] / p["seconds"] for e, p in zip(took["export"], took["publish"], strict=True))
-    peaks = [median(one["peak"] for one in took[name]) for name in ("publish", "publish few")]
+    slower = median(a["seconds"] / e["seconds"] for e, a in zip(took["export"], took["export archived"], strict=True))
+    peaks = {name: median(one["peak"] for one in took[name]) for name in names}
     return Report(
         name="lake",
-        title=f"The lake: {sizes[0]:,} rows published, and a year of {SOURCES} sources",
+        title=f"The lake: {sizes[0]:,} rows published, and exported",
         facts=surroundings() | {"rows": f"{sizes[0]:,} resources of 2 sources over {DAYS} days; a folder on this disk"},
         tables=[
             Table(
@@ -85,26 +90,52 @@ def run(stage: Stage, *, quick: bool) -> Report:
                     for one in every
                 ],
             ),
+        ],
+        aims=[
+            Aim("rows/s, publish / Parquet export", speed, 0.5, at_least=True),
+            Aim(f"peak memory, {sizes[0]:,} rows / {sizes[1]:,}", peaks["publish"] / peaks["publish few"], 1.3),
+            Aim("seconds, export from the lake / from PostgreSQL", slower, 5),
+            Aim(
+                f"peak memory of an export from the lake, {sizes[0]:,} rows / {sizes[1]:,}",
+                peaks["export archived"] / peaks["export few archived"],
+                1.3,
+            ),
+        ],
+        figures={"took": took},
+        judged=not quick,
+    )
+
+
+def run_year(stage: Stage, *, quick: bool) -> Report:
+    """Let a year go by, and report."""
+    with ground(stage, replace(MILLION, rows=2 * DAYS, days=DAYS), "environment-usage") as ready:
+        grown = measure(ready, "grow", str(6 if quick else YEAR), str(SOURCES))
+    rows = grown["rows"]
+    return Report(
+        name="lake-year",
+        title=f"The lake: a year of {SOURCES} sources",
+        facts=surroundings() | {"rows": f"{SOURCES} sources with 5 runs a day; a folder on this disk"},
+        tables=[
             Table(
-                f"{SOURCES} sources, {LOOK_BACK + 1} days of each published every day",
+                f"A round a day; one of {RESTATED} sources restates the day before",
                 (
                     "after days",
                     "s a round",
+                    "CPU s a round",
                     "snapshots",
                     "data files",
                     "manifests",
                     "metadata.json KiB",
+                    "files",
                     "all files MiB",
                 ),
-                [tuple(f"{value:,.4g}" for value in row.values()) for row in grown["rows"]],
-            ),
+                [tuple(f"{value:,.4g}" for value in row.values()) for row in rows],
+            )
         ],
         aims=[
-            Aim("rows/s, publish / Parquet export", speed, 0.5, at_least=True),
-            Aim(f"peak memory, {sizes[0]:,} rows / {sizes[1]:,}", peaks[0] / peaks[1], 1.3),
-            Aim("seconds of a round, last day / 30th", grown["rows"][-1]["seconds"] / grown["rows"][0]["seconds"], 3),
+            Aim("CPU seconds of a round, last month / second", rows[-1]["cpu"] / rows[min(1, len(rows) - 1)]["cpu"], 3)
         ],
-        figures={"took": took, "grown": grown},
+        figures={"grown": grown},
         judged=not quick,
     )
 
@@ -151,13 +182,46 @@ def export_all() -> dict[str, Any]:
     return {"rows": kind.objects.current().count(), "seconds": seconds, "peak": get_peak()}
 
 
+def export_archived() -> dict[str, Any]:
+    """Have the records in the lake alone, and export everything, into a file."""
+    from django.db import connection
+
+    from usage.api.serializers import RECORD_SERIALIZERS
+    from usage.columns import get_columns
+    from usage.exports.archive import ArchivedDay, ArchivedRange
+    from usage.exports.copy import ExportQuery
+    from usage.exports.formats import FORMATS
+    from usage.models import KINDS, SourceDay
+    from usage.snapshot import open_snapshot
+
+    kind = KINDS[KIND]
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {kind._meta.db_table}")
+    columns = ("source_id", "source__slug", "day", "starts_at", "ends_at", "records")
+    days = [ArchivedDay(*row) for row in SourceDay.objects.filter(records__gt=0).values_list(*columns)]
+    archive = ArchivedRange(kind, days, None, None)
+    archive.ensure_readable()
+    path = Path(os.environ["BENCH_SCRATCH"]) / "archived.parquet"
+    started = time.perf_counter()
+    with open_snapshot("default") as snapshot, path.open("wb") as file:
+        records = kind.objects.current().order_by(F("day").desc(), F("source_id").desc(), F("resource_key").desc())
+        query = ExportQuery(snapshot, records, get_columns(RECORD_SERIALIZERS[kind]), archive=archive)
+        for block in FORMATS["parquet"].write(query):
+            file.write(block)
+    seconds = time.perf_counter() - started
+    return {"rows": parquet.read_metadata(path).num_rows, "seconds": seconds, "peak": get_peak()}
+
+
 def get_peak() -> float:
     """Return the peak memory of this process, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return read_peak() / 1024
 
 
-def grow(days: int) -> dict[str, Any]:
-    """Let days go by, each with a round that publishes it and the days of the look-back, and return every 30th."""
+def grow(days: int, sources: int) -> dict[str, Any]:
+    """Let days of some sources go by, each with a round that publishes it and what was restated, and return every 30th.
+
+    Seconds of a round are the mean of those since the row before.
+    """
     import time_machine
     from django.db import connection
 
@@ -170,32 +234,34 @@ def grow(days: int) -> dict[str, Any]:
     EnvironmentUsage.objects.all().delete()
     SourceDay.objects.all().delete()
     with connection.cursor() as cursor:
-        cursor.execute(SOURCE, {"first": first, "sources": SOURCES - 2})
-    rows = []
+        cursor.execute(SOURCE, {"first": first, "sources": sources - 2})
+    rows, took = [], []
     for number in range(days):
         day = first + timedelta(days=number)
         now = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=25)
         with time_machine.travel(now):
-            seconds = pass_day(day, now)
+            took.append(pass_day(day, now))
         if number % 30 == 29 or number == days - 1:
-            rows.append({"days": number + 1, "seconds": seconds, **describe()})
+            seconds, cpu = (sum(values) / len(took) for values in zip(*took, strict=True))
+            rows.append({"days": number + 1, "seconds": seconds, "cpu": cpu, **describe()})
             print(rows[-1], file=sys.stderr, flush=True)
+            took = []
     return {"rows": rows, "peak": get_peak()}
 
 
-def pass_day(day: date, now: datetime) -> float:
-    """Store a day of every source, restate those before it, publish, and return the seconds of publishing."""
+def pass_day(day: date, now: datetime) -> tuple[float, float]:
+    """Store a day of every source, restate some of the one before, publish; returns the seconds of it, and of CPU."""
     from django.db import connection
 
     from usage.lake.publish import publish
 
-    params = {"day": day, "start": now - timedelta(hours=25), "now": now, "since": day - timedelta(days=LOOK_BACK)}
+    params = {"day": day, "start": now - timedelta(hours=25), "now": now, "before": day - timedelta(days=1)}
     with connection.cursor() as cursor:
         for statement in (DAY, RUNS, *RESTATE):
-            cursor.execute(statement, params)
-    started = time.perf_counter()
+            cursor.execute(statement, params | {"restated": RESTATED})
+    started = time.perf_counter(), time.process_time()
     publish()
-    return time.perf_counter() - started
+    return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
 def describe() -> dict[str, float]:
@@ -209,19 +275,26 @@ def describe() -> dict[str, float]:
         current = table.current_snapshot()
         assert current is not None
         folder = Path(os.environ["PORTAL_LAKE_URL"].removeprefix("file://"))
+        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
         return {
             "snapshots": len(table.snapshots()),
             "files": len(list_files(table)),
             "manifests": len(current.manifests(table.io)),
             "metadata": Path(table.metadata_location.removeprefix("file://")).stat().st_size / 1024,
-            "all": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20,
+            "files_on_disk": len(sizes),
+            "all": sum(sizes) / 2**20,
         }
 
 
 def main(name: str, *arguments: str) -> None:
     """Do one thing, and print what was measured."""
     django.setup()
-    works = {"publish": publish_all, "export": export_all, "grow": lambda: grow(int(arguments[0]))}
+    works = {
+        "publish": publish_all,
+        "export": export_all,
+        "archived": export_archived,
+        "grow": lambda: grow(*map(int, arguments)),
+    }
     sys.stdout.write(json.dumps(works[name]()))
 
 

@@ -95,7 +95,7 @@ def measure(ground: Ground) -> Findings:
     size = ground.size
     found = Findings()
     with course(ground) as ready:
-        for name in ready.servers:  # so that nobody is measured cold
+        for name in ready.servers if size.rounds > 1 else ():  # so that nobody is measured cold
             ready.load(name, size.clients, 100)
         for rows, of_floor in PAGES.items():
             turns = [{name: ready.load(name, size.clients, rows) for name in ready.servers} for _ in range(size.rounds)]
@@ -133,7 +133,7 @@ def deep(ready: Course, found: Findings) -> None:
     cursor = f"&cursor={cursor_behind(ground, ready.servers[OURS][0], ground.size.deep_row)}"
     turns = [
         {FIRST: ready.load(OURS, 1, 100), DEEP: ready.load(OURS, 1, 100, cursor)}
-        for _ in range(max(3, ground.size.rounds))
+        for _ in range(3 if ground.size.rounds > 1 else 1)
     ]
     found.figures["deep"] = [{name: asdict(load) for name, load in turn.items()} for turn in turns]
     names = {FIRST: "page 1", DEEP: f"page at row {ground.size.deep_row:,}"}

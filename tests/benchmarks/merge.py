@@ -6,8 +6,6 @@ claim, the spool, the digests, the merge, the roll-ups and the record of it.
 """
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,10 +20,10 @@ from uuid import UUID
 
 import django
 
-from portal.environment import BASE_DIR
 from tests.benchmarks.ground import TEN_MILLION, Ground, Size, ground
 from tests.benchmarks.report import Aim, Report, Table, surroundings
 from tests.benchmarks.stage import Stage
+from tests.benchmarks.starting import run
 
 KIND: Final = "resource-usage"
 DAYS: Final = 320
@@ -68,10 +66,7 @@ class Merge:
 
 def merge_days(ready: Ground, rounds: int, records: tuple[int, ...]) -> Took:
     """Have the days merged by a fresh process; returns its seconds."""
-    command = [sys.executable, "-m", "tests.benchmarks.merge", str(rounds), *map(str, records)]
-    environment = {**os.environ, **ready.environment}
-    done = subprocess.run(command, cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    took: Took = json.loads(done.stdout)
+    took: Took = json.loads(run("tests.benchmarks.merge", str(rounds), *map(str, records), env=ready.environment))
     return took
 
 

@@ -3,7 +3,8 @@
 Kind after kind, a small and a large database stand on one PostgreSQL, each with the portal before it, and a person
 who has signed in opens the same pages of both in turns.
 
-`python -m tests.benchmarks.pages` signs somebody in at the database of DATABASE_URL and prints the session's cookie.
+`python -m tests.benchmarks.pages KIND` signs somebody in at the database of DATABASE_URL, who has a saved view and a note there, and
+names of the projects or workspaces, and prints the session's cookie.
 """
 
 import http.client
@@ -39,6 +40,7 @@ SMALL_ROWS: Final = 10_000
 MOST: Final = 1.5  # the aim
 TABLE: Final = ("page", "rows", "median ms", "server CPU ms", "PostgreSQL CPU ms")
 RATIOS: Final = ("page", "median time", "CPU of both")
+NAME: Final = "Nickname"  # begins every name of the directory
 # What rows are found by, and grouped by besides the month.
 OWNERS: Final = {
     "environment-usage": "project_id",
@@ -154,14 +156,15 @@ def opened(stage: Stage, kind: str, sizes: Mapping[str, int], days: int) -> Iter
             # What is cached of one database is not the other's.
             redis = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
             mine = replace(filled, environment={**filled.environment, "REDIS_URL": redis})
-            both[name] = Opened(mine, stack.enter_context(mine.portal()), signed_in(mine))
+            cookie = signed_in(mine)
+            both[name] = Opened(mine, stack.enter_context(mine.portal()), cookie)
         yield both
 
 
 def signed_in(ground: Ground) -> str:
     """Return the cookie of a session in a database."""
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.pages"],
+        [sys.executable, "-m", "tests.benchmarks.pages", ground.kind],
         cwd=BASE_DIR,
         env={**os.environ, **ground.environment, "PORTAL_HTTPS": "0"},
         check=True,
@@ -171,17 +174,18 @@ def signed_in(ground: Ground) -> str:
     return ran.stdout
 
 
-def some_value(ground: Ground) -> str:
-    """Return an owner that has rows, the same one every time."""
+def find_values(ground: Ground) -> tuple[str, str]:
+    """Return an owner that has rows and the number of a record, the same ones every time; both long enough to search."""
     with psycopg.connect(ground.url) as connection:
         column, name = Identifier(OWNERS[ground.kind]), Identifier(table(ground.kind))
-        found = connection.execute(SQL("SELECT {} FROM {} ORDER BY id LIMIT 1").format(column, name)).fetchone()
+        query = SQL("SELECT {0}, id FROM {1} WHERE id > 500 AND length({0}::text) > 1 ORDER BY id LIMIT 1")
+        found = connection.execute(query.format(column, name)).fetchone()
     assert found is not None
-    return str(found[0])
+    return str(found[0]), str(found[1])
 
 
-def pages_of(kind: str, value: str) -> dict[str, Page]:
-    """Return the pages of a kind by what they are called; `value` is one that rows are found by."""
+def build_pages(kind: str, value: str, number: str) -> dict[str, Page]:
+    """Return the pages of a kind by what they are called; `value` and `number` are what rows are found by."""
     model = kind.replace("-", "")
     vendor = {"environment-usage": b"ona-0", "resource-usage": b"gcore-0", "recipe-usage": b"workato-0"}[kind]
     today = datetime.now(UTC).date()
@@ -198,13 +202,20 @@ def pages_of(kind: str, value: str) -> dict[str, Page]:
         f"explore, 250 days by month and {OWNERS[kind]}, top 10": Page(
             f"{explored}&{year}&group_by=month,{OWNERS[kind]}&limit=10", b"<table"
         ),
+        f"explore, a month by {OWNERS[kind]}, beside the one before": Page(
+            f"{explored}&{month}&group_by={OWNERS[kind]}&compare=previous", NAME.encode()
+        ),
+        "saved view": Page("/admin/explore/views/1/", b"<table"),
+        f"search for a {OWNERS[kind]}": Page(f"/admin/search/?q={value}", b'class="hit"'),
+        "search for a record's number": Page(f"/admin/search/?q={number}", b'class="hit"'),
+        "search for a name": Page(f"/admin/search/?q={NAME.lower()}", b'class="hit"'),
     }
 
 
 def measure(kind: str, both: Mapping[str, Opened], turns: Turns) -> Findings:
     """Open each page at both sizes in turns."""
     found = Findings(figures={"pages": {}, "ratios": []})
-    pages = {name: pages_of(kind, some_value(one.ground)) for name, one in both.items()}
+    pages = {name: build_pages(kind, *find_values(one.ground)) for name, one in both.items()}
     for title in [*pages[SMALL]]:
         costs = {name: Costs() for name in both}
         for name, one in both.items():
@@ -238,18 +249,39 @@ def facts(stage: Stage, sizes: Mapping[str, int], turns: Turns) -> dict[str, str
     }
 
 
-def main() -> None:
-    """Sign somebody in and print the cookie."""
+def main(kind: str) -> None:
+    """Sign somebody in, make what their pages have besides usage, and print the cookie."""
     django.setup()
     from django.conf import settings
     from django.contrib.auth.models import User
     from django.test import Client
 
+    from usage.models import KINDS, DirectoryEntry, Note, PinnedView, SavedView, Source
+
+    user = User.objects.create_superuser("bench")
+    view = SavedView.objects.create(
+        owner=user, name="Bench", kind=kind, question=f"group_by={OWNERS[kind]}", moving_range="last-30-days"
+    )
+    PinnedView.objects.create(user=user, view=view)
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    Note.objects.bulk_create(Note(day=yesterday - timedelta(days=n), text=f"Note {n}") for n in range(100))
+    # Few records of the latest day have every owner there is.
+    ids = (
+        KINDS[kind]
+        .objects.filter(day__gte=yesterday - timedelta(days=60))
+        .order_by()
+        .values_list(OWNERS[kind], flat=True)
+    )
+    DirectoryEntry.objects.bulk_create(
+        DirectoryEntry(source=source, kind=OWNERS[kind].removesuffix("_id"), vendor_id=str(one), name=f"{NAME} {one}")
+        for source in Source.objects.all()
+        for one in ids.distinct()
+    )
     client = Client()
-    client.force_login(User.objects.create_superuser("bench"), backend=settings.AUTHENTICATION_BACKENDS[0])
+    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
     name = settings.SESSION_COOKIE_NAME
     sys.stdout.write(f"{name}={client.cookies[name].value}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

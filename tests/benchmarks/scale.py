@@ -7,7 +7,6 @@ seconds of both as JSON.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,6 @@ from typing import Any, Final
 import django
 import psycopg
 
-from portal.environment import BASE_DIR
 from tests.benchmarks import merge
 from tests.benchmarks.contenders.columns import table
 from tests.benchmarks.cost import read_cpu
@@ -29,6 +27,7 @@ from tests.benchmarks.merge import READS
 from tests.benchmarks.report import Aim, Report, Table, surroundings
 from tests.benchmarks.serving import Served
 from tests.benchmarks.stage import Stage
+from tests.benchmarks.starting import run
 
 KIND: Final = "resource-usage"
 SMALL, LARGE = "small", "large"
@@ -70,9 +69,9 @@ class Scale:
     def __call__(self, stage: Stage, *, quick: bool) -> Report:
         """Fill both tables, measure in turns, and report."""
         per_day = FEW_PER_DAY if quick else PER_DAY
-        days = {SMALL: 16, LARGE: 40} if quick else {SMALL: SMALL_ROWS // PER_DAY, LARGE: self.rows // PER_DAY}
+        days = {SMALL: 40, LARGE: 40} if quick else {SMALL: SMALL_ROWS // PER_DAY, LARGE: self.rows // PER_DAY}
         turns = Turns(1, 1, 2, 1) if quick else Turns(3, 20, 50, 5)
-        with filled(stage, days, per_day) as grounds:
+        with (filled_once if quick else filled)(stage, days, per_day) as grounds:
             large = grounds[LARGE]
             sizes = measure_sizes(large.url)
             merged = merge_in_turns(grounds, turns, FEW_MERGED if quick else MERGED)
@@ -109,6 +108,15 @@ class Scale:
             figures={"merged": merged, "asked": asked, "sizes": sizes, "used": used, "verified": verified},
             judged=not quick,
         )
+
+
+@contextmanager
+def filled_once(stage: Stage, days: Mapping[str, int], per_day: int) -> Iterator[dict[str, Ground]]:
+    """Fill one database that stands for both, and serve it."""
+    count = days[LARGE]
+    size = replace(TEN_MILLION, rows=count * per_day, days=count)
+    with ground(stage, size, KIND) as made, made.portal() as server:
+        yield dict.fromkeys(days, replace(made, server=server))
 
 
 @contextmanager
@@ -175,10 +183,7 @@ QUESTIONS: Final = build_questions()
 
 def verify(each: Ground, first: date, end: date) -> dict[str, float]:
     """Return the seconds that a check and a COPY of these days take, in a fresh process."""
-    command = [sys.executable, "-m", "tests.benchmarks.scale", str(first), str(end)]
-    environment = {**os.environ, **each.environment}
-    done = subprocess.run(command, cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    seconds: dict[str, float] = json.loads(done.stdout)
+    seconds: dict[str, float] = json.loads(run("tests.benchmarks.scale", str(first), str(end), env=each.environment))
     return seconds
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
 from portal.web import THREADS
+from tests.benchmarks.contenders.lane import read_peak
 from tests.benchmarks.cost import children, cpu_of
 
 HOST = "127.0.0.1"
@@ -41,18 +42,12 @@ class Served:
     @property
     def peak_mib(self) -> float:
         """The largest resident memory of any worker since `forget_peak`, in MiB."""
-        return max(map(peak_kib, self.workers)) / 1024
+        return max(map(read_peak, self.workers)) / 1024
 
     def forget_peak(self) -> None:
         """Let every worker's peak begin anew at what it holds now (proc(5), clear_refs)."""
         for pid in self.workers:
             Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-
-def peak_kib(pid: int) -> int:
-    """Return VmHWM of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 @contextmanager

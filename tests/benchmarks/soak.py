@@ -198,6 +198,7 @@ def start_portal(stage: Stage, sources: int, tick: int) -> Iterator[Life]:
                 base_url=f"http://{HOST}:{web.port}",
                 headers={"Authorization": f"Bearer {made['token']}"},
                 cookies={"sessionid": made["session"]},
+                follow_redirects=True,
                 timeout=60,
             )
         )

@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,18 +17,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet
 
 from portal.embedded import Services
-from portal.environment import BASE_DIR
+from portal.embedded.server import Postgres
 from tests.chaos.plan import DAYS, make_plan
+from tests.support.data_folders import copy_migrated
+from tests.support.servers import write_without_waiting
 
 if TYPE_CHECKING:
     from sync.sandbox.process import SandboxProcess
+    from sync.sandbox.server import SandboxServer
 
-SIZE = ("--days", str(DAYS + 2), "--records-per-day", "240", "--zone", "UTC")
+SIZE: dict[str, Any] = {"days": DAYS + 2, "records_per_day": 240, "zone": "UTC"}
 
 
 def main(arguments: list[str]) -> int:
@@ -69,10 +71,10 @@ def main(arguments: list[str]) -> int:
 
 @contextmanager
 def own_services() -> Iterator[Services]:
-    """Start servers that nobody else uses, migrate the database, and leave nothing behind."""
+    """Start servers that nobody else uses, with a migrated database, and leave nothing behind."""
     root = Path(tempfile.mkdtemp(prefix="portal-chaos-"))
     root.chmod(0o711)
-    services = Services(root / "data")
+    services = copy_migrated(root / "data")
     try:
         os.environ.update(
             services.start(),
@@ -85,7 +87,8 @@ def own_services() -> Iterator[Services]:
             PORTAL_ENCRYPTION_KEYS=Fernet.generate_key().decode(),
             SECRET_KEY=secrets.token_urlsafe(64),
         )
-        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=BASE_DIR, check=True)
+        # Kills lose nothing that was written: no power is taken away.
+        write_without_waiting(Postgres(services.home).superuser_url)
         yield services
     finally:
         services.remove()
@@ -93,14 +96,19 @@ def own_services() -> Iterator[Services]:
 
 
 @contextmanager
-def start_sandboxes(seed: int) -> Iterator[tuple["SandboxProcess", "SandboxProcess"]]:
+def start_sandboxes(seed: int) -> Iterator[tuple["SandboxProcess", "SandboxServer"]]:
     """Start the sandbox and its twin that knows no faults; their clocks stand still, so that today does not grow."""
     from sync.sandbox.process import SandboxProcess
+    from sync.sandbox.server import SandboxServer
+    from sync.sandbox.world import World
 
-    with SandboxProcess("--seed", str(seed), *SIZE) as faulty, SandboxProcess("--seed", str(seed), *SIZE) as clean:
-        for sandbox in (faulty, clean):
-            sandbox.post("now", now=datetime.now(UTC).isoformat())
-        faulty.post("settings", hang_seconds=6, compress=True)
+    world = World(seed=seed, **SIZE)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in {"seed": seed, **SIZE}.items()]
+    with SandboxProcess(*options) as faulty, SandboxServer(world) as clean:
+        now = datetime.now(UTC)
+        world.set_clock(now)
+        faulty.post("now", now=now.isoformat())
+        faulty.post("settings", hang_seconds=4, compress=True)
         yield faulty, clean
 
 

@@ -4,7 +4,8 @@ from collections import defaultdict
 from datetime import date
 from typing import Any
 
-from sync.sandbox.process import SandboxProcess
+from sync.sandbox.server import SandboxServer
+from sync.sandbox.world import Edit
 from tests.support.read_day import sandboxed
 from tests.support.vendor_truth import kind_of, read_stored, read_truth
 from usage.models import Source, SourceDay
@@ -15,13 +16,19 @@ Amounts = dict[tuple[Any, ...], Any]
 class Oracle:
     """Remembers every version of each of a vendor's days; `grown` once the faulty sandbox may have more records."""
 
-    def __init__(self, sandbox: SandboxProcess, vendor: str) -> None:
+    def __init__(self, sandbox: SandboxServer, vendor: str) -> None:
         self.sandbox = sandbox
         self.vendor = vendor
         url = sandboxed(vendor, sandbox.url)
         self.source = Source(slug=f"oracle-{vendor}", vendor=vendor, base_url=url, credential="sandbox-key")
         self.versions: defaultdict[date, list[Amounts]] = defaultdict(list)
         self.grown = False
+
+    def edit(self, vendor: str, on: date, edit: dict[str, Any]) -> None:
+        """Restate a day of the fault-free sandbox, and remember it where it is the vendor's."""
+        self.sandbox.world.edits[vendor, on] = Edit(**edit)
+        if vendor == self.vendor:
+            self.remember(on)
 
     def remember(self, on: date) -> None:
         """Add what the vendor has of a day now."""
@@ -44,6 +51,6 @@ class Oracle:
         return f"{day} is called verified and holds {len(stored)} records that the vendor never had so: {sizes}"
 
     def equals(self, version: Amounts, stored: Amounts) -> bool:
-        """Tell whether stored records are a version's; records that the fault `growth` inserted are left aside."""
+        """Return whether stored records are a version's; records that the fault `growth` inserted are left aside."""
         known = {key: amount for key, amount in stored.items() if key in version} if self.grown else stored
         return known == version

@@ -20,8 +20,8 @@ EDITS: tuple[dict[str, float | bool], ...] = (
     {},
 )
 DAYS = 3  # today included
-FAULTS_EVERY, SIGNAL_EVERY, EDIT_EVERY = 5.0, 8.0, 6.0
-LONGEST_STOP = 8.0
+FAULTS_EVERY, SIGNAL_EVERY, EDIT_EVERY = 2.0, 3.2, 2.4
+LONGEST_STOP = 4.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def list_times(dice: random.Random, first: float, step: float, end: float) -> li
 def plan_faults(dice: random.Random, seconds: float) -> Iterator[Event]:
     """Yield the times at which other faults take over, three at a time, each with its share of the chances."""
     waiting: list[str] = []
-    for at in list_times(dice, 1, FAULTS_EVERY, seconds):
+    for at in list_times(dice, 0.4, FAULTS_EVERY, seconds):
         if len(waiting) < 3:
             waiting += deal(dice, FAULTS)
         chosen, waiting = waiting[:3], waiting[3:]
@@ -77,7 +77,7 @@ def plan_faults(dice: random.Random, seconds: float) -> Iterator[Event]:
 def plan_signals(dice: random.Random, seconds: float) -> Iterator[Event]:
     """Yield when a program is killed or stopped for a while."""
     waiting: list[str] = []
-    for at in list_times(dice, 3, SIGNAL_EVERY, seconds):
+    for at in list_times(dice, 1.2, SIGNAL_EVERY, seconds):
         waiting = waiting or deal(dice, SIGNALS)
         name = waiting.pop()
         yield Event(at, name, seconds=round(dice.uniform(1, LONGEST_STOP), 1) if name.startswith("stop") else 0.0)
@@ -85,6 +85,6 @@ def plan_signals(dice: random.Random, seconds: float) -> Iterator[Event]:
 
 def plan_edits(dice: random.Random, seconds: float) -> Iterator[Event]:
     """Yield when a vendor restates one of its days, or takes a restatement back."""
-    for at in list_times(dice, 4, EDIT_EVERY, seconds):
+    for at in list_times(dice, 1.6, EDIT_EVERY, seconds):
         edit = tuple(dice.choice(EDITS).items())
         yield Event(at, "edit", edit=edit, vendor=dice.choice(VENDORS), days_ago=dice.randrange(DAYS))

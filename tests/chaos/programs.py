@@ -17,8 +17,8 @@ SERVERS: dict[str, type[Server]] = {"postgres": Postgres, "valkey": Valkey}
 # Short, so that a run of a minute sees what takes hours: leases end, requests are given up, days are tried again.
 SETTINGS = {
     "PORTAL_TICK_SECONDS": "2",
-    "PORTAL_LEASE_SECONDS": "6",
-    "PORTAL_HTTP_TIMEOUT_SECONDS": "3",
+    "PORTAL_LEASE_SECONDS": "3",
+    "PORTAL_HTTP_TIMEOUT_SECONDS": "2",
     "PORTAL_HTTP_ATTEMPTS": "2",
     "PORTAL_HTTP_MAX_BYTES": str(8 * 1024 * 1024),
     "PORTAL_API_RATE": "100000/s",

@@ -10,12 +10,12 @@ import pytest
 from portal.environment import BASE_DIR
 from tests.chaos.plan import FAULTS, SIGNALS, make_plan
 
-SEED = "10"
-SECONDS = "40"  # with its start and its end a bit more than a minute
+SEED = "7"
+SECONDS = "8"  # twice as much with its start and its end
 
 
 @pytest.mark.slow
-def test_a_minute_of_faults_kills_and_restatements_leave_every_record_as_the_vendors_report_it() -> None:
+def test_seconds_of_faults_kills_and_restatements_leave_every_record_as_the_vendors_report_it() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
     command = [sys.executable, "-m", "tests.chaos", "--seed", SEED, "--seconds", SECONDS]
     ran = subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True, check=False)
@@ -38,7 +38,7 @@ def test_the_same_seed_makes_the_same_plan_and_another_seed_another() -> None:
     assert [event.at for event in make_plan(7, 300)] == sorted(event.at for event in make_plan(7, 300))
 
 
-def test_a_run_of_two_minutes_plans_every_fault_and_every_kill() -> None:
-    plan = make_plan(7, 120)
+def test_a_run_of_a_minute_plans_every_fault_and_every_kill() -> None:
+    plan = make_plan(7, 60)
     assert {name for event in plan for name, _ in event.faults} == set(FAULTS)
     assert {event.action for event in plan} == {"faults", "edit", *SIGNALS}

@@ -1,7 +1,6 @@
 """The API as schemathesis finds it: every response is one that the schema promises."""
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from usage.models import EnvironmentUsage, RecipeUsage, RejectedRecord, Resource
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 SCHEMATHESIS = BASE_DIR / ".venvs" / "api" / "bin" / "schemathesis"
+HOOKS = BASE_DIR / "tests" / "support" / "schemathesis_hooks.py"
 # Not among them: `positive_data_acceptance` and `negative_data_rejection`. OpenAPI cannot say that two parameters
 # exclude each other, or that a slug must exist; what is refused, and how, has tests of its own. `use_after_free` and
 # `ensure_resource_availability` need operations that create and delete. `object_level_authorization` needs a second
@@ -47,8 +47,9 @@ def test_every_answer_of_the_api_is_one_that_its_schema_promises(
     command += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--continue-on-failure"]
     command += ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--generation-database", "none"]
     command += ["--header", f"Authorization: Bearer {secret}"]
-    plain = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, cwd=tmp_path, env=plain, capture_output=True, text=True, check=False)
+    # What Hypothesis knows of Unicode takes it seconds to find out: it is kept for later runs.
+    environment = {"PYTHONWARNINGS": "ignore", "HYPOTHESIS_STORAGE_DIRECTORY": str(BASE_DIR / ".hypothesis")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
@@ -64,6 +65,13 @@ def settings(values: Mapping[str, Sequence[object]]) -> str:
     """Return schemathesis' configuration: three of four path parameters are taken from `values`."""
     lists = (f"[dictionaries.{name}]\nvalues = {json.dumps(found)}\n" for name, found in values.items())
     bound = (f'"path.{name}" = {{ dictionary = "{name}", probability = 0.75 }}\n' for name in values)
-    # A manifest is asked by the filters of its list: every value of every one of them is tried there.
-    manifests = "[[operations]]\ninclude-path-regex = '/export-manifest/$'\nphases.coverage.enabled = false\n"
-    return "".join([*lists, "[parameters]\n", *bound, manifests])
+    # Manifests and summaries are asked by the filters of their lists: every value of every one of them is tried there,
+    # and of all else that a summary takes on one of them. Wrong values of what lists have in common are tried on that of
+    # the most filters.
+    filtered = "'(/export-manifest|/(resource|recipe)-usage/summary)/$'"
+    common = "'/(environment|recipe)-usage/$'"
+    operations = (
+        f"[[operations]]\ninclude-path-regex = {filtered}\nphases.coverage.enabled = false\n",
+        f"[[operations]]\ninclude-path-regex = {common}\nphases.coverage.generation.mode = 'positive'\n",
+    )
+    return "".join([f"hooks = {json.dumps(str(HOOKS))}\n", *lists, "[parameters]\n", *bound, *operations])

@@ -3,18 +3,19 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
+from tests.support.other_database import call_on
 from tests.support.own_postgres import OwnServer, own_folder, own_server, run_script
 from tests.support.processes import environment, wait_for
 from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
@@ -38,11 +39,9 @@ def read_contents(url: str) -> list[tuple[int, int]]:
 
 def verify(url: str) -> str:
     """Return what `manage.py verify` says of a database."""
-    command = [sys.executable, "manage.py", "verify"]
-    variables = environment(DATABASE_URL=url)
-    done = subprocess.run(command, cwd=BASE_DIR, env=variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    printed = StringIO()
+    call_on(url, lambda: call_command("verify", stdout=printed))
+    return printed.getvalue()
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def server(folder: Path) -> Iterator[OwnServer]:
 def test_the_commands_of_the_documentation_bring_everything_back(
     folder: Path, server: OwnServer, listing: Listing
 ) -> None:
-    # Of a vendor that every process knows: only the days of those are verified.
+    # Of a real vendor: only the days of those are verified.
     source = make_source(vendor="ona")
     for number in range(3):
         on = DAY + timedelta(days=number)

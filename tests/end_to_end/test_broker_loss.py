@@ -22,12 +22,12 @@ from tests.support.processes import portal_process, wait_for
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "2"]
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "2", "--without-gossip", "--without-mingle"]
 
 
 @pytest.fixture
 def upstream() -> Iterator[SandboxServer]:
-    with SandboxServer(World(days=8, records_per_day=300)) as server:
+    with SandboxServer(World(days=8, records_per_day=100)) as server:
         yield server
 
 
@@ -105,7 +105,7 @@ def test_a_worker_survives_the_death_of_redis_and_books_no_day_as_failed(
         valkey.ensure_running()
         assert valkey.url == url
         upstream.settings.latency_ms = 0
-        wait_for(all_read, "the worker to go on", every=1)
+        wait_for(all_read, "the worker to go on", every=0.2)
         assert worker.poll() is None
 
     assert not LoadAttempt.objects.filter(outcome__in=["failed", "lost"]).exists()

@@ -4,55 +4,47 @@ import http.client
 import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_django
 from django.db import close_old_connections, connection, connections
 
 from portal import startup
-from portal.embedded import Services
+from portal.accounts.models import create_token
 from portal.embedded.server import free_port
-from portal.environment import BASE_DIR
 from tests.support.api_clients import API, answers, bearer
+from tests.support.data_folders import copy_migrated
 from tests.support.factories import EnvironmentUsageFactory
+from tests.support.other_database import call_on
 from tests.support.processes import PortalProcess, portal_process, wait_for
 
 PAGE = f"{API}/environment-usage/"
-WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "1"]
+# Half of what the pool waits for otherwise: a test waits it out.
+WAIT_SECONDS, CONNECT_SECONDS = 5.0, 2.0
+WEB = f"""
+import sys
+from portal import pool, web
+pool.WAIT_SECONDS, pool.CONNECT_SECONDS = {WAIT_SECONDS}, {CONNECT_SECONDS}
+web.main(sys.argv[1:])
+"""
+WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "1", "--without-mingle"]
 
 
 class Outage:
     """A portal's own PostgreSQL and Valkey, which a test may stop and start."""
 
     def __init__(self, folder: Path) -> None:
-        self.services = Services(folder)
+        self.services = copy_migrated(folder)
         self.settings = self.services.start()
         self.postgres, self.valkey = self.services.servers
-        self.manage("migrate", "--verbosity", "0")
-        self.token = self.manage("create_token", "test").strip()
-
-    def manage(self, *arguments: str) -> str:
-        """Run a management command on these servers; returns what it printed."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=BASE_DIR,
-            env=os.environ | self.settings,
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        return done.stdout
-
-    def run(self, arguments: list[str]) -> "PortalProcess":
-        """Start a process of the portal on these servers."""
-        return PortalProcess(arguments, **self.settings)
+        self.token = call_on(self.settings["DATABASE_URL"], lambda: create_token("test")[1])
 
     def status(self, port: int, path: str = PAGE) -> int:
         """Return the status of a GET with a token."""
@@ -67,22 +59,32 @@ class Outage:
 
 
 @pytest.fixture(scope="module")
-def outage() -> Iterator[Outage]:
+def outage(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Outage]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o711)
-        outage = Outage(Path(name, "data"))
+        with django_db_blocker.unblock():
+            outage = Outage(Path(name, "data"))
         yield outage
         outage.services.remove()
 
 
-@pytest.mark.slow
-@pytest.mark.django_db
-def test_a_web_server_and_a_worker_that_start_before_their_servers_wait_for_them(outage: Outage) -> None:
+@dataclass
+class Programs:
+    """A web server and a worker that were started while their servers were away."""
+
+    port: int
+    web: PortalProcess
+    worker: PortalProcess
+
+
+@pytest.fixture(scope="module")
+def programs(outage: Outage) -> Iterator[Programs]:
+    """Start them, and their servers one after the other."""
     outage.postgres.stop()
     outage.valkey.stop()
     port = free_port()
     with (
-        portal_process(["-m", "portal.web", "--port", str(port)], **outage.settings) as web,
+        portal_process(["-c", WEB, "--port", str(port), "--workers", "1"], **outage.settings) as web,
         portal_process(WORKER, **outage.settings) as worker,
     ):
         for process in (web, worker):
@@ -94,70 +96,79 @@ def test_a_web_server_and_a_worker_that_start_before_their_servers_wait_for_them
         assert worker.poll() is None
         outage.valkey.ensure_running()
         wait_for(lambda: answers(port), "the web server to serve")
-        wait_for(lambda: " ready." in worker.output(), "the worker to be ready")
+        yield Programs(port, web, worker)
 
 
 @pytest.mark.slow
 @pytest.mark.django_db
-def test_no_request_fails_after_the_database_has_restarted(outage: Outage) -> None:
-    port = free_port()
-    with portal_process(["-m", "portal.web", "--port", str(port), "--workers", "1"], **outage.settings):
-        wait_for(lambda: answers(port), "the web server to serve")
-        for crashed in (False, True):
-            assert outage.statuses(port) == {200}
-            if crashed:
-                os.kill(outage.postgres.pid() or 0, signal.SIGKILL)
-            else:
-                outage.postgres.stop()
-            assert outage.status(port, "/health/live") == 200
-            outage.postgres.ensure_running()
-            assert outage.statuses(port) == {200}
+def test_a_web_server_and_a_worker_that_start_before_their_servers_wait_for_them(programs: Programs) -> None:
+    wait_for(lambda: " ready." in programs.worker.output(), "the worker to be ready")
+    assert answers(programs.port)
 
 
 @pytest.mark.slow
 @pytest.mark.django_db
-def test_requests_while_the_database_is_away_are_told_to_come_again_and_are_served_soon_after(outage: Outage) -> None:
-    port = free_port()
-    with portal_process(["-m", "portal.web", "--port", str(port), "--workers", "1"], **outage.settings):
-        wait_for(lambda: answers(port), "the web server to serve")
-        assert outage.statuses(port) == {200}
-        outage.postgres.stop()
-        assert outage.statuses(port) == {503}
-        assert outage.status(port, "/admin/login/") in {302, 503}
-        # Longer than one attempt of the pool to connect, whose pauses grow.
-        time.sleep(15)
+def test_no_request_fails_after_the_database_has_restarted(outage: Outage, programs: Programs) -> None:
+    for crashed in (False, True):
+        assert outage.statuses(programs.port) == {200}
+        if crashed:
+            os.kill(outage.postgres.pid() or 0, signal.SIGKILL)
+        else:
+            outage.postgres.stop()
+        assert outage.status(programs.port, "/health/live") == 200
         outage.postgres.ensure_running()
-        began = time.monotonic()
-        assert outage.statuses(port) == {200}
-        assert time.monotonic() - began < 60
+        assert outage.statuses(programs.port) == {200}
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_requests_while_the_database_is_away_are_told_to_come_again_and_are_served_soon_after(
+    outage: Outage, programs: Programs
+) -> None:
+    assert outage.statuses(programs.port) == {200}
+    outage.postgres.stop()
+    with ThreadPoolExecutor(1) as other:
+        page = other.submit(outage.status, programs.port, "/admin/login/")
+        assert outage.statuses(programs.port) == {503}
+        assert page.result() in {302, 503}
+    # Longer than one attempt of the pool to connect, whose pauses grow.
+    time.sleep(1.2 * CONNECT_SECONDS)
+    outage.postgres.ensure_running()
+    began = time.monotonic()
+    assert outage.statuses(programs.port) == {200}
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_a_database_that_is_stopped_in_its_tracks_hides_from_no_probe_and_keeps_none_from_an_answer(
-    outage: Outage,
+    outage: Outage, programs: Programs
 ) -> None:
-    port = free_port()
-    with portal_process(["-m", "portal.web", "--port", str(port), "--workers", "1"], **outage.settings):
-        wait_for(lambda: answers(port), "the web server to serve")
-        stopped = [outage.postgres.pid() or 0, *list_children(outage.postgres.pid() or 0)]
-        time.sleep(1.1)  # no earlier answer holds any more
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            with ThreadPoolExecutor(101) as probes:
-                ready = [probes.submit(time_answer, outage, port, "/health/ready") for _ in range(100)]
-                time.sleep(0.3)
-                live = probes.submit(time_answer, outage, port, "/health/live")
-            assert {answer.result()[0] for answer in ready} == {503}
-            # The bound is two seconds; the rest is the hundred threads of this test.
-            assert max(answer.result()[1] for answer in ready) < 4
-            assert live.result()[0] == 200
-            assert live.result()[1] < 1.4
-        finally:
-            for pid in stopped:
-                os.kill(pid, signal.SIGCONT)
-        wait_for(lambda: answers(port), "the web server to be ready again")
+    port = programs.port
+    wait_for(lambda: answers(port), "the web server to be ready")
+    stopped = [outage.postgres.pid() or 0, *list_children(outage.postgres.pid() or 0)]
+    time.sleep(1.1)  # no earlier answer holds any more
+    try:
+        send(stopped, signal.SIGSTOP)
+        with ThreadPoolExecutor(101) as probes:
+            ready = [probes.submit(time_answer, outage, port, "/health/ready") for _ in range(100)]
+            time.sleep(0.3)
+            live = probes.submit(time_answer, outage, port, "/health/live")
+        assert {answer.result()[0] for answer in ready} == {503}
+        # The bound is two seconds; the rest is the hundred threads of this test.
+        assert max(answer.result()[1] for answer in ready) < 4
+        assert live.result()[0] == 200
+        assert live.result()[1] < 1.4
+    finally:
+        send(stopped, signal.SIGCONT)
+    wait_for(lambda: answers(port), "the web server to be ready again")
+
+
+def send(pids: list[int], number: signal.Signals) -> None:
+    """Send a signal to processes, of which PostgreSQL may have ended one."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def time_answer(outage: Outage, port: int, path: str) -> tuple[int, float]:

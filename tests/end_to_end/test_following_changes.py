@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,37 @@ def dataset() -> Iterator[str]:
             cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
-def follow(port: int, secret: str, dataset: str, directory: Path) -> dict[str, int]:
-    """Run the loader once; returns how many rows of each kind it was given."""
+@contextmanager
+def follower(port: int, secret: str, dataset: str, directory: Path) -> Iterator[Callable[[], list[int]]]:
+    """Start the loader; what this gives lets it follow once, and returns how many rows of each kind it was given."""
     database = environment()["DATABASE_URL"]
     command = [str(PYTHON), "-m", "tests.support.dlt_follower", f"http://127.0.0.1:{port}{API}/"]
     command += [database, dataset, str(directory)]
     quiet = {"PORTAL_TOKEN": secret, "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(directory)}
-    done = subprocess.run(
-        command, cwd=BASE_DIR, env={**os.environ, **quiet}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return {kind: int(count) for kind, count in (line.split() for line in done.stdout.splitlines()[-3:])}
+    with (
+        (directory / "log").open("w+") as log,
+        subprocess.Popen(
+            command,
+            cwd=BASE_DIR,
+            env={**os.environ, **quiet},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as loader,
+    ):
+
+        def follow() -> list[int]:
+            assert loader.stdin
+            assert loader.stdout
+            print(file=loader.stdin, flush=True)
+            counts = loader.stdout.readline().split()
+            assert len(counts) == len(TABLES), (counts, log.seek(0), log.read())
+            return list(map(int, counts))
+
+        yield follow
+        loader.stdin.close()
+        assert loader.wait() == 0
 
 
 def held(table: str, sums: tuple[str, ...]) -> list[Any]:
@@ -93,15 +114,14 @@ def test_dlt_follows_every_change_and_ends_with_the_rows_and_sums_of_the_portal(
 ) -> None:
     filled = fill()
     _, secret = create_token("warehouse", [Scope.USAGE_READ])
-    port = web_server()
-    first = follow(port, secret, dataset, tmp_path)
-    assert first == {"environment-usage": 120, "resource-usage": 90, "recipe-usage": 72}
-    assert_same_as_the_portal()
+    with follower(web_server(), secret, dataset, tmp_path) as follow:
+        assert follow() == [120, 90, 72]
+        assert_same_as_the_portal()
 
-    change(filled)
-    second = follow(port, secret, dataset, tmp_path)
-    assert_same_as_the_portal()
-    assert second["resource-usage"] < 60  # what had not changed was not sent again
+        change(filled)
+        _, resources, _ = follow()
+        assert_same_as_the_portal()
+        assert resources < 60  # what had not changed was not sent again
 
-    follow(port, secret, dataset, tmp_path)
-    assert_same_as_the_portal()
+        follow()
+        assert_same_as_the_portal()

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import redis
 import time_machine
 from cryptography.fernet import Fernet
+from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
@@ -22,6 +24,7 @@ from portal.incidents.delivery import deliver_due
 from portal.incidents.models import OPEN, Channel, Incident
 from portal.incidents.processes import find_silence
 from portal.incidents.watch import watch, watch_processes
+from portal.lake import FAILURES_BEFORE_ALERT, publish_days
 from sync.engine import plan
 from sync.engine.load import load_next
 from sync.engine.scrub import scrub
@@ -35,7 +38,7 @@ from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
-DAYS = 4
+DAYS = 2
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,8 @@ def refuse(upstream: SandboxServer, source: Source, settings: Any) -> None:
 def edit(**values: Any) -> Fault:
     def change(upstream: SandboxServer, source: Source, settings: Any) -> None:
         upstream.world.edits["gcore", get_day(source).day] = Edit(**values)
+        # By how much the sandbox's records change depends on the date.
+        settings.PORTAL_RESTATED_SHARE, settings.PORTAL_RESTATED_AMOUNTS = 0.0001, []
 
     return change
 
@@ -158,6 +163,18 @@ def keep_a_day_waiting(upstream: SandboxServer, source: Source, settings: Any) -
 
 def leave_a_day_partial(upstream: SandboxServer, source: Source, settings: Any) -> None:
     SourceDay.objects.filter(pk=get_day(source).pk).update(state=DayState.PARTIAL, complete=False)
+
+
+def take_the_lake_away(upstream: SandboxServer, source: Source, settings: Any) -> None:
+    settings.PORTAL_LAKE_URL = "file:///dev/null/lake"
+    for _ in range(FAILURES_BEFORE_ALERT):
+        cache.delete("lake")  # ten minutes later
+        with pytest.raises(OSError, match="/dev/null"):
+            publish_days()
+    # The catalog was made before, outside of this test's transaction.
+    own = connection.copy()
+    with closing(own), own.cursor() as cursor:
+        cursor.execute("DROP TABLE iceberg_tables, iceberg_namespace_properties")
 
 
 READ_CASES: list[tuple[str, str, Fault]] = [
@@ -216,6 +233,7 @@ OWN_CASES: list[tuple[str, Fault]] = [
     ("redis_trouble", take_redis_away),
     ("sync_stopped", keep_a_day_waiting),
     ("day_partial", leave_a_day_partial),
+    ("lake_failing", take_the_lake_away),
 ]
 
 

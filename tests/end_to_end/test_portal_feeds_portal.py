@@ -14,7 +14,7 @@ from sync.vendors import readers
 from tests.support.mirrored_portal import FIRST, key, read_all
 from tests.support.mirrored_portal import still as still
 from tests.support.processes import WAIT_SECONDS, portal_process
-from tests.support.servers import database_name
+from tests.support.servers import TEMPLATE_VARIABLE, database_name
 
 pytestmark = pytest.mark.django_db(transaction=True)
 END = FIRST + timedelta(days=3)
@@ -36,10 +36,12 @@ call_command("sync", "--from", first, "--to", end)
 
 @pytest.fixture
 def second() -> Iterator[str]:
-    """The address of an empty database for the second portal."""
+    """The address of a database without rows for the second portal."""
     name = f"{database_name()}_second"
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
+        # A copy of the migrated one, where the run has it: `migrate` finds nothing left to do.
+        template = os.environ.get(TEMPLATE_VARIABLE, "template1")
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         yield address(name)
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -8,29 +8,37 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
 import pytest_django
+from django.test import override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from portal.accounts.models import Scope, create_token
-from tests.support.api_clients import API, served
-from tests.support.database import delete_all_rows
+from tests.support import archived
+from tests.support.api_clients import API, bearer, served
+from tests.support.database import create_months
+from tests.support.exports import download
 from tests.support.filled_portal import fill
-from tests.support.own_postgres import OwnServer, own_folder, own_server, run_program, run_script
-from tests.support.processes import environment, wait_for
+from tests.support.other_database import call_on
+from tests.support.own_postgres import OwnServer, own_folder, own_server, run_program
+from tests.support.processes import wait_for
 from tests.support.users import client_of
+from usage.lake.archive import archive_month
+from usage.models import KINDS
 from usage.watermark import HOLD, KEY, SINCE
 
-# Only the set-up uses the run's database.
-pytestmark = pytest.mark.django_db(transaction=True)
-# Ten times what the requests take that are sent while the standby is paused.
-LAG_SECONDS = 15
+# The set-up needs the settings of the run's database.
+pytestmark = pytest.mark.django_db
+# Several times what the requests take that are sent while the standby is paused.
+LAG_SECONDS = 6
 # What depends on when it is asked.
-MOMENT = re.compile(rb'"(as_of|lag_seconds)": ?"?[^,}]+')
+MOMENT = re.compile(rb',? ?"(as_of|lag_seconds|replica_lag_seconds)": ?"?[^,}]+')
 FROM_STANDBY = "standby; lag="
 AWAY, BEHIND = "primary; standby=away", "primary; standby=behind"
 # Redirects, and what no signed-in person is shown.
@@ -55,7 +63,10 @@ class Answer:
 
 @dataclass
 class Portal:
-    """A web server on a primary and its standby; tokens that may read, and one that may have days read."""
+    """A web server on a primary and its standby; tokens that may read, and one that may have days read.
+
+    `exports`: by address, exports over days that were archived since.
+    """
 
     primary: OwnServer
     standby: OwnServer
@@ -63,6 +74,7 @@ class Portal:
     token: str
     other: str
     session: str
+    exports: dict[str, bytes]
 
     def ask(self, path: str, token: str = "", method: str = "GET", body: Any = None) -> Answer:
         """Return the answer to a program, to a person where no token is given."""
@@ -76,6 +88,17 @@ class Portal:
 
     def get(self, path: str) -> Answer:
         return self.ask(f"{API}/{path}", self.token)
+
+    def ask_standby(self, path: str, token: str = "") -> Answer:
+        """Return an answer of the standby: after Redis, or the standby, answered too late, it is not asked for 5 s."""
+        answers: list[Answer] = []
+
+        def is_of_standby() -> bool:
+            answers.append(self.ask(path, token))
+            return answers[-1].is_of_standby
+
+        wait_for(is_of_standby, f"the standby to answer {path}", every=0.2)
+        return answers[-1]
 
     def wait_for_standby(self, page: str = f"{API}/sources/") -> None:
         """Wait until the standby answers with a page."""
@@ -101,26 +124,37 @@ def copy_standby(primary: OwnServer, folder: Path) -> OwnServer:
     return standby
 
 
+def fill_portal(lake: str) -> tuple[str, str, str, dict[str, bytes]]:
+    """Fill the database; returns a session, two tokens, and exports over days that are in the lake alone by now."""
+    create_months()
+    fill()
+    exports = archive(lake)
+    session = client_of("admin").cookies["sessionid"].value
+    return session, create_token("test", Scope.values)[1], create_token("other", Scope.values)[1], exports
+
+
+def archive(url: str) -> dict[str, bytes]:
+    """Store two months and have the first in a lake alone; returns, by address, what exports were before."""
+    for number, kind in enumerate(KINDS.values()):
+        archived.fill(archived.make_source(kind, f"archived-{number}"))
+    client, span = bearer(), {"from": "2025-06-29", "to": "2025-07-03", "format": "csv"}
+    exports = {f"{API}/{kind}/?{urlencode(span)}": download(client, kind, **span) for kind in KINDS}
+    with override_settings(PORTAL_LAKE_URL=url):
+        archive_month(archived.MONTH)
+    return exports
+
+
 @pytest.fixture(scope="module")
 def portal(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Portal]:
-    with django_db_blocker.unblock(), own_folder() as folder, own_server(folder) as primary:
-        try:
-            fill()
-            session = client_of("admin").cookies["sessionid"].value
-            token, other = (create_token(name, Scope.values)[1] for name in ("test", "other"))
-            stored = environment()["DATABASE_URL"]
-            dump = (
-                'pg_dump --dbname="$SOURCE" | psql --quiet --output=/dev/null --set=ON_ERROR_STOP=1 --dbname="$TARGET"'
-            )
-            run_script(dump, folder, {"SOURCE": stored, "TARGET": primary.url})
-        finally:
-            delete_all_rows()
+    with django_db_blocker.unblock(), own_folder() as folder, own_server(folder, is_migrated=True) as primary:
+        lake = f"file://{folder}/lake"
+        session, token, other, exports = call_on(primary.url, partial(fill_portal, lake))
         standby = copy_standby(primary, folder / "standby")
         try:
             standby.start()
-            urls = {"DATABASE_URL": primary.url, "DATABASE_REPLICA_URL": standby.url}
+            urls = {"DATABASE_URL": primary.url, "DATABASE_REPLICA_URL": standby.url, "PORTAL_LAKE_URL": lake}
             with served(PORTAL_REPLICA_LAG_SECONDS=str(LAG_SECONDS), PORTAL_LOG_LEVEL="WARNING", **urls) as port:
-                yield Portal(primary, standby, port, token, other, session)
+                yield Portal(primary, standby, port, token, other, session, exports)
         finally:
             standby.stop("immediate")
 
@@ -170,6 +204,21 @@ def test_lists_summaries_exports_and_pages_come_from_the_standby_and_are_those_o
     finally:
         portal.standby.start()
     portal.wait_for_standby()
+
+
+def test_exports_of_archived_days_come_from_the_standby_as_they_were(portal: Portal) -> None:
+    for address, expected in portal.exports.items():
+        assert portal.ask_standby(address, portal.token).body == expected
+
+
+def test_an_answer_of_the_standby_says_so_wherever_people_and_programs_look(portal: Portal) -> None:
+    for name in ("summary", "export-manifest"):
+        answer = portal.ask_standby(f"{API}/environment-usage/{name}/?from=2026-10-01&to=2026-10-08", portal.token)
+        assert answer.database == f"{FROM_STANDBY}{answer.json['meta']['replica_lag_seconds']}"
+    assert re.search(rb"As of 20..-..-.. ..:..:.., [\d.]+ s behind\.", portal.ask_standby("/admin/").body)
+    metrics = portal.ask_standby("/metrics", portal.token).body
+    assert b"portal_standby_up 1.0" in metrics
+    assert b"portal_standby_lag_seconds " in metrics
 
 
 def insert_run(own: Any, name: str) -> None:

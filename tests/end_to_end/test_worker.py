@@ -23,14 +23,25 @@ from usage.models import KINDS, DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 POOL_SIZE = 3
-WORKER = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", f"{POOL_SIZE}"]
-DAYS = 6
+# As `up` starts it: it has no other worker to look for.
+WORKER = [
+    "-m",
+    "celery",
+    "-A",
+    "portal.celery",
+    "worker",
+    "--concurrency",
+    f"{POOL_SIZE}",
+    "--without-gossip",
+    "--without-mingle",
+]
+DAYS = 3
 REQUEST_ID = "0af7651916cd43dd8448eb211c80319c"
 
 
 @pytest.fixture
 def upstream() -> Iterator[SandboxServer]:
-    with SandboxServer(World(days=DAYS + 2, records_per_day=400)) as server:
+    with SandboxServer(World(days=DAYS + 2, records_per_day=120)) as server:
         yield server
 
 
@@ -75,7 +86,7 @@ def test_the_tick_fills_every_source_though_its_worker_is_killed_on_the_way(
             tasks.tick.delay()
             return not waiting_days() and not SyncRun.objects.filter(finished_at=None).exists()
 
-        wait_for(finished, "every day of every source to be loaded", every=1)
+        wait_for(finished, "every day of every source to be loaded", every=0.2)
         lines = [json.loads(line) for line in worker.output().splitlines() if line.startswith("{")]
 
     check_lines(lines, run_id)
@@ -128,7 +139,7 @@ def test_a_process_of_the_pool_that_is_killed_while_the_worker_starts_is_replace
             tasks.tick.delay()
             return not waiting_days() and SourceDay.objects.exists()
 
-        wait_for(finished, "every day of every source to be loaded", every=1)
+        wait_for(finished, "every day of every source to be loaded", every=0.2)
         assert worker.poll() is None
 
 
@@ -146,7 +157,7 @@ def test_a_source_that_hangs_does_not_hold_up_the_others(
 
         tasks.tick.delay()
         wait_for(lambda: upstream.stats.now[hanging.vendor], "the hanging source to be asked")
-        wait_for(the_others_are_read, "the other sources to be read meanwhile", every=1)
+        wait_for(the_others_are_read, "the other sources to be read meanwhile", every=0.2)
 
         assert upstream.stats.now[hanging.vendor]
         assert "day read" not in worker.output()

@@ -11,8 +11,17 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from sync.models import SyncRun
-from tests.support.browser import AsPerson, accessible, as_person, picture, running, sign_in  # noqa: F401
-from tests.support.filled_portal import Filled, fill
+from tests.support.browser import (  # noqa: F401
+    AsPerson,
+    accessible,
+    as_person,
+    look,
+    measure_overflow,
+    picture,
+    running,
+    sign_in,
+)
+from tests.support.filled_portal import Filled, fill_once
 from tests.support.users import person
 from usage.models import Source, SourceDay
 
@@ -23,7 +32,7 @@ GCORE = f"{COVERAGE}?source=gcore-main"
 
 @pytest.fixture
 def filled(running: Browser, transactional_db: None) -> Filled:
-    return fill()
+    return fill_once()
 
 
 def focused(page: Page) -> str:
@@ -174,9 +183,8 @@ def test_a_viewer_sees_no_button_and_chooses_no_range(filled: Filled, as_person:
     expect(page.locator("#panel")).to_contain_text("Suspect")
 
 
-@pytest.mark.parametrize("width", [360, 3840])
-def test_the_calendar_fits_a_telephone_and_a_wall(filled: Filled, as_person: AsPerson, width: int) -> None:
-    page = as_person("operator", width=width)
+def test_the_calendar_fits_a_telephone_and_a_wall(filled: Filled, as_person: AsPerson) -> None:
+    page = as_person("operator")
     day = SourceDay.objects.get(state="failed")
     for name, address in {
         "coverage": COVERAGE,
@@ -185,9 +193,10 @@ def test_the_calendar_fits_a_telephone_and_a_wall(filled: Filled, as_person: AsP
         "day": f"/admin/usage/sourceday/{day.pk}/change/",
     }.items():
         page.goto(address)
-        spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert spill <= 0, name
-        picture(page, f"{name}-{width}")
+        for width in (360, 3840):
+            look(page, width, "light")
+            assert measure_overflow(page) <= 0, name
+            picture(page, f"{name}-{width}")
 
 
 def test_without_scripts_a_gap_is_followed_and_a_range_read(filled: Filled, running: Browser, live_server: Any) -> None:

@@ -11,8 +11,9 @@ import time_machine
 from playwright.sync_api import Locator, Page, expect
 
 from tests.support.browser import AsPerson, as_person, picture, running  # noqa: F401
+from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.filled_portal import Filled, fill
+from tests.support.filled_portal import Filled, fill, find_filled
 from tests.support.source_days import hold_days
 from usage.models import DirectoryEntry, EnvironmentUsage, NameKind, RecipeUsage
 
@@ -25,18 +26,22 @@ Clicks = Callable[..., None]
 def filled(running: Any, transactional_db: None) -> Iterator[Filled]:  # noqa: F811
     """A filled portal with the names of its projects and users."""
     with time_machine.travel(NOW, tick=True):
-        made = fill()
-        hold_days(rolled=True)
-        for column, kind in (("project_id", NameKind.PROJECT), ("user_id", NameKind.USER)):
-            for vendor_id in EnvironmentUsage.objects.values_list(column, flat=True).distinct():
-                DirectoryEntry.objects.create(
-                    source=made.environments,
-                    kind=kind,
-                    vendor_id=vendor_id,
-                    name=f"{kind.label} of {vendor_id}",
-                    pseudonym="Word",
-                )
-        yield made
+        store_or_restore("jobs", name_everything)
+        yield find_filled()
+
+
+def name_everything() -> None:
+    made = fill()
+    hold_days(rolled=True)
+    for column, kind in (("project_id", NameKind.PROJECT), ("user_id", NameKind.USER)):
+        for vendor_id in EnvironmentUsage.objects.values_list(column, flat=True).distinct():
+            DirectoryEntry.objects.create(
+                source=made.environments,
+                kind=kind,
+                vendor_id=vendor_id,
+                name=f"{kind.label} of {vendor_id}",
+                pseudonym="Word",
+            )
 
 
 def count_clicks(most: int) -> Clicks:
@@ -198,8 +203,25 @@ def test_a_page_prints_as_a_report(filled: Filled, as_person: AsPerson) -> None:
     expect(report).to_contain_text("1 Nov 2026 – 30 Nov 2026 (UTC) · Compared with 1 Oct 2026 – 28 Oct 2026")
     expect(page.locator(".explore-worth > p")).to_be_visible()
     expect(page.locator(".explore-table")).to_be_visible()
-    for away in (".asking", "#explore-form", ".tabs", "#chart-png", "#saved-heading", ".explore-links"):
+    for away in (
+        ".asking",
+        "#explore-form",
+        ".tabs",
+        "#chart-png",
+        "#saved-heading",
+        ".explore-links",
+        ".exact-digits",
+    ):
         expect(page.locator(away).first).to_be_hidden()
+    expect(page.locator(".explore-table tfoot")).to_have_css("display", "table-row-group")  # once, not on each sheet
     picture(page, "explore-print")
     page.emulate_media(media="screen")
     expect(page.locator(".asking")).to_be_visible()
+
+
+def test_a_long_answer_says_on_paper_how_many_rows_there_are(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("administrator", width=1400)
+    page.goto("/admin/explore/?kind=resource-usage&from=2026-11-01&to=2026-12-01&group_by=resource_id,day")
+    page.emulate_media(media="print")
+    expect(page.locator(".steps-through .total")).to_be_visible()
+    expect(page.locator(".steps-through .total")).to_contain_text(" of ")

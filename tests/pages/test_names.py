@@ -1,13 +1,21 @@
 """Names beside ids in a real browser: readable, accessible, and enough to filter by."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import accessible, as_person, picture, running  # noqa: F401
-from tests.support.filled_portal import Filled, fill
+from tests.support.browser import (  # noqa: F401
+    SIZE_RULES,
+    accessible,
+    as_person,
+    look,
+    measure_overflow,
+    picture,
+    running,
+)
+from tests.support.database import store_or_restore
+from tests.support.filled_portal import Filled, fill, find_filled
 from tests.support.source_days import hold_days
 from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind
 
@@ -25,6 +33,11 @@ REFUSED = {"Team": "The credential may not read this at app.gitpod.io (HTTP 403:
 @pytest.fixture
 def named(running, transactional_db: None) -> Filled:  # noqa: F811
     """A filled portal with names for the ids of its runs; the first project is gone, and teams may not be read."""
+    store_or_restore("named", name_everything)
+    return find_filled()
+
+
+def name_everything() -> None:
     made = fill()
     hold_days(rolled=True)
     Directory.objects.create(source=made.environments, version=1, read_at="2026-11-23T05:00:00Z", refused=REFUSED)
@@ -39,17 +52,10 @@ def named(running, transactional_db: None) -> Filled:  # noqa: F811
                     pseudonym="Word",
                     gone_at="2026-11-20T00:00:00Z" if kind == NameKind.PROJECT and place < 2 else None,
                 )
-    return made
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
-def test_pages_with_names_are_accessible_and_fit(
-    named: Filled,
-    as_person: AsPerson,  # noqa: F811
-    width: int,
-    scheme: Literal["light", "dark"],
-) -> None:
-    page = as_person("administrator", width=width, scheme=scheme)
+def test_pages_with_names_are_accessible_and_fit(named: Filled, as_person: AsPerson) -> None:  # noqa: F811
+    page = as_person("administrator")
     record = EnvironmentUsage.objects.filter(withdrawn_at=None).exclude(project_id="").latest("stopped_at")
     asked = "kind=environment-usage&from=2026-11-01&to=2026-11-24&group_by=project_id"
     for name, address in {
@@ -61,11 +67,12 @@ def test_pages_with_names_are_accessible_and_fit(
     }.items():
         page.goto(address)
         text = "The vendor does not give all names" if name == "source" else "with a name"
-        expect(page.get_by_text(text).first).to_be_visible()
-        accessible(page)
-        spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert spill <= 0, (name, spill)
-        picture(page, f"names-{name}-{scheme}-{width}")
+        for width, scheme, rules in ((1400, "light", SIZE_RULES), (390, "dark", ())):
+            look(page, width, scheme)
+            expect(page.get_by_text(text).first).to_be_visible()
+            accessible(page, rules)
+            assert measure_overflow(page) <= 0, name
+            picture(page, f"names-{name}-{scheme}-{width}")
 
 
 def test_a_filter_takes_a_name_and_keeps_the_id(named: Filled, as_person: AsPerson) -> None:  # noqa: F811

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from portal import checks
 from portal.embedded import ServiceError
 from portal.embedded.paths import DataFolder
-from portal.environment import BASE_DIR, Environment
+from portal.environment import BASE_DIR, EnvironmentVariables
 
 EXAMPLE = (BASE_DIR / ".env.example").read_text()
 GOOD = {
@@ -181,7 +181,7 @@ def test_an_old_postgres_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTAL_TICK_SECONDS", " ")
-    assert Environment().int("PORTAL_TICK_SECONDS", default=60) == 60
+    assert EnvironmentVariables().int("PORTAL_TICK_SECONDS", default=60) == 60
 
 
 def test_without_servers_and_without_the_wheels_the_error_says_what_to_do(

@@ -119,7 +119,7 @@ def test_tasks_and_days_that_fail_report_where_and_no_credential(sentry: Sentry,
     source = make_source("failing", vendor="ona", credential=CANARY, base_url="https://api.example.com/" + CANARY)
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     ensure_days(source, yesterday, yesterday + timedelta(days=1))
-    command = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "1"]
+    command = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "1", "--without-mingle"]
     with portal_process(command, PORTAL_SENTRY_DSN=sentry.dsn) as worker:
         wait_for(lambda: " ready." in worker.output(), "the worker")
         with renamed("sync_syncrunday"):

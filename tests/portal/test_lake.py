@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 import redis
+from django.core.cache import cache
 
 from portal import lake
-from portal.lake import check_lake, is_location, publish_days
+from portal.lake import FAILURES_BEFORE_ALERT, check_lake, find_trouble, is_location, publish_days
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +30,53 @@ def test_ticks_look_every_ten_minutes_whether_an_hour_has_passed(
     redis_client.flushdb()
     publish_days()
     assert len(rounds) == 2
+
+
+def test_two_failures_in_a_row_are_trouble_until_a_round_ends_well(
+    rounds: list[dict[str, Any]], settings: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PORTAL_LAKE_URL = "file:///srv/lake"
+    with monkeypatch.context() as failing:
+        failing.setattr("usage.lake.publish.publish", refuse)
+        fail_once()
+        assert find_trouble() == ""
+        fail_once()
+        assert find_trouble() == "PermissionError: The bucket refuses."
+    settings.PORTAL_LAKE_URL = ""
+    assert find_trouble() == ""
+    settings.PORTAL_LAKE_URL = "file:///srv/lake"
+    cache.delete("lake")
+    publish_days()
+    assert find_trouble() == ""
+
+
+def test_attempts_whose_worker_was_killed_are_trouble_too(
+    rounds: list[dict[str, Any]], settings: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PORTAL_LAKE_URL = "file:///srv/lake"
+    monkeypatch.setattr("usage.lake.publish.publish", be_killed)
+    for _ in range(FAILURES_BEFORE_ALERT):
+        cache.delete("lake")
+        with pytest.raises(KeyboardInterrupt):
+            publish_days()
+    assert "did not end" in find_trouble()
+
+
+def refuse(**_: Any) -> None:
+    """Fail as a bucket does, with a second line that names a request."""
+    raise PermissionError("The bucket refuses.\nGET https://bucket.example.com?signature=secret")
+
+
+def be_killed(**_: Any) -> None:
+    """End without a word to anybody."""
+    raise KeyboardInterrupt
+
+
+def fail_once() -> None:
+    """Let an attempt fail, ten minutes after the last one."""
+    cache.delete("lake")
+    with pytest.raises(PermissionError):
+        publish_days()
 
 
 def test_without_a_lake_a_tick_publishes_nothing(

@@ -4,6 +4,7 @@ import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from unittest.mock import patch
 from urllib.parse import urljoin
 
 import mdurl
@@ -11,6 +12,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from portal import navigation
 from portal.documentation import convert_markdown, render_markdown
 from tests.support.users import client_of
 
@@ -47,6 +49,14 @@ def test_the_page_that_is_open_is_marked_and_the_list_it_belongs_to() -> None:
     assert links(client, reverse("admin:usage_source_add"))[sources] == "true"
     assert links(client, sources)[runs] == ""
     assert [address for address, said in links(client).items() if said] == ["/admin/"]
+
+
+def test_a_page_looks_up_each_address_of_the_navigation_once() -> None:
+    client = client_of("admin")
+    with patch.object(navigation, "reverse", wraps=reverse) as lookup:
+        links(client)
+
+    assert lookup.call_count == len(list(navigation.list_pages()))
 
 
 def test_the_tables_of_one_app_are_not_a_page_of_their_own() -> None:

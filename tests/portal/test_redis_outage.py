@@ -107,14 +107,12 @@ def assert_answers(portal: Portal) -> None:
     assert portal.request("GET", "/health/live")[0] == 200
 
 
-def test_a_redis_that_takes_connections_and_never_answers_holds_no_request_up(portal: Portal) -> None:
+def test_a_redis_that_never_answers_and_one_that_refuses_connections_hold_no_request_up(portal: Portal) -> None:
     portal.redis.is_hanging = True
     assert_answers(portal)
     portal.redis.is_hanging = False
     time.sleep(1.1)
     assert b"Redis" not in portal.request("GET", "/health/work")[1]
 
-
-def test_a_redis_that_refuses_connections_holds_no_request_up(portal: Portal) -> None:
     portal.redis.refuse()
     assert_answers(portal)

@@ -13,14 +13,15 @@ from django.db import connection
 from django.test import Client
 
 from portal.accounts.models import Scope, create_token
-from tests.support.api_clients import API, served
+from tests.support.api_clients import API
 from tests.support.factories import SourceFactory
 from tests.support.source_days import hold_days
 from tests.support.users import person
 
 # Another process has to see what a test stores.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-AT_ONCE = 24
+# As many as one person has answered at once, so that each is under way at the same time as all others.
+AT_ONCE = 12
 RESOURCES = 18_000
 LIVE_SECONDS = 1.0
 ROUNDS = 3
@@ -76,20 +77,20 @@ def ask(port: int, path: str, headers: dict[str, str]) -> int:
         return answer.status
 
 
-def test_the_process_answers_at_once_while_a_person_does_their_worst() -> None:
+def test_the_process_answers_at_once_while_a_person_does_their_worst(web_server: Callable[..., int]) -> None:
     fill()
     client = Client()
     client.force_login(person("admin"))
     cookie = {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
     token = {"Authorization": f"Bearer {create_token('worst', list(Scope))[1]}"}
-    with served() as port:
-        for path in WORST:
-            headers = cookie if path.startswith("/admin/") else token
-            # A machine that is busy with something else may be slow, but not each time.
-            slowest = [send_many(port, path, headers)]
-            while slowest[-1] >= LIVE_SECONDS and len(slowest) < ROUNDS:
-                slowest.append(send_many(port, path, headers))
-            assert min(slowest) < LIVE_SECONDS, (path, slowest)
+    port = web_server()
+    for path in WORST:
+        headers = cookie if path.startswith("/admin/") else token
+        # A machine that is busy with something else may be slow, but not each time.
+        slowest = [send_many(port, path, headers)]
+        while slowest[-1] >= LIVE_SECONDS and len(slowest) < ROUNDS:
+            slowest.append(send_many(port, path, headers))
+        assert min(slowest) < LIVE_SECONDS, (path, slowest)
 
 
 def send_many(port: int, path: str, headers: dict[str, str]) -> float:

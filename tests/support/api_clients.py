@@ -73,7 +73,7 @@ def served(*arguments: str, **settings: str) -> Iterator[int]:
 
 
 def answers(port: int) -> bool:
-    """Tell whether the portal at this port is healthy."""
+    """Return whether the portal at this port is healthy."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         try:
             connection.request("GET", "/health/ready")

@@ -1,12 +1,19 @@
-"""The rows of tests that commit: deleted after each, or stored once and restored for the next."""
+"""The database of a process: a copy of one that is migrated once, whose rows tests that commit delete or restore."""
 
-from collections.abc import Callable, Hashable
+import os
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from datetime import date
+from unittest.mock import patch
 
-from django.db import connection, transaction
+import psycopg
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.models import Model
 from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
+from portal.accounts.roles import create_roles
 from usage.models import KINDS, RecordRevision
 from usage.partitions import ensure_partitions, list_partitions
 
@@ -28,8 +35,7 @@ def delete_all_rows() -> None:
         sizes = measure_filled_tables()
         if not sizes:
             return
-        cursor.execute("SELECT current_setting('is_superuser') = 'on'")
-        is_superuser = cursor.fetchone() == (True,)
+        is_superuser = _is_superuser()
         # The one exemption from the rule that nobody empties the audit log.
         if is_superuser:
             # Neither foreign keys nor triggers are looked at.
@@ -44,6 +50,58 @@ def delete_all_rows() -> None:
             cursor.execute("TRUNCATE {} CASCADE".format(", ".join(f'"{table}"' for table in sizes)))
         if not is_superuser:
             cursor.execute("ALTER TABLE accounts_auditentry ENABLE TRIGGER accounts_audit_truncate")
+
+
+def create_template(name: str) -> None:
+    """Create the migrated database of this name, unless an earlier run has; of workers that start at once, one does."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+        if server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            return
+        unfinished = f"{name}_unfinished"
+        server.execute(f'DROP DATABASE IF EXISTS "{unfinished}"')
+        server.execute(f'CREATE DATABASE "{unfinished}"')
+        own = connection.settings_dict["NAME"]
+        connection.close()
+        connection.settings_dict["NAME"] = unfinished
+        try:
+            call_command("migrate", verbosity=0)
+            create_months()
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = own
+        server.execute(f'ALTER DATABASE "{unfinished}" RENAME TO "{name}"')
+
+
+@contextmanager
+def keep_rows(blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Keep what the block stores for all tests that run before it ends: each is rolled back to that, and it last."""
+    kept = transaction.atomic()
+    # As Django marks the transaction of a test: what has to be durable otherwise may run in it.
+    kept._from_testcase = True  # type: ignore[attr-defined]
+    # A test closes its connection in the end, and with it the transaction that it runs in.
+    with blocker.unblock(), kept, patch.object(connections[DEFAULT_DB_ALIAS], "close"):
+        yield
+        transaction.set_rollback(True)
+
+
+@contextmanager
+def commit_rows(blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Give an empty database, and keep what is committed to it for all tests that run before the block ends.
+
+    For what other connections read. The tests are not to be marked as `transaction=True`: their end deletes all rows.
+    """
+    with blocker.unblock():
+        migrated = _read_tables()
+        delete_all_rows()
+        try:
+            yield
+        finally:
+            delete_all_rows()
+            if _is_superuser():
+                _write_tables(migrated)
+            else:
+                create_roles()
 
 
 def create_months() -> None:
@@ -82,19 +140,37 @@ def store_or_restore(key: Hashable, create: Callable[[], object]) -> None:
 
     Needs a database whose user is a superuser; otherwise it creates them anew each time.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        if key in _stored:
-            # Triggers have run when the rows were created.
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            for table, rows in _stored[key].items():
-                with cursor.copy(f'COPY "{table}" ({_list_columns(table)}) FROM STDIN') as copy:
-                    copy.write(rows)
-            return
+    if key in _stored:
+        _write_tables(_stored[key])
+        return
     create()
+    if _is_superuser():
+        _stored[key] = _read_tables()
+
+
+def is_stored(key: Hashable) -> bool:
+    """Return whether `store_or_restore` has rows for a key."""
+    return key in _stored
+
+
+def _is_superuser() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('is_superuser') = 'on'")
-        if cursor.fetchone() == (True,):
-            _stored[key] = {table: _read_table(table) for table in measure_filled_tables()}
+        return cursor.fetchone() == (True,)
+
+
+def _write_tables(tables: dict[str, bytes]) -> None:
+    """Store rows of tables. Their triggers have run when the rows were created."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for table, rows in tables.items():
+            with cursor.copy(f'COPY "{table}" ({_list_columns(table)}) FROM STDIN') as copy:
+                copy.write(rows)
+
+
+def _read_tables() -> dict[str, bytes]:
+    """Return the rows of every table but KEPT_TABLES, as COPY has them."""
+    return {table: _read_table(table) for table in measure_filled_tables()}
 
 
 def _read_table(table: str) -> bytes:

@@ -1,7 +1,7 @@
 """A warehouse loader: dlt's rest_api source follows every change of the portal into PostgreSQL.
 
 Runs in the environment of requirements-api.txt: `python -m tests.support.dlt_follower ADDRESS DATABASE DATASET DIRECTORY`, with
-a portal token in PORTAL_TOKEN. What it knows is what docs/api.md says about following changes; where it stands it
+a portal token in PORTAL_TOKEN; it follows once for each line that it reads, and says how many rows of each kind came. What it knows is what docs/api.md says about following changes; where it stands it
 keeps under DIRECTORY and in DATABASE, as dlt does.
 """
 
@@ -41,8 +41,13 @@ def resource(kind: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Follow once, from where the last run ended."""
-    address, database, dataset, directory = sys.argv[1:]
+    """Follow for each line that comes, from where the last run ended."""
+    for _ in sys.stdin:
+        follow(*sys.argv[1:])
+
+
+def follow(address: str, database: str, dataset: str, directory: str) -> None:
+    """Follow once, by a pipeline that knows only what is stored."""
     client = {"base_url": address, "auth": {"type": "bearer", "token": os.environ["PORTAL_TOKEN"]}}
     source = rest_api_source({"client": client, "resources": [resource(kind) for kind in KINDS]})
     pipeline = dlt.pipeline(
@@ -53,7 +58,7 @@ def main() -> None:
     )
     pipeline.run(source)
     counts = pipeline.last_trace.last_normalize_info.row_counts
-    print(*(f"{kind} {counts.get(kind.replace('-', '_'), 0)}" for kind in KINDS), sep="\n")
+    print(*(counts.get(kind.replace("-", "_"), 0) for kind in KINDS), flush=True)
 
 
 if __name__ == "__main__":

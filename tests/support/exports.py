@@ -86,6 +86,8 @@ def copying() -> list[int]:
     """Return the process ids of exports that run on this database."""
     asked = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY (%%' AND state = 'active'"
     with connection.cursor() as cursor:
+        # In the transaction of a test, the first answer would stay.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(asked)
         return [pid for (pid,) in cursor.fetchall()]
 

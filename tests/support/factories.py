@@ -9,6 +9,7 @@ from django.db import connection
 from factory.declarations import LazyAttribute, Sequence, SubFactory
 from factory.django import DjangoModelFactory
 
+from tests.support.database import MONTHS
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source, SourceDay
 from usage.partitions import ensure_partitions
 
@@ -42,14 +43,15 @@ class SourceDayFactory(DjangoModelFactory[SourceDay]):
 
 
 class UsageFactory(DjangoModelFactory[Any]):
-    """A usage record, whose month is created where it is missing."""
+    """A usage record, whose month is created where it is none of those that the tests' database begins with."""
 
     class Meta:
         abstract = True
 
     @classmethod
     def _create(cls, model_class: type[Any], *args: Any, **kwargs: Any) -> Any:
-        ensure_partitions(model_class, kwargs["day"], kwargs["day"] + timedelta(days=1))
+        if not MONTHS[0] <= kwargs["day"] < MONTHS[1]:
+            ensure_partitions(model_class, kwargs["day"], kwargs["day"] + timedelta(days=1))
         return super()._create(model_class, *args, **kwargs)
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from sync.models import LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.vendors import readers
+from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from usage.data_quality import VENDOR_KINDS
 from usage.days import Day
@@ -53,6 +54,12 @@ def fill() -> Filled:
     counts()
     troubles(filled)
     return filled
+
+
+def fill_once() -> Filled:
+    """Have in an empty database what `fill` creates, which the first call of a process does."""
+    store_or_restore("filled", fill)
+    return find_filled()
 
 
 def find_filled() -> Filled:

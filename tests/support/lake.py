@@ -1,33 +1,67 @@
 """A lake in a folder, fed by the made-up vendor, and what it and the portal's own export say of the same records."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
 from django.db import connection
+from django.test import override_settings
 
+from tests.support.database import is_stored, store_or_restore
 from tests.support.scripted_vendor import Listing, read_day, row
+from usage.columns import Column
 from usage.data_quality import VENDOR_KINDS
 from usage.exports.copy import ExportQuery
 from usage.exports.formats.parquet import batch_bytes, build_schema, parse_batch
-from usage.lake.catalog import Lake, get_lake_columns, open_lake
+from usage.lake.catalog import Lake, connect_catalog, get_lake_columns, open_lake
 from usage.lake.days import Row
 from usage.lake.files import Key
-from usage.models import KINDS, EnvironmentUsage, Source, SourceDay, UsageRecord
+from usage.models import KINDS, EnvironmentUsage, RecipeUsage, ResourceUsage, Source, SourceDay, UsageRecord
 from usage.snapshot import open_snapshot
+
+# Metadata of a lake has the addresses of its files, so a stored lake comes back to where it was.
+NAME = "the-lake"
+KINDS_OF_VENDORS = {"scripted": EnvironmentUsage, "resources": ResourceUsage, "recipes": RecipeUsage}
 
 
 @pytest.fixture
-def lake_folder(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of an empty lake; the made-up vendor reports environment usage."""
-    settings.PORTAL_LAKE_URL = f"file://{tmp_path}/lake"
-    monkeypatch.setitem(VENDOR_KINDS, "scripted", EnvironmentUsage)
-    yield tmp_path / "lake"
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS iceberg_tables, iceberg_namespace_properties")
+def lake_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of an empty lake; made-up vendors report usage of each kind."""
+    for vendor, kind in KINDS_OF_VENDORS.items():
+        monkeypatch.setitem(VENDOR_KINDS, vendor, kind)
+    with open_folder(tmp_path_factory) as folder:
+        yield folder
+
+
+@contextmanager
+def open_folder(factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the folder of an empty lake, which the settings name; it and the catalog go when the block ends."""
+    folder = factory.getbasetemp() / NAME
+    # `sync` waits for all that any process of the machine has written; no test takes its power away.
+    with override_settings(PORTAL_LAKE_URL=f"file://{folder}"), patch("os.sync"):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with connection.cursor() as cursor:
+                cursor.execute("DROP TABLE IF EXISTS iceberg_tables, iceberg_namespace_properties")
+
+
+def store_or_restore_lake(folder: Path, key: Hashable, create: Callable[[], object]) -> None:
+    """Call `create` in an empty database with an empty lake and store both; restore both for the same key later."""
+    kept = folder.with_name(f"{NAME}-{key}")
+    if is_stored(key):
+        shutil.copytree(kept, folder)
+        connect_catalog().close()  # makes its tables
+    store_or_restore(key, create)
+    if is_stored(key) and not kept.exists():
+        shutil.copytree(folder, kept)
 
 
 def store(source: Source, listing: Listing, on: date, numbers: range, **values: Any) -> None:
@@ -75,3 +109,8 @@ def assert_equal() -> None:
     assert {key: (row["records"], row["stored_digest"]) for key, row in described.items()} == {
         (day.source.slug, day.day): (day.records, day.stored_digest) for day in days
     }
+
+
+def list_old_columns(kind: type[UsageRecord]) -> list[Column]:
+    """Return the columns of a table of usage before it had runners."""
+    return [column for column in get_lake_columns(kind) if column.name != "runner_id"]

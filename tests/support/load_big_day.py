@@ -1,10 +1,9 @@
-"""Load one day of N records, made as they are read, and print the peak memory of this process in KiB.
+"""Load days of so many records, made as they are read; print the peak memory of this process in KiB after each.
 
-`python -m tests.support.load_big_day N`, on the database of DATABASE_URL.
+`python -m tests.support.load_big_day N…`, on the database of DATABASE_URL.
 """
 
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import django
+
+from tests.benchmarks.contenders.lane import read_peak
 
 PAGE = 1000
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
@@ -59,5 +60,7 @@ def load_a_day_of(records: int) -> None:
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
-    load_a_day_of(int(sys.argv[1]))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    for number in sys.argv[1:]:
+        load_a_day_of(int(number))
+        # Not `ru_maxrss`, which begins with the peak of the process that started this one.
+        print(read_peak())

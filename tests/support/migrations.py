@@ -70,12 +70,12 @@ def judge_field(old: "Field[Any, Any]", new: "Field[Any, Any]") -> Iterator[str]
 
 
 def is_filled(field: "Field[Any, Any]") -> bool:
-    """Tell whether the database fills a column that an INSERT leaves out."""
+    """Return whether the database fills a column that an INSERT leaves out."""
     return field.null or field.db_default is not NOT_PROVIDED or field.generated
 
 
 def is_index(operation: Any) -> bool:
-    """Tell whether an operation builds an index while the table is locked."""
+    """Return whether an operation builds an index while the table is locked."""
     constraint = getattr(operation, "constraint", None)
     return isinstance(constraint, UniqueConstraint) or type(operation) is operations.AddIndex
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -24,12 +25,18 @@ def new_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+@cache
+def get_key() -> rsa.RSAPrivateKey:
+    """Return the provider's key, one for a process: it takes a tenth of a second to make."""
+    return new_key()
+
+
 @dataclass(slots=True)
 class Identity:
     """The provider and its user (`person`); `token`, `info` and `config` override values of its responses."""
 
     issuer: str = ""
-    key: rsa.RSAPrivateKey = field(default_factory=new_key)
+    key: rsa.RSAPrivateKey = field(default_factory=get_key)
     person: dict[str, Any] = field(default_factory=dict)
     token: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
@@ -101,7 +108,7 @@ def provider(**person: Any) -> Iterator[Identity]:
     identity = Identity(person={"sub": "person-1", **person})
     server = ThreadingHTTPServer(("127.0.0.1", 0), build_handler(identity))
     identity.issuer = f"http://127.0.0.1:{server.server_address[1]}"
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield identity
     finally:

@@ -1,7 +1,6 @@
 """PostgreSQL servers of a test's own, from the wheel that the run's server is from: to copy, break and recover."""
 
 import os
-import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,8 @@ from pathlib import Path
 import psycopg
 
 from portal.embedded.paths import NOBODY, DataFolder
-from portal.embedded.server import free_port
+from portal.embedded.server import Postgres, free_port
+from tests.support.data_folders import prepare_template
 from tests.support.processes import wait_for
 
 # Nothing here outlives the test, whose directories are small.
@@ -55,6 +55,11 @@ class OwnServer:
         """Stop the server; again is harmless."""
         if (self.folder / "postmaster.pid").exists():
             run_program("pg_ctl", "stop", "--silent", "-D", self.folder, "-m", mode)
+
+    def execute(self, database: str, statement: str) -> None:
+        """Run one statement as the superuser."""
+        with psycopg.connect(self.build_url(database), autocommit=True) as connection:
+            connection.execute(statement)
 
     def is_answering(self) -> bool:
         try:
@@ -112,21 +117,23 @@ def own_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def own_server(folder: Path) -> Iterator[OwnServer]:
-    """Run a new, empty server in `folder` for the time of the block, whose superuser is `portal`."""
-    server = OwnServer(folder / "primary", secrets.token_urlsafe(12))
-    password = folder / "password"
-    password.write_text(server.password)
-    if os.geteuid() == 0:
-        os.chown(password, NOBODY, NOBODY)
-    locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-sync")
-    run_program("initdb", "-D", server.folder, "-U", "portal", "--auth=scram-sha-256", f"--pwfile={password}", *locale)
+def own_server(folder: Path, *, is_migrated: bool = False) -> Iterator[OwnServer]:
+    """Run a new server in `folder` for the time of the block, whose superuser is `portal`.
+
+    Its database `portal` is empty, or has the tables, which belong to the superuser.
+    """
+    data, password = prepare_template()
+    server = OwnServer(folder / "primary", password)
+    subprocess.run(["cp", "-a", data, server.folder], check=True)
     with (server.folder / "postgresql.conf").open("a") as settings:
         settings.write(SETTINGS)
     try:
         server.start()
-        with psycopg.connect(server.build_url("postgres"), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE portal")
+        if is_migrated:
+            server.execute("portal", f"REASSIGN OWNED BY {Postgres.application}, {Postgres.owner} TO portal")
+        else:
+            server.execute("postgres", "DROP DATABASE portal")
+            server.execute("postgres", "CREATE DATABASE portal")
         yield server
     finally:
         server.stop("immediate")

@@ -1,11 +1,13 @@
 """A vendor that answers byte by byte as a test says, over a real socket, and a connection to it."""
 
+import gzip
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -35,6 +37,12 @@ def failure(http: VendorHTTP, kind: type[SyncError], said: str) -> SyncError:
     with pytest.raises(kind, match=said) as failed:
         http.get("/")
     return failed.value
+
+
+@cache
+def pack_spaces(size: int) -> bytes:
+    """Return so many spaces packed by gzip, which takes up to a second: a test asks for them when it runs."""
+    return gzip.compress(b" " * size, mtime=0)
 
 
 @contextmanager

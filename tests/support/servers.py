@@ -5,10 +5,12 @@ share one pair of embedded servers under `var/tests`. Each process has a test da
 its own in either case, so several runs do not disturb each other.
 """
 
+import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -22,6 +24,21 @@ from portal.embedded.server import Postgres
 from portal.environment import BASE_DIR
 
 DATABASE_PREFIX = "test_portal_"
+# The migrated database that those of the processes are copies of, on the embedded server; later runs find it there.
+TEMPLATE_PREFIX = "template_portal_"
+TEMPLATE_VARIABLE = "PORTAL_TEST_TEMPLATE"
+# What the migrated database that all tests begin with is made of, besides the libraries' own migrations.
+MIGRATED_BY = (
+    "portal/**/migrations/*.py",
+    "portal/accounts/audit/*.py",
+    "portal/accounts/roles.py",
+    "requirements-dev.txt",
+    "sync/migrations/*.py",
+    "tests/support/database.py",
+    "usage/migration_operations.py",
+    "usage/migrations/*.py",
+    "usage/partitions.py",
+)
 CLAIM_SECONDS = 7200
 
 
@@ -47,8 +64,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 @contextmanager
 def servers() -> Iterator[None]:
     """Start what is missing, point the environment at it, and give it up at the end."""
-    # Processes of the tests keep compiled modules too: without them a start takes 5 s of CPU in place of 1.5.
+    # Processes of the tests keep compiled modules too: without them a start takes 5 s of CPU in place of 1.5. This one
+    # keeps the tests' as pytest compiles them, which takes 6 s.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ["PORTAL_IGNORE_DOTENV"] = "1"
     os.environ["PORTAL_HTTPS"] = "0"
     # All tests of a run ask from one address, and some ask as fast as they can.
@@ -67,6 +86,7 @@ def servers() -> Iterator[None]:
         os.environ["DATABASE_URL"] = Postgres(services.home).superuser_url
         del os.environ["PORTAL_OWNER_DATABASE_URL"]
         write_without_waiting(os.environ["DATABASE_URL"])
+        os.environ[TEMPLATE_VARIABLE] = name_template()
     if missing:
         drop_leftover_databases(os.environ["DATABASE_URL"])
     try:
@@ -85,14 +105,32 @@ def write_without_waiting(url: str) -> None:
         connection.execute("SELECT pg_reload_conf()")
 
 
+def name_template() -> str:
+    """Return the name of the migrated database; another one where anything has changed that it is made of."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in MIGRATED_BY for path in BASE_DIR.glob(pattern)):
+        digest.update(path.read_bytes())
+    return f"{TEMPLATE_PREFIX}{digest.hexdigest()[:16]}"
+
+
 def drop_leftover_databases(url: str) -> None:
-    """Drop the test databases of runs on this machine that were killed."""
+    """Drop the test databases of runs on this machine that were killed, and templates of another schema."""
     with psycopg.connect(url, autocommit=True) as connection:
         named = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
         for (name,) in connection.execute(named, [DATABASE_PREFIX]).fetchall():
             run = name.removeprefix(DATABASE_PREFIX).split("_")[0]
             if not Path("/proc", run).exists():
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        drop_old_templates(connection)
+
+
+def drop_old_templates(connection: psycopg.Connection) -> None:
+    """Drop the templates of another schema; that of this one may be in the making, and an older one be copied."""
+    found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [TEMPLATE_PREFIX])
+    for (name,) in found.fetchall():
+        if not name.startswith(name_template()):
+            with suppress(psycopg.errors.ObjectInUse):
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
 
 
 @contextmanager

@@ -10,7 +10,10 @@ from typing import Any
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """The server; `mails` are what it took, `refuses` what it answers to the next recipients, in place of 250."""
+    """The server; `mails` are what it took.
+
+    `refuses`: what it answers to the next recipients in place of 250; to all, or to `refused` alone.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
@@ -19,7 +22,7 @@ class MailServer(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", port), MailSession)
         self.mails: list[Message] = []
         self.recipients: list[list[str]] = []
-        self.refuses = ""
+        self.refuses = self.refused = ""
 
     @property
     def port(self) -> int:
@@ -48,8 +51,11 @@ class MailSession(socketserver.StreamRequestHandler):
                     self.reply("221 bye")
                     return
                 case "RCPT":
-                    recipients.append(command.partition(":")[2].split(">")[0].strip("< "))
-                    self.reply(self.server.refuses or "250 ok")
+                    recipient = command.partition(":")[2].split(">")[0].strip("< ")
+                    is_refused = self.server.refuses and self.server.refused in ("", recipient)
+                    if not is_refused:
+                        recipients.append(recipient)
+                    self.reply(self.server.refuses if is_refused else "250 ok")
                 case "DATA":
                     self.reply("354 go on")
                     self.server.mails.append(message_from_bytes(self.read_mail()))
@@ -76,7 +82,7 @@ def serve_mail(settings: Any, port: int = 0) -> Iterator[MailServer]:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         settings.PORTAL_EMAIL_URL = f"smtp://127.0.0.1:{server.port}"
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_BACKEND = "portal.mail.MailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
         try:
             yield server

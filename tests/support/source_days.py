@@ -11,12 +11,15 @@ from usage.rollups import roll_up_days
 
 def hold_days(*, rolled: bool) -> None:
     """Write down a source day for every day that has records, and roll it up where `rolled`."""
-    sources = {source.pk: source for source in Source.objects.all()}
-    for kind in KINDS.values():
-        for pk, on in set(kind.objects.order_by().values_list("source_id", "day")):
-            span = Day.of(on, sources[pk].zone)
-            bounds = {"starts_at": span.start, "ends_at": span.end}
-            SourceDay.objects.get_or_create(source_id=pk, day=on, defaults={**bounds, "records": 1})
+    first, *others = (kind.objects.order_by().values_list("source_id", "day") for kind in KINDS.values())
+    missing = {*first.union(*others)} - {*SourceDay.objects.values_list("source_id", "day")}
+    if missing:
+        zones = {source.pk: source.zone for source in Source.objects.all()}
+        spans = [(pk, Day.of(on, zones[pk])) for pk, on in sorted(missing)]
+        SourceDay.objects.bulk_create(
+            SourceDay(source_id=pk, day=span.date, starts_at=span.start, ends_at=span.end, records=1)
+            for pk, span in spans
+        )
     if rolled:
         SourceDay.objects.update(rolled_up=False)
         roll_up_days()

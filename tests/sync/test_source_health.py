@@ -72,6 +72,7 @@ def test_a_source_tells_how_far_and_how_lately_it_was_read(client: Client) -> No
         "mismatched": 0,
         "accepted": 0,
         "pruned": 0,
+        "archived": 0,
         "records_held": 15,
     }
     assert get(client, "sources/")["results"] == [said]

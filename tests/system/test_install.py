@@ -7,14 +7,18 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
+from sync.sandbox.server import SandboxServer
 from tests.support.processes import environment, wait_for
 from tests.system.nginx import Connection, run_nginx, trust, write_site
+from usage.models import ResourceUsage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOST = "usage.example.org"
@@ -65,8 +69,27 @@ def ask_ready(folder: Path, port: int) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def test_a_checkout_becomes_a_portal_that_is_ready_over_tls(tmp_path: Path) -> None:
+def read_a_day(release: Path, sandbox: SandboxServer) -> None:
+    """Have what is installed read a day from the stand-in vendor; fails the test where it does not."""
+    variables = build_environment(
+        PORTAL_VENDOR_TRIAL=sandbox.world.credential, PORTAL_ALLOWED_VENDOR_HOSTS=urlsplit(sandbox.url).netloc
+    )
+    today = datetime.now(UTC).date()
+    day, end = (str(today - timedelta(days=days)) for days in (2, 1))
+    address = ["--base-url", f"{sandbox.url}/gcore", "--credential-env", "PORTAL_VENDOR_TRIAL", "--backfill-from", day]
+    for command in (["add_source", "trial", "gcore", *address], ["sync", "trial", "--from", day, "--to", end]):
+        manage = [str(release / ".venv/bin/python"), "manage.py", *command]
+        done = subprocess.run(manage, cwd=release, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert ResourceUsage.objects.exists()
+
+
+def test_a_checkout_becomes_a_portal_that_is_ready_over_tls_and_reads_days(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
     prefix, port, portal_port = tmp_path / "root", free_port(), free_port()
+    (prefix / "etc/portal").mkdir(parents=True)
+    (prefix / "etc/portal/extras").write_text("sandbox\n")
     servers = {name: environment()[name] for name in ("DATABASE_URL", "REDIS_URL")}
     done = install("--prefix", str(prefix), "--host", HOST, **servers)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["== valid"]), done.stdout + done.stderr
@@ -83,6 +106,10 @@ def test_a_checkout_becomes_a_portal_that_is_ready_over_tls(tmp_path: Path) -> N
         # 502: the web server behind nginx is still starting.
         wait_for(lambda: ask_ready(folder, port)[0] != 502, "the portal to answer", every=0.2)
         assert ask_ready(folder, port) == (200, '{"ready": true, "reasons": []}')
+
+    read_a_day(release, sandbox)
+    installed = {path.name.partition("-")[0] for path in release.glob(".venv/lib/python*/site-packages/*.dist-info")}
+    assert "aiohttp" in installed, "an extra that /etc/portal/extras names"
 
     settings.chmod(0o644)
     done = install("--prefix", str(prefix), "--check")

@@ -93,7 +93,7 @@ def list_days(source: Source) -> list[date]:
 
 
 def is_read(sources: list[Source]) -> bool:
-    """Tell whether every day of the sources was read and every run has ended."""
+    """Return whether every day of the sources was read and every run has ended."""
     days = SourceDay.objects.filter(source__in=sources)
     unread = days.filter(loaded_at=None).exclude(state=DayState.FAILED)
     return days.exists() and not unread.exists() and not SyncRun.objects.filter(finished_at=None).exists()

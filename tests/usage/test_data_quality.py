@@ -8,6 +8,7 @@ import pytest
 import time_machine
 
 from tests.support.factories import SourceDayFactory, SourceFactory
+from usage import standby
 from usage.data_quality import MAX_LISTED_DAYS, VENDOR_KINDS, DataQuality, assess
 from usage.data_quality.messages import (
     COMPLETE,
@@ -17,6 +18,7 @@ from usage.data_quality.messages import (
     get_tone,
 )
 from usage.days import Day, find_skipped_dates
+from usage.exports.about import ExportRequest, describe_request
 from usage.models import EnvironmentUsage, ResourceUsage, Source
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +51,16 @@ def ask(start: datetime | None = None, end: datetime | None = None, **said: Any)
     return assess(about.pop("kind", EnvironmentUsage), start=start, end=end, **about)
 
 
+def test_an_answer_of_a_standby_is_as_old_as_what_that_has_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "replica_lag_seconds" not in ask().meta()
+    then = NOW - timedelta(seconds=3)
+    monkeypatch.setattr(standby._use, "state", standby.StandbyState(then, then, 3.04))
+    found = ask().meta()
+    assert (found["as_of"], found["replica_lag_seconds"]) == ("2026-01-11T09:59:57Z", 3.0)
+    lines = dict(describe_request(ExportRequest(), found["as_of"], found["replica_lag_seconds"], []))
+    assert lines["Read from a standby"] == "3 s behind"
+
+
 def test_a_range_of_complete_final_days_is_complete_to_its_last_day() -> None:
     hold(SourceFactory(), *range(1, 11))
     found = ask(at(2), at(6))
@@ -65,6 +77,7 @@ def test_a_range_of_complete_final_days_is_complete_to_its_last_day() -> None:
         "unverified_days": {"total": 0, "days": []},
         "mismatched_days": {"total": 0, "days": []},
         "pruned_days": {"total": 0, "days": [], "rolled_up": False},
+        "archived_days": {"total": 0, "days": [], "answered_from": None},
         "later_sources": [],
         "source_zones": {},
         "provisional_from": None,
@@ -182,6 +195,20 @@ def test_a_missing_day_is_named_and_counts_as_a_warning() -> None:
         "Complete through 2 Jan 2026.",
     ]
     assert get_tone(found) == "warn"
+
+
+def test_days_that_follow_each_other_are_named_as_one_and_further_ones_counted() -> None:
+    hold(SourceFactory(slug="a"), 1, 5, 7, 9, 10)
+    hold(SourceFactory(slug="b"), *range(1, 8))
+    (gaps, _) = describe_completeness(ask(at(1), at(11)).meta())
+    named = "a 2 Jan 2026 – 4 Jan 2026, a 6 Jan 2026, a 8 Jan 2026, b 8 Jan 2026 – 10 Jan 2026"
+    assert gaps == f"Not complete: 8 days never read ({named})."
+    hold(SourceFactory(slug="c"), *range(1, 11, 2))
+    (gaps, _) = describe_completeness(ask(at(1), at(11)).meta())
+    assert gaps.startswith(
+        "Not complete: 13 days never read (a 2 Jan 2026 – 4 Jan 2026, c 2 Jan 2026, c 4 Jan 2026, a 6"
+    )
+    assert gaps.endswith("c 6 Jan 2026 and 6 more).")
 
 
 def test_only_sources_that_report_the_kind_and_are_asked_for_and_may_be_seen_count() -> None:

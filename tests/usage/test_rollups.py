@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -30,6 +31,7 @@ from usage.models import (
     Rollup,
     Source,
     SourceDay,
+    UsageRecord,
 )
 from usage.rollups import (
     ROLLUPS,
@@ -45,18 +47,21 @@ pytestmark = pytest.mark.django_db
 MANY = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 NEXT = DAY + timedelta(days=1)
 STOPPED_DIMENSIONS = ("project_id", "environment_class_id", "runner_id", "user_id")
+Groups = dict[tuple[Any, ...], list[Any]]
 
 
-def sum_records(rollup: type[Rollup], by: tuple[str, ...]) -> dict[tuple[Any, ...], list[Any]]:
+def sum_records(rollup: type[Rollup], records: Iterable[UsageRecord], by: tuple[str, ...]) -> Groups:
     """Return [records, *sums] of the current records by source, day and `by`, added one by one in Python."""
-    groups: dict[tuple[Any, ...], list[Any]] = {}
-    for record in rollup.kind.objects.current():
-        sums = groups.setdefault(
-            (record.source_id, record.day, *(getattr(record, name) for name in by)), [0, *(None for _ in rollup.sums)]
-        )
-        sums[0] += 1
-        for place, name in enumerate(rollup.sums, 1):
-            value = get_summand(record, name)
+    return add_up((record, [1, *(get_summand(record, name) for name in rollup.sums)], by) for record in records)
+
+
+def add_up(summands: Iterable[tuple[Any, list[Any], tuple[str, ...]]]) -> Groups:
+    """Return the sums of the numbers of rows, by source, day and the columns of each; None adds nothing."""
+    groups: Groups = {}
+    for record, numbers, by in summands:
+        key = (record.source_id, record.day, *(getattr(record, name) for name in by))
+        sums = groups.setdefault(key, [0, *(None for _ in numbers[1:])])
+        for place, value in enumerate(numbers):
             if value is not None:
                 sums[place] = value if sums[place] is None else sums[place] + value
     return groups
@@ -83,17 +88,9 @@ def find_last_changes(rollup: type[Rollup]) -> dict[tuple[Any, ...], datetime]:
     return changes
 
 
-def sum_rollup(rollup: type[Rollup], by: tuple[str, ...]) -> dict[tuple[Any, ...], list[Any]]:
+def sum_rollup(rollup: type[Rollup], rows: Iterable[Rollup], by: tuple[str, ...]) -> Groups:
     """Return the same, added from the rollup's rows."""
-    groups: dict[tuple[Any, ...], list[Any]] = {}
-    for held in rollup.objects.all():
-        key = (held.source_id, held.day, *(getattr(held, name) for name in by))
-        sums = groups.setdefault(key, [0, *(None for _ in rollup.sums)])
-        for place, name in enumerate(("records", *rollup.sums)):
-            value = getattr(held, name)
-            if value is not None:
-                sums[place] = value if sums[place] is None else sums[place] + value
-    return groups
+    return add_up((row, [getattr(row, name) for name in ("records", *rollup.sums)], by) for row in rows)
 
 
 def subsets(names: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -128,13 +125,14 @@ def assert_exact() -> None:
     """Every rollup equals the sums of the records, for every combination of its dimensions."""
     for rollup in ROLLUPS:
         dimensions = STOPPED_DIMENSIONS if rollup is EnvironmentAccrual else rollup.dimensions
+        records, rows = list(rollup.kind.objects.current()), list(rollup.objects.all())
         for by in subsets(dimensions):
-            assert sum_rollup(rollup, by) == sum_records(rollup, by)
-        assert rollup.objects.count() == len(sum_rollup(rollup, rollup.dimensions))
+            assert sum_rollup(rollup, rows, by) == sum_records(rollup, records, by)
+        assert len(rows) == len(sum_rollup(rollup, rows, rollup.dimensions))
         if rollup.latest:
             columns = ("source_id", "day", *rollup.dimensions)
-            rows = rollup.objects.values_list(*columns, "last_changed_at")
-            assert {row[:-1]: row[-1] for row in rows} == find_last_changes(rollup)
+            latest = rollup.objects.values_list(*columns, "last_changed_at")
+            assert {row[:-1]: row[-1] for row in latest} == find_last_changes(rollup)
     assert read_accrual() == split_runs()
 
 

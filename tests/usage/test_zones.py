@@ -72,7 +72,7 @@ def content(response: Any) -> bytes:
     return b"".join(response.streaming_content) if response.streaming else response.content
 
 
-def told(client: Client, address: str, zone: str) -> tuple[int, str]:
+def get_answer(client: Client, address: str, zone: str) -> tuple[int, str]:
     """Return the status and the text of an answer in a zone, without the zone's name and the time of the answer.
 
     Which sources have days of a zone of another name is left out, too: only one of both is that of the sources.
@@ -108,10 +108,10 @@ def test_every_question_gets_the_same_answer_in_a_zone_that_postgresql_does_not_
     client = bearer(Scope.USAGE_READ, Scope.SYNC_READ)
     for question in QUESTIONS:
         address = f"{API}/{question}"
-        status, answer = told(client, address, NOWHERE)
-        assert (status, answer) == told(client, address, "Europe/Berlin"), question
+        status, answer = get_answer(client, address, NOWHERE)
+        assert (status, answer) == get_answer(client, address, "Europe/Berlin"), question
         assert status == 200, question
-    assert "2026-10-25T02:00:00+01:00" in told(client, f"{API}/{QUESTIONS[1]}", NOWHERE)[1]
+    assert "2026-10-25T02:00:00+01:00" in get_answer(client, f"{API}/{QUESTIONS[1]}", NOWHERE)[1]
 
 
 @time_machine.travel(NOW, tick=False)

@@ -25,7 +25,7 @@ from usage.admin.lists.pagination import KeysetList
 from usage.api.access import filter_by_staff_scope
 from usage.text_search import list_spellings
 
-# The browser's own pickers: one labelled input each, which every keyboard and telephone knows.
+# The browser's own pickers: a labelled input that keyboards and telephones support.
 NATIVE_DATES: Any = {
     models.DateField: {"widget": forms.DateInput({"type": "date"}, format="%Y-%m-%d")},
     models.DateTimeField: {
@@ -53,8 +53,8 @@ class PortalAdmin(ExportingAdmin):
     """A list whose pages are bounded and whose filters are one form, beside pages with buttons and tables.
 
     `source_path`: from a row to its source's id, '' for rows that are of no source. `keyset`: the columns of the
-    list's order, the largest first, the last of them unique and all of them held by an index in this order: then
-    its pages are newer and older ones. Without it, for tables that stay small, they are numbered.
+    list's order, the largest first, the last of them unique, with an index in this order: then its
+    pages are newer and older pages. Without it, for tables that stay small, pages are numbered.
     """
 
     source_path: ClassVar[str] = ""
@@ -66,7 +66,7 @@ class PortalAdmin(ExportingAdmin):
     show_facets = admin.ShowFacets.NEVER
     formfield_overrides = NATIVE_DATES
     list_per_page = 50
-    row_name = row_name_plural = ""  # where the model's own name does not read well behind a number
+    row_name = row_name_plural = ""  # where the model's own name does not fit after a number
     list_max_show_all = 0
     sortable_by: ClassVar[Any] = ()
     allowed_lookups: ClassVar[tuple[str, ...]] = ()
@@ -78,40 +78,40 @@ class PortalAdmin(ExportingAdmin):
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Raise Http404 for an id that no row has: Django would guess that it was deleted, and show the overview."""
-        found = super().get_object(request, object_id, from_field)
-        if found is None:
+        obj = super().get_object(request, object_id, from_field)
+        if obj is None:
             raise Http404
-        return found
+        return obj
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Page by position where the order is told."""
+        """Return the list by position where there is a `keyset`."""
         return KeysetList if self.keyset else super().get_changelist(request, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Only what a filter offers may be asked by: no address makes the database read a whole table."""
+        """Allow the lookups of the filters only: no address makes the database read a table in full."""
         return lookup in self.allowed_lookups
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows that the term finds in one of its spellings, and whether one may come twice."""
+        """Return the rows that match the term in a spelling, and whether a row may come twice."""
         search = super().get_search_results
-        found = [search(request, queryset, spelling) for spelling in list_spellings(search_term)]
-        return reduce(or_, (rows for rows, _ in found)), any(may_repeat for _, may_repeat in found)
+        searches = [search(request, queryset, spelling) for spelling in list_spellings(search_term)]
+        return reduce(or_, (rows for rows, _ in searches)), any(may_repeat for _, may_repeat in searches)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Call the list by what it lists."""
+        """Title the list by the plural of its model."""
         title = capfirst(str(self.opts.verbose_name_plural))
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *where: Any) -> HttpResponse | None:
-        """Do what was chosen of the list's actions; raises BadRequest for rows by keys that no page has."""
+        """Run a list action; raises BadRequest for keys of rows that no page has."""
         if not all(key.isdecimal() for key in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest
         return super().response_action(request, queryset, *where)
 
     def get_page_actions(self, request: HttpRequest, obj: Any) -> Sequence[PageAction]:
-        """Return the buttons of a record's page: those that this person may press now, and no others."""
+        """Return the buttons of a record's page: those that this person may press now."""
         return ()
 
     def get_page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:
@@ -119,11 +119,11 @@ class PortalAdmin(ExportingAdmin):
         return ()
 
     def get_page_summary(self, request: HttpRequest, obj: Any) -> str:
-        """Return what a record's page says first."""
+        """Return the summary line of a record's page."""
         return ""
 
     def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        """Return what the templates of a record's page need beyond words, buttons and tables; `obj` None adds one."""
+        """Return further context of a record's page; `obj` is None on the page that adds a record."""
         return {}
 
     def render_change_form(
@@ -135,7 +135,7 @@ class PortalAdmin(ExportingAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        """Add the words, buttons and tables of an existing record, and what `build_page_context` returns."""
+        """Add the summary, buttons and tables of an existing record, and what `build_page_context` returns."""
         if obj is not None:
             context |= {
                 "page_summary": self.get_page_summary(request, obj),
@@ -153,7 +153,7 @@ class PortalAdmin(ExportingAdmin):
         return [path("<int:pk>/do/<slug:name>/", view, name=self._action_name), *super().get_urls()]
 
     def run_page_action(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
-        """Do what a button says, if the page would offer it to this person, and show the page again."""
+        """Run the action of a button if the page offers it to this person, and show the page again."""
         obj = get_object_or_404(self.get_queryset(request), pk=pk)
         offered = {action.name: action for action in self.get_page_actions(request, obj)}
         if name not in offered or not self.has_view_permission(request, obj):
@@ -171,16 +171,16 @@ class PortalAdmin(ExportingAdmin):
 
 
 class ReadOnlyAdmin(PortalAdmin):
-    """Pages of what the engine writes: nobody adds, changes or deletes it by hand."""
+    """Pages of what the engine writes: no person adds, changes or deletes it."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody."""
+        """Return False."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Nobody."""
+        """Return False."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Nobody."""
+        """Return False."""
         return False

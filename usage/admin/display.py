@@ -27,7 +27,7 @@ class Table:
 
 
 def render_number(value: Decimal | int | str | None, unit: str = "") -> SafeString:
-    """Return a number with all its digits, or a text of one, as a right-aligned cell, its unit set apart."""
+    """Return a number with all its digits, or a text of a number, as a right-aligned cell, its unit set apart."""
     text = value if isinstance(value, str) else format_number(value)
     if value is None or not unit:
         return format_html('<span class="number">{}</span>', text)
@@ -35,10 +35,10 @@ def render_number(value: Decimal | int | str | None, unit: str = "") -> SafeStri
 
 
 def render_quantity(value: Decimal | int | None, unit: str, sign: str = "", share: str = "") -> SafeString:
-    """Return a quantity as people read it, as a right-aligned cell.
+    """Return a quantity, scaled for people, as a right-aligned cell.
 
     All digits are shown by pointing at it, and below it while *Exact digits* is ticked (templates/admin/base.html). A
-    change has a `sign` before its numbers and its `share` of the whole after them.
+    change has a `sign` before its numbers and its `share` of the total after them.
     """
     if value is None:
         return render_number(None)
@@ -56,7 +56,7 @@ def render_quantity(value: Decimal | int | None, unit: str, sign: str = "", shar
 
 
 def render_full_quantity(value: Decimal | int | None, unit: str) -> SafeString:
-    """Return a quantity as people read it beside all its digits, for the page of one record."""
+    """Return a quantity, scaled for people, beside all its digits, for the page of a record."""
     if value is None:
         return render_number(None)
     amount = scale_amount(value, unit)
@@ -81,7 +81,7 @@ def render_prose(text: str) -> SafeString | str:
 
 
 def render_json(value: Any) -> SafeString | str:
-    """Return JSON with one field a line; `–` where there is nothing."""
+    """Return JSON with one field a line; `–` for empty JSON."""
     return render_verbatim(json.dumps(value, indent=2, ensure_ascii=False) if value else "")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from usage.api.filters import SourceRelatedFilter
+from usage.api.filters import SourceRelatedFilterSet
 from usage.api.filters.fields import CommaSeparatedField
 from usage.api.filters.widgets import HoursInput, to_hours
 from usage.directory.lookup import NAMED_COLUMNS, Names, find_names
@@ -32,7 +32,7 @@ class FilterChips:
     records, None for several kinds.
     """
 
-    filterset: SourceRelatedFilter
+    filterset: SourceRelatedFilterSet
     model: type[UsageRecord] | None
     errors: Mapping[str, Sequence[Any]]
     build_url: Callable[[str, str], str]
@@ -49,7 +49,7 @@ class FilterChips:
         field = self.filterset.form.fields[name]
         if isinstance(field, CommaSeparatedField):
             values = [parse_value(text) for text in split_values(value)]
-            texts = ["none" if one is None else self.get_text(name, one) for one in values]
+            texts = ["none" if parsed is None else self.get_text(name, parsed) for parsed in values]
             return f"{get_label(name)}: {', '.join(texts)}"
         if isinstance(field.widget, HoursInput):
             hours = to_hours(value)
@@ -57,7 +57,7 @@ class FilterChips:
         return f"{get_label(name)}: {dict(getattr(field, 'choices', ())).get(value, value)}"
 
     def get_text(self, name: str, value: str) -> str:
-        """Return what a value of a filter is called: an id by its name, where that is known."""
+        """Return the text of a filter's value: of an id its name, where the directory has it."""
         kind = self.name_kinds.get(name)
         return (self.names.get(kind, value) if kind else "") or value
 
@@ -74,5 +74,5 @@ class FilterChips:
         for column, kind in self.name_kinds.items():
             if column in params and column not in self.errors:
                 ids[kind] = list_values(params, column)
-        source_ids = list(self.filterset.known_sources.values_list("pk", flat=True)) if ids else []
+        source_ids = list(self.filterset.visible_sources.values_list("pk", flat=True)) if ids else []
         return find_names(ids, source_ids, self.filterset.names)

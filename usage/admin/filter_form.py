@@ -1,4 +1,4 @@
-"""The own form of a FilterSet as a page shows it: the common inputs at once, the others by group."""
+"""The form of a FilterSet as a page shows it: the common inputs at once, the others by group."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from django.urls import reverse
 from django_filters import rest_framework as django_filters
 
 from usage.admin.lists.suggestions import get_suggested_params
-from usage.api.filters import MomentFilter, NumbersFilter, SourceRelatedFilter, TextsFilter
+from usage.api.filters import MomentFilter, NumbersFilter, SourceRelatedFilterSet, TextsFilter
 from usage.api.filters.fields import CommaSeparatedField, IntegerTextField, MomentField
 from usage.api.filters.names import TeamFilter, is_name_filter
 from usage.api.filters.values import BoundFilter, ContainsFilter, DetailFilter, ExactNumberField
@@ -54,7 +54,7 @@ class FilterForm:
 
 
 def build_filter_form(
-    filterset: SourceRelatedFilter,
+    filterset: SourceRelatedFilterSet,
     errors: Errors,
     *,
     common: Sequence[str],
@@ -63,7 +63,7 @@ def build_filter_form(
 ) -> FilterForm:
     """Return the form of a filter set.
 
-    `errors`: all that is wrong, by parameter. `widgets`: those of inputs whose choices only the database knows.
+    `errors`: all errors, by parameter. `widgets`: those of inputs whose choices only the database knows.
     `model`: the records that suggestions come from, None for no suggestions.
     """
     form = filterset.form
@@ -76,17 +76,17 @@ def build_filter_form(
     show_errors(form, errors)
     groups: dict[str, list[BoundField]] = {group: [] for group in GROUPS}
     hidden: list[tuple[str, str]] = []
-    for name, one in filterset.filters.items():
-        if is_covered(name, one):
+    for name, param_filter in filterset.filters.items():
+        if is_covered(name, param_filter):
             hidden += [(name, value) for value in params.getlist(name) if name not in errors]
         elif name not in common:
-            groups[get_group(one)].append(form[name])
+            groups[get_group(param_filter)].append(form[name])
     fields = [form[name] for name in common]
     return FilterForm(fields, {name: fields for name, fields in groups.items() if fields}, hidden)
 
 
 def show_errors(form: forms.Form, errors: Errors) -> None:
-    """Replace the errors of a form by those that were found elsewhere, of the inputs that it has."""
+    """Replace the errors of a form by these, of the inputs that it has."""
     form.errors.clear()
     for name, messages in errors.items():
         if name in form.fields:
@@ -94,7 +94,7 @@ def show_errors(form: forms.Form, errors: Errors) -> None:
 
 
 def prepare_field(bound: BoundField, suggestions_url: str) -> None:
-    """Give an input its label, and its widget what the page needs; the help of inputs that need none is left out."""
+    """Set an input's label and the attributes of its widget; drop the help of inputs that need none."""
     field, widget = bound.field, bound.field.widget
     bound.label = get_label(bound.name)
     widget.attrs["autocomplete"] = "off"
@@ -105,7 +105,7 @@ def prepare_field(bound: BoundField, suggestions_url: str) -> None:
     if isinstance(widget, RepeatedInput):
         widget.attrs["aria-label"] = bound.label
     if isinstance(field, forms.ChoiceField):
-        # Of choices that say the same one is enough: the first, which leaves the parameter out.
+        # Of choices with the same label the first stays, which leaves the parameter out.
         values: dict[str, str] = {}
         choices: Any = field.choices
         for value, label in choices:
@@ -122,7 +122,7 @@ def prepare_field(bound: BoundField, suggestions_url: str) -> None:
 
 
 def build_select(empty_label: str, values: Iterable[str]) -> forms.Select:
-    """Return a drop-down of values that stand for themselves."""
+    """Return a drop-down of values that are their own labels."""
     return AddressSelect(choices=[("", empty_label), *((value, value) for value in values)])
 
 
@@ -134,34 +134,34 @@ def get_suggestions_url(model: type[UsageRecord] | None, name: str) -> str:
     return reverse(f"admin:usage_{model._meta.model_name}_suggest", args=[name])
 
 
-def is_covered(name: str, one: django_filters.Filter) -> bool:
-    """Tell whether another input says as much; in an address the parameter counts all the same."""
-    if is_name_filter(one):  # the input of the id takes a name, too
+def is_covered(name: str, param_filter: django_filters.Filter) -> bool:
+    """Return whether another input covers a filter; its parameter is still valid in an address."""
+    if is_name_filter(param_filter):  # the input of the id takes a name, too
         return True
-    return name == "details.flavor" or (isinstance(one, BoundFilter) and name.endswith(("__gt", "__lt")))
+    return name == "details.flavor" or (isinstance(param_filter, BoundFilter) and name.endswith(("__gt", "__lt")))
 
 
-def get_group(one: django_filters.Filter) -> str:
+def get_group(param_filter: django_filters.Filter) -> str:
     """Return the group of inputs that a filter belongs to."""
-    if isinstance(one, DetailFilter):
+    if isinstance(param_filter, DetailFilter):
         return "Details of the resource"
-    if isinstance(one, MomentFilter):
+    if isinstance(param_filter, MomentFilter):
         return "Times"
-    if isinstance(one, BoundFilter):
+    if isinstance(param_filter, BoundFilter):
         return "Sizes"
-    named = (TextsFilter, NumbersFilter, ContainsFilter, TeamFilter)
-    return "Ids and names" if isinstance(one, named) else "Other"
+    identifying = (TextsFilter, NumbersFilter, ContainsFilter, TeamFilter)
+    return "Ids and names" if isinstance(param_filter, identifying) else "Other"
 
 
 def clean_params(data: QueryDict) -> QueryDict:
     """Return the parameters that have a value: a form sends its empty inputs along.
 
-    The last day of a range, which a form asks for, becomes its end, as an address has it.
+    The last day of a range, an input of forms, becomes its end, as an address has it.
     """
     params = QueryDict(mutable=True)
     for name, values in data.lists():
-        if kept := [value for value in values if value.strip()]:
-            params.setlist(name, kept)
+        if filled := [value for value in values if value.strip()]:
+            params.setlist(name, filled)
     for name in [name for name in params if name.endswith(IN_HOURS)]:
         params[name.removesuffix(IN_HOURS)] = to_seconds(params.pop(name)[0])
     if THROUGH in params:

@@ -22,7 +22,7 @@ from usage.models import Source
 DATE_LIMITS = (MinValueValidator(date(2, 1, 1)), MaxValueValidator(date(9998, 12, 31)))
 
 
-class ChoiceFilter(admin.SimpleListFilter):
+class ChoiceListFilter(admin.SimpleListFilter):
     """A drop-down of the filter form."""
 
     template = "admin/portal/filter_choice.html"
@@ -30,7 +30,7 @@ class ChoiceFilter(admin.SimpleListFilter):
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(request, *args)
-        if "\x00" in (self.value() or ""):  # no column has one, and the database takes none
+        if "\x00" in (self.value() or ""):  # no column has NUL, and the database rejects it
             raise self.build_error(request, f"The filter “{self.title}” does not take the character NUL.")
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
@@ -45,7 +45,7 @@ class ChoiceFilter(admin.SimpleListFilter):
         return IncorrectLookupParameters(reason)
 
 
-class SourceFilter(ChoiceFilter):
+class SourceListFilter(ChoiceListFilter):
     """The sources that have rows in the table; `path` leads from a row to its source."""
 
     title = "source"
@@ -54,7 +54,7 @@ class SourceFilter(ChoiceFilter):
     path = "source"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the slugs; each source costs one look into an index, however many rows it has."""
+        """Return the slugs; each source costs one index lookup, whatever the number of its rows."""
         rows = model_admin.model._default_manager.filter(**{self.path: OuterRef("pk")})  # noqa: SLF001
         visible = filter_by_staff_scope(Source.objects.filter(Exists(rows)), request, "id")
         return [(slug, slug) for slug in visible.values_list("slug", flat=True)]
@@ -74,13 +74,13 @@ class SourceFilter(ChoiceFilter):
         return queryset.filter(**{self.path: source})
 
 
-class SourceOfDayFilter(SourceFilter):
+class SourceOfDayListFilter(SourceListFilter):
     """The sources of rows that belong to a source day."""
 
     path = "source_day__source"
 
 
-class ExactFilter(ChoiceFilter):
+class ExactListFilter(ChoiceListFilter):
     """An input that is compared exactly with one indexed column, `field`."""
 
     template = "admin/portal/filter_exact.html"
@@ -111,7 +111,7 @@ class ExactFilter(ChoiceFilter):
         return queryset.filter(**{self.field.attname: value})
 
 
-class RangeFilter(DateRangeFilter):  # type: ignore[misc]
+class RangeListFilter(DateRangeFilter):  # type: ignore[misc]
     """Two dates, both included, in UTC."""
 
     template = "admin/portal/filter_range.html"
@@ -151,17 +151,17 @@ def get_first_instant(on: date) -> datetime:
     return datetime(on.year, on.month, on.day, tzinfo=UTC)
 
 
-def build_exact_filter(model: type[models.Model], column: str) -> type[ExactFilter]:
+def build_exact_filter(model: type[models.Model], column: str) -> type[ExactListFilter]:
     """Return the filter of one indexed column."""
     field = model._meta.get_field(column)
     members = {"title": str(getattr(field, "verbose_name", column)), "parameter_name": column, "field": field}
-    return type(f"{column}Filter", (ExactFilter,), members)
+    return type(f"{column}Filter", (ExactListFilter,), members)
 
 
-def build_choice_filter(column: str, title: str, choices: type[models.TextChoices]) -> type[ChoiceFilter]:
+def build_choice_filter(column: str, title: str, choices: type[models.TextChoices]) -> type[ChoiceListFilter]:
     """Return the drop-down of a column with few known values."""
 
-    class ColumnChoiceFilter(ChoiceFilter):
+    class ColumnChoiceFilter(ChoiceListFilter):
         parameter_name = column
 
         def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The names that the vendors give to the ids in usage, and where the usage of each is."""
+"""The names that the vendors give to the ids in usage, and links to the usage of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import Table
-from usage.admin.filters import ChoiceFilter, SourceFilter
+from usage.admin.filters import ChoiceListFilter, SourceListFilter
 from usage.admin.lists.cells import render_id
 from usage.api.access import get_staff_name_access
 from usage.api.directory import COLUMNS
@@ -31,7 +31,7 @@ SAFE = ",:"  # as Explore writes its addresses
 
 @dataclass(frozen=True, slots=True)
 class UsageLinks:
-    """Where the usage of an id is charted, and where its records are."""
+    """The addresses of the chart and of the records of an id's usage."""
 
     explore: str
     records: str
@@ -59,7 +59,7 @@ def find_column(model: type[UsageRecord], kind: str) -> str | None:
     """Return the filter by ids of a kind; None where records have none."""
     if model is EnvironmentUsage and kind == NameKind.TEAM:
         return TEAM
-    return next((column for column, known in NAMED_COLUMNS[model].items() if known == kind), None)
+    return next((column for column, named_kind in NAMED_COLUMNS[model].items() if named_kind == kind), None)
 
 
 def find_entries(entries: QuerySet[Any], text: str) -> QuerySet[Any]:
@@ -67,7 +67,7 @@ def find_entries(entries: QuerySet[Any], text: str) -> QuerySet[Any]:
     return entries.filter(build_search(["shown__icontains"], text) | Q(vendor_id=text))
 
 
-class KindFilter(ChoiceFilter):
+class KindFilter(ChoiceListFilter):
     """What the ids are of."""
 
     title = "kind"
@@ -79,7 +79,7 @@ class KindFilter(ChoiceFilter):
         return [(kind.value, str(kind.label)) for kind in NameKind]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by kind; raises IncorrectLookupParameters for an unknown one."""
+        """Filter by kind; raises IncorrectLookupParameters for an unknown kind."""
         if not self.value():
             return queryset
         if self.value() not in NameKind.values:
@@ -87,7 +87,7 @@ class KindFilter(ChoiceFilter):
         return queryset.filter(kind=self.value())
 
 
-class GoneFilter(ChoiceFilter):
+class GoneFilter(ChoiceListFilter):
     """Ids that the vendor lists today, and those that it no longer does."""
 
     title = "at the vendor"
@@ -109,13 +109,13 @@ class GoneFilter(ChoiceFilter):
 
 @admin.register(DirectoryEntry)
 class DirectoryEntryAdmin(ReadOnlyAdmin):
-    """The directory: names of people only for those who may see them, as PORTAL_PERSON_NAMES says."""
+    """The directory: names of people only for people who may see them, by PORTAL_PERSON_NAMES."""
 
     source_path = "source_id"
     exported = COLUMNS
     list_display = ("get_name", "kind", "get_vendor_id", "source", "get_teams", "get_last_seen", "get_gone")
     list_display_links = ("get_name",)
-    list_filter = (SourceFilter, KindFilter, GoneFilter)
+    list_filter = (SourceListFilter, KindFilter, GoneFilter)
     allowed_lookups = ("source", "kind", "gone")
     search_fields = ("vendor_id",)
     search_help_text = "A part of the name, or the whole id."
@@ -143,8 +143,11 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
         cells = [[format_html('<a href="{}">{}</a>', url, label)] for label, url in rows]
         tables = [Table("Usage", ["Page"], cells, "Usage is not kept by these ids, or you may not see it.")]
         if obj.kind == NameKind.USER:
-            found = find_names({NameKind.TEAM: obj.team_ids}, [obj.source_id], get_staff_name_access(request))
-            teams = [[found.get(NameKind.TEAM, one, obj.source_id) or NOTHING, render_id(one)] for one in obj.team_ids]
+            names = find_names({NameKind.TEAM: obj.team_ids}, [obj.source_id], get_staff_name_access(request))
+            teams = [
+                [names.get(NameKind.TEAM, team_id, obj.source_id) or NOTHING, render_id(team_id)]
+                for team_id in obj.team_ids
+            ]
             tables.append(Table("Teams", ["Team", "Id"], teams, "In no team."))
         return tables
 

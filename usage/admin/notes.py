@@ -1,4 +1,4 @@
-"""Notes about days: anyone who looks at usage reads them, operators write them."""
+"""Notes about days: everyone with access to usage reads them, operators write them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 
 from usage.admin.base import PortalAdmin
-from usage.admin.filters import SourceFilter
+from usage.admin.filters import SourceListFilter
 from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.columns import build_columns
 from usage.models import Note, Source
@@ -21,7 +21,7 @@ class NoteAdmin(PortalAdmin):
     exported = build_columns(Note, "id", "day", "text", "written_by", "created_at", source="source__slug")
     list_display = ("day", "text", "source", "written_by")
     list_display_links = ("day",)
-    list_filter = (SourceFilter,)
+    list_filter = (SourceListFilter,)
     allowed_lookups = ("source",)
     ordering = ("-day", "-id")
     row_name_plural = "notes"
@@ -42,11 +42,11 @@ class NoteAdmin(PortalAdmin):
         return super().has_delete_permission(request, obj) and self.is_within_scope(request, obj)
 
     def is_within_scope(self, request: HttpRequest, note: Any) -> bool:
-        """Tell whether a note is about sources that this person sees alone."""
+        """Return whether a note is about sources within this person's scope."""
         return note is None or get_staff_scope(request) is None or note.source_id is not None
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer the sources that this person may see; someone limited to sources has to choose one."""
+        """Offer the sources that this person may see; a person with a scope has to choose a source."""
         field = super().formfield_for_foreignkey(
             db_field, request, queryset=filter_by_staff_scope(Source.objects.all(), request, "id"), **kwargs
         )
@@ -55,7 +55,7 @@ class NoteAdmin(PortalAdmin):
         return field
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
-        """Note who wrote it."""
+        """Set the author."""
         if not change:
             obj.written_by = request.user.get_username()
         super().save_model(request, obj, form, change)

@@ -18,7 +18,7 @@ SMALLEST_SHARE = Decimal("0.001")
 
 @dataclass(frozen=True, slots=True)
 class SumChange:
-    """One number before and after a restatement; `key` is its measure or its unit. None: not known."""
+    """One number before and after a restatement; `key` is its measure or its unit. None: unknown."""
 
     key: str
     before: Decimal | None
@@ -26,7 +26,7 @@ class SumChange:
 
     @property
     def name(self) -> str:
-        """The words after its number."""
+        """The unit or label after its number."""
         return RECORDS if self.key == RECORDS else get_sum_label(self.key)
 
     @property
@@ -36,7 +36,7 @@ class SumChange:
 
     @property
     def share(self) -> str:
-        """The difference as a percentage of the number before: `+0.6 %`; `new` where there was nothing before."""
+        """The difference as a percentage of the number before: `+0.6 %`; `new` where the number before is 0."""
         if not self.before:
             return "new" if self.after else ""
         share = self.difference / abs(self.before)
@@ -74,7 +74,7 @@ def compare_sums(restatement: Restatement) -> list[SumChange]:
 
 
 def get_sum(sums: Mapping[str, str], name: str) -> Decimal | None:
-    """Return one of a day's sums, None where there is none of that name."""
+    """Return a sum of a day by its name, None for a missing one."""
     return Decimal(sums[name]) if sums.get(name) is not None else None
 
 

@@ -12,14 +12,14 @@ from django.utils.safestring import SafeString
 
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import Table, render_number
-from usage.admin.filters import RangeFilter, SourceOfDayFilter
+from usage.admin.filters import RangeListFilter, SourceOfDayListFilter
 from usage.admin.restatement_diff import compare_sums, describe_affected, render_differences
 from usage.columns import build_columns
 from usage.formatting import format_signed, format_timestamp
 from usage.models import Restatement
 
 
-class RestatedFilter(RangeFilter):
+class RestatedFilter(RangeListFilter):
     """When the corrected day was read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,7 +50,7 @@ class RestatementAdmin(ReadOnlyAdmin):
         sums_after="sums_after",
     )
     list_display = ("restated", "source", "day", "difference", "records_affected")
-    list_filter = (SourceOfDayFilter, ("source_day__day", RangeFilter), ("at", RestatedFilter))
+    list_filter = (SourceOfDayListFilter, ("source_day__day", RangeListFilter), ("at", RestatedFilter))
     allowed_lookups = (
         "source",
         "source_day__day__range__gte",
@@ -108,13 +108,13 @@ class RestatementAdmin(ReadOnlyAdmin):
 
     @admin.display(description="day")
     def day(self, restatement: Restatement) -> SafeString:
-        """The source day, with the way to its page."""
+        """The source day, as a link to its page."""
         url = reverse("admin:usage_sourceday_change", args=[restatement.source_day_id])
         return format_html('<a href="{}">{}</a>', url, restatement.source_day.day.isoformat())
 
     @admin.display(description="day")
     def date(self, restatement: Restatement) -> str:
-        """The source day, for whoever may not open its page."""
+        """The source day, for people who may not open its page."""
         return restatement.source_day.day.isoformat()
 
     @admin.display(description="difference")
@@ -129,6 +129,6 @@ class RestatementAdmin(ReadOnlyAdmin):
 
 
 def get_visible_names(request: HttpRequest, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names with the day as a link for whoever may see days, and as a date for others."""
+    """Return the names, with the day as a link for people who may see days, else as a date."""
     may_open = request.user.has_perm("usage.view_sourceday")
     return tuple("date" if name == "day" and not may_open else name for name in names)

@@ -20,7 +20,7 @@ def get_sum_unit(key: str) -> str:
 
 
 def scale_sum(key: str, number: Decimal | None) -> Amount:
-    """Return a sum as people read it."""
+    """Return a sum, scaled for people."""
     return scale_amount(number, get_sum_unit(key))
 
 
@@ -35,7 +35,7 @@ def format_sum(key: str, number: Decimal | None) -> str:
 
 
 def format_exact_sum(key: str, number: Decimal) -> str:
-    """Return a sum as people read it, and all its digits: `98.3 GB (98,304,111,872 bytes)`."""
+    """Return a sum, scaled for people, with all its digits: `98.3 GB (98,304,111,872 bytes)`."""
     amount = scale_sum(key, number)
     return f"{amount} ({amount.exact})" if amount.exact else str(amount)
 

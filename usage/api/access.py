@@ -1,4 +1,4 @@
-"""Who may do what through the API: the rights behind a request, its row scope, and the views' checks."""
+"""Access to the API: the rights of a request, its row scope, and the views' checks."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,14 +20,14 @@ if TYPE_CHECKING:  # rest_framework.views itself imports this module, through th
 
 
 class Access(Protocol):
-    """The rights behind one request, in `request.auth`; the project's authentication classes make them.
+    """The rights of one request, in `request.auth`; the project's authentication classes make them.
 
     `source_ids`: the ids of the only sources that may be seen, None for all sources.
     """
 
     @property
     def name(self) -> str:
-        """Who makes the request, as runs and acceptances record it."""
+        """The name of the requester, as runs and acceptances record it."""
 
     @property
     def source_ids(self) -> frozenset[int] | None:
@@ -49,7 +49,7 @@ class HasScope(IsKnown):
     """Lets in tokens with the view's `scope` and staff with its `permission`; a view without them is closed."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        """Return False without any rights; raises PermissionDenied that names the missing one."""
+        """Return False without any rights; raises PermissionDenied that names the missing right."""
         access = get_access(request)
         if access is None:
             return False
@@ -61,7 +61,7 @@ class HasScope(IsKnown):
 
 
 class AuthorizeFirstMixin:
-    """Checks the rights before the rest of a request: without them, a client learns nothing, not even of mistakes."""
+    """Checks the rights before the rest of a request: without them, a client gets no other error."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check rights and method, then let DRF check the format and the rest."""
@@ -96,7 +96,7 @@ class AuthorizeFirstMixin:
 
 
 def get_access(request: Request) -> Access | None:
-    """Return the rights behind a request, None if it has none."""
+    """Return the rights of a request, None if it has none."""
     access: Any = request.auth  # DRF's own type for it is its token model
     return access  # type: ignore[no-any-return]
 

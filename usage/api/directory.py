@@ -6,14 +6,14 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 
 from usage.api.access import get_name_access
-from usage.api.filters import BooleanChoiceFilter, ChoicesFilter, ContainsFilter, SourceRelatedFilter, TextsFilter
+from usage.api.filters import BooleanChoiceFilter, ChoicesFilter, ContainsFilter, SourceRelatedFilterSet, TextsFilter
 from usage.api.views import ReadViewSet
 from usage.columns import TEXT, Column, get_columns, select_columns
 from usage.directory.lookup import annotate_shown_names
 from usage.models import DirectoryEntry, NameKind
 
 
-class DirectoryFilter(SourceRelatedFilter):
+class DirectoryFilterSet(SourceRelatedFilterSet):
     """Filters of names."""
 
     kind = ChoicesFilter(*NameKind.values, help_text="What the ids are of.")
@@ -67,7 +67,7 @@ class DirectoryViewSet(ReadViewSet):
 
     queryset = DirectoryEntry.objects.all()
     serializer_class = DirectoryEntrySerializer
-    filterset_class = DirectoryFilter
+    filterset_class = DirectoryFilterSet
     scope = "usage:read"
     permission = "usage.view_directoryentry"
     ordering = "id"
@@ -75,7 +75,7 @@ class DirectoryViewSet(ReadViewSet):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The selected columns; raises ValidationError if `fields` names an unknown one."""
+        """The selected columns; raises ValidationError if `fields` names an unknown column."""
         return select_columns(COLUMNS, self.request.query_params)
 
     def get_queryset(self) -> QuerySet[Any]:

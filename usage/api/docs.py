@@ -32,7 +32,9 @@ class SchemaView(AuthorizeFirstMixin, SpectacularAPIView):
 def render_schema(format_name: str) -> str | bytes:
     """Return the schema in a format, yaml or json; to draw it up takes a second of CPU time."""
     generator: Any = SchemaView.generator_class()
-    renderer = next(one for one in SchemaView.renderer_classes if one.format == format_name)
+    renderer = next(
+        renderer_class for renderer_class in SchemaView.renderer_classes if renderer_class.format == format_name
+    )
     return renderer().render(generator.get_schema(public=True), renderer_context={})
 
 

@@ -22,7 +22,7 @@ def build_problem(status: int, detail: str, **members: Any) -> JsonResponse:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """Return the problem for a view's exception; None leaves an unexpected one to Django."""
+    """Return the problem for a view's exception; None leaves an unexpected exception to Django."""
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
@@ -40,7 +40,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
 
 
 def get_message(error: exceptions.APIException, request: Request) -> str:
-    """Return the problem's detail; for an unknown format it lists the known ones."""
+    """Return the problem's detail; for an unknown format it lists the formats."""
     if isinstance(error, exceptions.NotAcceptable):
         offered = ", ".join(renderer.media_type for renderer in error.available_renderers or ())
         return f"The answer is to be had as {offered}; the Accept header takes none of these."
@@ -73,7 +73,7 @@ def get_location(name: str, request: Request) -> dict[str, str]:
 
 
 def flatten_detail(detail: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (name, message) pairs of a validation error's nested detail; messages about the whole body have no name."""
+    """Yield (name, message) pairs of a validation error's nested detail; messages about the body have no name."""
     if isinstance(detail, dict):
         for key, value in detail.items():
             part = "" if key == "non_field_errors" else str(key)

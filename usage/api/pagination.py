@@ -1,7 +1,7 @@
 """Keyset pagination: a page begins after the last row of the page before, so page 10,000 costs what page 1 costs.
 
 `fetch_page` is the core, which the admin's lists share; `KeysetPaginator` is the API's paginator around it. DRF's own
-CursorPagination never ends where more rows than a page holds share the first value of the ordering.
+CursorPagination never ends where more rows than a page has share the first value of the ordering.
 
 An ordering ends in columns that make it total, and an index has the first of its columns in this order. A client that
 follows the cursors gets every row that was there throughout exactly once, whatever is inserted meanwhile.
@@ -43,7 +43,7 @@ NOT_LINKED: Final = frozenset({"cursor", "count"})
 FIELDS_HELP: Final = "The columns of the answer, comma-separated, in this order. Default: all."
 ORDERING_HELP: Final = "- reverses. A row that changes while the pages are read may move in the order."
 
-# The order of those who follow changes: its index has a block of ids in place of each (usage/models/records.py).
+# The order of changes: its index has a block of ids in place of each (usage/models/records.py).
 CHANGES: Final = ("changed_at", "id")
 
 Orderings = Mapping[str, tuple[str, ...]]
@@ -58,10 +58,10 @@ class Ordering:
 
     @classmethod
     def parse(cls, name: str, orderings: Orderings) -> Self:
-        """Return the ordering of that name, `-name` for its reverse; raises ValidationError for an unknown one."""
+        """Return the ordering of that name, `-name` for its reverse; raises ValidationError for an unknown ordering."""
         columns = orderings.get(name.removeprefix("-"))
         if columns is None:
-            allowed = ", ".join(sign + known for known in orderings for sign in ("", "-"))
+            allowed = ", ".join(sign + allowed_name for allowed_name in orderings for sign in ("", "-"))
             raise ValidationError({"ordering": [f"“{name}” is not one of: {allowed}."]})
         return cls(columns, name.startswith("-"))
 
@@ -101,7 +101,7 @@ class Cursor:
 
     `position` has a value for each column of the ordering; () stands for the list's own beginning or end.
     `watermark`: the watermark of the first page, if the client follows changes. Later pages keep it, so that all
-    pages together hold what was settled when the first was read.
+    pages together have what was settled when the first was read.
     """
 
     position: tuple[Any, ...]
@@ -146,7 +146,7 @@ class Batch:
 
 def read_instances(queryset: QuerySet[Any], keys: Sequence[str], size: int, *, reverse: bool) -> Batch:
     """Return the first `size` rows as instances, in the reverse order if `reverse`; `keys` name the position."""
-    rows = list(queryset[: size + 1])  # the row beyond tells whether there are more
+    rows = list(queryset[: size + 1])  # a further row shows that there are more
     has_more = len(rows) > size
     del rows[size:]
     if reverse:
@@ -156,7 +156,7 @@ def read_instances(queryset: QuerySet[Any], keys: Sequence[str], size: int, *, r
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class KeysetPage:
     """The rows of a page in the list's ordering, and whether there are pages before and after it.
 
     `first`, `last`: the positions of the rows at the edges, () if there are no rows.
@@ -185,7 +185,7 @@ def fetch_page(
     page_size: int,
     cursor: Cursor | None = None,
     read_batch: Callable[..., Batch] = read_instances,
-) -> Page:
+) -> KeysetPage:
     """Return the page at the cursor, the first page for None; `read_batch` has the signature of `read_instances`."""
     backwards = cursor is not None and cursor.backwards
     continued = cursor is not None and bool(cursor.position)
@@ -194,7 +194,7 @@ def fetch_page(
         queryset = order.filter_after(queryset, cursor.position)
     batch = read_batch(order.apply(queryset), ordering.columns, page_size, reverse=backwards)
     has_previous, has_next = (batch.has_more, continued) if backwards else (continued, batch.has_more)
-    return Page(batch.rows, batch.first, batch.last, has_previous, has_next)
+    return KeysetPage(batch.rows, batch.first, batch.last, has_previous, has_next)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class PageParams:
 
     @classmethod
     def parse(cls, request: Request, orderings: Orderings, default: str) -> Self:
-        """Return the parameters of a request; raises ValidationError that names every invalid one."""
+        """Return the parameters of a request; raises ValidationError that names every invalid parameter."""
         params, errors = request.query_params, dict[str, Any]()
         name, size = params.get("ordering", default), params.get("page_size", str(DEFAULT_PAGE_SIZE))
         ordering = Ordering((), descending=False)
@@ -234,8 +234,8 @@ class KeysetPaginator(BasePagination):
     """Pages of a list, as JSON texts.
 
     The view has `orderings`, the name of the default `ordering`, and `read_batch` (see `fetch_page`), whose rows are
-    one text, JSON objects with commas between them. If the view has `followed`, the name of a column, and the request
-    has `updated_since`, the pages end before the watermark (usage/watermark.py).
+    one text, JSON objects with commas between them, and `get_last_page_members`. If the view has `followed`, the name
+    of a column, and the request has `updated_since`, the pages end before the watermark (usage/watermark.py).
     """
 
     query_params: Final = ("cursor", "page_size", "ordering", "count", "fields")
@@ -248,6 +248,7 @@ class KeysetPaginator(BasePagination):
         text = request.query_params.get("cursor")
         cursor = None if text is None else Cursor.parse(text, self.key, queryset.model, params.ordering)
         self.watermark = cursor.watermark if cursor else read_watermark(request, view)
+        self.view = view
         if self.watermark is not None:
             require_settled(self.watermark)  # that of the first page, which another server may have given
         queryset = filter_settled(queryset, view, self.watermark)
@@ -259,6 +260,7 @@ class KeysetPaginator(BasePagination):
         """Return the page as JSON around the text of its rows."""
         next_cursor, previous_cursor = map(self.sign_cursor, (self.page.next_cursor, self.page.previous_cursor))
         head: dict[str, Any] = {
+            **(self.view.get_last_page_members() if next_cursor is None else {}),
             "next": self.build_link(next_cursor),
             "previous": self.build_link(previous_cursor),
             "next_cursor": next_cursor,
@@ -285,8 +287,8 @@ class KeysetPaginator(BasePagination):
         if cursor is None:
             return None
         # Encoded anew: what the client sent unescaped, Django would escape in another encoding than it was read in.
-        kept = ((name, values) for name, values in self.request.query_params.lists() if name not in NOT_LINKED)
-        query = urlencode([*kept, ("cursor", cursor)], doseq=True)
+        linked = ((name, values) for name, values in self.request.query_params.lists() if name not in NOT_LINKED)
+        query = urlencode([*linked, ("cursor", cursor)], doseq=True)
         return self.request.build_absolute_uri(f"{self.request.path}?{query}")
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
@@ -294,13 +296,13 @@ class KeysetPaginator(BasePagination):
         orderings = [sign + name for name in view.orderings for sign in ("", "-")]
         size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
         names = ", ".join(getattr(view, "columns_on_request", ()))
-        further = f" Only where they are named: {names}." if names else ""
+        on_request = f" Only where they are named: {names}." if names else ""
         parameters = {
             "cursor": ({"type": "string"}, "Where the page begins: next_cursor or previous_cursor of another page."),
             "page_size": (size, "How many rows a page has."),
             "ordering": ({"type": "string", "enum": orderings, "default": view.ordering}, ORDERING_HELP),
             "count": ({"type": "string", "enum": ["exact"]}, "exact: also count all rows, which takes time."),
-            "fields": ({"type": "string"}, f"{FIELDS_HELP}{further}"),
+            "fields": ({"type": "string"}, f"{FIELDS_HELP}{on_request}"),
         }
         return [
             {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
@@ -318,18 +320,32 @@ class KeysetPaginator(BasePagination):
             "format": "date-time",
             "description": "With updated_since: the pages hold every change before it; the next updated_since.",
         }
-        return {
+        archived_days = {
             "type": "object",
-            "required": [*neighbours, "results"],
-            "properties": neighbours | {"count": count, "settled_until": settled_until, "results": schema},
+            "required": ["total", "days"],
+            "properties": {
+                "total": {"type": "integer"},
+                "days": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["source", "day"],
+                        "properties": {"source": {"type": "string"}, "day": {"type": "string", "format": "date"}},
+                    },
+                },
+            },
+            "description": "On the last page, where the list lacks records for it: days of the range whose records "
+            "are archived. An export has them.",
         }
+        members = {"count": count, "settled_until": settled_until, "archived_days": archived_days, "results": schema}
+        return {"type": "object", "required": [*neighbours, "results"], "properties": neighbours | members}
 
 
 def read_watermark(request: Request, view: Any) -> datetime | None:
     """Return the current watermark, None if the request does not follow changes.
 
-    It does not go back behind `updated_since`: who got that from the primary, or another standby, is not asked to begin
-    earlier.
+    It does not go back behind `updated_since`: a client that got it from the primary, or another standby, does not
+    begin earlier.
     """
     if not view.followed or "updated_since" not in request.query_params:
         return None

@@ -25,7 +25,7 @@ def build_renderer(export_format: ExportFormat) -> type[ExportRenderer]:
     return type(f"{export_format.name.upper()}Renderer", (ExportRenderer,), attributes)
 
 
-EXPORT_RENDERERS: Final = tuple(build_renderer(one) for one in FORMATS.values())
+EXPORT_RENDERERS: Final = tuple(build_renderer(export_format) for export_format in FORMATS.values())
 
 
 class FormatFirstNegotiation(DefaultContentNegotiation):

@@ -1,4 +1,4 @@
-"""The OpenAPI schema: what drf-spectacular does not find out by itself."""
+"""The OpenAPI schema, beyond what drf-spectacular detects."""
 
 from http import HTTPStatus
 from typing import Any, Final, Literal
@@ -42,6 +42,7 @@ EXPORT_HEADERS: Final = {
             "Unverified-Days",
             "Mismatched-Days",
             "Pruned-Days",
+            "Archived-Days",
             "Restated-Since",
         )
     },

@@ -13,7 +13,7 @@ COMMON_FIELDS = ("extra", "first_seen_at", "changed_at", "revision", "withdrawn_
 
 
 @extend_schema_field({"type": "string", "format": "decimal", "examples": ["1440.0001"]})
-class ExactNumberField(serializers.DecimalField):
+class ExactDecimalField(serializers.DecimalField):
     """A decimal number as a string with all its digits."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -25,7 +25,7 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
-        NumericField: ExactNumberField,
+        NumericField: ExactDecimalField,
     }
 
     source = serializers.SlugField(  # type: ignore[assignment]
@@ -125,7 +125,7 @@ class ManifestSumSerializer(serializers.Serializer[Any]):
     beyond_decimal = serializers.IntegerField(
         help_text="Rows whose value no decimal128(38, 18) holds: in Parquet it is null, and `<measure>_exact` has it."
     )
-    sum = ExactNumberField(allow_null=True)
+    sum = ExactDecimalField(allow_null=True)
 
 
 class ManifestSerializer(serializers.Serializer[Any]):

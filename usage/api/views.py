@@ -17,7 +17,12 @@ from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
 from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_name_access, get_row_scope
-from usage.api.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, StrictFilterBackend
+from usage.api.filters import (
+    EnvironmentUsageFilterSet,
+    RecipeUsageFilterSet,
+    ResourceUsageFilterSet,
+    StrictFilterBackend,
+)
 from usage.api.filters.data_quality import assess_filtered
 from usage.api.json_rows import read_json_batch, read_json_row
 from usage.api.pagination import (
@@ -37,10 +42,11 @@ from usage.api.serializers import (
     ResourceUsageSerializer,
 )
 from usage.columns import Column, get_columns, select_columns
-from usage.data_quality import DataQuality
+from usage.data_quality import MAX_LISTED_DAYS, DataQuality
 from usage.datetimes import format_iso
 from usage.directory.lookup import get_directory_version, list_name_columns, select_usage_columns
 from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_totals, export
+from usage.exports.archive import find_archive, select_archived_days
 from usage.exports.file_names import build_export_name
 from usage.exports.formats.csv import parse_bom
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
@@ -115,6 +121,10 @@ class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
         """Return the rows of a page as the paginator takes them."""
         return read_json_batch(queryset, self.columns, keys, size, reverse=reverse)
 
+    def get_last_page_members(self) -> dict[str, Any]:
+        """Return the members of a list's last page besides its rows."""
+        return {}
+
     def filter_list(self, request: Request) -> QuerySet[Any]:
         """Return the filtered rows; raises one ValidationError that names every invalid parameter of the list."""
         errors: dict[str, Any] = {}
@@ -169,8 +179,8 @@ class UsageViewSet(ReadViewSet):
         if self.action == "export_manifest":
             return ("format",)
         paging = {"cursor", "page_size", "count"} if self.export_format else set()
-        further = ("bom",) if self.action == "list" else ()
-        return (*(name for name in super().parameters if name not in paging), *further)
+        export_params = ("bom",) if self.action == "list" else ()
+        return (*(name for name in super().parameters if name not in paging), *export_params)
 
     @property
     def export_format(self) -> str | None:
@@ -197,6 +207,7 @@ class UsageViewSet(ReadViewSet):
             self.export_format,
             self.columns,
             lambda: self.assess_quality(request),
+            lambda: find_archive(self.get_valid_filterset(request), get_row_scope(request)),
             request=ExportRequest(
                 title=str(rows.model._meta.verbose_name_plural),
                 url=request.build_absolute_uri(),
@@ -210,6 +221,20 @@ class UsageViewSet(ReadViewSet):
             response["Portal-Settled-Until"] = str(format_iso(watermark))
         return response
 
+    def get_last_page_members(self) -> dict[str, Any]:
+        """Return the archived days of the range, whose records an export has and the list has not."""
+        days = select_archived_days(self.get_valid_filterset(self.request), get_row_scope(self.request))
+        archived = list(days.values_list("source__slug", "day")[:MAX_LISTED_DAYS])
+        if not archived:
+            return {}
+        archived_days = [{"source": slug, "day": day.isoformat()} for slug, day in archived]
+        return {
+            "archived_days": {
+                "total": days.count() if len(archived) == MAX_LISTED_DAYS else len(archived),
+                "days": archived_days,
+            }
+        }
+
     @extend_schema(responses=ManifestSerializer, filters=True)
     @action(detail=False, url_path="export-manifest", url_name="export-manifest")
     def export_manifest(self, request: Request) -> HttpResponseBase:
@@ -220,7 +245,8 @@ class UsageViewSet(ReadViewSet):
         filterset, row_scope = self.get_valid_filterset(request), get_row_scope(request)
         try:
             with consistent_snapshot(queryset.db, seconds=settings.PORTAL_EXPORT_SECONDS):
-                numbers, quality = compute_totals(queryset, filterset, row_scope), assess_filtered(filterset, row_scope)
+                numbers = compute_totals(queryset, filterset, row_scope)
+                quality = self.assess_quality(request)
         except QueryTimeout as error:
             raise ExportTooSlow from error
         filters = self.get_filter_values(request)
@@ -244,8 +270,8 @@ class UsageViewSet(ReadViewSet):
         return {name: to_json(cleaned[name]) for name in request.query_params if name in cleaned}
 
     def assess_quality(self, request: Request) -> DataQuality:
-        """Return the data quality of the filtered records."""
-        return assess_filtered(self.get_valid_filterset(request), get_row_scope(request))
+        """Return the data quality of an export of the filtered records."""
+        return assess_filtered(self.get_valid_filterset(request), get_row_scope(request), reads_lake=True)
 
     def get_valid_filterset(self, request: Request) -> Any:
         """Return the filter set of a request whose filters are valid."""
@@ -272,7 +298,7 @@ class EnvironmentUsageViewSet(UsageViewSet):
 
     queryset = EnvironmentUsage.objects.all()
     serializer_class = EnvironmentUsageSerializer
-    filterset_class = EnvironmentUsageFilter
+    filterset_class = EnvironmentUsageFilterSet
     permission = "usage.view_environmentusage"
     ordering = "-stopped_at"
     orderings = {
@@ -289,7 +315,7 @@ class ResourceUsageViewSet(UsageViewSet):
 
     queryset = ResourceUsage.objects.all()
     serializer_class = ResourceUsageSerializer
-    filterset_class = ResourceUsageFilter
+    filterset_class = ResourceUsageFilterSet
     permission = "usage.view_resourceusage"
     ordering = "-day"
     orderings = {
@@ -304,7 +330,7 @@ class RecipeUsageViewSet(UsageViewSet):
 
     queryset = RecipeUsage.objects.all()
     serializer_class = RecipeUsageSerializer
-    filterset_class = RecipeUsageFilter
+    filterset_class = RecipeUsageFilterSet
     permission = "usage.view_recipeusage"
     ordering = "-starts_at"
     orderings = {

@@ -26,8 +26,8 @@ from usage.formatting import format_count, format_date
 from usage.models import DayState, Source, SourceDay
 from usage.models.day_status import AWAITS_CLOSE, MISMATCHED, PARTIAL, SUSPECT, UNVERIFIED
 
-# A run of complete days without a gap starts at the first day to hold: as many days as lie before one of its days
-# have passed since it began, and after the first gap more have. Time is counted and not dates, as some zones skip
+# A run of complete days without a gap starts at `backfill_from`: as many days as lie before a day of the run have
+# passed since it began, and after the first gap more have. Time is counted and not dates, as some zones skip
 # one; to the nearest day, as some days are an hour longer or shorter.
 COMPLETE_THROUGH = """
 SELECT source_id, max(day)
@@ -46,7 +46,7 @@ GROUP BY source_id
 """
 
 
-# So long after its end a day's findings count against its source: vendors correct recent days by themselves.
+# After this time from its end, a day's findings count against its source: vendors correct recent days by themselves.
 GRACE = timedelta(hours=24)
 COUNTS: dict[str, Aggregate | Func] = {
     "days": Count("pk"),
@@ -61,7 +61,8 @@ COUNTS: dict[str, Aggregate | Func] = {
     "unverified": Count("pk", filter=UNVERIFIED),
     "mismatched": Count("pk", filter=MISMATCHED),
     "accepted": Count("accepted_at"),
-    "pruned": Count("pruned_at"),
+    "pruned": Count("pk", filter=Q(pruned_at__isnull=False, archived_at=None)),
+    "archived": Count("archived_at"),
     "records_held": Coalesce(Sum("records", filter=Q(pruned_at=None)), 0, output_field=BigIntegerField()),
     "latest_read": Max("loaded_at"),
 }
@@ -75,11 +76,11 @@ def build_lasting(now: datetime) -> dict[str, Aggregate]:
         "lasting_unverified": UNVERIFIED & Q(accepted_at=None),
         "lasting_partial": PARTIAL & Q(accepted_at=None),
     }
-    ended = Q(ends_at__lte=now - GRACE)
+    past_grace = Q(ends_at__lte=now - GRACE)
     queued: dict[str, Aggregate] = {"queued": Count("pk", filter=Q(state=DayState.DUE, due_at__lte=now))}
     return queued | {
-        name: ArrayAgg("day", filter=found & ended, order_by="day", default=Value([]))
-        for name, found in lasting.items()
+        name: ArrayAgg("day", filter=condition & past_grace, order_by="day", default=Value([]))
+        for name, condition in lasting.items()
     }
 
 
@@ -87,12 +88,12 @@ def build_lasting(now: datetime) -> dict[str, Aggregate]:
 class Coverage:
     """The state of a source's days.
 
-    `complete_through`: the last day up to which every day from `backfill_from` on is complete, None where not
-    even the first is; `accounted_through`: the same, where incomplete days that a person accepted are no gap.
+    `complete_through`: the last day up to which every day from `backfill_from` on is complete, None where the
+    first is not; `accounted_through`: the same, where incomplete days that a person accepted are no gap.
     `lasting_…`: the days whose findings count against the source. All others count days: `held` were read at least
     once, `provisional` of these are not final, `awaits_close` of those only wait for the closing read of their
     month, `waiting` are due and were never read, `queued` may be read now, `accepted` have findings that a person
-    accepted, `pruned` have no records any more.
+    accepted, `pruned` have no records any more, `archived` have them in the lake alone.
     """
 
     complete_through: date | None = None
@@ -111,6 +112,7 @@ class Coverage:
     mismatched: int = 0
     accepted: int = 0
     pruned: int = 0
+    archived: int = 0
     records_held: int = 0
     latest_read: datetime | None = None
     lasting_mismatched: Sequence[date] = ()
@@ -143,12 +145,14 @@ class Coverage:
             "with findings that a person accepted": self.accepted,
             AWAITS_CLOSE_TEXT: self.awaits_close,
             "without their records, which were pruned": self.pruned,
+            "whose records are archived": self.archived,
         }
-        return "; ".join([first, *(f"{format_count(n, 'day')} {what}" for what, n in counts.items() if n)]) + "."
+        texts = [first, *(f"{format_count(count, 'day')} {label}" for label, count in counts.items() if count)]
+        return f"{'; '.join(texts)}."
 
 
 def get_coverage(sources: Iterable[Source]) -> dict[int, Coverage]:
-    """Return the coverage of each source by its primary key, in two or three queries however many there are."""
+    """Return the coverage of each source by its primary key, in two or three queries for any number of sources."""
     keys = [source.pk for source in sources]
     through = get_complete_through(keys)
     columns: dict[str, Any] = {**COUNTS, **build_lasting(timezone.now())}

@@ -17,7 +17,7 @@ MAX_LISTED_DAYS: Final = 100  # of each list, one by one
 
 SUSPECT = "(stored.state = 'suspect' OR stored.suspicion IS NOT NULL)"
 LOOK_BACK = "make_interval(hours => 24 * touched.look_back)"
-# What does not change by itself any more. An accepted day counts once it was read after the closing read of its
+# Days that do not change by themselves any more. An accepted day counts once it was read after the closing read of its
 # month, which is that of the month's last day; see SourceDay.final_from.
 SETTLED = f"""(
     NOT {SUSPECT} AND (stored.final OR (
@@ -44,6 +44,7 @@ LISTS: Final = {
     "unverified_days": "unverified",
     "mismatched_days": "mismatched",
     "pruned_days": "pruned",
+    "archived_days": "archived",
 }
 # The lists whose days a person may have accepted.
 ACCEPTABLE: Final = ("partial_days", "unverified_days")
@@ -55,27 +56,29 @@ ACCEPTANCE: Final = (
 def build_list(name: str, condition: str) -> str:
     """Return the column of a list: `{"total": …, "days": […]}`, the earliest days one by one."""
     accepted = f", 'accepted', {ACCEPTANCE}" if name in ACCEPTABLE else ""
-    listed = f"SELECT * FROM days WHERE {condition} ORDER BY day, slug LIMIT %(limit)s"  # noqa: S608 (our own names)
+    listed_days = f"SELECT * FROM days WHERE {condition} ORDER BY day, slug LIMIT %(limit)s"  # noqa: S608 (our own names)
     member = f"json_build_object('source', slug, 'day', day{accepted})"
-    days = f"SELECT coalesce(json_agg({member}), '[]') FROM ({listed}) AS listed"  # noqa: S608 (our own names)
+    days = f"SELECT coalesce(json_agg({member}), '[]') FROM ({listed_days}) AS listed"  # noqa: S608 (our own names)
     return f"json_build_object('total', count(*) FILTER (WHERE {condition}), 'days', ({days})) AS {name}"
 
 
 def build_gaps(condition: str) -> str:
-    """Return the column of the first day of each source that is one."""
+    """Return the column of the first day of each source that meets a condition."""
     first = f"SELECT source_id, min(day) AS day FROM days WHERE {condition} GROUP BY source_id"  # noqa: S608 (our own names)
     return f"(SELECT coalesce(json_object_agg(source_id, day), '{{}}') FROM ({first}) AS first)"  # noqa: S608 (our own names)
 
 
-# `open`: the day is not over. `gaps`: the first incomplete day of each source; `record_gaps`: the same, where a day
-# without its records is incomplete. A date that a zone skipped has no row and is no missing day.
+# `open`: the day is not over. `pruned`: its records are nowhere; `archived`: they are in the lake. `gaps`: the first
+# incomplete day of each source; `lake_gaps`: the same, where a pruned day is incomplete; `record_gaps`: where an
+# archived day is, too. A date that a zone skipped has no row and is no missing day.
 TOUCHED_DAYS = f"""
 WITH days AS (
     SELECT touched.source_id, touched.slug, calendar.day::date AS day, stored.loaded_at IS NOT NULL AS loaded,
            coalesce(stored.complete, false) AS complete, coalesce({SUSPECT}, false) AS suspect,
            coalesce(stored.verification = 'unverified', false) AS unverified, stored.mismatch IS NOT NULL AS mismatched,
            coalesce({SETTLED}, false) AS settled, coalesce({AWAITS_CLOSE}, false) AS awaits_close,
-           stored.pruned_at IS NOT NULL AS pruned, stored.accepted_at, stored.accepted_reason, stored.restated_at,
+           stored.pruned_at IS NOT NULL AND stored.archived_at IS NULL AS pruned,
+           stored.archived_at IS NOT NULL AS archived, stored.accepted_at, stored.accepted_reason, stored.restated_at,
            calendar.day >= touched.today AS open
     FROM unnest(%(ids)s::bigint[], %(slugs)s::text[], %(firsts)s::date[], %(lasts)s::date[], %(todays)s::date[],
                 %(look_backs)s::int[])
@@ -87,7 +90,8 @@ WITH days AS (
     )
 )
 SELECT {", ".join(build_list(name, condition) for name, condition in LISTS.items())},
-       {build_gaps("NOT complete")} AS gaps, {build_gaps("NOT complete OR pruned")} AS record_gaps,
+       {build_gaps("NOT complete")} AS gaps, {build_gaps("NOT complete OR pruned")} AS lake_gaps,
+       {build_gaps("NOT complete OR pruned OR archived")} AS record_gaps,
        min(day) FILTER (WHERE NOT settled) AS provisional_from,
        min(day) FILTER (WHERE NOT settled AND NOT awaits_close) AS unsettled_from,
        max(restated_at) AS restated_since
@@ -99,7 +103,7 @@ FROM days
 class TouchedDays:
     """The days of a source from `first` to `last`, both included, that an answer is made from.
 
-    `begins_before_source`: the range also holds days before the source's first one.
+    `begins_before_source`: the range also has days before the source's first one.
     """
 
     source: Source
@@ -129,7 +133,7 @@ def fetch_touched_days(touched: Collection[TouchedDays], now: datetime) -> dict[
 
 
 def get_last_expected_day(source: Source, now: datetime) -> date:
-    """Return the last day that a source should have by `now`: today in its zone, or its last one if it is retired."""
+    """Return the last day that a source should have by `now`: today in its zone, or its last day if it is retired."""
     today = get_today(source.zone, now)
     return min(today, source.retired_after or today)
 

@@ -20,7 +20,7 @@ TICK: Final = timedelta(microseconds=1)
 # No vendor had usage before; earlier intervals are counted without a row of each of their days.
 EPOCH: Final = date(1970, 1, 1)
 
-# One row per interval and source that has something to tell. A day belongs to every interval that it overlaps.
+# One row per interval and source that is not complete and final. A day belongs to every interval that it overlaps.
 DAYS_BY_INTERVAL = f"""
 SELECT place, slug, count(*) FILTER (WHERE NOT unheld), count(*) FILTER (WHERE unheld),
        count(*) FILTER (WHERE NOT unheld AND NOT loaded AND NOT open),
@@ -28,15 +28,16 @@ SELECT place, slug, count(*) FILTER (WHERE NOT unheld), count(*) FILTER (WHERE u
        count(*) FILTER (WHERE NOT unheld AND NOT settled AND NOT awaits_close),
        count(*) FILTER (WHERE NOT unheld AND NOT settled AND awaits_close),
        count(*) FILTER (WHERE suspect), count(*) FILTER (WHERE unverified AND NOT accepted),
-       count(*) FILTER (WHERE mismatched), count(*) FILTER (WHERE lacking), count(*) FILTER (WHERE accepted),
-       count(restated_at), count(*) FILTER (WHERE NOT unheld AND open)
+       count(*) FILTER (WHERE mismatched), count(*) FILTER (WHERE lacking AND NOT archived),
+       count(*) FILTER (WHERE lacking AND archived), count(*) FILTER (WHERE accepted), count(restated_at),
+       count(*) FILTER (WHERE NOT unheld AND open)
 FROM (
     SELECT touched.slug, calendar.day < touched.held_from AS unheld,
            calendar.day >= touched.today AS open, stored.loaded_at IS NOT NULL AS loaded,
            coalesce(stored.complete, false) AS complete, coalesce({SETTLED}, false) AS settled,
            coalesce({AWAITS_CLOSE}, false) AS awaits_close, coalesce({SUSPECT}, false) AS suspect,
            coalesce(stored.verification = 'unverified', false) AS unverified, stored.mismatch IS NOT NULL AS mismatched,
-           stored.pruned_at IS NOT NULL AND NOT %(rolled_up)s AS lacking,
+           stored.pruned_at IS NOT NULL AND NOT %(rolled_up)s AS lacking, stored.archived_at IS NOT NULL AS archived,
            stored.accepted_at IS NOT NULL AS accepted, stored.restated_at, generate_series(
                greatest(1, width_bucket(calendar.starts_at, bounds.instants)),
                least(cardinality(bounds.instants) - 1,
@@ -62,17 +63,18 @@ LIMIT %(limit)s
 class IntervalQuality:
     """Counts of the days of one source in one interval; `place`: the interval's, from 1.
 
-    `held`: days from the source's first one on; `unheld`: earlier ones. Of the held days, `missing`: were never read;
-    `partial`: were read, but not completely; `provisional`: may still change by themselves; `awaits_close`: only wait
-    for the closing read of their month; `suspect`, `unverified` and `mismatched`: as in `DataQuality`; `pruned`: lack
-    their records, and no roll-up stands in for them; `accepted`: have findings that a person accepted; `restated`: came
-    back different; `open`: are not over, and neither missing nor partial.
+    `day_count`: days from the source's first one on; `early_day_count`: earlier ones. Of the former, `missing`: were
+    never read; `partial`: were read, but not completely; `provisional`: may still change by themselves;
+    `awaits_close`: only wait for the closing read of their month; `suspect`, `unverified` and `mismatched`: as in
+    `DataQuality`; `pruned`: lack their records, and no roll-up stands in for them; `archived`: the same, where the lake
+    has them; `accepted`: have findings that a person accepted; `restated`: came back different; `open`: are not over,
+    and neither missing nor partial.
     """
 
     place: int
     source: str
-    held: int
-    unheld: int
+    day_count: int
+    early_day_count: int
     missing: int = 0
     partial: int = 0
     provisional: int = 0
@@ -81,6 +83,7 @@ class IntervalQuality:
     unverified: int = 0
     mismatched: int = 0
     pruned: int = 0
+    archived: int = 0
     accepted: int = 0
     restated: int = 0
     open: int = 0
@@ -150,4 +153,4 @@ def count_early(source: Source, bounds: Sequence[datetime]) -> Iterator[Interval
         if end > begin:
             return
         days = (get_local_date(end - TICK, source.zone) - get_local_date(start, source.zone)).days + 1
-        yield IntervalQuality(place, source.slug, held=0, unheld=days)
+        yield IntervalQuality(place, source.slug, day_count=0, early_day_count=days)

@@ -1,13 +1,14 @@
-"""What is known of the days of an answer, in sentences: the same on pages, in files and in manifests."""
+"""The data quality of an answer, in sentences: the same on pages, in files and in manifests."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 
-from usage.formatting import format_count, format_date, pluralize
+from usage.data_quality.assess import LAKE, ROLLUPS
+from usage.formatting import format_count, format_date, format_dates, pluralize
 from usage.models.day_status import TODAY_OPEN
 
-MAX_NAMED_DAYS: Final = 5  # in a sentence; the lists beside it have more
+MAX_NAMED_DAYS: Final = 5  # or runs of days, in a sentence; the lists beside it have more
 COMPLETE: Final = "Complete: every day of the range was read to its end, and every record was kept."
 AWAITS_CLOSE: Final = "waiting for their month's close"
 Meta = dict[str, Any]
@@ -25,7 +26,7 @@ def describe_quality(meta: Meta) -> Iterator[str]:
 def get_tone(*periods: Meta) -> str:
     """Return `warn` where days are missing or in doubt, `good` where every day is complete, else `plain`.
 
-    A range that has not ended, and a source that is stored from a later day on, are nothing that a person could mend.
+    A range that has not ended, and a source that is stored from a later day on, need no action.
     """
     if any(list_gaps(period) or needs_attention(period) for period in periods):
         return "warn"
@@ -40,8 +41,8 @@ def describe_completeness(meta: Meta) -> Iterator[str]:
     elif gaps:
         yield f"Not complete: {gaps}."
     if through and not meta["complete"]:
-        rest = f"; {describe_open(meta)}" if meta["open_days"]["total"] else ""
-        yield f"{describe_through(format_date(through), get_zone_note(meta))}{rest}."
+        open_note = f"; {describe_open(meta)}" if meta["open_days"]["total"] else ""
+        yield f"{describe_through(format_date(through), get_zone_note(meta))}{open_note}."
     elif meta["open_days"]["total"]:
         sentence = describe_open(meta)
         yield f"{sentence[0].upper()}{sentence[1:]}."
@@ -51,36 +52,36 @@ def describe_completeness(meta: Meta) -> Iterator[str]:
 
 
 def describe_through(day: str, zone: str = "") -> str:
-    """Return how far something is complete, as every page says it: `Complete through 29 Nov 2026`."""
+    """Return how far something is complete, the same on every page: `Complete through 29 Nov 2026`."""
     return f"Complete through {day}{f' ({zone})' if zone else ''}"
 
 
 def get_zone_note(meta: Meta) -> str:
-    """Return the zone of the question where sources have days of another one, '' where all days are those of it."""
+    """Return the zone of the question where sources have days of another zone, else ''."""
     return str(meta["tz"]) if meta.get("source_zones") and "tz" in meta else ""
 
 
 def describe_open(meta: Meta) -> str:
-    """Return which days of the range are not over: `today still open`, with the day where it is not the question's."""
-    others = [day for day in meta["open_days"]["days"] if day["source"] in meta["source_zones"]]
-    return f"{TODAY_OPEN} ({name_days(meta, others, len(others))})" if others else TODAY_OPEN
+    """Return which days of the range are not over: `today still open`, with the days of sources in other zones."""
+    other_days = [day for day in meta["open_days"]["days"] if day["source"] in meta["source_zones"]]
+    return f"{TODAY_OPEN} ({name_days(meta, other_days, len(other_days))})" if other_days else TODAY_OPEN
 
 
 def describe_later_sources(meta: Meta) -> Iterator[str]:
     """Yield which sources are stored from a day within or after the range on."""
     later = meta["later_sources"]
-    named = [f"{one['source']} from {format_date(one['first_day'])} on" for one in later[:MAX_NAMED_DAYS]]
+    descriptions = [f"{day['source']} from {format_date(day['first_day'])} on" for day in later[:MAX_NAMED_DAYS]]
     if (more := len(later) - MAX_NAMED_DAYS) > 0:
-        named.append(f"{format_count(more, 'source')} more from a later day on")
-    if named:
-        yield f"Not yet stored at the start of the range: {', '.join(named)}."
+        descriptions.append(f"{format_count(more, 'source')} more from a later day on")
+    if descriptions:
+        yield f"Not yet stored at the start of the range: {', '.join(descriptions)}."
 
 
 def describe_gaps(meta: Meta) -> str:
     """Return which days something is missing of: `1 day never read (main 3 Nov 2026)`; '' for none."""
     return "; ".join(
-        f"{format_count(listed['total'], 'day')} {what} ({name_days(meta, listed['days'], listed['total'])})"
-        for what, listed in list_gaps(meta)
+        f"{format_count(day_list['total'], 'day')} {reason} ({name_days(meta, day_list['days'], day_list['total'])})"
+        for reason, day_list in list_gaps(meta)
     )
 
 
@@ -88,9 +89,14 @@ def describe_findings(meta: Meta) -> Iterator[str]:
     """Yield a sentence for each kind of finding about days of the range, then what people accepted and why."""
     suspect, mismatched = meta["suspect_days"], meta["mismatched_days"]
     if total := mismatched["total"]:
+        again = (
+            "those that are not archived are"
+            if meta["archived_days"]["total"]
+            else pluralize(total, "it is", "they are")
+        )
         yield (
-            f"The check of stored records found {format_count(total, 'day')} different; "
-            f"{pluralize(total, 'it is', 'they are')} being read again: {name_days(meta, mismatched['days'], total)}."
+            f"The check of stored records found {format_count(total, 'day')} different; {again} being read again: "
+            f"{name_days(meta, mismatched['days'], total)}."
         )
     if total := suspect["total"]:
         yield (
@@ -104,26 +110,53 @@ def describe_findings(meta: Meta) -> Iterator[str]:
             f"{name_days(meta, unverified, total)}."
         )
     yield from describe_pruned(meta)
+    yield from describe_archived(meta)
     yield from describe_accepted(list_accepted_days(meta))
 
 
 def describe_pruned(meta: Meta) -> Iterator[str]:
-    """Yield which days lack their records, and whether their sums are there all the same."""
+    """Yield which days lack their records, and whether the answer has their sums."""
     pruned = meta["pruned_days"]
-    if total := pruned["total"]:
-        consequence = "their sums come from roll-ups" if pruned["rolled_up"] else "they are not in these numbers"
+    total, days = pruned["total"], pruned["days"]
+    if total and pruned["rolled_up"]:
         yield (
-            f"The records of {format_count(total, 'day')} were pruned, so {consequence}: "
-            f"{name_days(meta, pruned['days'], total)}."
+            f"The records of {format_count(total, 'day')} were pruned, so their sums come from roll-ups: "
+            f"{name_days(meta, days, total)}."
+        )
+    elif total:
+        yield f"Pruned days are not in these numbers{describe_rollups(meta, days)}."
+
+
+def describe_archived(meta: Meta) -> Iterator[str]:
+    """Yield which days have their records in the lake alone, what the answer has of them, and where to get them."""
+    archived = meta["archived_days"]
+    total, days = archived["total"], archived["days"]
+    if total and archived["answered_from"]:
+        consequence = {LAKE: "they come from the lake", ROLLUPS: "their sums come from roll-ups"}
+        yield (
+            f"The records of {format_count(total, 'day')} are archived, so {consequence[archived['answered_from']]}: "
+            f"{name_days(meta, days, total)}."
+        )
+    elif total:
+        yield (
+            f"Archived days are not in these numbers; an export has them, or the lake{describe_rollups(meta, days)}."
         )
 
 
+def describe_rollups(meta: Meta, days: Sequence[dict[str, Any]]) -> str:
+    """Return the note of the zones by whose days roll-ups have the sums, '' for none."""
+    zones = {meta["source_zones"].get(day["source"]) for day in days} - {None}
+    return f"; roll-ups have their sums, by days of {' or '.join(sorted(zones))}" if zones else ""
+
+
 def list_gaps(meta: Meta) -> list[tuple[str, dict[str, Any]]]:
-    """Return what is missing of which days of the range; a day that is not over is no gap."""
+    """Return the reasons of gaps with their days; a day that is not over is no gap."""
     lists = [("never read", meta["missing_days"]), ("not read completely", meta["partial_days"])]
     if not meta["pruned_days"]["rolled_up"]:
         lists.append(("pruned", meta["pruned_days"]))
-    return [(what, listed) for what, listed in lists if listed["total"]]
+    if meta["archived_days"]["answered_from"] is None:
+        lists.append(("archived", meta["archived_days"]))
+    return [(reason, day_list) for reason, day_list in lists if day_list["total"]]
 
 
 def describe_provisional(meta: Meta) -> Iterator[str]:
@@ -138,7 +171,7 @@ def describe_provisional(meta: Meta) -> Iterator[str]:
 
 
 def describe_accepted(days: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each of the first accepted days, and one for how many more there are."""
+    """Yield a sentence for each of the first accepted days, and one for the number of further days."""
     for day in days[:MAX_NAMED_DAYS]:
         yield describe_acceptance(day)
     if (more := len(days) - MAX_NAMED_DAYS) > 0:
@@ -155,29 +188,46 @@ def describe_acceptance(day: dict[str, Any]) -> str:
 def list_accepted_days(meta: Meta) -> list[dict[str, Any]]:
     """Return the named days whose findings a person accepted, each once, the earliest first."""
     days = [*meta["partial_days"]["days"], *meta["unverified_days"]["days"]]
-    found = {(day["day"], day["source"]): day for day in days if day["accepted"] is not None}
-    return [found[key] for key in sorted(found)]
+    accepted_days = {(day["day"], day["source"]): day for day in days if day["accepted"] is not None}
+    return [accepted_days[key] for key in sorted(accepted_days)]
 
 
 def needs_attention(meta: Meta) -> bool:
-    """Tell whether days of the range are suspect, mismatched, or unverified and not accepted."""
+    """Return whether days of the range are suspect, mismatched, or unverified and not accepted."""
     doubtful = meta["suspect_days"]["total"] or meta["mismatched_days"]["total"]
     return bool(doubtful or count_open(meta["unverified_days"]))
 
 
-def count_open(listed: dict[str, Any]) -> int:
-    """Return how many days of a list nobody accepted, as far as they are named."""
-    return int(listed["total"]) - sum(day["accepted"] is not None for day in listed["days"])
+def count_open(day_list: dict[str, Any]) -> int:
+    """Return how many days of a list are not accepted, as far as the list names them."""
+    return int(day_list["total"]) - sum(day["accepted"] is not None for day in day_list["days"])
 
 
 def name_days(meta: Meta, days: Sequence[dict[str, Any]], total: int) -> str:
-    """Return e.g. `main 3 Nov 2026, main 4 Nov 2026 and 7 more`, a day of another zone than the question's with it."""
-    named = ", ".join(name_day(meta, day) for day in days[:MAX_NAMED_DAYS])
-    more = total - min(len(days), MAX_NAMED_DAYS)
-    return f"{named} and {more:,} more" if more else named
+    """Return e.g. `main 3 Nov 2026 – 7 Nov 2026, other 4 Nov 2026 and 7 more`; see `name_run`."""
+    runs = join_days(days)[:MAX_NAMED_DAYS]
+    text = ", ".join(name_run(meta, *run) for run in runs)
+    more = total - sum((last - first).days + 1 for _, first, last in runs)
+    return f"{text} and {more:,} more" if more else text
 
 
-def name_day(meta: Meta, day: dict[str, Any]) -> str:
-    """Return a day of a source: `main 3 Nov 2026`, `main 3 Nov 2026 in Europe/Berlin`."""
-    zone = meta["source_zones"].get(day["source"], "")
-    return f"{day['source']} {format_date(day['day'])}{f' in {zone}' if zone else ''}"
+def join_days(days: Sequence[dict[str, Any]]) -> list[tuple[str, date, date]]:
+    """Return the runs of days of a source that follow each other, as (source, first, last), the earliest first."""
+    runs: list[tuple[str, date, date]] = []
+    for slug, day in sorted((day["source"], to_date(day["day"])) for day in days):
+        if runs and runs[-1][0] == slug and day - runs[-1][2] == timedelta(days=1):
+            runs[-1] = (slug, runs[-1][1], day)
+        else:
+            runs.append((slug, day, day))
+    return sorted(runs, key=lambda run: (run[1], run[0]))
+
+
+def to_date(day: date | str) -> date:
+    """Return a day of `meta`, which is text once it was JSON."""
+    return date.fromisoformat(day) if isinstance(day, str) else day
+
+
+def name_run(meta: Meta, source: str, first: date, last: date) -> str:
+    """Return a run of days of a source, with their zone if it is not the question's."""
+    zone = meta["source_zones"].get(source, "")
+    return f"{source} {format_dates(first, last)}{f' in {zone}' if zone else ''}"

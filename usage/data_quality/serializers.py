@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from usage.data_quality.assess import LAKE, ROLLUPS
 from usage.data_quality.days import MAX_LISTED_DAYS
 
 
@@ -48,6 +49,16 @@ class PrunedDaysSerializer(TouchedDaysSerializer):
     )
 
 
+class ArchivedDaysSerializer(TouchedDaysSerializer):
+    """Days whose records are in the lake alone: how many, and the earliest of them one by one."""
+
+    answered_from = serializers.ChoiceField(
+        choices=[LAKE, ROLLUPS],
+        allow_null=True,
+        help_text="What the response has them from. Null: it lacks them and is not complete; an export has them.",
+    )
+
+
 class LaterSourceSerializer(serializers.Serializer[Any]):
     """A source that is stored from a day after the start of the range on."""
 
@@ -76,6 +87,7 @@ class PeriodTrustSerializer(serializers.Serializer[Any]):
         help_text="Days whose stored records the check found different; they are being synced again."
     )
     pruned_days = PrunedDaysSerializer(help_text="Days whose records were dropped for their age.")
+    archived_days = ArchivedDaysSerializer(help_text="Days whose records are in the lake alone.")
     later_sources = LaterSourceSerializer(
         many=True, help_text="Sources that are stored from a day after the start of the range on."
     )
@@ -101,7 +113,7 @@ class PeriodTrustSerializer(serializers.Serializer[Any]):
         """Add `from` and `to`: `from` cannot be a name in a class body."""
         bounds = ("from", "The start of the half-open range, in UTC."), ("to", "Its end, in UTC.")
         return {
-            **{name: serializers.DateTimeField(allow_null=True, help_text=words) for name, words in bounds},
+            **{name: serializers.DateTimeField(allow_null=True, help_text=help_text) for name, help_text in bounds},
             **super().get_fields(),
         }
 
@@ -111,3 +123,6 @@ class TrustSerializer(PeriodTrustSerializer):
 
     tz = serializers.CharField(help_text="The zone that dates are of.")
     as_of = serializers.DateTimeField(help_text="The instant that the data are of.")
+    replica_lag_seconds = serializers.FloatField(
+        required=False, help_text="Only of a standby's response: how many seconds it was behind the database."
+    )

@@ -1,1 +1,1 @@
-"""The directory: names beside the ids of usage, who may see those of people, and how they are looked up."""
+"""The directory: names beside the ids of usage, access to names of people, and lookups."""

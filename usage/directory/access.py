@@ -1,7 +1,8 @@
-"""Who may see which names: the one place that every path asks (pages, API, exports, filters, suggestions, search).
+"""Access to names: the one place that every path uses (pages, API, exports, filters, suggestions, search).
 
 Names of people are personal data. They are shown only to a person with the permission `usage.view_person` and to a
-token with the scope `person:read`, and then as PORTAL_PERSON_NAMES says. Nobody sees both a name and an e-mail address.
+token with the scope `person:read`, and then in the form of PORTAL_PERSON_NAMES. No person sees both a name and an
+e-mail address.
 """
 
 from dataclasses import dataclass
@@ -13,13 +14,11 @@ from usage.models import PERSONS, NameKind
 
 SCOPE: Final = "person:read"
 PERMISSION: Final = "usage.view_person"
-# What PORTAL_PERSON_NAMES may be: the column of an entry that stands for a person.
-PERSON_COLUMNS: Final = ("name", "email", "pseudonym")
 
 
 @dataclass(frozen=True, slots=True)
 class NameAccess:
-    """Which names somebody may see; `refusal`: why those of people are none of them, '' where they are."""
+    """Which names a person may see; `refusal`: why names of people are hidden, '' where they are shown."""
 
     refusal: str = "The names of people are not shown here."
 
@@ -35,5 +34,5 @@ class NameAccess:
         return str(settings.PORTAL_PERSON_NAMES) if self.shows_people else None
 
 
-# For what nobody asked for: no names of people.
+# Without a request: no names of people.
 NO_PEOPLE: Final = NameAccess()

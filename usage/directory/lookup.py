@@ -1,4 +1,4 @@
-"""Look names up: by the ids of a few rows, and the ids by a name."""
+"""Look up names by ids, and ids by names."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,21 +55,21 @@ class KnownName(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of some ids: of each source's, and where the source is not told, the one that was seen last."""
+    """The names of some ids by source, and without a source the name that was seen last."""
 
     by_source: Mapping[tuple[int, str, str], KnownName] = field(default_factory=dict)
     by_id: Mapping[tuple[str, str], KnownName] = field(default_factory=dict)
 
     def find(self, kind: NameKind, identifier: Any, source_id: int | None = None) -> KnownName | None:
-        """Return the name of an id, None where it is not known."""
+        """Return the name of an id, None where there is none."""
         if source_id is not None:
             return self.by_source.get((source_id, kind, str(identifier)))
         return self.by_id.get((kind, str(identifier)))
 
     def get(self, kind: NameKind, identifier: Any, source_id: int | None = None) -> str:
-        """Return the text of the name of an id, '' where it is not known."""
-        found = self.find(kind, identifier, source_id)
-        return found.text if found else ""
+        """Return the text of the name of an id, '' where there is none."""
+        name = self.find(kind, identifier, source_id)
+        return name.text if name else ""
 
 
 def build_name_name(column: str) -> str:
@@ -78,7 +78,7 @@ def build_name_name(column: str) -> str:
 
 
 def list_name_columns(model: type[UsageRecord]) -> dict[str, tuple[str, NameKind]]:
-    """Return the column and the kind of the ids of each column of names that records of a kind may be given with.
+    """Return the column and the kind of the ids of each column of names that is optional in records of a kind.
 
     Recipes have none: their records have the names of their time.
     """
@@ -87,11 +87,11 @@ def list_name_columns(model: type[UsageRecord]) -> dict[str, tuple[str, NameKind
 
 
 def build_name_columns(model: type[UsageRecord], access: NameAccess) -> tuple[Column, ...]:
-    """Return the columns of names that records of a kind may be given with; of people only where these are shown."""
+    """Return the optional columns of names of records of a kind; of people only where these are shown."""
     return tuple(
-        Column(name, column, TEXT, NameLookup(kind, shown))
+        Column(name, column, TEXT, NameLookup(kind, name_column))
         for name, (column, kind) in list_name_columns(model).items()
-        if (shown := access.get_column(kind))
+        if (name_column := access.get_column(kind))
     )
 
 
@@ -100,7 +100,7 @@ def select_usage_columns(
 ) -> tuple[Column, ...]:
     """Return the columns that the parameter `fields` names, all of `columns` without it; names only on request.
 
-    Raises ValidationError for a name that is unknown or given twice, or a column of people's names that is not shown.
+    Raises ValidationError for a name that is unknown or repeated, or a column of people's names that is not shown.
     """
     withheld = {name for name, (_, kind) in list_name_columns(model).items() if not access.get_column(kind)}
     for name in list_values(params, "fields"):
@@ -120,24 +120,28 @@ def find_names(
 ) -> Names:
     """Return the names of ids of these sources that may be shown, in one query; none where there are no ids."""
     columns = {kind: column for kind in ids if (column := access.get_column(kind))}
-    texts = {kind: {str(one) for one in ids[kind] if one not in (None, "")} for kind in columns}
-    pairs = [(kind.value, one) for kind, several in texts.items() for one in several]
+    texts = {kind: {str(vendor_id) for vendor_id in ids[kind] if vendor_id not in (None, "")} for kind in columns}
+    pairs = [(kind.value, vendor_id) for kind, vendor_ids in texts.items() for vendor_id in vendor_ids]
     if not pairs or not source_ids:
         return Names()
-    # The columns and kinds are the portal's own words.
+    # The columns and kinds are the portal's own constants.
     cases = " ".join(f"WHEN kind = '{kind}' THEN {column}" for kind, column in columns.items())
     with using.cursor() as cursor:
-        parameters = [list(source_ids), [kind for kind, _ in pairs], [one for _, one in pairs]]
+        parameters = [list(source_ids), [kind for kind, _ in pairs], [vendor_id for _, vendor_id in pairs]]
         cursor.execute(SELECT.format(cases=cases), parameters)
-        rows = [(source, kind, one, KnownName(name, gone)) for source, kind, one, name, gone in cursor if name]
+        rows = [
+            (source, kind, vendor_id, KnownName(name, is_gone))
+            for source, kind, vendor_id, name, is_gone in cursor
+            if name
+        ]
     return Names(
-        {(source, kind, one): name for source, kind, one, name in rows},
-        {(kind, one): name for _, kind, one, name in rows},
+        {(source, kind, vendor_id): name for source, kind, vendor_id, name in rows},
+        {(kind, vendor_id): name for _, kind, vendor_id, name in rows},
     )
 
 
 def find_record_names(records: Collection[UsageRecord], access: NameAccess) -> Names:
-    """Return the names of the ids of some records of one kind, as far as the records have no names themselves."""
+    """Return the names of the ids of some records of one kind, unless the records have names themselves."""
     first = next(iter(records), None)
     if first is None:
         return Names()
@@ -150,7 +154,7 @@ def find_record_names(records: Collection[UsageRecord], access: NameAccess) -> N
 
 
 def select_entries(kind: NameKind, access: NameAccess) -> QuerySet[DirectoryEntry]:
-    """Return the entries of a kind with the name that may be shown as `shown`; none where none may be."""
+    """Return the entries of a kind with the visible name as `shown`; none where names are hidden."""
     column = access.get_column(kind)
     if column is None:
         return DirectoryEntry.objects.none()
@@ -158,6 +162,6 @@ def select_entries(kind: NameKind, access: NameAccess) -> QuerySet[DirectoryEntr
 
 
 def annotate_shown_names(entries: QuerySet[DirectoryEntry], access: NameAccess) -> QuerySet[DirectoryEntry]:
-    """Add to entries of any kind the name that may be shown as `shown`, '' where none may be."""
+    """Add to entries of any kind the visible name as `shown`, '' where it is hidden."""
     cases = [When(Q(kind=kind), then=F(column)) for kind in NameKind if (column := access.get_column(kind))]
     return entries.annotate(shown=Case(*cases, default=Value(""), output_field=TextField()))

@@ -1,4 +1,4 @@
-"""Store what a read of the names of a source gave: new ones, changed ones, and the ones that are gone."""
+"""Store the names that a read of a source returned: new, changed and gone names."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ NAMED_IDS: Final[dict[type[UsageRecord], dict[NameKind, tuple[str, str]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReadName:
-    """One name as it was read; None for memberships that are not known: those that are stored stay."""
+    """A name as it was read; None for unknown memberships: the stored memberships stay."""
 
     kind: NameKind
     vendor_id: str
@@ -60,17 +60,17 @@ class NameChanges:
 def store_names(source: Source, names: Iterable[ReadName], complete: Collection[NameKind]) -> NameChanges:
     """Store names of a source and return what changed; inside a transaction that holds the source's directory.
 
-    `complete`: the kinds of which `names` has all; what it lacks of them is gone.
+    `complete`: the kinds of which `names` has all; an entry that it lacks is gone.
     """
     stored = {(entry.kind, entry.vendor_id): entry for entry in DirectoryEntry.objects.filter(source=source)}
-    changes, read = NameChanges(), set[Key]()
+    changes, read_keys = NameChanges(), set[Key]()
     for name in names:
         key = (str(name.kind), name.vendor_id)
-        if key not in read:  # a listing that changed while it was read may give a name twice
-            read.add(key)
+        if key not in read_keys:  # a listing that changed while it was read may give a name twice
+            read_keys.add(key)
             compare_name(source, name, stored.get(key), changes)
     for key, entry in stored.items():
-        if key not in read and entry.kind in complete and entry.gone_at is None:
+        if key not in read_keys and entry.kind in complete and entry.gone_at is None:
             changes.gone.append(entry.pk)
     write_changes(changes)
     return changes

@@ -1,4 +1,4 @@
-"""What a question may be compared with: the periods by name, each with its dates."""
+"""The periods that a question may be compared with: by name, each with its dates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def list_baselines(question: Question, data: QueryDict) -> Iterator[Baseline]:
 
 
 def format_period(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    """Return a half-open period as people say it: by its days where it is of whole ones."""
+    """Return a half-open period for people: by its dates where it begins and ends at midnight."""
     first, last = start.astimezone(zone), end.astimezone(zone)
     if first.time() == last.time() == datetime.min.time():
         return format_dates(first.date(), last.date() - timedelta(days=1))

@@ -1,4 +1,4 @@
-"""The charts of an answer, as data for the browser: one per measure and unit, since different units share no axis."""
+"""The charts of an answer, as data for the browser: one chart per measure and unit, since units share no axis."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from usage.models.day_status import TODAY_OPEN
 from usage.summaries.intervals import format_label
 from usage.units import find_scale
 
-MAX_SERIES: Final = 8  # told apart by colour, unless more are asked for; the others are one more
+MAX_SERIES: Final = 8  # distinct colours, unless the limit is higher; Others is one more
 MOST_SERIES: Final = 20
 MAX_BARS: Final = 15
 MOST_BARS: Final = 40
@@ -44,13 +44,13 @@ class Panel:
 
 
 def build_charts(answer: Answer, rows: AnswerRows, question: Question) -> dict[str, Any] | None:
-    """Return the charts, JSON-ready, None where there is nothing to draw.
+    """Return the charts, JSON-ready, None without rows, groups or a drawable number of intervals.
 
     `labels`: those of the intervals, none where each chart has bars of its own. `panels`: see `build_time_chart` and
-    `build_bar_chart`; those of most records, over time with the marks of the intervals' `days`. `left_out`: how many
-    more there would be. `before`: what the period to compare with is called. `step`: the query about one interval,
-    with {from} and {to} for its bounds, which `bounds` has. Numbers are texts with all digits; an axis shows them in
-    the unit `drawn_in`, of which one is `size` of the numbers' own unit.
+    `build_bar_chart`; those of most records, over time with the marks of the intervals' `days`. `left_out`: the
+    number of panels that are not drawn. `before`: the label of the period to compare with. `step`: the query about one
+    interval, with {from} and {to} for its bounds, which `bounds` has. Numbers are texts with all digits; an axis shows
+    them in the unit `drawn_in`, which is `size` of the numbers' own unit.
     """
     if not rows.is_grouped or not rows.results or len(answer.bounds) > MAX_INTERVALS + 1:
         return None
@@ -80,7 +80,7 @@ def build_charts(answer: Answer, rows: AnswerRows, question: Question) -> dict[s
 
 
 def list_intervals(answer: Answer, rows: AnswerRows) -> list[str]:
-    """Return the intervals: of the whole range where it is known, else those that have rows."""
+    """Return the intervals of the range; those that have rows where the answer has no bounds."""
     if not answer.bounds:
         return sorted({row[rows.interval] for row in rows.results})
     zone = ZoneInfo(answer.summary["meta"]["tz"])
@@ -107,13 +107,13 @@ def count_records(rows: Iterable[Row]) -> int:
 
 
 def get_series_name(rows: AnswerRows, row: Row) -> str:
-    """Return the values of a row's dimensions besides its interval, '' where it is of everything."""
+    """Return the values of a row's dimensions besides its interval, '' for a row without dimensions."""
     names = [name for name in rows.dimensions if name not in (*rows.partition, "deleted_recipes")]
     return " · ".join(rows.get_text(row, name) for name in names)
 
 
 def describe_before(answer: Answer) -> str:
-    """Return what the period to compare with is called: its dates; '' without a comparison."""
+    """Return the label of the period to compare with: its dates; '' without a comparison."""
     meta = answer.summary["meta"]
     previous = meta.get("previous")
     if not previous:
@@ -123,7 +123,7 @@ def describe_before(answer: Answer) -> str:
 
 
 def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str], question: Question) -> dict[str, Any]:
-    """Return a chart over the intervals: a series per group, the largest first, the rest as one."""
+    """Return a chart over the intervals: a series per group, the largest first, and one of the remaining groups."""
     groups: dict[str, Values] = {}
     steps: dict[str, str] = {}
     previous: Values = {}
@@ -135,19 +135,19 @@ def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str], quest
         if rows.has_previous:
             add_value(previous, interval, row["previous"][panel.measure])
     ranked = sorted(groups, key=lambda name: -sum(filter(None, groups[name].values()), Decimal(0)))
-    others = [row for row in rows.others_over_time if rows.get_key(row) == rows.get_key(panel.rows[0])]
+    others_over_time = [row for row in rows.others_over_time if rows.get_key(row) == rows.get_key(panel.rows[0])]
     limit = min(rows.limit or MAX_SERIES, MOST_SERIES)
-    limit += not others and len(ranked) == limit + 1  # alone it would be the others
+    limit += not others_over_time and len(ranked) == limit + 1  # a single group would be Others
     series = [
         {**build_series(name or panel.title, groups[name], intervals), "query": steps[name]} for name in ranked[:limit]
     ]
-    if (others or ranked[limit:]) and is_additive(panel.measure):
-        rest = add_series(groups[name] for name in ranked[limit:])
-        for row in others:
-            add_value(rest, row[rows.interval], row[panel.measure])
+    if (others_over_time or ranked[limit:]) and is_additive(panel.measure):
+        remainder = add_series(groups[name] for name in ranked[limit:])
+        for row in others_over_time:
+            add_value(remainder, row[rows.interval], row[panel.measure])
             if rows.has_previous:
                 add_value(previous, row[rows.interval], row["previous"][panel.measure])
-        series.append(build_series(OTHERS, rest, intervals))
+        series.append(build_series(OTHERS, remainder, intervals))
     compared = rows.has_previous and (is_additive(panel.measure) or len(groups) == 1)
     return {
         "title": panel.title,
@@ -160,10 +160,10 @@ def build_time_chart(rows: AnswerRows, panel: Panel, intervals: list[str], quest
 
 
 def scale_axis(unit: str, values: Iterable[Any]) -> dict[str, Any]:
-    """Return the unit that people read on an axis, and how many of the numbers' own unit one of it is."""
+    """Return the unit of an axis, and its size in the numbers' own unit."""
     largest = max((abs(Decimal(value)) for value in values if value is not None), default=Decimal(0))
-    shown, size = find_scale(unit, largest)
-    return {"drawn_in": shown, "size": float(size)}
+    axis_unit, size = find_scale(unit, largest)
+    return {"drawn_in": axis_unit, "size": float(size)}
 
 
 def build_series(name: str, values: Values, intervals: list[str]) -> dict[str, Any]:
@@ -171,17 +171,17 @@ def build_series(name: str, values: Values, intervals: list[str]) -> dict[str, A
     return {"name": name, "values": [format_exact(values.get(interval)) for interval in intervals]}
 
 
-def add_series(several: Iterable[Values]) -> Values:
+def add_series(series: Iterable[Values]) -> Values:
     """Return the sums of several series."""
     sums: Values = {}
-    for values in several:
+    for values in series:
         for interval, value in values.items():
             add_value(sums, interval, value)
     return sums
 
 
 def add_value(values: Values, interval: str, value: Any) -> None:
-    """Add a number to that of an interval; an unknown one adds nothing."""
+    """Add a number to that of an interval; an unknown number adds nothing."""
     if value is not None:
         values[interval] = add_exactly((values.get(interval) or Decimal(0), Decimal(value)))
     else:
@@ -189,22 +189,22 @@ def add_value(values: Values, interval: str, value: Any) -> None:
 
 
 def build_bar_chart(rows: AnswerRows, panel: Panel, question: Question) -> dict[str, Any]:
-    """Return a chart of one bar per group, the largest first, the rest and what the limit left out as one.
+    """Return a chart of one bar per group, the largest first, and one of the remaining groups and the others.
 
     Rows in the order of their change stay in it.
     """
     ranked = panel.rows if rows.by_change else sorted(panel.rows, key=lambda row: -Decimal(row[panel.measure] or 0))
     limit = min(rows.limit or MAX_BARS, MOST_BARS)
-    shown, rest = ranked[:limit], ranked[limit:]
-    queries = [question.step_into_row(rows, row) for row in shown]
-    labels = [get_series_name(rows, row) or panel.title for row in shown]
-    values = [format_exact(row[panel.measure]) for row in shown]
-    previous = [format_exact(row["previous"][panel.measure]) for row in shown] if rows.has_previous else []
+    shown_rows, remaining = ranked[:limit], ranked[limit:]
+    queries = [question.step_into_row(rows, row) for row in shown_rows]
+    labels = [get_series_name(rows, row) or panel.title for row in shown_rows]
+    values = [format_exact(row[panel.measure]) for row in shown_rows]
+    previous = [format_exact(row["previous"][panel.measure]) for row in shown_rows] if rows.has_previous else []
     key = rows.get_key(panel.rows[0])
-    rest += [row for row in rows.others if rows.get_key(row) == key]
-    if rest and is_additive(panel.measure):
+    remaining += [row for row in rows.others if rows.get_key(row) == key]
+    if remaining and is_additive(panel.measure):
         sums: Values = {}
-        for row in rest:
+        for row in remaining:
             add_value(sums, "now", row[panel.measure])
             if rows.has_previous:
                 add_value(sums, "previous", row["previous"][panel.measure])
@@ -224,7 +224,7 @@ def build_bar_chart(rows: AnswerRows, panel: Panel, question: Question) -> dict[
 
 
 def format_exact(value: Any) -> str | None:
-    """Return a number as a text with all its digits, None for an unknown one."""
+    """Return a number as a text with all its digits, None for an unknown number."""
     return None if value is None else f"{Decimal(value):f}"
 
 
@@ -237,44 +237,49 @@ def build_panel_marks(answer: Answer, rows: AnswerRows, panel: Panel, count: int
     return build_marks([days for days in answer.days if days.source in sources], count, len(sources))
 
 
-def build_marks(days: list[IntervalQuality], count: int, sources: int) -> list[dict[str, Any] | None]:
+def build_marks(qualities: list[IntervalQuality], count: int, sources: int) -> list[dict[str, Any] | None]:
     """Return by interval the marks and the texts of its days; None where all are complete and final."""
     marks: list[dict[str, Any] | None] = [None] * count
     by_interval: dict[int, list[IntervalQuality]] = {}
-    for one in days:
-        by_interval.setdefault(one.place, []).append(one)
-    for place, several in by_interval.items():
+    for quality in qualities:
+        by_interval.setdefault(quality.place, []).append(quality)
+    for place, interval_qualities in by_interval.items():
         if 1 <= place <= count:
-            marks[place - 1] = build_mark(several, sources)
+            marks[place - 1] = build_mark(interval_qualities, sources)
     return marks
 
 
-def build_mark(days: list[IntervalQuality], sources: int) -> dict[str, Any]:
-    """Return the marks of one interval, and a line of text per source; of all `sources` none may have begun yet."""
-    none_begun = sum(not one.held for one in days) == sources
+def build_mark(qualities: list[IntervalQuality], sources: int) -> dict[str, Any]:
+    """Return the marks of one interval, and a line of text per source.
+
+    The interval is missing where it lies before the first day of all `sources`, too.
+    """
+    before_all_sources = sum(not quality.day_count for quality in qualities) == sources
+    has_gaps = any(quality.missing or quality.partial or quality.pruned or quality.archived for quality in qualities)
     return {
-        "missing": none_begun or any(one.missing or one.partial or one.pruned for one in days),
-        "provisional": any(one.provisional for one in days),
-        "restated": any(one.restated for one in days),
-        "words": [text for one in days if (text := describe_days(one))],
+        "missing": before_all_sources or has_gaps,
+        "provisional": any(quality.provisional for quality in qualities),
+        "restated": any(quality.restated for quality in qualities),
+        "words": [text for quality in qualities if (text := describe_days(quality))],
     }
 
 
 def describe_days(days: IntervalQuality) -> str:
     """Return the status of a source's days in an interval: `main: 2 of 30 days never read, 1 restated`."""
-    of = f" of {days.held}" if days.held > 1 else ""
+    total = f" of {days.day_count}" if days.day_count > 1 else ""
     counts = (
-        (days.missing, f"{of} never read"),
-        (days.partial, f"{of} not read completely"),
-        (days.mismatched, f"{of} with stored records that differ"),
-        (days.pruned, f"{of} without records, which were pruned"),
-        (days.suspect, f"{of} suspect"),
-        (days.unverified, f"{of} unverified"),
-        (days.accepted, f"{of} with findings that a person accepted"),
-        (days.provisional - days.missing - days.open, f"{of} provisional"),
-        (days.awaits_close, f"{of} {AWAITS_CLOSE}"),
-        (days.restated, f"{of} restated"),
-        (days.unheld, " before the first day of this source"),
+        (days.missing, f"{total} never read"),
+        (days.partial, f"{total} not read completely"),
+        (days.mismatched, f"{total} with stored records that differ"),
+        (days.pruned, f"{total} without records, which were pruned"),
+        (days.archived, f"{total} without records, which are archived"),
+        (days.suspect, f"{total} suspect"),
+        (days.unverified, f"{total} unverified"),
+        (days.accepted, f"{total} with findings that a person accepted"),
+        (days.provisional - days.missing - days.open, f"{total} provisional"),
+        (days.awaits_close, f"{total} {AWAITS_CLOSE}"),
+        (days.restated, f"{total} restated"),
+        (days.early_day_count, " before the first day of this source"),
     )
     texts = [*([TODAY_OPEN] if days.open else []), *(f"{number}{text}" for number, text in counts if number > 0)]
     return f"{days.source}: {', '.join(texts)}" if texts else ""

@@ -1,8 +1,8 @@
-"""An answer as a file: CSV, or XLSX with a second sheet that says what was asked and how far it can be trusted.
+"""An answer as a file: CSV, or XLSX with a second sheet about the question and the data quality.
 
-Every line has all columns; `line` tells results from others and totals, so a sum over the results is a filter away.
-Both are written as the exports write them (usage/exports/formats/). What is said of the whole stands in columns of its
-own.
+Every line has all columns; `line` separates results from others and totals, so a filter gives the sum over the results.
+Both are written as the exports write them (usage/exports/formats/). Figures of the answer as such have their own
+columns.
 """
 
 import tempfile
@@ -57,7 +57,7 @@ def build_sheet(answer: Answer) -> Sheet:
 
 
 def get_file_columns(rows: AnswerRows) -> list[str]:
-    """Return the names of the columns before the numbers; after one of ids the one with their names."""
+    """Return the names of the columns before the numbers; after a column of ids the column of their names."""
     columns = ((name, rows.name_columns.get(name)) for name in get_columns(rows))
     return [name for pair in columns for name in pair if name]
 
@@ -71,9 +71,9 @@ def get_column_kind(rows: AnswerRows, name: str, model: type[UsageRecord] | None
 
 
 def iterate_lines(rows: AnswerRows, meta: dict[str, Any]) -> Iterator[list[str | None]]:
-    """Yield every line's cells as texts, None for what is not known: the results, the others, the totals."""
-    for kind, some in (("result", rows.results), ("others", rows.others), ("total", rows.totals)):
-        for row in some:
+    """Yield every line's cells as texts, None for unknown values: the results, the others, the totals."""
+    for kind, line_rows in (("result", rows.results), ("others", rows.others), ("total", rows.totals)):
+        for row in line_rows:
             names = [row.get(name) for name in get_file_columns(rows)]
             numbers = iterate_numbers(rows, row)
             cells = [kind, *names, *numbers, rows.get_share(row), bool(meta["complete"]), meta["as_of"]]
@@ -136,21 +136,22 @@ def describe_answer(answer: Answer, request: ExportRequest) -> Iterator[Line]:
     """Yield (name, text) of the question, its address, and the data quality of the answer."""
     meta = answer.summary["meta"]
     quality = describe_answer_quality(meta)
-    yield from describe_request(request, meta["as_of"], [*quality.sentences, *list_totals_notes(answer)])
-    for title, named_days in quality.days:
-        for one in named_days:
-            yield title, one.get("words") or f"{one['source']} {one['day']}"
+    sentences = [*quality.sentences, *list_totals_notes(answer)]
+    yield from describe_request(request, meta["as_of"], meta.get("replica_lag_seconds"), sentences)
+    for title, days in quality.days:
+        for day in days:
+            yield title, day.get("words") or f"{day['source']} {day['day']}"
     yield "Lines", LINES
 
 
 def build_file_name(answer: Answer, params: Params, extension: str) -> str:
-    """Return a file's name: the kind, the sources and the range as they were asked for, and when it was answered."""
+    """Return a file's name: the kind, the sources and the range of the question, and the instant of the answer."""
     at = datetime.fromisoformat(answer.summary["meta"]["as_of"])
     return build_export_name(answer.kind.name, dict(params), extension, at, sources=get_values(params, "source"))
 
 
 def build_headers(answer: Answer, name: str) -> dict[str, str]:
-    """Return the headers of a download: its name, and what the API's exports say of themselves."""
+    """Return the headers of a download: its name, and those of the API's exports."""
     meta = answer.summary["meta"]
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',

@@ -9,7 +9,7 @@ from django.forms import BoundField
 from django.http import QueryDict
 
 from usage.admin.filter_form import Errors, FilterForm, build_filter_form, get_suggestions_url, show_errors
-from usage.api.filters import SourceRelatedFilter
+from usage.api.filters import SourceRelatedFilterSet
 from usage.api.filters.values import DETAIL_TEXTS
 from usage.api.filters.widgets import AddressSelect, CommaSeparatedBoxes, RepeatedInput
 from usage.explore.baselines import LABELS as BASELINE_LABELS
@@ -20,7 +20,7 @@ from usage.labels import get_label
 from usage.summaries.metrics import MetricSet
 from usage.summaries.query import CHANGE
 
-MAX_BOXES: Final = 12  # sources to tick; more are typed
+MAX_BOXES: Final = 12  # sources as check boxes; more are typed
 FEWEST_GROUPS: Final = 2
 # Where the errors of a parameter are shown whose input has another name.
 INPUTS: Final = {"group_by": "_group", "interval": "_interval"}
@@ -52,7 +52,7 @@ class ExploreForm:
 
     @property
     def numbers(self) -> list[BoundField]:
-        """The inputs of what to add up and how to give it back."""
+        """The inputs of measures, limit, comparison and empty intervals."""
         return [field for field in self.question if not field.name.startswith("_")]
 
     def __iter__(self) -> Iterator[BoundField]:
@@ -61,7 +61,7 @@ class ExploreForm:
 
 
 def build_form(
-    kind: Kind, data: QueryDict, filterset: SourceRelatedFilter, sources: list[str], errors: Errors
+    kind: Kind, data: QueryDict, filterset: SourceRelatedFilterSet, sources: list[str], errors: Errors
 ) -> ExploreForm:
     """Return the form of an address; `sources`: the slugs that this person may see; `errors`: by parameter."""
     question = QuestionForm(kind, data)
@@ -86,7 +86,7 @@ def build_form(
 
 
 class QuestionForm(forms.Form):
-    """What to group by, what to add up and how to give it back, as an address has it."""
+    """The inputs of groups, measures and the other parameters of an address."""
 
     use_required_attribute = False
 
@@ -125,7 +125,7 @@ def build_group_fields(kind: Kind, metrics: MetricSet, groups: list[str]) -> dic
 
 
 def build_number_fields(metrics: MetricSet, limit_word: str) -> dict[str, forms.Field]:
-    """Return the inputs of the measures, of the number of rows and of what else the rows have."""
+    """Return the inputs of the measures, of the number of rows and of further columns."""
     measures = forms.CheckboxSelectMultiple(choices=[(name, get_label(name)) for name in metrics.measures])
     limits = [("", "All rows"), *((number, f"{limit_word} {number} + others") for number in LIMITS)]
     return {
@@ -137,12 +137,12 @@ def build_number_fields(metrics: MetricSet, limit_word: str) -> dict[str, forms.
 
 
 def build_choice(label: str, choices: list[tuple[str, str]]) -> forms.Field:
-    """Return a drop-down; a value of the address that is none of the choices is one more."""
+    """Return a drop-down; a value of the address that is not a choice is added."""
     return forms.Field(label=label, widget=AddressSelect(choices=choices))
 
 
 def get_limit_word(metrics: MetricSet, data: QueryDict, interval: str, groups: list[str]) -> str:
-    """Return what the rows within the limit are: in an order of dimensions alone the first, else the largest."""
+    """Return `First` where the order has dimensions alone, so that the limit cuts by it, else `Top`."""
     order = [name.removeprefix("-") for name in split_names(data, "order_by")]
     in_series = interval and groups
     measures = {*metrics.measures, *(f"{CHANGE}{name}" for name in metrics.measures)}

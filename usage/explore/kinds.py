@@ -5,9 +5,9 @@ from typing import Final
 
 from django.http import HttpRequest
 
-from usage.api.filters import SourceRelatedFilter
+from usage.api.filters import SourceRelatedFilterSet
 from usage.models import UsageRecord
-from usage.summaries.combined import FILTERS, CombinedFilter
+from usage.summaries.combined import FILTERS, CombinedFilterSet
 from usage.summaries.intervals import INTERVALS
 from usage.summaries.metrics import METRICS, MetricSet
 from usage.summaries.params import COMMON_PARAMS, ENVIRONMENT_PARAMS
@@ -22,14 +22,14 @@ PERMISSIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A summary: its name in the API's address, what people call it, and what its rows can be asked by.
+    """A summary: its name in the API's address, its label, and its filters and parameters.
 
-    `metrics` None stands for everything at once. `filters`: those that the form has inputs of their own for.
+    `metrics` None stands for everything at once. `filters`: those with inputs of their own in the form.
     """
 
     name: str
     label: str
-    filterset: type[SourceRelatedFilter]
+    filterset: type[SourceRelatedFilterSet]
     parameters: tuple[str, ...]
     filters: tuple[str, ...] = ()
 
@@ -50,7 +50,7 @@ class Kind:
 
     @property
     def permissions(self) -> tuple[str, ...]:
-        """What a person needs, all of it."""
+        """The permissions that a person needs, all of them."""
         return (PERMISSIONS[self.name],) if self.metrics else tuple(PERMISSIONS.values())
 
     @property
@@ -92,7 +92,7 @@ KINDS: Final[dict[str, Kind]] = {
             COMMON_PARAMS,
             ("workspace_id", "external_id", "recipe_id", "folder_id"),
         ),
-        Kind(EVERYTHING, "Everything", CombinedFilter, ("interval",)),
+        Kind(EVERYTHING, "Everything", CombinedFilterSet, ("interval",)),
     )
 }
 

@@ -1,4 +1,4 @@
-"""The pages of a long answer: some rows at a time, whichever there are; the files have all."""
+"""The pages of a long answer: some rows at a time; the files have all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class AnswerPage:
 
 
 def parse_page(data: Mapping[str, str]) -> int:
-    """Return the number of the page, 1 where none is given; raises ValueError that says what is allowed."""
+    """Return the number of the page, 1 where the address has none; raises ValueError that names the allowed numbers."""
     text = data.get(PAGE, "1")
     if text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_PAGE and len(text) < 9:
         return int(text)
@@ -33,12 +33,12 @@ def parse_page(data: Mapping[str, str]) -> int:
 
 
 def cut_page(rows: AnswerRows, number: int, params: Params) -> AnswerPage:
-    """Return a page of an answer, the last one for a number beyond it."""
-    shown = rows.results if rows.is_grouped else []  # else they are the totals
-    count = max(1, -(-len(shown) // ROWS))
+    """Return a page of an answer, the last page for a number beyond it."""
+    all_rows = rows.results if rows.is_grouped else []  # else they are the totals
+    count = max(1, -(-len(all_rows) // ROWS))
     number = min(number, count)
     start = (number - 1) * ROWS
-    results = shown[start : start + ROWS]
+    results = all_rows[start : start + ROWS]
     places = (("First", 1), ("Previous", number - 1), ("Next", number + 1), ("Last", count))
     links = [
         PageLink(
@@ -47,5 +47,5 @@ def cut_page(rows: AnswerRows, number: int, params: Params) -> AnswerPage:
         for label, place in places
     ]
     return AnswerPage(
-        replace(rows, results=results), start + 1, start + len(results), len(shown), links if count > 1 else []
+        replace(rows, results=results), start + 1, start + len(results), len(all_rows), links if count > 1 else []
     )

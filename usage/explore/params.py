@@ -1,8 +1,8 @@
 """The parameters of Explore's address: exactly the summary's, and `kind`.
 
-A form sends its fields as a browser does: empty ones too, a name once per value. Names that begin with `_` are the
+A form sends its fields as a browser does: empty fields too, a name once per value. Names that begin with `_` are the
 form's own. `parse_form` makes the summary's parameters of them and leaves out what does not fit the kind, so that
-another kind can be chosen at any time; a parameter in an address is never left out, but judged.
+the kind can be changed at any time; a parameter in an address is never left out, but validated.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
 
 from usage.admin.filter_form import clean_params
 from usage.api.filters.fields import UTC_ZONE, CommaSeparatedFilter
@@ -39,8 +40,8 @@ def list_params(data: QueryDict) -> Params:
 
 def replace_params(params: Params, **changes: str) -> str:
     """Return the query with some parameters replaced."""
-    kept = [(name, value) for name, value in params if name not in changes]
-    return encode([*kept, *changes.items()])
+    unchanged = [(name, value) for name, value in params if name not in changes]
+    return encode([*unchanged, *changes.items()])
 
 
 def split_names(data: QueryDict, name: str) -> list[str]:
@@ -50,7 +51,7 @@ def split_names(data: QueryDict, name: str) -> list[str]:
 
 def get_values(params: Params, name: str) -> list[str]:
     """Return all values of a parameter."""
-    return list_values(QueryDict(encode(params)), name)
+    return list_values(MultiValueDict({name: [value for key, value in params if key == name]}), name)
 
 
 def get_interval(kind: Kind, data: QueryDict) -> str:
@@ -61,7 +62,7 @@ def get_interval(kind: Kind, data: QueryDict) -> str:
 
 
 def get_zone(data: QueryDict) -> ZoneInfo:
-    """Return the zone of an address, UTC if it has none or an unknown one."""
+    """Return the zone of an address, UTC if it has none or an invalid one."""
     try:
         return parse_zone(data.get("tz") or "UTC")
     except ValueError:
@@ -77,7 +78,7 @@ def parse_form(form: QueryDict, kind: Kind) -> Params:
 
 
 def parse_question(data: QueryDict, kind: Kind) -> Params:
-    """Return what to group by, what to add up and how to give it back."""
+    """Return the parameters of groups, measures, order, limit and comparison."""
     interval = data.get("_interval", "")
     if kind.metrics is None:
         return [("interval", interval)]
@@ -85,9 +86,9 @@ def parse_question(data: QueryDict, kind: Kind) -> Params:
     groups = [*data.getlist("_group"), f"tag:{data.get('_tag', '').strip()}"]
     dimensions = [name for name in dict.fromkeys(groups) if kind.metrics.get_dimension(name)]
     measures = [name for name in data.getlist("measures") if name in kind.metrics.measures]
-    shown = measures or kind.metrics.default_measures
-    columns = {interval, *dimensions, *kind.metrics.get_partition(dimensions), *shown}
-    columns |= {f"{CHANGE}{name}" for name in shown if data.get("compare")}
+    shown_measures = measures or kind.metrics.default_measures
+    columns = {interval, *dimensions, *kind.metrics.get_partition(dimensions), *shown_measures}
+    columns |= {f"{CHANGE}{name}" for name in shown_measures if data.get("compare")}
     order = [name for name in split_names(data, "order_by") if name.removeprefix("-") in columns]
     return [
         ("group_by", join_values(filter(None, (*dimensions, interval)))),
@@ -101,15 +102,15 @@ def parse_question(data: QueryDict, kind: Kind) -> Params:
 
 
 def parse_filters(data: QueryDict, kind: Kind) -> Params:
-    """Return the filters that the kind has; several values of one go with commas between them, except for tags."""
+    """Return the filters that the kind has; several values of a filter are joined by commas, except for tags."""
     params: Params = []
-    for name, one in kind.filterset.base_filters.items():
+    for name, param_filter in kind.filterset.base_filters.items():
         values = data.getlist(name)
         if name in RANGE or not values:
             continue
-        if isinstance(one, CommaSeparatedFilter):
+        if isinstance(param_filter, CommaSeparatedFilter):
             params.append((name, merge_texts(values)))
         else:
-            is_tag = getattr(one, "repeatable", False)
+            is_tag = getattr(param_filter, "repeatable", False)
             params += [(name, merge_texts([value]) if is_tag else value.strip()) for value in values]
     return params

@@ -24,7 +24,7 @@ STEP, GAP, HEIGHT = 8, 1, 44
 
 @dataclass(frozen=True, slots=True)
 class PreviewLine:
-    """A group or a total: what it is called, its amount, and its share of the total."""
+    """A group or a total: its name, its amount, and its share of the total."""
 
     name: str
     amount: SafeString | str
@@ -59,8 +59,8 @@ def build_preview(answer: Answer) -> Preview:
 
 def build_line(rows: AnswerRows, row: Row, names: Sequence[str]) -> PreviewLine:
     """Return the line of a row."""
-    called = [str(row[name]) if name in rows.partition else rows.get_text(row, name) for name in names]
-    name = " · ".join(text for text in called if text) or get_label(rows.main)
+    texts = [str(row[name]) if name in rows.partition else rows.get_text(row, name) for name in names]
+    name = " · ".join(text for text in texts if text) or get_label(rows.main)
     share = format_percent(rows.get_share(row)) if names is rows.dimensions else ""
     return PreviewLine(name, render_amount(row[rows.main], get_unit(rows.main, row)), share)
 
@@ -84,12 +84,12 @@ def draw_chart(rows: AnswerRows, intervals: Sequence[str]) -> SafeString:
         for place, interval in enumerate(intervals)
         if interval in sums
     )
-    about = [f"{get_label(rows.main)} by {rows.interval}", *(str(value) for value in key if value)]
+    description = [f"{get_label(rows.main)} by {rows.interval}", *(str(value) for value in key if value)]
     return format_html(
         '<svg class="trend" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
         max(1, len(intervals) * STEP - GAP),
         HEIGHT,
-        ", ".join(about),
+        ", ".join(description),
         SafeString(bars),
     )
 

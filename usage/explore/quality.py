@@ -34,19 +34,23 @@ def describe_answer_quality(meta: dict[str, Any]) -> AnswerQuality:
     previous = meta.get("previous")
     sentences = [*describe_quality(meta)]
     if previous is not None:
-        about = chain(
+        previous_sentences = chain(
             describe_later_sources(previous) if previous["complete"] else describe_completeness(previous),
             describe_findings(previous),
         )
-        sentences += [f"In the period before: {sentence}" for sentence in about]
+        sentences += [f"In the period before: {sentence}" for sentence in previous_sentences]
     sentences += [meta["teams"]] if "teams" in meta else []
     tone = get_tone(meta) if previous is None else get_tone(meta, previous)
-    days = [(f"{title} ({found['total']:,})", found["days"]) for title, found in list_days(meta) if found["total"]]
+    days = [
+        (f"{title} ({day_list['total']:,})", day_list["days"])
+        for title, day_list in list_days(meta)
+        if day_list["total"]
+    ]
     return AnswerQuality(tone, sentences, [*days, *list_accepted(meta)])
 
 
 def list_days(meta: dict[str, Any]) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """Return the days that something is missing of or that are in doubt, by title."""
+    """Return the days that are incomplete or in doubt, by title."""
     return (
         ("Days never read", meta["missing_days"]),
         ("Days not read completely", meta["partial_days"]),
@@ -54,6 +58,7 @@ def list_days(meta: dict[str, Any]) -> tuple[tuple[str, dict[str, Any]], ...]:
         ("Days that do not agree with the vendor's own sums", meta["unverified_days"]),
         ("Days whose stored records differ from what was read", meta["mismatched_days"]),
         ("Days whose records were pruned", meta["pruned_days"]),
+        ("Days whose records are archived", meta["archived_days"]),
     )
 
 

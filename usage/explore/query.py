@@ -1,4 +1,4 @@
-"""From an address to numbers: the parameters, checked as the API checks them, and the answer within a limit of time."""
+"""From an address to numbers: the parameters, checked as the API checks them, and the answer within a time limit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from django.db import DEFAULT_DB_ALIAS
 from django.http import QueryDict
 from rest_framework.exceptions import ValidationError
 
-from usage.api.filters import SourceRelatedFilter, UsageFilter, find_param_errors
+from usage.api.filters import SourceRelatedFilterSet, UsageFilterSet, find_param_errors
 from usage.data_quality import VENDOR_KINDS, IntervalQuality, assess_intervals, get_reporting_sources
 from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.explore.kinds import Kind
 from usage.models import Source
 from usage.snapshot import consistent_snapshot
-from usage.summaries.combined import CombinedFilter, parse_interval, summarize_all
+from usage.summaries.combined import CombinedFilterSet, parse_interval, summarize_all
 from usage.summaries.intervals import cut_intervals
 from usage.summaries.params import parse_params
 from usage.summaries.query import SummaryQuery
@@ -44,7 +44,7 @@ class Answer:
     sources: list[Source] = field(default_factory=list)
 
 
-def build_filterset(kind: Kind, data: QueryDict, scope: Scope, names: NameAccess = NO_PEOPLE) -> SourceRelatedFilter:
+def build_filterset(kind: Kind, data: QueryDict, scope: Scope, names: NameAccess = NO_PEOPLE) -> SourceRelatedFilterSet:
     """Return the filter set of an address' parameters, not yet validated."""
     visible = Source.objects.all() if scope is None else Source.objects.filter(pk__in=sorted(scope))
     rows = kind.model.objects.all() if kind.model else visible
@@ -58,7 +58,7 @@ def validate(kind: Kind, filterset: Any) -> None:
         raise ValidationError(problems)
 
 
-def build_query(kind: Kind, filterset: UsageFilter, data: QueryDict, scope: Scope) -> SummaryQuery:
+def build_query(kind: Kind, filterset: UsageFilterSet, data: QueryDict, scope: Scope) -> SummaryQuery:
     """Return the query about one kind of usage; raises ValidationError."""
     metrics = kind.metrics
     assert metrics is not None  # noqa: S101 (everything at once has no query)
@@ -84,7 +84,7 @@ def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None],
 
 
 def ask_combined(
-    kind: Kind, filterset: CombinedFilter, scope: Scope, take_slot: Callable[[], None], *, days: bool
+    kind: Kind, filterset: CombinedFilterSet, scope: Scope, take_slot: Callable[[], None], *, days: bool
 ) -> Answer:
     """Return the answer about every kind of usage."""
     data: Any = filterset.data
@@ -101,7 +101,7 @@ def ask_combined(
 
 
 def has_rollups(summary: dict[str, Any]) -> bool:
-    """Tell whether the answer has pruned days by their roll-ups."""
+    """Return whether the answer has the sums of days without stored records, from roll-ups."""
     return bool(summary["meta"]["pruned_days"]["rolled_up"])
 
 
@@ -116,7 +116,7 @@ def clip_bounds(bounds: list[datetime], start: datetime | None, end: datetime | 
 
 def list_totals_notes(answer: Answer) -> list[str]:
     """Return what the totals leave out of every kind of usage that the sources report."""
-    kinds = [answer.kind.model] if answer.kind.model else [VENDOR_KINDS.get(one.vendor) for one in answer.sources]
+    kinds = [answer.kind.model] if answer.kind.model else [VENDOR_KINDS.get(source.vendor) for source in answer.sources]
     return list(dict.fromkeys(kind.totals_note for kind in kinds if kind and kind.totals_note))
 
 

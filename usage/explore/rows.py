@@ -23,7 +23,7 @@ Row = dict[str, Any]
 class AnswerRows:
     """The rows of an answer as the API has them.
 
-    `interval`: '' for none. `limit`: how many groups were asked for, None for all. `by_change`: they are ordered by it.
+    `interval`: '' for none. `limit`: the number of groups, None for all. `by_change`: they are ordered by it.
     `partition`: the dimensions that sums are never added over. `others`: what the limit left
     out, `other_groups` groups; with an interval, `others_over_time` has a row for each. `name_columns`: the columns
     with the names that ids have today, by the dimension of the ids.
@@ -45,17 +45,17 @@ class AnswerRows:
 
     @property
     def main(self) -> str:
-        """The measure that shares are of: the first that is no count of records."""
+        """The measure that shares are of: the first that is not a count of records."""
         return next((name for name in self.measures if name != "records"), self.measures[0])
 
     @property
     def ordered_measures(self) -> tuple[str, ...]:
-        """The measures, the main one first, where it is seen without scrolling."""
+        """The measures, the main measure first, where it is seen without scrolling."""
         return (self.main, *(name for name in self.measures if name != self.main))
 
     @property
     def is_grouped(self) -> bool:
-        """Whether there is more to see than totals."""
+        """Whether the answer has more than totals."""
         return bool(self.interval) or any(name not in self.partition for name in self.dimensions)
 
     @cached_property
@@ -66,14 +66,14 @@ class AnswerRows:
             for dimension, column in self.name_columns.items():
                 if row[column]:
                     ids.setdefault((dimension, row[column]), set()).add(row[dimension])
-        return {name for name, several in ids.items() if len(several) > 1}
+        return {name for name, sharing_ids in ids.items() if len(sharing_ids) > 1}
 
     def get_name(self, row: Row, dimension: str) -> str:
         """Return the name of a row's id, '' where it is no id or has no name."""
         return row.get(self.name_columns.get(dimension, "")) or ""
 
     def get_text(self, row: Row, dimension: str) -> str:
-        """Return what a row's value is called: by its name, with the id where another one has the same name."""
+        """Return the text of a row's value: its name, with the id where another id has the same name."""
         value, name = row[dimension], self.get_name(row, dimension)
         if not name:
             return "none" if value in (None, "") else str(value)
@@ -89,7 +89,7 @@ class AnswerRows:
         return {self.get_key(total): total[self.main] for total in self.totals}
 
     def get_share(self, row: Row) -> Decimal | None:
-        """Return the share of one that a row's main measure has in its total, None where there is none."""
+        """Return a row's share (0 to 1) in the total of the main measure, None where there is none."""
         total = self.main_totals.get(self.get_key(row))
         if total is None or row[self.main] is None or not Decimal(total) or not is_additive(self.main):
             return None
@@ -116,7 +116,7 @@ def build_rows(answer: Answer) -> AnswerRows:
     others = summary["others"] or {"totals": [], "groups": 0}
     return AnswerRows(
         interval=query.interval,
-        dimensions=tuple(one.name for one in query.dimensions),
+        dimensions=tuple(dimension.name for dimension in query.dimensions),
         measures=tuple(query.measures),
         partition=query.partition,
         results=summary["results"],
@@ -128,9 +128,9 @@ def build_rows(answer: Answer) -> AnswerRows:
         limit=query.limit,
         by_change=bool(query.changes),
         name_columns={
-            one.name: build_name_name(one.name)
-            for one in query.dimensions
-            if get_name_kind(query, one.name) is not None
+            dimension.name: build_name_name(dimension.name)
+            for dimension in query.dimensions
+            if get_name_kind(query, dimension.name) is not None
         },
     )
 

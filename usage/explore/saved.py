@@ -1,4 +1,4 @@
-"""Saved views of Explore: a person sees their own, and shared ones that reveal no source beyond their scope."""
+"""Saved views of Explore: a person sees their own, and shared views that reveal no source beyond their scope."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -18,12 +18,12 @@ from usage.param_values import list_values
 from usage.ranges import RANGES, get_range, list_range_names
 
 MAX_VIEWS = 200
-# Parameters that name nothing that another person may not see.
+# Parameters that reveal no source.
 NEUTRAL_PARAMS = frozenset(
     {"from", "to", "tz", "group_by", "measures", "order_by", "limit", "compare", "fill", "basis"}
 )
 
-# Parameters that hold the names of people.
+# Parameters with names of people.
 PERSON_PARAMS = frozenset({"user_name", "user_name__contains"})
 
 
@@ -44,12 +44,12 @@ class ListedView:
 
     @property
     def question(self) -> str:
-        """What the view asks, in words."""
+        """A description of the view's question."""
         return describe_question(self.view)
 
 
 class SavedViewForm(forms.ModelForm[SavedView]):
-    """The name of a view of one's own, and who else sees it; `owner` is whose it is."""
+    """The name of a person's own view, and whether others see it."""
 
     moving = forms.CharField(required=False)
 
@@ -71,7 +71,7 @@ class SavedViewForm(forms.ModelForm[SavedView]):
 
 
 def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict:
-    """Return the parameters of a question that is to be saved; raises ValidationError for invalid ones."""
+    """Return the parameters of a question to save; raises ValidationError for invalid parameters."""
     data = QueryDict(question)
     scope = get_staff_scope(request)
     filterset: Any = build_filterset(kind, data, scope, get_staff_name_access(request))
@@ -82,10 +82,10 @@ def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict
 
 
 def list_moving_ranges(data: QueryDict) -> dict[str, str]:
-    """Return the names that a question's range has today, with what each is called in a sentence."""
+    """Return the names of the moving ranges that a question's range is today, each with its label in a sentence."""
     names = list_range_names(data.get("from", ""), data.get("to", ""), get_zone(data))
-    words = {name: RANGES[name][0].lower() for name in names}
-    return {name: f"the {label}" if label.endswith("days") else label for name, label in words.items()}
+    labels = {name: RANGES[name][0].lower() for name in names}
+    return {name: f"the {label}" if label.endswith("days") else label for name, label in labels.items()}
 
 
 def get_params(view: SavedView) -> Params:
@@ -94,34 +94,34 @@ def get_params(view: SavedView) -> Params:
     params = list_params(data)
     if view.moving_range in RANGES:
         first, end = get_range(view.moving_range, get_zone(data))
-        moved = [("from", str(first)), ("to", str(end))]
-        params = [*moved, *((name, value) for name, value in params if name not in {"from", "to"})]
+        moving_bounds = [("from", str(first)), ("to", str(end))]
+        params = [*moving_bounds, *((name, value) for name, value in params if name not in {"from", "to"})]
     return [("kind", view.kind), *params]
 
 
 def list_views(request: HttpRequest, current: str) -> list[ListedView]:
-    """Return the views that this person may open, their own first; `current` is what the page asks.
+    """Return the views that this person may open, their own first; `current` is the page's query.
 
-    Each of the two is cut by itself, so that what others share takes no room from one's own.
+    MAX_VIEWS applies to own and to shared views separately, so that shared views never displace own views.
     """
-    found = SavedView.objects.filter(kind__in=get_kinds(request))
-    own = found.filter(owner=request.user.pk)[:MAX_VIEWS]
-    shared = found.filter(shared=True).exclude(owner=request.user.pk).select_related("owner")
+    views = SavedView.objects.filter(kind__in=get_kinds(request))
+    own_views = views.filter(owner=request.user.pk)[:MAX_VIEWS]
+    shared_views = views.filter(shared=True).exclude(owner=request.user.pk).select_related("owner")
     access = ViewAccess.build(request)
-    told = islice((view for view in shared.iterator(MAX_VIEWS) if access.may_open(view)), MAX_VIEWS)
+    visible_shared = islice((view for view in shared_views.iterator(MAX_VIEWS) if access.may_open(view)), MAX_VIEWS)
     return [
-        *(build_listed_view(view, is_own=True, current=current) for view in own),
-        *(build_listed_view(view, is_own=False, current=current) for view in told),
+        *(build_listed_view(view, is_own=True, current=current) for view in own_views),
+        *(build_listed_view(view, is_own=False, current=current) for view in visible_shared),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewAccess:
-    """Which views a person may open: their own, and shared ones that tell of nothing that they may not know of."""
+    """Which views a person may open: their own, and shared views that reveal no source beyond their scope."""
 
     user_id: int | None
     kinds: frozenset[str]
-    known: tuple[frozenset[str], frozenset[str]] | None
+    visible_names: tuple[frozenset[str], frozenset[str]] | None
     shows_people: bool
 
     @classmethod
@@ -131,17 +131,17 @@ class ViewAccess:
         return cls(request.user.pk, frozenset(get_kinds(request)), get_visible_names(request), shows_people)
 
     def may_open(self, view: SavedView) -> bool:
-        """Tell whether the person may open a view."""
+        """Return whether the person may open a view."""
         if view.kind not in self.kinds:
             return False
         if view.owner_id == self.user_id:
             return True
         names_people = bool(PERSON_PARAMS & {*get_question(view)})
-        return view.shared and not reveals_sources(view, self.known) and (self.shows_people or not names_people)
+        return view.shared and not reveals_sources(view, self.visible_names) and (self.shows_people or not names_people)
 
 
 def describe_question(view: SavedView) -> str:
-    """Return what a view asks, in words: `By project and day; source: gcore-main; 1–30 Nov 2026`."""
+    """Describe a view's question: `By project and day; source: gcore-main; 1–30 Nov 2026`."""
     data = get_question(view)
     groups = [get_label(name).lower() for name in (*list_values(data, "group_by"), *list_values(data, "interval"))]
     parts = [f"By {' and '.join(groups)}"] if groups else ["In all"]
@@ -176,22 +176,22 @@ def get_question(view: SavedView) -> QueryDict:
 
 
 def get_visible_names(request: HttpRequest) -> tuple[frozenset[str], frozenset[str]] | None:
-    """Return the slugs and the vendors of the sources that a limited person may know of, None for everybody else."""
+    """Return the slugs and the vendors of the sources that a person with a scope may see, None without a scope."""
     if get_staff_scope(request) is None:
         return None
     rows = list(filter_by_staff_scope(Source.objects.all(), request, "id").values_list("slug", "vendor"))
     return frozenset(slug for slug, _ in rows), frozenset(vendor for _, vendor in rows)
 
 
-def reveals_sources(view: SavedView, known: tuple[frozenset[str], frozenset[str]] | None) -> bool:
-    """Tell whether somebody else's view would tell a limited person of sources that they may not know of.
+def reveals_sources(view: SavedView, visible_names: tuple[frozenset[str], frozenset[str]] | None) -> bool:
+    """Return whether another person's view may reveal a source outside of the reader's scope.
 
-    Its name or an id in it may be of any source, unless it says by itself that it is of theirs, or of everything.
+    Its name or an id in it may be of any source, unless the view names visible sources or filters by nothing.
     """
-    if known is None:
+    if visible_names is None:
         return False
     data = QueryDict(view.question)
-    for name, visible in zip(("source", "vendor"), known, strict=True):
-        if not set(list_values(data, name)) <= visible:
+    for name, visible_values in zip(("source", "vendor"), visible_names, strict=True):
+        if not set(list_values(data, name)) <= visible_values:
             return True
     return "source" not in data and not set(data) <= NEUTRAL_PARAMS

@@ -1,4 +1,4 @@
-"""The page of saved views, the permalink of one, and what the overview shows of the one that is pinned there."""
+"""The page of saved views, the permalink of a view, and the preview of the view that is pinned to the overview."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -27,7 +27,7 @@ SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 def build_view_urls(wrap: Callable[..., Any], save: View, change: View, explore: View) -> list[URLPattern]:
-    """Return the addresses of saved views; `explore` shows a question, `save` and `change` take what is posted."""
+    """Return the addresses of saved views; `explore` shows a question, `save` and `change` handle posts."""
 
     def show_or_save(request: HttpRequest) -> HttpResponse:
         return list_saved_views(request) if request.method in SAFE else require_POST(save)(request)
@@ -51,8 +51,8 @@ def list_saved_views(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Saved views",
-        "own": [shown for shown in views if shown.is_own],
-        "shared": [shown for shown in views if not shown.is_own],
+        "own": [view for view in views if view.is_own],
+        "shared": [view for view in views if not view.is_own],
         "pinned": PinnedView.objects.filter(user=request.user.pk).values_list("view_id", flat=True).first(),
         "may": {verb: request.user.has_perm(f"usage.{verb}_savedview") for verb in ("change", "delete")},
     }
@@ -64,9 +64,9 @@ def open_view(request: HttpRequest, pk: int, explore: View) -> HttpResponse:
     view = get_view(request, pk)
     if request.GET:  # a link of this page to another question
         return redirect(f"{reverse('admin:explore')}?{request.GET.urlencode()}")
-    asked: Any = request  # Explore reads the question of a request, and this is the question
-    asked.GET = QueryDict(encode(saved.get_params(view)))
-    response = explore(asked)
+    explore_request: Any = request  # Explore reads the question from the request's GET
+    explore_request.GET = QueryDict(encode(saved.get_params(view)))
+    response = explore(explore_request)
     if isinstance(response, TemplateResponse) and response.context_data is not None:
         response.context_data |= {
             "title": view.name,
@@ -76,13 +76,13 @@ def open_view(request: HttpRequest, pk: int, explore: View) -> HttpResponse:
 
 
 def pin_view(request: HttpRequest, pk: int) -> HttpResponse:
-    """Pin a view to this person's overview in the place of another, or take it off."""
+    """Pin a view to this person's overview in the place of another, or unpin it."""
     view = get_view(request, pk)
     if "unpin" in request.POST:
         PinnedView.objects.filter(user=request.user.pk, view=view).delete()
         messages.success(request, f"“{view}” is no longer on your overview.")
     else:
-        owner: Any = request.user  # staff, so nobody anonymous
+        owner: Any = request.user  # staff, so never anonymous
         PinnedView.objects.update_or_create(user=owner, defaults={"view": view})
         messages.success(request, f"“{view}” is on your overview.")
     return redirect("admin:explore_views")

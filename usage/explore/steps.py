@@ -1,4 +1,4 @@
-"""One step further from an answer: the same question about one value or one interval, and the next ways to cut it."""
+"""The links from an answer to the next question: about one value or one interval, and by other groups."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from usage.ranges import get_range, parse_dates
 from usage.summaries.intervals import get_next_date
 from usage.summaries.query import CHANGE
 
-# What usage is broken down by, in the order in which people ask for it.
+# What usage is broken down by, in the order in which it is usually read.
 DIMENSIONS: Final = {
     "environment-usage": (
         "project_id",
@@ -32,7 +32,7 @@ DIMENSIONS: Final = {
     "resource-usage": ("category", "resource_type", "project_id", "resource_id", "region_id", "source"),
     "recipe-usage": ("workspace_id", "folder_id", "recipe_id", "source"),
 }
-# What an interval is cut into once it is chosen; a day is one row.
+# What a selected interval is cut into; a day is one row.
 SHORTER: Final = {"year": "month", "quarter": "month", "month": "day", "week": "day"}
 HOUR: Final = timedelta(hours=1)
 LIMITS: Final = ("5", "8", "10", "15", "20", "50", "100")
@@ -40,7 +40,7 @@ LIMITS: Final = ("5", "8", "10", "15", "20", "50", "100")
 
 @dataclass(frozen=True, slots=True)
 class StepLink:
-    """A link to another question of the same filters; `is_current`: it is the one that is shown."""
+    """A link to another question of the same filters; `is_current`: that question is shown."""
 
     label: str
     url: str
@@ -49,7 +49,7 @@ class StepLink:
 
 @dataclass(frozen=True)
 class Question:
-    """The parameters of an address as the steps from it change them; `params`: `kind` included."""
+    """The parameters of an address and the links that change them; `params` include `kind`."""
 
     kind: Kind
     params: Params
@@ -77,13 +77,13 @@ class Question:
         changes["order_by"] = join_values(self.keep_order(groups, changes.get("compare")))
         if not interval:
             changes["fill"] = ""
-        known = {name for name, _ in self.params}
+        present_names = {name for name, _ in self.params}
         merged = [(name, changes.get(name, value)) for name, value in self.params]
-        merged += [(name, value) for name, value in changes.items() if name not in known]
+        merged += [(name, value) for name, value in changes.items() if name not in present_names]
         return encode((name, value) for name, value in dict.fromkeys(merged) if value)
 
     def keep_order(self, groups: Sequence[str], compare: str | None) -> list[str]:
-        """Return what of the order the rows of other groups have, too."""
+        """Return the columns of the order that rows of other groups also have."""
         metrics = self.kind.metrics
         if metrics is None:
             return []
@@ -92,10 +92,10 @@ class Question:
         columns |= {f"{CHANGE}{name}" for name in metrics.measures if is_compared}
         return [name for name in get_values(self.params, "order_by") if name.removeprefix("-") in columns]
 
-    def find_next(self, taken: Iterable[str]) -> list[str]:
-        """Return the first dimension that is neither taken nor of one value already, in a list; [] if none is left."""
-        passed = {*taken, *self.single_values}
-        return [name for name in DIMENSIONS.get(self.kind.name, ()) if name not in passed][:1]
+    def find_next(self, used_names: Iterable[str]) -> list[str]:
+        """Return the first dimension that is neither used nor filtered to one value, in a list; [] if none remains."""
+        excluded = {*used_names, *self.single_values}
+        return [name for name in DIMENSIONS.get(self.kind.name, ()) if name not in excluded][:1]
 
     def build_filter(self, name: str, value: Any) -> tuple[str, str] | None:
         """Return the parameter that leaves one value of a dimension, None where there is no such filter."""
@@ -109,7 +109,7 @@ class Question:
         return (name, write_value(text))
 
     def step_into(self, values: Iterable[tuple[str, Any]]) -> str:
-        """Return the query about some values alone, broken down by what is left; '' where nothing would be filtered."""
+        """Return the query about some values alone, by the remaining dimensions; '' where nothing would be filtered."""
         pairs = {name: pair for name, value in values if (pair := self.build_filter(name, value))}
         if all(self.has_only(pair) for pair in pairs.values()):
             return ""
@@ -121,9 +121,9 @@ class Question:
         return Question(self.kind, [*self.params, *tags]).regroup(dimensions, self.interval, **changes)
 
     def has_only(self, pair: tuple[str, str]) -> bool:
-        """Tell whether the question is filtered to a value already."""
-        given = [value for name, value in self.params if name == pair[0]]
-        return pair in self.params if pair[0] == "tag" else given == [pair[1]]
+        """Return whether the question is already filtered to a value."""
+        values = [value for name, value in self.params if name == pair[0]]
+        return pair in self.params if pair[0] == "tag" else values == [pair[1]]
 
     @cached_property
     def interval_step(self) -> str:
@@ -141,8 +141,8 @@ class Question:
             return format_iso(start) or "", format_iso(start + HOUR) or ""
         first = date.fromisoformat(label)
         end = get_next_date(first, self.interval)
-        given = dict(self.params)
-        if dates := parse_dates((given.get("from", ""), given.get("to", ""))):
+        params = dict(self.params)
+        if dates := parse_dates((params.get("from", ""), params.get("to", ""))):
             first, end = max(first, dates[0]), min(end, dates[1])
         return str(first), str(end)
 
@@ -172,14 +172,14 @@ class Question:
             yield StepLink(get_label(name), f"?{self.regroup(dimensions, name)}", name == self.interval)
 
     def list_limits(self) -> Iterator[StepLink]:
-        """Yield the links to the largest groups, of what is grouped by a dimension."""
-        given = dict(self.params).get("limit", "")
+        """Yield the links to the largest groups, where the question is grouped by a dimension."""
+        current_limit = dict(self.params).get("limit", "")
         for limit in (*LIMITS, "") if self.dimensions else ():
             url = f"?{self.regroup(self.dimensions, self.interval, limit=limit)}"
-            yield StepLink(f"Top {limit} + others" if limit else "All rows", url, limit == given)
+            yield StepLink(f"Top {limit} + others" if limit else "All rows", url, limit == current_limit)
 
     def build_month_link(self, zone: Any) -> StepLink | None:
-        """Return the link to this month against the last, by what it is grouped by or the first dimension."""
+        """Return the link to this month against the last, by its dimensions, or by the first one."""
         if self.kind.metrics is None:
             return None
         first, end = get_range("this-month", zone)

@@ -36,7 +36,7 @@ class ColumnHead:
 
 @dataclass(frozen=True, slots=True)
 class TableCell:
-    """A cell; `query` asks the same question of this value alone."""
+    """A cell; `query` is the same question about this value alone."""
 
     text: SafeString | str
     is_number: bool = False
@@ -59,7 +59,7 @@ class ExploreTable:
 
     @property
     def sections(self) -> list[tuple[str, list[list[TableCell]]]]:
-        """The rows of each unit under its name; all of them without one where the order mixes units."""
+        """The rows of each unit under its name; all rows under no name where the order mixes units."""
         place = next((place for place, head in enumerate(self.heads) if head.name in UNIT_COLUMNS.values()), None)
         if place is None:
             return [("", self.rows)]
@@ -71,12 +71,12 @@ class ExploreTable:
 def build_table(rows: AnswerRows, kind: Kind, params: Params) -> ExploreTable:
     """Return the table; `params`: those of the address, `kind` included."""
     question = Question(kind, params)
-    shown = rows.results if rows.is_grouped else []  # else they are the totals
-    others = f"Others ({rows.other_groups:,})"
-    footer = [*((others, row) for row in rows.others), *(("Total", row) for row in rows.totals)]
+    shown_rows = rows.results if rows.is_grouped else []  # else they are the totals
+    others_label = f"Others ({rows.other_groups:,})"
+    footer = [*((others_label, row) for row in rows.others), *(("Total", row) for row in rows.totals)]
     return ExploreTable(
         heads=list(build_heads(rows, kind, params)),
-        rows=[[*build_names(rows, question, row), *build_numbers(rows, row)] for row in shown],
+        rows=[[*build_names(rows, question, row), *build_numbers(rows, row)] for row in shown_rows],
         footer=[(get_footer_label(rows, row, text), build_footer(rows, row)) for text, row in footer],
     )
 
@@ -133,7 +133,7 @@ def build_sort_query(params: Params, name: str, sortable: bool, sign: str = "") 
 
 
 def build_names(rows: AnswerRows, question: Question, row: Row) -> Iterator[TableCell]:
-    """Yield the cells of the interval and the dimensions, each with the way to what is behind it."""
+    """Yield the cells of the interval and the dimensions, each with the query about it."""
     if rows.interval:
         interval = row[rows.interval]
         yield TableCell(format_interval(interval, rows.interval), query=question.step_into_interval(interval))
@@ -171,7 +171,7 @@ def build_footer(rows: AnswerRows, row: Row) -> list[TableCell]:
 
 
 def render_amount(value: Any, unit: str) -> SafeString | str:
-    """Return a number with its unit, as people read it."""
+    """Return a number with its unit, scaled for people."""
     if value is None:
         return render_number(None)
     number = Decimal(value)

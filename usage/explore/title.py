@@ -1,4 +1,4 @@
-"""A question in words: the title of its answer, and a chip for everything that narrows or changes it."""
+"""The description of a question: the title of its answer, and a chip for everything that narrows or changes it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,26 +23,26 @@ def build_title(question: Question) -> str:
 def list_question_chips(
     question: Question, filterset: Any, problems: Problems, baselines: Iterable[Baseline]
 ) -> list[Chip]:
-    """Return the filters of a question, and what else an address may add to it, each with the question without it."""
+    """Return the filters and the other parameters that change an answer, each with the address without it."""
     params = question.params
 
     def build_url(name: str, value: str) -> str:
         return f"?{encode(pair for pair in params if pair != (name, value))}"
 
     chips = list(FilterChips(filterset, question.kind.model, problems, build_url).build())
-    given = {name: value for name, value in params if name not in problems}
+    valid_params = {name: value for name, value in params if name not in problems}
     labels = {
-        "compare": next((f"Compared with {one.dates}" for one in baselines if one.is_current), ""),
-        "limit": f"Top {given.get('limit')} + others",
-        "basis": "Runtime while running" if given.get("basis") == "accrued" else "",
+        "compare": next((f"Compared with {baseline.dates}" for baseline in baselines if baseline.is_current), ""),
+        "limit": f"Top {valid_params.get('limit')} + others",
+        "basis": "Runtime while running" if valid_params.get("basis") == "accrued" else "",
     }
     for name, label in labels.items():
-        if name in given and label:
+        if name in valid_params and label:
             url = question.regroup(question.dimensions, question.interval, **{name: ""})
             chips.append(Chip(label, f"?{url}"))
     return chips
 
 
 def describe_filters(chips: list[Chip], bounds: tuple[str, str], zone: str) -> str:
-    """Return the range and all that narrows a question: `1 Nov 2026 – 30 Nov 2026 (UTC) · Project: 5`."""
+    """Return the range and the filters of a question: `1 Nov 2026 – 30 Nov 2026 (UTC) · Project: 5`."""
     return " · ".join([f"{describe_range(bounds)} ({zone})", *(chip.label for chip in chips)])

@@ -1,4 +1,4 @@
-"""The Explore page, its files, and the views that people save of it."""
+"""The Explore page, its files and its saved views."""
 
 import json
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def explore(request: HttpRequest) -> HttpResponse:
 
 
 def pop_page(data: QueryDict, problems: Problems) -> tuple[int, Problems]:
-    """Take the number of the page out of an address; return it and what is wrong."""
+    """Take the number of the page out of an address; return it and the problems."""
     try:
         return parse_page(data.dict()), problems  # type: ignore[arg-type]
     except ValueError as error:
@@ -136,7 +136,7 @@ def redirect_to(params: Params) -> HttpResponse:
 
 
 def parse_address(request: HttpRequest, kinds: dict[str, Kind]) -> tuple[Kind, QueryDict, Problems]:
-    """Return the kind of an address, its other parameters, and what is wrong with the kind."""
+    """Return the kind of an address, its other parameters, and the problems of the kind."""
     data = request.GET.copy()
     name = data.get("kind", "")
     data.pop("kind", None)
@@ -148,7 +148,7 @@ def parse_address(request: HttpRequest, kinds: dict[str, Kind]) -> tuple[Kind, Q
 def build_default_params(request: HttpRequest, kinds: dict[str, Kind]) -> Params:
     """Return the default question: the last 30 days of the first kind that has records, by day.
 
-    The days are those of the sources' time zone if they share one: then the numbers are added up beforehand.
+    The days are those of the sources' time zone if they share one: then roll-ups have the numbers.
     """
     single = [kind for kind in kinds.values() if kind.model]
     kind = next((kind for kind in single if has_records(request, kind)), single[0])
@@ -162,7 +162,7 @@ def build_default_params(request: HttpRequest, kinds: dict[str, Kind]) -> Params
 
 def has_records(request: HttpRequest, kind: Kind) -> bool:
     """Return whether this person may see a record of a single kind."""
-    assert kind.model is not None  # noqa: S101 (asked of single kinds only)
+    assert kind.model is not None  # noqa: S101 (called for single kinds only)
     return bool(filter_by_staff_scope(kind.model.objects.order_by(), request, "source_id").exists())
 
 
@@ -187,7 +187,7 @@ def build_question_context(
         "limits": list(question.list_limits()),
         "uncompared": f"?{question.regroup(question.dimensions, question.interval, compare='')}",
         "month_link": question.build_month_link(zone),
-        "kinds": [(one, one is kind, build_kind_query(one, params)) for one in kinds.values()],
+        "kinds": [(choice, choice is kind, build_kind_query(choice, params)) for choice in kinds.values()],
         "kind": kind,
         "form": build_form(kind, data, filterset, sorted(source.slug for source in sources), problems),
         "order_by": data.get("order_by", ""),
@@ -205,7 +205,7 @@ def build_question_context(
 
 
 def build_range(question: Question, data: QueryDict) -> RangeMenu:
-    """Return the range of a question, and the ones to choose."""
+    """Return the menu of a question's range."""
 
     def build_url(first: str, end: str, **changes: str) -> str:
         changes |= {"from": first, "to": end}
@@ -216,13 +216,13 @@ def build_range(question: Question, data: QueryDict) -> RangeMenu:
 
 
 def build_kind_query(kind: Kind, params: Params) -> str:
-    """Return the query for another kind over the same range; a zone only where all of it may be cut by one."""
+    """Return the query for another kind over the same range; a zone only where days of any zone are allowed."""
     zoned = kind.metrics is not None and kind.metrics.smallest_interval != "day"
-    kept = [(name, value) for name, value in params if name in {"from", "to"} or (name == "tz" and zoned)]
+    range_params = [(name, value) for name, value in params if name in {"from", "to"} or (name == "tz" and zoned)]
     names = [part for name in ("interval", "group_by") for part in get_values(params, name)]
     interval = next((name for name in names if name in kind.intervals), "")
     grouping = [("group_by" if kind.metrics else "interval", interval)] if interval else []
-    return encode([("kind", kind.name), *kept, *grouping])
+    return encode([("kind", kind.name), *range_params, *grouping])
 
 
 def build_list_url(kind: Kind, data: QueryDict) -> str:
@@ -259,7 +259,7 @@ def build_answer_context(answer: Answer, filterset: Any, number: int) -> dict[st
 
 
 def export(request: HttpRequest) -> HttpResponseBase:
-    """Send the whole answer as a file, or a text of what is wrong."""
+    """Send the answer as a file, or a text of the problems."""
     kind, data, problems = parse_address(request, require_kinds(request))
     data.pop(PAGE, None)
     extension = data.get("format", "")
@@ -284,7 +284,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
 def build_file_response(
     request: HttpRequest, kind: Kind, data: QueryDict, extension: str, *, bom: bool
 ) -> HttpResponseBase:
-    """Return the answer as a download, which holds a slot until its end; raises what `ask` raises, and SlotsTaken."""
+    """Return the answer as a download, which occupies a slot until its end; raises as `ask`, and SlotsTaken."""
     scope = get_staff_scope(request)
     with ExitStack() as stack:
         stack.enter_context(hold_slot())
@@ -302,7 +302,7 @@ def build_file_response(
 
 
 def refuse_file(problems: Problems) -> HttpResponse:
-    """Return what is wrong with a file's address."""
+    """Return the problems of a file's address as a response."""
     return render_text("\n".join(f"{name}: {' '.join(texts)}" for name, texts in problems.items()), 400)
 
 
@@ -324,7 +324,7 @@ def save_view(request: HttpRequest) -> HttpResponse:
     except ValidationError:
         messages.error(request, "This view has invalid parameters, so it was not saved. Correct them first.")
         return redirect(url)
-    owner: Any = request.user  # staff, so nobody anonymous
+    owner: Any = request.user  # staff, so never anonymous
     form = saved.SavedViewForm(request.POST, owner=owner, instance=SavedView(owner=owner, kind=kind.name))
     if not form.is_valid():
         messages.error(request, get_first_error(form))
@@ -338,7 +338,7 @@ def save_view(request: HttpRequest) -> HttpResponse:
 
 
 def change_view(request: HttpRequest, pk: int) -> HttpResponse:
-    """Rename, share or delete a view of one's own."""
+    """Rename, share or delete a view of the person."""
     view = get_object_or_404(SavedView, pk=pk, owner=request.user.pk)
     back = encode(list_params(QueryDict(request.POST.get("back", ""))))
     url = f"{reverse('admin:explore')}?{back}" if back else reverse("admin:explore_views")

@@ -1,10 +1,11 @@
-"""What a file says of itself: what was asked for, the state of the records, and how far they can be trusted."""
+"""The description in a file: the request, the state of the records, and the data quality."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from usage.datetimes import UTC_ZONE
+from usage.formatting import format_lag
 from usage.labels import get_label
 
 Line = tuple[str, str]
@@ -12,7 +13,7 @@ Line = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What a file was asked for: the rows called `title`, at `url`, by `params`.
+    """The request of a file: the rows called `title`, at `url`, by `params`.
 
     `zone`: that of the instants of a workbook. `bom`: whether CSV begins with a byte order mark.
     """
@@ -24,10 +25,14 @@ class ExportRequest:
     bom: bool = False
 
 
-def describe_request(request: ExportRequest, as_of: str, sentences: Iterable[str]) -> Iterator[Line]:
+def describe_request(
+    request: ExportRequest, as_of: str, replica_lag: float | None, sentences: Iterable[str]
+) -> Iterator[Line]:
     """Yield (name, text) of the request, of the instant whose state the rows have, and of their data quality."""
     yield "Contents", request.title
     yield "As of", as_of
+    if replica_lag is not None:
+        yield "Read from a standby", format_lag(replica_lag)
     yield "Asked at", request.url
     for name, value in request.params:
         if name != "tz":

@@ -1,8 +1,9 @@
 """The rows of an export, as PostgreSQL renders them (COPY … TO STDOUT)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,12 +12,14 @@ from django.db.models import QuerySet
 from usage.columns import CELL_SQL, Column, Statement, build_cell_select, build_json_select
 from usage.datetimes import UTC_ZONE
 from usage.exports.about import Line
+from usage.exports.archive import ArchivedRange, Build
 from usage.snapshot import Snapshot
 
 BLOCK_BYTES = 64 * 1024
 Record = bytes | memoryview
-RFC_4180 = "(FORMAT csv, HEADER, ENCODING 'UTF8')"
-# One column of JSON as CSV with a quote and a delimiter that JSON never holds raw, so nothing is escaped.
+RFC_4180 = "(FORMAT csv, ENCODING 'UTF8')"
+RFC_4180_HEADER = "(FORMAT csv, HEADER, ENCODING 'UTF8')"
+# One column of JSON as CSV with a quote and a delimiter that JSON never has raw, so nothing is escaped.
 ONE_OBJECT_A_LINE = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', ENCODING 'UTF8')"
 
 
@@ -24,8 +27,9 @@ ONE_OBJECT_A_LINE = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', ENCODING 'U
 class ExportQuery:
     """What is exported: the rows of `queryset`, in its order, in these columns, from one snapshot.
 
-    `on_rows` receives the number of rows read so far, once a block, and may raise to end the export. `about`: what a
-    file that has room for it says of itself. `zone`, `bom`: as ExportRequest has them.
+    `on_rows` receives the number of rows read so far, once a block, and may raise to end the export. `about`: the
+    description in a format that has room for it. `zone`, `bom`: as ExportRequest has them. `archive`: the archived days
+    that it touches.
     """
 
     snapshot: Snapshot
@@ -35,10 +39,15 @@ class ExportQuery:
     about: Sequence[Line] = ()
     zone: ZoneInfo = UTC_ZONE
     bom: bool = False
+    archive: ArchivedRange | None = None
 
     def read_csv(self, sql_by_kind: Mapping[str, str] = CELL_SQL) -> Iterator[list[Record]]:
         """Yield the header and the rows as records of CSV that end in LF, about 64 KB at a time."""
-        return self._copy(build_cell_select(self.queryset, self.columns, sql_by_kind), RFC_4180, first=0)
+
+        def build(rows: QuerySet[Any]) -> Statement:
+            return build_cell_select(rows, self.columns, sql_by_kind)
+
+        return self._copy(self._build_statements(build), [RFC_4180_HEADER, RFC_4180], first=0)
 
     def read_records(self, sql_by_kind: Mapping[str, str] = CELL_SQL) -> Iterator[Record]:
         """Yield the records of `read_csv` one by one."""
@@ -46,19 +55,45 @@ class ExportQuery:
 
     def read_json(self) -> Iterator[list[Record]]:
         """Yield the rows as JSON objects that end in LF, about 64 KB at a time."""
-        return self._copy(build_json_select(self.queryset, self.columns), ONE_OBJECT_A_LINE, first=1)
 
-    def _copy(self, statement: Statement, options: str, first: int) -> Iterator[list[Record]]:
-        copy_sql = f"COPY ({statement.sql}) TO STDOUT WITH {options}"
-        with self.snapshot.connection.cursor() as cursor, cursor.copy(copy_sql, statement.params) as copy:
-            number = first - 1
-            for batch in batch_records(copy):
+        def build(rows: QuerySet[Any]) -> Statement:
+            return build_json_select(rows, self.columns)
+
+        return self._copy(self._build_statements(build), [ONE_OBJECT_A_LINE], first=1)
+
+    def count_rows(self, most: int) -> int:
+        """Return how many rows there are; stored rows are counted up to `most`."""
+        rows = self.queryset.using(self.snapshot.connection.alias).order_by().values("pk")[:most]
+        with self.snapshot.share():
+            number = rows.count()
+        if self.archive is not None:
+            number += self.archive.count_rows(self.queryset, self.snapshot.connection)
+        return number
+
+    def _build_statements(self, build: Build) -> Iterator[Statement]:
+        if self.archive is None:
+            yield build(self.queryset)
+        else:
+            paths = [column.path for column in self.columns]
+            yield from self.archive.build_statements(self.snapshot, self.queryset, paths, build)
+
+    def _copy(self, statements: Iterable[Statement], options: Sequence[str], first: int) -> Iterator[list[Record]]:
+        """Yield the records of statements one after the other; `options`: of the first, and of those that follow."""
+        number = first - 1
+        with closing(self._open_copies(statements, options)) as copies:
+            for batch in batch_records(chain.from_iterable(copies)):
                 number += len(batch)
                 if self.on_rows is not None:
                     self.on_rows(number)
                 yield batch
         if self.on_rows is not None:
             self.on_rows(max(number, 0))
+
+    def _open_copies(self, statements: Iterable[Statement], options: Sequence[str]) -> Generator[Iterable[Record]]:
+        for statement, option in zip(statements, chain(options, repeat(options[-1])), strict=False):
+            copy_sql = f"COPY ({statement.sql}) TO STDOUT WITH {option}"
+            with self.snapshot.connection.cursor() as cursor, cursor.copy(copy_sql, statement.params) as copy:
+                yield copy
 
 
 def batch_records(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -48,7 +48,7 @@ CELL: Final = re.compile(rb'("(?:[^"]|"")*"|[^",\n]*)([,\n])')
 
 
 def may_hold_formula(records: bytes) -> bool:
-    """Tell whether a cell may begin as a formula does; a negative number does, too."""
+    """Return whether a cell may begin as a formula does; a negative number does so, too."""
     normalized = records.translate(NORMALIZED, BEFORE)
     return b",=" in normalized or b',"=' in normalized or normalized.startswith((b"=", b'"='))
 

@@ -1,4 +1,4 @@
-"""The names of exported files: what was asked for, and when it was answered."""
+"""The names of exported files: the request, and the instant of the answer."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ def build_export_name(
 ) -> str:
     """Return e.g. `resource-usage_main_2026-10-01_2026-11-01_Europe-Berlin_as-of-20261202T091500Z.csv`.
 
-    The bounds are those of `params` as they were written, so in the zone that was asked for; UTC is not named. `dates`:
+    The bounds are those of `params` as they were written, so in the zone of the request; UTC is not named. `dates`:
     further bounds.
     """
     bounds = [params.get("from", ""), params.get("to", "")]

@@ -1,13 +1,14 @@
-"""What a complete export holds, in numbers, so that its reader can check that nothing is missing.
+"""The totals of a complete export, so that its reader can check that nothing is missing.
 
 The digest does not depend on the order. A reader computes it from the columns `id` and `revision`: the sum, modulo
 2^64, over all rows of the first 16 hexadecimal digits of MD5 of `<id>:<revision>`. A record's revision grows whenever
 it changes, so equal digests mean the same records in the same state.
 
-Where the filter takes whole days of sources, and columns that a roll-up has, the totals are added up from roll-ups:
+Where the filter takes full days of sources, and columns that a roll-up has, the totals are added up from roll-ups:
 those of a month in milliseconds, where its records take seconds.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,8 +17,10 @@ from typing import Any
 from django.db import connections
 from django.db.models import Exists, OuterRef, QuerySet
 
-from usage.columns import FITS_DECIMAL, build_select
+from usage.columns import FITS_DECIMAL, Statement, build_select
 from usage.datetimes import format_iso
+from usage.decimals import EXACT
+from usage.exports.archive import ArchivedRange, ExportPart, find_archive
 from usage.models import SourceDay, UsageRecord
 from usage.rollups import BEYOND_COUNTS, MISSING_COUNTS
 from usage.stored import RECORD_DIGEST
@@ -26,7 +29,7 @@ from usage.summaries.query import build_query
 from usage.summaries.rows import get_rollup_rows
 
 # A unit (None for a kind without), the number of its rows, when the last of them changed, and the sum of their digests;
-# then of each measure the sum, how many rows have one, and how many of these no Parquet decimal holds.
+# then of each measure the sum, how many rows have a value, and how many of these are beyond a Parquet decimal.
 Group = tuple[Any, ...]
 UNITS = {
     "runtime_seconds": "seconds",
@@ -63,17 +66,20 @@ class ExportTotals:
 def compute_totals(queryset: QuerySet[Any], filterset: Any, row_scope: frozenset[int] | None) -> ExportTotals:
     """Return the totals of all rows of `queryset`, in one query: of those that `filterset` keeps in the row scope.
 
-    `filterset` is a valid one of the kind (usage/api/filters/sets.py), and says all that is filtered, but for the
-    watermark of `updated_since`.
+    `filterset` is valid, of the kind (usage/api/filters/sets.py), and has every filter, but for the
+    watermark of `updated_since`. Raises what `find_archive` raises, and ArchiveUnavailable.
     """
+    archive = find_archive(filterset, row_scope)
     query = build_query(METRICS_BY_KIND[queryset.model], filterset, row_scope)
     rollup = get_rollup_rows(query, [], list_needed_columns(queryset.model))
     if rollup is None:
-        groups = fetch_record_groups(queryset)
+        groups = fetch_record_groups(queryset, archive)
     else:
-        # An export has no records of a pruned day, whose roll-ups stay.
-        pruned = SourceDay.objects.filter(source_id=OuterRef("source_id"), day=OuterRef("day"), pruned_at__isnull=False)
-        groups = fetch_rollup_groups(queryset.model, rollup.queryset.exclude(Exists(pruned)))
+        # An export has no records of a pruned day, whose roll-ups stay; those of an archived day are in the lake.
+        pruned = SourceDay.objects.filter(source_id=OuterRef("source_id"), day=OuterRef("day"), archived_at=None)
+        groups = fetch_rollup_groups(
+            queryset.model, rollup.queryset.exclude(Exists(pruned.filter(pruned_at__isnull=False)))
+        )
     total = sum(int(digest) for _, _, _, digest, *_ in groups)
     return ExportTotals(
         rows=sum(int(count) for _, count, *_ in groups),
@@ -90,8 +96,8 @@ def list_needed_columns(kind: type[UsageRecord]) -> list[str]:
     return ["records", "last_changed_at", "digest", *kind.measures, *missing, *beyond, *filter(None, [kind.unit])]
 
 
-def fetch_record_groups(queryset: QuerySet[Any]) -> list[Group]:
-    """Return the groups of the rows of `queryset`."""
+def fetch_record_groups(queryset: QuerySet[Any], archive: ArchivedRange | None) -> list[Group]:
+    """Return the groups of the rows of `queryset`, and of archived records."""
     kind = queryset.model
     columns = ["id", "revision", "changed_at", *kind.measures, *filter(None, [kind.unit])]
     sums = [
@@ -103,7 +109,39 @@ def fetch_record_groups(queryset: QuerySet[Any]) -> list[Group]:
             f"count({measure}) FILTER (WHERE NOT {FITS_DECIMAL.format(measure)})",
         )
     ]
-    return fetch_groups(queryset, columns, ["count(*)", "max(changed_at)", f"sum({RECORD_DIGEST})", *sums], kind.unit)
+    expressions = ["count(*)", "max(changed_at)", f"sum({RECORD_DIGEST})", *sums]
+    groups = fetch_groups(queryset, columns, expressions, kind.unit)
+    if archive is None:
+        return groups
+
+    def build(rows: QuerySet[Any]) -> Statement:
+        return build_groups(rows, columns, expressions, kind.unit)
+
+    part = ExportPart(queryset.order_by(), archive.days)
+    return merge_groups([*groups, *archive.fetch(connections[queryset.db], part, columns, build)])
+
+
+def merge_groups(groups: Iterable[Group]) -> list[Group]:
+    """Return one group of each unit, in the order of the units."""
+    merged: dict[str, Group] = {}
+    for group in groups:
+        unit = group[0]
+        merged[unit] = add_groups(merged[unit], group) if unit in merged else group
+    return [merged[unit] for unit in sorted(merged, key=str)]
+
+
+def add_groups(first: Group, second: Group) -> Group:
+    """Return the group of the rows of two."""
+    unit, count, changed, *numbers = first
+    _, second_count, second_changed, *second_numbers = second
+    return unit, count + second_count, max(changed, second_changed), *map(add_numbers, numbers, second_numbers)
+
+
+def add_numbers(first: Decimal | int | None, second: Decimal | int | None) -> Decimal | int | None:
+    """Return the exact sum of two numbers; None is the sum of no values."""
+    if first is None or second is None:
+        return first if second is None else second
+    return EXACT.add(Decimal(first), Decimal(second))
 
 
 def fetch_rollup_groups(kind: type[UsageRecord], rows: QuerySet[Any]) -> list[Group]:
@@ -121,15 +159,21 @@ def fetch_rollup_groups(kind: type[UsageRecord], rows: QuerySet[Any]) -> list[Gr
 
 def fetch_groups(rows: QuerySet[Any], columns: list[str], expressions: list[str], unit: str) -> list[Group]:
     """Return (unit, expressions…) of the rows of each unit, in the order of the units."""
+    statement = build_groups(rows, columns, expressions, unit)
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(statement.sql, statement.params)
+        groups: list[Group] = cursor.fetchall()
+    return groups
+
+
+def build_groups(rows: QuerySet[Any], columns: list[str], expressions: list[str], unit: str) -> Statement:
+    """Return the statement of `fetch_groups`."""
     inner = build_select(rows.order_by(), columns)
-    statement = f"""
+    sql = f"""
         SELECT {unit or "NULL::text"}, {", ".join(expressions)}
         FROM ({inner.sql}) AS t ({", ".join(columns)}) GROUP BY 1 ORDER BY 1
     """  # noqa: S608 (names are the model's)
-    with connections[rows.db].cursor() as cursor:
-        cursor.execute(statement, inner.params)
-        groups: list[Group] = cursor.fetchall()
-    return groups
+    return Statement(sql, inner.params)
 
 
 def build_sums(measures: tuple[str, ...], group: Group) -> list[dict[str, Any]]:
@@ -140,9 +184,9 @@ def build_sums(measures: tuple[str, ...], group: Group) -> list[dict[str, Any]]:
             "measure": measure,
             "unit": UNITS[measure] if unit is None else unit,
             "rows": int(count),
-            "without": int(count - known),
+            "without": int(count - value_count),
             "beyond_decimal": int(beyond),
             "sum": None if total is None else f"{Decimal(total):f}",
         }
-        for measure, total, known, beyond in zip(measures, *(numbers[at::3] for at in range(3)), strict=True)
+        for measure, total, value_count, beyond in zip(measures, *(numbers[at::3] for at in range(3)), strict=True)
     ]

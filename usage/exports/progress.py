@@ -1,6 +1,6 @@
 """The progress of an export, for the page that follows it: kept in the cache, where it expires by itself.
 
-An export is known by its owner and an id that the owner's page made up; nobody else can ask for it. A cache that does
+An export is known by its owner and an id that the owner's page made up; no other person can read it. A cache that does
 not answer is empty (portal/cache.py): the progress is lost and the export continues.
 """
 
@@ -52,8 +52,8 @@ class ExportObserver(Protocol):
 class ExportProgress:
     """What is known of an export: `rows` sent of `total`, which may be an estimate.
 
-    `reason` says why it was refused, `alternative` names a format that would not be.
-    `retry_at`: when one that waits may be requested again, in seconds since the epoch.
+    `reason` says why it was refused, `alternative` names a format that would be accepted.
+    `retry_at`: when a waiting export may be requested again, in seconds since the epoch.
     """
 
     state: ExportState
@@ -105,11 +105,11 @@ class ExportTracker:
         self._save(replace(self._progress, state=state))
 
     def record_retry(self) -> None:
-        """Save that one that waited is requested again."""
+        """Save that a waiting export is requested again."""
         self._save(ExportProgress(ExportState.STARTING))
 
     def request_stop(self) -> None:
-        """Have it end with its next rows; one that waits does not start."""
+        """Have it end with its next rows; a waiting export does not start."""
         progress = self.load()
         if progress is not None and progress.state == ExportState.WAITING:
             self._save(ExportProgress(ExportState.STOPPED))

@@ -1,7 +1,7 @@
 """Exports as HTTP responses: bounded in number and time, of one state of the database, visibly broken where they fail.
 
-The first block exists before the response begins, so a query that fails at once is an error and no download. One that
-fails later ends in BROKEN, a quote that is never closed, and raises: granian then breaks the connection.
+The first block exists before the response begins, so a query that fails at once is an error and no download. A query
+that fails later ends in BROKEN, a quote that is never closed, and raises: granian then breaks the connection.
 """
 
 import threading
@@ -24,14 +24,16 @@ from usage.data_quality import DataQuality
 from usage.data_quality.messages import describe_quality
 from usage.datetimes import format_iso
 from usage.exports.about import ExportRequest, describe_request
+from usage.exports.archive import ArchivedRange
 from usage.exports.copy import ExportQuery
 from usage.exports.formats import FORMATS
 from usage.exports.progress import ExportObserver, ExportState, StoppedByOwner
 from usage.slots import RETRY_SECONDS, hold_slot
 from usage.snapshot import open_snapshot
+from usage.standby import get_replica_lag
 
 BROKEN: Final = b'"The export broke off here and is not complete.'
-DAY_COUNTS: Final = ("suspect", "unverified", "mismatched", "pruned")
+DAY_COUNTS: Final = ("suspect", "unverified", "mismatched", "pruned", "archived")
 # The database ends a query that lasts too long; so much later its reader has stalled.
 GRACE_SECONDS: Final = 2
 
@@ -49,7 +51,7 @@ class ExportTooSlow(APIException):
 class ExportStream:
     """The blocks of a download; the first of them is made at once.
 
-    `stack` holds all that it uses and is closed at its end. `observer` receives how it ended, unless it never began.
+    `stack` has all that it uses and is closed at its end. `observer` receives how it ended, unless it never began.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class ExportStream:
             self.close()
             raise
         self._observer = observer
-        # A weak reference: an export that nobody uses any more ends at once.
+        # A weak reference: an export without a reader ends at once.
         timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS + GRACE_SECONDS, expire_stream, [weakref.ref(self)])
         timer.daemon = True
         timer.start()
@@ -96,7 +98,7 @@ class ExportStream:
             return BROKEN
 
     def expire(self) -> None:
-        """Release what an export holds whose reader has stalled; its thread waits in the server and notices nothing."""
+        """Release the resources of an export whose reader has stalled: its thread only waits in the server."""
         self._failure = self._failure or TimeoutError("The export lasted too long.")
         self._record_end(ExportState.BROKEN_OFF)
         try:
@@ -141,16 +143,18 @@ def export(
     format_name: str,
     columns: Sequence[Column],
     get_trust: Callable[[], DataQuality] | None = None,
+    find_archive: Callable[[], ArchivedRange | None] = lambda: None,
     observer: ExportObserver | None = None,
     request: ExportRequest | None = None,
 ) -> StreamingHttpResponse:
     """Return a download of all rows of `queryset`, in its order, in one of FORMATS.
 
-    `get_trust` is called in the same state of the database; then headers state the data quality. Raises SlotsTaken
-    where too many are under way, ExportTooSlow, ValidationError where the format cannot hold the rows, what `observer`
-    raises, and what the database raises before the first block.
+    `get_trust` and `find_archive` are called in the same state of the database; then headers state the data quality,
+    and records of archived days come from the lake. Raises SlotsTaken where too many are under way, ExportTooSlow,
+    ValidationError where the format cannot represent the rows, what `find_archive` and `observer` raise, and what the
+    database or the lake raises before the first block.
     """
-    chosen, request, sentences = FORMATS[format_name], request or ExportRequest(), list[str]()
+    export_format, request, sentences = FORMATS[format_name], request or ExportRequest(), list[str]()
     with ExitStack() as stack:
         stack.enter_context(hold_slot())
         snapshot = stack.enter_context(open_snapshot(queryset.db))
@@ -159,6 +163,10 @@ def export(
             "Cache-Control": "no-store",
             "Portal-As-Of": str(format_iso(snapshot.as_of)),
         }
+        with snapshot.share():
+            archive = find_archive()
+            if archive is not None:
+                archive.ensure_readable()
         if get_trust is not None:
             with snapshot.share():
                 meta = get_trust().meta()
@@ -170,16 +178,19 @@ def export(
                 queryset,
                 columns,
                 on_rows=observer.record_rows if observer else None,
-                about=list(describe_request(request, headers["Portal-As-Of"], sentences)),
+                about=list(describe_request(request, headers["Portal-As-Of"], get_replica_lag(), sentences)),
                 zone=request.zone,
                 bom=request.bom,
+                archive=archive,
             )
-            stream = ExportStream(chosen.write(query), stack.pop_all(), observer)
+            stream = ExportStream(export_format.write(query), stack.pop_all(), observer)
         except (DatabaseError, QueryCanceled) as failure:
             if isinstance(failure, QueryCanceled) or isinstance(failure.__cause__, QueryCanceled):
                 raise ExportTooSlow from failure
             raise
-    return StreamingHttpResponse(stream, content_type=chosen.media_type + chosen.parameters, headers=headers)
+    return StreamingHttpResponse(
+        stream, content_type=export_format.media_type + export_format.parameters, headers=headers
+    )
 
 
 def build_quality_headers(meta: dict[str, Any]) -> dict[str, str]:

@@ -23,9 +23,10 @@ from sqlalchemy import URL, create_engine
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import Column, get_columns
 from usage.exports.formats.parquet import build_schema, split_numbers
+from usage.lake.storage import LakeFileIO, check_properties, get_account
 from usage.models import KINDS, UsageRecord
 
-# It says for every table that it was loaded.
+# It logs every table that it loads.
 logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)
 CATALOG: Final = "lake"
 NAMESPACE: Final = "usage"
@@ -60,7 +61,7 @@ DAYS_SCHEMA: Final = pa.schema(
 PROPERTIES: Final = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
-    # A publisher that lost its lock must not win the next round: its commit fails, and a later one looks anew.
+    # A publisher that lost its lock must not win the next round: its commit fails, and a later one compares again.
     "commit.retry.num-retries": "0",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
@@ -99,22 +100,35 @@ def get_lake_columns(kind: type[UsageRecord]) -> list[Column]:
 @contextmanager
 def open_lake() -> Iterator[Lake]:
     """Give the tables as they are now, made where they are missing."""
+    with open_catalog() as catalog:
+        yield load_lake(catalog)
+
+
+@contextmanager
+def open_catalog() -> Iterator[SqlCatalog]:
+    """Give the catalog, with the namespace of the tables."""
     catalog = connect_catalog()
     try:
         catalog.create_namespace_if_not_exists(NAMESPACE)
-        usage = {
-            kind: ensure_table(catalog, get_table_name(kind), build_schema(get_lake_columns(kind)), by_source=True)
-            for kind in KINDS.values()
-        }
-        yield Lake(ensure_table(catalog, DAYS, DAYS_SCHEMA, by_source=False), usage)
+        yield catalog
     finally:
         catalog.close()
+
+
+def load_lake(catalog: SqlCatalog) -> Lake:
+    """Return the tables as they are now, made where they are missing."""
+    usage = {
+        kind: ensure_table(catalog, get_table_name(kind), build_schema(get_lake_columns(kind)), by_source=True)
+        for kind in KINDS.values()
+    }
+    return Lake(ensure_table(catalog, DAYS, DAYS_SCHEMA, by_source=False), usage)
 
 
 def connect_catalog() -> SqlCatalog:
     """Return the catalog; nothing outlives its transaction on a connection, so that a pooler may stand in front.
 
     Properties of the file system come from the environment as well: PYICEBERG_CATALOG__LAKE__S3__ENDPOINT and the like.
+    Raises LakeUnavailable for credentials that are no use.
     """
     url = build_catalog_url()
     catalog = load_catalog(
@@ -123,10 +137,12 @@ def connect_catalog() -> SqlCatalog:
             "type": "sql",
             "uri": url.render_as_string(hide_password=False),
             "warehouse": settings.PORTAL_LAKE_URL.rstrip("/"),
-            "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+            "py-io-impl": f"{LakeFileIO.__module__}.{LakeFileIO.__name__}",
+            **get_account(settings.PORTAL_LAKE_URL),
         },
     )
     assert isinstance(catalog, SqlCatalog)  # noqa: S101
+    check_properties(catalog.properties)
     catalog.engine.dispose()
     catalog.engine = create_engine(url, connect_args={"prepare_threshold": None})
     return catalog
@@ -135,8 +151,10 @@ def connect_catalog() -> SqlCatalog:
 def build_catalog_url() -> URL:
     """Return the address of the portal's database for SQLAlchemy."""
     params: dict[str, Any] = connections["default"].get_connection_params()
-    own = {"user", "password", "host", "port", "dbname"}
-    query = {name: str(value) for name, value in params.items() if name not in own and isinstance(value, str | int)}
+    dsn_params = {"user", "password", "host", "port", "dbname"}
+    query = {
+        name: str(value) for name, value in params.items() if name not in dsn_params and isinstance(value, str | int)
+    }
     if params.get("host"):
         query["host"] = str(params["host"])  # also the folder of a socket
     if params.get("port"):

@@ -1,11 +1,11 @@
-"""What the lake says of each day, and which days differ from it.
+"""The rows of the table `days`, and the days that differ from it.
 
 A row of `days` describes one source day. `digest` is that of the manifest of an export of the day
 (usage/exports/manifest.py): a reader computes it from the columns `id` and `revision`. `revision` counts how often the
 records were published; it grows when they have changed. `stored_digest` is the portal's own (usage/stored.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -37,7 +37,7 @@ PATHS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DayChange:
     """A day that differs from the lake: its new row, and what its records are selected by, where they have changed."""
 
     row: Row
@@ -54,43 +54,61 @@ def read_days(days: Table, month: date) -> dict[Key, Row]:
     """Return the rows of the table `days` of a month."""
     if days.current_snapshot() is None:
         return {}
-    found = days.scan(f"day >= '{month}' AND day < '{first_of_next_month(month)}'").to_arrow().to_pylist()
-    return {(row["source"], row["day"]): row for row in found}
+    rows = days.scan(f"day >= '{month}' AND day < '{first_of_next_month(month)}'").to_arrow().to_pylist()
+    return {(row["source"], row["day"]): row for row in rows}
 
 
-def find_changes(snapshot: Snapshot, days: Table, now: datetime) -> Iterator[Change]:
-    """Yield the days that differ from the lake, the latest months first; memory holds one month of days.
+def find_changes(snapshot: Snapshot, days: Table, now: datetime) -> Iterator[DayChange]:
+    """Yield the days that differ from the lake, the latest months first; one month of days is in memory.
 
-    A day enters the lake once it was read to its end, and then stays what PostgreSQL has. One whose records were pruned
-    stays as it was published.
+    A day enters the lake once it was read to its end, or a person has accepted what was wrong with it, and then stays
+    what PostgreSQL has. A day whose records were pruned stays as it was published.
     """
     for month in list_stored_months(snapshot):
         published = read_days(days, month)
-        for source_id, vendor, row in read_source_days(snapshot, month):
-            if (kind := VENDOR_KINDS.get(vendor)) is not None:
-                row |= {"kind": NAMES_OF_KINDS[kind], "published_at": now}
-                old = published.get((row["source"], row["day"]))
-                if change := build_change(snapshot, kind, source_id, old, row):
-                    yield change
+        for source_id, kind, row in read_known_days(snapshot, month, now):
+            if change := build_change(snapshot, kind, source_id, published.get((row["source"], row["day"])), row):
+                yield change
+
+
+def renew_days(snapshot: Snapshot, days: Table, month: date, sources: Set[str], now: datetime) -> Iterator[DayChange]:
+    """Yield the stored days of a month of these sources, to be published whatever the lake has of them."""
+    published = read_days(days, month)
+    for source_id, kind, row in read_known_days(snapshot, month, now):
+        if row["source"] in sources:
+            old = published.get((row["source"], row["day"]))
+            records = select_records(kind, source_id, row)
+            row |= {
+                "digest": compute_stored_digest(snapshot, records),
+                "revision": (0 if old is None else old["revision"]) + 1,
+            }
+            yield DayChange(row, kind, records)
+
+
+def read_known_days(snapshot: Snapshot, month: date, now: datetime) -> Iterator[tuple[int, type[UsageRecord], Row]]:
+    """Yield the id of the source, the kind and the row of each day of a month that was read; of known vendors."""
+    for source_id, vendor, row in read_source_days(snapshot, month):
+        if (kind := VENDOR_KINDS.get(vendor)) is not None:
+            yield source_id, kind, row | {"kind": NAMES_OF_KINDS[kind], "published_at": now}
 
 
 def build_change(
     snapshot: Snapshot, kind: type[UsageRecord], source_id: int, old: Row | None, row: Row
-) -> Change | None:
-    """Return what differs between a day and its row in the lake; None where nothing does, or it is not to be there."""
-    if (old is None and not row["complete"]) or (old is not None and is_same(old, row, DESCRIBED)):
+) -> DayChange | None:
+    """Return the change of a day against its row in the lake; None where they agree, or the day is not published."""
+    if (old is None and not (row["complete"] or row["accepted"])) or (old is not None and is_same(old, row, DESCRIBED)):
         return None
     if old is not None and is_same(old, row, SIGNS):
-        return Change(old | row, kind, None)
+        return DayChange(old | row, kind, None)
     records = select_records(kind, source_id, row)
     digest = compute_stored_digest(snapshot, records)
     has_changed = old is None or digest != old["digest"]
     row |= {"digest": digest, "revision": (0 if old is None else old["revision"]) + has_changed}
-    return Change(row, kind, records if has_changed else None)
+    return DayChange(row, kind, records if has_changed else None)
 
 
 def is_same(old: Row, new: Row, names: Iterable[str]) -> bool:
-    """Tell whether two rows agree in these columns."""
+    """Return whether two rows agree in these columns."""
     return all(old[name] == new[name] for name in names)
 
 
@@ -102,7 +120,7 @@ def list_stored_months(snapshot: Snapshot) -> list[date]:
 
 
 def read_source_days(snapshot: Snapshot, month: date) -> Iterator[tuple[int, str, Row]]:
-    """Yield the id of the source, its vendor and what PostgreSQL says of each day of a month that was read."""
+    """Yield the id of the source, its vendor and the row of PostgreSQL for each day of a month that was read."""
     names = ["source", "day", *DESCRIBED]
     days = (
         SourceDay.objects.readable()
@@ -127,7 +145,7 @@ def fetch(snapshot: Snapshot, statement: Statement) -> list[tuple[Any, ...]]:
 
 
 def select_records(kind: type[UsageRecord], source_id: int, row: Row) -> QuerySet[Any]:
-    """Return the current records of a day, those of an export of it; withdrawn ones are left out."""
+    """Return the current records of a day, those of an export of it; withdrawn records are left out."""
     records = kind.objects.current().filter(source_id=source_id, day=row["day"])
     if kind.instant != "day":
         bounds = {f"{kind.instant}__gte": row["starts_at"], f"{kind.instant}__lt": row["ends_at"]}

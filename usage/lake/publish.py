@@ -1,12 +1,12 @@
-"""Publish what has changed since the last time: one commit a table, `days` last, and the tag of the calendar day.
+"""Publish the changes since the last round: one commit a table, `days` last, and the tag of the calendar day.
 
-The order keeps one story. The tables of usage are committed first. The commit of `days` then names their snapshots and
-sets the tag of the day at once; tags of the other tables follow from what it names. A publisher that is killed in
-between leaves tables of usage that are ahead of `days`, and the next one publishes the same days again.
+The order keeps the tables consistent. The tables of usage are committed first. The commit of `days` then names their
+snapshots and sets the tag of the day; tags of the other tables follow from what it names. A publisher that is killed
+in between leaves tables of usage that are ahead of `days`, and the next publisher publishes the same days again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -15,17 +15,17 @@ from typing import Final
 import pyarrow as pa
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from usage.exports.copy import ExportQuery
 from usage.exports.formats.parquet import batch_bytes, build_schema, parse_batch
-from usage.lake import maintenance
+from usage.lake import LakeUnavailable, maintenance
 from usage.lake.catalog import DAYS_SCHEMA, Lake, get_lake_columns, get_table_name, open_lake
-from usage.lake.days import Change, Row, find_changes, read_days
-from usage.lake.files import Key, exchange_files, keep_other_days, list_files, list_keys, write_file
+from usage.lake.days import DayChange, Row, find_changes, read_days, renew_days
+from usage.lake.files import Key, exchange_files, list_files, renew_files, write_file
 from usage.lake.tags import SNAPSHOT_OF, align_tags, get_tag_age, name_tag
 from usage.models import UsageRecord
 from usage.snapshot import Snapshot, open_snapshot
@@ -33,14 +33,15 @@ from usage.snapshot import Snapshot, open_snapshot
 logger = structlog.get_logger(__name__)
 
 PUBLISHER_LOCK: Final = 1_937_011_823
-# What one commit takes at most; the rest follows in the next.
+BUSY: Final = "Another process is publishing; try again later."
+# Limits of one commit; the remaining days follow in the next.
 MAX_DAYS: Final = 1000
 MAX_ROWS: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What one round did: rows of `days` written, days whose records were replaced, and their records."""
+    """The result of a round: rows of `days` written, days whose records were replaced, and their records."""
 
     days: int = 0
     replaced: int = 0
@@ -68,17 +69,26 @@ def publish(*, only_if_due: bool = False) -> Published | None:
 
 @contextmanager
 def hold_lock() -> Iterator[bool]:
-    """Hold the lock of the one publisher as long as the block lasts; gives False where another one does.
+    """Hold the lock of the publisher for the block; yields False where another process has it.
 
-    It ends with its transaction, and so with the process. The state to publish is read after it is held.
+    It ends with its transaction, and so with the process. The transaction has a connection of its own, so that the
+    block may have others. The state to publish is read once the lock is granted.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [PUBLISHER_LOCK])
-        yield bool(cursor.fetchone()[0])
+    lock_connection = connection.copy()
+    try:
+        lock_connection.set_autocommit(False)
+        with lock_connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [PUBLISHER_LOCK])
+            yield bool(cursor.fetchone()[0])
+    finally:
+        # Closing alone would release the lock a moment later.
+        with suppress(DatabaseError):
+            lock_connection.rollback()
+        lock_connection.close()
 
 
 def is_due(days: Table, now: datetime) -> bool:
-    """Tell whether the last commit is long enough ago."""
+    """Return whether the last commit is long enough ago."""
     snapshot = days.current_snapshot()
     if snapshot is None:
         return True
@@ -87,23 +97,23 @@ def is_due(days: Table, now: datetime) -> bool:
 
 
 def publish_changes(lake: Lake, now: datetime) -> Published:
-    """Publish the days that differ, as many as one commit takes."""
+    """Publish the days that differ, up to the limits of one commit."""
     with open_snapshot("default") as snapshot:
-        found = find_changes(snapshot, lake.days, now)
-        changes = take_round(found)
+        pending = find_changes(snapshot, lake.days, now)
+        changes = take_round(pending)
         for kind, table in lake.usage.items():
             replace_days(table, kind, [change for change in changes if change.kind is kind], snapshot)
-        more = len(changes) > 0 and next(found, None) is not None
+        more = len(changes) > 0 and next(pending, None) is not None
     if changes:
         write_days(lake, changes, now)
     replaced = [change for change in changes if change.records is not None]
     return Published(len(changes), len(replaced), sum(change.row["records"] for change in replaced), more)
 
 
-def take_round(found: Iterator[Change]) -> list[Change]:
-    """Return the first changes, up to what one commit takes."""
+def take_round(pending: Iterator[DayChange]) -> list[DayChange]:
+    """Return the first changes, up to the limits of one commit."""
     changes, rows = [], 0
-    for change in islice(found, MAX_DAYS):
+    for change in islice(pending, MAX_DAYS):
         changes.append(change)
         rows += change.row["records"] if change.records is not None else 0
         if rows >= MAX_ROWS:
@@ -111,24 +121,36 @@ def take_round(found: Iterator[Change]) -> list[Change]:
     return changes
 
 
-def replace_days(table: Table, kind: type[UsageRecord], changes: Sequence[Change], snapshot: Snapshot) -> None:
+def publish_again(lake: Lake, month: date, sources: Set[str]) -> None:
+    """Publish the stored days of a month of these sources, whatever the lake has of them; the caller has the lock."""
+    now = datetime.now(UTC)
+    with open_snapshot("default") as snapshot:
+        changes = list(renew_days(snapshot, lake.days, month, sources, now))
+        for kind, table in lake.usage.items():
+            replace_days(table, kind, [change for change in changes if change.kind is kind], snapshot)
+    write_days(lake, changes, now)
+    tag_day(lake, now)
+
+
+def publish_all() -> None:
+    """Publish until nothing differs; raises LakeUnavailable where another publisher is at work."""
+    while (published := publish()) is not None:
+        if not published.more:
+            return
+    raise LakeUnavailable(BUSY)
+
+
+def replace_days(table: Table, kind: type[UsageRecord], changes: Sequence[DayChange], snapshot: Snapshot) -> None:
     """Replace the days of a kind whose records have changed, all of them in one commit."""
     replaced = {change.key: change for change in changes if change.records is not None}
     if not replaced:
         return
     schema = build_schema(get_lake_columns(kind))
-    old = list_files(table, replaced.keys())
-    kept = (
-        keep_other_days(table, file, schema, replaced.keys())
-        for file in old
-        if not list_keys(table, file) <= replaced.keys()
-    )
-    written = (write_day(table, schema, change, snapshot) for change in replaced.values())
-    new = [file for files in (kept, written) for file in files if file is not None]
-    commit_usage(table, old, new)
+    new_files = (write_day(table, schema, change, snapshot) for change in replaced.values())
+    commit_usage(table, *renew_files(table, schema, replaced.keys(), new_files))
 
 
-def write_day(table: Table, schema: pa.Schema, change: Change, snapshot: Snapshot) -> DataFile | None:
+def write_day(table: Table, schema: pa.Schema, change: DayChange, snapshot: Snapshot) -> DataFile | None:
     """Write the records of a day to a file, batch by batch."""
     assert change.records is not None  # noqa: S101
     query = ExportQuery(snapshot, change.records, get_lake_columns(change.kind))
@@ -143,8 +165,8 @@ def commit_usage(table: Table, old: Iterable[DataFile], new: Iterable[DataFile])
         exchange_files(table, staged, old, new, {})
 
 
-def write_days(lake: Lake, changes: Sequence[Change], now: datetime) -> None:
-    """Write the months of `days` that have changes anew, and set the tag of the calendar day in the same commit."""
+def write_days(lake: Lake, changes: Sequence[DayChange], now: datetime) -> None:
+    """Rewrite the months of `days` that have changes, and set the tag of the calendar day in the same commit."""
     months: dict[date, dict[Key, Row]] = {}
     for change in changes:
         months.setdefault(change.row["day"].replace(day=1), {})[change.key] = change.row
@@ -167,19 +189,19 @@ def write_month(table: Table, rows: Iterable[Row]) -> DataFile | None:
 
 def commit_days(lake: Lake, old: Iterable[DataFile], new: Iterable[DataFile], now: datetime) -> None:
     """Exchange files of `days`, name the snapshots that the rows describe, and tag the new one."""
-    about = {
+    properties = {
         SNAPSHOT_OF + get_table_name(kind): str(snapshot.snapshot_id)
         for kind, table in lake.usage.items()
         if (snapshot := table.current_snapshot()) is not None
     }
     with lake.days.transaction() as staged:
-        snapshot_id = exchange_files(lake.days, staged, old, new, about)
+        snapshot_id = exchange_files(lake.days, staged, old, new, properties)
         with ManageSnapshots(staged) as manage:
             manage.create_tag(snapshot_id, name_tag(now), max_ref_age_ms=get_tag_age())
 
 
 def tag_day(lake: Lake, now: datetime) -> None:
-    """See to it that today's tag is there and that every table has the tags of `days`."""
+    """Set today's tag where it is missing, and the tags of `days` on every table."""
     snapshot = lake.days.current_snapshot()
     if snapshot is None:
         return

@@ -1,4 +1,4 @@
-"""Read a day back from the lake, and tell its digest: what proves that a day is there."""
+"""Read a day back from the lake, and compute its digest, which proves that the day is there."""
 
 from collections.abc import Iterable
 from datetime import date

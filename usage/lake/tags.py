@@ -1,7 +1,7 @@
 """Tags: the last snapshot of each calendar day (UTC), named by its date, for PORTAL_LAKE_TAG_DAYS.
 
-Those of `days` are the truth. A snapshot of `days` names the snapshots of the other tables that it describes, and these
-get the same tags, also where a publisher was killed before it had set them.
+The tags of `days` are authoritative. A snapshot of `days` names the snapshots of the other tables that it describes,
+and these get the same tags, also where a publisher was killed before it had set them.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -35,26 +35,32 @@ def list_tags(table: Table) -> dict[str, int]:
 def align_tags(lake: Lake) -> None:
     """Give each table of usage the tags that `days` has, at the snapshots that it names."""
     for kind, table in lake.usage.items():
-        wanted = {
+        snapshot_ids = {
             tag: snapshot_id
-            for tag, described in list_tags(lake.days).items()
-            if (snapshot_id := get_described(lake.days, described, get_table_name(kind))) is not None
+            for tag, days_snapshot_id in list_tags(lake.days).items()
+            if (snapshot_id := get_described(lake.days, days_snapshot_id, get_table_name(kind))) is not None
         }
-        set_tags(table, wanted)
+        set_tags(table, snapshot_ids)
 
 
 def get_described(days: Table, snapshot_id: int, name: str) -> int | None:
-    """Return the snapshot of a table that a snapshot of `days` describes."""
+    """Return the id of the snapshot of a table that a snapshot of `days` describes."""
     snapshot = days.metadata.snapshot_by_id(snapshot_id)
-    found = snapshot.summary.additional_properties.get(SNAPSHOT_OF + name) if snapshot and snapshot.summary else None
-    return int(found) if found else None
+    described_id = (
+        snapshot.summary.additional_properties.get(SNAPSHOT_OF + name) if snapshot and snapshot.summary else None
+    )
+    return int(described_id) if described_id else None
 
 
-def set_tags(table: Table, wanted: dict[str, int]) -> None:
+def set_tags(table: Table, snapshot_ids: dict[str, int]) -> None:
     """Set the tags that differ, in one commit."""
     current = list_tags(table)
-    known = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
-    missing = {tag: to for tag, to in wanted.items() if current.get(tag) != to and to in known}
+    existing_ids = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
+    missing = {
+        tag: snapshot_id
+        for tag, snapshot_id in snapshot_ids.items()
+        if current.get(tag) != snapshot_id and snapshot_id in existing_ids
+    }
     if missing:
         with table.manage_snapshots() as manage:
             for tag, snapshot_id in missing.items():
@@ -72,7 +78,7 @@ def drop_old_tags(table: Table, now: datetime) -> None:
 
 
 def is_date(name: str) -> bool:
-    """Tell whether a tag is one of the portal's; others belong to whoever set them."""
+    """Return whether a tag is set by the portal; other tags stay."""
     try:
         return date.fromisoformat(name).isoformat() == name
     except ValueError:

@@ -18,8 +18,12 @@ class SourceDayQuerySet(models.QuerySet["SourceDay"]):
     """Queries over source days."""
 
     def readable(self) -> Self:
-        """Leave out the days whose records were pruned: they are never read or checked again."""
+        """Leave out the days whose records were pruned or archived: they are not here to be read again."""
         return self.filter(pruned_at=None)
+
+    def checkable(self) -> Self:
+        """Return the days whose records can be compared with what was read: here, or in the lake."""
+        return self.filter(Q(pruned_at=None) | Q(archived_at__isnull=False), loaded_at__isnull=False)
 
     def claimable(self, now: datetime | Now) -> Self:
         """Return the days that a worker may take: due by now, or loading with a lease that has ended."""
@@ -109,6 +113,16 @@ class SourceDay(models.Model):
     pruned_at = models.DateTimeField(
         null=True, blank=True, help_text="When its records were dropped; it is never read again, and its roll-ups stay."
     )
+    archived_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its records were found whole in the lake, before they were dropped here."
+    )
+    archive_digest = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of all that the lake has of an archived day: every column of its records, and their revisions.",
+    )
 
     status: DayStatus | str  # annotated by SourceDayQuerySet.with_status
 
@@ -128,8 +142,10 @@ class SourceDay(models.Model):
                 condition=Q(complete=False) | Q(loaded_at__isnull=False), name="sourceday_complete_is_loaded"
             ),
             models.CheckConstraint(
+                # What the check finds of an archived day is damage in the lake: its roll-ups are as final as before.
                 condition=Q(final=False)
-                | Q(complete=True, suspicion__isnull=True, mismatch__isnull=True)
+                | Q(complete=True, suspicion__isnull=True)
+                & (Q(mismatch__isnull=True) | Q(archived_at__isnull=False))
                 & (~Q(verification=Verification.UNVERIFIED) | Q(accepted_at__isnull=False)),
                 name="sourceday_final_is_sound",
             ),
@@ -140,9 +156,13 @@ class SourceDay(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(pruned_at=None)
-                | Q(state__in=[DayState.LOADED, DayState.PARTIAL], loaded_at__isnull=False, mismatch__isnull=True)
+                | Q(state__in=[DayState.LOADED, DayState.PARTIAL], loaded_at__isnull=False)
+                & (Q(mismatch__isnull=True) | Q(archived_at__isnull=False))
                 & (Q(rolled_up=True) | Q(records=0)),
                 name="sourceday_pruned_is_settled",
+            ),
+            models.CheckConstraint(
+                condition=Q(archived_at=None) | Q(pruned_at__isnull=False), name="sourceday_archived_is_pruned"
             ),
         ]
         indexes = [

@@ -10,7 +10,7 @@ TODAY_OPEN = "today still open"
 
 
 class DayState(models.TextChoices):
-    """The state of a day in the queue; `loaded_at`, `complete` and `verification` tell what is stored of it."""
+    """The state of a day in the queue; `loaded_at`, `complete` and `verification` describe its stored records."""
 
     DUE = "due", "Due"
     LOADING = "loading", "Loading"
@@ -29,7 +29,7 @@ class Verification(models.TextChoices):
 
 
 class DayStatus(models.TextChoices):
-    """What is known of a day, as every page says it; computed by `build_status_case`, never stored.
+    """The status of a day, the same on every page; computed by `build_status_case`, never stored.
 
     The last three and MISSING are days without a row; see `get_status_without_row`.
     """
@@ -51,6 +51,7 @@ class DayStatus(models.TextChoices):
     WAITING = "waiting", "never synced, waiting"
     MISSING = "missing", "never synced"
     PRUNED = "pruned", "records pruned"
+    ARCHIVED = "archived", "records archived"
     BEFORE_BACKFILL = "before_backfill", "before the first day"
     RETIRED = "retired", "after the last day"
     FUTURE = "future", "in the future"
@@ -58,7 +59,14 @@ class DayStatus(models.TextChoices):
 
 # Days that say whether the vendor's totals agree.
 COMPLETE_STATUSES = frozenset(
-    {DayStatus.FINAL, DayStatus.AWAITS_CLOSE, DayStatus.PROVISIONAL, DayStatus.EMPTY, DayStatus.PRUNED}
+    {
+        DayStatus.FINAL,
+        DayStatus.AWAITS_CLOSE,
+        DayStatus.PROVISIONAL,
+        DayStatus.EMPTY,
+        DayStatus.PRUNED,
+        DayStatus.ARCHIVED,
+    }
 )
 SUSPECT = Q(state=DayState.SUSPECT) | Q(suspicion__isnull=False)
 UNVERIFIED = Q(verification=Verification.UNVERIFIED)
@@ -80,19 +88,21 @@ AWAITS_CLOSE = (
 
 def build_status_case(now: datetime | Now) -> Case:
     """Return the DayStatus of a row as an SQL expression; the first condition that holds decides."""
-    ended = Q(ends_at__lte=now)
+    is_over = Q(ends_at__lte=now)
     # An ended day can lack a merge and still be unverified: its last read lacked values that are stored.
-    unverified = UNVERIFIED & (Q(complete=True) | ended)
+    unverified = UNVERIFIED & (Q(complete=True) | is_over)
     conditions = (
         (Q(starts_at__gt=now), DayStatus.FUTURE),
-        (Q(pruned_at__isnull=False), DayStatus.PRUNED),
+        # A day that is archived can be found different in the lake.
+        (Q(archived_at__isnull=False) & ~MISMATCHED, DayStatus.ARCHIVED),
+        (Q(pruned_at__isnull=False, archived_at=None), DayStatus.PRUNED),
         (Q(state=DayState.FAILED), DayStatus.FAILED),
         (SUSPECT, DayStatus.SUSPECT),
         (MISMATCHED, DayStatus.MISMATCHED),
         (Q(state=DayState.PARTIAL) & ACCEPTED, DayStatus.PARTIAL_ACCEPTED),
         (Q(state=DayState.PARTIAL), DayStatus.PARTIAL),
         (Q(state=DayState.LOADING, complete=False), DayStatus.LOADING),
-        (Q(loaded_at=None) & ~ended, DayStatus.PENDING),
+        (Q(loaded_at=None) & ~is_over, DayStatus.PENDING),
         (Q(loaded_at=None), DayStatus.WAITING),
         (unverified & ACCEPTED, DayStatus.UNVERIFIED_ACCEPTED),
         (unverified, DayStatus.UNVERIFIED),

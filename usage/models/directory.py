@@ -14,7 +14,7 @@ from usage.models.source import Source
 
 
 class NameKind(models.TextChoices):
-    """What an id in usage stands for."""
+    """The kinds of ids in usage that have names."""
 
     PROJECT = "project", "Project"
     USER = "user", "User"
@@ -33,9 +33,9 @@ PERSONS: Final = frozenset({NameKind.USER})
 
 
 class Directory(models.Model):
-    """How the names of a source were last read, and who is reading them.
+    """The state of a source's names: their last read, and the lease of a running read.
 
-    `version` grows whenever a name, a membership or what is gone changes. `error`: why the last read failed as a whole;
+    `version` grows whenever a name, a membership or `gone_at` changes. `error`: why the last read failed altogether;
     `refused`: the listings that the credential may not read or that the vendor does not have, with the reason.
     """
 
@@ -81,7 +81,7 @@ class DirectoryEntry(models.Model):
         default_permissions = ("view",)
         permissions = [("view_person", "Can view the names of people")]
         constraints = [
-            # Every look-up of a name goes by this key.
+            # Every look-up of a name uses this key.
             models.UniqueConstraint("source", "kind", "vendor_id", name="directoryentry_once"),
             models.CheckConstraint(condition=Q(kind__in=NameKind.values), name="directoryentry_known_kind"),
             models.CheckConstraint(condition=~Q(vendor_id=""), name="directoryentry_has_id"),

@@ -1,6 +1,6 @@
 """Usage records: what the vendors reported, one table for each kind of usage, with common columns.
 
-`Row` types are what a reader hands to the engine: one field per column, in the order of the binary COPY.
+`Row` types are what a reader returns to the engine: one field per column, in the order of the binary COPY.
 JSON columns travel as JSON text, None meaning an empty object.
 """
 
@@ -22,16 +22,16 @@ ONE_DAY = timedelta(days=1)
 ID_BLOCK_BITS: Final = 7
 
 
-def search_index(name: str, *columns: str | OpClass, names: tuple[str, ...] = ()) -> GinIndex:
+def build_search_index(name: str, *columns: str | OpClass, names: tuple[str, ...] = ()) -> GinIndex:
     """Return the index for filters without an order: `columns` by their value, `names` by their trigrams.
 
-    Each of them can be looked up alone, and several are intersected. GIN takes new rows in bulk, which costs a load
+    Each column can be looked up alone, and several are intersected. GIN takes new rows in bulk, which costs a load
     less than a B-tree for each column.
     """
     return GinIndex(*columns, *(OpClass(F(column), name="gin_trgm_ops") for column in names), name=name)
 
 
-def id_index(name: str) -> BrinIndex:
+def build_id_index(name: str) -> BrinIndex:
     """Return the index that finds a record by its id: ids grow as rows are stored, so it is all but empty."""
     return BrinIndex(fields=["id"], name=name, pages_per_range=32, autosummarize=True)
 
@@ -44,8 +44,8 @@ class IdBlock(models.Func):
     output_field = models.BigIntegerField()
 
 
-def changes_index(name: str) -> models.Index:
-    """Return the index for those who follow changes, in the order of `changed_at` and `id`.
+def build_changes_index(name: str) -> models.Index:
+    """Return the index for readers of changes, in the order of `changed_at` and `id`.
 
     Records that a merge stored have one `changed_at`. With the block of the id in place of the id, those of a block
     share an entry: 7 bytes a row in place of 32. A page sorts the blocks that it reads by id (usage/api/pagination.py).
@@ -88,7 +88,8 @@ class UsageRecord(models.Model):
     `measures`: the columns whose sums a day is checked by. `optional_measures`: those of them that the
     vendor may leave out of a record. `guarded`: columns whose values a read may not take away from many records.
     `nameless_prefix`: how the name begins that the portal gives to a record without an id; "" where the vendor names
-    every record. `totals_note`: what its totals leave out, for people.
+    every record. `totals_note`: what its totals leave out, for people. `added`: the columns that came since days are
+    stored; in digests they count only where they differ from their default.
     """
 
     row: ClassVar[type[tuple[Any, ...]]]
@@ -96,6 +97,7 @@ class UsageRecord(models.Model):
     instant: ClassVar[str]
     measures: ClassVar[tuple[str, ...]]
     optional_measures: ClassVar[tuple[str, ...]] = ()
+    added: ClassVar[tuple[str, ...]] = ()
     guarded: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = ""
     nameless_prefix: ClassVar[str] = ""
@@ -129,7 +131,7 @@ class Seconds(models.Func):
 
 
 class EnvironmentRow(NamedTuple):
-    """One completed environment run as a reader hands it over."""
+    """One completed environment run as a reader returns it."""
 
     record_id: str
     environment_id: str
@@ -176,20 +178,20 @@ class EnvironmentUsage(UsageRecord):
                 name="environmentusage_runs_forward",
             ),
         ]
-        # A list in an order goes by the index's columns and sorts the few rows that are equal in them by id.
+        # A list in an order uses the index's columns and sorts the few rows that are equal in them by id.
         indexes = [
-            id_index("environmentusage_id"),
+            build_id_index("environmentusage_id"),
             # The merge of a day, and the list of a source.
             models.Index("source", "stopped_at", name="environmentusage_source"),
             # The list of all.
             models.Index("stopped_at", name="environmentusage_stopped"),
-            # Those who follow changes.
-            changes_index("environmentusage_changed"),
+            # For readers of changes.
+            build_changes_index("environmentusage_changed"),
             # The lists of a project, a user and an environment.
             models.Index("project_id", "stopped_at", name="environmentusage_project"),
             models.Index("user_id", "stopped_at", name="environmentusage_user"),
             models.Index("environment_id", "stopped_at", name="environmentusage_env"),
-            search_index("environmentusage_search", "runner_id", "environment_class_id"),
+            build_search_index("environmentusage_search", "runner_id", "environment_class_id"),
         ]
 
     def __str__(self) -> str:
@@ -197,7 +199,7 @@ class EnvironmentUsage(UsageRecord):
 
 
 class ResourceRow(NamedTuple):
-    """One resource's usage of one metric on one day as a reader hands it over."""
+    """One resource's usage of one metric on one day as a reader returns it."""
 
     resource_key: UUID
     resource_type: str
@@ -218,9 +220,9 @@ class ResourceRow(NamedTuple):
 class ResourceUsage(UsageRecord):
     """What one resource consumed of one billing metric on one UTC day: the vendor's only additive grain.
 
-    `resource_key` is a digest of what identifies the row within a day (docs/vendors/gcore.md). `details` holds the
-    fields of the resource's type (flavor, volume_type, ip_address, …). `tags` is one object per row: a key given
-    once maps to its value, a repeated key to the list of its values in the vendor's order.
+    `resource_key` is a digest of what identifies the row within a day (docs/vendors/gcore.md). `details` has the
+    fields of the resource's type (flavor, volume_type, ip_address, …). `tags` is one object per row: a single key
+    maps to its value, a repeated key to the list of its values in the vendor's order.
     """
 
     row = ResourceRow
@@ -254,15 +256,15 @@ class ResourceUsage(UsageRecord):
             models.CheckConstraint(condition=~Q(resource_type=""), name="resourceusage_has_type"),
         ]
         indexes = [
-            id_index("resourceusage_id"),
-            # Those who follow changes.
-            changes_index("resourceusage_changed"),
+            build_id_index("resourceusage_id"),
+            # For readers of changes.
+            build_changes_index("resourceusage_changed"),
             # The lists of a project, a type and a resource. Equal values share an entry, so none of them has the key;
             # with its day each entry of a resource would be one of its own: 68 bytes a row in place of 9.
             models.Index("project_id", "day", name="resourceusage_project"),
             models.Index("resource_type", "day", name="resourceusage_type"),
             models.Index("resource_id", name="resourceusage_resource"),
-            search_index(
+            build_search_index(
                 "resourceusage_search",
                 "tags",
                 OpClass(F("details"), name="jsonb_path_ops"),
@@ -278,7 +280,7 @@ class ResourceUsage(UsageRecord):
 
 
 class RecipeRow(NamedTuple):
-    """One hour of one recipe, or of a workspace's deleted recipes, as a reader hands it over."""
+    """One hour of one recipe, or of a workspace's deleted recipes, as a reader returns it."""
 
     workspace_id: int
     external_id: str
@@ -340,18 +342,18 @@ class RecipeUsage(UsageRecord):
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="recipeusage_half_open"),
         ]
         indexes = [
-            id_index("recipeusage_id"),
+            build_id_index("recipeusage_id"),
             # The merge of a day, and the list of a source; all rows of an hour share an entry.
             models.Index("source", "starts_at", name="recipeusage_source"),
             # The list of all.
             models.Index("starts_at", name="recipeusage_starts"),
-            # Those who follow changes.
-            changes_index("recipeusage_changed"),
+            # For readers of changes.
+            build_changes_index("recipeusage_changed"),
             # The lists of a workspace, a recipe and a folder.
             models.Index("workspace_id", "starts_at", name="recipeusage_workspace"),
             models.Index("recipe_id", "starts_at", name="recipeusage_recipe"),
             models.Index("folder_id", "starts_at", name="recipeusage_folder"),
-            search_index(
+            build_search_index(
                 "recipeusage_search",
                 "external_id",
                 names=("workspace_name", "recipe_name", "folder_name"),

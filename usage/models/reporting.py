@@ -1,4 +1,4 @@
-"""Roles of the database that read the views of the schema `reporting`: which sources and names each of them sees."""
+"""Roles of the database that read the views of the schema `reporting`: the sources and names that each may read."""
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -9,7 +9,7 @@ from usage.models.source import Source
 
 
 class PersonNames(models.TextChoices):
-    """What stands for people in the columns `user_name` of the views; all but `none` are columns of DirectoryEntry."""
+    """The names of people in the columns `user_name` of the views; all but `none` are columns of DirectoryEntry."""
 
     NONE = "none", "Nothing"
     NAME = "name", "Their names"

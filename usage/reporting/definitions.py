@@ -281,6 +281,6 @@ def build_views() -> tuple[View, ...]:
 
 def build_days() -> str:
     """Return the days of the scope with their status as of the statement, which the ORM knows the rules of."""
-    own = {column.name for column in QUALITY} & {field.name for field in SourceDay._meta.concrete_fields}
-    days = SourceDay.objects.with_status(Now()).order_by().values("source_id", *sorted(own), "status")
+    stored_columns = {column.name for column in QUALITY} & {field.name for field in SourceDay._meta.concrete_fields}
+    days = SourceDay.objects.with_status(Now()).order_by().values("source_id", *sorted(stored_columns), "status")
     return f"{SCOPE}\nJOIN ({bind(*days.query.sql_with_params())}) AS t ON t.source_id = scope.id"

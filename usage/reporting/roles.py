@@ -1,6 +1,6 @@
 """Make, list and remove roles of the database that may read the views of the schema `reporting`, and nothing else.
 
-PostgreSQL has logins, passwords and limits; what a role sees is its ReportingRole, which the views look up.
+PostgreSQL has logins, passwords and limits; the ReportingRole has what a role may read, which the views look up.
 """
 
 import secrets
@@ -18,7 +18,7 @@ from usage.models import PersonNames, ReportingRole, Source
 from usage.reporting.schema import grant_views, list_existing_roles, revoke_views
 from usage.reporting.views import SCHEMA
 
-# Settings of a role, which its session may change: they help, and keep nobody from anything.
+# Defaults of a role, which its session may change: they prevent mistakes, not misuse.
 SETTINGS: Final = {
     "default_transaction_read_only": "on",
     # A transaction that reads and then waits keeps `prune` and `migrate` waiting.
@@ -68,7 +68,7 @@ FAULTS: Final = """
 
 
 class RoleRefused(Exception):
-    """A role cannot be made, changed or removed; the message says why and what to do."""
+    """A role cannot be made, changed or removed; the message has the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +80,17 @@ class RoleLimits:
 
 
 def list_allowed_names() -> list[str]:
-    """Return what may stand for people: what PORTAL_PERSON_NAMES says, pseudonyms, or nothing."""
+    """Return the allowed names of people: PORTAL_PERSON_NAMES, pseudonyms, or none."""
     return sorted({PersonNames.NONE.value, PersonNames.PSEUDONYM.value, settings.PORTAL_PERSON_NAMES})
 
 
 def list_roles_beyond() -> list[ReportingRole]:
-    """Return the roles that were given what PORTAL_PERSON_NAMES no longer allows."""
+    """Return the roles with names that PORTAL_PERSON_NAMES no longer allows."""
     return list(ReportingRole.objects.exclude(person_names__in=list_allowed_names()))
 
 
 def validate_person_names(names: str) -> None:
-    """Raise ValidationError for what may not stand for people."""
+    """Raise ValidationError for names of people that are not allowed."""
     allowed = list_allowed_names()
     if names not in allowed:
         raise ValidationError(
@@ -104,8 +104,8 @@ def create_role(
 ) -> str:
     """Make a role and return its password, '' where PostgreSQL has the role already; `sources` None means all.
 
-    Raises RoleRefused where the connection's role may not make one, or the role may do more than read the views, and
-    ValidationError for a wrong name, one that is taken, and names of people that nobody is shown.
+    Raises RoleRefused where the connection's role may not make roles, or the role may do more than read the views, and
+    ValidationError for an invalid or existing name, and names of people that are not allowed.
     """
     validate_person_names(names)
     role = ReportingRole(name=name, limited=sources is not None, person_names=names)
@@ -121,7 +121,7 @@ def create_role(
 
 
 def change_role(role: ReportingRole, *, sources: Collection[Source] | None, limited: bool, names: str) -> None:
-    """Change what a role sees, from its next statement on."""
+    """Change what a role may read, from its next statement on."""
     validate_person_names(names)
     with transaction.atomic():
         role.limited, role.person_names = limited, names
@@ -169,7 +169,7 @@ def build_login(name: str, password: str, limits: RoleLimits) -> list[sql.Compos
 
 
 def remove_role(role: ReportingRole) -> None:
-    """Remove a role; sessions under way see nothing any more. Raises RoleRefused where PostgreSQL keeps the role."""
+    """Remove a role; running sessions can read nothing more. Raises RoleRefused where PostgreSQL keeps the role."""
     with transaction.atomic(), connection.cursor() as cursor:
         revoke_views(cursor, role.name)
         existing = list_existing_roles(cursor, [role.name])
@@ -195,7 +195,7 @@ def find_role_faults(cursor: Any, name: str) -> list[str]:
 
 
 def describe_role(cursor: Any, role: ReportingRole) -> str:
-    """Return a line about a role: what it sees, and what is wrong with it."""
+    """Return a line about a role: what it may read, and its faults."""
     slugs = ", ".join(source.slug for source in role.sources.all()) or "nothing"
     line = f"{role.name}: {slugs if role.limited else 'all sources'}; people by {role.person_names}"
     faults = find_role_faults(cursor, role.name)

@@ -24,7 +24,7 @@ STATE: Final = f"""
 
 
 class SchemaRefused(Exception):
-    """The views cannot be made; the message says what a superuser has to do."""
+    """The views cannot be made; the message has the step for a superuser."""
 
 
 def write_views() -> bool:
@@ -69,7 +69,7 @@ def fetch_state(cursor: Any) -> tuple[bool, str, list[str]]:
 
 
 def replace_view(cursor: Any, view: View, create: str) -> None:
-    """Create a view, or replace it; one whose columns are not those of before and more is dropped first."""
+    """Create a view, or replace it; a view whose old columns do not all stay is dropped first."""
     try:
         with transaction.atomic():
             cursor.execute(create)
@@ -95,7 +95,7 @@ def take_views() -> None:
 
 
 def grant_views(cursor: Any, names: Iterable[str]) -> None:
-    """Let those of the roles that there are read the views, and nothing else."""
+    """Grant the existing roles among these the reading of the views, and nothing else."""
     views = ", ".join(view.identifier for view in build_views())
     for role in list_existing_roles(cursor, names):
         cursor.execute(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {role}")

@@ -16,7 +16,7 @@ from usage.directory.lookup import build_name_name
 from usage.models import PERSONS, NameKind, PersonNames
 
 SCHEMA: Final = "reporting"
-# The sources of the role that reads, and what stands for people.
+# The sources of the reading role, and its names of people.
 SCOPE: Final = """(
     SELECT source.id, source.slug, source.vendor, source.time_zone, source.backfill_from, source.retired_after,
            source.look_back_days, role.person_names
@@ -34,7 +34,7 @@ PERSON: Final = " ".join(
 
 @dataclass(frozen=True, slots=True)
 class ViewColumn:
-    """A column: its name, its SQL over the view's rows, and what it means, which the database tells readers."""
+    """A column: its name, its SQL over the view's rows, and its meaning, the comment in the database."""
 
     name: str
     sql: str
@@ -63,7 +63,7 @@ class View:
         )
 
     def build_comments(self) -> list[str]:
-        """Return the statements that tell readers what the view and its columns mean."""
+        """Return the statements of the comments on the view and its columns."""
         comments = {f"VIEW {self.identifier}": self.meaning} | {
             f"COLUMN {self.identifier}.{column.name}": column.meaning for column in self.columns
         }
@@ -91,9 +91,9 @@ def name_column(column: str, kind: NameKind) -> ViewColumn:
 
 
 def build_rows(model: type[models.Model], names: Mapping[str, NameKind] | None = None) -> str:
-    """Return what the columns select from: the rows `t` of a table that are in the scope, and names of ids beside them.
+    """Return the FROM of the columns: the rows `t` of a table that are in the scope, and names of ids beside them.
 
-    A join of names whose columns nobody selects is left out by PostgreSQL, for the key of the directory is unique.
+    PostgreSQL leaves out a join of names whose columns are not selected, for the key of the directory is unique.
     """
     joins = "".join(
         f"\nLEFT JOIN usage_directoryentry AS {alias} ON {alias}.source_id = t.source_id AND {alias}.kind = '{kind}'"

@@ -1,4 +1,4 @@
-"""One summary over all vendors: how much of what was used, per vendor, source, service, metric and unit."""
+"""One summary over all vendors: quantities per vendor, source, service, metric and unit."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,13 +11,13 @@ from django_filters import rest_framework as django_filters
 from rest_framework.exceptions import ValidationError
 
 from usage.api.filters import (
-    EnvironmentUsageFilter,
+    EnvironmentUsageFilterSet,
     InstantsForm,
     MomentFilter,
-    RecipeUsageFilter,
-    ResourceUsageFilter,
-    SourceRelatedFilter,
-    UsageFilter,
+    RecipeUsageFilterSet,
+    ResourceUsageFilterSet,
+    SourceRelatedFilterSet,
+    UsageFilterSet,
     ZoneFilter,
 )
 from usage.api.filters.widgets import EndInput
@@ -33,12 +33,12 @@ from usage.summaries.result import summarize
 from usage.summaries.rows import reads_rollups
 
 SERVICE: Final = {"environment-usage": "environment_class_id", "resource-usage": "resource_type"}
-FILTERS: Final[dict[str, type[UsageFilter]]] = {
-    "environment-usage": EnvironmentUsageFilter,
-    "resource-usage": ResourceUsageFilter,
-    "recipe-usage": RecipeUsageFilter,
+FILTERS: Final[dict[str, type[UsageFilterSet]]] = {
+    "environment-usage": EnvironmentUsageFilterSet,
+    "resource-usage": ResourceUsageFilterSet,
+    "recipe-usage": RecipeUsageFilterSet,
 }
-# Measure, metric and unit; a metric that is '' stands in the row itself, as its unit does.
+# Measure, metric and unit; a metric '' is in the row itself, as its unit is.
 QUANTITIES: Final = {
     "environment-usage": (("runtime_seconds", "runtime", "seconds"),),
     "resource-usage": (("consumed_quantity", "", ""),),
@@ -53,7 +53,7 @@ PARTITION: Final = ("vendor", "metric", "unit")
 Row = dict[str, Any]
 
 
-class CombinedFilter(SourceRelatedFilter):
+class CombinedFilterSet(SourceRelatedFilterSet):
     """The filters of a summary of every kind of usage."""
 
     source_path = "id"
@@ -65,7 +65,7 @@ class CombinedFilter(SourceRelatedFilter):
 
     @classmethod
     def get_filters(cls) -> OrderedDict[str, django_filters.Filter]:
-        """Add the range, whose names no Python class body can hold."""
+        """Add `from` and `to`: `from` cannot be a name in a class body."""
         bounds: dict[str, django_filters.Filter] = {
             "from": MomentFilter(method="keep", help_text=f"Begins the half-open range: {EXPECTED}."),
             "to": MomentFilter(
@@ -75,12 +75,12 @@ class CombinedFilter(SourceRelatedFilter):
         return OrderedDict(bounds | super().get_filters())
 
     def keep(self, queryset: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
-        """Return the sources as they are: the range is of their records."""
+        """Return the sources unchanged: the range applies to their records."""
         return queryset
 
 
 def summarize_all(
-    filterset: CombinedFilter, interval: str, row_scope: frozenset[int] | None, take_slot: Callable[[], None]
+    filterset: CombinedFilterSet, interval: str, row_scope: frozenset[int] | None, take_slot: Callable[[], None]
 ) -> dict[str, Any]:
     """Return the summary of every kind of usage; `interval` '' gives one row over the whole range.
 
@@ -107,7 +107,7 @@ def summarize_all(
 
 
 def build_totals(rows: Iterable[Row]) -> list[Row]:
-    """Return the exact sums of rows per vendor, metric and unit; of no value at all the sum is null."""
+    """Return the exact sums of rows per vendor, metric and unit; without any value the sum is null."""
     partitions: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         partitions.setdefault(tuple(row[name] for name in PARTITION), []).append(row)
@@ -123,13 +123,13 @@ def build_totals(rows: Iterable[Row]) -> list[Row]:
 
 def add_quantities(quantities: Iterable[str | None]) -> str | None:
     """Return the sum of the numbers that are not None, with all their digits; None where all are."""
-    known = [Decimal(quantity) for quantity in quantities if quantity is not None]
-    return f"{add_exactly(known):f}" if known else None
+    numbers = [Decimal(quantity) for quantity in quantities if quantity is not None]
+    return f"{add_exactly(numbers):f}" if numbers else None
 
 
 def build_rows(
     kind: str,
-    combined: CombinedFilter,
+    combined: CombinedFilterSet,
     interval: str,
     row_scope: frozenset[int] | None,
     take_slot: Callable[[], None],
@@ -152,27 +152,27 @@ def build_rows(
             }
 
 
-def build_filterset(kind: str, combined: CombinedFilter, row_scope: frozenset[int] | None) -> UsageFilter:
+def build_filterset(kind: str, combined: CombinedFilterSet, row_scope: frozenset[int] | None) -> UsageFilterSet:
     """Return the valid filter set of one kind with the filters of all; raises ValidationError."""
-    data, known = combined.data or {}, QueryDict(mutable=True)
+    data, params = combined.data or {}, QueryDict(mutable=True)
     for name in ("from", "to", "tz", "source", "vendor"):
         if name in data:
-            known.setlist(name, list_texts(data, name))
+            params.setlist(name, list_texts(data, name))
     sources = Source.objects.all() if row_scope is None else Source.objects.filter(pk__in=sorted(row_scope))
-    filterset = FILTERS[kind](known, sources=sources, names=combined.names)
+    filterset = FILTERS[kind](params, sources=sources, names=combined.names)
     if not filterset.is_valid():
         raise ValidationError(filterset.errors)
     return filterset
 
 
-def list_reported_kinds(combined: CombinedFilter, row_scope: frozenset[int] | None) -> list[str]:
+def list_reported_kinds(combined: CombinedFilterSet, row_scope: frozenset[int] | None) -> list[str]:
     """Return the kinds of usage that any of the sources reports."""
     ids = combined.get_source_ids()
     return [kind for kind, metrics in METRICS.items() if get_reporting_sources(metrics.kind, ids, row_scope)]
 
 
 def build_kind_query(
-    kind: str, combined: CombinedFilter, interval: str, row_scope: frozenset[int] | None
+    kind: str, combined: CombinedFilterSet, interval: str, row_scope: frozenset[int] | None
 ) -> SummaryQuery:
     """Return the query about one kind; raises ValidationError."""
     return build_query(
@@ -200,10 +200,10 @@ def summarize_kind(query: SummaryQuery, take_slot: Callable[[], None]) -> list[R
 def parse_interval(text: str | None, errors: Mapping[str, list[Any]] | None = None) -> str:
     """Return the interval, '' for None.
 
-    Raises ValidationError for an unknown one; it also names the `errors` that the request has besides.
+    Raises ValidationError for an unknown interval; it also has the other `errors` of the request.
     """
     unknown = text is not None and text not in INTERVALS
-    found = {"interval": [f"“{text}” is not one of: {', '.join(INTERVALS)}."]} if unknown else {}
-    if found or errors:
-        raise ValidationError({**found, **(errors or {})})
+    interval_errors = {"interval": [f"“{text}” is not one of: {', '.join(INTERVALS)}."]} if unknown else {}
+    if interval_errors or errors:
+        raise ValidationError({**interval_errors, **(errors or {})})
     return text or ""

@@ -1,4 +1,4 @@
-"""What answers of summaries look like, for the schema."""
+"""Examples of answers of summaries, for the schema."""
 
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ META: Final[dict[str, Any]] = {
     },
     "mismatched_days": {"total": 0, "days": []},
     "pruned_days": {"total": 0, "days": [], "rolled_up": False},
+    "archived_days": {"total": 0, "days": [], "answered_from": None},
     "later_sources": [],
     "source_zones": {},
     "provisional_from": "2026-11-01",
@@ -31,7 +32,7 @@ META: Final[dict[str, Any]] = {
     "restated_since": "2026-11-19T04:12:09Z",
     "as_of": "2026-11-22T06:30:00Z",
 }
-# By the kind of usage: what is grouped by, a row's values of that, its sums, those of all, and those the limit leaves.
+# By the kind of usage: `group_by`, a row's dimensions, its sums, the total's sums, and those of the others.
 LINES: Final[dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]]] = {
     "environment-usage": (
         "project_id,month",
@@ -81,13 +82,18 @@ OVERALL: Final[dict[str, Any]] = {
 }
 
 
-def summary_of(kind: str) -> dict[str, Any]:
+def build_summary_example(kind: str) -> dict[str, Any]:
     """Return an answer about a kind, as with `limit=1`."""
-    _, values, sums, whole, left = LINES[kind]
-    apart = {name: value for name, value in values.items() if name in {"billing_metric", "consumed_unit"}}
+    _, values, sums, total_sums, other_sums = LINES[kind]
+    partition_values = {name: value for name, value in values.items() if name in {"billing_metric", "consumed_unit"}}
     others = {
         "groups": 4,
-        "totals": [{**apart, **left}],
-        "results": [{"month": values["month"], **apart, **left}],
+        "totals": [{**partition_values, **other_sums}],
+        "results": [{"month": values["month"], **partition_values, **other_sums}],
     }
-    return {"meta": META, "totals": [{**apart, **whole}], "results": [{**values, **sums}], "others": others}
+    return {
+        "meta": META,
+        "totals": [{**partition_values, **total_sums}],
+        "results": [{**values, **sums}],
+        "others": others,
+    }

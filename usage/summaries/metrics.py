@@ -1,4 +1,4 @@
-"""What each kind of usage can be grouped by (dimensions) and what of it can be added up (measures)."""
+"""The dimensions and the measures of each kind of usage."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -35,8 +35,8 @@ class Measure:
     """Something to add up, as SQL over records (`sql`), roll-up rows (`rollup_sql`) and parts of runs (`accrual_sql`).
 
     The rows have the alias `t`. `columns`, `rollup_columns`: what the SQL reads besides `id`, `records` and the parts
-    of runs. `rollup_sql` '': no roll-up has it. `additive`: the sum over groups is the sum of the whole. `integer`:
-    JSON has it as a number; others are texts with all their digits.
+    of runs. `rollup_sql` '': no roll-up has it. `additive`: the sum over groups is the total. `is_count`: of
+    no rows it is 0, and not unknown. `integer`: JSON has it as a number; others are texts with all their digits.
     """
 
     sql: str
@@ -45,6 +45,7 @@ class Measure:
     rollup_columns: tuple[str, ...] = ()
     accrual_sql: str = ""
     additive: bool = True
+    is_count: bool = False
     integer: bool = True
 
 
@@ -53,7 +54,7 @@ class MetricSet:
     """The dimensions and measures of one kind of usage.
 
     `partition`: the dimensions that rows and totals are always grouped by, the last of them the unit. `has_json`:
-    fields of `details` and keys of `tags` are dimensions too. `smallest_interval`: a smaller one would cut a record.
+    fields of `details` and keys of `tags` are dimensions too. `smallest_interval`: a smaller would cut a record.
     """
 
     kind: type[UsageRecord]
@@ -76,12 +77,12 @@ class MetricSet:
 
     def get_dimension(self, name: str) -> Dimension | None:
         """Return the dimension of that name, None where there is none."""
-        found = next((dimension for dimension in self.dimensions if dimension.name == name), None)
-        return found or (get_json_dimension(name) if self.has_json else None)
+        plain_dimension = next((dimension for dimension in self.dimensions if dimension.name == name), None)
+        return plain_dimension or (get_json_dimension(name) if self.has_json else None)
 
 
 class JsonText(Func):
-    """The text of one member of a JSON object, NULL where it has none; a list is its JSON."""
+    """The text of one member of a JSON object, NULL where it lacks the member; a list is its JSON."""
 
     function = "jsonb_extract_path_text"
     output_field = TextField()
@@ -91,29 +92,29 @@ def get_json_dimension(name: str) -> Dimension | None:
     """Return the dimension over a field of `details` or a key of `tags`, None for any other name."""
     field, key = name.removeprefix("details."), name.removeprefix("tag:")
     if name.startswith("details.") and DETAIL_FIELD.fullmatch(field):
-        return json_dimension(name, "details", field)
+        return build_json_dimension(name, "details", field)
     if name.startswith("tag:") and 0 < len(key) <= MAX_TAG_KEY and "\0" not in key:
-        return json_dimension(name, "tags", key)
+        return build_json_dimension(name, "tags", key)
     return None
 
 
-def json_dimension(name: str, column: str, key: str) -> Dimension:
+def build_json_dimension(name: str, column: str, key: str) -> Dimension:
     """Return a dimension over a member of a JSON column."""
     return Dimension(name, JsonText(F(column), Value(key, output_field=TextField())), None)
 
 
-def column_dimension(name: str) -> Dimension:
+def build_column_dimension(name: str) -> Dimension:
     """Return a dimension over a column; a roll-up that keeps the column has it too."""
     return Dimension(name, F(name), frozenset({name}))
 
 
-def distinct_measure(column: str) -> Measure:
-    """Return the count of distinct ids in a column, those of each source apart, empty ones left out."""
+def build_distinct_measure(column: str) -> Measure:
+    """Return the count of distinct ids in a column, those of each source apart, empty ids left out."""
     sql = f"count(DISTINCT (t.source_id, t.{column})) FILTER (WHERE t.{column} <> '')"
-    return Measure(sql, ("source_id", column), accrual_sql=sql, additive=False)
+    return Measure(sql, ("source_id", column), accrual_sql=sql, additive=False, is_count=True)
 
 
-def sum_measure(column: str, *, integer: bool = True, accrual_sql: str = "") -> Measure:
+def build_sum_measure(column: str, *, integer: bool = True, accrual_sql: str = "") -> Measure:
     """Return the sum of a column, NULL where no record has it."""
     return Measure(f"sum(t.{column})", (column,), f"sum(t.{column})", (column,), accrual_sql, integer=integer)
 
@@ -135,13 +136,15 @@ CATEGORY: Final = Dimension(
     ),
     frozenset({"resource_type"}),
 )
-# Tells the rows of deleted recipes from those whose recipe or folder has no name or id for another reason.
+# Separates the rows of deleted recipes from those whose recipe or folder has no name or id for another reason.
 DELETED_RECIPES: Final = Dimension(
     "deleted_recipes",
     Case(When(Q(recipe_id=None), then=Value(True)), default=Value(False), output_field=BooleanField()),
     frozenset({"recipe_id"}),
 )
-RECORDS: Final = Measure("count(*)", (), "coalesce(sum(t.records), 0)", ("records",), "count(DISTINCT t.id)")
+RECORDS: Final = Measure(
+    "count(*)", (), "coalesce(sum(t.records), 0)", ("records",), "count(DISTINCT t.id)", is_count=True
+)
 DISTINCT_RECIPES: Final = "count(DISTINCT (t.source_id, t.recipe_id)) FILTER (WHERE t.recipe_id IS NOT NULL)"
 
 METRICS: Final[dict[str, MetricSet]] = {
@@ -150,25 +153,28 @@ METRICS: Final[dict[str, MetricSet]] = {
         dimensions=(
             SOURCE,
             VENDOR,
-            column_dimension("project_id"),
-            column_dimension("user_id"),
+            build_column_dimension("project_id"),
+            build_column_dimension("user_id"),
             USER_TEAM,
-            column_dimension("environment_id"),
-            column_dimension("environment_class_id"),
-            column_dimension("runner_id"),
+            build_column_dimension("environment_id"),
+            build_column_dimension("environment_class_id"),
+            build_column_dimension("runner_id"),
         ),
         measures={
             "records": RECORDS,
-            "runtime_seconds": sum_measure("runtime_seconds", integer=False, accrual_sql="sum(t.accrued_seconds)"),
+            "runtime_seconds": build_sum_measure(
+                "runtime_seconds", integer=False, accrual_sql="sum(t.accrued_seconds)"
+            ),
             "records_without_runtime": Measure(
                 "count(*) - count(t.runtime_seconds)",
                 ("runtime_seconds",),
                 "coalesce(sum(t.records_without_runtime), 0)",
                 ("records_without_runtime",),
                 "count(*) FILTER (WHERE t.created_at IS NULL)",
+                is_count=True,
             ),
-            "environments": distinct_measure("environment_id"),
-            "users": distinct_measure("user_id"),
+            "environments": build_distinct_measure("environment_id"),
+            "users": build_distinct_measure("user_id"),
         },
         default_measures=("records", "runtime_seconds", "records_without_runtime"),
     ),
@@ -178,19 +184,19 @@ METRICS: Final[dict[str, MetricSet]] = {
             SOURCE,
             VENDOR,
             CATEGORY,
-            column_dimension("resource_type"),
-            column_dimension("billing_metric"),
-            column_dimension("consumed_unit"),
-            column_dimension("project_id"),
-            column_dimension("region_id"),
-            column_dimension("resource_id"),
-            column_dimension("resource_name"),
-            json_dimension("flavor", "details", "flavor"),
+            build_column_dimension("resource_type"),
+            build_column_dimension("billing_metric"),
+            build_column_dimension("consumed_unit"),
+            build_column_dimension("project_id"),
+            build_column_dimension("region_id"),
+            build_column_dimension("resource_id"),
+            build_column_dimension("resource_name"),
+            build_json_dimension("flavor", "details", "flavor"),
         ),
         measures={
             "records": RECORDS,
-            "consumed_quantity": sum_measure("consumed_quantity", integer=False),
-            "resources": distinct_measure("resource_id"),
+            "consumed_quantity": build_sum_measure("consumed_quantity", integer=False),
+            "resources": build_distinct_measure("resource_id"),
         },
         default_measures=("records", "consumed_quantity"),
         partition=("billing_metric", "consumed_unit"),
@@ -202,25 +208,26 @@ METRICS: Final[dict[str, MetricSet]] = {
         dimensions=(
             SOURCE,
             VENDOR,
-            column_dimension("workspace_id"),
-            column_dimension("external_id"),
-            column_dimension("workspace_name"),
-            column_dimension("recipe_id"),
+            build_column_dimension("workspace_id"),
+            build_column_dimension("external_id"),
+            build_column_dimension("workspace_name"),
+            build_column_dimension("recipe_id"),
             RECIPE_NAME,
-            column_dimension("folder_id"),
-            column_dimension("folder_name"),
+            build_column_dimension("folder_id"),
+            build_column_dimension("folder_name"),
         ),
         measures={
             "records": RECORDS,
-            "task_count": sum_measure("task_count"),
-            "job_succeeded_count": sum_measure("job_succeeded_count"),
-            "job_failed_count": sum_measure("job_failed_count"),
+            "task_count": build_sum_measure("task_count"),
+            "job_succeeded_count": build_sum_measure("job_succeeded_count"),
+            "job_failed_count": build_sum_measure("job_failed_count"),
             "recipes": Measure(
                 DISTINCT_RECIPES,
                 ("source_id", "recipe_id"),
                 DISTINCT_RECIPES,
                 ("source_id", "recipe_id"),
                 additive=False,
+                is_count=True,
             ),
         },
         # Distinct counts only on request: they read every recipe.

@@ -50,7 +50,7 @@ class RowNames:
 
 
 def get_name_kind(query: SummaryQuery, name: str) -> NameKind | None:
-    """Return what the names of a dimension are of; None where it is no id, or its names are not shown or asked for."""
+    """Return the kind of a dimension's names; None where it is no id, its names are hidden, or a dimension has them."""
     kind = NameKind.TEAM if name == TEAM else NAMED_COLUMNS[query.metrics.kind].get(name)
     if kind is None or query.names.get_column(kind) is None or build_name_name(name) in query.group_by:
         return None

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rest_framework.exceptions import ValidationError
 
-from usage.api.filters import UsageFilter
+from usage.api.filters import UsageFilterSet
 from usage.param_values import list_values
 from usage.summaries.intervals import BASELINES, INTERVALS, list_intervals
 from usage.summaries.metrics import DELETED_RECIPES, JSON_DIMENSIONS, RECIPE_DIMENSIONS, MetricSet
@@ -22,7 +22,7 @@ Errors = dict[str, list[Any]]
 def parse_params(
     params: Mapping[str, str],
     metrics: MetricSet,
-    filterset: UsageFilter,
+    filterset: UsageFilterSet,
     row_scope: frozenset[int] | None,
     filter_errors: Mapping[str, list[Any]] | None = None,
 ) -> SummaryQuery:
@@ -94,7 +94,7 @@ class ParamsParser:
             self.add_error("group_by", f"“{name}” is not one of: {', '.join(names)}.")
 
     def parse_measures(self) -> tuple[str, ...]:
-        """Return the names of the measures, the default ones where none is given."""
+        """Return the names of the measures, the default measures where the parameter is absent."""
         names = tuple(dict.fromkeys(self.split("measures")))
         for name in names:
             if name not in self.metrics.measures:

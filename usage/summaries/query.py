@@ -1,4 +1,4 @@
-"""SummaryQuery: what a summary reads, groups by and adds up, checked and without any reference to a form or request."""
+"""SummaryQuery: what a summary reads, groups by and adds up, validated, without reference to a form or request."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django_filters.constants import EMPTY_VALUES
 from rest_framework.exceptions import ValidationError
 
-from usage.api.filters import UsageFilter
+from usage.api.filters import UsageFilterSet
 from usage.api.filters.fields import CommaSeparatedFilter
 from usage.api.filters.names import DirectoryFilter
 from usage.api.filters.values import CategoryFilter
@@ -112,14 +112,14 @@ class SummaryQuery:
 
 def build_query(
     metrics: MetricSet,
-    filterset: UsageFilter,
+    filterset: UsageFilterSet,
     row_scope: frozenset[int] | None,
     measures: Sequence[str] = (),
     **options: Any,
 ) -> SummaryQuery:
-    """Return the query over what a valid filter set keeps.
+    """Return the query over the rows of a valid filter set.
 
-    `measures`: their names, the default ones where none is given; `options`: the other fields of SummaryQuery.
+    `measures`: their names, () for the default measures; `options`: the other fields of SummaryQuery.
     """
     cleaned = filterset.form.cleaned_data
     records = metrics.kind.objects.all()
@@ -141,14 +141,14 @@ def build_query(
     )
 
 
-def get_bound(filterset: UsageFilter, name: str) -> datetime | None:
+def get_bound(filterset: UsageFilterSet, name: str) -> datetime | None:
     """Return a bound of the filter set's range as an instant; a date stands for its start in UTC."""
     bound = filterset.form.cleaned_data.get(name)
     return None if bound is None else to_instant(bound)
 
 
-def filter_records(filterset: UsageFilter, records: QuerySet[Any]) -> QuerySet[Any]:
-    """Apply every filter but the range: accrued runtime and comparisons read records of another one."""
+def filter_records(filterset: UsageFilterSet, records: QuerySet[Any]) -> QuerySet[Any]:
+    """Apply every filter but the range: accrued runtime and comparisons read records of another range."""
     cleaned = filterset.form.cleaned_data
     for name, value in cleaned.items():
         if name not in RANGE:
@@ -156,27 +156,31 @@ def filter_records(filterset: UsageFilter, records: QuerySet[Any]) -> QuerySet[A
     return (records if cleaned.get("include_withdrawn") == "true" else records.filter(withdrawn_at=None)).order_by()
 
 
-def list_rollup_filters(filterset: UsageFilter) -> tuple[RollupFilter, ...] | None:
+def list_rollup_filters(filterset: UsageFilterSet) -> tuple[RollupFilter, ...] | None:
     """Return the filters that roll-up rows can be narrowed by, None where some filter needs records."""
-    found = []
+    rollup_filters = []
     for name, value in filterset.form.cleaned_data.items():
         if value in EMPTY_VALUES or name in ROLLUP_NEUTRAL_FILTERS or (name, value) == ("include_withdrawn", "false"):
             continue
         column = get_filter_column(filterset, name)
         if column is None:
             return None
-        found.append(RollupFilter(column, partial(filterset.filters[name].filter, value=value)))
-    return tuple(found)
+        rollup_filters.append(RollupFilter(column, partial(filterset.filters[name].filter, value=value)))
+    return tuple(rollup_filters)
 
 
-def get_filter_column(filterset: UsageFilter, name: str) -> str | None:
-    """Return the column that a filter compares with values, None for a filter of another sort."""
+def get_filter_column(filterset: UsageFilterSet, name: str) -> str | None:
+    """Return the column that a filter compares with values, None for any other filter."""
     if name == "deleted_recipes":
         return "recipe_id"
-    found: Any = filterset.filters[name]
-    if isinstance(found, (DirectoryFilter, CategoryFilter)):
-        return found.field_name
-    is_plain = isinstance(found, CommaSeparatedFilter) and found.method is None and found.field_name == name
+    param_filter: Any = filterset.filters[name]
+    if isinstance(param_filter, (DirectoryFilter, CategoryFilter)):
+        return param_filter.field_name
+    is_plain = (
+        isinstance(param_filter, CommaSeparatedFilter)
+        and param_filter.method is None
+        and param_filter.field_name == name
+    )
     return name if is_plain else None
 
 
@@ -193,13 +197,13 @@ def check_boundaries(query: SummaryQuery, instants: list[datetime], parameter: s
         keeps_days = query.metrics.smallest_interval == "day"
         shorter = "" if keeps_days else "a whole hour or "
         advice = f"give {shorter}a date" if zone == query.zone.key else f"ask with tz={zone}"
-        others = ", or for other sources alone" if len(query.sources) > 1 and not keeps_days else ""
-        reason = f"{unit}, and {format_iso(instant)} lies within one; {advice}{others}."
+        sources_advice = ", or for other sources alone" if len(query.sources) > 1 and not keeps_days else ""
+        reason = f"{unit}, and {format_iso(instant)} lies within one; {advice}{sources_advice}."
         raise ValidationError({parameter: [reason]})
 
 
 def find_cuts(query: SummaryQuery, instants: list[datetime]) -> Iterator[tuple[str, str, datetime]]:
-    """Yield for each instant within a day or hour that is kept whole: a sentence's begin, the zone, the instant."""
+    """Yield for each instant within a day or hour of records: the beginning of a sentence, the zone, the instant."""
     if query.metrics.smallest_interval == "day":
         for instant in instants:
             if instant.astimezone(UTC).time() != datetime.min.time():
@@ -207,7 +211,7 @@ def find_cuts(query: SummaryQuery, instants: list[datetime]) -> Iterator[tuple[s
     elif query.metrics.kind.instant == "starts_at":
         for source in query.sources:
             unit = f"The usage of {source.slug} is kept by whole hours of {source.time_zone}"
-            yield from ((unit, source.time_zone, one) for one in instants if not is_hour_start(one, source.zone))
+            yield from ((unit, source.time_zone, bound) for bound in instants if not is_hour_start(bound, source.zone))
 
 
 def cut_range(query: SummaryQuery, start: datetime, end: datetime) -> list[datetime]:

@@ -24,7 +24,7 @@ def sort_groups(query: SummaryQuery, sums: AllSums) -> list[GroupKey]:
 
 
 def sort_by_unit(query: SummaryQuery, sums: AllSums, keys: list[GroupKey]) -> list[GroupKey]:
-    """Return the groups with those of one unit together, that of most records first: bytes are no more than minutes."""
+    """Return the groups by unit, the unit of most records first: bytes do not compare with minutes."""
     place = query.get_index(query.partition[-1]) if query.partition else None
     if place is None:
         return keys
@@ -35,19 +35,19 @@ def sort_by_unit(query: SummaryQuery, sums: AllSums, keys: list[GroupKey]) -> li
 
 
 def select_groups(query: SummaryQuery, sums: AllSums, keys: list[GroupKey]) -> list[GroupKey]:
-    """Return the keys that the limit keeps: so many groups of each unit and metric, with all of their intervals."""
+    """Return the keys that the limit keeps: its number of groups of each unit and metric, with all intervals."""
     if query.limit is None:
         return keys
-    kept: dict[PartitionKey, set[Any]] = {}
+    top_groups: dict[PartitionKey, set[Any]] = {}
     for key in rank_groups(query, sums):
-        members = kept.setdefault(get_partition_key(query, key), set())
+        members = top_groups.setdefault(get_partition_key(query, key), set())
         if len(members) < query.limit:
             members.add(get_group_id(query, key))
-    return [key for key in keys if get_group_id(query, key) in kept[get_partition_key(query, key)]]
+    return [key for key in keys if get_group_id(query, key) in top_groups[get_partition_key(query, key)]]
 
 
 def get_group_id(query: SummaryQuery, key: GroupKey) -> Any:
-    """Return what the limit counts once: the dimensions, or dimensions and interval where a group has one row."""
+    """Return the unit that the limit counts: the dimensions, or dimensions and interval where a group has one row."""
     return key[0] if query.has_series else key
 
 
@@ -59,8 +59,8 @@ def get_partition_key(query: SummaryQuery, key: GroupKey) -> PartitionKey:
 def rank_groups(query: SummaryQuery, sums: AllSums) -> list[GroupKey]:
     """Return one key of each group: the largest first, or by the measures and their changes in `order_by`.
 
-    Other columns of `order_by` arrange the rows and do not choose them. The intervals of a series are added up;
-    distinct counts too, which is no true count but tells which group comes first.
+    Other columns of `order_by` arrange the rows and do not select them. The intervals of a series are added up;
+    distinct counts too, which is no true count but ranks the groups.
     """
     columns = (*query.measures, *query.changes)
     order = [(name, descending) for name, descending in query.order_by if name in columns]

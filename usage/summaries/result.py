@@ -13,7 +13,7 @@ from rest_framework.exceptions import ValidationError
 from usage.data_quality import DataQuality, assess
 from usage.decimals import EXACT, subtract_exactly
 from usage.models import SourceDay
-from usage.summaries.intervals import format_label, get_baseline
+from usage.summaries.intervals import PeriodsOverlap, format_label, get_baseline
 from usage.summaries.metrics import Measure
 from usage.summaries.names import RowNames
 from usage.summaries.query import SummaryQuery, check_boundaries
@@ -50,7 +50,7 @@ def summarize(query: SummaryQuery, take_slot: Callable[[], None] = lambda: None)
         meta["teams"] = TEAMS_NOTE
     earlier = query.move_to(*get_earlier_range(query)) if query.compare else None
     if earlier is not None:
-        meta["previous"] = assess_query(earlier).period_meta()
+        meta["previous"] = assess_query(earlier).build_period_meta()
     groups = fetch_groups(query, take_slot)
     if query.fill:
         fill_intervals(query, groups, take_slot)
@@ -94,9 +94,13 @@ def get_earlier_range(query: SummaryQuery) -> tuple[datetime, datetime]:
     assert query.start is not None and query.end is not None  # noqa: S101, PT018 (compare needs both)
     try:
         start, end = get_baseline(query.compare, query.start, query.end, query.zone, timezone.now())
+    except PeriodsOverlap:
+        span = "a year" if query.compare == "last_year" else "a month"
+        overlap = f"The range is longer than {span}: it would be compared with a part of itself."
+        raise ValidationError({"compare": [overlap]}) from None
     except (ValueError, OverflowError):
         raise ValidationError({"compare": ["The period before reaches beyond the calendar."]}) from None
-    check_boundaries(query, [start, end], "compare")  # the zone's offset may have been another one then
+    check_boundaries(query, [start, end], "compare")  # the zone's offset may have been another then
     return start, end
 
 
@@ -145,15 +149,15 @@ class SummaryResult:
         """Return the totals, the rows, and what the limit left out."""
         sums = self.add_changes()
         keys = sort_groups(self.query, sums)
-        selected = dict.fromkeys(select_groups(self.query, sums, keys))
-        names = RowNames.fetch(self.query, selected)
-        if len(selected) > MAX_ROWS:
+        selected_keys = dict.fromkeys(select_groups(self.query, sums, keys))
+        names = RowNames.fetch(self.query, selected_keys)
+        if len(selected_keys) > MAX_ROWS:
             parameter = "group_by" if self.query.limit is None else "limit"
             raise ValidationError({parameter: [f"This gives more than {MAX_ROWS:,} rows; {FEWER_ROWS}"]})
         return {
             "totals": self.build_totals(),
-            "results": [self.build_row(key, names) for key in selected],
-            "others": self.build_others([key for key in keys if key not in selected]),
+            "results": [self.build_row(key, names) for key in selected_keys],
+            "others": self.build_others([key for key in keys if key not in selected_keys]),
         }
 
     def add_changes(self) -> AllSums:
@@ -169,7 +173,7 @@ class SummaryResult:
         return sums
 
     def build_totals(self) -> list[Row]:
-        """Return the totals of the whole filter, one for each unit and metric where the kind has such."""
+        """Return the totals of the filter, one for each unit and metric of a kind with metrics."""
         previous = self.previous.totals if self.previous else {}
         keys: Iterable[PartitionKey] = sorted({*self.groups.totals, *previous}) if self.query.partition else [()]
         zeros = get_zeros(self.query)
@@ -237,11 +241,11 @@ class SummaryResult:
         return {interval: format_label(self.groups.bounds[bucket - 1], interval, self.query.zone)} if interval else {}
 
     def name_partition(self, values: PartitionKey) -> Row:
-        """Return the unit and the metric of a row, nothing for a kind without them."""
+        """Return the unit and the metric of a row, {} for a kind without them."""
         return dict(zip(self.query.partition, values, strict=True))
 
     def is_known_before(self, values: tuple[Any, ...] = ()) -> bool:
-        """Tell whether anything of the period before is stored: of a group's source, else of any source."""
+        """Return whether anything of the period before is stored: of a group's source, else of any source."""
         names = [dimension.name for dimension in self.query.dimensions]
         if values and "source" in names:
             return values[names.index("source")] not in self.unstored_sources
@@ -256,7 +260,7 @@ class SummaryResult:
         if self.previous is None:
             return row
         is_known = self.is_known_before() if is_known is None else is_known
-        # Records of days before the first one may be stored all the same: an operator can sync such days.
+        # Records of days before a source's first day may be stored: an operator can sync such days.
         unknown: Sums = dict.fromkeys(self.query.measures)
         before = previous or (get_zeros(self.query) if is_known else unknown)
         changes, ratios = {}, {}

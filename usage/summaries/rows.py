@@ -1,6 +1,6 @@
 """The rows that a summary adds up: records, a roll-up, or runs that are split over the time they lasted.
 
-Which of them is a matter of speed only; all give the same numbers to the last digit.
+The choice is a matter of speed only; all give the same numbers to the last digit.
 """
 
 from collections.abc import Collection, Sequence
@@ -38,7 +38,7 @@ class Rows:
 
 
 def get_bounds(query: SummaryQuery) -> list[datetime] | None:
-    """Return the bounds of the query's intervals, [] where it needs none, None where its range holds nothing."""
+    """Return the bounds of the query's intervals, [] where it needs none, None where its range is empty."""
     if not query.interval and not query.accrued:
         is_empty = query.start is not None and query.end is not None and query.start >= query.end
         return None if is_empty else []
@@ -52,20 +52,20 @@ def get_extent(query: SummaryQuery) -> tuple[datetime, datetime] | None:
         return query.start, query.end
     instant = query.metrics.kind.instant
     first: Any = Coalesce(F("created_at"), F(instant)) if query.accrued else F(instant)
-    found = filter_range(query).aggregate(first=Min(first), last=Max(instant))
-    extents = [get_pruned_extent(query)]
-    if found["last"] is not None:
+    extremes = filter_range(query).aggregate(first=Min(first), last=Max(instant))
+    candidates = [get_pruned_extent(query)]
+    if extremes["last"] is not None:
         # The range is half-open and has to take in the last record.
-        tick = TICK if isinstance(found["last"], datetime) else ONE_DAY
-        extents.append((to_instant(found["first"]), to_instant(found["last"] + tick)))
-    known = [extent for extent in extents if extent is not None]
-    if not known:
+        tick = TICK if isinstance(extremes["last"], datetime) else ONE_DAY
+        candidates.append((to_instant(extremes["first"]), to_instant(extremes["last"] + tick)))
+    extents = [extent for extent in candidates if extent is not None]
+    if not extents:
         return None
-    return query.start or min(first for first, _ in known), query.end or max(last for _, last in known)
+    return query.start or min(first for first, _ in extents), query.end or max(last for _, last in extents)
 
 
 def get_pruned_extent(query: SummaryQuery) -> tuple[datetime, datetime] | None:
-    """Return from when to when roll-ups tell of days whose records were pruned; None where they tell nothing."""
+    """Return the extent of roll-ups of days whose records were pruned; None without such roll-ups."""
     columns = list_rollup_columns(query)
     if columns is None or find_rollup(query, columns) is None or query.interval == "hour":
         return None
@@ -93,7 +93,7 @@ def filter_range(query: SummaryQuery) -> QuerySet[Any]:
 
 
 def to_column(query: SummaryQuery, instant: datetime) -> date | datetime:
-    """Return an instant as the records' own column has it: a date where they are kept by UTC days."""
+    """Return an instant as the records' own column has it: a date where records are by UTC day."""
     return instant.date() if query.metrics.smallest_interval == "day" else instant
 
 
@@ -105,7 +105,7 @@ def choose_rows(query: SummaryQuery, bounds: list[datetime]) -> Rows:
 
 
 def reads_rollups(query: SummaryQuery) -> bool:
-    """Tell whether the answer is made from a roll-up, which also has the days whose records were pruned."""
+    """Return whether the answer is made from a roll-up, which also has the days whose records were pruned."""
     bounds, columns = get_bounds(query), list_rollup_columns(query)
     return bounds is not None and columns is not None and get_rollup_rows(query, bounds, columns) is not None
 
@@ -158,7 +158,9 @@ def find_rollup(query: SummaryQuery, columns: Collection[str]) -> Any:
     """Return the smallest roll-up with these columns and those of the filters, None for none."""
     if not query.sources or query.rollup_filters is None:
         return None
-    return choose_rollup(query.metrics.kind, {*columns, *(one.column for one in query.rollup_filters)})
+    return choose_rollup(
+        query.metrics.kind, {*columns, *(rollup_filter.column for rollup_filter in query.rollup_filters)}
+    )
 
 
 def list_rollup_columns(query: SummaryQuery) -> set[str] | None:
@@ -181,19 +183,19 @@ def list_rollup_columns(query: SummaryQuery) -> set[str] | None:
 
 def get_dates(query: SummaryQuery, instants: list[datetime]) -> list[date] | None:
     """Return the dates that begin at these instants for every source, None where they differ or a day is cut."""
-    found: list[date] | None = None
+    shared_dates: list[date] | None = None
     for zone in {source.time_zone: source.zone for source in query.sources}.values():
         dates = [get_local_date(instant, zone) for instant in instants]
-        if not all(begins_at(day, zone, instant) for day, instant in zip(dates, instants, strict=True)):
+        if not all(is_day_start(day, zone, instant) for day, instant in zip(dates, instants, strict=True)):
             return None
-        if found is not None and found != dates:
+        if shared_dates is not None and shared_dates != dates:
             return None
-        found = dates
-    return found
+        shared_dates = dates
+    return shared_dates
 
 
-def begins_at(day: date, zone: ZoneInfo, instant: datetime) -> bool:
-    """Tell whether a date begins at an instant in a zone; not at the calendar's ends, where that is not known."""
+def is_day_start(day: date, zone: ZoneInfo, instant: datetime) -> bool:
+    """Return whether a date begins at an instant in a zone; False at the calendar's ends, where that is unknown."""
     try:
         return midnight(day, zone) == instant
     except OverflowError:
@@ -201,9 +203,9 @@ def begins_at(day: date, zone: ZoneInfo, instant: datetime) -> bool:
 
 
 def get_latest_stop(query: SummaryQuery) -> datetime | None:
-    """Return an instant that every run that touches the range stopped before, None where it is not known.
+    """Return an instant that every run that touches the range stopped before, None where it is unknown.
 
-    The roll-up that tells it holds no withdrawn runs.
+    It comes from a roll-up, which has no withdrawn runs.
     """
     if query.end is None or query.start is None or not query.sources or query.include_withdrawn:
         return None

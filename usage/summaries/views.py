@@ -15,17 +15,17 @@ from rest_framework.request import Request
 
 from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_access, get_row_scope
 from usage.api.filters import (
-    EnvironmentUsageFilter,
-    RecipeUsageFilter,
-    ResourceUsageFilter,
+    EnvironmentUsageFilterSet,
+    RecipeUsageFilterSet,
+    ResourceUsageFilterSet,
     StrictFilterBackend,
     find_param_errors,
 )
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 from usage.slots import RETRY_SECONDS, take_slot_if_large
 from usage.snapshot import consistent_snapshot
-from usage.summaries.combined import CombinedFilter, parse_interval, summarize_all
-from usage.summaries.examples import LINES, OVERALL, summary_of
+from usage.summaries.combined import CombinedFilterSet, parse_interval, summarize_all
+from usage.summaries.examples import LINES, OVERALL, build_summary_example
 from usage.summaries.intervals import BASELINES, INTERVALS, list_intervals
 from usage.summaries.metrics import JSON_DIMENSIONS, METRICS, MetricSet
 from usage.summaries.params import COMMON_PARAMS, ENVIRONMENT_PARAMS, MAX_LIMIT, parse_params
@@ -66,7 +66,7 @@ class SummaryTooSlow(APIException):
 
 def build_parameters(metrics: MetricSet, names: tuple[str, ...]) -> list[OpenApiParameter]:
     """Return the summary's own parameters as the schema has them."""
-    words = {
+    texts = {
         "measures": ", ".join(metrics.measures),
         "default": ", ".join(metrics.default_measures),
         "dimensions": ", ".join([*metrics.dimension_names, *(JSON_DIMENSIONS if metrics.has_json else ())]),
@@ -81,12 +81,14 @@ def build_parameters(metrics: MetricSet, names: tuple[str, ...]) -> list[OpenApi
         "fill": {"type": "string", "enum": ["zero"]},
         "basis": {"type": "string", "enum": ["stopped", "accrued"], "default": "stopped"},
     }
-    return [OpenApiParameter(name, schemas[name], description=HELP[name].format(**words)) for name in names]
+    return [OpenApiParameter(name, schemas[name], description=HELP[name].format(**texts)) for name in names]
 
 
 def describe_summary(metrics: MetricSet, names: tuple[str, ...]) -> Callable[[Any], Any]:
     """Return the decorator that describes a summary."""
-    example = OpenApiExample("answer", summary_of(get_name(metrics)), response_only=True, status_codes=["200"])
+    example = OpenApiExample(
+        "answer", build_summary_example(get_name(metrics)), response_only=True, status_codes=["200"]
+    )
     return extend_schema(
         parameters=build_parameters(metrics, names),
         filters=True,
@@ -97,7 +99,7 @@ def describe_summary(metrics: MetricSet, names: tuple[str, ...]) -> Callable[[An
 
 def get_name(metrics: MetricSet) -> str:
     """Return the name of the kind of usage in addresses."""
-    return next(name for name, one in METRICS.items() if one is metrics)
+    return next(name for name, metric_set in METRICS.items() if metric_set is metrics)
 
 
 class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
@@ -119,12 +121,12 @@ class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
         return answer_within_limits(lambda take_slot: summarize(query, take_slot))
 
     def parse_query(self, request: Request) -> SummaryQuery:
-        """Return the query; raises ValidationError that names everything that is wrong."""
+        """Return the query; raises ValidationError with every error."""
         filterset, errors = self.check_filters(request)
         return parse_params(request.query_params, self.metrics, filterset, get_row_scope(request), errors)
 
     def check_filters(self, request: Request) -> tuple[Any, dict[str, list[Any]]]:
-        """Return the filter set and the errors of its parameters and of unknown ones."""
+        """Return the filter set and the errors of its parameters and of unknown parameters."""
         filterset: Any = StrictFilterBackend().get_filterset(request, self.get_queryset(), self)
         return filterset, find_param_errors(request.query_params, filterset, self.parameters)
 
@@ -153,7 +155,7 @@ class EnvironmentSummaryView(SummaryView):
     """Sums of completed runs of environments."""
 
     queryset = EnvironmentUsage.objects.all()
-    filterset_class = EnvironmentUsageFilter
+    filterset_class = EnvironmentUsageFilterSet
     permission = "usage.view_environmentusage"
     metrics = METRICS["environment-usage"]
     parameters = (*ENVIRONMENT_PARAMS, "format")
@@ -164,7 +166,7 @@ class ResourceSummaryView(SummaryView):
     """Sums of what resources consumed, per metric and unit."""
 
     queryset = ResourceUsage.objects.all()
-    filterset_class = ResourceUsageFilter
+    filterset_class = ResourceUsageFilterSet
     permission = "usage.view_resourceusage"
     metrics = METRICS["resource-usage"]
 
@@ -174,7 +176,7 @@ class RecipeSummaryView(SummaryView):
     """Sums of what recipes did; deleted recipes are a row of their own."""
 
     queryset = RecipeUsage.objects.all()
-    filterset_class = RecipeUsageFilter
+    filterset_class = RecipeUsageFilterSet
     permission = "usage.view_recipeusage"
     metrics = METRICS["recipe-usage"]
 
@@ -183,7 +185,7 @@ class CombinedSummaryView(SummaryView):
     """How much was used of everything, in one answer over all vendors."""
 
     queryset = Source.objects.all()
-    filterset_class = CombinedFilter
+    filterset_class = CombinedFilterSet
     permission = "usage.view_environmentusage"
     others_permissions = ("usage.view_resourceusage", "usage.view_recipeusage")
     parameters = ("interval", "format")
@@ -207,7 +209,7 @@ class CombinedSummaryView(SummaryView):
         return filter_by_scope(Source.objects.all(), self.request, "id")
 
     def check_every_kind(self, request: Request) -> None:
-        """Refuse whoever may see some kinds of usage only; raises PermissionDenied that names what is missing."""
+        """Raise PermissionDenied, with the missing permissions, for a person who may see some kinds of usage only."""
         access = get_access(request)
         refusals = [access.refusal(self.scope, name) for name in self.others_permissions] if access else []
         if any(refusals):

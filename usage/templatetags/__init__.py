@@ -1,1 +1,1 @@
-"""What the templates of the staff pages need besides Django's own."""
+"""Template tags and filters of the staff pages."""

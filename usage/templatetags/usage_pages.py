@@ -133,5 +133,5 @@ def holds_numbers(rows: Sequence[Sequence[Any]], column: int) -> bool:
 
 @register.filter
 def heading(heads: Sequence[Any], column: int) -> str:
-    """Return the words over a column."""
+    """Return the label of a column."""
     return str(heads[column].label)

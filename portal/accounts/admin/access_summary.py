@@ -9,10 +9,10 @@ from usage.api.access import filter_by_staff_scope
 from usage.models import Source
 
 
-def build_abilities_table(codes: set[str], *, everything: bool = False) -> Table:
-    """Return what permissions allow; `everything`: all of it, as for a superuser."""
+def build_abilities_table(codes: set[str], *, is_superuser: bool = False) -> Table:
+    """Return what permissions allow; a superuser may do everything."""
     rows = [
-        [ability, render_badge("Yes", "good") if everything or code in codes else render_badge("No", "plain")]
+        [ability, render_badge("Yes", "good") if is_superuser or code in codes else render_badge("No", "plain")]
         for ability, code in ABILITIES.items()
     ]
     return Table("What they may do", ("", "allowed"), rows)

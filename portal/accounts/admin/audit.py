@@ -10,10 +10,10 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from portal.accounts.audit.models import Action, AuditEntry, Kind
+from portal.accounts.audit.models import Action, AuditEntry, ObjectKind
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import Table, render_badge
-from usage.admin.filters import RangeFilter, build_choice_filter, build_exact_filter
+from usage.admin.filters import RangeListFilter, build_choice_filter, build_exact_filter
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.formatting import NOTHING, format_timestamp
@@ -45,11 +45,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     )
     list_display = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "changed_columns", "from_shown")
     list_filter = (
-        build_choice_filter("kind", "what", Kind),
+        build_choice_filter("kind", "what", ObjectKind),
         build_choice_filter("action", "action", Action),
         build_exact_filter(AuditEntry, "who"),
         build_exact_filter(AuditEntry, "object_name"),
-        ("at", RangeFilter),
+        ("at", RangeListFilter),
     )
     allowed_lookups = ("kind", "action", "who", "object_name", "at__range__gte", "at__range__lte")
     ordering = ("-id",)
@@ -60,7 +60,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the entries; for a user limited to sources, without those of tokens and groups."""
         entries = super().get_queryset(request)
-        return entries if get_staff_scope(request) is None else entries.filter(kind=Kind.SOURCE)
+        return entries if get_staff_scope(request) is None else entries.filter(kind=ObjectKind.SOURCE)
 
     def get_page_tables(self, request: HttpRequest, obj: AuditEntry) -> Sequence[Table]:
         """Return the changed columns."""
@@ -99,8 +99,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
                 for name, (old, new) in changes[:LISTED_COLUMNS]
             ),
         )
-        more = f" and {len(changes) - LISTED_COLUMNS} more" if len(changes) > LISTED_COLUMNS else ""
-        return format_html('<span class="prose">{}{}</span>', lines, more)
+        remainder = f" and {len(changes) - LISTED_COLUMNS} more" if len(changes) > LISTED_COLUMNS else ""
+        return format_html('<span class="prose">{}{}</span>', lines, remainder)
 
     @admin.display(description="from")
     def from_shown(self, entry: AuditEntry) -> str:

@@ -32,7 +32,7 @@ from usage.columns import TEXT, Column, build_columns
 from usage.formatting import NOTHING
 from usage.models import Source
 
-# What the name of a permission does not say.
+# What the name of a permission does not explain.
 EXPLANATIONS = {"change_sourceday": "sync days again, retry, accept suspect days"}
 
 
@@ -46,7 +46,7 @@ class PermissionChoices(forms.ModelMultipleChoiceField[Permission]):
 
 
 class GroupScopeInline(admin.StackedInline[GroupScope, Group]):
-    """The only sources that the members of a group see; no entry limits nobody."""
+    """The only sources that the members of a group see; without an entry there is no limit."""
 
     model = GroupScope
     extra = 0
@@ -60,7 +60,7 @@ class GroupScopeInline(admin.StackedInline[GroupScope, Group]):
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_min_num(self, request: HttpRequest, obj: Group | None = None, **kwargs: Any) -> int:
-        """Require a limit of a user who is limited: they may not use a group without one."""
+        """Require a limit of a user who is limited: they may not use a group without a limit."""
         return 0 if get_source_scope(request_user(request)) is None else 1
 
     def get_formset(self, request: HttpRequest, obj: Group | None = None, **kwargs: Any) -> Any:
@@ -98,20 +98,20 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
         """Return the groups within the user's sources, with the number of members visible to them."""
         groups: QuerySet[Any] = super().get_queryset(request).prefetch_related("source_scope__sources")
         limit = get_source_scope(request_user(request))
-        seen = groups if limit is None else groups.exclude(pk__in=get_wider_group_ids(limit))
-        known = None if limit is None else Q(user__in=get_visible_users(request_user(request)).values("pk"))
-        counted: QuerySet[Any] = seen.annotate(members=Count("user", filter=known, distinct=True))
-        return counted
+        visible_groups = groups if limit is None else groups.exclude(pk__in=get_wider_group_ids(limit))
+        visible_members = None if limit is None else Q(user__in=get_visible_users(request_user(request)).values("pk"))
+        annotated: QuerySet[Any] = visible_groups.annotate(members=Count("user", filter=visible_members, distinct=True))
+        return annotated
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         """Offer the permissions that the user has."""
         if db_field.name != "permissions":
             return super().formfield_for_manytomany(db_field, request, **kwargs)
-        offered = get_assignable_permissions(request_user(request)).order_by(
+        permissions = get_assignable_permissions(request_user(request)).order_by(
             "content_type__app_label", "content_type__model", "codename"
         )
         return PermissionChoices(
-            offered,
+            permissions,
             required=False,
             widget=forms.CheckboxSelectMultiple,
             help_text="Leave all empty for a group that only limits to sources: its members also have a role.",
@@ -122,7 +122,7 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
         return () if obj is not None and obj.name in ROLES else self.inlines
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse a role, a group of the user's own, and one with more than the user has."""
+        """Refuse a role, a group of the user's own, and a group with more than the user has."""
         allowed = super().has_change_permission(request, obj)
         return allowed and (obj is None or can_change_group(request_user(request), obj))
 

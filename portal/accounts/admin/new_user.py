@@ -13,7 +13,7 @@ from portal.accounts.permissions import SourceLimit, get_assignable_groups, get_
 from portal.accounts.roles import ROLE_DESCRIPTIONS, ROLES, VIEWER
 from usage.models import Source
 
-# A group of one user, which only limits them to sources.
+# A group with a single member, which only limits them to sources.
 OWN_GROUP = "Sources of "
 LONGEST_GROUP_NAME = 150
 MAILED = "They get a link by mail, with which they set their password."
@@ -29,7 +29,7 @@ class RoleChoices(forms.ModelChoiceField[Group]):
 
 
 class NewUserForm(forms.ModelForm[User]):
-    """A new user, who may do and see no more than whoever adds them (`actor`)."""
+    """A new user, who may do and see no more than the user who adds them (`actor`)."""
 
     role = RoleChoices(
         Group.objects.none(),
@@ -77,7 +77,7 @@ class NewUserForm(forms.ModelForm[User]):
         field.queryset = rows
 
     def clean_email(self) -> str:
-        """Refuse the address of another user: it opens one account."""
+        """Refuse the address of another user: an address opens a single account."""
         email: str = self.cleaned_data["email"]
         if email and User.objects.filter(email__iexact=email).exists():
             raise forms.ValidationError("Another user has this address.")
@@ -101,19 +101,19 @@ class NewUserForm(forms.ModelForm[User]):
 
     def get_limit(self, cleaned: dict[str, Any]) -> SourceLimit:
         """Return the only sources that the user will see: those of their groups and those chosen; None for all."""
-        of_groups = get_groups_limit(cleaned.get("groups") or ())
+        groups_limit = get_groups_limit(cleaned.get("groups") or ())
         if not cleaned.get("limited"):
-            return of_groups
-        return frozenset(source.pk for source in cleaned["sources"]) | (of_groups or frozenset())
+            return groups_limit
+        return frozenset(source.pk for source in cleaned["sources"]) | (groups_limit or frozenset())
 
     def add_memberships(self, user: User) -> None:
-        """Add the stored user to their role, and to a group of their own that limits them."""
+        """Add the stored user to their role, and to a group that limits only them."""
         if role := self.cleaned_data["role"]:
             user.groups.add(role)
         if self.cleaned_data["limited"]:
-            own = Group.objects.create(name=name_own_group(user))
-            GroupScope.objects.create(group=own).sources.set(self.cleaned_data["sources"])
-            user.groups.add(own)
+            own_group = Group.objects.create(name=name_own_group(user))
+            GroupScope.objects.create(group=own_group).sources.set(self.cleaned_data["sources"])
+            user.groups.add(own_group)
 
 
 def get_other_groups(actor: User) -> QuerySet[Group]:
@@ -123,7 +123,7 @@ def get_other_groups(actor: User) -> QuerySet[Group]:
 
 
 def name_own_group(user: User) -> str:
-    """Return a name for the group of one user that no group has."""
+    """Return an unused name for the group of a single user."""
     name = f"{OWN_GROUP}{user.get_username()}"[:LONGEST_GROUP_NAME]
     if Group.objects.filter(name=name).exists():
         suffix = f" ({user.pk})"

@@ -161,8 +161,8 @@ class ApiTokenAdmin(PortalAdmin):
         source_ids = get_staff_scope(request)
         if source_ids is None:
             return tokens
-        beyond = ApiToken.sources.through.objects.exclude(source__in=source_ids).values("apitoken")
-        return tokens.filter(limited=True).exclude(pk__in=beyond)
+        wider_token_ids = ApiToken.sources.through.objects.exclude(source__in=source_ids).values("apitoken")
+        return tokens.filter(limited=True).exclude(pk__in=wider_token_ids)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Pass the user and their sources to the form."""
@@ -171,7 +171,7 @@ class ApiTokenAdmin(PortalAdmin):
         return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the form of a new token, or the properties of an existing one."""
+        """Return the form of a new token, or the properties of an existing token."""
         if obj is not None:
             return self.view_fields
         choosable = get_staff_scope(request) is not None or Source.objects.exists()
@@ -182,17 +182,17 @@ class ApiTokenAdmin(PortalAdmin):
         return () if obj is None else self.view_fields
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes a token."""
+        """Refuse every change of a token."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody; tokens are revoked."""
+        """Refuse: tokens are revoked, not deleted."""
         return False
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Offer one save button: the next page shows the secret."""
+        """Offer a single save button: the next page shows the secret."""
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, {**only_save, **(extra_context or {})})
 
@@ -237,7 +237,7 @@ class ApiTokenAdmin(PortalAdmin):
         )
 
     def revoke(self, request: HttpRequest, token: ApiToken) -> None:
-        """Revoke a token; one that is not expired needs the confirmation."""
+        """Revoke a token; a token that is not expired needs the confirmation."""
         if not is_expired(token) and not ConfirmRevokeForm(request.POST).is_valid():
             messages.error(request, "Tick the box to confirm; then the token is revoked.")
             return
@@ -284,12 +284,12 @@ class ApiTokenAdmin(PortalAdmin):
 
     @admin.display(description="requests")
     def rate_shown(self, token: ApiToken) -> str:
-        """How often it may ask."""
+        """The rate limit of the token."""
         return token.rate or "as often as the settings say"
 
 
 def is_expired(token: ApiToken) -> bool:
-    """Tell whether a token is expired."""
+    """Return whether a token is expired."""
     return token.expires_at is not None and token.expires_at <= timezone.now()
 
 

@@ -65,15 +65,15 @@ class GroupChoiceMixin(forms.ModelForm[User]):
         if "groups" in self.fields:
             field = self.fields["groups"]
             assert isinstance(field, forms.ModelMultipleChoiceField)  # noqa: S101
-            others = Q(name__startswith=OWN_GROUP) & ~Q(user=self.instance)
-            field.queryset = get_assignable_groups(self.actor).exclude(others)
+            other_users_groups = Q(name__startswith=OWN_GROUP) & ~Q(user=self.instance)
+            field.queryset = get_assignable_groups(self.actor).exclude(other_users_groups)
             field.help_text = GROUPS_EXPLAINED
 
     def clean(self) -> dict[str, Any]:
         """Refuse groups that see more sources than the actor."""
         cleaned = super().clean() or self.cleaned_data
-        chosen = cleaned.get("groups")
-        if chosen is not None and not is_within(get_groups_limit(chosen), get_source_scope(self.actor)):
+        groups = cleaned.get("groups")
+        if groups is not None and not is_within(get_groups_limit(groups), get_source_scope(self.actor)):
             self.add_error("groups", "You see only some sources: choose a group that is limited to some of yours.")
         return cleaned
 
@@ -87,7 +87,7 @@ admin.site.unregister(User)  # registered by the import of Django's UserAdmin
 
 @admin.register(User)
 class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
-    """Users. They are deactivated and not deleted: the audit log goes on naming them."""
+    """Users. They are deactivated and not deleted: the audit log keeps naming them."""
 
     form = UserForm
     add_form = NewUserForm
@@ -128,7 +128,7 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         if not self.has_change_permission(request, obj):
             return self.view_fieldsets
         account, (title, options) = self.change_fieldsets
-        # Users change their own password by entering the old one, which needs one.
+        # Users change their own password by entering the old password, so they must have one.
         if obj == request.user and not obj.has_usable_password():
             account = self.view_fieldsets[0]
         if request_user(request).is_superuser:
@@ -146,9 +146,9 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
 
     @method_decorator(sensitive_post_parameters())
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002 (Django's name)
-        """Set the password of another user; redirect to the page that asks for the old one for the user's own.
+        """Set the password of another user; for the user's own, redirect to the page that requires the old password.
 
-        An open session alone must not set a new password. Raises PermissionDenied for a user without one.
+        An open session alone must not set a new password. Raises PermissionDenied for a user without a password.
         """
         if self.get_object(request, unquote(id)) != request.user:
             return super().user_change_password(request, id, form_url)
@@ -157,7 +157,7 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         return redirect("account_change_password")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Nobody deactivates themselves or changes their own permissions."""
+        """Keep users from deactivating themselves and from changing their own permissions."""
         if obj is not None and obj == request.user:
             return ("is_active", "groups", "is_superuser")
         return ()
@@ -192,7 +192,7 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         return super().has_add_permission(request) and super().has_change_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody; users are deactivated."""
+        """Refuse: users are deactivated, not deleted."""
         return False
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
@@ -203,7 +203,7 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
-        """Give a new user their role and their limit to sources."""
+        """Set the role of a new user and their limit to sources."""
         super().save_related(request, form, formsets, change)
         if not change:
             form.add_memberships(form.instance)
@@ -258,9 +258,8 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
 
     def get_page_tables(self, request: HttpRequest, obj: User) -> Sequence[Table]:
         """Return what they may do and which sources they see."""
-        everything = obj.is_superuser
         return (
-            build_abilities_table(get_user_codes(obj), everything=everything),
+            build_abilities_table(get_user_codes(obj), is_superuser=obj.is_superuser),
             build_sources_table(get_source_scope(obj), "Sources they see", request),
         )
 
@@ -329,5 +328,5 @@ def describe_invitation(user: User) -> str:
 
 
 def has_second_factor(user: User) -> bool:
-    """Tell whether a user has a second factor."""
+    """Return whether a user has a second factor."""
     return bool(Authenticator.objects.filter(user=user).exists())

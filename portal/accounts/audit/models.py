@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 
-class Kind(models.TextChoices):
+class ObjectKind(models.TextChoices):
     """The kind of object."""
 
     SOURCE = "source", "Source"
@@ -30,7 +30,7 @@ class Action(models.TextChoices):
 
 
 class AuditEntry(models.Model):
-    """One change of one object, or a table that was emptied. Entries are never changed or deleted; triggers refuse it.
+    """A change of an object, or a table that was emptied. Entries are never changed or deleted; triggers refuse it.
 
     `changes` is {column: [before, after]}, null for no value. `source_id`: the source concerned, for the row scope.
     Of a table that was emptied (TRUNCATE), `object_name` is its name and `object_id` null.
@@ -39,7 +39,7 @@ class AuditEntry(models.Model):
 
     at = models.DateTimeField(db_default=Now())
     action = models.CharField(max_length=7, choices=Action)
-    kind = models.CharField("what", max_length=10, choices=Kind)
+    kind = models.CharField("what", max_length=10, choices=ObjectKind)
     object_id = models.BigIntegerField(null=True)
     object_name = models.CharField("name", max_length=300)
     changes = models.JSONField()

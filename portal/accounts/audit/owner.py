@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from portal.accounts.audit.tables import AUDITED
 from portal.accounts.audit.triggers import FUNCTIONS, LOG, install_triggers
 
-# `migrate` writes the last one: a trigger that another role put there would run with the owner's rights.
+# `migrate` writes the last table: a trigger that another role added there would run with the owner's rights.
 OWNED = (LOG, *(audited.table for audited in AUDITED), "django_migrations")
 READ_ONLY = (LOG, "django_migrations")
 
@@ -39,7 +39,7 @@ FUNCTIONS_OF_ROLE = """
         WHERE NOT t.tgisinternal AND c.relname = ANY (%(owned)s) AND c.relnamespace = current_schema()::regnamespace
     )
 """
-# What the application's role may do that lets it change the log, one sentence for each.
+# What the application's role may do that lets it change the log, a sentence for each.
 FAULTS = """
     WITH log AS (SELECT oid, relowner, relnamespace FROM pg_class WHERE oid = to_regclass('accounts_auditentry'))
     SELECT 'It is a superuser.' FROM pg_roles WHERE rolname = current_user AND rolsuper
@@ -75,7 +75,7 @@ def find_faults(cursor: Any) -> list[str]:
 
 @contextmanager
 def connect_as_owner() -> Iterator[bool]:
-    """Let the connection sign in as the owner for the time of the block; gives whether there are two roles."""
+    """Sign the connection in as the owner for the time of the block; yields whether there are two roles."""
     owner = settings.PORTAL_OWNER_DATABASE
     if not owner.get("USER"):
         yield False
@@ -91,7 +91,7 @@ def connect_as_owner() -> Iterator[bool]:
 
 
 def assign_tables(application: str) -> None:
-    """Give every table to the one of the two roles that it belongs to, with the rights of the application on it.
+    """Set the owner of every table to one of the two roles, and grant the application its rights on the table.
 
     The connection's role becomes the owner. It has to be a member of the application's role, and own the database.
     """
@@ -102,10 +102,10 @@ def assign_tables(application: str) -> None:
         cursor.execute(f"GRANT USAGE, CREATE ON SCHEMA {quote(schema)} TO {quote(application)}")
         take_functions(cursor, application)
         cursor.execute(TABLES)
-        for table, current in cursor.fetchall():
-            wanted = owner if table in OWNED else application
-            if current != wanted:
-                cursor.execute(f"ALTER TABLE {quote(table)} OWNER TO {quote(wanted)}")
+        for table, current_owner in cursor.fetchall():
+            new_owner = owner if table in OWNED else application
+            if current_owner != new_owner:
+                cursor.execute(f"ALTER TABLE {quote(table)} OWNER TO {quote(new_owner)}")
             if table in OWNED:
                 rights = "SELECT" if table in READ_ONLY else "SELECT, INSERT, UPDATE, DELETE, REFERENCES"
                 cursor.execute(f"REVOKE ALL ON {quote(table)} FROM PUBLIC, {quote(application)}")
@@ -115,8 +115,8 @@ def assign_tables(application: str) -> None:
 def take_functions(cursor: Any, application: str) -> None:
     """Make the connection's role the owner of the functions, where the application owned everything so far.
 
-    Those of the log are written anew: whoever owned them could have put something else into them. The others run with
-    the rights of who changes a row.
+    The functions of the log are replaced: the former owner could have changed their text. The other functions run with
+    the rights of the role that changes a row.
     """
     params = {"role": application, "signatures": list(FUNCTIONS), "owned": list(OWNED)}
     cursor.execute(FUNCTIONS_OF_ROLE, params)

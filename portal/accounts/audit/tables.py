@@ -1,12 +1,12 @@
 """The tables whose changes are logged, and those whose changes are not, with the reason.
 
-A test compares both with the tables of the database: a new table has to be named here. A table in NOT_AUDITED holds
-nothing that decides what somebody may do or see, or how the portal is set up.
+A test compares both with the tables of the database: a new table has to be named here. A table in NOT_AUDITED has
+nothing that decides what a user may do or see, or how the portal is set up.
 """
 
 from dataclasses import dataclass
 
-from portal.accounts.audit.models import Kind
+from portal.accounts.audit.models import ObjectKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Row:
     """
 
     table: str
-    kind: Kind
+    kind: ObjectKind
     name: str
     hidden: tuple[str, ...] = ()
     secret: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Link:
     """
 
     table: str
-    kind: Kind
+    kind: ObjectKind
     label: str
     owner_column: str
     owner: str
@@ -84,14 +84,14 @@ VALUE = "SELECT $1::text"
 
 ENGINE_COLUMNS = ("next_sync_at", "halted_at", "halt_reason", "halt_code", "failures", "paused_until", "updated_at")
 AUDITED: tuple[Row | Link, ...] = (
-    Row("usage_source", Kind.SOURCE, "slug", ENGINE_COLUMNS, ("credential",), of_source=True),
-    # The parameters of a view can hold names of people, which not everybody who reads the log may see.
-    Row("usage_savedview", Kind.VIEW, "name", ("updated_at",), ("question",)),
-    Row("usage_note", Kind.NOTE, "text"),
-    Row("usage_reportingrole", Kind.REPORTING_ROLE, "name"),
+    Row("usage_source", ObjectKind.SOURCE, "slug", ENGINE_COLUMNS, ("credential",), of_source=True),
+    # The parameters of a view can contain names of people, which some readers of the log may not see.
+    Row("usage_savedview", ObjectKind.VIEW, "name", ("updated_at",), ("question",)),
+    Row("usage_note", ObjectKind.NOTE, "text"),
+    Row("usage_reportingrole", ObjectKind.REPORTING_ROLE, "name"),
     Link(
         "usage_reportingrole_sources",
-        Kind.REPORTING_ROLE,
+        ObjectKind.REPORTING_ROLE,
         "sources",
         "reportingrole_id",
         REPORTING_ROLES,
@@ -99,27 +99,47 @@ AUDITED: tuple[Row | Link, ...] = (
         SLUG,
         source=True,
     ),
-    Row("accounts_apitoken", Kind.TOKEN, "name", ("last_used_at",), ("digest",)),
-    Row("auth_user", Kind.PERSON, "username", ("last_login",), ("password",)),
-    Row("auth_group", Kind.GROUP, "name"),
-    # A permission that is renamed gives another right to all who have it.
-    Row("auth_permission", Kind.PERMISSION, "codename"),
-    Row("django_content_type", Kind.PERMISSION, "model"),
+    Row("accounts_apitoken", ObjectKind.TOKEN, "name", ("last_used_at",), ("digest",)),
+    Row("auth_user", ObjectKind.PERSON, "username", ("last_login",), ("password",)),
+    Row("auth_group", ObjectKind.GROUP, "name"),
+    # Renaming a permission changes the rights of all who have it.
+    Row("auth_permission", ObjectKind.PERMISSION, "codename"),
+    Row("django_content_type", ObjectKind.PERMISSION, "model"),
     # allauth offers the providers of this table beside that of the settings.
-    Row("socialaccount_socialapp", Kind.PROVIDER, "name", secret=("secret", "key")),
-    Row("incidents_channel", Kind.CHANNEL, "name", secret=("url", "secret")),
-    Link("incidents_channel_sources", Kind.CHANNEL, "sources", "channel_id", CHANNELS, "source_id", SLUG, source=True),
-    Row("reports_report", Kind.REPORT, "name", ("next_at",)),
-    Link("reports_report_people", Kind.REPORT, "people", "report_id", REPORTS, "user_id", USER_NAME),
-    Link("accounts_apitoken_sources", Kind.TOKEN, "sources", "apitoken_id", TOKENS, "source_id", SLUG, source=True),
-    Link("accounts_groupscope", Kind.GROUP, "limit", "group_id", GROUPS, "id", "SELECT 'limited to sources'"),
-    Link("accounts_groupscope_sources", Kind.GROUP, "sources", "groupscope_id", SCOPED, "source_id", SLUG, source=True),
-    Link("auth_group_permissions", Kind.GROUP, "permissions", "group_id", GROUPS, "permission_id", PERMISSION),
-    Link("auth_user_groups", Kind.PERSON, "groups", "user_id", USERS, "group_id", GROUP_NAME),
-    Link("auth_user_user_permissions", Kind.PERSON, "permissions", "user_id", USERS, "permission_id", PERMISSION),
+    Row("socialaccount_socialapp", ObjectKind.PROVIDER, "name", secret=("secret", "key")),
+    Row("incidents_channel", ObjectKind.CHANNEL, "name", secret=("url", "secret")),
+    Link(
+        "incidents_channel_sources",
+        ObjectKind.CHANNEL,
+        "sources",
+        "channel_id",
+        CHANNELS,
+        "source_id",
+        SLUG,
+        source=True,
+    ),
+    Row("reports_report", ObjectKind.REPORT, "name", ("next_at",)),
+    Link("reports_report_people", ObjectKind.REPORT, "people", "report_id", REPORTS, "user_id", USER_NAME),
+    Link(
+        "accounts_apitoken_sources", ObjectKind.TOKEN, "sources", "apitoken_id", TOKENS, "source_id", SLUG, source=True
+    ),
+    Link("accounts_groupscope", ObjectKind.GROUP, "limit", "group_id", GROUPS, "id", "SELECT 'limited to sources'"),
+    Link(
+        "accounts_groupscope_sources",
+        ObjectKind.GROUP,
+        "sources",
+        "groupscope_id",
+        SCOPED,
+        "source_id",
+        SLUG,
+        source=True,
+    ),
+    Link("auth_group_permissions", ObjectKind.GROUP, "permissions", "group_id", GROUPS, "permission_id", PERMISSION),
+    Link("auth_user_groups", ObjectKind.PERSON, "groups", "user_id", USERS, "group_id", GROUP_NAME),
+    Link("auth_user_user_permissions", ObjectKind.PERSON, "permissions", "user_id", USERS, "permission_id", PERMISSION),
     Link(
         "accounts_invitation",
-        Kind.PERSON,
+        ObjectKind.PERSON,
         "invitation until",
         "user_id",
         USERS,
@@ -127,10 +147,10 @@ AUDITED: tuple[Row | Link, ...] = (
         VALUE,
         secret=("digest",),
     ),
-    Link("account_emailaddress", Kind.PERSON, "e-mail address", "user_id", USERS, "email", VALUE),
+    Link("account_emailaddress", ObjectKind.PERSON, "e-mail address", "user_id", USERS, "email", VALUE),
     Link(
         "mfa_authenticator",
-        Kind.PERSON,
+        ObjectKind.PERSON,
         "second factor",
         "user_id",
         USERS,
@@ -141,7 +161,7 @@ AUDITED: tuple[Row | Link, ...] = (
     ),
     Link(
         "socialaccount_socialaccount",
-        Kind.PERSON,
+        ObjectKind.PERSON,
         "sign-in provider",
         "user_id",
         USERS,
@@ -151,7 +171,7 @@ AUDITED: tuple[Row | Link, ...] = (
     ),
     Link(
         "socialaccount_socialtoken",
-        Kind.PERSON,
+        ObjectKind.PERSON,
         "token of the sign-in provider",
         "account_id",
         SOCIAL_USERS,
@@ -163,7 +183,7 @@ AUDITED: tuple[Row | Link, ...] = (
 
 SYNCED = "The engine fills it with what a vendor reports; triggers would halve the speed of a load."
 COMPUTED = "A roll-up, computed from the usage records."
-HISTORY = "The engine's own record of what it did; it names who asked."
+HISTORY = "The engine's own record of what it did; it names who requested it."
 NOT_AUDITED = {
     "accounts_auditentry": "The log itself, which is append-only.",
     "account_emailconfirmation": "Keys of links that confirm an address; the portal sends none.",
@@ -176,7 +196,7 @@ NOT_AUDITED = {
     "usage_recordrevision": SYNCED,
     "usage_rejectedrecord": SYNCED,
     "usage_directory": "The engine's own record of how it read the names of a source.",
-    "usage_directoryentry": "The names that a vendor gives; nobody changes them by hand.",
+    "usage_directoryentry": "The names that a vendor reports; they are not changed by hand.",
     "usage_pinnedview": "Which saved view a person has on their own overview.",
     "usage_environmentday": COMPUTED,
     "usage_environmentaccrual": COMPUTED,

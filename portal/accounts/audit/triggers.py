@@ -1,8 +1,8 @@
 """The functions and triggers that write the audit log, and those that make it append-only.
 
-Every audited table (`tables.py`) has two triggers: one for each row that a statement inserts, updates or deletes, one
+Every audited table (`tables.py`) has two triggers: for each row that a statement inserts, updates or deletes, and
 for TRUNCATE. The functions run with the rights of their owner, so that the role of the application needs none on the
-log (`owner.py`). Every name in them has its schema: nobody can put a table or a function of their own in between.
+log (`owner.py`). Every name in them has its schema: no other role can shadow them with its own table or function.
 """
 
 from typing import Any
@@ -73,7 +73,7 @@ BEGIN
 END
 $$
 """
-# A row that gets another owner or value is logged as one that was removed and one that was added.
+# A row that gets another owner or value is logged as a removed row and an added row.
 LINK_FUNCTION = """
 CREATE OR REPLACE FUNCTION SCHEMA.accounts_audit_link() RETURNS trigger RUN_AS_OWNER AS $$
 DECLARE
@@ -160,15 +160,15 @@ def install_triggers(_: Any, schema_editor: Any) -> None:
         schema = str(cursor.fetchone()[0])
     for signature, definition in FUNCTIONS.items():
         schema_editor.execute(definition.replace("RUN_AS_OWNER", RUN_AS_OWNER).replace("SCHEMA", schema), params=None)
-        # Who may call one could write an entry of something that never happened.
+        # A role that may call a function could write an entry of something that never happened.
         schema_editor.execute(f"REVOKE ALL ON FUNCTION {schema}.{signature} FROM PUBLIC")
 
     def create_trigger(name: str, event: str, table: str, function: str, *arguments: str) -> None:
         values = ", ".join(schema_editor.quote_value(argument.replace("SCHEMA", schema)) for argument in arguments)
-        each = "STATEMENT" if event == TRUNCATE else "ROW"
+        level = "STATEMENT" if event == TRUNCATE else "ROW"
         schema_editor.execute(
             f"CREATE OR REPLACE TRIGGER {name} {event} ON {schema}.{table} "
-            f"FOR EACH {each} EXECUTE FUNCTION {schema}.{function}({values})",
+            f"FOR EACH {level} EXECUTE FUNCTION {schema}.{function}({values})",
             params=None,
         )
 

@@ -1,1 +1,1 @@
-"""English, the one language of the portal."""
+"""English, the only language of the portal."""

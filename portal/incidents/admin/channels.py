@@ -112,14 +112,14 @@ class ChannelForm(forms.ModelForm[Channel]):
             self.fields["new_url"].help_text = self.fields["new_secret"].help_text = KEPT_HELP
 
     def clean_new_url(self) -> str:
-        """Return the address; raises ValidationError for one that no webhook may post to."""
+        """Return the address; raises ValidationError for an address that no webhook may post to."""
         url: str = self.cleaned_data["new_url"].strip()
         if url:
             validate_target(url)
         return url
 
     def clean(self) -> dict[str, Any]:
-        """Check that the channel has a target, and nobody tells of sources that they may not see."""
+        """Check that the channel has a target, and reports no sources that its author may not see."""
         cleaned = super().clean() or self.cleaned_data
         is_mail = cleaned.get("kind") == ChannelKind.EMAIL
         if is_mail and not cleaned.get("recipients") and "recipients" not in self.errors:
@@ -136,7 +136,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         return cleaned
 
     def set_secrets(self, cleaned: dict[str, Any]) -> None:
-        """Set the address and the secret where they are given. Another address gets no secret that it was not given."""
+        """Set the address and the secret where they are entered. A new host does not get the stored secret."""
         if cleaned.get("new_url"):
             is_kept = self.instance.secret and not cleaned.get("new_secret") and not cleaned.get("clear_secret")
             if is_kept and has_new_host(self.instance, cleaned["new_url"]):
@@ -147,7 +147,7 @@ class ChannelForm(forms.ModelForm[Channel]):
 
 
 def has_new_host(channel: Channel, url: str) -> bool:
-    """Tell whether an address leads to another host than the stored one."""
+    """Return whether an address leads to another host than the stored address."""
     return isinstance(channel.url, LockedText) or not channel.url or URL(channel.url).host != URL(url).host
 
 
@@ -174,15 +174,15 @@ class ChannelAdmin(PortalAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the channels; for somebody limited to sources, only those that tell of no others."""
-        waiting = Count("messages", filter=Q(messages__in=Message.objects.filter(UNSENT, attempts__gt=0)))
-        channels: QuerySet[Any] = super().get_queryset(request).annotate(failing=waiting).prefetch_related("sources")
+        """Return the channels; for a person limited to sources, only those that report no others."""
+        failing = Count("messages", filter=Q(messages__in=Message.objects.filter(UNSENT, attempts__gt=0)))
+        channels: QuerySet[Any] = super().get_queryset(request).annotate(failing=failing).prefetch_related("sources")
         source_ids = get_staff_scope(request)
         if source_ids is None:
             return channels
         through = Channel.sources.through.objects
-        beyond = through.exclude(source__in=source_ids).values("channel")
-        return channels.filter(limited=True, pk__in=through.values("channel")).exclude(pk__in=beyond)
+        wider_channel_ids = through.exclude(source__in=source_ids).values("channel")
+        return channels.filter(limited=True, pk__in=through.values("channel")).exclude(pk__in=wider_channel_ids)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Pass the person's sources to the form."""
@@ -192,7 +192,7 @@ class ChannelAdmin(PortalAdmin):
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Hide the inputs of secrets from somebody who may not change the channel."""
+        """Hide the inputs of secrets from a person who may not change the channel."""
         if obj is None or self.has_change_permission(request, obj):
             return self.fieldsets
         return [(None, {"fields": ("name", "get_target", "get_rules", "enabled")})]
@@ -209,7 +209,7 @@ class ChannelAdmin(PortalAdmin):
         super().save_model(request, obj, form, change)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return what goes with channels: their messages as a number, of which there may be many."""
+        """Return what is deleted with channels: the number of their messages, of which there may be many."""
         names: list[Any] = [str(channel) for channel in objs]
         count = Message.objects.filter(channel__in=objs).count()
         return [*names, [format_count(count, "message")]], {"channels": len(names), "messages": count}, set(), []
@@ -222,7 +222,7 @@ class ChannelAdmin(PortalAdmin):
         return (PageAction("test", "Send a test", self.send_test, explains),)
 
     def send_test(self, request: HttpRequest, channel: Channel) -> None:
-        """Send a test, and say whether it was taken."""
+        """Send a test, and show whether it was accepted."""
         if reason := send_test(channel):
             messages.error(request, f"The test was not sent. {reason}")
         else:
@@ -232,27 +232,34 @@ class ChannelAdmin(PortalAdmin):
         """Return the latest messages."""
         from portal.incidents.admin.incidents import describe_outcome
 
-        # Before its sources were chosen it may have told of others.
+        # Before its sources were selected it may have reported others.
         can_view_tokens = request.user.has_perm("accounts.view_apitoken")
-        visible = filter_visible(Incident.objects.all(), get_staff_scope(request), can_view_tokens=can_view_tokens)
-        found = Message.objects.filter(Q(incident=None) | Q(incident__in=visible), channel=obj)
-        latest = found.select_related("incident").order_by("-id")[:LAST_MESSAGES]
+        visible_incidents = filter_visible(
+            Incident.objects.all(), get_staff_scope(request), can_view_tokens=can_view_tokens
+        )
+        channel_messages = Message.objects.filter(Q(incident=None) | Q(incident__in=visible_incidents), channel=obj)
+        latest = channel_messages.select_related("incident").order_by("-id")[:LAST_MESSAGES]
         rows = [
-            (one.get_event_display(), str(one.incident or "–"), format_timestamp(one.due_at), describe_outcome(one))
-            for one in latest
+            (
+                message.get_event_display(),
+                str(message.incident or "–"),
+                format_timestamp(message.due_at),
+                describe_outcome(message),
+            )
+            for message in latest
         ]
         return (Table("Latest messages", ("message", "incident", "due (UTC)", "outcome"), rows, "None yet."),)
 
     @admin.display(description="state")
     def get_state(self, channel: Any) -> SafeString:
-        """Whether it is on, and its messages are taken."""
+        """Whether it is on, and its messages are accepted."""
         if not channel.enabled:
             return render_badge("Off", "plain")
         return render_badge("Failing", "bad") if channel.failing else render_badge("On", "good")
 
     @admin.display(description="tells")
     def get_target(self, channel: Channel) -> SafeString | str:
-        """Whom it tells."""
+        """Whom it notifies."""
         return render_prose(describe_target(channel))
 
     @admin.display(description="of")

@@ -1,4 +1,4 @@
-"""Incidents: open and past ones, who looks after them, and what mends them."""
+"""Open and past incidents, who looks after them, and what resolves them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from portal.incidents.token_alerts import build_token_alerts
 from sync.admin.actions import get_username
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import Table, render_badge, render_prose
-from usage.admin.filters import ChoiceFilter, SourceFilter
+from usage.admin.filters import ChoiceListFilter, SourceListFilter
 from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.columns import get_columns
 from usage.formatting import format_age, format_duration, format_instant, format_timestamp
@@ -30,8 +30,8 @@ MAX_MESSAGES = 50
 TONES = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
 
-class StatusFilter(ChoiceFilter):
-    """Open incidents, and past ones."""
+class StatusFilter(ChoiceListFilter):
+    """Open incidents, and past incidents."""
 
     title = "status"
     parameter_name = "status"
@@ -42,7 +42,7 @@ class StatusFilter(ChoiceFilter):
         return [("open", "Open"), ("unacknowledged", "Open, and nobody looks after it"), ("past", "Past")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by status; raises IncorrectLookupParameters for an unknown one."""
+        """Filter by status; raises IncorrectLookupParameters for an unknown status."""
         match self.value():
             case None | "":
                 return queryset
@@ -55,8 +55,8 @@ class StatusFilter(ChoiceFilter):
         raise self.build_error(request, f"“{self.value()}” is not a status: use open, unacknowledged or past.")
 
 
-class ConditionFilter(ChoiceFilter):
-    """Incidents of one condition."""
+class ConditionFilter(ChoiceListFilter):
+    """Incidents of a condition."""
 
     title = "condition"
     parameter_name = "condition"
@@ -67,7 +67,7 @@ class ConditionFilter(ChoiceFilter):
         return [(kind.value, str(kind.label)) for kind in ConditionKind]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by condition; raises IncorrectLookupParameters for an unknown one."""
+        """Filter by condition; raises IncorrectLookupParameters for an unknown condition."""
         if not self.value():
             return queryset
         if self.value() not in ConditionKind.values:
@@ -83,7 +83,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     exported = get_columns(IncidentSerializer)
     list_display = ("get_state", "get_subject", "get_message", "get_opened", "get_lasted", "get_acknowledged")
     list_display_links = ("get_subject",)
-    list_filter = (StatusFilter, ConditionFilter, SourceFilter)
+    list_filter = (StatusFilter, ConditionFilter, SourceListFilter)
     allowed_lookups = ("status", "condition", "source")
     ordering = ("-opened_at", "-id")
     actions = None
@@ -116,18 +116,18 @@ class IncidentAdmin(ReadOnlyAdmin):
         """Return whether it is open, and since when."""
         if obj.resolved_at is not None:
             return f"Resolved on {format_instant(obj.resolved_at)}."
-        mended = "" if obj.alerts or obj.source_id is None else " It no longer holds, and ends with the next tick."  # type: ignore[attr-defined]
-        return f"Open since {format_instant(obj.opened_at)}.{mended}"
+        ending = "" if obj.alerts or obj.source_id is None else " It no longer applies, and ends with the next tick."  # type: ignore[attr-defined]
+        return f"Open since {format_instant(obj.opened_at)}.{ending}"
 
     def get_page_actions(self, request: HttpRequest, obj: Incident) -> Sequence[PageAction]:
-        """Return the button by which somebody says that they look after it."""
+        """Return the button by which a person acknowledges the incident."""
         is_open = obj.resolved_at is None and obj.acknowledged_at is None
         if not is_open or not request.user.has_perm("incidents.change_incident"):
             return ()
         return (PageAction("acknowledge", "Acknowledge", self.acknowledge, "You look after it: reminders end."),)
 
     def acknowledge(self, request: HttpRequest, incident: Incident) -> HttpResponse | None:
-        """Note that this person looks after an incident."""
+        """Record that this person looks after an incident."""
         if acknowledge(incident, get_username(request)):
             messages.success(request, f"You look after this now: {incident}.")
         else:
@@ -135,28 +135,36 @@ class IncidentAdmin(ReadOnlyAdmin):
         return redirect("admin:incidents_incident_change", incident.pk)
 
     def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        """Add the buttons of the overview that mend it."""
+        """Add the buttons of the overview that resolve it."""
         if obj is None or obj.resolved_at is not None:
             return {}
-        own = [(action, self.action_url(obj, action)) for action in self.get_page_actions(request, obj)]
+        page_actions = [(action, self.action_url(obj, action)) for action in self.get_page_actions(request, obj)]
         buttons = {button.url: button for alert in obj.alerts for button in alert.buttons}
-        mending = [(PageAction(f"mend-{n}", one.label, mend), one.url) for n, one in enumerate(buttons.values())]
-        return {"page_actions": [*mending, *own]}
+        alert_actions = [
+            (PageAction(f"mend-{number}", button.label, ignore_post), button.url)
+            for number, button in enumerate(buttons.values())
+        ]
+        return {"page_actions": [*alert_actions, *page_actions]}
 
     def get_page_tables(self, request: HttpRequest, obj: Incident) -> Sequence[Table]:
-        """Return who was told of it, for somebody who may see channels."""
+        """Return who was notified of it, for a person who may see channels."""
         if not request.user.has_perm("incidents.view_channel") or get_staff_scope(request) is not None:
             return ()
         sent = Message.objects.filter(incident=obj).select_related("channel").order_by("id")[:MAX_MESSAGES]
         rows = [
-            (str(one.channel), one.get_event_display(), format_timestamp(one.due_at), describe_outcome(one))
-            for one in sent
+            (
+                str(message.channel),
+                message.get_event_display(),
+                format_timestamp(message.due_at),
+                describe_outcome(message),
+            )
+            for message in sent
         ]
         return (Table("Messages", ("channel", "message", "due (UTC)", "outcome"), rows, "Nobody was told."),)
 
     @admin.display(description="state")
     def get_state(self, incident: Incident) -> SafeString:
-        """What is wrong in a word, or that it is over."""
+        """The state in a word, or that it is resolved."""
         if incident.resolved_at is not None:
             return render_badge("Resolved", "plain")
         return render_badge(incident.state, TONES[Severity(incident.severity)])
@@ -201,8 +209,8 @@ class IncidentAdmin(ReadOnlyAdmin):
         alerts: list[Alert] = getattr(incident, "alerts", [])
         links = {alert.url: alert.subject for alert in alerts if alert.url}
         links |= {link.url: link.label for alert in alerts for link in alert.links}
-        shown = format_html_join(", ", '<a href="{}">{}</a>', links.items())
-        return format_html("{}", shown) if links else "–"
+        anchors = format_html_join(", ", '<a href="{}">{}</a>', links.items())
+        return format_html("{}", anchors) if links else "–"
 
 
 def find_alerts(request: HttpRequest, incident: Incident) -> list[Alert]:
@@ -219,15 +227,17 @@ def find_alerts(request: HttpRequest, incident: Incident) -> list[Alert]:
     return [alert for alert in alerts if (alert.condition, alert.key) == (incident.condition, incident.key)]
 
 
-def mend(request: HttpRequest, incident: Incident) -> None:
+def ignore_post(request: HttpRequest, incident: Incident) -> None:
     """Do nothing: the button of an alert posts to the alert's own address."""
 
 
 def describe_outcome(message: Message) -> str:
-    """Return whether a message was sent, waits, or was given up."""
+    """Return whether a message was sent, waits, or was abandoned."""
     if message.sent_at:
-        return f"sent {format_timestamp(message.sent_at)}"
+        sent = f"sent {format_timestamp(message.sent_at)}"
+        # What was sent of a report has a separate column.
+        return f"{sent}; {message.outcome}" if message.outcome and message.channel_id else sent
     if message.abandoned_at:
         return f"given up: {message.error}"
-    tried = f"tried {message.attempts} times: " if message.attempts else ""
-    return f"{tried}{message.error}" if message.error else "waits"
+    attempts = f"tried {message.attempts} times: " if message.attempts else ""
+    return f"{attempts}{message.error}" if message.error else "waits"

@@ -1,4 +1,4 @@
-"""`manage.py create_reporting_role`: make a role of the database that reads the views for reports, or change one."""
+"""`manage.py create_reporting_role`: make or change a role of the database that reads the views for reports."""
 
 from argparse import ArgumentParser
 from typing import Any

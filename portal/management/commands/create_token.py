@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
 
 def get_sources(slugs: list[str]) -> list[Source]:
-    """Return the sources of these slugs; raises CommandError for unknown ones."""
+    """Return the sources of these slugs; raises CommandError for unknown slugs."""
     sources = {source.slug: source for source in Source.objects.filter(slug__in=slugs)}
     unknown = sorted(set(slugs) - set(sources))
     if unknown:
@@ -66,7 +66,7 @@ def get_sources(slugs: list[str]) -> list[Source]:
 
 
 def parse_expiry(text: str, now: datetime) -> datetime:
-    """Parse `90d` (from now), a date or an RFC 3339 instant; raises CommandError, also for a past one."""
+    """Parse `90d` (from now), a date or an RFC 3339 instant; raises CommandError, also for a past time."""
     in_days = text.removesuffix("d")
     try:
         if in_days != text and in_days.isdecimal():

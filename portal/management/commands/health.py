@@ -1,4 +1,4 @@
-"""`manage.py health`: whether requests can be answered and the work goes on, for scripts and supervisors."""
+"""`manage.py health`: whether requests can be answered and the work continues, for scripts and supervisors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`manage.py migrate`: Django's command, as the owner of the audit log, while workers wait and requests go on.
+"""`manage.py migrate`: Django's command, as the owner of the audit log, while workers wait and requests continue.
 
 In the end it makes the views for reports.
 """
@@ -17,8 +17,8 @@ from portal.accounts.audit.owner import assign_tables, connect_as_owner
 from usage.reporting.schema import SchemaRefused, take_views, write_views
 from usage.schema_state import change_schema, compare_schema
 
-# A change of a table waits so long for those who use it, and everybody else who comes waits behind it. Where an export
-# holds the table for longer, the change is tried again after a pause, in which they go on.
+# A change of a table waits so long for the users of the table, and all later users wait behind it. Where an export
+# locks the table for longer, the change is tried again after a pause, in which they continue.
 LOCK_SECONDS = 2
 PAUSE_SECONDS = 2
 TRIES = 60
@@ -26,7 +26,7 @@ TRIES = 60
 
 class Command(DjangoCommand):
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate; then give every table and view to its role."""
+        """Migrate; then set the owner of every table and view."""
         application = connection.settings_dict["USER"]
         with connect_as_owner() as has_owner, change_schema(self.stdout.write):
             self.migrate(*args, **options)
@@ -35,7 +35,7 @@ class Command(DjangoCommand):
                 take_views()
 
     def migrate(self, *args: Any, **options: Any) -> None:
-        """Apply the migrations, again where one did not get a table; what was applied before stays."""
+        """Apply the migrations, again where a migration did not get a table; what was applied before stays."""
         for tries_left in reversed(range(TRIES)):
             try:
                 with connection.execute_wrapper(limit_lock_wait):
@@ -52,7 +52,7 @@ class Command(DjangoCommand):
             time.sleep(PAUSE_SECONDS)
 
     def write_views(self) -> None:
-        """Make the views for reports, unless the schema is not that of the code: `migrate` may be told where to end."""
+        """Make the views for reports, unless the schema is not that of the code: `migrate` may have a target."""
         if compare_schema(set(MigrationRecorder(connection).applied_migrations())):
             return
         try:

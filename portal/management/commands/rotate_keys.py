@@ -1,4 +1,4 @@
-"""`manage.py rotate_keys`: lock every stored secret with the first key, so that the old one may go."""
+"""`manage.py rotate_keys`: lock every stored secret with the first key, so that the old key can be removed."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -51,8 +51,8 @@ class Command(BaseCommand):
         # The programs are forked from here and must not share a connection.
         connections.close_all()
         runner = ProgramRunner(build_programs(port, demo), lambda: self._announce(port, demo), stop_last=["sandbox"])
-        if ended := runner.run():
-            raise CommandError(f"Ended without being asked to: {', '.join(ended)}. The rest was stopped too.")
+        if ended_programs := runner.run():
+            raise CommandError(f"Ended without being asked to: {', '.join(ended_programs)}. The rest was stopped too.")
 
     def _announce(self, port: int, demo: Demo | None) -> None:
         """Wait for web and sandbox, run a tick at once, and print the banner."""
@@ -128,7 +128,7 @@ def build_banner(address: str, demo: Demo | None) -> Iterable[str]:
 
 
 def is_answering(port: int, path: str) -> bool:
-    """Tell whether a server on `port` responds to a GET of `path` with a status below 500."""
+    """Return whether a server on `port` responds to a GET of `path` with a status below 500."""
     with closing(http.client.HTTPConnection(HOST, port, timeout=5)) as connection:
         try:
             connection.request("GET", path)

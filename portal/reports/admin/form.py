@@ -1,4 +1,4 @@
-"""The form of a report: a saved view of one's own or a shared one, and people or addresses that it may go to."""
+"""The form of a report: an own or a shared saved view, and people or addresses that it may go to."""
 
 from typing import Any
 
@@ -58,12 +58,14 @@ class ReportForm(forms.ModelForm[Report]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "name" not in self.fields:  # somebody else's report
+        if "name" not in self.fields:  # another person's report
             return
         view, people = self.fields["view"], self.fields["people"]
         assert isinstance(view, forms.ModelChoiceField)  # noqa: S101
         assert isinstance(people, forms.ModelMultipleChoiceField)  # noqa: S101
-        view.queryset = SavedView.objects.filter(pk__in=[one.pk for one in list_moving_views(self.request)])
+        view.queryset = SavedView.objects.filter(
+            pk__in=[saved_view.pk for saved_view in list_moving_views(self.request)]
+        )
         people.queryset = list_people(self.request)
 
     def clean_name(self) -> str:
@@ -74,7 +76,7 @@ class ReportForm(forms.ModelForm[Report]):
         return name
 
     def clean(self) -> dict[str, Any]:
-        """Check that somebody gets the report, and that what it waits for can come."""
+        """Check that the report has a recipient, and that what it waits for can come."""
         cleaned = super().clean() or self.cleaned_data
         if not cleaned.get("people") and not cleaned.get("addresses") and "addresses" not in self.errors:
             self.add_error("people", "Choose somebody, or give an address below.")
@@ -93,7 +95,7 @@ class ReportForm(forms.ModelForm[Report]):
 
 
 def list_people(request: HttpRequest) -> QuerySet[User]:
-    """Return the users whom somebody may send to: themselves, and those whom they see where they see users at all."""
+    """Return the users that a person may send to: themselves, and the users whom they see, if they may see users."""
     actor = request_user(request)
     users = get_visible_users(actor) if actor.has_perm("auth.view_user") else User.objects.filter(pk=actor.pk)
     return users.filter(is_active=True).exclude(email="").order_by("username")

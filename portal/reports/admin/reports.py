@@ -1,4 +1,4 @@
-"""Reports: which saved view is sent to whom, what was sent, and how a report is tried, sent and stopped."""
+"""Reports: which saved view is sent to whom, what was sent, and how a report is tested, sent and stopped."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ MANAGE = "reports.manage_report"
 
 @admin.register(Report)
 class ReportAdmin(PortalAdmin):
-    """Saved views that are sent by mail. Nobody changes a report of another person, with whose rights it is sent."""
+    """Saved views that are sent by mail. Only its owner changes a report, with whose rights it is sent."""
 
     form = ReportForm
     exported = build_columns(
@@ -51,7 +51,7 @@ class ReportAdmin(PortalAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return a person's own reports; for who keeps those of others, also those of the users whom they see."""
+        """Return a person's own reports; with the permission for others' reports, also those of users they see."""
         reports: QuerySet[Any] = super().get_queryset(request).prefetch_related("people")
         actor = request_user(request)
         if not actor.has_perm(MANAGE):
@@ -59,11 +59,11 @@ class ReportAdmin(PortalAdmin):
         return reports.filter(Q(owner=actor) | Q(owner__in=get_visible_users(actor).values("pk")))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Its owner alone: a report is sent with the owner's rights."""
+        """Allow its owner alone: a report is sent with the owner's rights."""
         return super().has_change_permission(request, obj) and (obj is None or obj.owner_id == request.user.pk)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Its owner, and who keeps the reports of others."""
+        """Allow its owner, and people with the permission for others' reports."""
         is_own = obj is None or obj.owner_id == request.user.pk or request.user.has_perm(MANAGE)
         return super().has_delete_permission(request, obj) and is_own
 
@@ -75,7 +75,7 @@ class ReportAdmin(PortalAdmin):
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Show somebody else's report without inputs."""
+        """Show another person's report without inputs."""
         if obj is None or self.has_change_permission(request, obj):
             return self.fieldsets
         return [(None, {"fields": self.get_readonly_fields(request, obj)})]
@@ -87,14 +87,14 @@ class ReportAdmin(PortalAdmin):
         return ("name", "owner", "get_view", "get_schedule", "get_target")
 
     def save_model(self, request: Any, obj: Report, form: Any, change: bool) -> None:
-        """Note whose report it is, and when it is sent next."""
+        """Set the owner of the report, and when it is sent next."""
         if not change:
             obj.owner = request.user
         form.set_schedule()
         super().save_model(request, obj, form, change)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return what goes with reports: their messages as a number, of which there may be many."""
+        """Return what is deleted with reports: the number of their messages, of which there may be many."""
         names: list[Any] = [str(report) for report in objs]
         count = Message.objects.filter(report__in=objs).count()
         return [*names, [format_count(count, "message")]], {"reports": len(names), "messages": count}, set(), []
@@ -106,7 +106,7 @@ class ReportAdmin(PortalAdmin):
         return f"Sent next at {format_instant(obj.next_at)}, with the rights that {obj.owner} has then."
 
     def get_page_actions(self, request: HttpRequest, obj: Report) -> Sequence[PageAction]:
-        """Return the buttons: the owner tries, sends, stops and resumes; who keeps others' reports stops them."""
+        """Return the buttons: the owner tests, sends, stops and resumes; who may change others' reports stops them."""
         is_own, is_stopped = self.has_change_permission(request, obj), obj.stopped_at is not None
         actions = []
         if is_own:
@@ -123,7 +123,7 @@ class ReportAdmin(PortalAdmin):
         return actions
 
     def send_test(self, request: HttpRequest, report: Report) -> None:
-        """Send the report to its owner, and say whether it was taken."""
+        """Send the report to its owner, and show whether it was accepted."""
         try:
             with hold_slot():
                 reason = send_at_once(Message(report=report, event=Event.TEST, scheduled_at=timezone.now()))
@@ -157,12 +157,12 @@ class ReportAdmin(PortalAdmin):
         latest = Message.objects.filter(report=obj).order_by("-id")[:LAST_MESSAGES]
         rows = [
             (
-                one.get_event_display(),
-                format_timestamp(one.scheduled_at),
-                render_prose(describe_outcome(one)),
-                render_prose(one.outcome),
+                message.get_event_display(),
+                format_timestamp(message.scheduled_at),
+                render_prose(describe_outcome(message)),
+                render_prose(message.outcome),
             )
-            for one in latest
+            for message in latest
         ]
         columns = ("message", "of (UTC)", "outcome", "what was sent")
         return (Table("Latest messages", columns, rows, "None yet."),)

@@ -44,7 +44,7 @@ class DayCell:
 
     @property
     def label(self) -> str:
-        """The day in words: `20 November 2026: complete, final, verified, 1,204 records`."""
+        """The day as text: `20 November 2026: complete, final, verified, 1,204 records`."""
         day = self.day
         parts = [day.description]
         if day.records:
@@ -89,11 +89,11 @@ class Month:
         return (padded[start : start + 7] for start in range(0, len(padded), 7))
 
 
-def build_months(days: Sequence[CalendarDay], chosen: date | None = None) -> list[Month]:
-    """Return the months of a year that have days to be stored, and the month of the chosen day."""
+def build_months(days: Sequence[CalendarDay], selected_day: date | None = None) -> list[Month]:
+    """Return the months of a year that have days to be stored, and the month of the selected day."""
     months = [Month([*group]) for _, group in groupby(days, key=lambda day: day.date.replace(day=1))]
-    opened = chosen.replace(day=1) if chosen else None
-    return [month for month in months if month.has_due_days or month.first == opened]
+    selected_month = selected_day.replace(day=1) if selected_day else None
+    return [month for month in months if month.has_due_days or month.first == selected_month]
 
 
 def get_year_bounds(year: int) -> tuple[date, date]:

@@ -1,4 +1,4 @@
-"""The tables of a day: its differences, what the check of stored records found, and its latest history."""
+"""The tables of a day: its differences, the mismatches of its stored records, and its latest history."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -15,7 +15,7 @@ from usage.formatting import NOTHING, format_duration, format_signed, format_tim
 from usage.models import RejectedRecord, Restatement, SourceDay
 
 MAX_ROWS: Final = 20
-# What a difference holds beside the place it was found in.
+# The fields of a difference besides its place.
 FIGURES: Final = frozenset({"what", "vendor", "portal", "rejected"})
 
 
@@ -48,7 +48,7 @@ def parse_decimal(text: str | None) -> Decimal | None:
 
 
 def build_mismatch_table(mismatch: list[dict[str, Any]]) -> Table:
-    """Return what the check of stored records found different: the stored figure and the expected one."""
+    """Return the mismatches of the check of stored records: the stored and the expected figure."""
     rows = [
         [MISMATCHES.get(item["code"], item["code"]), *(build_figure(item.get(name)) for name in ("stored", "expected"))]
         for item in mismatch
@@ -100,7 +100,7 @@ def link_restatement(restatement: Restatement) -> SafeString:
 
 
 def build_rejected_table(day: SourceDay) -> Table:
-    """Return the latest rejected records of a day, the unresolved ones first."""
+    """Return the latest rejected records of a day, unresolved records first."""
     rows = [
         [link_rejected(record), build_rejected_badge(record), format_timestamp(record.last_seen_at)]
         for record in day.rejected_records.all()[:MAX_ROWS]

@@ -1,4 +1,4 @@
-"""What pages say about a day of each status: a title, what it means for the numbers, and what to do."""
+"""The messages of pages about a day of each status: a title, what it means for the numbers, and what to do."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ MISMATCHES: Final = {
     "digest": "the records themselves",
     "sums": "the sums",
     "rollups": "the roll-ups",
+    "archive": "what the archive has of the records",
+    "lake": "the files of the archive",
 }
 NO_ACTION: Final = "Nothing to do."
 NOT_STORED: Final = "Nothing of this day is stored: its usage is missing from every sum."
@@ -36,7 +38,7 @@ GAP_REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DayMessage:
-    """What a page says about a day: its status, what that means for its numbers, what to do, and why it is so."""
+    """The message of a page about a day: its status, what that means for its numbers, what to do, and why it is so."""
 
     title: str
     meaning: str
@@ -46,7 +48,7 @@ class DayMessage:
 
 @dataclass(frozen=True, slots=True)
 class DayContext:
-    """What a message is made from: a day of a calendar, its source, and its row where there is one."""
+    """The input of a message: a day of a calendar, its source, and its row where it has one."""
 
     source: Source
     day: CalendarDay
@@ -96,11 +98,11 @@ def describe_agreement(day: SourceDay) -> str:
 
 def _describe_awaits_close(context: DayContext) -> DayMessage:
     agreement = f", and {describe_agreement(context.source_day)}" if context.day.verified else ""
-    closing = context.source_day.final_from.astimezone(context.source.zone).date()
+    closing_date = context.source_day.final_from.astimezone(context.source.zone).date()
     return DayMessage(
         "Complete",
         f"All {context.records} of this day are stored{agreement}.",
-        f"Nothing to do. The month's closing sync on {format_date(closing)} makes it final.",
+        f"Nothing to do. The month's closing sync on {format_date(closing_date)} makes it final.",
     )
 
 
@@ -216,6 +218,14 @@ def _describe_suspect(context: DayContext) -> DayMessage:
 def _describe_mismatched(context: DayContext) -> DayMessage:
     day = context.source_day
     checked_at = f" on {format_instant(day.checked_at)}" if day.checked_at else ""
+    if day.archived_at is not None:
+        return DayMessage(
+            "Mismatched: the archived records differ from what was synced",
+            f"The check of the archive{checked_at} found {list_mismatches(day.mismatch or ())} different. Sums by "
+            "roll-ups are not touched by it.",
+            "No sync repairs an archived day. Tell the portal's administrator: the files of the lake are to be brought "
+            "back from a backup of its storage.",
+        )
     return DayMessage(
         "Mismatched: the stored records differ from what was synced",
         f"The check of stored records{checked_at} found {list_mismatches(day.mismatch or ())} different. The day is "
@@ -226,7 +236,7 @@ def _describe_mismatched(context: DayContext) -> DayMessage:
 
 
 def list_mismatches(mismatch: Sequence[dict[str, Any]]) -> str:
-    """Return what the check of stored records found different, e.g. `the number of records and the sums`."""
+    """Return the mismatches of the check of stored records, e.g. `the number of records and the sums`."""
     names = [MISMATCHES.get(item["code"], item["code"]) for item in mismatch]
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "something"
 
@@ -255,8 +265,21 @@ def _describe_missing(context: DayContext) -> DayMessage:
     )
 
 
+def _describe_archived(context: DayContext) -> DayMessage:
+    day = context.source_day
+    archived_at = f" on {format_instant(day.archived_at)}" if day.archived_at else ""
+    return DayMessage(
+        "Records archived",
+        f"The {context.records} of this day went to the lake{archived_at}. Exports have them from there, and sums by "
+        "its roll-ups have them here; lists and mirrors do not.",
+        "Nothing to do. To read the day again, an administrator brings its month back: manage.py restore_archive "
+        f"{day.day:%Y-%m}",
+    )
+
+
 def _describe_pruned(context: DayContext) -> DayMessage:
-    pruned_at = f" on {format_instant(context.source_day.pruned_at)}" if context.source_day.pruned_at else ""
+    day = context.source_day
+    pruned_at = f" on {format_instant(day.pruned_at)}" if day.pruned_at else ""
     return DayMessage(
         "Records pruned",
         f"The {context.records} of this day were dropped{pruned_at} for their age. Sums by its roll-ups still have "
@@ -301,6 +324,7 @@ MESSAGES: Final[dict[DayStatus, Callable[[DayContext], DayMessage]]] = {
     DayStatus.WAITING: _describe_waiting,
     DayStatus.MISSING: _describe_missing,
     DayStatus.PRUNED: _describe_pruned,
+    DayStatus.ARCHIVED: _describe_archived,
     DayStatus.BEFORE_BACKFILL: _describe_before_backfill,
     DayStatus.RETIRED: _describe_retired,
     DayStatus.FUTURE: _describe_future,
@@ -308,7 +332,7 @@ MESSAGES: Final[dict[DayStatus, Callable[[DayContext], DayMessage]]] = {
 
 
 def describe_day(source: Source, day: CalendarDay, row: SourceDay | None) -> DayMessage:
-    """Return the message of a day; `row` is its row where there is one."""
+    """Return the message of a day; `row` is its row where it has one."""
     return MESSAGES[day.status](DayContext(source, day, row))
 
 

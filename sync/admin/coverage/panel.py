@@ -1,4 +1,4 @@
-"""One day: its status in words, its numbers, its comparison with the vendor's totals, and what this person may do."""
+"""One day: its status as text, its numbers, its comparison with the vendor's totals, and what this person may do."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class DayPanel:
 
     @property
     def message(self) -> DayMessage:
-        """The status in words, what it means and what to do."""
+        """The status as text, what it means and what to do."""
         return describe_day(self.source, self.day, self.row)
 
     @property
@@ -79,11 +79,12 @@ class DayPanel:
 
     @property
     def facts(self) -> Sequence[tuple[str, Any]]:
-        """What is known of its records, as labels and values."""
+        """The facts about its records, as labels and values."""
         row = self.row
         if row is None:
             return ()
-        pruned = (("Records pruned at (UTC)", format_timestamp(row.pruned_at)),) if row.pruned_at else ()
+        label = "Records pruned at (UTC)" if row.archived_at is None else "Records archived at (UTC)"
+        pruned = ((label, format_timestamp(row.pruned_at)),) if row.pruned_at else ()
         return (
             *pruned,
             ("Records", format_number(row.records)),
@@ -115,12 +116,12 @@ class DayPanel:
 
     @property
     def mismatch(self) -> Table | None:
-        """What the check of stored records found different; None for nothing."""
+        """The mismatches of the check of stored records; None for none."""
         return build_mismatch_table(self.row.mismatch) if self.row and self.row.mismatch is not None else None
 
     @property
     def acceptance(self) -> str:
-        """Why, when and by whom its findings were accepted; '' where nobody did."""
+        """Why, when and by whom its findings were accepted; '' where they were not."""
         row = self.row
         if row is None or row.accepted_at is None:
             return ""
@@ -161,8 +162,7 @@ class DayPanel:
     def usage_url(self) -> str:
         """The list of the day's records, as days of the source's zone; '' where there are none to see."""
         kind = VENDOR_KINDS.get(self.source.vendor)
-        pruned = self.day.status == DayStatus.PRUNED
-        if kind is None or pruned or not (self.day.records or self.day.withdrawn):
+        if kind is None or self.is_pruned or not (self.day.records or self.day.withdrawn):
             return ""
         if not self.request.user.has_perm(f"usage.view_{kind._meta.model_name}"):
             return ""
@@ -172,10 +172,14 @@ class DayPanel:
         return f"{reverse(f'admin:usage_{kind._meta.model_name}_changelist')}?{urlencode(params)}"
 
     @property
+    def is_pruned(self) -> bool:
+        """Whether its records are not here any more; a mismatched archived day has another status."""
+        return self.row is not None and self.row.pruned_at is not None
+
+    @property
     def can_sync(self) -> bool:
         """Whether this person may sync it: a day that has started and was not pruned."""
-        never = {DayStatus.FUTURE, DayStatus.PRUNED}
-        return has_sync_permission(self.request) and self.day.status not in never
+        return has_sync_permission(self.request) and self.day.status != DayStatus.FUTURE and not self.is_pruned
 
     @property
     def can_accept_read(self) -> bool:

@@ -46,6 +46,7 @@ APPEARANCES: Final[dict[DayStatus, Appearance]] = {
     DayStatus.WAITING: Appearance("missing", "–", "warn", is_gap=True),
     DayStatus.MISSING: Appearance("missing", "–", "warn", is_gap=True),
     DayStatus.PRUNED: Appearance("pruned", "▫", "plain"),
+    DayStatus.ARCHIVED: Appearance("archived", "▪", "plain"),
     DayStatus.BEFORE_BACKFILL: Appearance("before", "", "plain"),
     DayStatus.RETIRED: Appearance("before", "", "plain"),
     DayStatus.FUTURE: Appearance("ahead", "", "plain"),
@@ -66,12 +67,14 @@ LEGEND: Final[dict[str, tuple[str, str]]] = {
     "loading": ("Being synced", "a worker syncs it now"),
     "missing": ("Missing", "never synced, though it should be stored"),
     "pruned": ("Pruned", "the records were dropped for their age; sums come from roll-ups"),
+    "archived": ("Archived", "the records are in the lake alone; exports have them, and sums come from roll-ups"),
     "before": ("Outside", "before the source's first day, or after the last of a retired one"),
     "ahead": ("Future", "has not started"),
 }
 KINDS_NOT_DUE: Final = ("before", "ahead")
 COUNTED_APART: Final = (
     "accepted", "mismatched", "unverified", "partial", "suspect", "failed", "missing", "loading", "open", "pruned",
+    "archived",
 )  # fmt: skip
 
 
@@ -94,7 +97,7 @@ class CalendarDay(NamedTuple):
 
     @property
     def description(self) -> str:
-        """The status in words: `complete, final, verified, restated`."""
+        """The status as text: `complete, final, verified, restated`."""
         verified = ", verified" if self.verified and self.status in COMPLETE_STATUSES else ""
         return f"{self.status.label}{verified}{', restated' if self.restated else ''}"
 

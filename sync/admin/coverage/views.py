@@ -31,7 +31,7 @@ from sync.admin.coverage.status import (
     find_gaps,
 )
 from sync.admin.coverage.year_chart import SHAPES, Path, YearChart
-from sync.admin.forms import RangeForm, list_errors
+from sync.admin.forms import SyncRangeForm, list_errors
 from sync.engine import plan
 from sync.models import Trigger
 from usage.api.access import filter_by_staff_scope
@@ -153,7 +153,7 @@ def build_source_years(
 
 
 def build_year_charts(source: Source, days: Sequence[CalendarDay], years: Sequence[int]) -> list[YearChart]:
-    """Return the pictures of some of the years that `days` hold."""
+    """Return the pictures of some of the years of `days`."""
     today = get_today(source.zone)
     return [YearChart(year, select_year(days, year), today) for year in years]
 
@@ -170,10 +170,10 @@ def show_source(
 ) -> HttpResponse:
     """Show one year of one source day by day."""
     years = list_years([source])[:MAX_YEARS_OF_SOURCE]
-    chosen = (params["day"].year if params["day"] else None) or params["year"] or years[0]
-    shown = sorted({*years, chosen}, reverse=True)
+    selected_year = (params["day"].year if params["day"] else None) or params["year"] or years[0]
+    shown = sorted({*years, selected_year}, reverse=True)
     days = fetch_calendars([source], get_year_bounds(shown[-1])[0], get_year_bounds(shown[0])[1])[source.pk]
-    year = select_year(days, chosen)
+    year = select_year(days, selected_year)
     by_date = {day.date: day for day in year}
     gaps = [*find_gaps(year)]
     links = [
@@ -187,7 +187,7 @@ def show_source(
         "source": source,
         "blocked": describe_block(source),
         "params": params,
-        "chosen": chosen,
+        "selected_year": selected_year,
         "years": build_year_charts(source, days, shown),
         "summary": describe_days(year),
         "records": format_count(records, "record") if records else "",
@@ -198,7 +198,7 @@ def show_source(
         "more_gaps": len(gaps) - len(links),
         "panel": DayPanel.build(request, source, params["day"]) if params["day"] else None,
         "has_sync_permission": has_sync_permission(request),
-        "range": RangeForm(source),
+        "range": SyncRangeForm(source),
     }
     return render_page(request, "admin/coverage/source.html", context)
 
@@ -210,7 +210,7 @@ def sync_range(request: HttpRequest, slug: str) -> HttpResponse:
     source = next((source for source in list_visible_sources(request) if source.slug == slug), None)
     if source is None:
         raise Http404
-    form = RangeForm(source, request.POST if request.method == "POST" else request.GET)
+    form = SyncRangeForm(source, request.POST if request.method == "POST" else request.GET)
     if form.is_valid() and request.method == "POST":
         return start_sync(request, source, form.cleaned_data["first"], form.cleaned_data["last"])
     context: dict[str, Any] = {"title": f"Sync days of {source.slug}", "source": source, "range": form}
@@ -252,12 +252,12 @@ def render_fragment(request: HttpRequest, template: str, context: dict[str, Any]
 
 
 def build_legend() -> list[LegendEntry]:
-    """Return how every kind of day looks and what it means, and a restated one."""
+    """Return how every kind of day looks and what it means, and a restated day."""
     entries = []
     for kind, (name, meaning) in LEGEND.items():
         shape = f"M0 0{SHAPES[kind]}" if kind in SHAPES else "M5 0v10"
         marks = [VERIFIED_MARK] if kind == "complete" else []
-        marks += [look.mark for look in APPEARANCES.values() if look.kind == kind and look.mark]
+        marks += [appearance.mark for appearance in APPEARANCES.values() if appearance.kind == kind and appearance.mark]
         drawn = Path(kind, "" if kind == "before" else shape)
         entries.append(LegendEntry(drawn, " ".join(dict.fromkeys(marks)), name, meaning))
     restated = Path("restated", f"M0 0{SHAPES['restated']}")

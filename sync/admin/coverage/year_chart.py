@@ -21,6 +21,7 @@ SHAPES: Final[dict[str, str]] = {
     "loading": "m1 5a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
     "accepted": "m1 2h8v2h-8zm0 4h8v2h-8z",
     "pruned": "m2 2h6v6h-6z",
+    "archived": "m1 2h8v2h-8zm1 3h6v3h-6z",
     "mismatched": "m4 0h2v6h-2zm0 8h2v2h-2z",
     "unverified": "m0 3h10m-10 4h10m-3-7-4 10",
     "partial": "v10h10z",
@@ -85,12 +86,12 @@ class YearChart:
 
     @property
     def summary(self) -> str:
-        """The counts of its days in words."""
+        """The counts of its days as text."""
         return describe_days(self.days)
 
     @property
     def label(self) -> str:
-        """The picture in words."""
+        """The picture as text."""
         return f"{self.number}: {self.summary}"
 
     @property

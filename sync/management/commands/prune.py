@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from sync.pruning import Preview, preview, prune
+from sync.pruning import PruningPreview, preview, prune
 from usage.formatting import format_count, format_size
 from usage.partitions import Month
 from usage.pruning import Obstacle, PruningRefused, TablesBusy, get_latest_month
@@ -24,16 +24,15 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--before", required=True, metavar="MONTH", help="The first month to keep, e.g. 2025-01.")
-        parser.add_argument("--yes", action="store_true", help="Do it; without, nothing is changed.")
+        add_month_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         before = parse_month(options["before"])
-        found = preview(before)
-        for line in describe_preview(found, before):
+        pruning = preview(before)
+        for line in describe_preview(pruning, before):
             self.stdout.write(line)
-        if found.obstacles:
-            raise CommandError(describe_obstacles(found.obstacles), returncode=1)
+        if pruning.obstacles:
+            raise CommandError(describe_obstacles(pruning.obstacles), returncode=1)
         if not options["yes"]:
             self.stdout.write("Nothing was changed. Add --yes to drop and delete this; it cannot be undone.")
             return
@@ -43,30 +42,47 @@ class Command(BaseCommand):
             raise CommandError(describe_obstacles(error.obstacles), returncode=1) from None
         except TablesBusy as error:
             raise CommandError(str(error), returncode=1) from None
-        self.stdout.write(f"Dropped {format_count(len(found.partitions), 'table')}; deleted {describe_rows(deleted)}.")
+        self.stdout.write(
+            f"Dropped {format_count(len(pruning.partitions), 'table')}; deleted {describe_rows(deleted)}."
+        )
 
 
-def parse_month(text: str) -> Month:
-    """Return the first day of a month; raises CommandError for another text, and for a month that is not over."""
+def add_month_arguments(parser: CommandParser) -> None:
+    """Add the arguments of a command that removes old months."""
+    parser.add_argument("--before", required=True, metavar="MONTH", help="The first month to keep, e.g. 2025-01.")
+    parser.add_argument("--yes", action="store_true", help="Do it; without, nothing is changed.")
+
+
+def parse_month(text: str, name: str = "--before") -> Month:
+    """Return the first day of a month; raises CommandError for another text, and for a month that is not over.
+
+    `name`: the argument.
+    """
     match = MONTH.fullmatch(text)
     if match is None or match["year"] == "0000":
-        raise CommandError(f"--before: “{text}” is not a month; give a year and a month, e.g. 2025-01.")
+        raise CommandError(f"{name}: “{text}” is not a month; give a year and a month, e.g. 2025-01.")
     month, latest = date(int(match["year"]), int(match["month"]), 1), get_latest_month(timezone.now())
     if month > latest:
-        raise CommandError(f"--before: {text} is too late; {latest:%Y-%m} is the latest, as earlier months are over.")
+        raise CommandError(f"{name}: {text} is too late; {latest:%Y-%m} is the latest, as earlier months are over.")
     return month
 
 
-def describe_preview(found: Preview, before: Month) -> Iterator[str]:
-    """Yield a line for each table, then what of other rows would go."""
+def describe_preview(pruning: PruningPreview, before: Month) -> Iterator[str]:
+    """Yield a line for each table, then the counts of other rows."""
     yield f"Records and revisions of the months before {before:%Y-%m} (their days, digests and roll-ups stay):"
-    for partition in found.partitions:
+    yield from describe_partitions(pruning)
+    yield f"Older rows: {describe_rows(pruning.rows)}."
+
+
+def describe_partitions(pruning: PruningPreview) -> Iterator[str]:
+    """Yield a line for each table, and their total."""
+    for partition in pruning.partitions:
         size = format_size(partition.bytes)
-        yield f"  {partition.month:%Y-%m}  {partition.table}: about {format_count(partition.rows, 'row')}, {size}"
-    total = format_size(sum(partition.bytes for partition in found.partitions))
-    days = ", ".join(f"{source} {number:,}" for source, number in found.days.items())
-    yield f"  {format_count(len(found.partitions), 'table')}, {total}; days by source: {days or 'none'}"
-    yield f"Older rows: {describe_rows(found.rows)}."
+        rows = "" if partition.rows is None else f"about {format_count(partition.rows, 'row')}, "
+        yield f"  {partition.month:%Y-%m}  {partition.table}: {rows}{size}"
+    total = format_size(sum(partition.bytes for partition in pruning.partitions))
+    days = ", ".join(f"{source} {number:,}" for source, number in pruning.days.items())
+    yield f"  {format_count(len(pruning.partitions), 'table')}, {total}; days by source: {days or 'none'}"
 
 
 def describe_rows(rows: dict[str, int]) -> str:
@@ -75,11 +91,16 @@ def describe_rows(rows: dict[str, int]) -> str:
 
 
 def describe_obstacles(obstacles: list[Obstacle]) -> str:
-    """Return which days stand in the way, the earliest by name, and what to do."""
-    named = "\n".join(f"  {obstacle}" for obstacle in obstacles[:MAX_NAMED_DAYS])
-    more = len(obstacles) - MAX_NAMED_DAYS
-    rest = f"\n  and {more:,} more" if more > 0 else ""
+    """Return which days prevent it, the earliest by name, and what to do."""
     return (
-        f"Refused: {format_count(len(obstacles), 'day')} of these months may still change.\n{named}{rest}\n"
+        f"Refused: {format_count(len(obstacles), 'day')} of these months may still change.\n"
+        f"{name_obstacles(obstacles)}\n"
         "Sync them until they are final, or accept their findings; `manage.py roll_up` writes missing roll-ups."
     )
+
+
+def name_obstacles(obstacles: list[Obstacle]) -> str:
+    """Return a line for each of the earliest days, and how many more there are."""
+    more = len(obstacles) - MAX_NAMED_DAYS
+    lines = [f"  {obstacle}" for obstacle in obstacles[:MAX_NAMED_DAYS]] + [f"  and {more:,} more"] * (more > 0)
+    return "\n".join(lines)

@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--scale", type=float, default=plain.scale, help="Multiplies the number of records.")
         parser.add_argument("--records-per-day", type=int, help="Exactly so many, in place of a busy-looking curve.")
         parser.add_argument("--credential", default=plain.credential, help="What every vendor accepts.")
-        parser.add_argument("--zone", default=plain.zone, help="Time zone of the accounts that have one.")
+        parser.add_argument("--zone", default=plain.zone, help="Time zone of the accounts that have a zone.")
         parser.add_argument("--latency-ms", type=float, default=0.0, help="Waited before every answer.")
         parser.add_argument("--requests-per-minute", type=int, help="Answer 429 to what a credential asks beyond.")
         parser.add_argument("--fault", action="append", default=[], metavar="[VENDOR.]NAME=P", help="Repeatable.")
@@ -39,10 +39,10 @@ class Command(BaseCommand):
             from sync.sandbox.server import HOST, serve
         except ModuleNotFoundError as error:
             raise CommandError(
-                f"The sandbox needs {error.name}, which the portal itself does not: install usage-portal[embedded]."
+                f"The sandbox needs {error.name}, which the portal itself does not: install the extra `sandbox`."
             ) from None
         upstream = Upstream(_build_world(options), _build_settings(options))
-        gc.freeze()  # the portal's modules stay; no collection needs to look through them again
+        gc.freeze()  # the portal's modules stay; no collection needs to visit them again
         parent = options["with_parent"]
 
         async def run() -> None:

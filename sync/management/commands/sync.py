@@ -34,7 +34,7 @@ POLL_SECONDS = 0.5
 
 @contextmanager
 def show_only_warnings() -> Iterator[None]:
-    """Log no lines about days and runs for the time of the block: the bar and the table stand for them."""
+    """Log no lines about days and runs for the time of the block: the bar and the table replace them."""
     logger = logging.getLogger("sync")
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -48,13 +48,13 @@ class Command(BaseCommand):
     help = "Read sources now, in the foreground. Exit status 1 if a day failed."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slugs", nargs="*", metavar="SLUG", help="Sources to read; default: all enabled ones.")
+        parser.add_argument("slugs", nargs="*", metavar="SLUG", help="Sources to read; default: all enabled sources.")
         parser.add_argument("--from", dest="from_day", type=date.fromisoformat, help="First day, e.g. 2026-11-01.")
         parser.add_argument(
             "--to",
             dest="to_day",
             type=date.fromisoformat,
-            help="The day after the last one (default: tomorrow).",
+            help="The day after the last (default: tomorrow).",
         )
         parser.add_argument(
             "--names", action="store_true", help="Read the names of the sources' ids in place of usage."
@@ -76,14 +76,15 @@ class Command(BaseCommand):
             list(pool.map(lambda run: read_run(run, bar, options["workers"]), runs))
         for run in runs:
             run.refresh_from_db()
-        console.print(build_summary(runs))
+        if runs:
+            console.print(build_summary(runs))
         unfinished = [run for run in runs if run.days_failed or run.days_done < run.days_total]
         refusals += [f"{run.source.slug}: {describe_failure(run)}" for run in unfinished]
         if refusals:
             raise CommandError("\n".join(refusals), returncode=1)
 
     def read_all_names(self, sources: list[Source], options: dict[str, Any]) -> None:
-        """Read the names of every source; raises CommandError where one cannot be read."""
+        """Read the names of every source; raises CommandError where any cannot be read."""
         if options["from_day"] is not None or options["to_day"] is not None:
             raise CommandError("--names reads the names of today: leave --from and --to out.")
         refusals = []
@@ -118,7 +119,7 @@ class Command(BaseCommand):
         return runs, refusals
 
     def start(self, source: Source, options: dict[str, Any]) -> SyncRun | None:
-        """Start a run of one source; a halted source is resumed, since a person asked for it. Raises SyncError."""
+        """Start a run of one source; a halted source is resumed, since a person requests it. Raises SyncError."""
         if error := find_misconfiguration(source):
             halt_source(source, error)
             raise error
@@ -133,14 +134,14 @@ class Command(BaseCommand):
 
 
 def select_sources(slugs: list[str]) -> list[Source]:
-    """Return the sources with these slugs, or all enabled ones; raises CommandError for an unknown slug."""
+    """Return the sources with these slugs, or all enabled sources; raises CommandError for an unknown slug."""
     if not slugs:
         return list(Source.objects.filter(enabled=True))
     by_slug = {source.slug: source for source in Source.objects.filter(slug__in=slugs)}
     unknown = [slug for slug in slugs if slug not in by_slug]
     if unknown:
-        known = ", ".join(Source.objects.values_list("slug", flat=True)) or "none yet"
-        raise CommandError(f"No source is named {', '.join(unknown)}; there are: {known}.")
+        existing = ", ".join(Source.objects.values_list("slug", flat=True)) or "none yet"
+        raise CommandError(f"No source is named {', '.join(unknown)}; there are: {existing}.")
     return [by_slug[slug] for slug in slugs]
 
 
@@ -179,7 +180,7 @@ def read_run(run: SyncRun, bar: Progress, workers: int) -> None:
     threads = workers or run.source.max_concurrency
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(threads)))
-    # The worker threads closed their own connections; this is the one of the calling thread.
+    # The worker threads closed their own connections; this is that of the calling thread.
     connection.close()
 
 
@@ -195,26 +196,26 @@ def read_waiting(run: SyncRun, bar: Progress, task: Any, count: Any) -> None:
 
 
 def has_days_to_come(run: SyncRun) -> bool:
-    """Tell whether days of the run are still read: some wait, and their source is neither halted nor paused."""
-    waiting = SyncRunDay.objects.filter(run=run, outcome=SyncRunDay.Outcome.WAITING)
+    """Return whether days of the run are still read: some wait, and their source is neither halted nor paused."""
+    waiting_run_days = SyncRunDay.objects.filter(run=run, outcome=SyncRunDay.Outcome.WAITING)
     source = Source.objects.get(pk=run.source_id)
-    paused = source.paused_until is not None and source.paused_until > get_database_time()
+    is_paused = source.paused_until is not None and source.paused_until > get_database_time()
     if source.halted_at is not None or not source.enabled:
         return False
-    loading = SourceDay.objects.filter(run_days__in=waiting, state=DayState.LOADING).exists()
-    return loading or (waiting.exists() and not paused)
+    is_loading = SourceDay.objects.filter(run_days__in=waiting_run_days, state=DayState.LOADING).exists()
+    return is_loading or (waiting_run_days.exists() and not is_paused)
 
 
 def describe_failure(run: SyncRun) -> str:
     """Return why a run did not read all its days, in one sentence."""
     if run.cancelled_at is not None:
         return run.error
-    failed = SyncRunDay.objects.filter(run=run, outcome=SyncRunDay.Outcome.FAILED).select_related("source_day")
-    first = failed.order_by("source_day__day").first()
+    failed_days = SyncRunDay.objects.filter(run=run, outcome=SyncRunDay.Outcome.FAILED).select_related("source_day")
+    first = failed_days.order_by("source_day__day").first()
     if first is None:
         return f"{run.days_total - run.days_done} days wait: the vendor keeps failing and is left alone for a while."
-    why = first.source_day.error or run.error
-    return f"{run.days_failed} of {run.days_total} days failed; {first.source_day.day}: {why}"
+    reason = first.source_day.error or run.error
+    return f"{run.days_failed} of {run.days_total} days failed; {first.source_day.day}: {reason}"
 
 
 def build_summary(runs: list[SyncRun]) -> Table:

@@ -1,4 +1,4 @@
-"""Gcore's names: projects, also deleted ones, and regions (docs/vendors/gcore.md)."""
+"""Gcore's names: projects, also deleted projects, and regions (docs/vendors/gcore.md)."""
 
 from collections.abc import Iterator
 from typing import Final, TypeVar
@@ -12,11 +12,11 @@ from usage.models import NameKind
 
 PROJECTS: Final = "/cloud/v1/projects"
 REGIONS: Final = "/cloud/v1/regions"
-PAGE_SIZE: Final = 1000  # the most the vendor gives
+PAGE_SIZE: Final = 1000  # the vendor's maximum
 
 
 class Project(msgspec.Struct):
-    """A project; a deleted one has an instant."""
+    """A project; `deleted_at` is set once it is deleted."""
 
     id: int
     name: str | None = None
@@ -30,21 +30,21 @@ class Region(msgspec.Struct):
     display_name: str | None = None
 
 
-class Projects(msgspec.Struct):
+class ProjectsPage(msgspec.Struct):
     """A page of projects."""
 
     count: int
     results: list[Project]
 
 
-class Regions(msgspec.Struct):
+class RegionsPage(msgspec.Struct):
     """A page of regions."""
 
     count: int
     results: list[Region]
 
 
-P = TypeVar("P", Projects, Regions)
+P = TypeVar("P", ProjectsPage, RegionsPage)
 
 
 class DirectoryReader:
@@ -59,18 +59,18 @@ class DirectoryReader:
         yield read_listing(NameKind.REGION, self.read_regions)
 
     def read_projects(self) -> Iterator[Name]:
-        """Yield the projects; the usage of deleted ones stays."""
-        for page in self.paginate(PROJECTS, Projects, include_deleted="true"):
-            for one in page.results:
-                yield Name(str(one.id), one.name or "", is_gone=one.deleted_at is not None)
+        """Yield the projects, also deleted projects, whose usage stays."""
+        for page in self.paginate(PROJECTS, ProjectsPage, include_deleted="true"):
+            for project in page.results:
+                yield Name(str(project.id), project.name or "", is_gone=project.deleted_at is not None)
 
     def read_regions(self) -> Iterator[Name]:
         """Yield the regions."""
-        for page in self.paginate(REGIONS, Regions):
-            yield from (Name(str(one.id), one.display_name or "") for one in page.results)
+        for page in self.paginate(REGIONS, RegionsPage):
+            yield from (Name(str(region.id), region.display_name or "") for region in page.results)
 
     def paginate(self, path: str, page_type: type[P], **params: str) -> Iterator[P]:
-        """Yield pages until there are `count` results; raises InvalidResponse where the vendor gives fewer."""
+        """Yield pages until there are `count` results; raises InvalidResponse where the vendor sends fewer."""
         received = 0
         while True:
             page = self.fetch(path, page_type, {**params, "limit": PAGE_SIZE, "offset": received})

@@ -61,7 +61,7 @@ def build_keyless_row(fields: dict[str, Any]) -> ResourceRow:
     `details` gets the fields of the resource's type, and all fields of its own where the type is not known.
     `extra` gets, under the vendor's names, what no column can say: fields unknown to the type, `region`
     where it is not `region_id`, instants finer than microseconds, tags whose order `list_tags` would not
-    give back, and every explicit null, so that it stays apart from a field that was not there; under ALTERATIONS_KEY,
+    restore, and every explicit null, so that it stays apart from a field that was not there; under ALTERATIONS_KEY,
     what was changed so that it can be stored.
     """
     alterations = Alterations(dropped=dict(fields.get(ALTERATIONS_KEY, {})))
@@ -88,31 +88,31 @@ def build_keyless_row(fields: dict[str, Any]) -> ResourceRow:
 
 def build_details_and_extra(resource: Resource, fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what goes to `details` and what goes to `extra`."""
-    own = OWN_FIELDS.get(resource.type)
+    own_fields = OWN_FIELDS.get(resource.type)
     details: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in fields.items():
         if name in COLUMNS:
             if value is None:
                 extra[name] = None
-        elif own is None or name in own:
+        elif own_fields is None or name in own_fields:
             details[name] = value
         else:
             extra[name] = value
     if resource.region is not None and resource.region != get_region_id(resource.region_id, resource.region):
         extra["region"] = resource.region
-    seen = {"first_seen": resource.first_seen, "last_seen": resource.last_seen}
-    extra |= {name: text for name, text in seen.items() if text and exceeds_microseconds(text)}
+    instants = {"first_seen": resource.first_seen, "last_seen": resource.last_seen}
+    extra |= {name: text for name, text in instants.items() if text and exceeds_microseconds(text)}
     if resource.tags is not None and resource.tags != list_tags(merge_tags(resource.tags)):
         extra["tags"] = resource.tags
     return details, extra
 
 
-def get_region_id(region_id: int | None, again: Any) -> int | None:
+def get_region_id(region_id: int | None, region: Any) -> int | None:
     """Return a region's number, which the vendor sends twice."""
     if region_id is not None:
         return region_id
-    return again if isinstance(again, int) and not isinstance(again, bool) and abs(again) < 2**63 else None
+    return region if isinstance(region, int) and not isinstance(region, bool) and abs(region) < 2**63 else None
 
 
 def merge_tags(pairs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -140,8 +140,8 @@ def build_identity(row: ResourceRow, fields: dict[str, Any]) -> bytes:
     there is none the type's own ids, its name in the end (docs/vendors/gcore.md). A resource of an unknown
     type without a uuid is identified by its name and every text of its own, since any of them may be its id.
     """
-    own = OWN_FIELDS.get(row.resource_type)
-    variant = {name: fields[name] for name in VARIANTS if name in fields and (own is None or name in own)}
+    own_fields = OWN_FIELDS.get(row.resource_type)
+    variant = {name: fields[name] for name in VARIANTS if name in fields and (own_fields is None or name in own_fields)}
     return encode_canonical(
         [
             row.resource_type,

@@ -16,9 +16,9 @@ from django.db import connection
 from sync.api_messages import APIRequest, APIResponse
 from sync.vendors.base import VendorMirror
 from sync.vendors.gcore.request import (
-    Condition,
     InvalidReportRequest,
     ReportRequest,
+    TagCondition,
     Tags,
     encode_error,
     parse_report_request,
@@ -63,7 +63,7 @@ TAGS: Final = """
       jsonb_array_elements(CASE jsonb_typeof(tag.value) WHEN 'array' THEN tag.value
                            ELSE jsonb_build_array(tag.value) END) WITH ORDINALITY AS each (value, place))
 """
-# Unknown values are left out; `extra` holds what no column can, beside the portal's own key.
+# Unknown values are left out; `extra` has what no column can store, beside the portal's own key.
 RESOURCE: Final = f"""
 jsonb_strip_nulls(jsonb_build_object(
     'type', resource_type,
@@ -133,8 +133,8 @@ class Mirror(VendorMirror):
     def respond(self, request: APIRequest) -> APIResponse:
         """Answer a usage report, or refuse it as the vendor does."""
         if request.method != "POST":
-            refused = self.build_error(405, "The method is not allowed here.")
-            return replace(refused, headers={"Allow": "POST"})
+            response = self.build_error(405, "The method is not allowed here.")
+            return replace(response, headers={"Allow": "POST"})
         try:
             query = parse_report_request(request.body, FILTERS)
         except InvalidReportRequest as error:
@@ -207,7 +207,7 @@ def build_tags_condition(tags: Tags, params: dict[str, Any]) -> str:
     return "(" + (" AND " if tags.condition_type == "AND" else " OR ").join(conditions) + ")"
 
 
-def build_tag_condition(number: int, condition: Condition, params: dict[str, Any]) -> str:
+def build_tag_condition(number: int, condition: TagCondition, params: dict[str, Any]) -> str:
     """Return the condition that one tag has this key, and this value exactly or in part, whatever its case."""
     conditions = []
     if condition.key is not None:

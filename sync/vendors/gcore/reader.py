@@ -11,7 +11,7 @@ from sync.vendors.base import Comparison, Page, Pages, Rejection, VendorReader
 from sync.vendors.decoding import decode_record, describe_error, find_error_envelope, reject_record
 from sync.vendors.gcore.directory import DirectoryReader
 from sync.vendors.gcore.mapping import KeyBuilder, build_identity, build_keyless_row
-from sync.vendors.gcore.schema import ORDER, USAGE_REPORT, Report, parse_report
+from sync.vendors.gcore.schema import ORDER, USAGE_REPORT, UsageReport, parse_report
 from sync.vendors.gcore.totals import RowSums
 from sync.vendors.names import NameListing
 from sync.vendors.record_limits import InvalidRecord
@@ -20,7 +20,7 @@ from usage.models import ResourceRow, ResourceUsage
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True):
-    """`page_size`: how many resources one request asks for; the vendor's default of 10 is never relied on."""
+    """`page_size`: the resources per request; the vendor's default of 10 is never used."""
 
     page_size: Annotated[
         int,
@@ -75,13 +75,13 @@ class Reader(VendorReader):
         return DirectoryReader(self.http).read()
 
     def probe(self) -> str:
-        """Ask for one resource of yesterday."""
+        """Request one resource of yesterday."""
         yesterday = datetime.now(UTC).date() - timedelta(days=1)
         report = self.fetch_report(yesterday, limit=1)
         return f"Gcore answered: {report.count} rows of usage on {yesterday}."
 
-    def fetch_report(self, day: date, offset: int = 0, limit: int | None = None) -> Report:
-        """Return the report of one day from `offset` on; raises InvalidResponse where the answer is none."""
+    def fetch_report(self, day: date, offset: int = 0, limit: int | None = None) -> UsageReport:
+        """Return the report of one day from `offset` on; raises InvalidResponse where the answer is no report."""
         body = {
             "time_from": f"{day}T00:00:00Z",
             "time_to": f"{day + timedelta(days=1)}T00:00:00Z",
@@ -98,7 +98,7 @@ class Reader(VendorReader):
             raise self.http.build_invalid_response(f"Not a usage report: {describe_error(error)}", answer) from None
 
 
-def build_page(report: Report, keys: KeyBuilder, sums: RowSums) -> Page:
+def build_page(report: UsageReport, keys: KeyBuilder, sums: RowSums) -> Page:
     """Return one answer's resources as rows, keyed and summed, and those that cannot be kept."""
     keys.start_page()
     rows: list[ResourceRow] = []

@@ -39,8 +39,8 @@ class SchemaFilter(msgspec.Struct):
     values: list[str]
 
 
-class Condition(msgspec.Struct):
-    """One condition on tags; without a key any key will do, without a value any value (assumed)."""
+class TagCondition(msgspec.Struct):
+    """One condition on tags; without a key any key matches, without a value any value (assumed)."""
 
     key: str | None = None
     value: str | None = None
@@ -48,9 +48,9 @@ class Condition(msgspec.Struct):
 
 
 class Tags(msgspec.Struct):
-    """Conditions on tags, any or all of which must hold; none at all hold always, a hundred are the most (assumed)."""
+    """Conditions on tags, any or all of which must hold; none always hold, a hundred are the most (assumed)."""
 
-    conditions: Annotated[list[Condition], Meta(max_length=MAX_CONDITIONS)]
+    conditions: Annotated[list[TagCondition], Meta(max_length=MAX_CONDITIONS)]
     condition_type: Literal["OR", "AND"] = "OR"
 
 
@@ -85,8 +85,10 @@ class ReportRequest(msgspec.Struct):
     def get_order(self) -> list[tuple[str, bool]]:
         """Return the fields to sort by, and whether downward; `order_by` goes before `sorting` (assumed)."""
         if self.order_by:
-            return [(field, way == "desc") for field, _, way in (key.partition(".") for key in self.order_by)]
-        return [(field, way == "desc") for one in self.sorting or () for field, way in one.items()]
+            return [
+                (field, direction == "desc") for field, _, direction in (key.partition(".") for key in self.order_by)
+            ]
+        return [(field, direction == "desc") for key in self.sorting or () for field, direction in key.items()]
 
 
 def get_utc_day(instant: datetime) -> date:
@@ -143,7 +145,7 @@ def find_errors(query: ReportRequest, filters: Filters) -> dict[str, list[str]]:
         errors["types"] = [f"Unknown resource type: {', '.join(unknown)}"]
     if get_utc_day(query.time_to) < get_utc_day(query.time_from):
         errors["time_to"] = ["time_to must not be before time_from"]
-    if any(field not in SORTABLE for one in query.sorting or () for field in one):
+    if any(field not in SORTABLE for key in query.sorting or () for field in key):
         errors["sorting"] = [f"Fields must be among: {', '.join(SORTABLE)}"]
     if any(not re.fullmatch(rf"({'|'.join(SORTABLE)})\.(asc|desc)", key) for key in query.order_by or ()):
         errors["order_by"] = [f"Must be <field>.asc or <field>.desc with a field among: {', '.join(SORTABLE)}"]
@@ -153,6 +155,6 @@ def find_errors(query: ReportRequest, filters: Filters) -> dict[str, list[str]]:
         errors["schema_filter"] = [f"Fields of this type: {allowed}"]
     elif schema_filter and any("\0" in value for value in schema_filter.values):
         errors["schema_filter"] = [NUL]
-    if query.tags and any("\0" in f"{one.key}{one.value}" for one in query.tags.conditions):
+    if query.tags and any("\0" in f"{condition.key}{condition.value}" for condition in query.tags.conditions):
         errors["tags"] = [NUL]
     return errors

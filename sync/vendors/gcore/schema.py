@@ -18,7 +18,7 @@ ORDER = [
     f"{field}.asc" for field in ("type", "project", "region", "last_name", "first_seen", "last_seen", "billing_value")
 ]
 
-# The fields that only some types have: they go to a row's `details`, any other unknown one to `extra`.
+# The fields that only some types have: they go to a row's `details`, any other unknown field to `extra`.
 OWN_FIELDS: dict[str, frozenset[str]] = {
     name: frozenset(fields)
     for name, fields in {
@@ -76,7 +76,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Resource(msgspec.Struct):
-    """The fields that rows of every type share; the ones with a default are missing from some.
+    """The fields that rows of every type share; fields with a default are missing from some types.
 
     `region` is the same number as `region_id`.
     """
@@ -115,7 +115,7 @@ class Envelope(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class UsageReport:
     """One answer: `count` of all matching resources, some of them, and the sums over all of them."""
 
     count: int
@@ -126,18 +126,18 @@ class Report:
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 
 
-def parse_report(body: bytes) -> Report:
-    """Return an answer as a report; raises msgspec's errors and InvalidRecord where it is none."""
+def parse_report(body: bytes) -> UsageReport:
+    """Return an answer as a report; raises msgspec's errors and InvalidRecord where it is no report."""
     envelope = decode_body(decode_envelope, body)
     totals = [decode_record(total) for total in envelope.totals]
     for total in totals:
         total.pop(ALTERATIONS_KEY, None)
         parse_total(total)
-    return Report(envelope.count, envelope.resources, totals)
+    return UsageReport(envelope.count, envelope.resources, totals)
 
 
 def parse_total(fields: dict[str, Any]) -> Total:
-    """Return a total; raises InvalidRecord where it is none."""
+    """Return a total; raises InvalidRecord where the fields are no total."""
     total = convert_fields(fields, Total)
     check_number("billing_value", total.billing_value)
     return total

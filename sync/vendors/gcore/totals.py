@@ -28,7 +28,7 @@ class RowSums:
     """Sums of a day's rows, grouped as the vendor groups its totals.
 
     How a type is grouped is read off the totals themselves: by flavor and the like where they name it, and a
-    type that is not known by every column they have beyond the shared ones.
+    type that is not known by every column they have beyond the shared columns.
     """
 
     def __init__(self, totals: Iterable[dict[str, Any]]) -> None:
@@ -38,7 +38,7 @@ class RowSums:
         self.rejected = 0
 
     def add(self, row: ResourceRow, fields: dict[str, Any]) -> None:
-        """Count a row in."""
+        """Add a row."""
         group = Group(
             row.resource_type,
             row.billing_metric,
@@ -70,7 +70,7 @@ class RowSums:
 
 
 def get_own_columns(total: dict[str, Any]) -> tuple[str, ...]:
-    """Return the columns beside the shared ones that a type's totals are grouped by."""
+    """Return the columns besides the shared columns that a type's totals are grouped by."""
     own = total.keys() - SHARED
     return tuple(sorted(own & set(VARIANTS) if total["type"] in OWN_FIELDS else own))
 
@@ -92,7 +92,7 @@ def sum_totals(totals: Iterable[dict[str, Any]]) -> dict[Group, Decimal]:
 
 
 def has_total(resource_type: str) -> bool:
-    """Tell whether the contract promises totals for a type."""
+    """Return whether the contract promises totals for a type."""
     return resource_type in OWN_FIELDS and resource_type not in NOT_TOTALLED
 
 
@@ -104,7 +104,7 @@ def describe_group(group: Group) -> dict[str, Any]:
         "billing_value_unit": group.billing_value_unit,
         **dict(group.own),
     }
-    # A total may hold texts that no record could.
+    # A total may have texts that no record can store.
     return {"region_id": group.region_id} | {
         fit_text("", name, Alterations()): fit_text("", text, Alterations()) for name, text in texts.items()
     }

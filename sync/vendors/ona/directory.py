@@ -32,14 +32,14 @@ class Pagination(msgspec.Struct, rename="camel"):
     next_token: str = ""
 
 
-class Listing(msgspec.Struct, rename="camel"):
+class DirectoryPage(msgspec.Struct, rename="camel"):
     """What every page of a listing has."""
 
     pagination: Pagination = msgspec.field(default_factory=Pagination)
 
 
 class Identity(msgspec.Struct, rename="camel"):
-    """Whose token it is."""
+    """The identity that the token belongs to."""
 
     organization_id: str
 
@@ -52,7 +52,7 @@ class Member(msgspec.Struct, rename="camel"):
     email: str = ""
 
 
-class Members(Listing):
+class MembersPage(DirectoryPage):
     """A page of members of the organization, or of a team."""
 
     members: list[Member] = []
@@ -71,7 +71,7 @@ class Project(msgspec.Struct):
     metadata: Metadata = msgspec.field(default_factory=Metadata)
 
 
-class Projects(Listing):
+class ProjectsPage(DirectoryPage):
     """A page of projects."""
 
     projects: list[Project] = []
@@ -84,7 +84,7 @@ class EnvironmentClass(msgspec.Struct, rename="camel"):
     display_name: str = ""
 
 
-class Classes(Listing, rename="camel"):
+class ClassesPage(DirectoryPage, rename="camel"):
     """A page of classes."""
 
     environment_classes: list[EnvironmentClass] = []
@@ -97,33 +97,33 @@ class Runner(msgspec.Struct, rename="camel"):
     name: str = ""
 
 
-class Runners(Listing):
+class RunnersPage(DirectoryPage):
     """A page of runners."""
 
     runners: list[Runner] = []
 
 
-class Named(msgspec.Struct):
+class TeamOrGroup(msgspec.Struct):
     """A team or a group."""
 
     id: str = ""
     name: str = ""
 
 
-class Teams(Listing):
+class TeamsPage(DirectoryPage):
     """A page of teams."""
 
-    teams: list[Named] = []
+    teams: list[TeamOrGroup] = []
 
 
-class Groups(Listing):
+class GroupsPage(DirectoryPage):
     """A page of groups."""
 
-    groups: list[Named] = []
+    groups: list[TeamOrGroup] = []
 
 
-class Subject(msgspec.Struct):
-    """Who is in a group; not every principal is a user."""
+class Principal(msgspec.Struct):
+    """A member of a group; not every principal is a user."""
 
     id: str = ""
     principal: str = ""
@@ -132,10 +132,10 @@ class Subject(msgspec.Struct):
 class Membership(msgspec.Struct):
     """That a subject is in a group."""
 
-    subject: Subject = msgspec.field(default_factory=Subject)
+    subject: Principal = msgspec.field(default_factory=Principal)
 
 
-class Memberships(Listing):
+class MembershipsPage(DirectoryPage):
     """A page of memberships of a group."""
 
     members: list[Membership] = []
@@ -158,61 +158,66 @@ class DirectoryReader:
 
     def read_projects(self) -> Iterator[Name]:
         """Yield the projects."""
-        for page in self.paginate(PROJECTS, Projects):
-            yield from (Name(one.id, one.metadata.name) for one in page.projects)
+        for page in self.paginate(PROJECTS, ProjectsPage):
+            yield from (Name(project.id, project.metadata.name) for project in page.projects)
 
     def read_classes(self) -> Iterator[Name]:
         """Yield the classes of environments."""
-        for page in self.paginate(CLASSES, Classes):
-            yield from (Name(one.id, one.display_name) for one in page.environment_classes)
+        for page in self.paginate(CLASSES, ClassesPage):
+            yield from (
+                Name(environment_class.id, environment_class.display_name)
+                for environment_class in page.environment_classes
+            )
 
     def read_runners(self) -> Iterator[Name]:
         """Yield the runners."""
-        for page in self.paginate(RUNNERS, Runners):
-            yield from (Name(one.runner_id, one.name) for one in page.runners)
+        for page in self.paginate(RUNNERS, RunnersPage):
+            yield from (Name(runner.runner_id, runner.name) for runner in page.runners)
 
     def read_users(self) -> Iterator[Name]:
-        """Yield the members of the organization that the token is of."""
+        """Yield the members of the token's organization."""
         organization = self.fetch(IDENTITY, Identity, {}).organization_id
-        for page in self.paginate(MEMBERS, Members, organizationId=organization):
-            yield from (Name(one.user_id, one.full_name, one.email) for one in page.members)
+        for page in self.paginate(MEMBERS, MembersPage, organizationId=organization):
+            yield from (Name(member.user_id, member.full_name, member.email) for member in page.members)
 
     def read_teams(self) -> Iterator[Name]:
         """Yield the teams."""
-        for page in self.paginate(TEAMS, Teams):
-            yield from (Name(one.id, one.name) for one in page.teams)
+        for page in self.paginate(TEAMS, TeamsPage):
+            yield from (Name(team.id, team.name) for team in page.teams)
 
     def read_groups(self) -> Iterator[Name]:
         """Yield the groups."""
-        for page in self.paginate(GROUPS, Groups):
-            yield from (Name(one.id, one.name) for one in page.groups)
+        for page in self.paginate(GROUPS, GroupsPage):
+            yield from (Name(group.id, group.name) for group in page.groups)
 
     def list_team_members(self, team_id: str) -> list[str]:
         """Return the ids of the users of a team."""
-        pages = self.paginate(TEAM_MEMBERS, Members, teamId=team_id)
-        return [one.user_id for page in pages for one in page.members]
+        pages = self.paginate(TEAM_MEMBERS, MembersPage, teamId=team_id)
+        return [member.user_id for page in pages for member in page.members]
 
     def list_group_members(self, group_id: str) -> list[str]:
         """Return the ids of the users of a group."""
-        pages = self.paginate(MEMBERSHIPS, Memberships, groupId=group_id)
-        return [one.subject.id for page in pages for one in page.members if one.subject.principal == USER]
+        pages = self.paginate(MEMBERSHIPS, MembershipsPage, groupId=group_id)
+        subjects = (membership.subject for page in pages for membership in page.members)
+        return [subject.id for subject in subjects if subject.principal == USER]
 
     def add_members(self, listing: NameListing, list_members: Callable[[str], list[str]]) -> NameListing:
         """Return the listing of teams or groups with their users."""
         if listing.refused:
             return listing
         try:
-            return replace(listing, members={one.vendor_id: list_members(one.vendor_id) for one in listing.names})
+            members = {name.vendor_id: list_members(name.vendor_id) for name in listing.names}
+            return replace(listing, members=members)
         except (CredentialError, RequestRejected) as error:
             return replace(listing, members_refused=get_refusal(error))
 
     def paginate(self, path: str, page_type: type[T], **params: str) -> Iterator[T]:
-        """Yield the pages of a listing; raises InvalidResponse for one without an end."""
+        """Yield the pages of a listing; raises InvalidResponse for a listing without an end."""
         token, tokens = "", set[str]()
         while True:
             page = self.fetch(path, page_type, {**params, "pagination": build_pagination(token)})
             yield page
-            token = page.pagination.next_token  # type: ignore[attr-defined]  # every page is a Listing
+            token = page.pagination.next_token  # type: ignore[attr-defined]  # every page is a DirectoryPage
             if not token:
                 return
             if token in tokens:

@@ -12,7 +12,7 @@ NAMELESS_LENGTH = len(NAMELESS) + 32  # equal records without an id differ only 
 
 
 class DuplicateDetector:
-    """Remembers the ids of one listing, eight bytes each; `fingerprint` is that of all its rows."""
+    """Remembers the ids of one listing, eight bytes each; `fingerprint` is the sum of the hashes of its rows."""
 
     def __init__(self) -> None:
         self.fingerprint = 0
@@ -27,5 +27,5 @@ class DuplicateDetector:
             self.fingerprint += hash(row)
 
     def has_duplicates(self) -> bool:
-        """Tell whether a record came more than once."""
+        """Return whether a record came more than once."""
         return any(len(set(hashes)) < len(hashes) for hashes in self._hashes)

@@ -25,7 +25,7 @@ def build_timestamp(nanoseconds: int) -> Timestamp:
 
 
 def floor(nanoseconds: int) -> datetime:
-    """Return an instant cut to microseconds; one outside of the calendar becomes the calendar's nearest end."""
+    """Return an instant cut to microseconds; an instant outside of the calendar becomes its nearest end."""
     try:
         return EPOCH + timedelta(microseconds=nanoseconds // MICROSECOND)
     except OverflowError:
@@ -38,7 +38,7 @@ def ceil(nanoseconds: int) -> datetime:
 
 
 def restore_nanoseconds(text: Any, instant: datetime) -> int:
-    """Return `instant` in nanoseconds, with all fractional digits of `text`, the vendor's own, if it is one."""
+    """Return `instant` in nanoseconds, with all fractional digits of `text`, the vendor's own, if it is an instant."""
     stored = to_nanoseconds(instant)
     if not isinstance(text, str):
         return stored

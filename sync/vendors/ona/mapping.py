@@ -26,9 +26,9 @@ from usage.models import EnvironmentRow, EnvironmentUsage
 # Assumed: no run is older than the vendor, so an earlier instant (the year 1 of an unset time) is a fault.
 EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
 # Not assumed: whether `createdAt` of a restarted environment is the restart or the first creation. The portal
-# keeps what the vendor says, and a runtime is the time between the two.
+# stores what the vendor reports, and a runtime is the time between the two.
 
-# The vendor's ids, by the columns that hold them.
+# The columns of the vendor's ids.
 COLUMNS = {
     "id": "record_id",
     "environmentId": "environment_id",
@@ -38,7 +38,7 @@ COLUMNS = {
     "environmentClassId": "environment_class_id",
 }
 LIMITS = get_text_limits(EnvironmentUsage)
-# Ids of no more characters fit whatever characters these are; longer ones are measured one by one.
+# Ids of no more characters fit whatever characters these are; the bytes of longer ids are counted.
 SAFE_LENGTH = min(LIMITS[column] for column in COLUMNS.values()) // 4
 MAX_TIME_LENGTH = 500
 MICROSECOND_LENGTH = len("2026-01-31T12:00:00.123456Z")
@@ -51,7 +51,7 @@ Reference = Annotated[str, msgspec.Meta(max_length=SAFE_LENGTH)]
 
 
 class NotAPage(Exception):
-    """An answer that is not a page; the text says in what it differs."""
+    """An answer that is not a page; the text is the difference."""
 
 
 class Pagination(msgspec.Struct):
@@ -61,7 +61,7 @@ class Pagination(msgspec.Struct):
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True, rename="camel", gc=False):
-    """A run as documented, with an id and an end; any other is parsed by `parse_record`."""
+    """A run as documented, with an id and an end; `parse_record` parses other runs."""
 
     id: Id
     stopped_at: str
@@ -90,7 +90,7 @@ encode = msgspec.json.Encoder(order="deterministic", decimal_format="number").en
 
 
 def parse_page(body: bytes, day: Day, nameless: Counter[str]) -> tuple[Page, str | None]:
-    """Return the page in `body` and the token of the next one: "" after the last, None where it has no pagination.
+    """Return the page in `body` and the token of the next page: "" after the last, None where it has no pagination.
 
     `nameless` counts the records without an id of this read. Raises NotAPage where `body` is no page.
     """
@@ -110,7 +110,7 @@ def get_token(pagination: Pagination | None) -> str | None:
 
 
 def build_rows(records: Sequence[Record], day: Day) -> list[EnvironmentRow]:
-    """Return one row per record; raises ValueError or IndexError if one of them is unusual in any way."""
+    """Return one row per record; raises ValueError or IndexError if any of them is unusual."""
     start, end = day.start, day.end
     rows = []
     for record in records:
@@ -153,7 +153,7 @@ def encode_precise_times(created: str, stopped: str) -> str | None:
 
 
 def is_too_precise(text: str) -> bool:
-    """Tell whether a time has digits beyond the microsecond that are not 0; raises ValueError as `parse_utc`."""
+    """Return whether a time has digits beyond the microsecond that are not 0; raises ValueError as `parse_utc`."""
     if len(text) <= MICROSECOND_LENGTH:
         return False
     digits = text[20:-1]
@@ -163,7 +163,7 @@ def is_too_precise(text: str) -> bool:
 
 
 def parse_records(body: bytes, day: Day, nameless: Counter[str]) -> tuple[Page, str | None]:
-    """Return as `parse_page` does, record by record: unknown fields are kept, invalid records are rejected."""
+    """Return as `parse_page` does, record by record: unknown fields are stored, invalid records are rejected."""
     if envelope_error := find_error_envelope(body):
         raise NotAPage(envelope_error.rstrip("."))
     try:
@@ -238,7 +238,7 @@ def pop_text(fields: dict[str, msgspec.Raw], name: str) -> str:
 def pop_instant(fields: dict[str, msgspec.Raw], name: str, extra: dict[str, bytes]) -> datetime | None:
     """Remove an instant from a record's fields and return it, cut to microseconds; None where it is missing.
 
-    The text of a finer one goes to `extra`. Raises InvalidRecord for what is no RFC 3339 time.
+    The text of a finer instant goes to `extra`. Raises InvalidRecord for what is no RFC 3339 time.
     """
     text = pop_text(fields, name)
     if not text:
@@ -257,7 +257,7 @@ def pop_instant(fields: dict[str, msgspec.Raw], name: str, extra: dict[str, byte
 
 
 def check_value(name: str, raw: msgspec.Raw) -> bytes:
-    """Return the JSON of an unknown field; raises InvalidRecord if no database can hold it."""
+    """Return the JSON of an unknown field; raises InvalidRecord if no database can store it."""
     parse_value(name, raw)
     return bytes(raw)
 
@@ -271,7 +271,7 @@ def parse_value(name: str, raw: msgspec.Raw | None) -> Any:
 
 
 def build_id(record: bytes, nameless: Counter[str]) -> str:
-    """Return a stable id for a record without one: a digest of its fields behind `nameless_prefix`.
+    """Return a stable id for a record without an id: a digest of its fields behind `nameless_prefix`.
 
     Equal records of one read get an ordinal from the second on, so that none is lost.
     """

@@ -3,7 +3,7 @@
 The vendor's total of runtime is not served: stored records cannot confirm themselves.
 
 What is assumed of the vendor is named in connect.py, which the stand-in uses too. Records are in the order of their
-end, then of their primary key. A page token holds the position of the last record of its page, signed for the filter
+end, then of their primary key. A page token has the position of the last record of its page, signed for the filter
 of the listing, so that it stays valid while days are synced again.
 """
 
@@ -44,7 +44,7 @@ Position = tuple[datetime, int]
 
 
 class StoredRun(NamedTuple):
-    """One record as the vendor has it: instants in nanoseconds since 1970, `extra` without the portal's notes."""
+    """One record as the vendor has it: instants in nanoseconds since 1970, `extra` without the portal's alterations."""
 
     position: Position
     id: str
@@ -113,7 +113,7 @@ class Mirror(VendorMirror):
 
 @dataclass(frozen=True, slots=True)
 class StoredListing:
-    """The records of one source that a request asks for."""
+    """The records of one source that match a request."""
 
     source_id: int
     query: ListRequest
@@ -138,14 +138,14 @@ class StoredListing:
         return runs, ""
 
     def iterate(self, after: Position | None) -> Iterator[StoredRun]:
-        """Yield the records behind a position, fetched in batches of one more than a page."""
+        """Yield the records behind a position, fetched in batches of a page and one record."""
         size = self.query.page_size + 1
         while True:
             rows = list(self.build_queryset(after)[:size])
             for row in rows:
                 run = StoredRun.from_row(row)
                 after = run.position
-                # The columns have microseconds; only the nanoseconds tell at the edges of the range.
+                # The columns have microseconds; only the nanoseconds decide at the edges of the range.
                 if self.query.start <= run.stopped_at < self.query.end:
                     yield run
             if len(rows) < size:
@@ -174,7 +174,7 @@ class StoredListing:
 
 
 def encode_json_page(runs: Sequence[StoredRun], token: str) -> bytes:
-    """Return a page; the last one has no token, as the vendor leaves out what is empty."""
+    """Return a page; the last page has no token, as the vendor leaves out empty fields."""
     pagination = b'{"nextToken":%b}' % msgspec.json.encode(token) if token else b"{}"
     return b'{"pagination":%b,"records":[%b]}' % (pagination, b",".join(run.encode_json() for run in runs))
 

@@ -22,7 +22,7 @@ from sync.vendors.ona.runtime import RuntimeSum, compare_runtime
 from usage.days import Day
 from usage.models import EnvironmentUsage
 
-PAGE_SIZE = 100  # the most the vendor gives
+PAGE_SIZE = 100  # the vendor's maximum
 MAX_EMPTY_PAGES = 100  # assumed: a listing with more empty pages in a row never ends
 SLOW_PAGE_SECONDS = 0.025  # a vendor that takes longer for a page is read in parts, side by side
 PART_COUNT = 8  # more than are read at once, since most runs end in working hours
@@ -50,14 +50,14 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Reader(VendorReader):
-    """Lists the environments that stopped on a day; running ones are not listed, so today grows."""
+    """Lists the environments that stopped on a day; running environments are not listed, so today grows."""
 
     kind = EnvironmentUsage
     title = "Ona"
     hosts = ("app.gitpod.io", "app.ona.com")
     base_url = "https://app.gitpod.io/api"
     options_type = Options
-    _duplicated: int | None = None  # the fingerprint of the last reading with a record that came twice
+    _duplicates_fingerprint: int | None = None  # of the last listing with a record that came twice
 
     @classmethod
     def build_authorization(cls, credential: str) -> str:
@@ -67,10 +67,10 @@ class Reader(VendorReader):
     def pages(self, day: Day) -> Pages:
         """Yield the runs that stopped in `[day.start, day.end)`, in the vendor's order.
 
-        A page is requested by the token of the one before, so a large day of a distant vendor is mostly waiting. Such
+        A page is requested by the token of the page before, so a large day of a distant vendor is mostly waiting. Such
         a day is read in parts, `requests_at_once` of them side by side; what changes meanwhile is read again while the
         day is provisional. Raises InvalidResponse for an answer that is no page, a page token that came before, and a
-        full page without pagination. The vendor gives no checksum, only a total of runtime (runtime.py).
+        full page without pagination. The vendor has no checksum, only a total of runtime (runtime.py).
         """
         if self.can_be_final(day):
             return (yield from self._read_final(day))
@@ -95,7 +95,7 @@ class Reader(VendorReader):
 
         The day is one listing: parts are listed at different moments, and together may be a day that never was.
         **Assumed**, the vendor being silent: a page token stands for a place in the order of the records, so a run
-        that comes or goes meanwhile moves no other one over a page's border. A run that comes twice shows that this
+        that comes or goes meanwhile moves no other run over a page's border. A run that comes twice shows that this
         does not hold. Then ListingChanged is raised, until two readings agree.
         """
         listing, total, duplicates = Listing(self.http, day, Counter()), RuntimeSum(), DuplicateDetector()
@@ -105,8 +105,8 @@ class Reader(VendorReader):
             duplicates.add(page.rows)
             yield page
         has_duplicates = duplicates.has_duplicates()
-        if has_duplicates and self._duplicated != duplicates.fingerprint:
-            self._duplicated = duplicates.fingerprint
+        if has_duplicates and self._duplicates_fingerprint != duplicates.fingerprint:
+            self._duplicates_fingerprint = duplicates.fingerprint
             raise ListingChanged("Ona's listing changed while it was paged through: a record came twice.")
         return compare_runtime(self.http, day, total, "Some records came twice." if has_duplicates else "")
 
@@ -153,7 +153,7 @@ class Listing:
         except NotAPage as error:
             raise self.http.build_invalid_response(f"Ona's answer is not a page of runs: {error}.", body) from None
         if token is None and len(page.rows) + len(page.rejected) >= self.page_size:
-            # Whether more follow is in the pagination: without it a full page looks like the last one.
+            # Whether more follow is in the pagination: without it a full page looks like the last page.
             reason = "Ona's answer is not a page of runs: it is full and has no pagination."
             raise self.http.build_invalid_response(reason, body)
         self._token = token or ""

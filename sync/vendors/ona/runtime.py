@@ -1,7 +1,7 @@
 """Ona's total of runtime in a range: a second figure that can confirm a day but never refute it.
 
 The vendor does not say whether the total counts by the stop of a run or by the time within the range, nor whether
-running environments count. Nothing is assumed: only a total that agrees tells something.
+running environments count. Nothing is assumed: only a total that agrees proves something.
 """
 
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from usage.days import Day
 from usage.models import Verification
 
 MICROSECONDS = 1_000_000
-TOLERANCE_SECONDS = 1  # of a whole day: the vendor's figure has no fractions
+TOLERANCE_SECONDS = 1  # for a day: the vendor's figure has no fractions
 MAX_REASON_LENGTH = 300
 
 # int64 in protobuf's JSON: a string, or a number.
@@ -56,8 +56,8 @@ class RuntimeSum:
     @property
     def text(self) -> str:
         """The sum in seconds, with all its digits."""
-        seconds, rest = divmod(self.microseconds, MICROSECONDS)
-        return f"{seconds}.{rest:06d}"
+        seconds, microseconds = divmod(self.microseconds, MICROSECONDS)
+        return f"{seconds}.{microseconds:06d}"
 
     @property
     def gap(self) -> str:
@@ -69,14 +69,14 @@ class RuntimeSum:
         return ""
 
     def equals(self, seconds: int) -> bool:
-        """Tell whether the vendor's total is the same, but for its rounding."""
+        """Return whether the vendor's total is the same, but for its rounding."""
         return abs(seconds * MICROSECONDS - self.microseconds) <= TOLERANCE_SECONDS * MICROSECONDS
 
 
 def compare_runtime(http: VendorHTTP, day: Day, total: RuntimeSum, gap: str = "") -> Comparison:
     """Request the vendor's total of `day` once; verified where the complete sum of the runs read, `total`, equals it.
 
-    `gap`: why the sum is incomplete, beside the reasons that it knows itself. Any other answer of the vendor, or
+    `gap`: why the sum is incomplete, beside the reasons in `total.gap`. Any other answer of the vendor, or
     none, is stored with the day and changes nothing. Raises only LeaseLost.
     """
     seconds, reason = None, gap or total.gap

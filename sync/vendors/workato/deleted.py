@@ -10,32 +10,32 @@ from usage.models import RecipeRow
 USED = tuple(metric for metric in METRICS if metric != "recipe_count")
 
 HourKey = tuple[int, datetime]  # a workspace and the start of an hour
-DoubtfulHour = tuple[int | None, datetime | None]  # the same of a rejected row, None where it does not tell
+DoubtfulHour = tuple[int | None, datetime | None]  # the same of a rejected row, None where it has none
 Sums = dict[str, int | None]
 
 
 class HourSums:
     """The bare hours of some workspaces, and what of each hour their recipes account for.
 
-    A vendor may leave out a metric that is zero. So a metric that some row of an hour lacks counts as zero where
-    the two reads then agree; where they do not, nothing is known of it, and that is one of `differences`.
-    Holds one small dict for every workspace and hour.
+    A vendor may leave out a metric that is zero. So a metric that is missing from some row of an hour counts as zero
+    where the two reads then agree; where they do not, it is unknown, which is one of `differences`. In memory is one
+    small dict for every workspace and hour.
     """
 
     def __init__(self, bare: Iterable[RecipeRow]) -> None:
         self.bare: dict[HourKey, RecipeRow] = {(row.workspace_id, row.starts_at): row for row in bare}
         self.recipes: dict[HourKey, Sums] = {}
-        self.lacking: set[tuple[HourKey, str]] = set()
+        self.unreported: set[tuple[HourKey, str]] = set()
 
     def add(self, rows: Iterable[RecipeRow]) -> None:
-        """Count hours of recipes in."""
+        """Add hours of recipes."""
         for row in rows:
             hour = (row.workspace_id, row.starts_at)
             sums = self.recipes.setdefault(hour, dict.fromkeys(METRICS))
             for metric in METRICS:
                 count = getattr(row, metric)
                 if count is None:
-                    self.lacking.add((hour, metric))
+                    self.unreported.add((hour, metric))
                 else:
                     sums[metric] = (sums[metric] or 0) + count
 
@@ -68,19 +68,19 @@ class HourSums:
         return bare - (recipes or 0)
 
     def is_contradictory(self, hour: HourKey, metric: str) -> bool:
-        """Tell whether the two reads cannot both be right, or not be compared, in an hour that has recipes."""
+        """Return whether the two reads cannot both be right, or not be compared, in an hour that has recipes."""
         bare, recipes = self.get_counts(hour, metric)
-        if (hour, metric) in self.lacking:
+        if (hour, metric) in self.unreported:
             return (bare or 0) != (recipes or 0)
         return (recipes or 0) > (bare or 0) and not (bare is None and metric not in USED)
 
     def get_counts(self, hour: HourKey, metric: str) -> tuple[int | None, int | None]:
-        """Return what the bare read and the read by recipe say of a metric, None where they do not report it."""
+        """Return a metric of the bare read and of the read by recipe, None where a read does not report it."""
         bare, recipes = self.bare.get(hour), self.recipes.get(hour, {})
         return None if bare is None else getattr(bare, metric), recipes.get(metric)
 
     def find_differences(self) -> Iterator[dict[str, Any]]:
-        """Yield metrics that one read lacks altogether, and hours in which the reads contradict each other."""
+        """Yield metrics that one read never reports, and hours in which the reads contradict each other."""
         if not self.recipes and (usage := self.find_usage()):
             # That every recipe was deleted is as likely as that the vendor did not list them.
             yield {"what": "usage by recipe", "vendor": str(usage), "portal": None, "absent_from": "the read by recipe"}
@@ -94,16 +94,16 @@ class HourSums:
                 yield build_difference(hour, "no metric that both reads report", None, None)
 
     def find_usage(self) -> int | None:
-        """Return the bare sum of the first metric that has one; None where the bare read has no usage."""
+        """Return the first bare sum of a metric that is not zero; None where the bare read has no usage."""
         sums = (add_up(getattr(row, metric) for row in self.bare.values()) for metric in USED)
         return next(filter(None, sums), None)
 
     def is_comparable(self, hour: HourKey, metric: str) -> bool:
-        """Tell whether both reads report a metric of an hour."""
+        """Return whether both reads report a metric of an hour."""
         return None not in self.get_counts(hour, metric)
 
     def find_absent_metrics(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the metrics that no row of one read reports and some row of the other does, with the difference."""
+        """Yield the metrics that only rows of one read report, with the difference."""
         if not self.bare or not self.recipes:
             return
         for metric in USED:
@@ -123,18 +123,18 @@ class HourSums:
 
 
 def add_up(numbers: Iterable[int | None]) -> int | None:
-    """Return the sum of what is known, None where nothing is."""
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known else None
+    """Return the sum of the reported numbers, None for none."""
+    reported = [number for number in numbers if number is not None]
+    return sum(reported) if reported else None
 
 
 def format_count(number: int | None) -> str | None:
-    """Return a number as differences hold it."""
+    """Return a number as differences store it."""
     return None if number is None else str(number)
 
 
 def is_doubtful(hour: HourKey, doubts: Collection[DoubtfulHour]) -> bool:
-    """Tell whether a rejected row may have been of this hour."""
+    """Return whether a rejected row may have been of this hour."""
     workspace_id, starts_at = hour
     places = ((workspace_id, starts_at), (workspace_id, None), (None, starts_at), (None, None))
     return any(place in doubts for place in places)

@@ -1,7 +1,7 @@
 """Workato's usage statistics and workspaces, served from the portal's records as docs/vendors/workato.md has them.
 
 What is assumed of the vendor is named in request.py and in the stand-in's statistics.py and buckets.py. The
-portal keeps hours: an hour belongs to the bucket it begins in. Of deleted recipes it knows how many there were in
+portal stores hours: an hour belongs to the bucket it begins in. Of deleted recipes it knows how many there were in
 an hour but not which, so over several hours they count as many as in the hour with the most.
 """
 
@@ -109,7 +109,7 @@ class Mirror(VendorMirror):
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """The rows that answer a question about one source whose calendar is that of `zone`."""
+    """The rows that answer a request about one source whose calendar is that of `zone`."""
 
     source_id: int
     zone: ZoneInfo
@@ -123,18 +123,18 @@ class UsageReport:
             boundaries = self.find_boundaries(cursor)
             cursor.execute(self.build_sql(columns, by_recipe=by_recipe), self.build_params() | {"cuts": boundaries})
             records = cursor.fetchall()
-        for workspace, recipe, bucket, last_end, *rest in records:
-            names = dict(zip(columns, rest, strict=False))
+        for workspace, recipe, bucket, last_end, *values in records:
+            names = dict(zip(columns, values, strict=False))
             row: Row = {"workspace_id": workspace, **names, "external_id": names["external_id"] or None}
             if by_recipe:
                 row["recipe_id"] = recipe
             row["from"], row["to"] = map(self.format_instant, self.get_bounds(bucket, last_end, boundaries))
-            *sums, recipes = rest[len(columns) :]
+            *sums, recipes = values[len(columns) :]
             row |= {name: int(value) for name, value in zip(METRICS, sums, strict=True) if value is not None}
             yield row if by_recipe else {**row, "recipe_count": recipes}
 
     def build_sql(self, columns: list[str], *, by_recipe: bool) -> str:
-        """Return the query; its values are those of `bound`."""
+        """Return the query; `build_params` has its values."""
         return STATISTICS.format(
             recipe="recipe_id" if by_recipe else "NULL::bigint",
             bucket=BUCKET.get(self.query.interval, BY_CALENDAR),
@@ -162,7 +162,7 @@ class UsageReport:
             "start": query.start,
             "end": query.end,
             "workspace_ids": sorted(query.workspace_ids),
-            # No workspace has the empty text for an id: that is how the portal keeps one without.
+            # No workspace has the empty text for an id: that is how the portal stores a workspace without an id.
             "external_ids": sorted(query.external_ids - {""}),
             "recipe_ids": sorted(query.recipe_ids or ()),
             "folder_ids": sorted(query.folder_ids or ()),

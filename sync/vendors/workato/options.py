@@ -9,7 +9,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     """The workspaces to read, as a list or as text with commas; with neither, all that the account has.
 
     `max_ids_per_request`: the vendor asks for all workspaces in one request, so only more than this many are
-    split over several.
+    split over several requests.
     """
 
     workspace_ids: Annotated[
@@ -42,7 +42,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError("give workspace_ids or external_ids, not both")
 
     def get_scope(self) -> tuple[str, list[int] | list[str]] | None:
-        """Return the name of the chosen ids' field with the ids, None where none are chosen."""
+        """Return the name of the option that has ids, with the ids; None without any."""
         if ids := self.parse_workspace_ids():
             return "workspace_ids", ids
         if externals := self.parse_external_ids():
@@ -50,18 +50,18 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
         return None
 
     def parse_workspace_ids(self) -> list[int]:
-        """Return the chosen workspace ids, each once."""
+        """Return the workspace ids, without repetition."""
         try:
-            return list(dict.fromkeys(int(one) for one in split_ids(self.workspace_ids)))
+            return list(dict.fromkeys(int(text) for text in split_ids(self.workspace_ids)))
         except ValueError:
             raise ValueError("workspace_ids: numbers with commas between them are allowed") from None
 
     def parse_external_ids(self) -> list[str]:
-        """Return the chosen external ids, each once."""
+        """Return the external ids, without repetition."""
         return split_ids(self.external_ids)
 
 
 def split_ids(value: Any) -> list[str]:
-    """Return ids as texts in their order, each once, from a list, a single id or a text with commas."""
-    texts = value if isinstance(value, list) else str(value).split(",")
-    return list(dict.fromkeys(text for one in texts if (text := str(one).strip())))
+    """Return ids as texts in their order, without repetition, from a list, a single id or a text with commas."""
+    ids = value if isinstance(value, list) else str(value).split(",")
+    return list(dict.fromkeys(text for vendor_id in ids if (text := str(vendor_id).strip())))

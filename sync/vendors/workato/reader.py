@@ -69,7 +69,7 @@ class Reader(VendorReader):
             bare, recipes = RowReader(day), RowReader(day, by_recipe=True)
             reads = list(self.read_rows(bare, request))
             hours = HourSums(row for read in reads for row in read.rows)
-            yield Page([], [one for read in reads for one in read.rejected])
+            yield Page([], [rejection for read in reads for rejection in read.rejected])
             for read in self.read_rows(recipes, {**request, "group_by": "recipe"}):
                 hours.add(read.rows)
                 yield Page(*read)
@@ -83,23 +83,24 @@ class Reader(VendorReader):
 
     def read_workspace_names(self) -> Iterator[Name]:
         """Yield the names of the account's workspaces."""
-        return (Name(str(one.id), one.name or "") for one in self.list_workspaces())
+        return (Name(str(workspace.id), workspace.name or "") for workspace in self.list_workspaces())
 
     def probe(self) -> str:
-        """Ask for yesterday's hours of one workspace; raises InvalidResponse where any cannot be read."""
-        name, ids = self.options.get_scope() or ("workspace_ids", [one.id for one in self.fetch_workspaces(1, 1)])
+        """Request yesterday's hours of one workspace; raises InvalidResponse where any cannot be read."""
+        name, ids = self.options.get_scope() or ("workspace_ids", get_ids(self.fetch_workspaces(1, 1)))
         if not ids:
             return "Workato answered: the account has no workspaces."
         day = Day.of(datetime.now(self.account.zone).date() - timedelta(days=1), self.account.zone)
         request = {"from": format_instant(day.start), "to": format_instant(day.end), name: ids[:1], "interval": "hour"}
         reads = list(self.read_rows(RowReader(day), request))
-        for bad in (one for read in reads for one in read.rejected):
-            raise self.http.build_invalid_response(f"A row of usage cannot be read: {bad.reason}", bad.payload.encode())
+        for rejection in (rejection for read in reads for rejection in read.rejected):
+            reason = f"A row of usage cannot be read: {rejection.reason}"
+            raise self.http.build_invalid_response(reason, rejection.payload.encode())
         return f"Workato answered: {sum(len(read.rows) for read in reads)} hours of usage on {day.date}."
 
     def iterate_scopes(self) -> Iterator[tuple[str, list[Any]]]:
         """Yield the ids to request, as few times as `max_ids_per_request` allows, with their field's name."""
-        name, ids = self.options.get_scope() or ("workspace_ids", [one.id for one in self.list_workspaces()])
+        name, ids = self.options.get_scope() or ("workspace_ids", get_ids(self.list_workspaces()))
         size = self.options.max_ids_per_request
         for start in range(0, len(ids), size):
             yield name, list(ids[start : start + size])
@@ -108,16 +109,16 @@ class Reader(VendorReader):
         """Return all workspaces of the account.
 
         Reads on until a page is empty, since a page may hold fewer than requested. Raises ListingChanged
-        where one comes again, since then another may have been passed over.
+        where a workspace comes again, since then another workspace may be missing.
         """
         workspaces: dict[int, Workspace] = {}
         for page in count(1):
-            found = {one.id: one for one in self.fetch_workspaces(page, WORKSPACES_PER_PAGE)}
-            if not found:
+            listed = {workspace.id: workspace for workspace in self.fetch_workspaces(page, WORKSPACES_PER_PAGE)}
+            if not listed:
                 break
-            if workspaces.keys() & found.keys():
+            if workspaces.keys() & listed.keys():
                 raise ListingChanged(f"Page {page} of the workspaces holds some of an earlier page.")
-            workspaces |= found
+            workspaces |= listed
         return list(workspaces.values())
 
     def fetch_workspaces(self, page: int, per_page: int) -> list[Workspace]:
@@ -128,7 +129,7 @@ class Reader(VendorReader):
     def read_rows(self, row_reader: RowReader, request: dict[str, Any]) -> Iterator[ReadRows]:
         """Yield the rows of one answer, slice by slice.
 
-        Raises InvalidResponse where one has no known metric or a time of another zone than the source's.
+        Raises InvalidResponse where a row has no known metric or a time of another zone than the source's.
         """
         answer = self.http.post(USAGE, msgspec.json.encode(request))
         raws = self.decode_answer(answer, Statistics, "usage statistics").data or []
@@ -145,10 +146,15 @@ class Reader(VendorReader):
                 ) from None
 
     def decode_answer(self, answer: bytes, shape: type[T], name: str) -> T:
-        """Return an answer as `shape`; raises InvalidResponse where it is not `name`, or an error."""
+        """Return an answer as `shape`; raises InvalidResponse where it is not `name`, or is an error."""
         if envelope_error := find_error_envelope(answer):
             raise self.http.build_invalid_response(envelope_error, answer)
         try:
             return decode_body(msgspec.json.Decoder(shape, strict=False).decode, answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self.http.build_invalid_response(f"Not {name}: {describe_error(error)}", answer) from None
+
+
+def get_ids(workspaces: list[Workspace]) -> list[int]:
+    """Return the ids of workspaces."""
+    return [workspace.id for workspace in workspaces]

@@ -22,15 +22,15 @@ class RepeatedHours:
     """The hours of one answer whose time the clocks show twice on `day`.
 
     Both hours of one workspace or recipe are distinguished by their order among its rows, which rise or fall with
-    time. A single one, or rows in no order, leave it open which hour is meant: then the first coming is taken,
+    time. A single row, or rows in no order, leave it open which hour is meant: then the first hour is assumed,
     and the hour is one of `doubts`, with the number of its rows.
     """
 
     def __init__(self, day: Day) -> None:
         self.day = day
         self.doubts: Counter[datetime] = Counter()
-        self._listed: dict[RowOwner, list[datetime]] = {}
-        self._passed: Counter[tuple[RowOwner, datetime]] = Counter()
+        self._starts: dict[RowOwner, list[datetime]] = {}
+        self._placed_counts: Counter[tuple[RowOwner, datetime]] = Counter()
         self._falling = False
 
     @cached_property
@@ -43,11 +43,11 @@ class RepeatedHours:
         return first > last
 
     def add(self, bucket: dict[str, Any]) -> None:
-        """Note a row of the answer, before any is placed."""
+        """Record a row of the answer, before any is placed."""
         if (start := parse_naive(bucket)) is not None:
-            listed = self._listed.setdefault(get_owner(bucket), [])
-            self._falling |= bool(listed) and start < listed[-1]
-            listed.append(start)
+            starts = self._starts.setdefault(get_owner(bucket), [])
+            self._falling |= bool(starts) and start < starts[-1]
+            starts.append(start)
 
     def choose_fold(self, bucket: dict[str, Any]) -> int:
         """Return 0 or 1: the first or the second coming of the time at which a row begins."""
@@ -55,20 +55,21 @@ class RepeatedHours:
         if start is None or len(self.list_instants(start)) < 2:
             return 0
         owner = get_owner(bucket)
-        number = self._passed[owner, start]
-        self._passed[owner, start] += 1
+        number = self._placed_counts[owner, start]
+        self._placed_counts[owner, start] += 1
         rises, falls = self.find_order(owner)
-        if self._listed[owner].count(start) != 2 or not (rises or falls):
+        if self._starts[owner].count(start) != 2 or not (rises or falls):
             self.doubts[start] += 1
             return min(number, 1)
         return min(number, 1) if rises else max(1 - number, 0)
 
     def find_order(self, owner: RowOwner) -> tuple[bool, bool]:
-        """Tell whether the rows of one workspace or recipe rise with time, and whether they fall."""
-        steps = list(pairwise(self._listed[owner]))
-        rises, falls = all(one <= other for one, other in steps), all(one >= other for one, other in steps)
+        """Return whether the rows of one workspace or recipe rise with time, and whether they fall."""
+        steps = list(pairwise(self._starts[owner]))
+        rises = all(start <= following for start, following in steps)
+        falls = all(start >= following for start, following in steps)
         if rises and falls:
-            # Two rows of one time have no order of their own: that of the others holds.
+            # Two rows of one time have no order of their own: that of the other rows holds.
             return not self._falling, False
         return rises, falls
 
@@ -90,7 +91,7 @@ class RepeatedHours:
 
 
 def get_owner(bucket: dict[str, Any]) -> RowOwner:
-    """Return whose row it is."""
+    """Return the owner of a row."""
     return RowOwner(str(bucket.get("workspace_id")), str(bucket.get("recipe_id")))
 
 

@@ -78,7 +78,7 @@ def parse_usage_request(request: APIRequest) -> UsageRequest:
         group_by=fields.get("group_by", "workspace"),
         bare=not set(fields) - BARE,
         workspace_ids=parse_ids(fields, "workspace_ids") or frozenset(),
-        external_ids=frozenset(str(one) for one in fields.get("external_ids", ())),
+        external_ids=frozenset(str(external_id) for external_id in fields.get("external_ids", ())),
         recipe_ids=parse_ids(fields, "recipe_ids"),
         folder_ids=parse_ids(fields, "folder_ids"),
         recipe_name_pattern=fields.get("recipe_name_pattern"),
@@ -136,7 +136,7 @@ def parse_instant(text: str) -> datetime:
 
 def parse_ids(fields: Mapping[str, Any], name: str) -> frozenset[int] | None:
     """Return the ids of a field as numbers, None where it is missing."""
-    return frozenset(int(one) for one in fields[name]) if name in fields else None
+    return frozenset(int(text) for text in fields[name]) if name in fields else None
 
 
 def find_errors(fields: Mapping[str, Any]) -> dict[str, str]:
@@ -152,12 +152,12 @@ def find_list_errors(fields: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with the lists of ids."""
     errors = {}
     for name in LISTS:
-        value = fields.get(name, [])
-        if not isinstance(value, list):
+        ids = fields.get(name, [])
+        if not isinstance(ids, list):
             errors[name] = "must be a list"
-        elif name != "external_ids" and not all(re.fullmatch(r"\d{1,18}", str(one)) for one in value):
+        elif name != "external_ids" and not all(re.fullmatch(r"\d{1,18}", str(vendor_id)) for vendor_id in ids):
             errors[name] = "must be a list of ids"
-        elif any("\0" in str(one) for one in value):
+        elif any("\0" in str(vendor_id) for vendor_id in ids):
             errors[name] = NUL
     return errors
 

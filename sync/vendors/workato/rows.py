@@ -1,4 +1,4 @@
-"""The rows of one Workato answer: kept, rejected with a reason, or refused because they come twice."""
+"""The rows of one Workato answer: accepted, rejected with a reason, or refused because they come twice."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,7 +25,7 @@ from usage.models import RecipeRow
 
 
 class ReadRows(NamedTuple):
-    """Rows, and the records that are none."""
+    """Rows, and the records that were rejected."""
 
     rows: list[RecipeRow]
     rejected: list[Rejection]
@@ -34,7 +34,7 @@ class ReadRows(NamedTuple):
 class RowReader:
     """Reads the rows of one answer, one workspace or recipe and hour each.
 
-    `doubts` are the workspaces and hours of rejected rows, None where the row does not tell, and those of rows whose
+    `doubts` are the workspaces and hours of rejected rows, None where the row has none, and those of rows whose
     hour comes twice and is uncertain. An equal row that comes again means that the answer is wrong; a second row that
     differs for the same hour is rejected. An hour that a clock shows twice is two hours: instants count.
     """
@@ -44,11 +44,11 @@ class RowReader:
         self.by_recipe = by_recipe
         self.repeated_hours = RepeatedHours(day)
         self.doubts: set[tuple[int | None, datetime | None]] = set()
-        self._seen: dict[tuple[int, int | None, datetime], int] = {}
+        self._content_hashes: dict[tuple[int, int | None, datetime], int] = {}
         self._rejected = 0
 
     def scan_order(self, raws: Sequence[msgspec.Raw]) -> None:
-        """Look at the rows of an answer before they are read, on a day whose clocks show an hour twice."""
+        """Scan the rows of an answer before they are read, on a day whose clocks show an hour twice."""
         for raw in raws if self.repeated_hours.can_occur else ():
             with suppress(InvalidRecord, NoMetricError):
                 for bucket in iterate_buckets(decode_record(raw, UNCUT_FIELDS)):
@@ -72,8 +72,8 @@ class RowReader:
         if self._rejected:
             yield {
                 "what": "rows by recipe" if self.by_recipe else "rows by workspace",
-                "vendor": str(len(self._seen) + self._rejected),
-                "portal": str(len(self._seen)),
+                "vendor": str(len(self._content_hashes) + self._rejected),
+                "portal": str(len(self._content_hashes)),
                 "rejected": self._rejected,
             }
         yield from self.repeated_hours.find_differences()
@@ -102,19 +102,19 @@ class RowReader:
             rejected.append(reject_record(raw, error))
 
     def _build_row(self, bucket: dict[str, Any]) -> RecipeRow:
-        """Return a bucket as a row of the right one of the hours that the clocks show twice."""
+        """Return a bucket as a row, in the right hour where the clocks show its time twice."""
         if not self.repeated_hours.can_occur:
             return build_row(bucket, self.day, by_recipe=self.by_recipe)
-        placed = build_row(bucket, self.day, by_recipe=self.by_recipe, fold=self.repeated_hours.choose_fold(bucket))
-        self.doubts |= {(placed.workspace_id, starts_at) for starts_at in self.repeated_hours.list_doubts(bucket)}
-        return placed
+        row = build_row(bucket, self.day, by_recipe=self.by_recipe, fold=self.repeated_hours.choose_fold(bucket))
+        self.doubts |= {(row.workspace_id, starts_at) for starts_at in self.repeated_hours.list_doubts(bucket)}
+        return row
 
     def _build_new_row(self, bucket: dict[str, Any]) -> RecipeRow:
         row = self._build_row(bucket)
         key, content_hash = (row.workspace_id, row.recipe_id, row.starts_at), hash(row)
-        if key not in self._seen:
-            self._seen[key] = content_hash
+        if key not in self._content_hashes:
+            self._content_hashes[key] = content_hash
             return row
-        if self._seen[key] == content_hash:
+        if self._content_hashes[key] == content_hash:
             raise ListingChanged("The answer lists the same row twice.")
         raise InvalidRecord("from: an earlier row says something else of the same hour")

@@ -26,7 +26,7 @@ METRICS = {
 }
 STARTS = ("from", "time")
 ENDS = ("to",)
-NESTED = "usage"  # assumed: where a row holds a list of buckets, it is under this name
+NESTED = "usage"  # assumed: where a row has a list of buckets, it is under this name
 
 UNCUT_FIELDS = frozenset({NESTED})  # the field of which no entry may be left out, for each is usage
 
@@ -75,7 +75,7 @@ class Statistic(msgspec.Struct):
 
 
 class BucketOwner(msgspec.Struct):
-    """What tells whose bucket it is."""
+    """The owner of a bucket."""
 
     workspace_id: Id
 
@@ -108,22 +108,22 @@ def iterate_buckets(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
     Raises NoMetricError for a bucket without any known metric.
     """
     nested = fields.get(NESTED)
-    shared = {name: value for name, value in fields.items() if name != NESTED}
+    shared_fields = {name: value for name, value in fields.items() if name != NESTED}
     for bucket in nested if isinstance(nested, list) else [fields]:
         if not isinstance(bucket, dict) or bucket.keys().isdisjoint(KNOWN_METRICS):
             raise NoMetricError
-        own = {name: value for name, value in bucket.items() if name != ALTERATIONS_KEY}
-        yield shared | own if isinstance(nested, list) else fields
+        own_fields = {name: value for name, value in bucket.items() if name != ALTERATIONS_KEY}
+        yield shared_fields | own_fields if isinstance(nested, list) else fields
 
 
 def locate_bucket(bucket: dict[str, Any], day: Day, fold: int = 0) -> tuple[int | None, datetime | None]:
-    """Return the workspace and the hour of a bucket unfit to be a row, None where it does not tell."""
+    """Return the workspace and the hour of a bucket that cannot be a row, None where it has none."""
     workspace_id = starts_at = None
     with suppress(InvalidRecord):
         workspace_id = convert_fields(bucket, BucketOwner, strict=False).workspace_id
-    first = find_first(STARTS, bucket)
+    start_field = find_first(STARTS, bucket)
     with suppress(InvalidRecord):
-        starts_at = parse_bound(first, bucket[first], day, fold) if first else None
+        starts_at = parse_bound(start_field, bucket[start_field], day, fold) if start_field else None
     return workspace_id, starts_at
 
 
@@ -136,22 +136,22 @@ def build_row(bucket: dict[str, Any], day: Day, *, by_recipe: bool, fold: int = 
     Null and a missing field are the same here: the vendor's reference does not tell them apart.
     """
     values = {name: bucket[name] for name in DIMENSIONS & bucket.keys()}
-    used = set(values)
+    used_fields = set(values)
     for metric, names in METRICS.items():
         if name := next((name for name in names if bucket.get(name) is not None), find_first(names, bucket)):
             values[metric] = bucket[name]
-            used |= {name, *(other for other in names if bucket.get(other) == bucket[name])}
+            used_fields |= {name, *(alias for alias in names if bucket.get(alias) == bucket[name])}
     statistic = convert_fields(values, Statistic, strict=False)
     if by_recipe and statistic.recipe_id is None:
         raise InvalidRecord("recipe_id: missing")
     starts_at, ends_at, finer_bounds = parse_bounds(bucket, day, fold)
-    used |= {*STARTS, *ENDS, ALTERATIONS_KEY}
+    used_fields |= {*STARTS, *ENDS, ALTERATIONS_KEY}
     alterations = Alterations(dropped=dict(bucket.get(ALTERATIONS_KEY, {})))
     workspace_name, recipe_name, folder_name = (
         fit_text(name, getattr(statistic, name) or "", alterations) for name in NAMES
     )
     external_id = "" if statistic.external_id is None else str(statistic.external_id)
-    extra = {name: value for name, value in bucket.items() if name not in used} | finer_bounds
+    extra = {name: value for name, value in bucket.items() if name not in used_fields} | finer_bounds
     recipes = 1 if by_recipe and statistic.recipe_count is None else statistic.recipe_count
     return RecipeRow(
         workspace_id=statistic.workspace_id,
@@ -176,34 +176,36 @@ def parse_bounds(bucket: dict[str, Any], day: Day, fold: int) -> tuple[datetime,
 
     Without an end it lasts an hour, or what is left of the day. A time without an offset is of the day's zone.
     """
-    first, last = find_first(STARTS, bucket), find_first(ENDS, bucket)
-    if first is None or bucket[first] is None:
+    start_field, end_field = find_first(STARTS, bucket), find_first(ENDS, bucket)
+    if start_field is None or bucket[start_field] is None:
         raise InvalidRecord("from: missing")
-    starts_at = parse_bound(first, bucket[first], day, fold)
+    starts_at = parse_bound(start_field, bucket[start_field], day, fold)
     ends_at = min(starts_at + HOUR, day.end)
-    if last is not None and bucket[last] is not None:
-        ends_at = find_end(starts_at, bucket[first], (last, bucket[last]), day)
-    # Two hours are too long, one and a half are not: some zones turn their clocks by half an hour.
+    if end_field is not None and bucket[end_field] is not None:
+        ends_at = find_end(starts_at, bucket[start_field], (end_field, bucket[end_field]), day)
+    # Two hours are too long, an hour and a half is not: some zones turn their clocks by half an hour.
     if not day.start <= starts_at < ends_at <= day.end or ends_at - starts_at >= 2 * HOUR:
         raise InvalidRecord(
-            f"{first}: {starts_at.isoformat()} to {ends_at.isoformat()} is not an hour of {day.date} "
+            f"{start_field}: {starts_at.isoformat()} to {ends_at.isoformat()} is not an hour of {day.date} "
             f"in {day.zone}; is the source's time zone the account's?"
         )
-    finer_bounds = {name: bucket[name] for name in (first, last) if name and is_finer(bucket[name])}
+    finer_bounds = {name: bucket[name] for name in (start_field, end_field) if name and is_finer(bucket[name])}
     return starts_at, ends_at, finer_bounds
 
 
 def find_end(starts_at: datetime, start: str, end: tuple[str, Any], day: Day) -> datetime:
-    """Return the end of a bucket, given by its field and value; without an offset, where clocks change it may be
-    of either coming, or of the clocks of before.
+    """Return the end of a bucket from its field and value.
+
+    Without an offset, where clocks change, it may be of the first or the second coming of a time, or of the clocks of
+    before.
     """
     ends_at = parse_bound(*end, day)
     if datetime.fromisoformat(end[1]).tzinfo is not None:
         return ends_at
     candidates = [ends_at, parse_bound(*end, day, fold=1)]
-    if (begun := datetime.fromisoformat(start)).tzinfo is None:
-        candidates.append(starts_at + (datetime.fromisoformat(end[1]) - begun))
-    return next((one for one in candidates if timedelta() < one - starts_at < 2 * HOUR), ends_at)
+    if (bucket_start := datetime.fromisoformat(start)).tzinfo is None:
+        candidates.append(starts_at + (datetime.fromisoformat(end[1]) - bucket_start))
+    return next((candidate for candidate in candidates if timedelta() < candidate - starts_at < 2 * HOUR), ends_at)
 
 
 def parse_bound(field: str, value: Any, day: Day, fold: int = 0) -> datetime:
@@ -217,8 +219,8 @@ def parse_bound(field: str, value: Any, day: Day, fold: int = 0) -> datetime:
     instant = parse_instant(field, value, day.zone, fold)
     offset = datetime.fromisoformat(value).utcoffset()
     # Where clocks change, the end of the hour before may be written with the offset of before.
-    known = {get_utc_offset(instant, day.zone), get_utc_offset(instant - SECOND, day.zone)}
-    if offset is not None and offset not in known:
+    zone_offsets = {get_utc_offset(instant, day.zone), get_utc_offset(instant - SECOND, day.zone)}
+    if offset is not None and offset not in zone_offsets:
         expected = format_offset(instant, day.zone)
         raise OtherZoneError(
             f"{field}: {value[:40]} is not a time of {day.zone}, whose offset is then {expected}; "
@@ -238,7 +240,7 @@ def format_offset(instant: datetime, zone: ZoneInfo) -> str:
 
 
 def is_finer(value: Any) -> bool:
-    """Tell whether a bound says more than microseconds can hold."""
+    """Return whether a bound is more precise than microseconds."""
     return isinstance(value, str) and exceeds_microseconds(value)
 
 
@@ -248,5 +250,5 @@ def find_first(names: tuple[str, ...], bucket: dict[str, Any]) -> str | None:
 
 
 def format_instant(instant: datetime) -> str:
-    """Return an instant as the vendor wants it: `YYYY-MM-DDTHH:mm:ss.SSSZ`."""
+    """Return an instant as the vendor requires it: `YYYY-MM-DDTHH:mm:ss.SSSZ`."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

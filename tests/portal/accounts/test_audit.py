@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.accounts.audit.context import build_wrapper
-from portal.accounts.audit.models import AuditEntry, Kind
+from portal.accounts.audit.models import AuditEntry, ObjectKind
 from portal.accounts.models import GroupScope, create_token
 from sync.engine import plan
 from tests.support.factories import SourceFactory
@@ -42,7 +42,7 @@ def test_a_change_on_a_page_says_who_what_when_from_where_and_how_it_was(log: An
     )
     assert answer.status_code == 302
     entries = [entry for entry in log() if entry.who == "administrator"]
-    assert {entry.kind for entry in entries} == {Kind.PERSON}
+    assert {entry.kind for entry in entries} == {ObjectKind.PERSON}
     assert [entry.changes for entry in reversed(entries)] == [
         {"email": ["viewer@example.com", "new@example.com"]},
         {"groups": ["viewer", None]},
@@ -205,8 +205,8 @@ def test_someone_limited_reads_of_no_token_and_no_group_not_even_that_it_was_giv
     listed = reverse("admin:accounts_auditentry_changelist")
     for page in (client.get(listed), client.get(f"{listed}?kind=token"), client.get(f"{listed}?kind=group")):
         assert "of both" not in page.content.decode()
-    assert {entry.kind for entry in client.get(listed).context["cl"].result_list} == {Kind.SOURCE}
-    hidden = AuditEntry.objects.filter(kind__in=[Kind.TOKEN, Kind.GROUP], source_id=seen.pk)
+    assert {entry.kind for entry in client.get(listed).context["cl"].result_list} == {ObjectKind.SOURCE}
+    hidden = AuditEntry.objects.filter(kind__in=[ObjectKind.TOKEN, ObjectKind.GROUP], source_id=seen.pk)
     assert len(hidden) == 3  # of the token, of the group, of the reader's own group
     for entry in hidden:
         assert client.get(reverse("admin:accounts_auditentry_change", args=[entry.pk])).status_code == 404

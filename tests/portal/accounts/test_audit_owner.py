@@ -2,36 +2,31 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
+from io import StringIO
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 import psycopg
 import pytest
+import pytest_django
+from django.core.management import CommandError, call_command
+from django.test import override_settings
 from psycopg.errors import InsufficientPrivilege
 
 from portal.accounts.audit.owner import OWNED, find_faults
-from portal.environment import BASE_DIR
 from tests.support.api_clients import served
-from tests.support.processes import environment
-from tests.support.servers import database_name
+from tests.support.other_database import call_on, parse_database
+from tests.support.servers import TEMPLATE_VARIABLE, database_name
 from tests.support.users import PASSWORD, hash_password
-
-pytestmark = pytest.mark.django_db
-
-
-MAKE_MONTH = """
-import datetime, django
-django.setup()
 from usage.models import ResourceUsage
 from usage.partitions import ensure_partitions
-ensure_partitions(ResourceUsage, datetime.date(2026, 1, 5), datetime.date(2026, 1, 6))
-"""
+
+pytestmark = pytest.mark.django_db
 
 
 @dataclass
@@ -52,21 +47,34 @@ class Portal:
         """The URL of the database for the tests' own role."""
         return urlunsplit(urlsplit(self.server)._replace(path=self.name))
 
-    def manage(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run a management command as the application."""
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=BASE_DIR,
-            env=environment(DATABASE_URL=self.url("app"), **settings),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def manage(self, *arguments: str, has_owner: bool = False) -> tuple[str, str]:
+        """Run a management command as the application, with the owner's URL if there is one.
+
+        Returns what it printed, and why it failed.
+        """
+        command, *rest = arguments
+        printed = StringIO()
+
+        def run() -> str:
+            try:
+                call_command(command, *rest, stdout=printed, stderr=printed)
+            except CommandError as error:
+                return str(error)
+            return ""
+
+        with override_settings(PORTAL_OWNER_DATABASE=parse_database(self.url("owner")) if has_owner else {}):
+            reason = call_on(self.url("app"), run)
+        return printed.getvalue(), reason
+
+    def give_to_application(self) -> None:
+        """Make the application the owner of all that a migration makes, as if it had migrated the database itself."""
+        with psycopg.connect(self.superuser_url) as superuser:
+            for kind, name in superuser.execute(MIGRATED).fetchall():
+                superuser.execute(f'ALTER {kind} {name} OWNER TO "{self.name}_app"')
 
     def migrate_as_owner(self) -> None:
         """Run `migrate` with the owner's URL, as docs/operations.md says."""
-        done = self.manage("migrate", "--verbosity", "0", PORTAL_OWNER_DATABASE_URL=self.url("owner"))
-        assert done.returncode == 0, done.stderr
+        assert self.manage("migrate", "--verbosity", "0", has_owner=True)[1] == ""
 
     def execute(self, *statements: str, role: str = "app") -> list[Any]:
         """Run statements in one transaction of a new connection; returns the rows of the last one."""
@@ -82,17 +90,39 @@ class Portal:
         return dict(zip(columns, row, strict=True))
 
 
+# Without what an extension made, and without the sequences of columns, which follow their tables.
+MIGRATED = """
+    SELECT 'SCHEMA', 'reporting'
+    UNION ALL
+    SELECT 'TABLE', c.oid::regclass::text FROM pg_class c
+    WHERE c.relnamespace IN ('public'::regnamespace, 'reporting'::regnamespace)
+    AND c.relkind IN ('r', 'p', 'v', 'm', 'S') AND NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+        AND (d.deptype = 'e' OR d.deptype IN ('a', 'i') AND c.relkind = 'S')
+    )
+    UNION ALL
+    SELECT 'FUNCTION', p.oid::regprocedure::text FROM pg_proc p
+    WHERE p.pronamespace IN ('public'::regnamespace, 'reporting'::regnamespace) AND NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+    )
+"""
+
+
 @pytest.fixture(scope="module")
-def portal() -> Iterator[Portal]:
+def portal(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Portal]:
     """A portal whose one role owned everything at first, as most begin, and that was given an owner then."""
     made = Portal(os.environ["DATABASE_URL"], f"{database_name()}_roles")
     app, owner = f'"{made.name}_app"', f'"{made.name}_owner"'
-    with psycopg.connect(made.server, autocommit=True) as server:
+    with psycopg.connect(made.server, autocommit=True) as server, django_db_blocker.unblock():
         for role in (app, owner):
             server.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
-        server.execute(f'CREATE DATABASE "{made.name}" OWNER {app}')
+        template = os.environ.get(TEMPLATE_VARIABLE)
+        server.execute(f'CREATE DATABASE "{made.name}" OWNER {app} TEMPLATE "{template or "template1"}"')
         try:
-            assert made.manage("migrate", "--verbosity", "0").returncode == 0
+            if template:
+                made.give_to_application()
+            else:
+                assert made.manage("migrate", "--verbosity", "0")[1] == ""
             made.execute("INSERT INTO auth_group (name) VALUES ('of one role')")
             server.execute(f'ALTER DATABASE "{made.name}" OWNER TO {owner}')
             server.execute(f"GRANT {app} TO {owner}")
@@ -177,6 +207,10 @@ def test_a_change_by_the_application_is_logged_whatever_it_puts_in_the_way(porta
     assert program.endswith(f" as {portal.name}_app")
 
 
+def make_month() -> None:
+    ensure_partitions(ResourceUsage, date(2031, 1, 5), date(2031, 1, 6))
+
+
 def test_each_role_owns_what_is_its_own_and_the_application_makes_months(portal: Portal) -> None:
     owned = (
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
@@ -187,11 +221,8 @@ def test_each_role_owns_what_is_its_own_and_the_application_makes_months(portal:
     assert {"usage_resourceusage", "usage_sourceday", "sync_syncrun"} < {
         name for (name,) in portal.execute(owned.format("="))
     }
-    settings = environment(DATABASE_URL=portal.url("app"), DJANGO_SETTINGS_MODULE="portal.settings")
-    command = [sys.executable, "-c", MAKE_MONTH]
-    done = subprocess.run(command, cwd=BASE_DIR, env=settings, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "usage_resourceusage_2026_01" in {name for (name,) in portal.execute(owned.format("="))}
+    call_on(portal.url("app"), make_month)
+    assert "usage_resourceusage_2031_01" in {name for (name,) in portal.execute(owned.format("="))}
 
 
 def test_pages_work_for_the_application_and_their_changes_are_logged(portal: Portal) -> None:
@@ -271,24 +302,23 @@ def test_every_way_by_which_the_application_may_change_the_log_after_all_is_foun
 
 def test_the_start_stops_and_says_what_to_do_where_the_application_may_change_the_log(portal: Portal) -> None:
     with granted(portal, "ALTER TABLE auth_user OWNER TO {app}", "ALTER TABLE auth_user OWNER TO {owner}"):
-        done = portal.manage("check")
-    assert done.returncode == 1
-    assert "(portal.E018) The role of DATABASE_URL may change the audit log" in done.stderr
-    assert "It owns auth_user." in done.stderr
-    assert "PORTAL_OWNER_DATABASE_URL" in done.stderr
+        _, reason = portal.manage("check")
+    assert "(portal.E018) The role of DATABASE_URL may change the audit log" in reason
+    assert "It owns auth_user." in reason
+    assert "PORTAL_OWNER_DATABASE_URL" in reason
 
 
 def test_the_views_for_reports_are_the_owners_and_a_role_that_a_superuser_made_reads_them(portal: Portal) -> None:
     in_schema = "FROM pg_class WHERE relnamespace = 'reporting'::regnamespace"
     assert portal.execute(f"SELECT DISTINCT relowner::regrole::text {in_schema}") == [(f"{portal.name}_owner",)]
-    command, owner = ("create_reporting_role", f"{portal.name}_bi"), {"PORTAL_OWNER_DATABASE_URL": portal.url("owner")}
-    refused = portal.manage(*command, **owner)
-    assert refused.returncode == 1
+    command = ("create_reporting_role", f"{portal.name}_bi")
+    _, reason = portal.manage(*command, has_owner=True)
     with psycopg.connect(portal.superuser_url, autocommit=True) as superuser:
-        superuser.execute(refused.stderr.split("again:\n")[1].replace("…", "x"))
+        superuser.execute(reason.split("again:\n")[1].replace("…", "x"))
         try:
-            made = portal.manage(*command, **owner)
-            assert (made.returncode, made.stdout) == (0, ""), made.stderr
+            printed, reason = portal.manage(*command, has_owner=True)
+            assert reason == ""
+            assert "may read the views. Its password and limits are as they were." in printed
             for (view,) in portal.execute(f"SELECT relname {in_schema}"):
                 assert portal.execute(f"SELECT count(*) FROM reporting.{view}", role="bi") == [(0,)]
             with pytest.raises(InsufficientPrivilege):

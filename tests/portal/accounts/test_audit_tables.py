@@ -1,5 +1,6 @@
 """Every table of the database is audited or named with a reason, and every kind of statement leaves an entry."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,12 +11,14 @@ from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 
 from portal.accounts.audit.models import Action, AuditEntry
 from portal.accounts.audit.tables import AUDITED, NOT_AUDITED, Link, Row
 from portal.accounts.models import GroupScope, Invitation, create_token
 from portal.incidents.models import Channel
 from portal.reports.models import Report
+from tests.support.database import keep_rows
 from tests.support.factories import SourceFactory
 from tests.support.users import client_of, person
 from usage.models import Note, ReportingRole, SavedView
@@ -101,9 +104,14 @@ UPDATES: dict[str, tuple[str, list[dict[str, Any]]]] = {
 }
 
 
-@pytest.fixture
-def rows() -> dict[str, Any]:
-    """One row of every audited table, and others that an update may point to."""
+@pytest.fixture(scope="class")
+def rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[dict[str, Any]]:
+    """The ids of one row of every audited table, by the table, and of others that an update may point to."""
+    with keep_rows(django_db_blocker):
+        yield store_rows()
+
+
+def store_rows() -> dict[str, Any]:
     one, two = SourceFactory.create(slug="one"), SourceFactory.create(slug="two")
     user, other = User.objects.create_user("first"), User.objects.create_user("second")
     group, second = Group.objects.create(name="first"), Group.objects.create(name="second")
@@ -193,43 +201,46 @@ def test_the_audited_tables_have_a_trigger_for_every_kind_of_statement_and_no_ot
     assert truncated == {*NAMES, "accounts_auditentry"}
 
 
-@pytest.mark.parametrize("table", NAMES)
-def test_an_update_of_any_audited_table_leaves_an_entry(table: str, rows: Any) -> None:
-    assignment, expected = UPDATES[table]
-    entries = execute(f"UPDATE {table} SET {assignment} WHERE id = {rows[table]}", params=rows["params"])
-    if table == "socialaccount_socialtoken":  # it has no name but its id
-        expected = [{f"token of token of the sign-in provider {rows[table]}": ["stored", "stored anew"]}]
-    assert [entry.changes for entry in entries] == expected
-    assert {entry.action for entry in entries} == {Action.CHANGED}
-    assert execute(f"UPDATE {table} SET id = id WHERE id = {rows[table]}") == []
+class TestEveryTable:
+    @pytest.mark.parametrize("table", NAMES)
+    def test_an_update_of_any_audited_table_leaves_an_entry(self, table: str, rows: Any) -> None:
+        assignment, expected = UPDATES[table]
+        entries = execute(f"UPDATE {table} SET {assignment} WHERE id = {rows[table]}", params=rows["params"])
+        if table == "socialaccount_socialtoken":  # it has no name but its id
+            expected = [{f"token of token of the sign-in provider {rows[table]}": ["stored", "stored anew"]}]
+        assert [entry.changes for entry in entries] == expected
+        assert {entry.action for entry in entries} == {Action.CHANGED}
+        assert execute(f"UPDATE {table} SET id = id WHERE id = {rows[table]}") == []
 
+    @pytest.mark.parametrize("audited", AUDITED, ids=NAMES)
+    def test_a_delete_and_an_insert_of_any_audited_table_leave_an_entry_each(
+        self, audited: Row | Link, rows: Any
+    ) -> None:
+        table, pk = audited.table, rows[audited.table]
+        deleted, added = execute(
+            f"CREATE TEMPORARY TABLE kept AS SELECT * FROM {table} WHERE id = {pk}",
+            f"DELETE FROM {table} WHERE id = {pk}",
+            f"INSERT INTO {table} SELECT * FROM kept",
+        )
+        if isinstance(audited, Row):
+            assert (deleted.action, added.action) == (Action.DELETED, Action.ADDED)
+        else:
+            assert (deleted.action, added.action) == (Action.CHANGED, Action.CHANGED)
+        assert {deleted.kind, added.kind} == {audited.kind}
+        assert "id" not in deleted.changes
+        assert deleted.changes == {column: [after, before] for column, (before, after) in added.changes.items()}
 
-@pytest.mark.parametrize("audited", AUDITED, ids=NAMES)
-def test_a_delete_and_an_insert_of_any_audited_table_leave_an_entry_each(audited: Row | Link, rows: Any) -> None:
-    table, pk = audited.table, rows[audited.table]
-    deleted, added = execute(
-        f"CREATE TEMPORARY TABLE kept AS SELECT * FROM {table} WHERE id = {pk}",
-        f"DELETE FROM {table} WHERE id = {pk}",
-        f"INSERT INTO {table} SELECT * FROM kept",
-    )
-    if isinstance(audited, Row):
-        assert (deleted.action, added.action) == (Action.DELETED, Action.ADDED)
-    else:
-        assert (deleted.action, added.action) == (Action.CHANGED, Action.CHANGED)
-    assert {deleted.kind, added.kind} == {audited.kind}
-    assert "id" not in deleted.changes
-    assert deleted.changes == {column: [after, before] for column, (before, after) in added.changes.items()}
-
-
-@pytest.mark.parametrize("table", NAMES)
-def test_emptying_any_audited_table_leaves_an_entry_with_its_name_and_its_number_of_rows(table: str, rows: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM {table}")
-        count = cursor.fetchone()[0]
-    entries = execute("SET CONSTRAINTS ALL IMMEDIATE", f"TRUNCATE {table} CASCADE")
-    [entry] = [entry for entry in entries if entry.object_name == table]
-    assert (entry.action, entry.object_id) == (Action.EMPTIED, None)
-    assert entry.changes == {"rows": [count, 0]}
+    @pytest.mark.parametrize("table", NAMES)
+    def test_emptying_any_audited_table_leaves_an_entry_with_its_name_and_its_number_of_rows(
+        self, table: str, rows: Any
+    ) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            count = cursor.fetchone()[0]
+        entries = execute("SET CONSTRAINTS ALL IMMEDIATE", f"TRUNCATE {table} CASCADE")
+        [entry] = [entry for entry in entries if entry.object_name == table]
+        assert (entry.action, entry.object_id) == (Action.EMPTIED, None)
+        assert entry.changes == {"rows": [count, 0]}
 
 
 def test_a_membership_that_is_written_before_its_user_is_logged_too() -> None:

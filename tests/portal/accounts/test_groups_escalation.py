@@ -258,7 +258,7 @@ def group_filled_in(group: Group, **changes: Any) -> dict[str, Any]:
 
 
 def unchanged(client: Any, group: Group) -> bool:
-    """Tell whether a group is not offered for change, and a change or deletion of it is refused and does nothing."""
+    """Return whether a group is not offered for change, and a change or deletion of it is refused and does nothing."""
     changes = group_filled_in(group, permissions=[Permission.objects.get(codename="change_sourceday").pk])
     page = client.get(page_of(group))
     answers = (

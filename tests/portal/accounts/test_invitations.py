@@ -17,7 +17,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.accounts.audit.models import AuditEntry, Kind
+from portal.accounts.audit.models import AuditEntry, ObjectKind
 from portal.accounts.authentication import get_source_scope
 from portal.accounts.invitations import invite
 from portal.accounts.models import Invitation, hash_secret
@@ -313,7 +313,7 @@ def test_the_audit_log_tells_who_invited_and_that_it_was_used_and_no_secret(clie
     link = get_link(client.post(ADD, new()))
     expires = str(Invitation.objects.get().expires_at.date())
     accept(link)
-    entries = AuditEntry.objects.filter(kind=Kind.PERSON, object_name="pat").order_by("id")
+    entries = AuditEntry.objects.filter(kind=ObjectKind.PERSON, object_name="pat").order_by("id")
     made, used = [entry for entry in entries if "invitation until" in entry.changes]
     assert (made.who, used.who) == ("administrator", "")
     before, after = made.changes["invitation until"]

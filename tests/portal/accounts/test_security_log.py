@@ -18,7 +18,7 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.accounts.models import Scope, create_token
-from portal.accounts.security_log import Event
+from portal.accounts.security_log import SecurityEvent
 from portal.logging import log_settings
 from tests.portal.accounts.test_oidc import identity as identity
 from tests.portal.accounts.test_oidc import sign_in as sign_in_through_provider
@@ -56,7 +56,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
     return read
 
 
-def check_last(lines: Lines, response: Any, event: Event, **fields: Any) -> None:
+def check_last(lines: Lines, response: Any, event: SecurityEvent, **fields: Any) -> None:
     """Check that the last event of a response is this one, with exactly these fields beside those of every event."""
     line = lines()[-1]
     everywhere = {name: line.pop(name) for name in ("request_id", "address", "timestamp", "level", "logger")}
@@ -76,35 +76,35 @@ def read_code(secret: str = SECRET) -> str:
 
 def test_a_sign_in_and_a_sign_out(client: Any, lines: Lines) -> None:
     person("viewer")
-    check_last(lines, sign_in(client), Event.SIGNED_IN, user="viewer", methods=["password"])
-    check_last(lines, client.post("/accounts/logout/"), Event.SIGNED_OUT, user="viewer")
+    check_last(lines, sign_in(client), SecurityEvent.SIGNED_IN, user="viewer", methods=["password"])
+    check_last(lines, client.post("/accounts/logout/"), SecurityEvent.SIGNED_OUT, user="viewer")
 
 
 @pytest.mark.parametrize("login", ["viewer", "VIEWER@example.com"])
 def test_a_wrong_password_names_the_user_whose_it_is_not(client: Any, lines: Lines, login: str) -> None:
     person("viewer")
     answer = sign_in(client, login, WRONG)
-    check_last(lines, answer, Event.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
+    check_last(lines, answer, SecurityEvent.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
 
 
 def test_a_name_that_nobody_has_is_not_repeated(client: Any, lines: Lines) -> None:
     """It may be a password that was typed into the wrong field."""
-    check_last(lines, sign_in(client, WRONG, WRONG), Event.SIGN_IN_FAILED, reason="unknown_user")
+    check_last(lines, sign_in(client, WRONG, WRONG), SecurityEvent.SIGN_IN_FAILED, reason="unknown_user")
     assert WRONG not in lines.text()  # type: ignore[attr-defined]
 
 
 def test_someone_who_is_switched_off(client: Any, lines: Lines) -> None:
     person("viewer")
     User.objects.update(is_active=False)
-    check_last(lines, sign_in(client), Event.SIGN_IN_FAILED, user="viewer", reason="inactive")
+    check_last(lines, sign_in(client), SecurityEvent.SIGN_IN_FAILED, user="viewer", reason="inactive")
 
 
 def test_a_lock_out_after_wrong_passwords(client: Any, lines: Lines) -> None:
     person("viewer")
     for _ in range(5):
         sign_in(client, password=WRONG)
-    check_last(lines, sign_in(client), Event.LOCKED_OUT, user="viewer")
-    assert [line["event"] for line in lines()] == [Event.SIGN_IN_FAILED] * 5 + [Event.LOCKED_OUT]
+    check_last(lines, sign_in(client), SecurityEvent.LOCKED_OUT, user="viewer")
+    assert [line["event"] for line in lines()] == [SecurityEvent.SIGN_IN_FAILED] * 5 + [SecurityEvent.LOCKED_OUT]
 
 
 def test_a_second_factor_that_is_used_or_wrong_and_a_lock_out_after_wrong_codes(client: Any, lines: Lines) -> None:
@@ -112,17 +112,17 @@ def test_a_second_factor_that_is_used_or_wrong_and_a_lock_out_after_wrong_codes(
     TOTP.activate(user, SECRET)
     challenge = sign_in(client).url
     answer = client.post(challenge, {"code": "000000"})
-    check_last(lines, answer, Event.SECOND_FACTOR_FAILED, user="viewer", factor="totp")
+    check_last(lines, answer, SecurityEvent.SECOND_FACTOR_FAILED, user="viewer", factor="totp")
     used = client.post(challenge, {"code": read_code()})
-    check_last(lines, used, Event.SIGNED_IN, user="viewer", methods=["password", "second_factor"])
-    assert lines()[-2]["event"] == Event.SECOND_FACTOR_USED
+    check_last(lines, used, SecurityEvent.SIGNED_IN, user="viewer", methods=["password", "second_factor"])
+    assert lines()[-2]["event"] == SecurityEvent.SECOND_FACTOR_USED
     assert lines()[-2]["factor"] == "totp"
 
     again: Any = Client()
     sign_in(again)
     for _ in range(6):
         refused = again.post(challenge, {"code": "000000"})
-    check_last(lines, refused, Event.LOCKED_OUT, user="viewer")
+    check_last(lines, refused, SecurityEvent.LOCKED_OUT, user="viewer")
     assert read_code() not in lines.text()  # type: ignore[attr-defined]
     assert "000000" not in lines.text()  # type: ignore[attr-defined]
 
@@ -133,18 +133,18 @@ def test_a_second_factor_that_is_set_up_renewed_and_removed(lines: Lines) -> Non
     person("viewer")
     sign_in(client)
     answer = client.post("/accounts/reauthenticate/", {"password": WRONG})
-    check_last(lines, answer, Event.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
+    check_last(lines, answer, SecurityEvent.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
     answer = client.post("/accounts/reauthenticate/", {"password": PASSWORD})
-    check_last(lines, answer, Event.REAUTHENTICATED, user="viewer", methods=["password"])
+    check_last(lines, answer, SecurityEvent.REAUTHENTICATED, user="viewer", methods=["password"])
     secret = client.get("/accounts/2fa/totp/activate/").context["form"].secret
     client.post("/accounts/2fa/totp/activate/", {"code": read_code(secret)})
-    added = [line["factor"] for line in lines() if line["event"] == Event.SECOND_FACTOR_ADDED]
+    added = [line["factor"] for line in lines() if line["event"] == SecurityEvent.SECOND_FACTOR_ADDED]
     assert sorted(added) == ["recovery_codes", "totp"]
     answer = client.post("/accounts/2fa/recovery-codes/generate/")
-    check_last(lines, answer, Event.SECOND_FACTOR_RENEWED, user="viewer", factor="recovery_codes")
+    check_last(lines, answer, SecurityEvent.SECOND_FACTOR_RENEWED, user="viewer", factor="recovery_codes")
     codes = RecoveryCodes(Authenticator.objects.get(type="recovery_codes")).get_unused_codes()
     client.post("/accounts/2fa/totp/deactivate/")
-    removed = [line["factor"] for line in lines() if line["event"] == Event.SECOND_FACTOR_REMOVED]
+    removed = [line["factor"] for line in lines() if line["event"] == SecurityEvent.SECOND_FACTOR_REMOVED]
     assert sorted(removed) == ["recovery_codes", "totp"]
     assert not any(hidden in lines.text() for hidden in (secret, *codes))  # type: ignore[attr-defined]
 
@@ -153,9 +153,9 @@ def test_a_password_that_is_changed_or_set_anew(lines: Lines, settings: Any) -> 
     client: Any = client_of("viewer")
     new = {"password1": "another-good-phrase", "password2": "another-good-phrase"}
     answer = client.post("/accounts/password/change/", {"oldpassword": WRONG, **new})
-    check_last(lines, answer, Event.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
+    check_last(lines, answer, SecurityEvent.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
     answer = client.post("/accounts/password/change/", {"oldpassword": PASSWORD, **new})
-    check_last(lines, answer, Event.PASSWORD_CHANGED, user="viewer")
+    check_last(lines, answer, SecurityEvent.PASSWORD_CHANGED, user="viewer")
 
     settings.PORTAL_EMAIL_URL = "smtp://mail.example.com"
     stranger: Any = Client()
@@ -163,7 +163,7 @@ def test_a_password_that_is_changed_or_set_anew(lines: Lines, settings: Any) -> 
     link = next(word for word in str(mail.outbox[-1].body).split() if "/reset/key/" in word)
     form = stranger.get(link, follow=True).redirect_chain[-1][0]
     answer = stranger.post(form, {"password1": "a-third-good-phrase", "password2": "a-third-good-phrase"})
-    check_last(lines, answer, Event.PASSWORD_RESET, user="viewer")
+    check_last(lines, answer, SecurityEvent.PASSWORD_RESET, user="viewer")
     assert "good-phrase" not in lines.text()  # type: ignore[attr-defined]
     assert link.split("/")[-2] not in lines.text()  # type: ignore[attr-defined]
 
@@ -182,13 +182,13 @@ def test_a_token_that_is_revoked_expired_or_unknown_is_named_by_its_prefix(lines
     ):
         answer = Client(headers={"Authorization": f"Bearer {secret}"}).post(path)
         assert answer.status_code == 401
-        check_last(lines, answer, Event.TOKEN_REFUSED, token=prefix, reason=reason)
+        check_last(lines, answer, SecurityEvent.TOKEN_REFUSED, token=prefix, reason=reason)
         assert secret[len(prefix) + 1 :] not in lines.text()  # type: ignore[attr-defined]
 
 
 def test_what_is_no_token_is_not_repeated(lines: Lines) -> None:
     answer = Client(headers={"Authorization": f"Bearer {WRONG}"}).get(LIST)
-    check_last(lines, answer, Event.TOKEN_REFUSED, reason="unknown")
+    check_last(lines, answer, SecurityEvent.TOKEN_REFUSED, reason="unknown")
     assert WRONG not in lines.text()  # type: ignore[attr-defined]
 
 
@@ -196,7 +196,7 @@ def test_a_permission_that_somebody_lacks(lines: Lines) -> None:
     for path in ("/admin/accounts/auditentry/", "/admin/auth/user/add/"):
         answer = client_of("viewer").get(path)
         name = User.objects.latest("pk").username
-        check_last(lines, answer, Event.PERMISSION_REFUSED, user=name, method="GET", path=path)
+        check_last(lines, answer, SecurityEvent.PERMISSION_REFUSED, user=name, method="GET", path=path)
 
 
 def test_a_scope_that_a_token_lacks(lines: Lines) -> None:
@@ -204,7 +204,7 @@ def test_a_scope_that_a_token_lacks(lines: Lines) -> None:
     answer = client.get(LIST)
     prefix = lines("portal.request")[-1]["token"]
     assert prefix.startswith("up_")
-    check_last(lines, answer, Event.PERMISSION_REFUSED, token=prefix, method="GET", path=LIST)
+    check_last(lines, answer, SecurityEvent.PERMISSION_REFUSED, token=prefix, method="GET", path=LIST)
 
 
 @pytest.mark.usefixtures("redis_client")
@@ -212,11 +212,11 @@ def test_a_token_and_a_stranger_that_ask_too_often(lines: Lines, settings: Any) 
     token, secret = create_token("busy", rate="1/min")
     client = Client(headers={"Authorization": f"Bearer {secret}"})
     client.get(LIST)
-    check_last(lines, client.get(LIST), Event.RATE_LIMITED, token=token.prefix, method="GET", path=LIST)
+    check_last(lines, client.get(LIST), SecurityEvent.RATE_LIMITED, token=token.prefix, method="GET", path=LIST)
     settings.PORTAL_API_FAILURES_RATE = "1/min"
     guessing = Client(headers={"Authorization": f"Bearer {WRONG}"})
     guessing.get(LIST)
-    check_last(lines, guessing.get(LIST), Event.RATE_LIMITED, method="GET", path=LIST)
+    check_last(lines, guessing.get(LIST), SecurityEvent.RATE_LIMITED, method="GET", path=LIST)
 
 
 def test_the_line_of_a_request_has_user_or_token_and_address_of_this_request_alone(lines: Lines) -> None:
@@ -246,15 +246,15 @@ def test_a_request_that_needs_no_user_looks_none_up(django_assert_num_queries: A
 def test_a_sign_in_through_the_provider_that_succeeds_fails_or_is_refused(
     identity: Identity, lines: Lines, settings: Any
 ) -> None:
-    check_last(lines, sign_in_through_provider(Client()), Event.SIGNED_IN, user="sam", methods=["provider"])
+    check_last(lines, sign_in_through_provider(Client()), SecurityEvent.SIGNED_IN, user="sam", methods=["provider"])
     failed = Client().get("/accounts/oidc/sso/login/callback/?state=forged&code=c0de")
     line = lines()[-1]
-    assert (line["event"], line["methods"], line["error"]) == (Event.SIGN_IN_FAILED, ["provider"], "unknown")
+    assert (line["event"], line["methods"], line["error"]) == (SecurityEvent.SIGN_IN_FAILED, ["provider"], "unknown")
     assert line["request_id"] == failed["X-Request-Id"]
     settings.PORTAL_OIDC_DOMAINS = ["example.org"]
     refused = sign_in_through_provider(Client())
     line = lines()[-2]  # the answer is a 403
-    assert (line["event"], line["methods"]) == (Event.SIGN_IN_REFUSED, ["provider"])
+    assert (line["event"], line["methods"]) == (SecurityEvent.SIGN_IN_REFUSED, ["provider"])
     assert "example.org" in line["reason"]
     assert line["request_id"] == refused["X-Request-Id"]
     assert "c0de" not in lines.text()  # type: ignore[attr-defined]

@@ -1,18 +1,11 @@
-"""The overview's numbers: this month against last per unit, equal to the records; what it says of a source; who sees it."""
+"""The overview's numbers: this month against last per unit, equal to the records."""
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import pytest
-import time_machine
-from django.contrib.auth.models import Permission, User
-from django.db import connection
 from django.db.models import Sum
-from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from portal.dashboard.sparkline import build_bars, draw_chart
 from portal.dashboard.tables import format_change
@@ -25,42 +18,15 @@ from portal.dashboard.usage_stats import (
     fetch_calendars,
 )
 from tests.support.dashboard_data import UNITS, kept, of_ago, set_day
+from tests.support.overview import NOON, find_card, overview
+from tests.support.overview import noon as noon
 from tests.support.scripted_vendor import Listing, make_source, read_day, row
 from tests.support.users import client_of
 from usage.formatting import scale_amount
 from usage.models import EnvironmentUsage, ResourceRow, ResourceUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TODAY = NOON.date()
-
-
-@pytest.fixture
-def noon() -> Iterator[None]:
-    """It is the 23rd of November."""
-    with time_machine.travel(NOON, tick=False):
-        yield
-
-
-def with_rights(*codes: str) -> Client:
-    """Return a client of someone who has just these rights."""
-    user = User.objects.create_user("somebody", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=codes))
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def overview(client: Client, **asked: str) -> Any:
-    """Return the context of the page."""
-    answer: Any = client.get("/admin/", asked)
-    assert answer.status_code == 200
-    return answer.context
-
-
-def card_of(context: Any, slug: str) -> Any:
-    """Return the card of a source."""
-    return next(card for vendor in context["vendors"] for card in vendor.cards if card.slug == slug)
 
 
 def resource(number: int, unit: str, quantity: str) -> ResourceRow:
@@ -159,7 +125,7 @@ def test_nothing_is_compared_where_days_are_lacking(noon: None) -> None:
 
     context = overview(client_of("viewer"))
 
-    usage = card_of(context, "gcore-main").usage
+    usage = find_card(context, "gcore-main").usage
     assert usage.columns[0].missing == "1 day not synced"
     assert usage.columns[0].open == "2 days may still change"
     assert [column.missing for column in usage.columns[1:]] == ["", ""]
@@ -171,7 +137,7 @@ def test_what_only_waits_for_the_close_of_its_month_is_no_warning(noon: None) ->
 
     context = overview(client_of("viewer"))
 
-    card = card_of(context, "gcore-main")
+    card = find_card(context, "gcore-main")
     assert card.usage.columns[0].open == "3 days may still change"
     assert "4 days provisional; 19 days waiting for their month's close." in card.coverage
     assert context["alerts"] == []
@@ -180,7 +146,7 @@ def test_what_only_waits_for_the_close_of_its_month_is_no_warning(noon: None) ->
 def test_a_source_kept_for_less_than_two_months_is_not_compared_and_says_so(noon: None) -> None:
     kept("gcore-main", "gcore", days=30)
 
-    usage = card_of(overview(client_of("viewer")), "gcore-main").usage
+    usage = find_card(overview(client_of("viewer")), "gcore-main").usage
 
     assert [column.missing for column in usage.columns] == ["", "", ""]
     assert [column.early for column in usage.columns] == ["", *["not yet stored before 25 Oct"] * 2]
@@ -314,137 +280,3 @@ def test_amounts_read_well_and_keep_their_digits(value: Decimal | None, unit: st
 )
 def test_a_change_reads_well(change: str | None, said: str) -> None:
     assert format_change(None if change is None else Decimal(change)) == said
-
-
-def test_health_and_freshness_are_said_in_words(noon: None) -> None:
-    kept("gcore-main", "gcore")
-    kept("ona-off", "ona", enabled=False)
-
-    context = overview(client_of("viewer"))
-
-    healthy, off = card_of(context, "gcore-main"), card_of(context, "ona-off")
-    assert healthy.coverage == "Complete through 22 Nov 2026; 3 days provisional."
-    assert "Healthy" in healthy.badge
-    assert healthy.last_sync == "10 minutes ago"
-    assert "Off" in off.badge
-
-
-def test_all_is_well_is_said_calmly(noon: None) -> None:
-    kept("gcore-main", "gcore")
-    kept("ona-main", "ona")
-
-    page = client_of("viewer").get("/admin/").content.decode()
-
-    assert "No alerts. All 2 sources are synced as planned. Complete through 22 Nov 2026." in page
-    assert ">Alerts</h2>" not in page
-
-
-def test_the_charts_show_thirty_or_ninety_days_and_nothing_else(noon: None) -> None:
-    kept("ona-main", "ona")
-    client = client_of("viewer")
-
-    assert overview(client)["chart_days"] == [(30, True), (90, False)]
-    assert overview(client, days="90")["chart_days"] == [(30, False), (90, True)]
-    assert overview(client, days="100000000")["chart_days"] == [(30, True), (90, False)]
-    assert client.get("/admin/", {"days": "90"}).content.count(b"<title>") > 90
-
-
-def test_a_new_portal_tells_who_may_how_to_add_the_first_source() -> None:
-    page = client_of("administrator").get("/admin/").content.decode()
-    assert "No sources yet" in page
-    assert 'href="/admin/usage/source/add/"' in page
-    assert "Gcore, Ona, Workato" in page
-
-    page = client_of("viewer").get("/admin/").content.decode()
-    assert "An administrator can add the first source." in page
-    assert "/admin/usage/source/add/" not in page
-
-
-def test_who_sees_no_source_is_told_so_and_not_that_there_are_others() -> None:
-    kept("zebra", "gcore", days=3)
-
-    page = client_of("viewer", sources=[]).get("/admin/").content.decode()
-
-    assert "You cannot see any source yet" in page
-    assert "zebra" not in page
-    assert "Gcore" not in page
-
-
-def test_a_limited_person_sees_their_sources_alone_in_lists_sums_and_troubles(noon: None) -> None:
-    mine = kept("mine", "gcore")
-    set_day(kept("zebra", "gcore", scale=Decimal(1000)), 5, state="failed", error="zebra bites", complete=False)
-
-    client = client_of("administrator", sources=[mine])
-    page = client.get("/admin/").content.decode()
-
-    context = overview(client)
-    assert [card.slug for vendor in context["vendors"] for card in vendor.cards] == ["mine"]
-    assert context["vendors"][0].together is None
-    assert "zebra" not in page
-    assert context["alerts"] == []
-    assert "1 source is synced as planned" in context["summary"].text
-
-
-def test_usage_of_a_kind_is_shown_only_to_who_may_see_it(noon: None) -> None:
-    kept("gcore-main", "gcore")
-
-    card = card_of(overview(with_rights("view_source")), "gcore-main")
-
-    assert card.usage is None
-    assert card.links == []
-
-
-def test_someone_who_may_not_see_sources_is_told_whom_to_ask() -> None:
-    kept("gcore-main", "gcore", days=3)
-
-    page = with_rights("view_apitoken").get("/admin/").content.decode()
-
-    assert "You cannot see sources" in page
-    assert "gcore" not in page.lower()
-
-
-def test_the_number_of_queries_does_not_grow_with_sources_days_or_troubles(noon: None) -> None:
-    client = client_of("administrator")
-
-    def queries() -> list[str]:
-        with CaptureQueriesContext(
-            connection,
-        ) as asked:
-            overview(client)
-        return [query["sql"] for query in asked.captured_queries]
-
-    trouble(kept("gcore-0", "gcore", days=5), 1)
-    few = queries()
-    for number in range(1, 12):
-        trouble(kept(f"gcore-{number}", "gcore", days=40), number % 3 + 1)
-        kept(f"ona-{number}", "ona", days=20)
-    many = queries()
-
-    assert len(many) == len(few)
-    assert len(many) <= QUERIES, "\n".join(many)
-    records = ("usage_environmentusage", "usage_resourceusage", "usage_recipeusage")
-    assert not [sql for sql in many if any(f'"{table}"' in sql for table in records)]
-
-
-# Who is asking (2), their rights (2), their groups' sources (for the page and for its menu), the sources, their coverage (2), what waits too long,
-# the troubled days, restatements, open incidents of the portal itself, the tokens, the days with their sums.
-QUERIES = 22
-
-
-def trouble(source: Source, number: int) -> None:
-    """Have some of a source's days fail, be suspect and be partial."""
-    for ago, state in zip(range(3, 3 + number), ("failed", "suspect", "partial"), strict=False):
-        set_day(source, ago, state=state, complete=False, final=False)
-
-
-def test_there_is_no_all_clear_while_a_source_is_not_healthy_though_nobody_sees_an_alert(noon: None) -> None:
-    set_day(kept("gcore-main", "gcore"), 9, state="partial", rejected=1, complete=False, final=False)
-
-    # Without the right to see days there are no alerts about them.
-    context = overview(with_rights("view_source", "view_resourceusage"))
-
-    assert context["alerts"] == []
-    assert (context["summary"].tone, context["summary"].text) == (
-        "warn",
-        "Not every source is healthy: gcore-main (partial).",
-    )

@@ -48,6 +48,15 @@ def services(folder: Path) -> Iterator[Services]:
     services.stop()
 
 
+@pytest.fixture(scope="module")
+def running(folder: Path) -> Iterator[Services]:
+    """Servers of another data folder, which run all the time."""
+    services = Services(folder / "other")
+    services.start()
+    yield services
+    services.stop()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _removed(folder: Path) -> Iterator[None]:
     yield
@@ -62,9 +71,9 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
     return kept | {"PORTAL_DATA_DIR": str(data_dir), "PORTAL_IGNORE_DOTENV": "1"} | more
 
 
-def command(data_dir: Path) -> subprocess.Popen[str]:
-    """Start a process that has the servers at hand until its input ends; it has them when this returns."""
-    process = subprocess.Popen(
+def start_command(data_dir: Path) -> subprocess.Popen[str]:
+    """Start a process that writes a URL once it has the servers at hand, and has them until its input ends."""
+    return subprocess.Popen(
         [sys.executable, "-c", HOLD],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -72,6 +81,11 @@ def command(data_dir: Path) -> subprocess.Popen[str]:
         env=environment(data_dir),
         cwd=BASE_DIR,
     )
+
+
+def command(data_dir: Path) -> subprocess.Popen[str]:
+    """Start such a process; it has the servers when this returns."""
+    process = start_command(data_dir)
     assert process.stdout
     assert process.stdout.readline().startswith("postgres://")
     return process
@@ -83,6 +97,11 @@ def ended(process: subprocess.Popen[str]) -> int:
         assert process.stdin
         process.stdin.close()
         return process.wait(30)
+
+
+def get_urls(services: Services) -> dict[str, str]:
+    """Return the URLs of servers that run."""
+    return {name: url for server in services.servers for name, url in server.urls.items()}
 
 
 def query(url: str, statement: str) -> object:
@@ -108,8 +127,8 @@ def test_both_servers_start_and_stop(services: Services) -> None:
     assert pids(services.home.root) == [None, None]
 
 
-def test_a_commit_is_on_disk_and_a_key_in_the_append_only_file(services: Services) -> None:
-    urls = services.start()
+def test_a_commit_is_on_disk_and_a_key_in_the_append_only_file(running: Services) -> None:
+    urls = get_urls(running)
     assert query(urls["DATABASE_URL"], "SHOW fsync") == "on"
     assert query(urls["DATABASE_URL"], "SHOW synchronous_commit") == "on"
     with closing(redis.Redis.from_url(urls["REDIS_URL"])) as client:
@@ -160,18 +179,6 @@ def test_a_leftover_process_id_that_is_a_stranger_now_does_not_prevent_a_start(s
         stranger.kill()
 
 
-def test_an_aborted_set_up_is_done_again(folder: Path) -> None:
-    services = Services(folder / "aborted")
-    services.home.create_root()
-    services.home.create_servers()
-    unfinished = services.home.create_folder("postgres.new")
-    (unfinished / "PG_VERSION").write_text("18")
-    try:
-        assert query(services.start()["DATABASE_URL"], "SELECT 1") == 1
-    finally:
-        services.stop()
-
-
 def test_a_port_that_was_taken_meanwhile_is_replaced(services: Services) -> None:
     services.start()
     services.stop()
@@ -193,16 +200,12 @@ def test_servers_whose_port_was_forgotten_are_found_again(services: Services) ->
         other.stop()
 
 
-def test_two_data_folders_run_side_by_side(services: Services, folder: Path) -> None:
-    first = services.start()
-    other = Services(folder / "other")
-    try:
-        second = other.start()
-        query(first[OWNER], "CREATE TABLE side_by_side AS SELECT 1 AS one")
-        assert query(second[OWNER], "SELECT to_regclass('side_by_side')") is None
-    finally:
-        other.stop()
-    assert query(first[OWNER], "SELECT one FROM side_by_side") == 1
+def test_two_data_folders_run_side_by_side(services: Services, running: Services) -> None:
+    first, second = services.start(), get_urls(running)
+    query(first[OWNER], "CREATE TABLE side_by_side AS SELECT 1 AS one")
+    assert query(second[OWNER], "SELECT to_regclass('side_by_side')") is None
+    services.stop()
+    assert query(second[OWNER], "SELECT 1") == 1
 
 
 def test_the_servers_run_until_their_last_user_leaves(services: Services) -> None:
@@ -215,21 +218,17 @@ def test_the_servers_run_until_their_last_user_leaves(services: Services) -> Non
     assert pids(services.home.root) == [None, None]
 
 
-def test_commands_that_start_at_once_share_one_pair_of_servers(folder: Path) -> None:
+def test_commands_that_start_at_once_do_an_aborted_set_up_again_and_share_one_pair_of_servers(folder: Path) -> None:
     data_dir = folder / "at once"
-    starting = [
-        subprocess.Popen(
-            [sys.executable, "-c", HOLD],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(data_dir),
-            cwd=BASE_DIR,
-        )
-        for _ in range(3)
-    ]
-    urls = {process.stdout.readline() for process in starting if process.stdout}
+    home = DataFolder(data_dir)
+    home.create_root()
+    home.create_servers()
+    unfinished = home.create_folder("postgres.new")
+    (unfinished / "PG_VERSION").write_text("18")
+    starting = [start_command(data_dir) for _ in range(3)]
+    urls = {process.stdout.readline().strip() for process in starting if process.stdout}
     assert len(urls) == 1
+    assert query(urls.pop(), "SELECT 1") == 1
     assert [ended(process) for process in starting] == [0, 0, 0]
     assert pids(data_dir) == [None, None]
 
@@ -255,12 +254,12 @@ def test_ctrl_c_reaches_the_command_but_not_the_servers(services: Services) -> N
     ended(holder)
 
 
-def test_a_wrong_password_is_refused(services: Services) -> None:
-    urls = services.start()
+def test_a_wrong_password_is_refused(running: Services) -> None:
+    urls = get_urls(running)
     rules = "SELECT string_agg(DISTINCT auth_method, ',') FROM pg_hba_file_rules"
-    assert query(Postgres(services.home).superuser_url, rules) == "scram-sha-256"
+    assert query(Postgres(running.home).superuser_url, rules) == "scram-sha-256"
     wrong = {
-        name: url.replace(services.home.secrets[server], "wrong")
+        name: url.replace(running.home.secrets[server], "wrong")
         for name, server, url in (
             ("DATABASE_URL", "portal_app", urls["DATABASE_URL"]),
             ("REDIS_URL", "valkey", urls["REDIS_URL"]),
@@ -274,9 +273,9 @@ def test_a_wrong_password_is_refused(services: Services) -> None:
 
 
 def test_the_application_and_the_owner_of_the_log_are_two_roles_without_power_over_the_server(
-    services: Services,
+    running: Services,
 ) -> None:
-    urls = services.start()
+    urls = get_urls(running)
     powers = "SELECT rolsuper OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
     for name, role in (("DATABASE_URL", "portal_app"), (OWNER, "portal_owner")):
         assert query(urls[name], "SELECT current_user") == role
@@ -289,9 +288,8 @@ def test_the_application_and_the_owner_of_the_log_are_two_roles_without_power_ov
             query(urls[OWNER], statement)
 
 
-def test_secrets_are_for_their_owner_only(services: Services) -> None:
-    services.start()
-    home = services.home
+def test_secrets_are_for_their_owner_only(running: Services) -> None:
+    home = running.home
     files = [home.root / "secrets.json", home.root / "services.json", *home.servers.glob("*.conf")]
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600] * 4
     assert {stat.S_IMODE((home.servers / name).stat().st_mode) for name in ("postgres", "valkey")} == {0o700}
@@ -388,11 +386,15 @@ def test_keys_are_made_once_and_kept(services: Services) -> None:
     assert json.loads((services.home.root / "secrets.json").read_text()).items() >= made.items()
 
 
-def test_a_server_that_cannot_start_says_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.embedded.server.START_SECONDS", 1.0)
-    services = Services(folder / "broken")
+def test_a_server_that_cannot_start_says_why(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     services.start()
     services.stop()
-    (services.home.servers / "postgres" / "PG_VERSION").write_text("12")
-    with pytest.raises(ServiceError, match="initialized by PostgreSQL version 12"):
-        services.start()
+    monkeypatch.setattr("portal.embedded.server.START_SECONDS", 0.5)
+    version = services.home.servers / "postgres" / "PG_VERSION"
+    found = version.read_text()
+    version.write_text("12")
+    try:
+        with pytest.raises(ServiceError, match="initialized by PostgreSQL version 12"):
+            services.start()
+    finally:
+        version.write_text(found)

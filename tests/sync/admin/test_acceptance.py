@@ -9,17 +9,12 @@ from django.test import Client
 
 from portal.accounts.models import Scope
 from tests.support.api_clients import API, bearer, get, refused
-from tests.support.filled_portal import Filled, fill
+from tests.support.filled_portal import Filled
 from tests.support.users import client_of
 from usage.models import SourceDay, Verification
 
 pytestmark = pytest.mark.django_db
 REASON = "The vendor knows of <b>it</b>."
-
-
-@pytest.fixture
-def filled() -> Filled:
-    return fill()
 
 
 @pytest.fixture

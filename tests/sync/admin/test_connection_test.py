@@ -1,7 +1,6 @@
 """The test of a connection, against the sandbox and real servers at which something is wrong: each told in words."""
 
 import http.client
-import logging
 import socket
 import ssl
 import threading
@@ -19,35 +18,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from django.contrib.admin.models import LogEntry
-from django.test import Client
-from django.urls import reverse
 
 from sync.http.network import create_tls
 from sync.sandbox.server import SandboxServer
 from sync.sources import PROBE_BOUNDS, ProbeResult, probe
 from sync.vendors import readers
-from tests.support.factories import SourceDayFactory, SourceFactory
-from tests.support.users import client_of
-from usage.models import Source
+from tests.support.connection_tests import PATHS, source
+from tests.support.connection_tests import loopback as loopback
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
-PATHS = {"ona": "/ona/api", "gcore": "/gcore", "workato": "/workato"}
-NEW = "/admin/usage/source/test/"
-TYPED = "typed-into-the-form"
-HTMX = {"HX-Request": "true"}
-
-
-@pytest.fixture(autouse=True)
-def loopback(settings) -> None:
-    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*", "localhost:*", "no-such-host.invalid:*"]
-
-
-def source(base_url: str, vendor: str = "ona", credential: str = "sandbox-key") -> Source:
-    zone = "Europe/Berlin" if vendor == "workato" else "UTC"  # of the sandbox's account
-    given = {"base_url": base_url, "credential": credential, "credential_env": "", "time_zone": zone}
-    made: Source = SourceFactory.create(slug="one", vendor=vendor, **given)
-    return made
 
 
 @pytest.fixture
@@ -58,10 +37,10 @@ def free_port() -> int:
     return port
 
 
-def told(result: ProbeResult, what: str, advice: str) -> None:
+def assert_failed(result: ProbeResult, what: str, advice: str) -> None:
     """Expect a test that failed to say what is wrong and what to do."""
     assert not result.ok
-    assert what in result.words
+    assert what in result.message
     assert advice in result.advice
 
 
@@ -69,8 +48,8 @@ def told(result: ProbeResult, what: str, advice: str) -> None:
 def test_a_vendor_that_answers_as_promised_is_told_so(sandbox: SandboxServer, vendor: str) -> None:
     result = probe(source(sandbox.url + PATHS[vendor], vendor))
 
-    assert result.ok, result.words
-    assert readers()[vendor].title in result.words
+    assert result.ok, result.message
+    assert readers()[vendor].title in result.message
     assert result.advice == ""
 
 
@@ -78,8 +57,8 @@ def test_a_vendor_that_answers_as_promised_is_told_so(sandbox: SandboxServer, ve
 def test_a_wrong_credential_is_told_and_not_repeated(sandbox: SandboxServer, vendor: str) -> None:
     result = probe(source(sandbox.url + PATHS[vendor], vendor, credential="not-the-sandboxes"))
 
-    told(result, "does not accept the credential (HTTP 401", "Make a new key at the vendor")
-    assert "not-the-sandboxes" not in result.words + result.advice
+    assert_failed(result, "does not accept the credential (HTTP 401", "Make a new key at the vendor")
+    assert "not-the-sandboxes" not in result.message + result.advice
 
 
 @pytest.mark.parametrize("vendor", PATHS)
@@ -101,47 +80,53 @@ def test_what_the_vendor_answers_is_told(
 
     result = probe(source(sandbox.url + PATHS[vendor], vendor))
 
-    told(result, "is not a page of runs" if (fault, vendor) == ("wrong_json", "ona") else what, advice)
+    assert_failed(result, "is not a page of runs" if (fault, vendor) == ("wrong_json", "ona") else what, advice)
 
 
 def test_a_vendor_that_does_not_answer_is_told(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync.sources.PROBE_BOUNDS", type(PROBE_BOUNDS)(timeout=0.5, attempts=1))
     sandbox.faults.set("hang")
 
-    told(probe(source(sandbox.url + PATHS["ona"])), "did not answer within 0.5 seconds", "slow or overloaded")
+    assert_failed(probe(source(sandbox.url + PATHS["ona"])), "did not answer within 0.5 seconds", "slow or overloaded")
 
 
 def test_an_address_with_another_path_is_told(sandbox: SandboxServer) -> None:
-    told(probe(source(f"{sandbox.url}/ona/elsewhere")), "HTTP 404", "Something answers there, but not the vendor's API")
+    assert_failed(
+        probe(source(f"{sandbox.url}/ona/elsewhere")), "HTTP 404", "Something answers there, but not the vendor's API"
+    )
 
 
 def test_a_closed_port_is_told(free_port: int) -> None:
     result = probe(source(f"http://127.0.0.1:{free_port}"))
 
-    told(result, "refused the connection: nothing listens there", "Check the host and the port")
+    assert_failed(result, "refused the connection: nothing listens there", "Check the host and the port")
 
 
 def test_a_host_without_an_address_is_told() -> None:
-    told(probe(source("https://no-such-host.invalid/api")), "could not be resolved (DNS)", "Check the spelling")
+    assert_failed(
+        probe(source("https://no-such-host.invalid/api")), "could not be resolved (DNS)", "Check the spelling"
+    )
 
 
 def test_a_host_that_is_not_the_vendors_is_told_and_not_asked() -> None:
     result = probe(source("https://evil.example"))
 
-    told(result, "evil.example is not one of this vendor's hosts", "Credentials go to the vendor's own hosts only")
+    assert_failed(
+        result, "evil.example is not one of this vendor's hosts", "Credentials go to the vendor's own hosts only"
+    )
 
 
 def test_a_variable_that_is_not_set_is_told() -> None:
     made = source("https://app.ona.com/api", credential="")
     made.credential_env = "PORTAL_VENDOR_NOWHERE_SET"
 
-    told(probe(made), "The environment variable PORTAL_VENDOR_NOWHERE_SET is not set", "Set the variable")
+    assert_failed(probe(made), "The environment variable PORTAL_VENDOR_NOWHERE_SET is not set", "Set the variable")
 
 
 def test_a_server_without_tls_is_told(sandbox: SandboxServer) -> None:
     result = probe(source(f"https://127.0.0.1:{urlsplit(sandbox.url).port}/ona/api"))
 
-    told(result, "No TLS connection to 127.0.0.1", "http:// instead of https://")
+    assert_failed(result, "No TLS connection to 127.0.0.1", "http:// instead of https://")
 
 
 # Certificates, of a real server that speaks TLS.
@@ -247,160 +232,14 @@ def test_a_certificate_that_is_not_to_be_trusted_is_told_with_the_reason(
     with speaking_tls(authority(**certificate)) as address:
         result = probe(source(address))
 
-    told(result, what, advice)
+    assert_failed(result, what, advice)
 
 
 def test_a_certificate_of_a_known_authority_is_trusted(authority: Certificate) -> None:
     with speaking_tls(authority()) as address:
-        told(probe(source(address)), "HTTP 404", "not the vendor's API")
+        assert_failed(probe(source(address)), "HTTP 404", "not the vendor's API")
 
 
 def test_a_person_never_waits_as_long_as_a_worker_would() -> None:
     assert PROBE_BOUNDS.total_seconds <= 15
     assert PROBE_BOUNDS.attempts <= 2
-
-
-# The button.
-
-
-def typed(address: str, **values: str) -> dict[str, str]:
-    """What the browser sends of a form in which little more is filled in than what a connection depends on."""
-    return {"vendor": "ona", "base_url": address, "new_credential": "sandbox-key", "slug": "", **values}
-
-
-@pytest.fixture
-def administrator() -> Client:
-    return client_of("administrator")
-
-
-def test_the_form_of_a_new_source_is_tested_before_anything_is_saved(
-    administrator: Client, sandbox: SandboxServer
-) -> None:
-    answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"]), headers=HTMX)
-
-    assert "The connection works." in answer.content.decode()
-    assert "<html" not in answer.content.decode()
-    assert not Source.objects.exists()
-    assert not LogEntry.objects.exists()
-
-
-def test_without_a_script_the_answer_is_a_page(administrator: Client, sandbox: SandboxServer) -> None:
-    page = administrator.post(NEW, typed(sandbox.url + PATHS["ona"])).content.decode()
-
-    assert "<html" in page
-    assert "The connection works." in page
-    assert "Nothing was saved." in page
-
-
-def test_a_typed_credential_is_nowhere_shown_or_logged(
-    administrator: Client, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.DEBUG):
-        answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX)
-
-    page = answer.content.decode()
-    assert "does not accept the credential" in page
-    assert "Make a new key at the vendor" in page
-    assert TYPED not in page
-    assert TYPED not in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({"new_credential": ""}, "Credential: Give either the credential or the name of an environment variable"),
-        ({"base_url": "https://evil.example"}, "Base URL: evil.example is not one of this vendor"),
-        ({"option_ona_requests_at_once": "99"}, "Requests at once: Ensure this value is less than or equal to 4"),
-        ({"credential_env": "SECRET_KEY", "new_credential": ""}, "SECRET_KEY does not begin with PORTAL_VENDOR_"),
-    ],
-)
-def test_what_is_missing_for_a_test_is_told_by_field_and_nobody_is_asked(
-    administrator: Client, sandbox: SandboxServer, values: dict[str, str], said: str
-) -> None:
-    answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"], **values), headers=HTMX)
-
-    page = answer.content.decode().replace("&#x27;", "'")
-    assert "Not tested." in page
-    assert said in page
-    assert not sandbox.stats.requests
-
-
-def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Client, sandbox: SandboxServer) -> None:
-    made = source(f"{sandbox.url}/ona/elsewhere")
-    SourceDayFactory(source=made)
-    address = reverse("admin:usage_source_test", args=[made.pk])
-
-    works = administrator.post(address, typed(sandbox.url + PATHS["ona"], new_credential=""), headers=HTMX)
-    fails = administrator.post(address, typed(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX)
-
-    assert "The connection works." in works.content.decode()
-    assert "The connection does not work." in fails.content.decode()
-    made.refresh_from_db()
-    assert (made.base_url, made.credential) == (f"{sandbox.url}/ona/elsewhere", "sandbox-key")
-    assert [entry.change_message for entry in LogEntry.objects.order_by("id")] == [
-        "Tested the connection: it works.",
-        "Tested the connection: it does not work.",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("kept", "values"),
-    [("https://app.ona.com/api", {}), ("", {"vendor": "gcore"})],
-    ids=["another origin", "another vendor"],
-)
-def test_a_stored_credential_is_sent_nowhere_but_where_it_was_given_for(
-    administrator: Client, sandbox: SandboxServer, kept: str, values: dict[str, str]
-) -> None:
-    made = source(kept or sandbox.url + PATHS["ona"])
-    address = reverse("admin:usage_source_test", args=[made.pk])
-    sent = typed(sandbox.url + PATHS["ona"], new_credential="", **values)
-
-    page = administrator.post(address, sent, headers=HTMX).content.decode()
-
-    assert "Credential: Enter the credential again, because it is now sent to another address." in page
-    assert not sandbox.stats.requests
-
-
-def test_a_variable_is_named_only_by_who_sees_all_sources(
-    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PORTAL_VENDOR_ANOTHERS", "sandbox-key")
-    mine = source("https://app.ona.com/api", credential="")
-    Source.objects.filter(pk=mine.pk).update(credential_env="PORTAL_VENDOR_MINE")
-    client, address = client_of("administrator", sources=[mine]), reverse("admin:usage_source_test", args=[mine.pk])
-
-    sent = typed(sandbox.url + PATHS["ona"], new_credential="", credential_env="PORTAL_VENDOR_ANOTHERS")
-    page = client.post(address, sent, headers=HTMX).content.decode()
-
-    assert "Base URL: The credential is in an environment variable" in page
-    assert not sandbox.stats.requests
-    assert "PORTAL_VENDOR_MINE is not set" in client.post(address, {**sent, "base_url": mine.base_url}).content.decode()
-
-
-@pytest.mark.parametrize("role", ["viewer", "operator"])
-def test_only_who_may_change_a_source_may_test_it(role: str, sandbox: SandboxServer) -> None:
-    made, client = source(sandbox.url + PATHS["ona"]), client_of(role)
-    address = reverse("admin:usage_source_test", args=[made.pk])
-
-    assert client.post(address, typed(made.base_url)).status_code == 403
-    assert client.post(NEW, typed(made.base_url)).status_code == 403
-    assert "/test/" not in client.get(reverse("admin:usage_source_change", args=[made.pk])).content.decode()
-    assert not sandbox.stats.requests
-
-
-def test_a_source_out_of_scope_does_not_exist_for_the_test(sandbox: SandboxServer) -> None:
-    mine, other = SourceFactory(slug="mine"), source(sandbox.url + PATHS["ona"])
-    client = client_of("administrator", sources=[mine])
-
-    answer = client.post(reverse("admin:usage_source_test", args=[other.pk]), typed(other.base_url))
-
-    assert answer.status_code == 404
-    assert client.post(NEW, typed(other.base_url)).status_code == 403
-    assert not sandbox.stats.requests
-
-
-def test_the_test_is_pressed_with_a_token_and_never_followed(administrator: Client) -> None:
-    assert administrator.get(NEW).status_code == 405
-    strict = Client(enforce_csrf_checks=True)
-    strict.cookies = administrator.cookies
-    assert strict.post(NEW, typed("https://app.ona.com/api")).status_code == 403

@@ -9,18 +9,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sync.models import SyncRun
-from tests.support.filled_portal import Filled, fill
+from tests.support.filled_portal import Filled
 from tests.support.users import client_of
 from usage.models import Source, SourceDay
 
 pytestmark = pytest.mark.django_db
 READ = "/admin/coverage/gcore-main/read/"
 RANGE = {"first": "2026-10-18", "last": "2026-10-22"}
-
-
-@pytest.fixture
-def filled() -> Filled:
-    return fill()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sync.models import SyncRun
-from tests.support.filled_portal import CREDENTIAL, Filled, fill
+from tests.support.filled_portal import CREDENTIAL, Filled
 from tests.support.users import client_of
 from usage.models import RejectedRecord, Restatement, SourceDay
 
@@ -18,11 +18,6 @@ pytestmark = pytest.mark.django_db
 DAYS = "/admin/usage/sourceday/"
 REJECTED = "/admin/usage/rejectedrecord/"
 RESTATEMENTS = "/admin/usage/restatement/"
-
-
-@pytest.fixture
-def filled() -> Filled:
-    return fill()
 
 
 @pytest.fixture

@@ -189,37 +189,42 @@ def test_what_is_locked_is_shown_to_nobody_and_kept_as_it_is(bad: Source) -> Non
         pass
 
 
-def pages(source: Source) -> list[str]:
-    """Return the addresses of pages that show sources, of all and of this one."""
+def list_pages(sources: list[Source]) -> list[str]:
+    """Return the addresses of pages that show sources, of all and of each of these."""
     lists = ["source", "sourceday", "environmentusage", "rejectedrecord", "restatement"]
     return [
         reverse("admin:index"),
         *(reverse(f"admin:usage_{name}_changelist") for name in lists),
         reverse("admin:sync_syncrun_changelist"),
-        reverse("admin:usage_source_change", args=[source.pk]),
+        *(reverse("admin:usage_source_change", args=[source.pk]) for source in sources),
         reverse("admin:coverage"),
-        f"{reverse('admin:coverage')}?source={source.slug}",
+        *(f"{reverse('admin:coverage')}?source={source.slug}" for source in sources),
         reverse("admin:explore"),
         reverse("admin:accounts_apitoken_add"),
     ]
 
 
-ADDRESSES = [
-    *("sources/", "sources/bad/", "sources/bad/days/", "sync-runs/", "rejected-records/", "restatements/"),
-    *("environment-usage/", "environment-usage/?format=csv", "environment-usage/summary/", "usage/summary/"),
-]
+def list_addresses(sources: list[Source]) -> list[str]:
+    """Return the addresses of the API that show sources, of all and of each of these."""
+    return [
+        *("sources/", "sync-runs/", "rejected-records/", "restatements/", "environment-usage/"),
+        *("environment-usage/?format=csv", "environment-usage/summary/", "usage/summary/"),
+        *(f"sources/{source.slug}/{part}" for source in sources for part in ("", "days/")),
+    ]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_page_and_every_address_of_the_api_opens(bad: Source, good: Source, fault: str) -> None:
+def test_every_page_and_every_address_of_the_api_opens(good: Source) -> None:
+    today = get_today(ZoneInfo("UTC"))
+    spoilt = [make_source(f"bad-{number}", vendor="ona", backfill_from=today) for number in range(len(FAULTS))]
     plan_due()
     load_next(good.pk)
-    spoil(bad, fault)
+    for source, fault in zip(spoilt, FAULTS, strict=True):
+        spoil(source, fault)
     staff, program = client_of("admin"), bearer()
 
-    for address in pages(bad):
+    for address in list_pages(spoilt):
         assert staff.get(address, follow=True).status_code == 200, address
-    for address in ADDRESSES:
+    for address in list_addresses(spoilt):
         answer = program.get(f"/api/v1/{address}")
         assert (answer.status_code, bool(answer.getvalue())) == (200, True), address
 

@@ -33,7 +33,7 @@ def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def is_waiting_for_a_lock() -> bool:
-    """Tell whether somebody waits for a lock in this run's own database."""
+    """Return whether somebody waits for a lock in this run's own database."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING)
         return cursor.fetchone() is not None

@@ -132,7 +132,7 @@ def test_new_runs_without_an_id_are_nothing_to_doubt_while_none_vanishes(source:
 def test_a_run_that_was_stored_without_an_id_gets_it_and_stays_one_record(source: Source, listing: Listing) -> None:
     store(source, listing, nameless(1), row(2))
     before = EnvironmentUsage.objects.get(record_id="~1")
-    assert adopt(source, row(1), row(2), row(3)) == Nameless(named=1)
+    assert adopt(source, row(1), row(2), row(3)) == Nameless(new_ids=1)
     assert EnvironmentUsage.objects.get(pk=before.pk).record_id == "~1"
 
     assert name(source) == 1
@@ -161,7 +161,7 @@ def test_an_id_that_another_record_has_is_not_given_a_second_time(source: Source
 
 def test_equal_runs_get_as_many_ids_as_were_read(source: Source, listing: Listing) -> None:
     store(source, listing, nameless(1), nameless(1, "~1-2"), nameless(1, "~1-3"))
-    assert adopt(source, row(1, record_id="run-a"), row(1, record_id="run-b")) == Nameless(vanished=1, named=2)
+    assert adopt(source, row(1, record_id="run-a"), row(1, record_id="run-b")) == Nameless(vanished=1, new_ids=2)
     assert name(source) == 2
     names = EnvironmentUsage.objects.values_list("record_id", flat=True)
     assert sorted(names) == ["run-a", "run-b", "~1-3"]
@@ -170,7 +170,7 @@ def test_equal_runs_get_as_many_ids_as_were_read(source: Source, listing: Listin
 def test_one_run_may_lose_its_id_while_another_gets_one(source: Source, listing: Listing) -> None:
     store(source, listing, row(1), nameless(2), row(3, record_id="run-x"), nameless(3))
     found = adopt(source, nameless(1), row(2), nameless(3, "~other"), row(3, record_id="run-y"))
-    assert found == Nameless(adopted=2, named=2)
+    assert found == Nameless(adopted=2, new_ids=2)
     assert name(source) == 2
     assert read_spool() == sorted(EnvironmentUsage.objects.values_list("record_id", flat=True))
 

@@ -153,6 +153,16 @@ def test_verify_names_each_day_that_differs_and_repair_has_it_read_again(source:
     assert run_verify()[0] == 0
 
 
+def test_verify_fails_where_a_vendor_was_removed_and_nobody_can_check_its_days(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing.records[DAY] = [row(1)]
+    read_day(source)
+    monkeypatch.delitem(VENDOR_KINDS, "scripted")
+
+    assert run_verify() == (1, "1 day of scripted could not be checked: the vendor scripted is not known here.")
+
+
 def test_verify_finds_roll_ups_that_differ_and_repair_mends_them(source: Source, listing: Listing) -> None:
     listing.records[DAY] = [row(n) for n in range(30)]
     read_day(source)

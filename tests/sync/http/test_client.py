@@ -1,51 +1,28 @@
 """The one way out: what is retried, what is not, how long, how much, and where to."""
 
 import gzip
-import logging
 import socket
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import stamina
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
-from werkzeug import Request, Response
 
 from sync.errors import (
     CredentialError,
     ErrorCode,
     HostNotAllowed,
     InvalidResponse,
-    LeaseLost,
-    ReadDeferred,
     RequestRejected,
     SyncError,
     VendorUnavailable,
 )
 from sync.http import Bounds, VendorHTTP
-from tests.support.raw_vendor import HEAD, SECRET, WHOLE, client, failure, raw, reset
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    """Retry at once; the one test of waiting itself switches this off."""
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
-
-
-@pytest.fixture
-def http(httpserver: HTTPServer) -> Iterator[VendorHTTP]:
-    with client(httpserver.url_for("/base")) as opened:
-        yield opened
-
+from tests.support.raw_vendor import HEAD, SECRET, WHOLE, client, failure, pack_spaces, raw, reset
+from tests.support.vendor_http import _without_waiting as _without_waiting
+from tests.support.vendor_http import http as http
 
 # What is sent, and what comes back.
 
@@ -236,17 +213,20 @@ def test_a_body_that_only_drips_is_given_up():
 
 # How much.
 
+PACKED = HEAD + b"Content-Encoding: gzip\r\n\r\n"
+
 
 @pytest.mark.parametrize(
     "answer",
     [
         HEAD + b"Content-Length: 100001\r\n\r\n",
         HEAD + b"\r\n" + b" " * 100_001,
-        HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b" " * 100_000_000, 9, mtime=0),
-        HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b" " * 100_001, mtime=0),
+        lambda connection: connection.sendall(PACKED + pack_spaces(50_000_000)),
+        lambda connection: connection.sendall(PACKED + pack_spaces(100_001)),
     ],
+    ids=["announced", "sent", "packed to a thousandth", "packed, and hardly too large"],
 )
-def test_an_answer_that_is_too_large_is_refused_unread(answer: bytes):
+def test_an_answer_that_is_too_large_is_refused_unread(answer: bytes | Callable[[socket.socket], None]):
     with raw(answer) as address, client(address) as http:
         with pytest.raises(InvalidResponse, match="larger than the 100,000 bytes"):
             http.get("/")
@@ -328,177 +308,3 @@ def test_a_redirect_that_would_drop_the_body_or_never_ends_is_refused(httpserver
         http.post("/", b"{}")
     with pytest.raises(RequestRejected, match="more than 3 times"):
         http.get("/")
-
-
-# Why there was no answer, in words for people.
-
-
-def test_a_refused_connection_is_named():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with client(f"http://127.0.0.1:{port}", attempts=1) as http:
-        assert failure(http, VendorUnavailable, rf"127\.0\.0\.1:{port} refused the connection")
-
-
-def test_an_unknown_name_is_named():
-    bounds = Bounds(attempts=1)
-    with VendorHTTP("https://nowhere.invalid", "x", hosts=["nowhere.invalid"], bounds=bounds) as http:
-        assert failure(http, VendorUnavailable, r"name nowhere\.invalid could not be resolved")
-
-
-def test_a_server_without_tls_is_named():
-    with (
-        raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address,
-        client(address.replace("http:", "https:"), attempts=1) as http,
-    ):
-        assert failure(http, VendorUnavailable, "No TLS connection")
-
-
-@pytest.fixture
-def self_signed(tmp_path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    path = tmp_path / "server.pem"
-    path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + certificate.public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
-
-
-def test_a_certificate_that_nobody_vouches_for_is_named_at_once(self_signed: ssl.SSLContext):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_accept_tls, args=(listener, self_signed))
-        thread.start()
-        with client(f"https://127.0.0.1:{listener.getsockname()[1]}") as http:
-            assert failure(http, VendorUnavailable, "certificate of .* is not to be trusted: self-signed")
-            assert http.stats.requests == 1
-        thread.join()
-
-
-def _accept_tls(listener: socket.socket, context: ssl.SSLContext) -> None:
-    connection, _ = listener.accept()
-    try:
-        context.wrap_socket(connection, server_side=True)
-    except OSError:
-        connection.close()
-
-
-# What others decide passes through.
-
-
-def test_a_lost_lease_ends_the_read_before_the_next_request(httpserver: HTTPServer):
-    def renew() -> None:
-        if reading.stats.requests == 2:
-            raise LeaseLost("taken over")
-
-    httpserver.expect_request("/").respond_with_data("{}")
-    with client(httpserver.url_for(""), renew) as reading:
-        assert [reading.get("/"), reading.get("/")] == [b"{}"] * 2
-        failure(reading, LeaseLost, "taken over")
-    assert reading.stats.requests == 2
-
-
-def test_a_used_up_request_rate_puts_the_read_off(httpserver: HTTPServer):
-    class UsedUp:
-        def acquire(self) -> None:
-            raise ReadDeferred("later", retry_after=40)
-
-    http = VendorHTTP(
-        httpserver.url_for(""), "x", hosts=[], allowed_hosts=["localhost:*"], bounds=Bounds(), limiter=UsedUp()
-    )
-    with http, pytest.raises(ReadDeferred):
-        http.get("/")
-    assert not httpserver.log
-
-
-# In the background.
-
-
-def test_requests_in_the_background_run_side_by_side():
-    both = threading.Barrier(2, timeout=60)
-
-    def together(request: Request) -> Response:
-        both.wait()
-        return Response(request.get_data())
-
-    with HTTPServer(threaded=True) as server, client(server.url_for("")) as http:
-        server.expect_request("/").respond_with_handler(together)
-        waiting = [http.post_ahead("/", body) for body in (b"[1]", b"[2]")]
-        assert [answer() for answer in waiting] == [b"[1]", b"[2]"]
-        assert http.stats.requests == 2
-
-
-def test_a_failure_in_the_background_is_raised_where_it_is_waited_for(httpserver: HTTPServer, http: VendorHTTP):
-    httpserver.expect_request("/base/").respond_with_json({"message": "who?"}, status=401)
-    answer = http.post_ahead("/", b"{}")
-    with pytest.raises(CredentialError, match=r"who\?"):
-        answer()
-
-
-def test_a_lease_is_renewed_by_the_thread_that_reads_while_it_waits(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sync.http.client.RENEW_SECONDS", 0.05)
-    renewed = []
-
-    def renew() -> None:
-        renewed.append(threading.get_ident())
-        if len(renewed) == 4:
-            raise LeaseLost("taken over")
-
-    with raw(lambda connection: time.sleep(1)) as address, client(address) as http:
-        http._before_request = renew
-        answer = http.post_ahead("/", b"{}")
-        with pytest.raises(LeaseLost):
-            answer()
-    assert set(renewed) == {threading.get_ident()}
-
-
-# The credential.
-
-
-@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 500])
-def test_the_credential_is_in_no_log_and_no_error_even_if_the_vendor_repeats_it(
-    httpserver: HTTPServer, http: VendorHTTP, status: int, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.DEBUG)
-    for noisy in ("httpx2", "httpcore2"):
-        caplog.set_level(logging.DEBUG, noisy)
-    echo = f"you sent APIKey {SECRET}, 1234%24s3cr3t%2Fkey and {SECRET.upper()}"
-    target = {"Location": "http://s3cr3t.example/"}
-    httpserver.expect_request("/base/").respond_with_json({"message": echo}, status=status, headers=target)
-    with pytest.raises(Exception) as failed:  # noqa: PT011 - each status has its own, and all are looked at
-        raise http.build_invalid_response(f"told: {echo}", http.get("/"))
-    shown = [repr(http), repr(vars(http)["_secret"]), caplog.text, *map(repr, vars(failed.value).values())]
-    shown += [str(failed.value), repr(failed.value)]
-    assert "s3cr3t/key" not in "".join(shown).lower()
-    assert "s3cr3t%2fkey" not in "".join(shown).lower()
-
-
-def test_a_credential_that_no_header_can_carry_is_refused_without_showing_it():
-    with pytest.raises(CredentialError) as refused:
-        VendorHTTP("https://vendor.example", "Bearer a\nb", hosts=["vendor.example"], bounds=Bounds())
-    assert "a\nb" not in str(refused.value)
-
-
-def test_an_excerpt_of_a_wrong_answer_fits_into_the_database(http: VendorHTTP):
-    assert "\x00" not in http.build_invalid_response("odd", b"\x00\xff" * 5000).payload
-
-
-def test_the_bounds_are_those_of_the_settings(settings):
-    settings.PORTAL_HTTP_TIMEOUT_SECONDS = 7
-    settings.PORTAL_HTTP_MAX_BYTES = 8
-    settings.PORTAL_HTTP_ATTEMPTS = 9
-    bounds = Bounds.from_settings()
-    assert (bounds.timeout, bounds.max_bytes, bounds.attempts) == (7, 8, 9)

@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from sync.errors import CredentialError, HostNotAllowed, InvalidResponse, RequestRejected, SyncError, VendorUnavailable
-from tests.support.raw_vendor import HEAD, WHOLE, client, failure, raw, reset, trickle
+from tests.support.raw_vendor import HEAD, WHOLE, client, failure, pack_spaces, raw, reset, trickle
 
 GZIP = HEAD + b"Content-Encoding: gzip\r\n"
 RECORDS = b'{"records": [' + b",".join(b'{"id": %d}' % number for number in range(10_000)) + b"]}"
@@ -35,7 +35,7 @@ BROKEN: dict[str, tuple[bytes, Body]] = {
     "chunks cut off": (b"Transfer-Encoding: chunked\r\n", b'ff\r\n{"message'),
     "chunks that are none": (b"Transfer-Encoding: chunked\r\n", b"oops\r\n"),
     "too large": (b"", b" " * 1_000_000),
-    "a bomb": (b"Content-Encoding: gzip\r\n", gzip.compress(b" " * 50_000_000)),
+    "a bomb": (b"Content-Encoding: gzip\r\n", lambda connection: connection.sendall(pack_spaces(10_000_000))),
     "connection reset": (b"Content-Length: 500\r\n", reset),
     "trickling": (b"Content-Length: 50000\r\n", lambda connection: trickle(connection, b" ", 0.02)),
     "silent": (b"Content-Length: 500\r\n", lambda connection: time.sleep(1)),

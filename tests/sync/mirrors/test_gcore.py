@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sync.vendors.gcore.mirror import FILTERS
 from sync.vendors.gcore.request import SORTABLE
-from sync.vendors.gcore.sandbox.kinds import BY_TYPE, PROJECTS, REGIONS, STAGES, TEAMS
+from sync.vendors.gcore.sandbox.kinds import KINDS, PROJECTS, REGIONS, STAGES, TEAMS
 from sync.vendors.gcore.schema import USAGE_REPORT
 from tests.support.gcore_contract import TABLE
 from tests.support.mirrored_portal import CREDENTIAL, FIRST, Pair, instant, key, read_once
@@ -41,7 +41,7 @@ def report(answer: Any) -> dict[str, Any]:
     return found
 
 
-def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def normalize(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows with what says the same in several ways said in one: instants, and the order of tags."""
     return [
         {
@@ -110,7 +110,7 @@ def questions() -> st.SearchStrategy[dict[str, Any]]:
     optional: dict[str, st.SearchStrategy[Any]] = {
         "projects": st.none() | st.lists(st.sampled_from([*PROJECTS, 1]), max_size=3),
         "regions": st.lists(st.sampled_from([*REGIONS, 1]), max_size=3),
-        "types": st.lists(st.sampled_from(sorted(BY_TYPE)), max_size=5),
+        "types": st.lists(st.sampled_from(sorted(kind.type for kind in KINDS)), max_size=5),
         "schema_filter": st.none() | schema_filters(),
         "tags": tags,
         "order_by": st.lists(st.sampled_from([f"{f}.{w}" for f in SORTABLE for w in ("asc", "desc")]), max_size=3),
@@ -128,7 +128,7 @@ def test_every_question_gets_the_vendors_answer(pair: Pair) -> None:
         mirror, vendor = (report(ask(USAGE_REPORT, question)) for ask in (pair.mirror, pair.vendor))
         assert mirror["count"] == vendor["count"]
         assert totals(mirror) == totals(vendor)
-        assert told(mirror["resources"]) == told(vendor["resources"])
+        assert normalize(mirror["resources"]) == normalize(vendor["resources"])
 
     same()
 
@@ -143,7 +143,7 @@ def test_every_type_can_be_filtered_by_every_field_of_the_table(pair: Pair) -> N
         values = sorted({str(row[field]) for row in rows if row["type"] == name and row[field] is not None})[::2]
         question = asked | {"schema_filter": {"type": name, "field": field, "values": values}}
         mirror, vendor = (report(ask(USAGE_REPORT, question)) for ask in (pair.mirror, pair.vendor))
-        assert told(mirror["resources"]) == told(vendor["resources"])
+        assert normalize(mirror["resources"]) == normalize(vendor["resources"])
         assert (mirror["count"], totals(mirror)) == (vendor["count"], totals(vendor))
         assert (vendor["count"] > 0) == bool(values)
 
@@ -165,7 +165,7 @@ def test_a_type_that_nobody_documented_is_given_as_it_came(pair: Pair) -> None:
         "types": ["inference_public_models"],
     }
     mirror, vendor = (report(ask(USAGE_REPORT, asked)) for ask in (pair.mirror, pair.vendor))
-    assert told(mirror["resources"]) == told(vendor["resources"])
+    assert normalize(mirror["resources"]) == normalize(vendor["resources"])
     assert len(vendor["resources"]) > 0
 
 
@@ -179,8 +179,8 @@ def test_the_vendors_sdk_gets_the_same_objects(pair: Pair, live_server: Any) -> 
         get: Callable[..., Any] = mirror.cloud.usage_reports.get
         given, mirrored = vendor.cloud.usage_reports.get(**asked), get(**asked)
         assert mirrored.count == given.count == len(given.resources)
-        assert [told([one.to_dict()]) for one in mirrored.resources] == [
-            told([one.to_dict()]) for one in given.resources
+        assert [normalize([one.to_dict()]) for one in mirrored.resources] == [
+            normalize([one.to_dict()]) for one in given.resources
         ]
         assert [type(one) for one in mirrored.resources] == [type(one) for one in given.resources]
         with pytest.raises(gcore.BadRequestError) as refused:
@@ -210,7 +210,7 @@ def test_the_vendors_sdk_gets_the_same_objects_whatever_it_asks(pair: Pair, live
             given, mirrored = found
             assert mirrored.count == given.count
             assert [type(one) for one in mirrored.resources] == [type(one) for one in given.resources]
-            assert told([one.to_dict() for one in mirrored.resources]) == told(
+            assert normalize([one.to_dict() for one in mirrored.resources]) == normalize(
                 [one.to_dict() for one in given.resources]
             )
 

@@ -51,10 +51,13 @@ def body(start: datetime, end: datetime, size: int = 100, token: str = "", proje
     return {"filter": {"dateRange": dates, "projectId": project}, "pagination": {"pageSize": size, "token": token}}
 
 
-def with_old_sdk(base_url: str, secret: str, wanted: dict[str, Any], size: int) -> list[str]:
-    with Gitpod(bearer_token=secret, base_url=base_url, max_retries=0) as client:
-        listing = client.usage.list_environment_runtime_records(filter=wanted, pagination={"page_size": size})  # type: ignore[arg-type]
-        return [repr([getattr(record, name) for name in FIELDS]) for record in listing]
+def open_old_sdk(base_url: str, secret: str) -> Gitpod:
+    return Gitpod(bearer_token=secret, base_url=base_url, max_retries=0)
+
+
+def list_by_old_sdk(client: Gitpod, wanted: dict[str, Any], size: int) -> list[str]:
+    listing = client.usage.list_environment_runtime_records(filter=wanted, pagination={"page_size": size})  # type: ignore[arg-type]
+    return [repr([getattr(record, name) for name in FIELDS]) for record in listing]
 
 
 def ranges() -> st.SearchStrategy[tuple[datetime, datetime]]:
@@ -64,7 +67,6 @@ def ranges() -> st.SearchStrategy[tuple[datetime, datetime]]:
 
 
 def test_the_old_sdk_gets_record_for_record_what_the_vendor_gives(pair: Pair, live_server: Any) -> None:
-    secret = key(pair.source)
     projects = ["", *EnvironmentUsage.objects.values_list("project_id", flat=True).distinct()[:4]]
 
     @by_hypothesis
@@ -73,11 +75,14 @@ def test_the_old_sdk_gets_record_for_record_what_the_vendor_gives(pair: Pair, li
         wanted: dict[str, Any] = {"date_range": {"start_time": ends[0], "end_time": ends[1]}}
         if project:
             wanted["project_id"] = project
-        vendor = with_old_sdk(f"{pair.server.url}/ona/api", CREDENTIAL, wanted, max(size, 20))
-        mirror = with_old_sdk(f"{live_server.url}/mirror/ona-main/api", secret, wanted, max(size, 20))
-        assert Counter(mirror) == Counter(vendor)
+        found = [Counter(list_by_old_sdk(client, wanted, max(size, 20))) for client in (vendor, mirror)]
+        assert found[0] == found[1]
 
-    same()
+    with (
+        open_old_sdk(f"{pair.server.url}/ona/api", CREDENTIAL) as vendor,
+        open_old_sdk(f"{live_server.url}/mirror/ona-main/api", key(pair.source)) as mirror,
+    ):
+        same()
 
 
 def test_the_modern_sdk_gets_every_record_to_the_nanosecond(pair: Pair, live_server: Any) -> None:
@@ -203,6 +208,6 @@ def test_what_the_vendor_refuses_is_refused_in_its_words(pair: Pair, wrong: dict
 def test_both_sdks_understand_a_refused_token(pair: Pair, live_server: Any) -> None:
     base_url = f"{live_server.url}/mirror/ona-main/api"
     wanted = {"date_range": {"start_time": START, "end_time": START + timedelta(days=1)}}
-    with pytest.raises(gitpod.AuthenticationError):
-        with_old_sdk(base_url, "up_unknown", wanted, 10)
+    with open_old_sdk(base_url, "up_unknown") as client, pytest.raises(gitpod.AuthenticationError):
+        list_by_old_sdk(client, wanted, 10)
     assert ona_sdk_1x.listed(base_url, "up_unknown", START, START)["error"][0] == "unauthenticated"

@@ -20,10 +20,10 @@ from sync.vendors.large_records import split_entries, split_fields
 from sync.vendors.ona.connect import LIST
 from sync.vendors.record_limits import ALTERATIONS_KEY, JSON_BYTES, TAGS_KEPT, InvalidRecord
 from sync.vendors.workato.schema import USAGE
+from tests.support.gcore_reports import TOTAL, VOLUME
+from tests.support.ona_reader import RECORD
 from tests.support.users import client_of
-from tests.sync.vendors.gcore.test_reader import TOTAL, VOLUME
-from tests.sync.vendors.ona.test_reader import RECORD
-from tests.sync.vendors.workato.test_reader import BARE, RECIPE
+from tests.support.workato_reports import BARE, RECIPE
 from usage.models import EnvironmentUsage, RecipeUsage, RejectedRecord, ResourceUsage, Source, SourceDay, UsageRecord
 
 ON = date(2026, 10, 14)
@@ -92,7 +92,7 @@ def get_mark(kind: type[UsageRecord], **where: Any) -> Any:
 # A bad name costs nothing.
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_a_bad_name_of_a_resource_costs_nothing_and_is_marked(httpserver: HTTPServer) -> None:
     cut_off = json.dumps(volume(3)).encode().replace(b"web-prod-55", b"web\xff\xed\xa0\x80")
     day = read(
@@ -109,7 +109,7 @@ def test_a_bad_name_of_a_resource_costs_nothing_and_is_marked(httpserver: HTTPSe
     assert get_mark(ResourceUsage, resource_id="volume-2") == {"cut": {"last_name": 6000}}
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_bad_names_of_a_recipe_cost_nothing_and_are_marked(httpserver: HTTPServer) -> None:
     day = read(
         httpserver, "workato", RECIPE | {"recipe_name": "a\ud800", "folder_name": "\0", "workspace_name": "é" * 900}
@@ -123,7 +123,7 @@ def test_bad_names_of_a_recipe_cost_nothing_and_are_marked(httpserver: HTTPServe
     }
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_a_bad_text_in_a_field_without_a_column_costs_nothing_and_is_marked(httpserver: HTTPServer) -> None:
     day = read(
         httpserver,
@@ -139,7 +139,7 @@ def test_a_bad_text_in_a_field_without_a_column_costs_nothing_and_is_marked(http
     assert second.extra["note"] == "x" * 1000
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_what_was_changed_stays_the_same_from_read_to_read(httpserver: HTTPServer) -> None:
     bad = volume(
         1, last_name="a\ud800", tags=[{f"k{number}": "v" * 2000} for number in range(300)], note=["x"] * 90_000
@@ -155,7 +155,7 @@ def test_what_was_changed_stays_the_same_from_read_to_read(httpserver: HTTPServe
 # One bad record costs one record.
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("vendor", "bad", "reason"),
     [
@@ -190,7 +190,7 @@ def test_a_record_that_no_database_takes_is_rejected_alone_with_its_field(
     assert reason in RejectedRecord.objects.get().reason
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_a_rejected_payload_is_kept_up_to_a_bound_and_told_apart_by_all_of_it(httpserver: HTTPServer) -> None:
     long = [volume(1, uuid="u" * 6000, note="x" * 100_000 + str(number)) for number in range(2)]
     read(httpserver, "gcore", *long)
@@ -204,7 +204,7 @@ def test_a_rejected_payload_is_kept_up_to_a_bound_and_told_apart_by_all_of_it(ht
     assert "cut by the portal" in page.content.decode()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 @pytest.mark.parametrize("vendor", ["gcore", "ona", "workato"])
 def test_an_answer_nested_too_deeply_to_decode_fails_the_day_with_that_reason(
     httpserver: HTTPServer, vendor: str
@@ -270,7 +270,7 @@ def test_a_list_is_taken_apart_entry_by_entry(value: list[Any]) -> None:
 # What the mark is not.
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_mirrors_do_not_hand_the_mark_out_as_the_vendors_field(httpserver: HTTPServer) -> None:
     read(httpserver, "gcore", volume(1, last_name="a\ud800"))
     read(httpserver, "ona", run(1, note="a\ud800"))

@@ -37,7 +37,7 @@ def test_a_new_folder_is_found_beside_the_others(tmp_path: Path) -> None:
     assert set(readers()) == before
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 @pytest.mark.usefixtures("_acme")
 def test_a_new_vendors_usage_reaches_the_database_with_no_other_edit(settings: Any) -> None:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from tests.support.factories import (
     FIRST,
@@ -15,10 +14,8 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.plans import iterate_nodes
 from tests.support.source_days import hold_days
 from tests.support.users import client_of
-from tests.usage.api.test_search import long_tables as long_tables
 from usage.admin.lists import suggestions
 from usage.api.filters.values import DETAIL_NUMBERS, DETAIL_TEXTS
 from usage.models import KINDS, EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
@@ -180,24 +177,3 @@ def test_a_look_that_takes_too_long_is_given_up_with_a_sentence(staff: Client, m
     answer = staff.get("/admin/usage/environmentusage/suggest/environment_id/", {"part": "5"}).json()
 
     assert answer == {"options": [], "more": False, "words": "Too many to suggest from; type the whole of it."}
-
-
-@pytest.mark.usefixtures("long_tables")
-def test_no_suggestion_looks_at_more_rows_than_it_may(staff: Client, monkeypatch) -> None:
-    monkeypatch.setattr(suggestions, "RECORDS", 400)
-    monkeypatch.setattr(suggestions, "ROLLUP_ROWS", 400)
-    hold_days(rolled=True)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
-    for kind in KINDS.values():
-        for parameter in suggestions.SUGGESTED[kind]:
-            with CaptureQueriesContext(connection) as queries:
-                suggested(staff, kind, parameter, "7")
-            (sql,) = [one["sql"] for one in queries if "WITH latest" in one["sql"]]
-            with connection.cursor() as cursor:
-                cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
-                found = list(iterate_nodes(cursor.fetchone()[0][0]["Plan"]))
-            read = [node for node in found if node.get("Relation Name", "").startswith("usage_")]
-            assert read
-            for node in read:
-                assert node["Actual Rows"] * node["Actual Loops"] <= 2_000, (parameter, node)

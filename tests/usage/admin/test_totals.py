@@ -9,7 +9,6 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.api_clients import bearer, get
 from tests.support.factories import (
     FIRST,
     EnvironmentUsageFactory,
@@ -21,8 +20,6 @@ from tests.support.factories import (
 )
 from tests.support.source_days import hold_days
 from tests.support.users import client_of
-from tests.usage.api.test_search import SEARCHES
-from tests.usage.api.test_search import long_tables as long_tables
 from usage.admin.lists import totals
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay, UsageRecord
 
@@ -93,32 +90,6 @@ def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_reques
     assert "Withdrawn records are added too." in page.content.decode()
     assert sums(staff, RecipeUsage)["Tasks", "tasks"] is None
     assert sums(staff, RecipeUsage)["Jobs succeeded", "jobs"] == 5
-
-
-@pytest.mark.usefixtures("long_tables")
-@pytest.mark.parametrize("rolled", [True, False])
-def test_totals_are_those_of_the_summary_with_the_same_filters(staff: Client, *, rolled: bool) -> None:
-    hold_days(rolled=rolled)
-    caller = bearer()
-    kinds: dict[str, Any] = {
-        "environment-usage": EnvironmentUsage,
-        "resource-usage": ResourceUsage,
-        "recipe-usage": RecipeUsage,
-    }
-    for name, kind in kinds.items():
-        for query in ({}, *SEARCHES[name]):
-            found = totals_of(staff, kind, **query).context["totals"]
-            answer = get(caller, f"{name}/summary/", **query)["totals"]
-            assert found.records == sum(line["records"] for line in answer), (name, query)
-            if kind is ResourceUsage:
-                assert {(line.title, line.unit, line.value) for line in found.metrics} == {
-                    (line["billing_metric"], line["consumed_unit"], Decimal(line["consumed_quantity"]))
-                    for line in answer
-                }
-            else:
-                measures = [measure for measure, *_ in totals.MEASURES[kind]]
-                (line,) = answer
-                assert [str(one.value) for one in found.sums] == [str(line[name]) for name in measures], query
 
 
 def test_a_range_may_begin_within_an_hour_or_a_day(staff: Client) -> None:

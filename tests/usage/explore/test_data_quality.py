@@ -41,15 +41,29 @@ def test_each_day_is_told_of_in_its_interval_and_whole_ones_are_left_out() -> No
     hold(source, 4, restated_at=datetime(2026, 4, 10, tzinfo=UTC))
     hold(source, 5, loaded_at=None, complete=False, final=False)
     assert assess_intervals([source], bounds(source, 8)) == [
-        IntervalQuality(1, source.slug, held=0, unheld=1, missing=0, partial=0, provisional=0, restated=0),
-        IntervalQuality(3, source.slug, held=1, unheld=0, missing=0, partial=0, provisional=1, restated=0),
-        IntervalQuality(4, source.slug, held=1, unheld=0, missing=0, partial=1, provisional=1, restated=0),
-        IntervalQuality(5, source.slug, held=1, unheld=0, missing=0, partial=0, provisional=0, restated=1),
-        IntervalQuality(6, source.slug, held=1, unheld=0, missing=1, partial=0, provisional=1, restated=0),
-        IntervalQuality(7, source.slug, held=1, unheld=0, missing=1, partial=0, provisional=1, restated=0),
+        IntervalQuality(
+            1, source.slug, day_count=0, early_day_count=1, missing=0, partial=0, provisional=0, restated=0
+        ),
+        IntervalQuality(
+            3, source.slug, day_count=1, early_day_count=0, missing=0, partial=0, provisional=1, restated=0
+        ),
+        IntervalQuality(
+            4, source.slug, day_count=1, early_day_count=0, missing=0, partial=1, provisional=1, restated=0
+        ),
+        IntervalQuality(
+            5, source.slug, day_count=1, early_day_count=0, missing=0, partial=0, provisional=0, restated=1
+        ),
+        IntervalQuality(
+            6, source.slug, day_count=1, early_day_count=0, missing=1, partial=0, provisional=1, restated=0
+        ),
+        IntervalQuality(
+            7, source.slug, day_count=1, early_day_count=0, missing=1, partial=0, provisional=1, restated=0
+        ),
     ]
     (whole,) = assess_intervals([source], bounds(source, 8, 8))
-    assert whole == IntervalQuality(1, source.slug, held=7, unheld=1, missing=2, partial=1, provisional=4, restated=1)
+    assert whole == IntervalQuality(
+        1, source.slug, day_count=7, early_day_count=1, missing=2, partial=1, provisional=4, restated=1
+    )
 
 
 def test_a_day_of_another_zone_belongs_to_both_intervals_that_it_overlaps() -> None:
@@ -61,7 +75,7 @@ def test_a_day_of_another_zone_belongs_to_both_intervals_that_it_overlaps() -> N
     assert [(one.place, one.source, one.missing) for one in told] == [(2, "b", 1), (3, "b", 1), (5, "b", 1)]
     told = assess_intervals([utc, berlin], bounds(berlin, 5))
     assert [(one.place, one.source, one.missing) for one in told if one.missing] == [(3, "b", 1)]
-    assert [(one.place, one.source, one.unheld) for one in told if one.unheld] == [(1, "a", 1)]
+    assert [(one.place, one.source, one.early_day_count) for one in told if one.early_day_count] == [(1, "a", 1)]
 
 
 def test_hours_of_a_missing_day_are_missing() -> None:
@@ -101,7 +115,7 @@ def test_doubts_about_days_are_counted_and_waiting_for_the_months_close_is_no_pr
     hold(source, 5, final=False, mismatch=[{"code": "sums"}])
     (told,) = assess_intervals([source], bounds(source, 6, 6))
     assert told == IntervalQuality(
-        1, source.slug, held=6, unheld=0, provisional=4, awaits_close=2, suspect=1, unverified=1, mismatched=1, accepted=1
+        1, source.slug, day_count=6, early_day_count=0, provisional=4, awaits_close=2, suspect=1, unverified=1, mismatched=1, accepted=1
     )  # fmt: skip
 
 
@@ -109,7 +123,7 @@ def test_a_date_that_a_zone_skipped_is_in_no_interval() -> None:
     source = SourceFactory(backfill_from=date(2011, 12, 28), time_zone="Pacific/Apia")
     instants = [midnight(date(2011, 12, day), source.zone) for day in (28, 29, 30)]
     instants.append(midnight(date(2012, 1, 1), source.zone))
-    assert [(one.place, one.held, one.missing) for one in assess_intervals([source], instants)] == [
+    assert [(one.place, one.day_count, one.missing) for one in assess_intervals([source], instants)] == [
         (1, 1, 1),
         (2, 1, 1),
         (3, 1, 1),
@@ -121,8 +135,8 @@ def test_intervals_from_before_any_vendor_are_told_of_without_a_row_for_each_of_
     instants = [datetime(year, 1, 1, tzinfo=UTC) for year in range(1, 1972)]
     told = assess_intervals([source], instants)
     assert len(told) == len(instants) - 1
-    assert (told[0].place, told[0].held, told[0].unheld) == (1, 0, 365)
-    assert {one.held for one in told} == {0}
+    assert (told[0].place, told[0].day_count, told[0].early_day_count) == (1, 0, 365)
+    assert {one.day_count for one in told} == {0}
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import time_machine
 
-from tests.support.lake import assert_equal, export_rows, lake_folder, read_usage, store  # noqa: F401
+from tests.support.lake import assert_equal, export_rows, list_old_columns, read_usage, store
 from tests.support.scripted_vendor import DAY, Listing
 from usage.lake import files, maintenance
 from usage.lake.catalog import Lake, open_lake
 from usage.lake.files import list_files
 from usage.lake.publish import publish
 from usage.lake.tags import list_tags
-from usage.models import EnvironmentUsage, Source
+from usage.models import KINDS, EnvironmentUsage, Source
 
 pytestmark = pytest.mark.django_db(transaction=True)
 # Files that are written now are older than a day by then; at noon, so that some hours later are of the same day.
@@ -24,7 +24,7 @@ LATER = datetime.now(UTC).replace(hour=12) + timedelta(days=10)
 
 
 @pytest.fixture(autouse=True)
-def folder(lake_folder: Path) -> Path:  # noqa: F811
+def folder(lake_folder: Path) -> Path:
     """The folder of the lake."""
     return lake_folder
 
@@ -106,9 +106,9 @@ def test_closed_months_are_compacted_and_can_still_be_restated(
 def test_manifests_are_gathered_so_that_a_reader_opens_few(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_MANIFESTS", 3)
+    monkeypatch.setattr(files, "MAX_MANIFESTS", 2)
     counts = []
-    for number in range(6):
+    for number in range(4):
         store(source, listing, date(2026, 11, 3 + number), range(number * 10, number * 10 + 2))
         with published(datetime.now(UTC)) as lake:
             table = lake.usage[EnvironmentUsage]
@@ -116,5 +116,60 @@ def test_manifests_are_gathered_so_that_a_reader_opens_few(
             assert current is not None
             live = [one for one in current.manifests(table.io) if one.added_files_count or one.existing_files_count]
             counts.append(len(live))
+    assert max(counts) <= 3
+    assert_equal()
+
+
+def test_manifests_of_files_that_went_go_too(source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_MANIFESTS", 2)
+    monkeypatch.setattr(maintenance, "MAX_MANIFESTS", 2)
+    counts = []
+    for number in range(6):
+        store(source, listing, DAY, range(number + 1))
+        with published(LATER + timedelta(days=number)) as lake:
+            for table in (lake.usage[EnvironmentUsage], lake.days):
+                current = table.current_snapshot()
+                assert current is not None
+                counts.append(len(current.manifests(table.io)))
+            # The tags of that day lead to what was known then.
+            tag = (LATER + timedelta(days=number)).date().isoformat()
+            assert len(read_usage(lake, EnvironmentUsage, tag)) == number + 1
     assert max(counts) <= 4
     assert_equal()
+
+
+def test_a_new_column_is_null_in_the_days_of_old_files(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, at = DAY + timedelta(days=1), LATER + timedelta(days=90)
+    store(source, listing, DAY, range(3))
+    store(source, listing, other, range(10, 13))
+    with monkeypatch.context() as release:
+        for module in ("catalog", "publish", "maintenance"):
+            release.setattr(f"usage.lake.{module}.get_lake_columns", list_old_columns)
+        with published(at) as lake:
+            assert len(list_files(lake.usage[EnvironmentUsage])) == 1
+    store(source, listing, DAY, range(3), minutes=50, runner_id="runner")
+
+    with published(at + timedelta(days=1)) as lake:
+        rows = read_usage(lake, EnvironmentUsage)
+
+    assert [(row["day"], row["runner_id"]) for row in rows] == [(DAY, "runner")] * 3 + [(other, None)] * 3
+
+
+def test_a_damaged_file_of_one_table_keeps_no_other_from_its_upkeep(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(source, listing, DAY, range(3))
+    cleaned: list[str] = []
+    monkeypatch.setattr(maintenance, "compact", break_off)
+    monkeypatch.setattr(maintenance, "clean_up", lambda table, now: cleaned.append(table.name()[-1]))
+    with pytest.raises(ExceptionGroup, match="not maintained as a whole") as raised:
+        publish()
+    assert len(raised.value.exceptions) == len(KINDS)
+    assert len(cleaned) == len(KINDS) + 1
+
+
+def break_off(*_: object) -> None:
+    """Fail as a damaged file does."""
+    raise OSError

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,7 +14,15 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from pyiceberg.exceptions import CommitFailedException
 
-from tests.support.lake import assert_equal, export_rows, lake_folder, read_all_days, read_usage, sort_rows, store  # noqa: F401
+from tests.support.lake import (
+    assert_equal,
+    export_rows,
+    read_all_days,
+    read_usage,
+    sort_rows,
+    store,
+    store_or_restore_lake,
+)
 from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
 from usage.lake import files
 from usage.lake import publish as publishing
@@ -28,9 +37,16 @@ NEXT = DAY + timedelta(days=1)
 
 
 @pytest.fixture
-def campaign(source: Source, listing: Listing) -> Source:
+def campaign(lake_folder: Path, listing: Listing) -> Source:
     """Two published days, then restated, withdrawn, returned and moved records, a new day, and a second source."""
-    other = make_source("a-source-with-a-long-name")
+    store_or_restore_lake(lake_folder, "campaign", lambda: publish_campaign(listing))
+    listing.records.clear()
+    return Source.objects.get(slug="scripted")
+
+
+def publish_campaign(listing: Listing) -> None:
+    """Have all of it read, and published on the way."""
+    source, other = make_source(), make_source("a-source-with-a-long-name")
     for each in (source, other):
         store(each, listing, DAY, range(30))
         store(each, listing, NEXT, range(100, 130))
@@ -43,7 +59,6 @@ def campaign(source: Source, listing: Listing) -> Source:
     store(other, listing, NEXT + timedelta(days=1), range(200, 205))
     store(other, listing, DAY, range(0))  # what the guard holds back changes nothing
     publish()
-    return source
 
 
 def test_the_lake_equals_the_export_after_restatements_withdrawals_and_moves(campaign: Source) -> None:
@@ -88,12 +103,20 @@ def test_a_day_read_back_has_the_digest_that_days_tells(campaign: Source) -> Non
         assert rows[campaign.slug, DAY]["revision"] == 3
 
 
-def test_an_incomplete_day_is_left_out_until_it_is_complete(source: Source, listing: Listing) -> None:
+def test_an_incomplete_day_is_left_out_until_it_is_complete_or_accepted(source: Source, listing: Listing) -> None:
     store(source, listing, DAY, range(3))
+    store(source, listing, NEXT, range(100, 103))
     SourceDay.objects.update(complete=False)
     publish()
     with open_lake() as lake:
         assert read_all_days(lake) == {}
+    accepted = {"accepted_at": datetime.now(UTC), "accepted_reason": "Known at the vendor.", "findings": "f"}
+    SourceDay.objects.filter(day=NEXT).update(**accepted)
+    publish()
+    with open_lake() as lake:
+        assert {on: (row["complete"], row["accepted"]) for (_, on), row in read_all_days(lake).items()} == {
+            NEXT: (False, True)
+        }
     SourceDay.objects.update(complete=True)
     publish()
     assert_equal()

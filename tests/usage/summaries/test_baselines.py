@@ -1,6 +1,7 @@
 """What a range is compared with, and groups in the order of their change."""
 
 from datetime import UTC, date, datetime
+from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -43,6 +44,18 @@ def test_a_baseline_is_of_days_that_people_would_choose(
         found = get_baseline(name, start, stop, zone, NOW)
         assert tuple(str(one.astimezone(zone).date()) for one in found) == expected
         assert all(one.astimezone(zone).hour == 0 for one in found)
+
+
+@pytest.mark.parametrize(
+    ("compare", "end", "said"),
+    [("last_month", "2025-10-02", "longer than a month"), ("last_year", "2026-09-02", "longer than a year")],
+)
+@pytest.mark.django_db
+def test_a_range_is_never_compared_with_a_part_of_itself(compare: str, end: str, said: str) -> None:
+    SourceFactory()
+    question = f"{API}/resource-usage/summary/?from=2025-09-01&group_by=source&compare={compare}"
+    assert said in str(refused(bearer().get(f"{question}&to={end}")))
+    assert bearer().get(f"{question}&to=2025-10-01").status_code == HTTPStatus.OK
 
 
 def test_hours_are_compared_with_the_same_hours() -> None:

@@ -11,7 +11,7 @@ from tests.support.api_clients import API, bearer, get, refused
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.source_days import hold_days
 from usage.slots import get_slots
-from usage.summaries import result, sql, views
+from usage.summaries import intervals, result, sql, views
 
 pytestmark = pytest.mark.django_db
 SUMMARY = f"{API}/environment-usage/summary/"
@@ -61,6 +61,19 @@ def test_filled_and_compared_rows_count_too(client: Client, monkeypatch: pytest.
     set_max_rows(monkeypatch, 6)
     said = refused(client.get(SUMMARY, later))
     assert "group_by" in said
+
+
+@pytest.mark.parametrize("interval", ["hour", "day", "week", "month"])
+def test_far_too_many_intervals_are_refused_without_counting_them(
+    client: Client, monkeypatch: pytest.MonkeyPatch, interval: str
+) -> None:
+    def count(*_: Any) -> Any:
+        raise AssertionError("an interval was counted")
+
+    for name in ("get_next_hour", "get_next_date"):
+        monkeypatch.setattr(intervals, name, count)
+    said = refused(client.get(SUMMARY, {"group_by": interval, "from": "0002-01-01", "to": "9999-01-01"}))
+    assert "More than 20000 intervals" in said["group_by"][0]
 
 
 def test_a_query_that_takes_too_long_is_stopped_and_the_answer_says_what_is_faster(

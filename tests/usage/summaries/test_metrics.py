@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.support.factories import EnvironmentUsageFactory
-from usage.api.filters import EnvironmentUsageFilter
+from usage.api.filters import EnvironmentUsageFilterSet
 from usage.rollups import choose_rollup
-from usage.summaries.metrics import METRICS, MetricSet, column_dimension
+from usage.summaries.metrics import METRICS, MetricSet, build_column_dimension
 from usage.summaries.params import parse_params
 from usage.summaries.result import summarize
 
@@ -17,8 +17,8 @@ def test_a_dimension_more_is_grouped_by_and_ordered_by() -> None:
     for number in range(3):
         EnvironmentUsageFactory(record_id=f"run-{number}")
     runs = METRICS["environment-usage"]
-    metrics = replace(runs, dimensions=(*runs.dimensions, column_dimension("record_id")))
-    filterset = EnvironmentUsageFilter({})
+    metrics = replace(runs, dimensions=(*runs.dimensions, build_column_dimension("record_id")))
+    filterset = EnvironmentUsageFilterSet({})
 
     assert filterset.is_valid()
     query = parse_params({"group_by": "record_id", "order_by": "-record_id"}, metrics, filterset, None)

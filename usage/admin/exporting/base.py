@@ -40,7 +40,7 @@ from usage.admin.exporting.messages import describe_progress, flatten_messages
 from usage.admin.filter_form import clean_params
 from usage.admin.lists.pagination import count_rows
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
-from usage.api.filters import EnvironmentUsageFilter, RecipeUsageFilter, ResourceUsageFilter, UsageFilter
+from usage.api.filters import EnvironmentUsageFilterSet, RecipeUsageFilterSet, ResourceUsageFilterSet, UsageFilterSet
 from usage.api.filters.data_quality import assess_filtered
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import Column, get_columns
@@ -49,6 +49,7 @@ from usage.data_quality.messages import describe_quality
 from usage.datetimes import UTC_ZONE, format_iso
 from usage.directory.lookup import build_name_columns, get_directory_version
 from usage.exports import ExportRequest, compute_totals, export
+from usage.exports.archive import ArchivedRange, find_archive
 from usage.exports.formats.csv import parse_bom
 from usage.exports.formats.xlsx import TOO_MANY_ROWS
 from usage.exports.progress import ExportProgress, ExportState, ExportTracker, StoppedByOwner
@@ -65,10 +66,10 @@ ABOUT_SECONDS = 20.0
 ID = re.compile(r"[0-9a-f]{32}")
 STOP_POLLING = 286  # htmx polls no more
 FAILED = "The portal failed to read the rows; the failure was logged."
-FILTERS: Final[dict[type[Any], type[UsageFilter]]] = {
-    EnvironmentUsage: EnvironmentUsageFilter,
-    ResourceUsage: ResourceUsageFilter,
-    RecipeUsage: RecipeUsageFilter,
+FILTERS: Final[dict[type[Any], type[UsageFilterSet]]] = {
+    EnvironmentUsage: EnvironmentUsageFilterSet,
+    ResourceUsage: ResourceUsageFilterSet,
+    RecipeUsage: RecipeUsageFilterSet,
 }
 
 
@@ -83,7 +84,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         return self.exported or (get_columns(serializer) if serializer else ())
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may export the list."""
+        """Return whether the user may export the list."""
         return bool(self.get_export_columns()) and self.has_view_permission(request)
 
     def get_urls(self) -> list[URLPattern]:
@@ -105,9 +106,9 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             *super().get_urls(),
         ]
 
-    def get_export_url_name(self, *further: str) -> str:
+    def get_export_url_name(self, *suffixes: str) -> str:
         """Return the name of one of the addresses."""
-        return "_".join([self.opts.app_label, str(self.opts.model_name), "export", *further])
+        return "_".join([self.opts.app_label, str(self.opts.model_name), "export", *suffixes])
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list with the menu of formats."""
@@ -116,8 +117,8 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
 
     def build_export_menu(self, request: HttpRequest) -> ExportMenu:
         """Return the formats that the rows of the page's filters can be exported in."""
-        further = {NAMES: "1"} if self.model in FILTERS else {}
-        return build_menu(str(self.opts.verbose_name_plural), self.get_export_url_name(), request.GET, **further)
+        params = {NAMES: "1"} if self.model in FILTERS else {}
+        return build_menu(str(self.opts.verbose_name_plural), self.get_export_url_name(), request.GET, **params)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Send all filtered rows in the chosen format."""
@@ -157,6 +158,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             total = count_rows(rows)
             tracker.record_start(total.number, estimated=not total.is_exact)
         get_trust = (lambda: self.assess_export(request)) if self.model in FILTERS else None
+        find = (lambda: self.find_archived(request)) if self.model in FILTERS else (lambda: None)
         filename = build_filename(str(self.opts.verbose_name_plural), request.GET, format_name)
         filters = [(name, text) for name, texts in request.GET.lists() for text in texts]
         export_request = ExportRequest(
@@ -169,12 +171,12 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         columns = self.get_export_columns()
         if params.get(NAMES) == "1" and self.model in FILTERS:
             columns += build_name_columns(self.model, get_staff_name_access(request))
-        return export(rows, filename, format_name, columns, get_trust, tracker, export_request)
+        return export(rows, filename, format_name, columns, get_trust, find, tracker, export_request)
 
     def get_export_rows(self, request: HttpRequest) -> QuerySet[Any]:
         """Return all rows of the list; raises IncorrectLookupParameters where the filters are not understood."""
-        listed: QuerySet[Any] = self.get_changelist_instance(request).queryset
-        return self.annotate_export_rows(listed.select_related(None).prefetch_related(None).defer(None))
+        rows: QuerySet[Any] = self.get_changelist_instance(request).queryset
+        return self.annotate_export_rows(rows.select_related(None).prefetch_related(None).defer(None))
 
     def annotate_export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows with what columns of `exported` need besides the model's own."""
@@ -188,7 +190,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         alternative: str = "",
         wait: float | None = None,
     ) -> HttpResponse:
-        """Show why nothing is sent: on the page that follows the export, or above the list."""
+        """Show why an export is refused: on its progress page, or above the list."""
         if tracker is None:
             if reason:
                 self.message_user(request, reason, messages.ERROR)
@@ -240,6 +242,8 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             manifest = self.build_manifest(request, rows)
         except QueryTimeout:
             manifest = None
+        except APIException as error:
+            return self.refuse_export(request, None, " ".join(flatten_messages(error.detail)))
         if as_file and manifest is not None:
             response = JsonResponse(manifest, json_dumps_params={"ensure_ascii": False, "indent": 2})
             response["Content-Disposition"] = (
@@ -285,10 +289,14 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         }
 
     def assess_export(self, request: HttpRequest) -> DataQuality:
-        """Return the data quality of the filtered records of usage."""
-        return assess_filtered(self.build_filterset(request), get_staff_scope(request))
+        """Return the data quality of an export of the filtered records of usage."""
+        return assess_filtered(self.build_filterset(request), get_staff_scope(request), reads_lake=True)
 
-    def build_filterset(self, request: HttpRequest) -> UsageFilter:
+    def find_archived(self, request: HttpRequest) -> ArchivedRange | None:
+        """Return the archived days that an export touches."""
+        return find_archive(self.build_filterset(request), get_staff_scope(request))
+
+    def build_filterset(self, request: HttpRequest) -> UsageFilterSet:
         """Return the valid filter set of the filtered records of usage."""
         sources, names = filter_by_staff_scope(Source.objects.all(), request, "id"), get_staff_name_access(request)
         filterset = FILTERS[self.model](

@@ -38,29 +38,34 @@ class ExportMenu:
     base_url: str
 
 
-def build_menu(list_name: str, view: str, params: QueryDict, **further: str) -> ExportMenu:
+def build_menu(list_name: str, view: str, list_params: QueryDict, **params: str) -> ExportMenu:
     """Return the menu of a list with these filters; `view` is the name of its export's URL.
 
     `further`: parameters of every download.
     """
-    filters, url = extract_filters(params), reverse(f"admin:{view}")
+    filters, url = extract_filters(list_params), reverse(f"admin:{view}")
     links = [
-        FormatLink(one.name, one.title, one.get_hint(), f"{url}{build_query(filters, **further, format=one.name)}")
-        for one in find_available_formats().values()
+        FormatLink(
+            export_format.name,
+            export_format.title,
+            export_format.get_hint(),
+            f"{url}{build_query(filters, **params, format=export_format.name)}",
+        )
+        for export_format in find_available_formats().values()
     ]
     return ExportMenu(list_name, links, reverse(f"admin:{view}_about") + build_query(filters), url)
 
 
-def build_query(filters: QueryDict, **further: str) -> str:
+def build_query(filters: QueryDict, **params: str) -> str:
     """Return the query string of these filters and further parameters."""
     query = filters.copy()
-    query.update(further)
+    query.update(params)
     return f"?{query.urlencode()}" if query else ""
 
 
 def find_available_formats() -> dict[str, ExportFormat]:
     """Return the formats whose libraries are installed, by name."""
-    return {name: one for name, one in FORMATS.items() if one.is_available()}
+    return {name: export_format for name, export_format in FORMATS.items() if export_format.is_available()}
 
 
 def extract_filters(params: QueryDict) -> QueryDict:

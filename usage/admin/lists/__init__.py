@@ -1,4 +1,4 @@
-"""The three usage lists: browsed by the API's filters, added up, looked into, and exported as filtered."""
+"""The three usage lists: browsed by the API's filters, added up, opened, and exported as filtered."""
 
 from usage.admin.lists import environments, recipes, resources
 

@@ -56,7 +56,7 @@ class UsageList(KeysetList):
         return TIME_LABELS if self.list_query.ordering.descending else TIME_LABELS[::-1]
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        """Return the filtered records in their order; raises IncorrectLookupParameters that names what is wrong."""
+        """Return the filtered records in their order; raises IncorrectLookupParameters with the errors."""
         self.list_query = query = self.model_admin.get_list_query(request)
         self.filter_params = query.page_params
         self.filter_specs: list[Any] = []
@@ -89,7 +89,7 @@ class UsageAdmin(ReadOnlyAdmin):
     """List, totals, suggestions and pages of one kind of usage.
 
     `viewset`: the API's, whose filters and orders these are. `common`: the filters that are shown at once.
-    `id_columns`: those that an id is looked for in, the most likely first.
+    `id_columns`: the columns to search for an id, the most likely first.
     `renderers`: of the columns that a record's page does not show as plain values.
     """
 
@@ -122,7 +122,7 @@ class UsageAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).select_related("source").defer("source__credential")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the list; where something is wrong with what is asked, the form that names it, and no records.
+        """Show the list; for invalid parameters, the form with their errors, and no records.
 
         Without any parameter it is the list of this month.
         """
@@ -159,19 +159,19 @@ class UsageAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         text = request.GET.get("id", "").strip().replace("\x00", "")[:MAX_ID]
-        listed = reverse(f"admin:usage_{self.opts.model_name}_changelist")
+        list_url = reverse(f"admin:usage_{self.opts.model_name}_changelist")
         if not text:
-            return redirect(listed)
+            return redirect(list_url)
         try:
             with limit_query_time(PAGE_SECONDS):
                 column = self.find_column(request, text)
         except QueryTimeout:
             messages.warning(request, f"The search for “{text}” took too long. Give a filter for the column it is of.")
-            return redirect(listed)
+            return redirect(list_url)
         if column:
-            return redirect(f"{listed}?{urlencode({column: write_value(text)})}")
+            return redirect(f"{list_url}?{urlencode({column: write_value(text)})}")
         messages.warning(request, f"No record of this list has the id “{text}”.")
-        return redirect(listed)
+        return redirect(list_url)
 
     def find_column(self, request: HttpRequest, text: str) -> str:
         """Return the name of the first column of ids that has this value, '' for none."""
@@ -186,7 +186,7 @@ class UsageAdmin(ReadOnlyAdmin):
         return ""
 
     def totals(self, request: HttpRequest) -> HttpResponse:
-        """Return what the filtered records add up to: a part of the list's page, or a page where asked for alone."""
+        """Return the totals of the filtered records: a part of the list's page, or a page of its own."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         query = self.get_list_query(request)
@@ -219,14 +219,14 @@ class UsageAdmin(ReadOnlyAdmin):
         part = request.GET.get("part", "").strip().replace("\x00", "")[:200]
         try:
             names = get_staff_name_access(request)
-            found = find_suggestions(self.kind, parameter, part, sources, start, end, names=names)
+            suggestions = find_suggestions(self.kind, parameter, part, sources, start, end, names=names)
         except QueryTimeout:
             return JsonResponse({"options": [], "more": False, "words": TOO_MANY})
-        options = [{"value": value, "label": name} for value, name in found[:MOST]]
-        return JsonResponse({"options": options, "more": len(found) > MOST, "words": ""})
+        options = [{"value": value, "label": name} for value, name in suggestions[:MOST]]
+        return JsonResponse({"options": options, "more": len(suggestions) > MOST, "words": ""})
 
     def get_suggestion_scope(self, request: HttpRequest) -> tuple[list[int], Any, Any]:
-        """Return the ids of the sources and the range to suggest from; what is not understood narrows nothing."""
+        """Return the ids of the sources and the range to suggest from; invalid parameters narrow nothing."""
         query = self.get_list_query(request, SUGGESTION_PARAMS)
         cleaned = query.filterset.form.cleaned_data
         ids = None if {"source", "vendor"} & set(query.errors) else query.filterset.get_source_ids()
@@ -242,5 +242,5 @@ class UsageAdmin(ReadOnlyAdmin):
         return {"page": build_page(request, obj, self.renderers, self.get_related(obj))} if obj is not None else {}
 
     def get_related(self, record: Any) -> Sequence[Related]:
-        """Return links to records that have something in common with this one."""
+        """Return links to related records."""
         return ()

@@ -15,7 +15,7 @@ MAX_ID_LENGTH, TAIL_LENGTH = 16, 6  # characters; ids of one kind often begin al
 
 
 def render_id(value: Any) -> SafeString | str:
-    """Return an id as a narrow cell. One click selects all of it; the middle of a long one is cut off by CSS."""
+    """Return an id as a narrow cell. One click selects all of it; CSS cuts the middle of a long id."""
     if value in (None, ""):
         return NOTHING
     text = str(value)
@@ -35,12 +35,12 @@ def render_name(name: SafeString | str, identifier: Any) -> SafeString | str:
 def render_known_name(record: UsageRecord, column: str) -> SafeString | str:
     """Return an id of a record with its name of today before it, as far as the list has fetched the names."""
     identifier, names = getattr(record, column), getattr(record, "directory_names", Names())
-    found = names.find(NAMED_COLUMNS[type(record)][column], identifier, record.source_id)
-    return render_name(render_shown_name(found), identifier) if found else render_id(identifier)
+    name = names.find(NAMED_COLUMNS[type(record)][column], identifier, record.source_id)
+    return render_name(render_shown_name(name), identifier) if name else render_id(identifier)
 
 
 def render_shown_name(name: KnownName) -> SafeString | str:
-    """Return a name; one whose id the vendor no longer lists says so."""
+    """Return a name, with a note where the vendor no longer lists its id."""
     if not name.is_gone:
         return name.text
     return format_html('{} <span class="quiet">(no longer at the vendor)</span>', name.text)
@@ -56,7 +56,7 @@ def render_first_cell(record: UsageRecord, text: str) -> SafeString | str:
 
 
 def iterate_tags(tags: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield every tag as (key, value); a key that was given more than once has a list of values."""
+    """Yield every tag as (key, value); a repeated key has a list of values."""
     for key, values in tags.items():
         for value in values if isinstance(values, list) else (values,):
             yield key, str(value)
@@ -68,6 +68,10 @@ def render_tags(tags: Mapping[str, Any]) -> SafeString | str:
     if not pairs:
         return ""
     chips = format_html_join(" ", '<span class="chip">{}: {}</span>', pairs[:MAX_TAGS])
-    others = ", ".join(f"{key}: {value}" for key, value in pairs[MAX_TAGS:])
-    more = format_html(' <span class="quiet" title="{}">+{}</span>', others, len(pairs) - MAX_TAGS) if others else ""
+    hidden_tags = ", ".join(f"{key}: {value}" for key, value in pairs[MAX_TAGS:])
+    more = (
+        format_html(' <span class="quiet" title="{}">+{}</span>', hidden_tags, len(pairs) - MAX_TAGS)
+        if hidden_tags
+        else ""
+    )
     return format_html('<span class="chips">{}{}</span>', chips, more)

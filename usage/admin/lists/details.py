@@ -34,12 +34,12 @@ Related = tuple[str, dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field of a record; `copied`: whether its value has a button that copies it."""
+    """One field of a record; `can_copy`: its value has a button that copies it."""
 
     name: str
     label: str
     value: SafeString | str
-    copied: bool = False
+    can_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class RelatedLink:
 
 @dataclass(frozen=True, slots=True)
 class EarlierVersion:
-    """An earlier version: its number, when it was replaced, and (field, old, new) of what the next one changed."""
+    """An earlier version: its number, when it was replaced, and (field, old, new) of what the next version changed."""
 
     number: int
     replaced_at: str
@@ -111,7 +111,7 @@ def build_page(
 
 
 def build_sections(record: UsageRecord, renderers: Mapping[str, Renderer], names: Names) -> list[Section]:
-    """Return every field but the tags and `extra`, which are shown apart; behind an id the name that it has today."""
+    """Return every field but the tags and `extra`, which are shown apart; after an id its name of today."""
     columns = [field.name for field in record._meta.concrete_fields]
     vendor_columns = [name for name in columns if name not in PORTAL_COLUMNS and name not in JSON_COLUMNS]
     fields = [row for name in vendor_columns for row in build_named_fields(record, name, renderers, names)]
@@ -126,20 +126,25 @@ def build_sections(record: UsageRecord, renderers: Mapping[str, Renderer], names
 def build_named_fields(
     record: UsageRecord, name: str, renderers: Mapping[str, Renderer], names: Names
 ) -> Iterator[FieldRow]:
-    """Yield one field of a record, and after an id its name of today where the record has none of its own."""
+    """Yield one field of a record, and after an id its name of today where the record itself has no name."""
     yield build_field(record, name, renderers)
     kind, name_column = NAMED_COLUMNS[type(record)].get(name), build_name_name(name)
-    known = names.find(kind, getattr(record, name), record.source_id) if kind else None
-    if known and not hasattr(record, name_column):
-        yield FieldRow(name_column, get_column_label(name_column), render_shown_name(known), copied=not known.is_gone)
+    directory_name = names.find(kind, getattr(record, name), record.source_id) if kind else None
+    if directory_name and not hasattr(record, name_column):
+        yield FieldRow(
+            name_column,
+            get_column_label(name_column),
+            render_shown_name(directory_name),
+            can_copy=not directory_name.is_gone,
+        )
 
 
 def build_field(record: UsageRecord, name: str, renderers: Mapping[str, Renderer]) -> FieldRow:
-    """Return one field of a record; ids and names can be copied."""
+    """Return one field of a record; ids and names have a copy button."""
     value = getattr(record, name)
     text = renderers[name](record) if name in renderers else format_value(value)
-    copied = name.endswith(("_id", "_key", "_name")) and value not in (None, "")
-    return FieldRow(name, "Portal id" if name == "id" else get_column_label(name), text, copied)
+    can_copy = name.endswith(("_id", "_key", "_name")) and value not in (None, "")
+    return FieldRow(name, "Portal id" if name == "id" else get_column_label(name), text, can_copy)
 
 
 def get_column_label(name: str) -> str:

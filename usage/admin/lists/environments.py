@@ -56,10 +56,10 @@ class EnvironmentUsageAdmin(UsageAdmin):
 
     def get_related(self, record: EnvironmentUsage) -> Sequence[Related]:
         """Return links to other runs."""
-        on = record.stopped_at.date()
+        stop_date = record.stopped_at.date()
         return (
             ("Runs of this environment", {"environment_id": record.environment_id}),
             ("Runs of this user", {"user_id": record.user_id}),
             ("Runs of this project", {"project_id": record.project_id}),
-            ("Runs that stopped on this day", {"from": str(on), "to": str(on + timedelta(days=1))}),
+            ("Runs that stopped on this day", {"from": str(stop_date), "to": str(stop_date + timedelta(days=1))}),
         )

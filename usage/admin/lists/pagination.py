@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.http import urlencode
 from rest_framework.exceptions import ValidationError
 
-from usage.api.pagination import Cursor, Ordering, Page, fetch_page
+from usage.api.pagination import Cursor, KeysetPage, Ordering, fetch_page
 from usage.formatting import round_to_two_digits
 from usage.timeouts import QueryTimeout, limit_query_time
 
@@ -49,7 +49,7 @@ class PageLink:
 class KeysetList(ChangeList):
     """A list in one total order that an index has; `cursor` or `before` in the address is the position of the page.
 
-    The order is that of the admin's `keyset`, the largest first. `queryset` stays the whole filtered set.
+    The order is that of the admin's `keyset`, the largest first. `queryset` stays the complete filtered set.
     """
 
     model_admin: Any
@@ -117,7 +117,7 @@ class KeysetList(ChangeList):
             messages.warning(request, "That page belongs to other filters or another order; the list begins anew.")
             return None
 
-    def build_links(self, page: Page, key: str, ordering: Ordering) -> tuple[PageLink, ...]:
+    def build_links(self, page: KeysetPage, key: str, ordering: Ordering) -> tuple[PageLink, ...]:
         """Return the links to the first, previous, next and last page."""
         first, previous, following, last = self.get_link_labels()
         return (
@@ -127,7 +127,7 @@ class KeysetList(ChangeList):
             PageLink(last, self.build_url(**{BACKWARDS: END}) if page.has_next else ""),
         )
 
-    def build_neighbour_url(self, page: Page, key: str, ordering: Ordering, *, backwards: bool) -> str:
+    def build_neighbour_url(self, page: KeysetPage, key: str, ordering: Ordering, *, backwards: bool) -> str:
         """Return the address of the previous or the next page, '' if there is none."""
         if not page.rows or not (page.has_previous if backwards else page.has_next):
             return ""

@@ -15,7 +15,7 @@ from usage.admin.filter_chips import Chip, FilterChips
 from usage.admin.filter_form import FilterForm, build_filter_form, build_select, clean_params
 from usage.admin.lists.pagination import POSITION
 from usage.api.access import filter_by_staff_scope, get_staff_name_access
-from usage.api.filters import UsageFilter, find_param_errors
+from usage.api.filters import UsageFilterSet, find_param_errors
 from usage.api.filters.fields import UTC_ZONE
 from usage.api.pagination import Ordering, Orderings
 from usage.data_quality import VENDOR_KINDS
@@ -42,7 +42,7 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """The parameters of one request. `filterset` is checked; `errors` name what is wrong, by parameter.
+    """The parameters of one request. `filterset` is validated; `errors`: by parameter.
 
     `params`: those that are not empty; `filters`: the filters among them. `sources`: (slug, vendor) of those
     that report this usage and that the person may see.
@@ -51,7 +51,7 @@ class ListQuery:
     params: QueryDict
     filters: QueryDict
     model: type[UsageRecord]
-    filterset: UsageFilter
+    filterset: UsageFilterSet
     errors: dict[str, list[str]]
     sources: Sequence[tuple[str, str]]
     options: ListOptions
@@ -61,7 +61,7 @@ class ListQuery:
         cls,
         request: HttpRequest,
         rows: QuerySet[Any],
-        filterset_class: type[UsageFilter],
+        filterset_class: type[UsageFilterSet],
         options: ListOptions,
         only: Collection[str] | None = None,
     ) -> Self:
@@ -82,13 +82,13 @@ class ListQuery:
         except ValidationError as error:
             detail: Any = error.detail
             errors[ORDERING] = [str(text) for text in detail[ORDERING]]
-        others = [vendor for vendor, kind in VENDOR_KINDS.items() if kind is not rows.model]
-        sources = tuple(visible.exclude(vendor__in=others).values_list("slug", "vendor"))
+        other_vendors = [vendor for vendor, kind in VENDOR_KINDS.items() if kind is not rows.model]
+        sources = tuple(visible.exclude(vendor__in=other_vendors).values_list("slug", "vendor"))
         return cls(params, filters, rows.model, filterset, errors, sources, options)
 
     @property
     def rows(self) -> QuerySet[Any]:
-        """The filtered rows; only where nothing is wrong."""
+        """The filtered rows; only where there are no errors."""
         rows: QuerySet[Any] = self.filterset.qs
         return rows
 
@@ -109,7 +109,7 @@ class ListQuery:
 
     @cached_property
     def form(self) -> FilterForm:
-        """The form that holds the filters."""
+        """The form of the filters."""
         slugs, vendors = [slug for slug, _ in self.sources], sorted({vendor for _, vendor in self.sources})
         selects = {"source": build_select("All sources", slugs), "vendor": build_select("All vendors", vendors)}
         return build_filter_form(
@@ -128,7 +128,7 @@ class ListQuery:
 
     @property
     def ordering_choices(self) -> list[tuple[str, str, bool]]:
-        """Of every ordering its name, its label, and whether it is this one."""
+        """The name and the label of each ordering, and whether it is the current ordering."""
         names = [sign + name for name in self.options.orderings for sign in ("-", "")]
         return [(name, get_ordering_label(name), name == self.ordering_name) for name in names]
 
@@ -143,7 +143,7 @@ class ListQuery:
 
     @property
     def range(self) -> RangeMenu:
-        """The range, and the ones to choose."""
+        """The menu of the range."""
         zone: ZoneInfo = self.filterset.form.cleaned_data.get("tz") or UTC_ZONE
         bounds = self.params.get("from", ""), self.params.get("to", "")
         return build_range_menu(
@@ -164,12 +164,12 @@ class ListQuery:
         """The address of the list's first page."""
         return self.build_url()
 
-    def build_url(self, remove: Sequence[str] = (), value: str = "", **added: str) -> str:
+    def build_url(self, remove: Sequence[str] = (), value: str = "", **changes: str) -> str:
         """Return the address of the list with some parameters added or removed (of several values only `value`)."""
         params = {name: values for name, values in self.page_params.items() if name not in remove}
         for name in remove if value else ():
-            params[name] = [one for one in self.page_params.get(name, ()) if one != value]
-        return f"?{urlencode({**params, **added}, doseq=True) or ANY_TIME}"
+            params[name] = [current for current in self.page_params.get(name, ()) if current != value]
+        return f"?{urlencode({**params, **changes}, doseq=True) or ANY_TIME}"
 
     def build_sort_url(self, name: str) -> str:
         """Return the address of the list ordered by a column, times the newest first; once more reverses it."""

@@ -1,6 +1,6 @@
-"""What a person may want to type into a filter: values that are held, found by a part of them or of their name.
+"""Suggestions for the inputs of a filter: stored values, found by a part of them or of their name.
 
-The work is bounded however long the tables are: the newest days' rollups, or the newest records where no rollup
+The work is bounded for tables of any size: the newest days' rollups, or the newest records where no rollup
 has the column, are read off an index up to a limit, and cut off after SECONDS.
 """
 
@@ -39,28 +39,28 @@ TOO_MANY: Final = "Too many to suggest from; type the whole of it."
 
 FIND = """
 WITH latest AS MATERIALIZED (
-    SELECT found.*
+    SELECT newest.*
     FROM unnest(%(sources)s::bigint[]) AS source (id)
     CROSS JOIN LATERAL (
         SELECT {value} AS value, {label} AS label FROM {table} AS t
         WHERE t.source_id = source.id {range}
-        ORDER BY t.{instant} DESC LIMIT %(each)s
-    ) AS found
-), known AS (
-    SELECT {single}::text AS value, max(label) AS label FROM latest {apart} GROUP BY 1
-), called AS (
-    SELECT known.value, coalesce({name}, '') AS label FROM known {naming} WHERE known.value <> ''
+        ORDER BY t.{instant} DESC LIMIT %(rows_per_source)s
+    ) AS newest
+), candidate AS (
+    SELECT {single}::text AS value, max(label) AS label FROM latest {unnesting} GROUP BY 1
+), labelled AS (
+    SELECT candidate.value, coalesce({name}, '') AS label FROM candidate {naming} WHERE candidate.value <> ''
 )
-SELECT value, label FROM called
+SELECT value, label FROM labelled
 WHERE value ILIKE ANY(%(parts)s) OR label ILIKE ANY(%(parts)s)
 ORDER BY value ILIKE ANY(%(beginnings)s) OR label ILIKE ANY(%(beginnings)s) DESC, label, value
 LIMIT %(most)s
 """
-# A name that no rollup has: the one in the newest record.
+# A name that no rollup has: that of the newest record.
 NAMED = """
 LEFT JOIN LATERAL (
     SELECT t.{name} AS name FROM {table} AS t
-    WHERE t.{key} = known.value::bigint AND t.source_id = ANY(%(sources)s)
+    WHERE t.{key} = candidate.value::bigint AND t.source_id = ANY(%(sources)s)
     ORDER BY t.{instant} DESC LIMIT 1
 ) AS named ON true
 """
@@ -68,32 +68,32 @@ LEFT JOIN LATERAL (
 LISTED = """
 LEFT JOIN LATERAL (
     SELECT nullif(d.{column}, '') AS name FROM usage_directoryentry AS d
-    WHERE d.source_id = ANY(%(sources)s) AND d.kind = '{kind}' AND d.vendor_id = known.value
+    WHERE d.source_id = ANY(%(sources)s) AND d.kind = '{kind}' AND d.vendor_id = candidate.value
     ORDER BY d.last_seen_at DESC LIMIT 1
 ) AS listed ON true
 """
 EACH_TAG = """
-CROSS JOIN LATERAL jsonb_each(value) AS tag (key, said)
+CROSS JOIN LATERAL jsonb_each(value) AS tag (key, content)
 CROSS JOIN LATERAL jsonb_array_elements_text(
-    CASE jsonb_typeof(tag.said) WHEN 'array' THEN tag.said ELSE jsonb_build_array(tag.said) END
-) AS one (word)
+    CASE jsonb_typeof(tag.content) WHEN 'array' THEN tag.content ELSE jsonb_build_array(tag.content) END
+) AS element (text)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestionSource:
-    """Where the values of a parameter are found: a rollup's or the records' `value`, SQL over a row `t`.
+    """The source of a parameter's values: the `value` of a rollup or of records, SQL over a row `t`.
 
-    `label`: SQL of what the value is called. `named`: (records, column) of its name where the rollup has none,
-    looked up by the value's own column. `single`, `apart`: how several values are got out of one.
+    `label`: SQL of the value's name. `name_source`: (records, column) of its name where the rollup has none, looked up
+    by the value's own column. `unnesting`: the SQL join that splits a value, `single`: the SQL of each part.
     """
 
     table: type[models.Model]
     value: str
     label: str = "''"
-    named: tuple[type[UsageRecord], str] | None = None
+    name_source: tuple[type[UsageRecord], str] | None = None
     single: str = "value"
-    apart: str = ""
+    unnesting: str = ""
 
     @property
     def instant(self) -> str:
@@ -101,12 +101,12 @@ class SuggestionSource:
         return self.table.instant if issubclass(self.table, UsageRecord) else "day"
 
     @property
-    def rows(self) -> int:
-        """How many rows are looked at."""
+    def row_limit(self) -> int:
+        """The number of rows to read."""
         return RECORDS if issubclass(self.table, UsageRecord) else ROLLUP_ROWS
 
-    def edges(self, start: datetime | None, end: datetime | None) -> dict[str, date | datetime]:
-        """Return the bounds of what is looked at: instants, or of days one more to either side, as zones differ."""
+    def get_bounds(self, start: datetime | None, end: datetime | None) -> dict[str, date | datetime]:
+        """Return the bounds of the rows to read: instants, or dates with a day more on either side, as zones differ."""
         bounds: dict[str, date | datetime] = {}
         of_days = self.instant == "day"
         if start is not None:
@@ -115,12 +115,12 @@ class SuggestionSource:
             bounds["end"] = min(end.date(), date.max - ONE_DAY) + ONE_DAY if of_days else end
         return bounds
 
-    def statement(self, edges: Collection[str], lookup: NameLookup | None = None) -> str:
-        """Return the SELECT of (value, label) between these edges; `lookup`: where the directory has the labels."""
+    def build_statement(self, bounds: Collection[str], lookup: NameLookup | None = None) -> str:
+        """Return the SELECT of (value, label) within these bounds; `lookup`: where the directory has the labels."""
         signs = {"start": ">=", "end": "<"}
-        naming, name = "", "known.label"
-        if self.named:
-            records, column = self.named
+        naming, name = "", "candidate.label"
+        if self.name_source:
+            records, column = self.name_source
             naming = NAMED.format(
                 name=column, table=records._meta.db_table, key=self.value.removeprefix("t."), instant=records.instant
             )
@@ -132,10 +132,10 @@ class SuggestionSource:
             value=self.value,
             label=self.label,
             table=self.table._meta.db_table,
-            range=" ".join(f"AND t.{self.instant} {signs[edge]} %({edge})s" for edge in edges),
+            range=" ".join(f"AND t.{self.instant} {signs[bound]} %({bound})s" for bound in bounds),
             instant=self.instant,
             single=self.single,
-            apart=self.apart,
+            unnesting=self.unnesting,
             name=name,
             naming=naming,
         )
@@ -161,20 +161,20 @@ SUGGESTED: Final[Mapping[type[UsageRecord], Mapping[str, SuggestionSource]]] = {
             f"details.{field}": SuggestionSource(ResourceUsage, f"t.details ->> '{field}'")
             for field in (*DETAIL_TEXTS, *DETAIL_NUMBERS)
         },
-        "tag": SuggestionSource(ResourceUsage, "t.tags", single="(tag.key || ':' || one.word)", apart=EACH_TAG),
-        "tag_key": SuggestionSource(ResourceUsage, "t.tags", single="tag.key", apart=EACH_TAG),
+        "tag": SuggestionSource(ResourceUsage, "t.tags", single="(tag.key || ':' || element.text)", unnesting=EACH_TAG),
+        "tag_key": SuggestionSource(ResourceUsage, "t.tags", single="tag.key", unnesting=EACH_TAG),
     },
     RecipeUsage: {
         "workspace_id": SuggestionSource(RecipeWorkspaceDay, "t.workspace_id", "t.workspace_name"),
         "external_id": SuggestionSource(RecipeWorkspaceDay, "t.external_id", "t.workspace_name"),
-        "recipe_id": SuggestionSource(RecipeDay, "t.recipe_id", named=(RecipeUsage, "recipe_name")),
-        "folder_id": SuggestionSource(RecipeDay, "t.folder_id", named=(RecipeUsage, "folder_name")),
+        "recipe_id": SuggestionSource(RecipeDay, "t.recipe_id", name_source=(RecipeUsage, "recipe_name")),
+        "folder_id": SuggestionSource(RecipeDay, "t.folder_id", name_source=(RecipeUsage, "folder_name")),
     },
 }
 
 
 def get_suggested_params(kind: type[UsageRecord]) -> tuple[str, ...]:
-    """Return the parameters that suggestions are there for."""
+    """Return the parameters with suggestions."""
     return (*SUGGESTED[kind], "tz")
 
 
@@ -187,30 +187,30 @@ def find_suggestions(
     end: datetime | None = None,
     names: NameAccess = NO_PEOPLE,
 ) -> list[tuple[str, str]]:
-    """Return up to MOST values with `part` in them or in their name, and one more where there are more.
+    """Return up to MOST values with `part` in them or in their name, and a further one where there are more.
 
     Only of these sources, and of the days about `[start, end)`. `names`: which names are searched and shown. Raises
-    KeyError for a parameter without suggestions, QueryTimeout where looking took longer than SECONDS.
+    KeyError for a parameter without suggestions, QueryTimeout where the query took longer than SECONDS.
     """
     if parameter == "tz":
         return find_zones(part)
-    found = SUGGESTED[kind][parameter]
-    edges = found.edges(start, end)
+    source = SUGGESTED[kind][parameter]
+    bounds = source.get_bounds(start, end)
     parameters: dict[str, Any] = {
         "sources": list(source_ids),
-        "each": max(1, found.rows // max(1, len(source_ids))),
+        "rows_per_source": max(1, source.row_limit // max(1, len(source_ids))),
         "parts": [f"%{escape_like(spelling)}%" for spelling in list_spellings(part)],
         "beginnings": [f"{escape_like(spelling)}%" for spelling in list_spellings(part)],
         "most": MOST + 1,
-        **edges,
+        **bounds,
     }
     with limit_query_time(SECONDS), connection.cursor() as cursor:
-        cursor.execute(found.statement(edges, get_lookup(kind, parameter, names)), parameters)
+        cursor.execute(source.build_statement(bounds, get_lookup(kind, parameter, names)), parameters)
         return [(str(value), str(name)) for value, name in cursor.fetchall()]
 
 
 def get_lookup(kind: type[UsageRecord], parameter: str, names: NameAccess) -> NameLookup | None:
-    """Return where the directory has the names of a parameter's values; None where it has none that may be shown."""
+    """Return where the directory has the names of a parameter's values; None where it has none to show."""
     name_kind = NAMED_COLUMNS[kind].get(parameter)
     column = names.get_column(name_kind) if name_kind else None
     return NameLookup(name_kind, column) if name_kind and column else None
@@ -218,11 +218,11 @@ def get_lookup(kind: type[UsageRecord], parameter: str, names: NameAccess) -> Na
 
 def find_zones(part: str) -> list[tuple[str, str]]:
     """Return the time zones with `part` in their name, spaces standing for underscores."""
-    sought = part.lower().replace(" ", "_")
-    names = sorted(name for name in available_timezones() if sought in name.lower())
+    zone_part = part.lower().replace(" ", "_")
+    names = sorted(name for name in available_timezones() if zone_part in name.lower())
     return [(name, "") for name in names[: MOST + 1]]
 
 
 def escape_like(part: str) -> str:
-    """Return a text with the wildcards of LIKE taken as they are."""
+    """Return a text with the wildcards of LIKE escaped."""
     return part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

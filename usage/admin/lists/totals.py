@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS
 
-from usage.api.filters import UsageFilter
+from usage.api.filters import UsageFilterSet
 from usage.api.filters.data_quality import assess_filtered
 from usage.data_quality.messages import describe_quality, get_tone
 from usage.decimals import add_exactly
@@ -38,7 +38,7 @@ MEASURES: Final[dict[type[UsageRecord], tuple[tuple[str, str, str], ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ListSum:
-    """One sum; `title`: its measure or its metric. `records`: how many have part in it, None for all."""
+    """One sum; `title`: its measure or its metric. `records`: the number of its records, None for all."""
 
     title: str
     value: Decimal | int | None
@@ -47,7 +47,7 @@ class ListSum:
 
     @property
     def amount(self) -> Amount:
-        """The sum as people read it, and all its digits apart."""
+        """The sum scaled for people, and with all its digits."""
         return scale_amount(self.value, self.unit)
 
     @property
@@ -58,9 +58,9 @@ class ListSum:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The sums of a filtered set: `sums` one per unit, `metrics` one per metric and unit, of a kind that has such.
+    """The sums of a filtered set: `sums` one per unit, `metrics` one per metric and unit, of a kind with metrics.
 
-    `without_runtime`: how many records have none and are not in the sum of it. `quality`: sentences; `tone`: theirs.
+    `without_runtime`: how many records have no runtime and are not in its sum. `quality`: sentences; `tone`: theirs.
     """
 
     records: int
@@ -78,10 +78,10 @@ class Totals:
     @property
     def units(self) -> dict[str, str]:
         """What the units of the sums mean."""
-        return explain_units(one.unit for one in self.sums)
+        return explain_units(list_sum.unit for list_sum in self.sums)
 
 
-def compute_totals(kind: type[UsageRecord], filterset: UsageFilter, row_scope: frozenset[int] | None) -> Totals:
+def compute_totals(kind: type[UsageRecord], filterset: UsageFilterSet, row_scope: frozenset[int] | None) -> Totals:
     """Return the totals of a valid filter set; raises QueryTimeout where a sum takes longer than SECONDS."""
     with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=SECONDS):
         meta = assess_filtered(filterset, row_scope).meta()
@@ -93,7 +93,7 @@ def compute_totals(kind: type[UsageRecord], filterset: UsageFilter, row_scope: f
             ListSum(key[0], measures["consumed_quantity"], key[1], int(measures["records"]))
             for key, measures in groups.items()
         ]
-        metrics.sort(key=lambda one: (one.unit, -(one.value or 0), one.title))
+        metrics.sort(key=lambda metric: (metric.unit, -(metric.value or 0), metric.title))
         return Totals(records, add_by_unit(metrics), metrics, quality, tone)
     measures: dict[str, Any] = next(iter(groups.values()), {})
     sums = [ListSum(title, measures.get(name), unit) for name, title, unit in MEASURES[kind]]
@@ -103,6 +103,6 @@ def compute_totals(kind: type[UsageRecord], filterset: UsageFilter, row_scope: f
 def add_by_unit(metrics: Sequence[ListSum]) -> list[ListSum]:
     """Return one sum per unit; different units are never added."""
     values: dict[str, list[Decimal]] = {}
-    for one in metrics:
-        values.setdefault(one.unit, []).append(Decimal(one.value or 0))
+    for metric in metrics:
+        values.setdefault(metric.unit, []).append(Decimal(metric.value or 0))
     return [ListSum("Consumed", add_exactly(numbers), unit) for unit, numbers in values.items()]

@@ -16,11 +16,11 @@ from usage.api.filters.fields import (
 )
 from usage.api.filters.forms import InstantsForm, RangeForm
 from usage.api.filters.sets import (
-    EnvironmentUsageFilter,
-    RecipeUsageFilter,
-    ResourceUsageFilter,
-    SourceRelatedFilter,
-    UsageFilter,
+    EnvironmentUsageFilterSet,
+    RecipeUsageFilterSet,
+    ResourceUsageFilterSet,
+    SourceRelatedFilterSet,
+    UsageFilterSet,
 )
 from usage.api.filters.values import ContainsFilter
 
@@ -29,17 +29,17 @@ __all__ = [
     "ChoiceFilter",
     "ChoicesFilter",
     "ContainsFilter",
-    "EnvironmentUsageFilter",
+    "EnvironmentUsageFilterSet",
     "InstantsForm",
     "MomentFilter",
     "NumbersFilter",
     "RangeForm",
-    "RecipeUsageFilter",
-    "ResourceUsageFilter",
-    "SourceRelatedFilter",
+    "RecipeUsageFilterSet",
+    "ResourceUsageFilterSet",
+    "SourceRelatedFilterSet",
     "StrictFilterBackend",
     "TextsFilter",
-    "UsageFilter",
+    "UsageFilterSet",
     "ZoneFilter",
     "find_param_errors",
 ]

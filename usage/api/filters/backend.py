@@ -10,7 +10,7 @@ from rest_framework import exceptions
 from rest_framework.views import APIView
 
 from usage.api.access import get_name_access, get_visible_sources
-from usage.api.filters.sets import SourceRelatedFilter
+from usage.api.filters.sets import SourceRelatedFilterSet
 
 # Lists of names, which take several values as filters do.
 NAME_LISTS: Final = frozenset({"fields", "group_by", "measures", "order_by"})
@@ -26,9 +26,9 @@ class StrictFilterBackend(DjangoFilterBackend):
     def get_filterset_kwargs(self, request: Any, queryset: QuerySet[Any], view: APIView) -> dict[str, Any]:
         """Return the arguments of the filter set, with the sources in the request's row scope."""
         kwargs: dict[str, Any] = super().get_filterset_kwargs(request, queryset, view)
-        if issubclass(self.get_filterset_class(view, queryset), SourceRelatedFilter):
+        if issubclass(self.get_filterset_class(view, queryset), SourceRelatedFilterSet):
             sources, names = get_visible_sources(request), get_name_access(request)
-            kwargs |= {"sources": sources, "names": names, "only_given": True}
+            kwargs |= {"sources": sources, "names": names, "only_used": True}
         return kwargs
 
     def filter_queryset(self, request: Any, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
@@ -43,7 +43,7 @@ class StrictFilterBackend(DjangoFilterBackend):
 def find_param_errors(params: QueryDict, filterset: Any, known_params: Iterable[str]) -> dict[str, list[Any]]:
     """Return the errors of the parameters by name; `known_params` are those besides the filters."""
     filters = type(filterset).base_filters if filterset else {}
-    repeatable = {name for name, one in filters.items() if getattr(one, "repeatable", False)}
+    repeatable = {name for name, param_filter in filters.items() if getattr(param_filter, "repeatable", False)}
     errors = find_misused_params(params, {*filters, *known_params}, repeatable | NAME_LISTS)
     if filterset is not None and not filterset.is_valid():
         for name, messages in filterset.errors.items():

@@ -7,8 +7,11 @@ from usage.api.filters.fields import UTC_ZONE
 from usage.data_quality import DataQuality, assess
 
 
-def assess_filtered(filterset: Any, row_scope: frozenset[int] | None) -> DataQuality:
-    """Return the data quality of what a valid filter set of a kind of usage keeps, within the row scope."""
+def assess_filtered(filterset: Any, row_scope: frozenset[int] | None, *, reads_lake: bool = False) -> DataQuality:
+    """Return the data quality of what a valid filter set of a kind of usage keeps, within the row scope.
+
+    `reads_lake`: the answer is an export, which has the records of archived days.
+    """
     cleaned = filterset.form.cleaned_data
     names_zone = bool({"tz", "from", "to"} & set(filterset.data or ()))
     return assess(
@@ -18,6 +21,7 @@ def assess_filtered(filterset: Any, row_scope: frozenset[int] | None) -> DataQua
         end=convert_bound(cleaned.get("to")),
         zone=(cleaned.get("tz") or UTC_ZONE) if names_zone else None,
         row_scope=row_scope,
+        reads_lake=reads_lake,
     )
 
 

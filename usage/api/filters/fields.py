@@ -53,7 +53,7 @@ class ZoneField(forms.CharField):
 class CommaSeparatedField(forms.CharField):
     """Several values as usage/param_values.py has them, each cleaned by the field `of`; at most `most` of them.
 
-    `takes_none`: `~none` is one of them.
+    `takes_none`: `~none` is valid.
     """
 
     widget = ValuesInput
@@ -65,7 +65,7 @@ class CommaSeparatedField(forms.CharField):
         self.takes_none = takes_none
 
     def clean(self, value: Any) -> list[Any]:
-        """Return the values, None for `~none`; raises ValidationError that names the invalid one."""
+        """Return the values, None for `~none`; raises ValidationError that names the invalid value."""
         text = super().clean(value)
         parts = split_values(text) if text else []
         if self.most is not None and len(parts) > self.most:
@@ -91,7 +91,7 @@ class ExactTextField(forms.CharField):
 
 
 class IntegerTextField(forms.CharField):
-    """A whole number that a BIGINT holds."""
+    """A whole number within BIGINT."""
 
     def clean(self, value: Any) -> int | None:
         """Return the number, None for no text if the field is optional."""
@@ -106,14 +106,14 @@ class IntegerTextField(forms.CharField):
 class ChoiceTextField(forms.CharField):
     """One of a few values."""
 
-    def __init__(self, words: Sequence[str], **kwargs: Any) -> None:
+    def __init__(self, choices: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.words = words
+        self.choices = choices
 
     def clean(self, value: Any) -> str:
-        """Return the value; raises ValidationError that lists the valid ones."""
-        if value not in self.words:
-            raise ValidationError(f"Not one of: {', '.join(self.words)}.")
+        """Return the value; raises ValidationError that lists the valid values."""
+        if value not in self.choices:
+            raise ValidationError(f"Not one of: {', '.join(self.choices)}.")
         return str(value)
 
 
@@ -123,7 +123,7 @@ class SlugsField(CommaSeparatedField):
     names: frozenset[str] = frozenset()
 
     def clean_part(self, part: str) -> str:
-        """Return the name, which has no comma; raises ValidationError that lists the valid ones."""
+        """Return the name, which has no comma; raises ValidationError that lists the valid names."""
         if part not in self.names:
             raise ValidationError(f"There is no “{part}”; there are: {', '.join(sorted(self.names)) or 'none'}.")
         return part
@@ -169,14 +169,14 @@ class CommaSeparatedFilter(django_filters.BaseCSVFilter):
         """Keep the rows with one of the values."""
         if not value:
             return qs
-        known = [one for one in value if one is not None]
-        conditions = self.build_conditions(known) if known else []
+        present_values = [element for element in value if element is not None]
+        conditions = self.build_conditions(present_values) if present_values else []
         return qs.filter(reduce(or_, [*conditions, self.build_empty_condition()] if None in value else conditions))
 
     def build_conditions(self, values: list[Any]) -> list[Q]:
-        """Return the conditions of which one must hold; a single value by `=`, so that an index gives the order."""
-        look_up, sought = ("exact", values[0]) if len(values) == 1 else ("in", values)
-        return [Q(**{f"{self.field_name}__{look_up}": sought})]
+        """Return conditions of which a row must meet one; a single value by `=`, so that an index gives the order."""
+        look_up, operand = ("exact", values[0]) if len(values) == 1 else ("in", values)
+        return [Q(**{f"{self.field_name}__{look_up}": operand})]
 
     def build_empty_condition(self) -> Q:
         """Return the condition of a row without a value."""
@@ -208,11 +208,11 @@ class NumbersFilter(CommaSeparatedFilter, django_filters.NumberFilter):
 class ChoicesFilter(TextsFilter):
     """Comma-separated values out of a few."""
 
-    def __init__(self, *words: str, help_text: str, **kwargs: Any) -> None:
+    def __init__(self, *choices: str, help_text: str, **kwargs: Any) -> None:
         text = f"{help_text} Comma-separated."
         super().__init__(help_text=text, **kwargs)
-        self.extra |= {"of": ChoiceTextField(words), "takes_none": False}
-        set_override(self, "field", {"type": "string", "enum": [*words], "description": text})
+        self.extra |= {"of": ChoiceTextField(choices), "takes_none": False}
+        set_override(self, "field", {"type": "string", "enum": [*choices], "description": text})
 
 
 class SlugsFilter(TextsFilter):
@@ -222,14 +222,14 @@ class SlugsFilter(TextsFilter):
 
 
 class ChoiceFilter(django_filters.ChoiceFilter):
-    """One of a few words. `labels`: what they are called in a form; that of '' says what happens without any."""
+    """One of a few values. `labels`: theirs in a form; that of '' describes the default."""
 
-    def __init__(self, *words: str, labels: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *values: str, labels: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         labels = labels or {}
         super().__init__(
-            choices=[(word, labels.get(word, word)) for word in words],
+            choices=[(value, labels.get(value, value)) for value in values],
             empty_label=labels.get(""),
-            error_messages={"invalid_choice": f"“%(value)s” is not one of: {', '.join(words)}."},
+            error_messages={"invalid_choice": f"“%(value)s” is not one of: {', '.join(values)}."},
             **kwargs,
         )
 
@@ -242,7 +242,7 @@ class BooleanChoiceFilter(ChoiceFilter):
         set_override(self, "field", {"type": "string", "enum": ["true", "false"], "description": help_text})
 
     def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """Keep the rows for which it is so, or is not."""
+        """Keep the rows for which the condition is true, or false."""
         if not value:
             return qs
         is_true = (value == "true") != (self.lookup_expr == "isnull")

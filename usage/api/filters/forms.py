@@ -10,7 +10,7 @@ from usage.api.filters.fields import UTC_ZONE
 from usage.datetimes import to_instant
 
 SEEN = ("first_seen", "last_seen")
-# Programs ask from 0001-01-01 or up to 9999-12-31 where they mean no bound. There is no usage beyond these instants,
+# Programs send 0001-01-01 or 9999-12-31 where they mean no bound. There is no usage beyond these instants,
 # and to either side of them the calendar has days and years enough to reckon with in every zone.
 EARLIEST: Final = datetime(2, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9998, 1, 1, tzinfo=UTC)
@@ -75,4 +75,4 @@ class EnvironmentUsageForm(InstantsForm):
 class ResourceUsageForm(UTCDaysForm):
     """Validates the filters of resource usage."""
 
-    instants = (*InstantsForm.instants, *(f"{seen}__{bound}" for seen in SEEN for bound in ("gte", "lt")))
+    instants = (*InstantsForm.instants, *(f"{column}__{bound}" for column in SEEN for bound in ("gte", "lt")))

@@ -1,4 +1,4 @@
-"""Filters by what the directory knows of an id: its name, and the teams of a user."""
+"""Filters by the directory: by the name of an id, and by the teams of a user."""
 
 from collections.abc import Iterable
 from functools import reduce
@@ -18,12 +18,12 @@ from usage.text_search import build_search
 
 
 class NamesField(CommaSeparatedField):
-    """Whole names; `refusal`: why they may not be asked for, '' where they may. The filter set sets it."""
+    """Full names; `refusal`: why they may not be filtered by, '' where they may. The filter set sets it."""
 
     refusal = ""
 
     def clean(self, value: Any) -> list[Any]:
-        """Return the names; raises ValidationError where they may not be asked for."""
+        """Return the names; raises ValidationError where they may not be filtered by."""
         return super().clean(refuse(value, self.refusal))
 
 
@@ -33,7 +33,7 @@ class NamePartField(ContainsField):
     refusal = ""
 
     def clean(self, value: Any) -> Any:
-        """Return the part; raises ValidationError where names may not be asked for."""
+        """Return the part; raises ValidationError where names may not be filtered by."""
         return super().clean(refuse(value, self.refusal))
 
 
@@ -60,23 +60,23 @@ class DirectoryFilter:
         return qs.filter(reduce(or_, conditions)) if conditions else qs.none()
 
     def list_conditions(self, qs: QuerySet[Any], entries: QuerySet[DirectoryEntry]) -> list[Q]:
-        """Return the conditions of which one holds for the rows with the ids of entries, one for each source."""
+        """Return the condition of the rows with the ids of entries, for each source."""
         by_source: dict[int, list[str]] = {}
-        found = entries.filter(source__in=self.parent.known_sources).order_by()
-        for source_id, vendor_id in found.values_list("source_id", "vendor_id"):
+        visible_entries = entries.filter(source__in=self.parent.visible_sources).order_by()
+        for source_id, vendor_id in visible_entries.values_list("source_id", "vendor_id"):
             by_source.setdefault(source_id, []).append(vendor_id)
         return [self.build_condition(qs, source_id, ids) for source_id, ids in sorted(by_source.items())]
 
     def build_condition(self, qs: QuerySet[Any], source_id: int, ids: Iterable[str]) -> Q:
         """Return the condition of the rows of a source with one of these ids."""
         if isinstance(qs.model._meta.get_field(self.field_name), BigIntegerField):
-            numbers: list[Any] = [cast_to_bigint(int(one)) for one in ids if is_bigint(one)]
+            numbers: list[Any] = [cast_to_bigint(int(vendor_id)) for vendor_id in ids if is_bigint(vendor_id)]
             return Q(source_id=source_id, **{f"{self.field_name}__in": numbers})
         return Q(source_id=source_id, **{f"{self.field_name}__in": list(ids)})
 
 
 class NamesFilter(DirectoryFilter, CommaSeparatedFilter, django_filters.CharFilter):  # type: ignore[misc]
-    """Comma-separated whole names; a row matches where one of them is the name of its id today."""
+    """Comma-separated full names; a row matches where one of them is the name of its id today."""
 
     base_field_class = NamesField  # type: ignore[assignment]
 
@@ -127,12 +127,12 @@ class TeamFilter(DirectoryFilter, CommaSeparatedFilter, django_filters.CharFilte
         if None not in value:
             return self.keep_entries(qs, users.filter(team_ids__overlap=teams))
         inside = self.list_conditions(qs, users.filter(team_ids__overlap=teams)) if teams else []
-        others = self.list_conditions(qs, users.filter(team_ids__len__gt=0))
-        return qs.filter(reduce(or_, [*inside, ~reduce(or_, others)])) if others else qs
+        team_members = self.list_conditions(qs, users.filter(team_ids__len__gt=0))
+        return qs.filter(reduce(or_, [*inside, ~reduce(or_, team_members)])) if team_members else qs
 
 
 def is_bigint(vendor_id: str) -> bool:
-    """Tell whether an id can be in a column of numbers; a vendor may give longer ones, which no record has."""
+    """Return whether an id can be in a column of numbers; a vendor may have longer ids, which no record has."""
     return vendor_id.isascii() and vendor_id.isdecimal() and int(vendor_id) <= BigIntegerField.MAX_BIGINT
 
 
@@ -145,13 +145,13 @@ def build_name_filters(columns: dict[str, NameKind]) -> dict[str, django_filters
     return filters
 
 
-def is_name_filter(one: Any) -> bool:
-    """Tell whether a filter is by names."""
-    return isinstance(one, (NamesFilter, NamePartFilter))
+def is_name_filter(param_filter: Any) -> bool:
+    """Return whether a filter is by names."""
+    return isinstance(param_filter, (NamesFilter, NamePartFilter))
 
 
 def set_refusals(form: type[forms.Form], filters: Any, refusal: str) -> None:
-    """Give the fields of people's names the reason why they may not be asked for, '' where they may."""
+    """Set on the fields of people's names why they may not be filtered by, '' where they may."""
     for name, field in form.base_fields.items():
         if isinstance(field, (NamesField, NamePartField)):
             field.refusal = refusal if filters[name].kind in PERSONS else ""

@@ -30,8 +30,8 @@ from usage.directory.lookup import NAMED_COLUMNS
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 
 
-class SourceRelatedFilter(django_filters.FilterSet):
-    """Filters of rows that belong to a source; `sources` is the row scope, `names` says which names may be asked for.
+class SourceRelatedFilterSet(django_filters.FilterSet):
+    """Filters of rows that belong to a source; `sources` is the row scope, `names`: which names may be filtered by.
 
     `source_path`: the ORM path from a row to its source's id.
     """
@@ -47,22 +47,24 @@ class SourceRelatedFilter(django_filters.FilterSet):
         *args: Any,
         sources: QuerySet[Source] | None = None,
         names: NameAccess = NO_PEOPLE,
-        only_given: bool = False,
+        only_used: bool = False,
         **kwargs: Any,
     ) -> None:
-        """`only_given` leaves the filters without a value out of the form, except for the zone, which has a default."""
-        if only_given:
+        """`only_used` leaves the filters without a value out of the form, except for the zone, which has a default."""
+        if only_used:
             # django-filter copies every filter for each request: with all 60 of resource usage, a page of 100 rows
             # costs 75 % more CPU (13.0 instead of 7.4 ms).
             filters = self.base_filters.items()
             self.base_filters = OrderedDict(
-                (name, one) for name, one in filters if name in (data or ()) or isinstance(one, ZoneFilter)
+                (name, param_filter)
+                for name, param_filter in filters
+                if name in (data or ()) or isinstance(param_filter, ZoneFilter)
             )
         super().__init__(data, *args, **kwargs)
         self.names = names
-        self.known_sources = Source.objects.all() if sources is None else sources
-        needed = {"source", "vendor"} & set(data or ())
-        self.sources = list(self.known_sources.values_list("pk", "slug", "vendor")) if needed else []
+        self.visible_sources = Source.objects.all() if sources is None else sources
+        source_params = {"source", "vendor"} & set(data or ())
+        self.sources = list(self.visible_sources.values_list("pk", "slug", "vendor")) if source_params else []
 
     def get_form_class(self) -> type[forms.Form]:
         """Return the form, with the names of the sources and vendors within the row scope."""
@@ -82,7 +84,7 @@ class SourceRelatedFilter(django_filters.FilterSet):
         return self.filter_source_ids(queryset, [pk for pk, _, vendor in self.sources if vendor in value])
 
     def get_source_ids(self) -> list[int] | None:
-        """Return the ids of the sources with the given slugs and vendors, None if neither is given."""
+        """Return the ids of the sources with the slugs and vendors of the parameters, None without either."""
         slugs, vendors = self.form.cleaned_data.get("source"), self.form.cleaned_data.get("vendor")
         if not slugs and not vendors:
             return None
@@ -93,13 +95,13 @@ class SourceRelatedFilter(django_filters.FilterSet):
         ]
 
     def filter_source_ids(self, queryset: QuerySet[Any], ids: list[int]) -> QuerySet[Any]:
-        """Keep the rows of these sources; a single one by `=`, so that an index gives the order."""
+        """Keep the rows of these sources; a single source by `=`, so that an index gives the order."""
         if len(ids) == 1:
             return queryset.filter(**{self.source_path: ids[0]})
         return queryset.filter(**{f"{self.source_path}__in": ids})
 
 
-class UsageFilter(SourceRelatedFilter):
+class UsageFilterSet(SourceRelatedFilterSet):
     """Filters of every kind of usage."""
 
     tz = ZoneFilter(help_text=f"The zone that dates are of: {EXPECTED_ZONE}. Default: UTC.")
@@ -125,16 +127,16 @@ class UsageFilter(SourceRelatedFilter):
     def get_filters(cls) -> OrderedDict[str, django_filters.Filter]:
         """Add `from` and `to`, the range over the kind's own instant: `from` cannot be a name in a class body."""
         instant = getattr(getattr(cls.Meta, "model", None), "instant", "")
-        about = f"the half-open range of {instant}: {EXPECTED}"
+        range_text = f"the half-open range of {instant}: {EXPECTED}"
         bounds: dict[str, django_filters.Filter] = {
-            "from": MomentFilter(method="filter_from", help_text=f"Begins {about}."),
-            "to": MomentFilter(method="filter_to", widget=EndInput, help_text=f"Ends {about}. Not included."),
+            "from": MomentFilter(method="filter_from", help_text=f"Begins {range_text}."),
+            "to": MomentFilter(method="filter_to", widget=EndInput, help_text=f"Ends {range_text}. Not included."),
         }
         return OrderedDict(bounds | super().get_filters() | cls.get_extra_filters())
 
     @classmethod
     def get_extra_filters(cls) -> dict[str, django_filters.Filter]:
-        """Return more filters of the kind: generated ones, and ones whose names cannot stand in a class body."""
+        """Return more filters of the kind: generated filters, and names that are invalid in a class body."""
         return {}
 
     def filter_from(self, queryset: Any, name: str, value: date) -> QuerySet[Any]:
@@ -159,7 +161,7 @@ class UsageFilter(SourceRelatedFilter):
         return filtered.filter(withdrawn_at=None)
 
 
-class EnvironmentUsageFilter(UsageFilter):
+class EnvironmentUsageFilterSet(UsageFilterSet):
     """Filters of environment usage."""
 
     record_id = TextsFilter(method="filter_record_ids", help_text="The vendor's ids of the records, comma-separated.")
@@ -197,11 +199,11 @@ class EnvironmentUsageFilter(UsageFilter):
         return queryset.filter(record_id__in=[record_id or "" for record_id in value], source_id__in=sources)
 
     def filter_created_from(self, queryset: QuerySet[Any], name: str, value: datetime) -> QuerySet[Any]:
-        """Keep the runs created then or later; none stops before it is created, so an index on the stop finds them."""
+        """Keep the runs created then or later; none stops before it is created, so an index on the stop serves them."""
         return self.filter_from(queryset.filter(created_at__gte=value), name, value)
 
 
-class ResourceUsageFilter(UsageFilter):
+class ResourceUsageFilterSet(UsageFilterSet):
     """Filters of resource usage; ranges are of UTC days."""
 
     category = CategoryFilter()
@@ -232,18 +234,18 @@ class ResourceUsageFilter(UsageFilter):
     @classmethod
     def get_extra_filters(cls) -> dict[str, django_filters.Filter]:
         """Add the fields of details, and the bounds of the quantity and of when a resource was seen."""
-        seen = {
+        seen_filters = {
             f"{column}__{bound}": MomentFilter(
-                column, lookup_expr=bound, help_text=f"{column} {words}: {EXPECTED}. Give from or to as well."
+                column, lookup_expr=bound, help_text=f"{column} {comparison}: {EXPECTED}. Give from or to as well."
             )
             for column in ("first_seen", "last_seen")
-            for bound, words in (("gte", "at or after"), ("lt", "before"))
+            for bound, comparison in (("gte", "at or after"), ("lt", "before"))
         }
         names = build_name_filters(NAMED_COLUMNS[ResourceUsage])
-        return {**names, **build_detail_filters(), **build_bounds("consumed_quantity"), **seen}
+        return {**names, **build_detail_filters(), **build_bounds("consumed_quantity"), **seen_filters}
 
 
-class RecipeUsageFilter(UsageFilter):
+class RecipeUsageFilterSet(UsageFilterSet):
     """Filters of recipe usage."""
 
     workspace_id = NumbersFilter(help_text="Comma-separated.")
@@ -262,7 +264,7 @@ class RecipeUsageFilter(UsageFilter):
         help_text="What to do with the rows of recipes that were deleted since (recipe_id null). Default: include.",
     )
 
-    class Meta(UsageFilter.Meta):
+    class Meta(UsageFilterSet.Meta):
         model = RecipeUsage
         fields: tuple[str, ...] = ()
 

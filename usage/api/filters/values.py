@@ -34,7 +34,7 @@ MOST_COLONS = 100
 MOST_OF_DETAILS = 500
 BOUNDS = ("gte", "gt", "lte", "lt")
 IN_WORDS = {"gte": "At least", "gt": "More than", "lte": "At most", "lt": "Less than"}
-# Beyond these digits no NUMERIC can be asked for.
+# PostgreSQL has no NUMERIC beyond these digits.
 NUMBER = re.compile(r"-?\d{1,500}(\.\d{1,500})?", re.ASCII)
 
 
@@ -47,8 +47,8 @@ class ContainsAnyCase(models.Lookup[Any]):
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         """Return the comparison, with the wildcards of the text escaped."""
         column, params = self.process_lhs(compiler, connection)
-        sought = connection.ops.prep_for_like_query(self.rhs)
-        return f"{column} ILIKE %s", (*params, f"%{sought}%")
+        pattern = connection.ops.prep_for_like_query(self.rhs)
+        return f"{column} ILIKE %s", (*params, f"%{pattern}%")
 
 
 class CategoryFilter(ChoicesFilter):
@@ -67,7 +67,7 @@ class CategoryFilter(ChoicesFilter):
 
 
 class ContainsField(forms.CharField):
-    """A part of a name, with each letter and its accents as one character where there is such a one."""
+    """A part of a name, with each letter and its accents as one character where Unicode has it."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_length=LEAST_LETTERS, **kwargs)
@@ -116,7 +116,7 @@ class BoundFilter(django_filters.CharFilter):
 
 
 class SecondsBoundFilter(BoundFilter):
-    """A bound of a column of seconds, which a form asks for in hours."""
+    """A bound of a column of seconds, whose input in a form takes hours."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, widget=HoursInput, **kwargs)
@@ -152,23 +152,23 @@ class TagsField(forms.Field):
 
     def clean(self, value: Any) -> list[Tag]:
         """Return (key, value) pairs; raises ValidationError that quotes what is not `key:value`."""
-        tags = [self.parse_tag(written) for text in value or [] for written in split_values(text)]
+        tags = [self.parse_tag(tag_text) for text in value or [] for tag_text in split_values(text)]
         if sum(text.count(":") for text in value or []) > MOST_COLONS:
             raise ValidationError(f"At most {MOST_COLONS} colons, of all tags together.")
         return tags
 
     @staticmethod
-    def parse_tag(written: str) -> Tag:
+    def parse_tag(tag_text: str) -> Tag:
         """Return what stands before and after the first colon; a value, or both, may be none."""
-        text = parse_value(written)
+        text = parse_value(tag_text)
         if text is None:
             return None, None
         key, colon, value = text.partition(":")
         if not colon or not key:
-            raise ValidationError(f"“{written}” is not a key and a value with a colon between them, e.g. team:data.")
+            raise ValidationError(f"“{tag_text}” is not a key and a value with a colon between them, e.g. team:data.")
         if "\x00" in text:
             raise ValidationError("Null characters are not allowed.")
-        if written.endswith(f":{NO_VALUE}"):
+        if tag_text.endswith(f":{NO_VALUE}"):
             return text.removesuffix(f":{NO_VALUE}"), None
         return key, value
 
@@ -182,7 +182,7 @@ def build_missing_condition(column: str, key: str) -> Q:
 class TagsFilter(django_filters.Filter):
     """Tags as `key:value`: `key:~none` is of rows without this tag or its value, `~none` of rows without any tag.
 
-    `tag_mode` (of the same form) says whether a row must have all of them or one.
+    `tag_mode` (of the same form): whether a row must have all of them or one.
     """
 
     field_class = TagsField
@@ -240,7 +240,7 @@ class DetailFilter(CommaSeparatedFilter):
 
     def build_conditions(self, values: list[Any]) -> list[Q]:
         """Return the conditions that the details have a value."""
-        return [Q(details__contains={self.within: one}) for one in values]
+        return [Q(details__contains={self.within: value}) for value in values]
 
     def build_empty_condition(self) -> Q:
         """Return the condition that the details lack the field or its value."""

@@ -16,7 +16,7 @@ from usage.param_values import list_texts, merge_texts, parse_value, split_value
 
 
 def is_date(text: str) -> bool:
-    """Tell whether a text is a date as an address has it: `2026-01-31`."""
+    """Return whether a text is a date as an address has it: `2026-01-31`."""
     try:
         return len(text) == len("2026-01-31") and bool(date.fromisoformat(text))
     except ValueError:
@@ -54,7 +54,7 @@ class MomentInput(forms.TextInput):
 
 
 class EndInput(MomentInput):
-    """The end of a half-open range; as a date it is asked for by its last day, under another name."""
+    """The end of a half-open range; as a date its input takes the last day, under another name."""
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Show the last day instead of the day after it."""
@@ -122,8 +122,8 @@ class AddressSelect(forms.Select):
 
     def optgroups(self, name: str, value: list[str], attrs: dict[str, Any] | None = None) -> list[Any]:
         """Add the value to the choices."""
-        known = {str(choice) for choice, _ in self.choices}
-        self.choices = [*self.choices, *((text, text) for text in value if text and text not in known)]
+        present = {str(choice) for choice, _ in self.choices}
+        self.choices = [*self.choices, *((text, text) for text in value if text and text not in present)]
         return super().optgroups(name, value, attrs)
 
 

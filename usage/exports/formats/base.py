@@ -10,7 +10,7 @@ from usage.exports.copy import ExportQuery
 class ExportFormat(ABC):
     """One format; docs/adding-an-export-format.md has the steps.
 
-    `name`: the value of `format` and the ending of the file. `media_type`: what the Accept header asks for.
+    `name`: the value of `format` and the ending of the file. `media_type`: that of the Accept header.
     `parameters`: what follows the media type in Content-Type. `title`, `hint`: the entry of the Export menu.
     `position`: its place in the menu and among the formats of the API.
     """
@@ -24,7 +24,7 @@ class ExportFormat(ABC):
 
     @classmethod
     def is_available(cls) -> bool:
-        """Tell whether what the format needs is installed."""
+        """Return whether the libraries of the format are installed."""
         return True
 
     @classmethod
@@ -34,7 +34,7 @@ class ExportFormat(ABC):
 
     @abstractmethod
     def write(self, query: ExportQuery) -> Iterator[bytes]:
-        """Yield the file in blocks; raises ValidationError before the first one where the format cannot hold the rows.
+        """Yield the file in blocks; raises ValidationError at once where the format cannot represent the rows.
 
         Memory must not grow with the number of rows. What the database raises later is passed on.
         """

@@ -2,7 +2,7 @@
 
 CRLF ends every record and the header has the API's field names. A null is an empty cell, an empty text is `""`. Text
 that a spreadsheet would run as a formula gets a leading apostrophe; numbers keep all their digits. A byte order mark,
-where it is asked for, tells Excel that the file is UTF-8.
+on request, makes Excel read the file as UTF-8.
 """
 
 from codecs import BOM_UTF8

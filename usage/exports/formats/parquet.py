@@ -7,6 +7,7 @@ A file that breaks off has no footer, and no reader takes it.
 """
 
 import io
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -43,7 +44,7 @@ class Format(ExportFormat):
 
     @classmethod
     def is_available(cls) -> bool:
-        """Tell whether pyarrow is installed."""
+        """Return whether pyarrow is installed."""
         return find_spec("pyarrow") is not None
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
@@ -52,7 +53,7 @@ class Format(ExportFormat):
             import pyarrow as pa
             from pyarrow import parquet
         except ImportError:
-            reason = "parquet needs pyarrow on the server, which is not installed: install usage-portal[parquet]."
+            reason = "parquet needs pyarrow on the server, which is not installed: the extra `parquet`."
             raise ValidationError({"format": [reason]}) from None
         columns = list(split_numbers(query.columns))
         schema = build_schema(columns)
@@ -96,7 +97,7 @@ class StreamBuffer(io.RawIOBase):
 
 
 def split_numbers(columns: Iterable[Column]) -> Iterator[Column]:
-    """Yield the columns of the file: of every number its decimal, and the text of one that no decimal holds."""
+    """Yield the columns of the file: of every number its decimal, and the text of a number beyond the decimals."""
     for column in columns:
         if column.kind == NUMBER:
             yield replace(column, kind=DECIMAL)
@@ -120,7 +121,7 @@ def build_schema(columns: Iterable[Column]) -> Any:
 
 
 def batch_bytes(records: Iterator[Record]) -> Iterator[bytes]:
-    """Gather whole records into batches of about 8 MB."""
+    """Gather complete records into batches of about 8 MB."""
     batch = bytearray()
     for record in records:
         batch += record
@@ -136,10 +137,13 @@ def parse_batch(batch: bytes, schema: Any) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
+    if batch.startswith(BOM_UTF8):  # part of a text; pyarrow leaves out the first mark
+        batch = BOM_UTF8 + batch
     return csv.read_csv(
         pa.py_buffer(batch),
         read_options=csv.ReadOptions(column_names=schema.names, block_size=len(batch) + 1, use_threads=False),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
+        # The null of a file of one column is an empty line.
+        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(
             column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),

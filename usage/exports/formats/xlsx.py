@@ -2,7 +2,7 @@
 
 It is written into a temporary file and sent when it is complete. Text is text, never a formula or a link. A cell's
 number is a double, which Excel itself rounds to 15 digits: a number of more significant digits is written as text, with
-all of them. Dates are dates, and instants are dates with a time in the zone that was asked for. A text longer than a
+all of them. Dates are dates, and instants are dates with a time in the zone of the request. A text longer than a
 cell can hold ends in CUT.
 """
 
@@ -28,7 +28,7 @@ CUT: Final = "… [cut: a cell holds no more]"
 TOO_MANY_ROWS: Final = "too_many_rows"  # code of the error
 # Excel takes 1900 for a leap year, so dates before March of that year are written as text.
 FIRST_DATE: Final = date(1900, 3, 1)
-# A cell counts the days since this one.
+# A cell counts the days since this day.
 DAY_ZERO: Final = datetime(1899, 12, 30)  # noqa: DTZ001 (a cell has no zone)
 ONE_DAY: Final = timedelta(days=1)
 FIRST_DAY: Final = 61  # FIRST_DATE
@@ -43,7 +43,7 @@ OPTIONS: Final = {
     "strings_to_urls": False,
     "strings_to_numbers": False,
 }
-# The database sends one character more than a cell holds: enough to see that a text is cut. Python's reader of CSV
+# The database sends a character more than a cell can have: enough to see that a text is cut. Python's reader of CSV
 # takes no cell of more than 131,072.
 SHORT_CELL_SQL: Final = {
     **CELL_SQL,
@@ -82,11 +82,9 @@ class Format(ExportFormat):
 
 
 def require_rows_at_most(query: ExportQuery, allowed: int) -> None:
-    """Raise ValidationError where the query has more rows; counts no further than one beyond."""
-    rows = query.queryset.using(query.snapshot.connection.alias).order_by().values("pk")[: allowed + 1]
-    with query.snapshot.share():
-        if rows.count() <= allowed:
-            return
+    """Raise ValidationError where the query has more rows; counts to the first row beyond."""
+    if query.count_rows(allowed + 1) <= allowed:
+        return
     reason = f"An XLSX file may have {allowed:,} rows and these are more; use csv, or narrow the filters."
     raise ValidationError({"format": [reason]}, code=TOO_MANY_ROWS)
 
@@ -158,7 +156,7 @@ def build_cell_writer(sheet: Any, kind: str, date_formats: Mapping[str, Any], zo
 
 
 def cut_text(text: str) -> str:
-    """Return a text that a cell can hold: one that is too long is cut and marked."""
+    """Return a text that fits into a cell: a longer text is cut and marked."""
     if 2 * len(text) <= MAX_CELL:
         return text
     units = text.encode("utf-16-le")
@@ -169,6 +167,6 @@ def cut_text(text: str) -> str:
 
 
 def is_exact(number: str) -> bool:
-    """Tell whether a number, as PostgreSQL writes it, has no more digits than a cell keeps."""
+    """Return whether a number, as PostgreSQL writes it, has no more digits than a cell stores."""
     digits = number.lstrip("-").replace(".", "", 1)
     return digits.isdecimal() and len(digits) < 300 and len(digits.strip("0")) <= EXACT_DIGITS

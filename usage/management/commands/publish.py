@@ -1,24 +1,26 @@
-"""`manage.py publish`: publish to the lake now, until nothing is left that differs."""
+"""`manage.py publish`: publish to the lake now, until nothing differs."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from usage.lake import is_enabled
+from usage.lake import LakeUnavailable, require_lake
 
 
 class Command(BaseCommand):
     help = "Publish every complete day that differs from the lake, without waiting for the hour; may be stopped."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not is_enabled():
-            raise CommandError("PORTAL_LAKE_URL is not set: there is no lake.")
-        from usage.lake.publish import publish
+        try:
+            require_lake()
+        except LakeUnavailable as error:
+            raise CommandError(str(error)) from None
+        from usage.lake.publish import BUSY, publish
 
         while True:
             published = publish()
             if published is None:
-                raise CommandError("Another process is publishing; try again later.", returncode=1)
+                raise CommandError(BUSY, returncode=1)
             self.stdout.write(
                 f"{published.days:,} days published, {published.replaced:,} of them with new records: "
                 f"{published.records:,}."

@@ -23,12 +23,12 @@ class Command(BaseCommand):
         if options["check"]:
             self.check_all()
             return
-        done = 0
+        day_count = 0
         while (day := roll_up_next_day()) is not None:
-            done += 1
+            day_count += 1
             if options["verbosity"] > 1:
                 self.stdout.write(str(day))
-        self.stdout.write(f"Rolled up {done:,} days; {count_waiting():,} left.")
+        self.stdout.write(f"Rolled up {day_count:,} days; {count_waiting():,} left.")
 
     def check_all(self) -> None:
         """Compare day by day, each locked for the moment; raises CommandError with the number of days that differ."""

@@ -18,12 +18,12 @@ from sync.vendors.gcore.request import (
 from sync.vendors.gcore.sandbox.history import SETTLED_MINUTES, DayListing, count_slots
 from sync.vendors.gcore.sandbox.kinds import KINDS
 from sync.vendors.gcore.sandbox.names import LISTINGS, build_names
-from sync.vendors.gcore.sandbox.report import Report, build_report
+from sync.vendors.gcore.sandbox.report import MatchingRecords, build_report
 from sync.vendors.gcore.sandbox.stock import Stock
 
 PATH = "/cloud/v1/usage_report"
 STEP = 5  # minutes between which the figures of today stand still
-MAX_CACHED_RECORDS = 2_000_000  # records kept in memory, over all days and questions
+MAX_CACHED_RECORDS = 2_000_000  # records in memory, over all days and requests
 FILTERS = {kind.type: kind.filters for kind in KINDS}
 encode = msgspec.json.Encoder(decimal_format="number").encode
 Row = dict[str, Any]
@@ -42,9 +42,9 @@ class Sandbox:
         """Answer one request; errors have the vendor's shape (exception_class, message, request_id)."""
         if request.path in LISTINGS:
             return self._answer_names(request)
-        refusal = self._find_error(request)
-        if refusal is not None:
-            return refusal
+        error_response = self._find_error(request)
+        if error_response is not None:
+            return error_response
         try:
             query = parse_report_request(request.body, FILTERS)
         except InvalidReportRequest as error:
@@ -57,9 +57,9 @@ class Sandbox:
 
     def _answer_names(self, request: APIRequest) -> APIResponse:
         """Return a page of the projects or the regions."""
-        refusal = self._find_credential_error(request)
-        if refusal is not None:
-            return refusal
+        error_response = self._find_credential_error(request)
+        if error_response is not None:
+            return error_response
         if request.method != "GET":
             return self.build_error(405, "The method is not allowed here.")
         try:
@@ -68,7 +68,7 @@ class Sandbox:
             return self.build_error(400, "Validation Error: limit and offset are whole numbers, limit 1 to 1000.")
 
     def _find_error(self, request: APIRequest) -> APIResponse | None:
-        """Return why a request is not looked at; the scheme `APIKey` may come in any case."""
+        """Return the error of a request that is refused; the scheme `APIKey` may come in any case."""
         if request.path != PATH:
             return self.build_error(404, "The requested resource is not found.")
         if request.method != "POST":
@@ -76,7 +76,7 @@ class Sandbox:
         return self._find_credential_error(request)
 
     def _find_credential_error(self, request: APIRequest) -> APIResponse | None:
-        """Return why the request's key is refused."""
+        """Return the error of a request whose key is refused."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "apikey" or key.strip() != self.world.credential:
             return self.build_error(401, "The API key is missing or not valid.")
@@ -87,25 +87,25 @@ class Sandbox:
         days = query.list_days(self.world.first_day, self.world.now().astimezone(UTC).date())
         if query.offset and days and faults.hit("growth"):
             self._grown[days[-1]] = self._grown.get(days[-1], 0) + 1
-        found = self._get_report(days, query)
+        matching = self._get_report(days, query)
         start = query.offset
         if start and faults.hit("duplicate"):
             start -= 1
-        end = min(start + query.limit, found.count)
-        rows = found.page(start, end)
-        bad = [place for place in range(len(rows)) if found.is_bad(start + place)]
+        end = min(start + query.limit, matching.count)
+        rows = matching.page(start, end)
+        bad = [place for place in range(len(rows)) if matching.is_bad(start + place)]
         if rows and faults.hit("bad_record"):
             bad.append(len(rows) // 2)
         for place in bad:
             rows[place] = break_record(rows[place])
-        return {"count": found.count, "resources": rows, "totals": found.totals}
+        return {"count": matching.count, "resources": rows, "totals": matching.totals}
 
-    def _get_report(self, days: list[date], query: ReportRequest) -> Report:
-        """Return what matches, from memory where the same was asked of the same state before."""
+    def _get_report(self, days: list[date], query: ReportRequest) -> MatchingRecords:
+        """Return what matches, from memory after an equal request in the same state."""
         listings = [self._get_listing(day) for day in days]
-        narrowed = msgspec.structs.replace(query, limit=1, offset=0)
-        key = (encode(narrowed), *(self._get_state(listing.on) for listing in listings))
-        return self._cache.get(key, lambda: build_report(listings, narrowed), lambda found: found.record_count)
+        unpaged = msgspec.structs.replace(query, limit=1, offset=0)
+        key = (encode(unpaged), *(self._get_state(listing.on) for listing in listings))
+        return self._cache.get(key, lambda: build_report(listings, unpaged), lambda matching: matching.record_count)
 
     def _get_state(self, day: date) -> tuple[Any, ...]:
         """Return all that the records of a day depend on."""
@@ -135,7 +135,7 @@ class Sandbox:
         )
 
     def _get_stocks(self) -> list[Stock]:
-        """Return the resources of every type, made anew when the world has been given another size."""
+        """Return the resources of every type, made anew when the world's size has changed."""
         world = self.world
         size = world.seed, world.scale, world.records_per_day
         if self._stocks is None or self._stocks[0] != size:
@@ -145,11 +145,11 @@ class Sandbox:
 
 
 def break_record(row: Row) -> Row:
-    """Return a record that does not keep the contract, in one of several ways."""
-    ways: tuple[Row, ...] = (
+    """Return a record that breaks the contract, in one of several forms."""
+    broken_rows: tuple[Row, ...] = (
         {**row, "billing_value": None},
         {**row, "billing_value": "n/a"},
         {**row, "first_seen": "yesterday"},
         {name: value for name, value in row.items() if name != "type"},
     )
-    return ways[int(row["billing_value"]) % len(ways)]
+    return broken_rows[int(row["billing_value"]) % len(broken_rows)]

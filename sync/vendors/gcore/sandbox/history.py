@@ -1,4 +1,4 @@
-"""The records of a day of the Gcore stand-in, counted and found by their place without being built before."""
+"""The records of a day of the Gcore stand-in, which are counted and located before they are built."""
 
 from array import array
 from bisect import bisect_right
@@ -9,7 +9,7 @@ from typing import Any
 
 from sync.sandbox.bits import is_hit
 from sync.sandbox.world import Edit, World
-from sync.vendors.gcore.sandbox.kinds import FILLER, KINDS, Kind
+from sync.vendors.gcore.sandbox.kinds import FILLER, KINDS, ResourceKind
 from sync.vendors.gcore.sandbox.rows import build_decimal, build_row
 from sync.vendors.gcore.sandbox.stock import DAY, SLOT, Piece, Stock, get_presence
 
@@ -22,19 +22,19 @@ def count_slots(world: World, on: date | None = None) -> list[int]:
 
     Together they are exactly `records_per_day`, where that is set. From 100 a day on, no type is missing.
     """
-    wanted = world.records_per_day
-    if wanted is None:
-        wanted = round(BASE * world.scale * (1 if on is None else get_presence(on.toordinal())))
-    least = 1 if wanted >= 100 else 0
-    slots = [max(least, wanted * kind.weight // 1000) for kind in KINDS]
-    slots[FILLER] += wanted - sum(slots)
+    total = world.records_per_day
+    if total is None:
+        total = round(BASE * world.scale * (1 if on is None else get_presence(on.toordinal())))
+    least = 1 if total >= 100 else 0
+    slots = [max(least, total * kind.weight // 1000) for kind in KINDS]
+    slots[FILLER] += total - sum(slots)
     return slots
 
 
 class DayListing:
     """The records of one UTC day, in the default order: by type, id and first seen. Indexes count from 0.
 
-    A record's place is its number among all slots of the day, which is its index where every slot is held.
+    A record's place is its number among all slots of the day, which is its index where every slot has a record.
     """
 
     def __init__(
@@ -58,23 +58,23 @@ class DayListing:
 
     @property
     def record_count(self) -> int:
-        """How many places are kept in memory."""
+        """How many places are in memory."""
         return 0 if isinstance(self.places, range) else len(self.places)
 
     def _list_places(self) -> Sequence[int]:
-        """Return the places that hold a record: all of them on a plain day that is over."""
-        every = range(self.ends[-1])
+        """Return the places that have a record: all of them on a plain day that is over."""
+        all_places = range(self.ends[-1])
         if self.edit.emptied:
             return range(0)
         if self.minutes >= SETTLED_MINUTES and not self.edit.vanished:
-            return every
-        return array("Q", (place for place in every if self._exists(place)))
+            return all_places
+        return array("Q", (place for place in all_places if self._exists(place)))
 
     def _exists(self, place: int) -> bool:
         return not self._is_edited(place, 0, self.edit.vanished) and self._get_piece(place)[1] is not None
 
     def _is_edited(self, place: int, purpose: int, share: float) -> bool:
-        """Tell whether an edit strikes a place; it goes by the slot, so that a grown day keeps its picks."""
+        """Return whether an edit strikes a place; it goes by the slot, so that a grown day keeps its picks."""
         if not share:
             return False
         number = bisect_right(self.ends, place)
@@ -85,12 +85,12 @@ class DayListing:
         stock = self.stocks[number]
         return stock, stock.get_piece(place - self.starts[number], self.day, self.minutes)
 
-    def iterate_pieces(self, wanted: Callable[[Kind], bool]) -> Iterator[tuple[int, Stock, Piece]]:
-        """Yield index, stock and record of every kind that is wanted, values as restated."""
-        kinds = [wanted(kind) for kind in KINDS]
+    def iterate_pieces(self, can_match: Callable[[ResourceKind], bool]) -> Iterator[tuple[int, Stock, Piece]]:
+        """Yield index, stock and record of every kind that can match, values as restated."""
+        matching_kinds = [can_match(kind) for kind in KINDS]
         for index, place in enumerate(self.places):
             number = bisect_right(self.ends, place)
-            if kinds[number]:
+            if matching_kinds[number]:
                 stock = self.stocks[number]
                 piece = stock.get_piece(place - self.starts[number], self.day, self.minutes)
                 if piece is not None:
@@ -118,9 +118,9 @@ class DayListing:
         return row
 
     def format_second(self, second: int) -> str:
-        """Return a second of this day in the vendor's writing."""
+        """Return a second of this day as the vendor writes it."""
         return f"{self.on}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
 
     def is_bad(self, index: int) -> bool:
-        """Tell whether the record at an index was arranged not to keep the contract."""
+        """Return whether an edit makes the record at an index break the contract."""
         return self._is_edited(self.places[index], 2, self.edit.bad)

@@ -5,17 +5,17 @@ from typing import Literal
 
 FLAVORS = ("g2-standard-2-4", "g2-standard-4-8", "g2-standard-8-16", "g2-memory-4-32", "g3-standard-16-64")
 VOLUME_TYPES = ("standard", "ssd_hiiops", "ssd_lowlatency", "cold", "ultra")
-NAMED = ("last_name", "type", "uuid")
-FLAVORED = ("flavor", "last_name", "type", "uuid")
+NAME_FILTERS = ("last_name", "type", "uuid")
+FLAVOR_FILTERS = ("flavor", "last_name", "type", "uuid")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ResourceKind:
     """One resource type.
 
     `weight`: its share of the records, in thousandths. `meter`: how a day's value comes about, which is the
     `minutes` it ran, its `size` in GiB times those minutes, or up to `rate` units in `digits` decimals. `own`:
-    fields only this type has. `choices`: what its `chosen` field (flavor, volume type, …) can be. `split`:
+    fields only this type has. `choices`: the values of its `variant_field` (flavor, volume type, …). `split`:
     whether metrics and totals differ by that field too.
     """
 
@@ -27,7 +27,7 @@ class Kind:
     rate: int = 0
     digits: int = 6
     own: tuple[str, ...] = ()
-    chosen: str = ""
+    variant_field: str = ""
     choices: tuple[str, ...] = ("",)
     split: bool = True
     uuid: bool = True
@@ -38,25 +38,27 @@ class Kind:
 
     @property
     def changes(self) -> bool:
-        """Whether a resource of this type can be given another flavor while it lives."""
-        return self.chosen == "flavor"
+        """Whether a resource of this type can change its flavor while it lives."""
+        return self.variant_field == "flavor"
 
     def build_metric(self, choice: int) -> str:
         """Return the billing metric's name for one of the choices."""
-        return f"{self.type}_{self.choices[choice]}" if self.split and self.chosen else self.type
+        return f"{self.type}_{self.choices[choice]}" if self.split and self.variant_field else self.type
 
 
-def build_machine(kind: str, weight: int, *choices: str) -> Kind:
+def build_machine(kind: str, weight: int, *choices: str) -> ResourceKind:
     """Return a type that is billed by the minute and by flavor."""
-    return Kind(kind, weight, "minutes", FLAVORED, chosen="flavor", choices=choices or FLAVORS, tags=True)
+    return ResourceKind(
+        kind, weight, "minutes", FLAVOR_FILTERS, variant_field="flavor", choices=choices or FLAVORS, tags=True
+    )
 
 
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[ResourceKind, ...] = (
     build_machine(
         "ai_cluster", 8, "bm3-ai-1xlarge-h100-80-8", "bm3-ai-1xlarge-a100-80-8", "bm3-ai-ndp-large-l40s-48-8"
     ),
     build_machine("ai_virtual_cluster", 9, "g3-ai-32-192-1500-l40s-48-1", "g3-ai-64-384-3000-l40s-48-2"),
-    Kind(
+    ResourceKind(
         "backup",
         50,
         "gbminutes",
@@ -68,22 +70,22 @@ KINDS: tuple[Kind, ...] = (
     ),
     build_machine("baremetal", 14, "bm1-infrastructure-small", "bm2-hf-medium", "bm1-basic-large"),
     build_machine("basic_vm", 40, "g0-basic-1-1", "g0-basic-1-2", "g0-basic-2-4"),
-    Kind("containers", 34, "GBS", NAMED, "rate", 90_000),
-    Kind("dbaas_postgresql_connection_pooler", 9, "minutes", NAMED),
-    Kind("dbaas_postgresql_cpu", 14, "minutes", NAMED),
-    Kind("dbaas_postgresql_memory", 14, "gbminutes", NAMED, "size"),
-    Kind("dbaas_postgresql_public_network", 9, "minutes", NAMED),
-    Kind(
+    ResourceKind("containers", 34, "GBS", NAME_FILTERS, "rate", 90_000),
+    ResourceKind("dbaas_postgresql_connection_pooler", 9, "minutes", NAME_FILTERS),
+    ResourceKind("dbaas_postgresql_cpu", 14, "minutes", NAME_FILTERS),
+    ResourceKind("dbaas_postgresql_memory", 14, "gbminutes", NAME_FILTERS, "size"),
+    ResourceKind("dbaas_postgresql_public_network", 9, "minutes", NAME_FILTERS),
+    ResourceKind(
         "dbaas_postgresql_volume",
         14,
         "gbminutes",
-        (*NAMED, "volume_type"),
+        (*NAME_FILTERS, "volume_type"),
         "size",
         own=("size_unit",),
-        chosen="volume_type",
+        variant_field="volume_type",
         choices=VOLUME_TYPES[:2],
     ),
-    Kind(
+    ResourceKind(
         "egress_traffic",
         80,
         "bytes",
@@ -92,14 +94,14 @@ KINDS: tuple[Kind, ...] = (
         40_000_000_000,
         0,
         own=("instance_name", "port_id", "size_unit", "vm_id"),
-        chosen="instance_type",
+        variant_field="instance_type",
         choices=("vm", "baremetal", "router"),
         uuid=False,
         last_name=False,
         tags=True,
         size_unit="bytes",
     ),
-    Kind(
+    ResourceKind(
         "external_ip",
         50,
         "minutes",
@@ -108,18 +110,18 @@ KINDS: tuple[Kind, ...] = (
         uuid=False,
         last_name=False,
     ),
-    Kind(
+    ResourceKind(
         "file_share",
         14,
         "gbminutes",
         ("file_share_type", "last_name", "last_size", "type", "uuid"),
         "size",
         own=("last_size", "size_unit"),
-        chosen="file_share_type",
+        variant_field="file_share_type",
         choices=("default_share_type", "vast_share_type"),
         tags=True,
     ),
-    Kind(
+    ResourceKind(
         "floatingip",
         40,
         "minutes",
@@ -127,10 +129,10 @@ KINDS: tuple[Kind, ...] = (
         own=("ip_address",),
         tags=True,
     ),
-    Kind("functions", 24, "GBS", NAMED, "rate", 4_000),
-    Kind("functions_calls", 24, "MLS", NAMED, "rate", 3),
-    Kind("functions_traffic", 24, "GB", NAMED, "rate", 60),
-    Kind(
+    ResourceKind("functions", 24, "GBS", NAME_FILTERS, "rate", 4_000),
+    ResourceKind("functions_calls", 24, "MLS", NAME_FILTERS, "rate", 3),
+    ResourceKind("functions_traffic", 24, "GB", NAME_FILTERS, "rate", 60),
+    ResourceKind(
         "image",
         20,
         "gbminutes",
@@ -140,18 +142,18 @@ KINDS: tuple[Kind, ...] = (
         tags=True,
         size_unit="bytes",
     ),
-    Kind(
+    ResourceKind(
         "inference",
         16,
         "GPU minutes",
-        FLAVORED,
+        FLAVOR_FILTERS,
         "rate",
         2_880,
-        chosen="flavor",
+        variant_field="flavor",
         choices=("inference-16vcpu-232gib-1xh100-80gb", "inference-16vcpu-232gib-1xl40s"),
         split=False,
     ),
-    Kind(
+    ResourceKind(
         "inference_public_models",
         6,
         "tokens",
@@ -159,12 +161,12 @@ KINDS: tuple[Kind, ...] = (
         "rate",
         5_000_000,
         0,
-        chosen="model",
+        variant_field="model",
         choices=("qwen3-30b",),
     ),
     build_machine("instance", 200),
     build_machine("load_balancer", 20, "lb1-1-2", "lb1-2-4", "lb1-4-8"),
-    Kind(
+    ResourceKind(
         "log_index",
         12,
         "gbminutes",
@@ -172,30 +174,29 @@ KINDS: tuple[Kind, ...] = (
         "size",
         own=("last_size", "size_unit"),
     ),
-    Kind(
+    ResourceKind(
         "snapshot",
         34,
         "gbminutes",
         ("last_name", "last_size", "source_volume_uuid", "type", "uuid", "volume_type"),
         "size",
         own=("last_size", "size_unit", "source_volume_uuid"),
-        chosen="volume_type",
+        variant_field="volume_type",
         choices=VOLUME_TYPES,
         tags=True,
     ),
-    Kind(
+    ResourceKind(
         "volume",
         221,
         "gbminutes",
         ("attached_to_vm", "last_name", "last_size", "type", "uuid", "volume_type"),
         "size",
         own=("attached_to_vm", "last_size", "size_unit"),
-        chosen="volume_type",
+        variant_field="volume_type",
         choices=VOLUME_TYPES,
         tags=True,
     ),
 )
-BY_TYPE = {kind.type: kind for kind in KINDS}
 FILLER = next(index for index, kind in enumerate(KINDS) if kind.type == "instance")
 
 PROJECTS = (4101, 4102, 4102, 4177, 5003, 5003, 5003, 51208)

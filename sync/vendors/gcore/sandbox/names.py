@@ -1,4 +1,4 @@
-"""The names of the Gcore stand-in: projects, of which one was deleted, and regions."""
+"""The names of the Gcore stand-in: projects, one of them deleted, and regions."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,7 +19,7 @@ REGION_NAMES: Final = {
 
 
 def build_project(project: int) -> dict[str, Any]:
-    """Return a project as the vendor gives it."""
+    """Return a project as the vendor sends it."""
     return {
         "id": project,
         "client_id": 8,
@@ -34,7 +34,7 @@ def build_project(project: int) -> dict[str, Any]:
 
 
 def build_region(region: int) -> dict[str, Any]:
-    """Return a region as the vendor gives it."""
+    """Return a region as the vendor sends it."""
     name, country = REGION_NAMES[region]
     features = ("ai", "ai_gpu", "baremetal", "basic_vm", "dbaas", "ddos", "k8s", "kvm", "sfs")
     return {
@@ -70,11 +70,11 @@ LISTINGS: Final[Mapping[str, list[dict[str, Any]]]] = {
 def build_names(path: str, query: Mapping[str, list[str]]) -> dict[str, Any]:
     """Return a page of a listing; raises ValueError for a limit or an offset that is not allowed.
 
-    Deleted projects are listed only where `include_deleted` asks for them.
+    Deleted projects are listed only with `include_deleted`.
     """
     limit, offset = (int(query.get(name, [default])[-1]) for name, default in (("limit", "1000"), ("offset", "0")))
     if not (0 < limit <= MAX_LIMIT and offset >= 0):
         raise ValueError("limit or offset")
     with_deleted = query.get("include_deleted", ["false"])[-1].lower() == "true"
-    listed = [one for one in LISTINGS[path] if with_deleted or not one.get("deleted_at")]
-    return {"count": len(listed), "results": listed[offset : offset + limit]}
+    rows = [row for row in LISTINGS[path] if with_deleted or not row.get("deleted_at")]
+    return {"count": len(rows), "results": rows[offset : offset + limit]}

@@ -16,8 +16,8 @@ def build_decimal(scaled: int, digits: int) -> Decimal:
     """Return `scaled / 10**digits`, exactly: no arithmetic context ever rounds it."""
     if not digits:
         return Decimal(scaled)
-    whole, part = divmod(scaled, 10**digits)
-    return Decimal(f"{whole}.{part:0{digits}d}")
+    integer, fraction = divmod(scaled, 10**digits)
+    return Decimal(f"{integer}.{fraction:0{digits}d}")
 
 
 def build_uuid(bits: int, salt: int) -> str:
@@ -54,13 +54,13 @@ def pick_project(bits: int) -> int:
 
 def build_tags(bits: int) -> list[dict[str, str]]:
     """Return the tags: a list of one-key objects in which a key can come twice."""
-    sort = (bits >> 53) & 15
-    if sort < 2:
+    tag_kind = (bits >> 53) & 15
+    if tag_kind < 2:
         return []
     tags = [{"team": TEAMS[(bits >> 27) % len(TEAMS)]}, {"env": STAGES[(bits >> 41) % len(STAGES)]}]
-    if sort < 5:
+    if tag_kind < 5:
         tags.append({"team": TEAMS[(bits >> 30) % len(TEAMS)]})
-    if sort > 11:
+    if tag_kind > 11:
         tags.append({"os_version": f"{20 + 2 * (bits & 1)}.04"})
     return tags
 
@@ -108,8 +108,8 @@ def build_row(stock: Stock, piece: Piece) -> dict[str, Any]:
         row["uuid"] = None if piece.slot < stock.nameless else build_sortable_uuid(stock, piece)
     if kind.last_name:
         row["last_name"] = build_name(stock, piece)
-    if kind.chosen:
-        row[kind.chosen] = kind.choices[piece.choice]
+    if kind.variant_field:
+        row[kind.variant_field] = kind.choices[piece.choice]
     for field in kind.own:
         row[field] = OWN_FIELDS[field](stock, piece)
     if kind.tags and (bits >> 53) & 15 != 1:

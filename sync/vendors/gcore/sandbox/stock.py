@@ -1,6 +1,6 @@
-"""Who the Gcore stand-in's resources are and what each used on a day: worked out from the seed, never stored.
+"""The Gcore stand-in's resources and their usage of a day: computed from the seed, never stored.
 
-A day's records stand in numbered slots per resource type. A slot is held by one resource at a time (a
+A day's records stand in numbered slots per resource type. A slot has one resource at a time (a
 *generation*) that lives from a few days to for ever, so that a day has as many records as it has slots.
 Ids begin with their slot's place, which makes the order of slots the order of ids.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sync.sandbox.bits import mix_bits
 from sync.sandbox.world import World
-from sync.vendors.gcore.sandbox.kinds import KINDS, Kind
+from sync.vendors.gcore.sandbox.kinds import KINDS, ResourceKind
 
 DAY = 1440
 FOR_EVER = 2**20
@@ -19,7 +19,7 @@ EPOCH = date(2025, 1, 1)
 
 
 class Piece(NamedTuple):
-    """One record before it is written: who (`slot`, `generation`, `bits` of the resource), what and when.
+    """One record before it is written: its resource (`slot`, `generation`, `bits`), quantity and time.
 
     `first` and `upto` are minutes of the day, half-open; the quantity is `scaled / 10**digits`; `choice` is
     the place of the flavor (or volume type, …) among the kind's; `age` is in days.
@@ -41,7 +41,7 @@ class Stock:
 
     def __init__(self, world: World, number: int, slots: int) -> None:
         self.number = number
-        self.kind: Kind = KINDS[number]
+        self.kind: ResourceKind = KINDS[number]
         self.base = world.roll("gcore", self.kind.type)
         self.spread = 2**32 // (4 * slots + 64)
         self.metrics = [self.kind.build_metric(choice) for choice in range(len(self.kind.choices))]
@@ -50,8 +50,8 @@ class Stock:
     def get_life(self, slot: int) -> tuple[int, int, int]:
         """Return how many days resources of the slot live, the shift of lives, and the age of a change."""
         bits = mix_bits(self.base + slot * SLOT)
-        sort = bits & 15
-        length = 3 + (bits >> 8) % 12 if sort == 0 else 30 + (bits >> 8) % 90 if sort < 6 else FOR_EVER
+        life_kind = bits & 15
+        length = 3 + (bits >> 8) % 12 if life_kind == 0 else 30 + (bits >> 8) % 90 if life_kind < 6 else FOR_EVER
         can_change = self.kind.changes and not slot & 1 and length > 20
         return length, (bits >> 24) % length, 1 + (bits >> 44) % min(length - 2, 89) if can_change else -1
 
@@ -94,7 +94,7 @@ def get_running_minutes(bits: int, today: int, age: int, length: int, day: int) 
     return 0, DAY
 
 
-def measure_quantity(kind: Kind, *, bits: int, today: int, age: int, minutes: int, day: int) -> tuple[int, int]:
+def measure_quantity(kind: ResourceKind, *, bits: int, today: int, age: int, minutes: int, day: int) -> tuple[int, int]:
     """Return the consumed quantity of `minutes` as a whole number and how many of its digits are decimals."""
     if kind.meter == "minutes":
         return (minutes * 100 - (today >> 19) % 99, 2) if (today >> 16) & 7 == 0 else (minutes, 0)

@@ -1,6 +1,6 @@
 """The Ona stand-in: environment usage records, their total and names over Connect, in JSON and in protobuf.
 
-**Assumed**, the vendor being silent: a token belongs to the filter it was given for, and an empty list is sent
+**Assumed**, the vendor being silent: a token belongs to the filter of its listing, and an empty list is sent
 as such; the total counts runs by their stop, and an unknown team has none. What else is assumed is in connect.py.
 """
 
@@ -69,7 +69,7 @@ class Sandbox:
         return _build_error(CODES.get(status, "unknown"), message, status)
 
     def list_runs(self, start: datetime, end: datetime, project_id: str = "") -> list[Run]:
-        """Return what a listing of `[start, end)` holds now, for tests to compare with."""
+        """Return the runs that a listing of `[start, end)` has now, for tests to compare with."""
         window = Window(to_nanoseconds(start), to_nanoseconds(end), project_id)
         view = HistoryView(self.blocks, window, Run.encode_json)
         runs: list[Run] = []
@@ -104,7 +104,7 @@ class Sandbox:
         return APIResponse(200, encode(texts, token), content_type)
 
     def _build_total(self, query: RuntimeRequest, content_type: str, faults: ContentFaults) -> APIResponse:
-        """Return the runtime of the runs that stopped in a range, and by how much of the range before it is more."""
+        """Return the runtime of the runs that stopped in a range, and its increase as a share of the range before."""
         if faults.hit("no_total"):
             raise ConnectError("unimplemented", f"{connect.RUNTIME} is not implemented")
         clip = faults.hit("other_total")
@@ -127,7 +127,7 @@ class Sandbox:
         return urlsafe_b64encode(f"{place}.{self._sign(place, window)}".encode()).decode().rstrip("=")
 
     def _parse_token(self, token: str, window: Window) -> Position:
-        """Return the position in a token; raises ConnectError for one of another filter."""
+        """Return the position in a token; raises ConnectError for a token of another filter."""
         try:
             text = urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
             place, _, signature = text.rpartition(".")
@@ -162,7 +162,7 @@ def _spoil_record(view: HistoryView, start: Position, text: bytes, faults: Conte
 
 
 def _encode_json_page(texts: Sequence[bytes], token: str) -> bytes:
-    """Return a page; the last one's token is empty or, for every other number of records, absent."""
+    """Return a page; the last token is empty or, for every other number of records, absent."""
     pagination = f'{{"nextToken":"{token}"}}' if token or len(texts) % 2 else "{}"
     return b'{"pagination":%b,"records":[%b]}' % (pagination.encode(), b",".join(texts))
 

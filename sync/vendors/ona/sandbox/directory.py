@@ -1,4 +1,4 @@
-"""The names of the Ona stand-in: who and what the ids of its runs are, over Connect in JSON and in protobuf.
+"""The names of the Ona stand-in, of the ids of its runs, over Connect in JSON and in protobuf.
 
 **Assumed**, the vendor being silent: a listing's token is opaque and belongs to it.
 """
@@ -23,7 +23,7 @@ CLASSES: Final = ("Small", "Regular", "Large", "GPU", "Extra large", "Regular (E
 RUNNERS: Final = ("eu-central", "us-east", "on-premises", "ap-northeast")
 TEAMS: Final = ("Checkout", "Data", "Platform", "Mobile")
 GROUPS: Final = ("Administrators", "Contractors")
-# One user in so many is in no team, and one in so many in two.
+# One in so many users is in no team, and one in so many is in two teams.
 IN_NO_TEAM, IN_TWO_TEAMS = 9, 4
 
 
@@ -56,7 +56,8 @@ class NameSandbox:
 
     def list_ids(self, name: str) -> list[str]:
         """Return the ids of the runs' field `name`, in an order of their own."""
-        return sorted({getattr(one, name) for one in build_environments(self.world.seed, get_size(self.world))} - {""})
+        environments = build_environments(self.world.seed, get_size(self.world))
+        return sorted({getattr(environment, name) for environment in environments} - {""})
 
     def build_id(self, kind: str, number: int) -> str:
         """Return the id of a team, a group or the organization."""
@@ -77,7 +78,7 @@ class NameSandbox:
         return f"{FIRST_NAMES[place % len(FIRST_NAMES)]} {last}"
 
     def build_identity(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return whose token it is."""
+        """Return the identity that the token belongs to."""
         parse_message(pb.GetAuthenticatedIdentityRequest, content_type, body)
         subject = pb.Subject(id=self.build_id("bot", 0), principal=pb.PRINCIPAL_SERVICE_ACCOUNT)
         return pb.GetAuthenticatedIdentityResponse(subject=subject, organization_id=self.build_id("organization", 0))
@@ -106,8 +107,8 @@ class NameSandbox:
         """Return a page of the classes of environments."""
         request = parse_message(pb.ListEnvironmentClassesRequest, content_type, body)
         classes = [
-            pb.EnvironmentClass(id=one, display_name=number_name(CLASSES, place), enabled=True)
-            for place, one in enumerate(self.list_ids("environment_class_id"))
+            pb.EnvironmentClass(id=class_id, display_name=number_name(CLASSES, place), enabled=True)
+            for place, class_id in enumerate(self.list_ids("environment_class_id"))
         ]
         return fill_page(pb.ListEnvironmentClassesResponse(), "environment_classes", classes, request, query)
 
@@ -144,7 +145,7 @@ class NameSandbox:
         return fill_page(pb.ListGroupsResponse(), "groups", groups, request, query)
 
     def build_memberships(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the memberships of a group: users, and one that is none."""
+        """Return a page of the memberships of a group: users, and a member that is no user."""
         request = parse_message(pb.ListMembershipsRequest, content_type, body)
         place = self.find_place("groups", request.group_id, len(GROUPS))
         users = [user for user in self.list_ids("user_id") if self.world.roll("group", user) % len(GROUPS) == place]
@@ -153,12 +154,12 @@ class NameSandbox:
         members = [pb.GroupMembership(group_id=request.group_id, subject=subject) for subject in subjects]
         return fill_page(pb.ListMembershipsResponse(), "members", members, request, query)
 
-    def find_place(self, kind: str, sought: str, count: int) -> int:
+    def find_place(self, kind: str, team_or_group_id: str, count: int) -> int:
         """Return the place of a team or a group; raises ConnectError where there is none."""
         ids = [self.build_id(kind, place) for place in range(count)]
-        if sought not in ids:
+        if team_or_group_id not in ids:
             raise ConnectError("not_found", "not found")
-        return ids.index(sought)
+        return ids.index(team_or_group_id)
 
 
 def number_name(names: Sequence[str], place: int) -> str:

@@ -32,7 +32,7 @@ WEEKDAY_FACTORS: Final = (0.94, 1.04, 1.08, 1.02, 0.86, 0.16, 0.13)
 
 
 class DayPlan(NamedTuple):
-    """One day: the `runs` of its unedited history and `late` ones after them, changed by `edit`.
+    """One day: the `runs` of its unedited history and `late` runs after them, changed by `edit`.
 
     `size` is the usual number of runs a day.
     """
@@ -46,7 +46,7 @@ class DayPlan(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many run numbers the day has, vanished ones included."""
+        """How many run numbers the day has, including vanished runs."""
         return 0 if self.edit.emptied else self.runs + self.late
 
     @property
@@ -61,7 +61,7 @@ def get_size(world: World) -> int:
 
 
 def plan_day(world: World, ordinal: int) -> DayPlan:
-    """Return what the world's day holds once it is over."""
+    """Return the world's day as it is once it is over."""
     day = date.fromordinal(ordinal)
     edit = world.get_edit(VENDOR, day)
     size = 420 * world.scale if world.records_per_day is None else world.records_per_day
@@ -69,8 +69,9 @@ def plan_day(world: World, ordinal: int) -> DayPlan:
     return DayPlan(world.seed, ordinal, get_size(world), count, math.ceil(count * edit.late), edit)
 
 
-def build_runs(day: DayPlan, number: int) -> list[Run | None]:
-    """Return the runs `[100 * number, 100 * (number + 1))` of a day; None stands for a vanished one."""
+@lru_cache(maxsize=4)
+def build_runs(day: DayPlan, number: int) -> Sequence[Run | None]:
+    """Return the runs `[100 * number, 100 * (number + 1))` of a day; None stands for a vanished run."""
     first = number * BLOCK_SIZE
     size = min(BLOCK_SIZE, day.length - first)
     runs: list[Run | None] = list(_draw_runs(day, number, size))
@@ -82,7 +83,8 @@ def build_runs(day: DayPlan, number: int) -> list[Run | None]:
 def build_inserted_run(day: DayPlan, start: int, end: int, project: str, number: int) -> Run | None:
     """Return a run outside of the day's history, stopped in `[start, end)`; None for an unknown project."""
     dice = next(DICE.iter_unpack(shake_128(f"{day.seed}/new/{day.ordinal}/{number}".encode()).digest(DICE.size)))
-    environments = [one for one in build_environments(day.seed, day.size) if project in ("", one.project_id)]
+    all_environments = build_environments(day.seed, day.size)
+    environments = [environment for environment in all_environments if project in ("", environment.project_id)]
     if not environments:
         return None
     stopped = start + int.from_bytes(dice[0][:8]) % (end - start)

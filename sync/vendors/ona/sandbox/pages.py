@@ -1,7 +1,7 @@
 """Pages of the Ona stand-in: a window onto its history, read from a position on.
 
 A position is a day and an offset into it. Offsets count from the day's first run; runs that were inserted
-while somebody paged (the fault `growth`) come first, so they push everything after them back by one, as an
+while a client paged (the fault `growth`) come first, so they push everything after them back by one, as an
 insertion does at vendors that page by offset behind their tokens.
 """
 
@@ -47,7 +47,7 @@ class Window(NamedTuple):
 class Block:
     """Encoded runs; None where a run has vanished. `first` and `last` bound when they stopped.
 
-    `starts` holds the end of a run that has no start.
+    `starts` has the end of a run that has no start.
     """
 
     texts: Sequence[bytes | None]
@@ -73,11 +73,11 @@ class Block:
         )
 
     def is_inside(self, window: Window) -> bool:
-        """Tell, without a look at each, whether the window has all runs."""
+        """Tell, without a check of each run, whether the window has all of them."""
         return self.is_complete and not window.project_id and window.start <= self.first and self.last < window.end
 
     def is_listed(self, index: int, window: Window) -> bool:
-        """Tell whether the window has the run at `index`."""
+        """Return whether the window has the run at `index`."""
         return (
             self.texts[index] is not None
             and window.start <= self.stops[index] < window.end
@@ -91,7 +91,7 @@ def get_start(run: Run) -> int:
 
 
 class BlockCache:
-    """The encoded blocks of one world, the latest used ones kept."""
+    """A cache of the encoded blocks of one world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -103,7 +103,7 @@ class BlockCache:
         return self._inserted.get(ordinal, [])
 
     def insert_run(self, day: DayPlan, window: Window) -> None:
-        """Insert a run of the window at the beginning of a day, if there can be one."""
+        """Insert a run of the window at the beginning of a day, if the window allows it."""
         start, end = max(window.start, day.start), min(window.end, day.start + DAY_LENGTH)
         inserted = self._inserted[day.ordinal]
         run = build_inserted_run(day, start, end, window.project_id, len(inserted)) if start < end else None
@@ -120,7 +120,7 @@ class BlockCache:
 
 
 class HistoryView:
-    """One request's view of the history: what its window has now, in the given encoding."""
+    """One request's view of the history: what its window has now, encoded."""
 
     def __init__(self, blocks: BlockCache, window: Window, encode: Encoder) -> None:
         world = blocks.world
@@ -138,12 +138,12 @@ class HistoryView:
         return Position(self.first, 0)
 
     def read_page(self, start: Position, size: int) -> tuple[list[bytes], Position | None]:
-        """Return up to `size` encoded records from a position on, and the position of the next one, if any."""
+        """Return up to `size` encoded records from a position on, and the position of the next record, if any."""
         texts: list[bytes] = []
         position = self.seek(start)
         while position is not None and len(texts) < size:
-            more, position = self._read_block(position, size - len(texts))
-            texts += more
+            block_texts, position = self._read_block(position, size - len(texts))
+            texts += block_texts
             position = self.seek(position)
         return texts, position
 
@@ -202,7 +202,7 @@ class HistoryView:
         self.blocks.insert_run(self.get_day(position.ordinal), self.window)
 
     def get_day(self, ordinal: int) -> DayPlan:
-        """Return what a day holds, the same for the length of the request."""
+        """Return a day, the same for the length of the request."""
         if ordinal not in self._days:
             self._days[ordinal] = plan_day(self.blocks.world, ordinal)
         return self._days[ordinal]
@@ -213,7 +213,7 @@ class HistoryView:
         return 0 if day.edit.emptied else day.length + len(self.blocks.get_inserted(ordinal))
 
     def _read_block(self, start: Position, number: int) -> tuple[list[bytes], Position]:
-        """Return up to `number` records of one block, and the position after the last one looked at."""
+        """Return up to `number` records of one block, and the position after the last record that was checked."""
         block, first = self._locate(*start)
         if block.is_inside(self.window):
             texts = [text for text in block.texts[first : first + number] if text is not None]
@@ -228,7 +228,7 @@ class HistoryView:
         return texts, Position(start.ordinal, start.offset + index - first)
 
     def _locate(self, ordinal: int, offset: int) -> tuple[Block, int]:
-        """Return the block that holds an offset of a day, and the index in it."""
+        """Return the block of an offset of a day, and the index in it."""
         inserted = self.blocks.get_inserted(ordinal)
         if offset < len(inserted):
             return Block.from_runs(inserted, self.encode), offset

@@ -45,5 +45,5 @@ def build_popularity_table(seed: int, size: int) -> tuple[Environment, ...]:
 
 
 def _pick_low(bits: int, choices: int) -> int:
-    """Return a number below `choices`; low ones are likelier."""
+    """Return a number below `choices`; low numbers are likelier."""
     return int(choices * (bits / 2**64) ** 1.8)

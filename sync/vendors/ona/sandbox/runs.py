@@ -51,7 +51,7 @@ class Run(NamedTuple):
     """One completed run.
 
     `created_at` is None where the vendor leaves it out; `omitted` names another field left out, or is empty;
-    `fault` is the number of the way in which the record breaks the contract, -1 for none.
+    `fault` is the number of the contract's breach in the record, -1 for none.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Run(NamedTuple):
         return f'{{"id":"{self.id}",{self.environment.json},{times}}}'.encode()
 
     def encode_proto(self) -> bytes:
-        """Return a protobuf answer with this record only; it can break the contract in fewer ways than JSON.
+        """Return a protobuf answer with this record only; it has fewer breaches of the contract than JSON.
 
         Encoded messages one after another are one message with the records of all, so pages are made by joining.
         """

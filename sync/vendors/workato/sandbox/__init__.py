@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 class Sandbox:
-    """One Embedded account. `shape` names how rows differ from plain ones (shapes.SHAPES); tests set it."""
+    """One Embedded account. `shape` names how rows differ from plain rows (shapes.SHAPES); tests set it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -56,7 +56,7 @@ class Sandbox:
 
     @property
     def history(self) -> History:
-        """What the account did; made anew when the world was given another size or zone."""
+        """What the account did; made anew when the world's size or zone has changed."""
         world = self.world
         size = (world.seed, world.scale, world.records_per_day, world.zone)
         if self._history is None or self._history[0] != size:
@@ -64,30 +64,30 @@ class Sandbox:
         return self._history[1]
 
     def _answer_usage(self, query: UsageRequest, faults: ContentFaults) -> APIResponse:
-        found = build_statistics(self.history, query)
-        struck_one = len(found) // 2 if len(found) and faults.hit("bad_record") else -1
+        statistics = build_statistics(self.history, query)
+        bad_place = len(statistics) // 2 if len(statistics) and faults.hit("bad_record") else -1
         rows = (
-            break_row(row, place) if place == struck_one or self._is_bad(row) else row
-            for place, row in enumerate(found)
+            break_row(row, place) if place == bad_place or self._is_bad(row) else row
+            for place, row in enumerate(statistics)
         )
         parts = b",".join(map(encode, reshape_rows(rows, self.shape) if self.shape else rows))
         return APIResponse(200, b'{"data":[%b]}' % parts if parts else b'{"data":null}')
 
     def _is_bad(self, row: Row) -> bool:
-        """Tell whether a row was arranged not to keep the contract, on the day its bucket begins."""
+        """Return whether an edit of the day on which its bucket begins makes a row break the contract."""
         if not self.world.edits and not self.world.faults:
             return False
         start = datetime.fromisoformat(row["from"])
         edit = self.world.get_edit("workato", start.date())
-        who: int = row["recipe_id"] if "recipe_id" in row else row["workspace_id"]
-        return edit.bad > 0 and is_hit(who * 2**32 + int(start.timestamp()), edit.bad)
+        owner_id: int = row["recipe_id"] if "recipe_id" in row else row["workspace_id"]
+        return edit.bad > 0 and is_hit(owner_id * 2**32 + int(start.timestamp()), edit.bad)
 
     def _answer_workspaces(self, request: APIRequest, faults: ContentFaults) -> APIResponse:
         page, per_page = parse_page_params(request.query)
         start = (page - 1) * per_page
         if start and faults.hit("duplicate"):
             start -= 1
-        found = self.history.account.workspaces[start : start + per_page]
+        workspaces = self.history.account.workspaces[start : start + per_page]
         created = datetime(2024, 5, 1, 9, tzinfo=UTC)
         result = [
             {
@@ -98,13 +98,13 @@ class Sandbox:
                 "in_trial": False,
                 "created_at": created.isoformat(timespec="milliseconds"),
             }
-            for workspace in found
+            for workspace in workspaces
         ]
         return APIResponse(200, encode({"result": result}))
 
 
 def break_row(row: Row, place: int) -> Row:
-    """Return a row that does not keep the contract, in one of several ways."""
+    """Return a row that breaks the contract, in one of several forms."""
     return {**row, **({"from": "yesterday"}, {"task_count": "many"}, {"workspace_id": None})[place % 3]}
 
 

@@ -9,7 +9,7 @@ from sync.sandbox.world import World
 
 RECIPES = 130  # at scale 1
 FEW = 12  # workspaces that an account of usual size has
-BUSY_HOURS = 20  # of every day, where the number of records is given exactly; hours 4 to 23 know no DST change
+BUSY_HOURS = 20  # of every day, where `records_per_day` is set; hours 4 to 23 know no DST change
 SLOT, GENERATION = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
 
 CUSTOMERS = (
@@ -45,8 +45,8 @@ ROUND_THE_CLOCK, NIGHTLY, OFFICE, STEADY = "round the clock", "nightly", "office
 
 
 @dataclass(frozen=True, slots=True)
-class Workspace:
-    """One customer's workspace."""
+class SandboxWorkspace:
+    """The workspace of a customer."""
 
     id: int
     external_id: str | None
@@ -57,7 +57,7 @@ class Workspace:
 class Recipe:
     """One recipe; it runs at its `minute` of an hour and a failed job is tried again `delay` hours later.
 
-    `created` and `deleted` are hours since 1970, `deleted` None for one that stays. `hours`: how many of a
+    `created` and `deleted` are hours since 1970, `deleted` None for a recipe that stays. `hours`: how many of a
     day's hours a steady recipe runs in.
     """
 
@@ -65,7 +65,7 @@ class Recipe:
     name: str
     folder_id: int
     folder_name: str
-    workspace: Workspace
+    workspace: SandboxWorkspace
     bits: int
     rhythm: str
     minute: int
@@ -76,7 +76,7 @@ class Recipe:
     hours: int = BUSY_HOURS
 
     def runs_at(self, hour: int, weekday: int) -> bool:
-        """Tell whether it runs in an hour of the day (local, 0..23) on a weekday (Monday is 1)."""
+        """Return whether it runs in an hour of the day (local, 0..23) on a weekday (Monday is 1)."""
         if self.rhythm == STEADY:
             return 24 - BUSY_HOURS <= hour < 24 - BUSY_HOURS + self.hours
         if self.rhythm == NIGHTLY:
@@ -86,8 +86,8 @@ class Recipe:
         return weekday < 6 or hour % 3 == 0 or bool(self.bits & 32)
 
 
-class Account:
-    """All workspaces and recipes; a place for a recipe is held by one recipe after the other."""
+class WorkatoAccount:
+    """All workspaces and recipes; one recipe after the other takes a place."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -103,7 +103,7 @@ class Account:
         self._recipes: dict[int, Recipe] = {}
 
     def get_recipe(self, place: int, hour: int) -> Recipe:
-        """Return the recipe that holds a place in an hour (since 1970)."""
+        """Return the recipe that has a place in an hour (since 1970)."""
         recipe = self._recipes.get(place)
         if recipe is None or not recipe.created <= hour < (recipe.deleted or hour + 1):
             recipe = self._recipes[place] = self._build_recipe(place, hour)
@@ -143,12 +143,12 @@ class Account:
         )
 
 
-def build_workspaces(count: int, base: int) -> list[Workspace]:
+def build_workspaces(count: int, base: int) -> list[SandboxWorkspace]:
     """Return the workspaces, in the order of their ids; from the thirteenth on they are plain customers."""
-    found = []
+    workspaces = []
     for number in range(count):
         name, external_id, _ = CUSTOMERS[number % FEW]
         if number >= FEW:
             name, external_id = f"Customer {number + 1:05d}", f"cust-{number + 1:05d}"
-        found.append(Workspace(310_000 + number * 37 + mix_bits(base + number) % 37, external_id, name))
-    return found
+        workspaces.append(SandboxWorkspace(310_000 + number * 37 + mix_bits(base + number) % 37, external_id, name))
+    return workspaces

@@ -14,7 +14,7 @@ YEAR = timedelta(days=370)
 
 
 class Buckets:
-    """The half-open buckets of `[start, end)`; the first and the last one are cut to the range (assumed).
+    """The half-open buckets of `[start, end)`; the first and the last are cut to the range (assumed).
 
     Weeks begin on Monday (assumed). Hours follow each other in real time: when clocks are set back, the hour
     that comes twice is two buckets, which differ in their offset.
@@ -31,7 +31,7 @@ class Buckets:
         self.texts = [edge.astimezone(zone).isoformat(timespec="milliseconds") for edge in self.edges]
 
     def find_bucket(self, second: int) -> int:
-        """Return the number of the bucket that a second since 1970 falls in, -1 for one outside the range."""
+        """Return the number of the bucket that a second since 1970 falls in, -1 outside the range."""
         number = bisect_right(self.seconds, second) - 1
         return number if number < len(self.edges) - 1 else -1
 
@@ -49,7 +49,7 @@ def iterate_boundaries(start: datetime, end: datetime, interval: Interval, zone:
 
 
 def is_interval_start(interval: Interval, on: date) -> bool:
-    """Tell whether an interval begins on a date."""
+    """Return whether an interval begins on a date."""
     match interval:
         case "year":
             return (on.month, on.day) == (1, 1)

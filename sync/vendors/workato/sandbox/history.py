@@ -1,7 +1,7 @@
-"""What the Workato stand-in's recipes did, hour by hour: worked out from the seed when asked.
+"""What the Workato stand-in's recipes did, hour by hour: computed from the seed when it is needed.
 
 A job counts at the minute of its most recent run: a failed job that is tried again leaves its hour for a
-later one, up to 20 hours on, so that the last day is provisional.
+later hour, up to 20 hours on, so that the last day is provisional.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 from sync.sandbox.bits import is_hit, mix_bits
 from sync.sandbox.cache import WeightedCache
 from sync.sandbox.world import Edit, World
-from sync.vendors.workato.sandbox.account import NIGHTLY, OFFICE, Account, Recipe
+from sync.vendors.workato.sandbox.account import NIGHTLY, OFFICE, Recipe, WorkatoAccount
 from usage.days import midnight
 
 HOUR = 3600
 STEP = 300  # seconds between which the figures stand still
 LONGEST_RETRY = 21 * HOUR
 HOURS, PICKED, RETRIES = 0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB
-MAX_CACHED_RECORDS = 1_500_000  # cells kept in memory
+MAX_CACHED_RECORDS = 1_500_000  # recipe hours in memory
 EPOCH = date(2025, 1, 1).toordinal()
 
 
@@ -41,7 +41,7 @@ class LocalHour(NamedTuple):
 
 
 class HourPart(NamedTuple):
-    """The minutes of an hour, up to `ends`, that belong to one date, and what befell that date."""
+    """The minutes of an hour, up to `ends`, that belong to one date, and that date's edit."""
 
     ends: int
     edit: Edit
@@ -53,7 +53,7 @@ class History:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.account = Account(world)
+        self.account = WorkatoAccount(world)
         self.zone = ZoneInfo(world.zone)
         self._cache = WeightedCache(MAX_CACHED_RECORDS)
         self._local: dict[int, LocalHour] = {}
@@ -77,7 +77,7 @@ class History:
         return self._cache.get(key, lambda: self._build_hours(hour, until, parts), len)
 
     def _build_hours(self, hour: int, until: int, parts: tuple[HourPart, ...]) -> list[RecipeHour]:
-        found = []
+        recipe_hours = []
         for place in range(self.account.places):
             recipe = self.account.get_recipe(place, hour)
             part = parts[0] if recipe.minute < parts[0].ends else parts[-1]
@@ -85,8 +85,8 @@ class History:
             if at < until and part.exists:
                 recipe_hour = self._apply_edit(recipe, hour, at, until, part.edit)
                 if recipe_hour is not None:
-                    found.append(recipe_hour)
-        return found
+                    recipe_hours.append(recipe_hour)
+        return recipe_hours
 
     def _split_hour(self, hour: int) -> tuple[HourPart, ...]:
         """Return an hour's part, or its two parts where the account's midnight is not on a full UTC hour."""
@@ -127,17 +127,17 @@ class History:
         bits = mix_bits(recipe.bits + hour * HOURS)
         growth = max(500, min(1900, 1000 + (on.toordinal() - EPOCH) * 2 // 5))
         if recipe.rhythm == NIGHTLY:
-            shape = 900
+            load = 900
         elif recipe.rhythm == OFFICE:
-            shape = (40, 70, 100, 95, 60, 80, 100, 90, 70, 45)[(local - 7) % 10]
+            load = (40, 70, 100, 95, 60, 80, 100, 90, 70, 45)[(local - 7) % 10]
         else:
-            shape = (100 if weekday < 6 else 40) * (2 if 8 <= local < 18 else 1) // 2
-        jobs = 2 + (1 + (recipe.bits >> 50) % 30) * shape * growth * (70 + bits % 61) // 10_000_000
+            load = (100 if weekday < 6 else 40) * (2 if 8 <= local < 18 else 1) // 2
+        jobs = 2 + (1 + (recipe.bits >> 50) % 30) * load * growth * (70 + bits % 61) // 10_000_000
         failed = (bits >> 8) % (1 + jobs // 8) if (bits >> 20) & 3 == 0 else 0
         return jobs, max(failed, 1) if (bits >> 24) & 7 == 0 else failed
 
     def _is_retried(self, recipe: Recipe, hour: int) -> bool:
-        """Tell whether a job that failed is tried again, in an hour that the recipe runs in anyway."""
+        """Return whether a job that failed is tried again, in an hour that the recipe runs in anyway."""
         return (
             mix_bits(recipe.bits + hour * RETRIES) & 3 == 0
             and self._is_running(recipe, hour)

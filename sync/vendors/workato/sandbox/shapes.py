@@ -25,34 +25,34 @@ BUCKET_FIELDS: Final = {
 SHAPES: Final = {
     "aliases": "other names for the metrics",
     "other_aliases": "still other names for the jobs",
-    "time": "a bucket is given by its start alone, as `time`",
+    "time": "a bucket has its start alone, as `time`",
     "nested": "one row per workspace or recipe, with its buckets in a list named `usage`",
-    "unknown": "metrics under names that nobody knows",
+    "unknown": "metrics under unknown names",
     "incomplete": "no count of failed jobs",
 }
 
 
 def reshape_rows(rows: Iterable[Row], shape: frozenset[str]) -> list[Row]:
     """Return flat rows in the shape that the names (of SHAPES) together describe."""
-    found = list(rows)
+    reshaped = list(rows)
     for name, names in (("aliases", ALIASES), ("other_aliases", OTHER_ALIASES), ("unknown", UNKNOWN)):
         if name in shape:
-            found = [{names.get(field, field): value for field, value in row.items()} for row in found]
+            reshaped = [{names.get(field, field): value for field, value in row.items()} for row in reshaped]
     if "incomplete" in shape:
-        found = [{field: value for field, value in row.items() if "failed" not in field} for row in found]
+        reshaped = [{field: value for field, value in row.items() if "failed" not in field} for row in reshaped]
     if "time" in shape:
-        found = [
+        reshaped = [
             {("time" if field == "from" else field): value for field, value in row.items() if field != "to"}
-            for row in found
+            for row in reshaped
         ]
-    return nest_rows(found) if "nested" in shape else found
+    return nest_rows(reshaped) if "nested" in shape else reshaped
 
 
 def nest_rows(rows: Iterable[Row]) -> list[Row]:
     """Return one row per workspace or recipe, its buckets in the list `usage`."""
-    found: dict[tuple[Any, ...], Row] = {}
+    nested_rows: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         outer = {field: value for field, value in row.items() if field not in BUCKET_FIELDS}
         inner = {field: value for field, value in row.items() if field in BUCKET_FIELDS}
-        found.setdefault(tuple(outer.values()), {**outer, "usage": []})["usage"].append(inner)
-    return list(found.values())
+        nested_rows.setdefault(tuple(outer.values()), {**outer, "usage": []})["usage"].append(inner)
+    return list(nested_rows.values())

@@ -1,4 +1,4 @@
-"""The Workato stand-in's usage statistics: what the recipes did, summed up as asked."""
+"""The Workato stand-in's usage statistics: what the recipes did, summed up as requested."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ class RowSum:
         self.tasks = self.succeeded = self.failed = 0
         self.recipes: set[int] | None = None if by_recipe else set()
 
-    def add(self, cell: RecipeHour) -> None:
-        """Count a recipe's hour in."""
-        self.tasks += cell.tasks
-        self.succeeded += cell.succeeded
-        self.failed += cell.failed
+    def add(self, recipe_hour: RecipeHour) -> None:
+        """Add a recipe's hour."""
+        self.tasks += recipe_hour.tasks
+        self.succeeded += recipe_hour.succeeded
+        self.failed += recipe_hour.failed
         if self.recipes is not None:
-            self.recipes.add(cell.recipe.id)
+            self.recipes.add(recipe_hour.recipe.id)
 
 
 @dataclass(slots=True)
-class Statistics:
-    """The rows that answer a question, each written out when its turn comes.
+class StatisticsRows:
+    """The rows that answer a request, written out one by one.
 
     Their order is fixed: by workspace, recipe and bucket. Buckets without a job have no row.
     """
@@ -48,21 +48,21 @@ class Statistics:
         return (build_row(self.sums[key], key[2], self.buckets) for key in sorted(self.sums))
 
 
-def build_statistics(history: History, query: UsageRequest) -> Statistics:
-    """Sum up what the wanted recipes did in the range."""
+def build_statistics(history: History, query: UsageRequest) -> StatisticsRows:
+    """Sum up what the matching recipes did in the range."""
     buckets = Buckets(query.start, query.end, query.interval, history)
     by_recipe = query.group_by == "recipe"
     sums: dict[tuple[int, int, int], RowSum] = {}
-    for cell in iterate_matches(history, query):
-        bucket = buckets.find_bucket(cell.at)
+    for recipe_hour in iterate_matches(history, query):
+        bucket = buckets.find_bucket(recipe_hour.at)
         if bucket >= 0:
-            recipe = cell.recipe
+            recipe = recipe_hour.recipe
             key = (recipe.workspace.id, recipe.id if by_recipe else 0, bucket)
-            found = sums.get(key)
-            if found is None:
-                found = sums[key] = RowSum(recipe, by_recipe=by_recipe)
-            found.add(cell)
-    return Statistics(buckets, sums)
+            row_sum = sums.get(key)
+            if row_sum is None:
+                row_sum = sums[key] = RowSum(recipe, by_recipe=by_recipe)
+            row_sum.add(recipe_hour)
+    return StatisticsRows(buckets, sums)
 
 
 def build_row(sums: RowSum, bucket: int, buckets: Buckets) -> Row:
@@ -89,28 +89,28 @@ def build_row(sums: RowSum, bucket: int, buckets: Buckets) -> Row:
 
 
 def iterate_matches(history: History, query: UsageRequest) -> Iterator[RecipeHour]:
-    """Yield what the wanted recipes did in the hours that the range touches."""
-    wanted = build_recipe_filter(query, history.get_known_end())
-    known: dict[int, bool] = {}
+    """Yield what the matching recipes did in the hours that the range touches."""
+    matches = build_recipe_filter(query, history.get_known_end())
+    matching_recipes: dict[int, bool] = {}
     first, last = (int(edge.timestamp()) // HOUR for edge in (query.start, query.end))
     earliest = int(history.get_start().timestamp()) // HOUR
     for hour in range(max(first, earliest), min(last, history.get_known_end() // HOUR) + 1):
-        for cell in history.list_hours(hour):
-            recipe = cell.recipe
-            takes = known.get(recipe.id)
-            if takes is None:
-                takes = known[recipe.id] = wanted(recipe)
-            if takes:
-                yield cell
+        for recipe_hour in history.list_hours(hour):
+            recipe = recipe_hour.recipe
+            is_matching = matching_recipes.get(recipe.id)
+            if is_matching is None:
+                is_matching = matching_recipes[recipe.id] = matches(recipe)
+            if is_matching:
+                yield recipe_hour
 
 
 def build_recipe_filter(query: UsageRequest, now: int) -> Callable[[Recipe], bool]:
-    """Return the test of whether a recipe is asked for; one deleted by `now` only counts in a bare ask.
+    """Return the test of whether a recipe matches; a recipe deleted by `now` only counts in a bare request.
 
-    Workspaces are the ones named by either of the two lists; unknown ones are passed over (both assumed).
+    Workspaces are those of both lists; unknown ids are ignored (both assumed).
     """
 
-    def wanted(recipe: Recipe) -> bool:
+    def matches(recipe: Recipe) -> bool:
         workspace = recipe.workspace
         listed = workspace.id in query.workspace_ids or workspace.external_id in query.external_ids
         deleted = recipe.deleted is not None and recipe.deleted * HOUR <= now
@@ -123,4 +123,4 @@ def build_recipe_filter(query: UsageRequest, now: int) -> Callable[[Recipe], boo
             and (query.folder_name_pattern or "") in recipe.folder_name
         )
 
-    return wanted
+    return matches

@@ -1,40 +1,20 @@
-"""The Gcore stand-in keeps the contract."""
+"""The Gcore stand-in keeps the contract: types, totals, refusals, filters and orders."""
 
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
 
 import pytest
 
-from sync.sandbox.world import Edit, World
 from sync.vendors.gcore.sandbox import Sandbox
 from tests.support.gcore_contract import COMMON, EXACT, TABLE, Row, identity, span, summed, totals_of
-from tests.support.stand_in import Struck, answered, parse_content
-
-PATH = "/cloud/v1/usage_report"
-NOW = datetime(2026, 11, 23, 15, 3, tzinfo=UTC)
-DAY = date(2026, 11, 17)
-
-
-@pytest.fixture
-def world() -> World:
-    return World(now=lambda: NOW)
-
-
-@pytest.fixture
-def vendor(world: World) -> Sandbox:
-    return Sandbox(world)
-
-
-def ask(vendor: Sandbox, *, faults: Struck | None = None, key: str = "sandbox-key", **body: Any) -> Any:
-    """Return the answer's JSON to a question about DAY, all of it unless `body` says otherwise."""
-    body = {**span(DAY), "limit": 1_000_000, **body}
-    answer = answered(vendor, PATH, body, authorization=f"APIKey {key}", faults=faults)
-    assert answer.status == 200, answer.body
-    return parse_content(answer)
+from tests.support.gcore_sandbox import DAY, PATH, ask
+from tests.support.gcore_sandbox import vendor as vendor
+from tests.support.gcore_sandbox import world as world
+from tests.support.stand_in import answered, parse_content
 
 
 def refused(vendor: Sandbox, **body: Any) -> dict[str, list[str]]:
@@ -93,7 +73,7 @@ def test_a_resource_that_changes_flavor_has_two_rows_in_the_day(vendor: Sandbox)
 
 
 def test_a_day_has_some_hundreds_of_rows_and_each_identity_once(vendor: Sandbox) -> None:
-    for back in range(60):
+    for back in range(0, 60, 4):  # every day of the week
         answer = ask(vendor, **span(DAY - timedelta(days=back)))
         assert 200 < answer["count"] < 1000
         assert len(set(map(identity, answer["resources"]))) == answer["count"] == len(answer["resources"])
@@ -275,7 +255,7 @@ def test_tags_match_exactly_or_in_part_and_any_or_all_of_them(vendor: Sandbox) -
         ("type", "type"),
     ],
 )
-@pytest.mark.parametrize("days", [1, 3])
+@pytest.mark.parametrize("days", [1, 2])
 def test_rows_are_sorted_by_each_sortable_field_both_ways(vendor: Sandbox, field: str, column: str, days: int) -> None:
     body = span(DAY - timedelta(days=days - 1), DAY)
     rows = ask(vendor, **body)["resources"]
@@ -292,125 +272,3 @@ def test_several_fields_sort_one_after_the_other(vendor: Sandbox) -> None:
     plain.sort(key=itemgetter("type"))
     plain.sort(key=itemgetter("project_id"), reverse=True)
     assert rows == plain
-
-
-def test_the_same_seed_gives_the_same_history_and_another_one_another(world: World) -> None:
-    assert ask(Sandbox(world)) == ask(Sandbox(World(now=lambda: NOW)))
-    assert ask(Sandbox(world)) != ask(Sandbox(World(seed=2, now=lambda: NOW)))
-    later = World(now=lambda: NOW + timedelta(days=30))
-    assert ask(Sandbox(world)) == ask(Sandbox(later))
-
-
-def test_today_grows_and_a_day_stands_still_an_hour_after_its_end(world: World, vendor: Sandbox) -> None:
-    before: dict[tuple[Any, ...], Decimal] = {}
-    counts = []
-    start = datetime(2026, 11, 23, tzinfo=UTC)
-    for hour in range(1, 25):
-        world.set_clock(start + timedelta(hours=hour, minutes=2))
-        answer = ask(vendor, **span(start.date()))
-        assert totals_of(answer) == summed(answer["resources"])
-        now = {identity(row): Decimal(row["billing_value"]) for row in answer["resources"]}
-        assert all(now[key] >= value for key, value in before.items())
-        assert sum(now.values()) > sum(before.values())
-        counts.append(answer["count"])
-        before = now
-    assert counts == sorted(counts)
-    assert counts[0] < counts[-1]
-    world.set_clock(start + timedelta(hours=25))
-    settled = ask(vendor, **span(start.date()))
-    assert sum(row["billing_value"] for row in settled["resources"]) > sum(before.values())
-    world.set_clock(start + timedelta(days=9))
-    assert ask(vendor, **span(start.date())) == settled
-
-
-def test_there_is_nothing_before_history_and_nothing_tomorrow(world: World, vendor: Sandbox) -> None:
-    assert ask(vendor, **span(world.first_day - timedelta(days=1)))["count"] == 0
-    assert ask(vendor, **span(world.first_day))["count"] > 0
-    assert ask(vendor, **span(NOW.date() + timedelta(days=1)))["count"] == 0
-    everything = ask(vendor, **span(world.first_day, NOW.date()), limit=1)
-    assert ask(vendor, time_from="0001-01-01T00:00:00Z", time_to="9999-12-31T23:00:00Z", limit=1) == everything
-    assert everything["count"] > 1000
-
-
-def edited(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:
-    """Return the rows of DAY by identity, before and after an edit; totals and count keep up."""
-    before = {identity(row): row for row in ask(vendor)["resources"]}
-    world.edits["gcore", DAY] = edit
-    answer = ask(vendor)
-    assert totals_of(answer) == summed(answer["resources"])
-    assert answer["count"] == len(answer["resources"])
-    return before, {identity(row): row for row in answer["resources"]}
-
-
-def test_a_restated_day_has_the_same_rows_with_other_values(world: World, vendor: Sandbox) -> None:
-    before, after = edited(world, vendor, Edit(restated=0.2))
-    changed = [key for key in before if before[key] != after[key]]
-    assert before.keys() == after.keys()
-    assert 0.1 < len(changed) / len(before) < 0.3
-    assert all({**before[key], "billing_value": after[key]["billing_value"]} == after[key] for key in changed)
-
-
-def test_a_day_can_lose_rows_gain_rows_and_lose_them_all(world: World, vendor: Sandbox) -> None:
-    before, after = edited(world, vendor, Edit(vanished=0.2))
-    assert 0.1 < 1 - len(after) / len(before) < 0.3
-    assert after.items() <= before.items()
-    world.edits.clear()
-    before, after = edited(world, vendor, Edit(late=0.1))
-    assert before.items() <= after.items()
-    assert 0.05 < len(after) / len(before) - 1 < 0.15
-    assert not edited(world, vendor, Edit(emptied=True))[1]
-    world.edits.clear()
-    before, after = edited(world, vendor, Edit(late=0.0001))
-    assert len(after) == len(before) + 1
-
-
-def test_bad_rows_of_a_day_stay_the_same_ones_and_are_in_the_totals(world: World, vendor: Sandbox) -> None:
-    plain = ask(vendor)
-    world.edits["gcore", DAY] = Edit(bad=0.1)
-    answer = ask(vendor)
-    bad = [place for place, row in enumerate(answer["resources"]) if row != plain["resources"][place]]
-    assert 0.03 < len(bad) / answer["count"] < 0.2
-    assert (answer["count"], answer["totals"]) == (plain["count"], plain["totals"])
-    assert ask(vendor) == answer
-    assert ask(vendor, limit=1, offset=bad[0])["resources"] == [answer["resources"][bad[0]]]
-
-
-def test_a_page_can_begin_with_the_last_row_of_the_page_before(vendor: Sandbox) -> None:
-    first = ask(vendor, limit=50, faults=Struck("duplicate"))
-    second = ask(vendor, limit=50, offset=50, faults=Struck("duplicate"))
-    assert second["resources"][0] == first["resources"][-1]
-    assert ask(vendor, limit=50, offset=50)["resources"][:49] == second["resources"][1:]
-
-
-def test_the_listing_can_grow_while_it_is_paged_and_stays_grown(vendor: Sandbox) -> None:
-    before = ask(vendor)
-    page = ask(vendor, limit=50, offset=50, faults=Struck("growth"))
-    after = ask(vendor)
-    assert page["count"] == after["count"] == before["count"] + 1
-    assert page["totals"] == after["totals"] != before["totals"]
-    assert totals_of(after) == summed(after["resources"])
-    known = set(map(identity, before["resources"]))
-    assert len([row for row in after["resources"] if identity(row) not in known]) == 1
-
-
-def test_one_row_of_a_page_can_be_bad(vendor: Sandbox) -> None:
-    plain = ask(vendor, limit=50)["resources"]
-    spoilt = ask(vendor, limit=50, faults=Struck("bad_record"))["resources"]
-    assert len([1 for one, other in zip(plain, spoilt, strict=True) if one != other]) == 1
-
-
-def test_a_day_can_have_any_number_of_records(world: World, vendor: Sandbox) -> None:
-    for count in (0, 1, 99, 100, 12_345):
-        world.records_per_day = count
-        answer = ask(vendor)
-        assert answer["count"] == len(set(map(identity, answer["resources"]))) == count
-        assert totals_of(answer) == summed(answer["resources"])
-    world.records_per_day = 200_000
-    page = ask(vendor, limit=100, offset=199_950)
-    assert (page["count"], len(page["resources"])) == (200_000, 50)
-
-
-def test_scale_multiplies_the_records(world: World, vendor: Sandbox) -> None:
-    plain = ask(vendor)["count"]
-    world.scale = 10
-    assert ask(vendor)["count"] == pytest.approx(plain * 10, rel=0.02)

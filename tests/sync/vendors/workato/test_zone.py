@@ -30,7 +30,7 @@ def a_source(sandbox: SandboxServer, settings, zone: str) -> Source:
     )
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "UTC", "Europe/London"])
 def test_an_account_of_another_zone_fails_the_load_and_holds_nothing(zone: str, settings) -> None:
     noon = datetime(2026, 10, 20, 12, tzinfo=UTC)
@@ -48,13 +48,13 @@ def test_an_account_of_another_zone_fails_the_load_and_holds_nothing(zone: str, 
     assert not RejectedRecord.objects.exists()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_the_test_of_a_connection_tells_it_too(settings) -> None:
     with SandboxServer(World(zone=BERLIN)) as sandbox:
         result = probe(a_source(sandbox, settings, "Asia/Tokyo"))
 
     assert not result.ok
-    assert "is not a time of Asia/Tokyo, whose offset is then +09:00" in result.words
+    assert "is not a time of Asia/Tokyo, whose offset is then +09:00" in result.message
 
 
 @pytest.mark.parametrize(

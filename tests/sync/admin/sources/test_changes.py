@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.accounts.audit.models import AuditEntry, Kind
+from portal.accounts.audit.models import AuditEntry, ObjectKind
 from sync.engine.claim import claim_day
 from sync.engine.plan import plan_now, plan_source
 from sync.engine.store import lock_days
@@ -19,8 +19,8 @@ from sync.sandbox.server import SandboxServer
 from sync.serializers import annotate_condition
 from sync.source_changes import retire, save_source
 from tests.support.factories import SourceDayFactory, SourceFactory
+from tests.support.source_pages import build_form, get_page_url
 from tests.support.users import client_of
-from tests.sync.admin.test_sources import page_of, settings_of
 from usage.data_quality import assess
 from usage.days import get_today
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay
@@ -76,7 +76,7 @@ def delete(client: Client, source: Source) -> Any:
 
 
 def test_the_zone_of_a_source_without_a_stored_day_can_be_corrected(staff: Client, planned: Source) -> None:
-    assert staff.post(page_of(planned), settings_of(planned, time_zone="Asia/Tokyo")).status_code == 302
+    assert staff.post(get_page_url(planned), build_form(planned, time_zone="Asia/Tokyo")).status_code == 302
 
     planned.refresh_from_db()
     assert planned.time_zone == "Asia/Tokyo"
@@ -89,8 +89,8 @@ def test_the_zone_of_a_source_without_a_stored_day_can_be_corrected(staff: Clien
 
 
 def test_its_vendor_can_be_corrected_and_the_address_follows(staff: Client, planned: Source) -> None:
-    sent = settings_of(planned, vendor="gcore", new_credential="key-of-gcore")
-    assert staff.post(page_of(planned), sent).status_code == 302
+    sent = build_form(planned, vendor="gcore", new_credential="key-of-gcore")
+    assert staff.post(get_page_url(planned), sent).status_code == 302
 
     planned.refresh_from_db()
     assert (planned.vendor, planned.base_url) == ("gcore", "https://api.gcore.com")
@@ -115,7 +115,7 @@ def test_nothing_is_changed_under_a_worker_that_reads_a_day(staff: Client, sourc
     plan_source(source.pk)
     assert claim_day(source.pk, "a worker") is not None
 
-    answer: Any = staff.post(page_of(source), settings_of(source, time_zone="Asia/Tokyo"))
+    answer: Any = staff.post(get_page_url(source), build_form(source, time_zone="Asia/Tokyo"))
     assert "is being read" in answer.context["adminform"].form.errors["time_zone"][0]
     assert "is being read" in delete(staff, source).content.decode()
     assert Source.objects.get().time_zone == "UTC"
@@ -125,20 +125,20 @@ def test_a_source_without_a_stored_day_is_deleted_with_what_was_planned(staff: C
     address = reverse("admin:usage_source_delete", args=[planned.pk])
     asked = staff.get(address).content.decode()
     assert "that were planned and never stored" in asked
-    assert address in staff.get(page_of(planned)).content.decode()
+    assert address in staff.get(get_page_url(planned)).content.decode()
 
     assert delete(staff, planned).status_code == 200
 
     for model in (Source, SourceDay, SyncRun, LoadAttempt):
         assert not model.objects.exists()
-    assert AuditEntry.objects.filter(kind=Kind.SOURCE, action="deleted", object_name="one").exists()
+    assert AuditEntry.objects.filter(kind=ObjectKind.SOURCE, action="deleted", object_name="one").exists()
 
 
 def test_a_source_with_a_stored_day_is_neither_deleted_nor_moved(staff: Client, source: Source) -> None:
     store_day(source, source.backfill_from)
     address = reverse("admin:usage_source_delete", args=[source.pk])
 
-    assert address not in staff.get(page_of(source)).content.decode()
+    assert address not in staff.get(get_page_url(source)).content.decode()
     assert staff.post(address, {"post": "yes"}).status_code == 403
     with pytest.raises(SyncError, match="Retire it"):
         save_source(Source(**{**read_columns(source), "time_zone": "Asia/Tokyo"}), ["time_zone"])
@@ -155,7 +155,7 @@ def test_a_source_with_stored_days_is_retired_and_misses_no_later_day(staff: Cli
     last = source.backfill_from
     store_day(source, last)
     plan_source(source.pk)
-    assert "Retire this source" in staff.get(page_of(source)).content.decode()
+    assert "Retire this source" in staff.get(get_page_url(source)).content.decode()
 
     said = act(staff, source, "retire", last_day=last.isoformat(), sure="on")
 
@@ -172,7 +172,7 @@ def test_a_source_with_stored_days_is_retired_and_misses_no_later_day(staff: Cli
     )
     assert quality.complete
     assert quality.lists["missing_days"]["total"] == 0
-    page = staff.get(page_of(source)).content.decode()
+    page = staff.get(get_page_url(source)).content.decode()
     assert "is its last day" in page
     assert "Test connection" not in page
 
@@ -213,13 +213,13 @@ def test_a_source_is_not_retired_before_what_is_stored_nor_unasked(
 def test_a_retired_source_is_brought_back_switched_off(staff: Client, source: Source) -> None:
     store_day(source, source.backfill_from)
     retire(source, source.backfill_from)
-    assert staff.post(page_of(source), settings_of(source)).status_code == 403
+    assert staff.post(get_page_url(source), build_form(source)).status_code == 403
 
     act(staff, source, "bring-back")
 
     source.refresh_from_db()
     assert (source.retired_after, source.enabled) == (None, False)
-    assert staff.post(page_of(source), settings_of(source, new_credential="sandbox-key")).status_code == 302
+    assert staff.post(get_page_url(source), build_form(source, new_credential="sandbox-key")).status_code == 302
     assert Source.objects.get().enabled
 
 
@@ -229,7 +229,7 @@ def test_only_who_may_change_a_source_retires_it(source: Source, role: str) -> N
     client = client_of(role)
     address = reverse("admin:usage_source_do", args=[source.pk, "retire"])
     assert client.post(address, {"last_day": source.backfill_from, "sure": "on"}).status_code == 403
-    assert "Retire this source" not in client.get(page_of(source)).content.decode()
+    assert "Retire this source" not in client.get(get_page_url(source)).content.decode()
 
 
 # Halted.
@@ -243,14 +243,14 @@ def halted(source: Source) -> Source:
 
 
 def test_a_credential_that_works_resumes_a_halted_source(staff: Client, halted: Source) -> None:
-    answer: Any = staff.post(page_of(halted), settings_of(halted, new_credential="sandbox-key"), follow=True)
+    answer: Any = staff.post(get_page_url(halted), build_form(halted, new_credential="sandbox-key"), follow=True)
 
     assert Source.objects.get().halted_at is None
     assert any("one resumes with the next tick" in str(message) for message in answer.context["messages"])
 
 
 def test_one_that_does_not_work_is_saved_and_the_source_stays_halted(staff: Client, halted: Source) -> None:
-    answer: Any = staff.post(page_of(halted), settings_of(halted, new_credential="still-wrong"), follow=True)
+    answer: Any = staff.post(get_page_url(halted), build_form(halted, new_credential="still-wrong"), follow=True)
 
     stored = Source.objects.get()
     assert (stored.credential, stored.halt_reason) == ("still-wrong", "The key is refused.")
@@ -258,7 +258,7 @@ def test_one_that_does_not_work_is_saved_and_the_source_stays_halted(staff: Clie
 
 
 def test_another_setting_tests_nothing(staff: Client, halted: Source, sandbox: SandboxServer) -> None:
-    staff.post(page_of(halted), settings_of(halted, look_back_days=5))
+    staff.post(get_page_url(halted), build_form(halted, look_back_days=5))
     assert Source.objects.get().halted_at is not None
     assert not sandbox.stats.requests
 
@@ -270,7 +270,7 @@ def test_a_test_of_what_is_stored_resumes_the_source_and_one_of_what_is_typed_do
     Source.objects.filter(pk=halted.pk).update(credential="sandbox-key")
     address = reverse("admin:usage_source_test", args=[halted.pk])
 
-    answer: Any = staff.post(address, settings_of(halted, new_credential=typed), headers={"HX-Request": "true"})
+    answer: Any = staff.post(address, build_form(halted, new_credential=typed), headers={"HX-Request": "true"})
 
     assert "The connection works." in answer.content.decode()
     assert ("one resumes with the next tick" in answer.content.decode()) is resumed

@@ -9,8 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.support.api_clients import bearer, get
 from tests.support.plans import find_scans, iterate_nodes
-from tests.support.source_days import hold_days
-from tests.usage.api.test_search import long_tables as long_tables
+from usage.models import SourceDay
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("long_tables")]
 RANGE = {"from": "2026-01-05", "to": "2026-01-07"}
@@ -51,7 +50,7 @@ def find_reads(plans: list[dict[str, Any]], kind: str) -> list[str]:
 
 
 def test_a_range_of_records_is_read_off_an_index() -> None:
-    hold_days(rolled=False)
+    SourceDay.objects.update(rolled_up=False)
     client = bearer()
     for kind, query in READ_RAW:
         ways = find_reads(explain(client, kind, query), kind)
@@ -60,7 +59,6 @@ def test_a_range_of_records_is_read_off_an_index() -> None:
 
 
 def test_where_rollups_hold_the_days_no_record_is_read() -> None:
-    hold_days(rolled=True)
     client = bearer()
     for kind, query in ROLLED:
         plans = explain(client, kind, query)

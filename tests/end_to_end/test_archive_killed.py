@@ -1,0 +1,96 @@
+"""A process that archives or restores a month may be killed at any step: nothing is lost, and the next run finishes."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from tests.support.api_clients import bearer, get
+from tests.support.archived_month import month, read_everything  # noqa: F401
+from tests.support.exports import download
+from tests.support.forks import CommandForks, command_forks
+from tests.support.lake import lake_folder  # noqa: F401
+from tests.support.processes import wait_for
+from usage.integrity import check_day
+from usage.lake.archive_tables import open_archive
+from usage.lake.check import check_archived_day
+from usage.models import KINDS, SourceDay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ARCHIVE = ("archive", "--before", "2025-07", "--yes")
+RESTORE = ("restore_archive", "2025-06")
+# Steps after which PostgreSQL has the month, or still the lake alone; then the end of each command.
+ARCHIVING = (
+    "usage.lake.archive_tables:replace_rows",
+    "usage.lake.archive:prove_month",
+    "usage.lake.archive:store_digests",
+    "usage.pruning:drop_partitions",
+)
+RESTORING = ("usage.lake.restore:restore_day", "usage.lake.restore:prove_days")
+ARCHIVED = "sync.management.commands.archive:format_count"
+RESTORED = "sync.management.commands.restore_archive:format_count"
+GROUPS = {"environment-usage": "day,project_id", "resource-usage": "day,resource_type", "recipe-usage": "day"}
+
+
+@pytest.fixture
+def forks(lake_folder: Path) -> Iterator[CommandForks]:  # noqa: F811
+    """Processes that publish to the lake."""
+    modules = ("tests.support.archived_vendors", "usage.lake.archive", "usage.lake.restore")
+    with command_forks(*modules, PORTAL_LAKE_URL=f"file://{lake_folder}") as forks:
+        yield forks
+
+
+def read_answers(client: Client) -> dict[str, Any]:
+    """Return sums and exports of all kinds."""
+    span = {"from": "2025-06-28", "to": "2025-07-01"}
+    sums = {kind: get(client, f"{kind}/summary/", group_by=GROUPS[kind], **span)["results"] for kind in KINDS}
+    return sums | {f"{kind}.csv": download(client, kind, format="csv", **span) for kind in KINDS}
+
+
+def count_archived() -> int:
+    """Return how many days are archived, each with the digest that all checks agree with."""
+    archived = {pk: found is not None for pk, found in SourceDay.objects.values_list("pk", "archived_at")}
+    assert len(archived) == 9
+    with open_archive() as archive:
+        for pk, is_archived in archived.items():
+            assert (check_archived_day(archive, pk) if is_archived else check_day(pk)) == []
+    return sum(archived.values())
+
+
+def has_locks() -> bool:
+    """Return whether another connection to the database holds a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE pid <> pg_backend_pid() "
+            "AND datname = current_database() AND backend_type = 'client backend'"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def kill(forks: CommandForks, command: tuple[str, ...], step: str) -> None:
+    """Kill a command after a step, which leaves no lock."""
+    with forks.run(*command, killed_after=step) as process:
+        assert process.wait() == -signal.SIGKILL, step
+    wait_for(lambda: not has_locks(), "PostgreSQL to notice that the process is gone")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("month")
+def test_archive_and_restore_killed_at_any_step_lose_nothing_and_the_next_run_goes_on(forks: CommandForks) -> None:
+    client, stored = bearer(), read_everything()
+    answers = read_answers(client)
+    assert all(answers.values())
+    for step in ARCHIVING:
+        kill(forks, ARCHIVE, step)
+        assert (count_archived(), read_everything(), read_answers(client)) == (0, stored, answers), step
+    kill(forks, ARCHIVE, ARCHIVED)
+    for step in RESTORING:
+        assert (count_archived(), read_answers(client)) == (9, answers), step
+        kill(forks, RESTORE, step)
+    assert (count_archived(), read_answers(client)) == (9, answers)
+    kill(forks, RESTORE, RESTORED)
+    assert (count_archived(), read_everything(), read_answers(client)) == (0, stored, answers)

@@ -1,0 +1,47 @@
+"""Summaries of a few runs, read raw and rolled up."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.support.api_clients import API, bearer
+from tests.support.api_clients import get as got
+from tests.support.factories import (
+    EnvironmentUsageFactory,
+)
+from tests.support.source_days import hold_days
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program that may read everything."""
+    caller = bearer()
+    caller.get(f"{API}/sources/")  # the token's use is written down with the first request
+    return caller
+
+
+ROLLED = {"yes": False}
+
+
+@pytest.fixture(autouse=True, params=["raw", "rolled"])
+def _relation(request: pytest.FixtureRequest) -> None:
+    """Have every test twice: with days that no rollup holds, and with days that are rolled up."""
+    ROLLED["yes"] = request.param == "rolled"
+
+
+def get(client: Client, address: str, **query: Any) -> Any:
+    """Return an answer, after the days of the records were written down, and rolled up where this is about that."""
+    hold_days(rolled=ROLLED["yes"])
+    return got(client, address, **query)
+
+
+def run(source: Any, begins: datetime, ends: datetime, **said: Any) -> None:
+    """Store one run."""
+    EnvironmentUsageFactory(source=source, created_at=begins, stopped_at=ends, day=ends.date(), **said)
+
+
+def at(day: int, hour: int = 0, minute: int = 0, month: int = 1) -> datetime:
+    """Return an instant of 2026."""
+    return datetime(2026, month, day, hour, minute, tzinfo=UTC)

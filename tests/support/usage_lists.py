@@ -1,0 +1,31 @@
+"""The usage lists as a test asks for them."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+
+from tests.support.users import client_of
+from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
+
+ENVIRONMENTS, RESOURCES, RECIPES = (
+    f"/admin/usage/{kind._meta.model_name}/" for kind in (EnvironmentUsage, ResourceUsage, RecipeUsage)
+)
+
+
+@pytest.fixture
+def staff() -> Client:
+    return client_of("viewer")
+
+
+def listing(kind: type[UsageRecord], **query: Any) -> str:
+    address = f"/admin/usage/{kind._meta.model_name}/"
+    said = urlencode({name.rstrip("_"): value for name, value in query.items()}, doseq=True)
+    return f"{address}?{said or 'from='}"
+
+
+def faults(answer: Any) -> dict[str, list[str]]:
+    assert answer.status_code == 400
+    assert "cl" not in answer.context
+    return dict(answer.context["list_query"].errors)

@@ -1,0 +1,23 @@
+"""The client of a vendor that is a server of the test's own."""
+
+from collections.abc import Iterator
+
+import pytest
+import stamina
+from pytest_httpserver import HTTPServer
+
+from sync.http import VendorHTTP
+from tests.support.raw_vendor import client
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting() -> Iterator[None]:
+    """Retry at once; the one test of waiting itself switches this off."""
+    with stamina.set_testing(True, attempts=6, cap=True):
+        yield
+
+
+@pytest.fixture
+def http(httpserver: HTTPServer) -> Iterator[VendorHTTP]:
+    with client(httpserver.url_for("/base")) as opened:
+        yield opened

@@ -1,0 +1,24 @@
+"""Who opens the pages of sources, and the source that they show."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from sync.sources import build_source
+from tests.support.source_pages import CREDENTIAL
+from usage.models import Source
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    """The client of somebody who may do everything."""
+    client.force_login(User.objects.create_superuser("alex"))
+    return client
+
+
+@pytest.fixture
+def source() -> Source:
+    """A stored source with a credential of its own."""
+    source = build_source(slug="ona-main", vendor="ona", credential=CREDENTIAL)
+    source.save()
+    return source

@@ -1,0 +1,139 @@
+"""What days of the Gcore stand-in hold, and how they change and go wrong."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from sync.sandbox.world import Edit, World
+from sync.vendors.gcore.sandbox import Sandbox
+from tests.support.gcore_contract import Row, identity, span, summed, totals_of
+from tests.support.gcore_sandbox import DAY, NOW, ask
+from tests.support.gcore_sandbox import vendor as vendor
+from tests.support.gcore_sandbox import world as world
+from tests.support.stand_in import Struck
+
+
+def test_the_same_seed_gives_the_same_history_and_another_one_another(world: World) -> None:
+    assert ask(Sandbox(world)) == ask(Sandbox(World(now=lambda: NOW)))
+    assert ask(Sandbox(world)) != ask(Sandbox(World(seed=2, now=lambda: NOW)))
+    later = World(now=lambda: NOW + timedelta(days=30))
+    assert ask(Sandbox(world)) == ask(Sandbox(later))
+
+
+def test_today_grows_and_a_day_stands_still_an_hour_after_its_end(world: World, vendor: Sandbox) -> None:
+    before: dict[tuple[Any, ...], Decimal] = {}
+    counts = []
+    start = datetime(2026, 11, 23, tzinfo=UTC)
+    for hour in range(1, 25):
+        world.set_clock(start + timedelta(hours=hour, minutes=2))
+        answer = ask(vendor, **span(start.date()))
+        assert totals_of(answer) == summed(answer["resources"])
+        now = {identity(row): Decimal(row["billing_value"]) for row in answer["resources"]}
+        assert all(now[key] >= value for key, value in before.items())
+        assert sum(now.values()) > sum(before.values())
+        counts.append(answer["count"])
+        before = now
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+    world.set_clock(start + timedelta(hours=25))
+    settled = ask(vendor, **span(start.date()))
+    assert sum(row["billing_value"] for row in settled["resources"]) > sum(before.values())
+    world.set_clock(start + timedelta(days=9))
+    assert ask(vendor, **span(start.date())) == settled
+
+
+def test_there_is_nothing_before_history_and_nothing_tomorrow() -> None:
+    world = World(days=20, now=lambda: NOW)
+    vendor = Sandbox(world)
+    assert ask(vendor, **span(world.first_day - timedelta(days=1)))["count"] == 0
+    assert ask(vendor, **span(world.first_day))["count"] > 0
+    assert ask(vendor, **span(NOW.date() + timedelta(days=1)))["count"] == 0
+    everything = ask(vendor, **span(world.first_day, NOW.date()), limit=1)
+    assert ask(vendor, time_from="0001-01-01T00:00:00Z", time_to="9999-12-31T23:00:00Z", limit=1) == everything
+    assert everything["count"] > ask(vendor, **span(NOW.date()))["count"]
+
+
+def edited(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:
+    """Return the rows of DAY by identity, before and after an edit; totals and count keep up."""
+    before = {identity(row): row for row in ask(vendor)["resources"]}
+    world.edits["gcore", DAY] = edit
+    answer = ask(vendor)
+    assert totals_of(answer) == summed(answer["resources"])
+    assert answer["count"] == len(answer["resources"])
+    return before, {identity(row): row for row in answer["resources"]}
+
+
+def test_a_restated_day_has_the_same_rows_with_other_values(world: World, vendor: Sandbox) -> None:
+    before, after = edited(world, vendor, Edit(restated=0.2))
+    changed = [key for key in before if before[key] != after[key]]
+    assert before.keys() == after.keys()
+    assert 0.1 < len(changed) / len(before) < 0.3
+    assert all({**before[key], "billing_value": after[key]["billing_value"]} == after[key] for key in changed)
+
+
+def test_a_day_can_lose_rows_gain_rows_and_lose_them_all(world: World, vendor: Sandbox) -> None:
+    before, after = edited(world, vendor, Edit(vanished=0.2))
+    assert 0.1 < 1 - len(after) / len(before) < 0.3
+    assert after.items() <= before.items()
+    world.edits.clear()
+    before, after = edited(world, vendor, Edit(late=0.1))
+    assert before.items() <= after.items()
+    assert 0.05 < len(after) / len(before) - 1 < 0.15
+    assert not edited(world, vendor, Edit(emptied=True))[1]
+    world.edits.clear()
+    before, after = edited(world, vendor, Edit(late=0.0001))
+    assert len(after) == len(before) + 1
+
+
+def test_bad_rows_of_a_day_stay_the_same_ones_and_are_in_the_totals(world: World, vendor: Sandbox) -> None:
+    plain = ask(vendor)
+    world.edits["gcore", DAY] = Edit(bad=0.1)
+    answer = ask(vendor)
+    bad = [place for place, row in enumerate(answer["resources"]) if row != plain["resources"][place]]
+    assert 0.03 < len(bad) / answer["count"] < 0.2
+    assert (answer["count"], answer["totals"]) == (plain["count"], plain["totals"])
+    assert ask(vendor) == answer
+    assert ask(vendor, limit=1, offset=bad[0])["resources"] == [answer["resources"][bad[0]]]
+
+
+def test_a_page_can_begin_with_the_last_row_of_the_page_before(vendor: Sandbox) -> None:
+    first = ask(vendor, limit=50, faults=Struck("duplicate"))
+    second = ask(vendor, limit=50, offset=50, faults=Struck("duplicate"))
+    assert second["resources"][0] == first["resources"][-1]
+    assert ask(vendor, limit=50, offset=50)["resources"][:49] == second["resources"][1:]
+
+
+def test_the_listing_can_grow_while_it_is_paged_and_stays_grown(vendor: Sandbox) -> None:
+    before = ask(vendor)
+    page = ask(vendor, limit=50, offset=50, faults=Struck("growth"))
+    after = ask(vendor)
+    assert page["count"] == after["count"] == before["count"] + 1
+    assert page["totals"] == after["totals"] != before["totals"]
+    assert totals_of(after) == summed(after["resources"])
+    known = set(map(identity, before["resources"]))
+    assert len([row for row in after["resources"] if identity(row) not in known]) == 1
+
+
+def test_one_row_of_a_page_can_be_bad(vendor: Sandbox) -> None:
+    plain = ask(vendor, limit=50)["resources"]
+    spoilt = ask(vendor, limit=50, faults=Struck("bad_record"))["resources"]
+    assert len([1 for one, other in zip(plain, spoilt, strict=True) if one != other]) == 1
+
+
+def test_a_day_can_have_any_number_of_records(world: World, vendor: Sandbox) -> None:
+    for count in (0, 1, 99, 100, 12_345):
+        world.records_per_day = count
+        answer = ask(vendor)
+        assert answer["count"] == len(set(map(identity, answer["resources"]))) == count
+        assert totals_of(answer) == summed(answer["resources"])
+    world.records_per_day = 200_000
+    page = ask(vendor, limit=100, offset=199_950)
+    assert (page["count"], len(page["resources"])) == (200_000, 50)
+
+
+def test_scale_multiplies_the_records(world: World, vendor: Sandbox) -> None:
+    plain = ask(vendor)["count"]
+    world.scale = 10
+    assert ask(vendor)["count"] == pytest.approx(plain * 10, rel=0.02)

@@ -1,0 +1,142 @@
+"""Answers of Ona: which are a page, which is the last, and what the probe says."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from sync.errors import CredentialError, InvalidResponse, SyncError, VendorUnavailable
+from sync.sandbox.server import SandboxServer
+from sync.vendors.ona.connect import LIST
+from sync.vendors.ona.mapping import parse_page
+from sync.vendors.ona.reader import Reader
+from tests.support.ona_reader import DAY, RECORD, everything, reader, rows
+from tests.support.ona_reader import _near as _near
+from tests.support.ona_reader import _without_waiting as _without_waiting
+from tests.support.ona_reader import ona as ona
+from tests.support.ona_reader import sandbox as sandbox
+
+
+def test_a_listing_of_empty_pages_without_end_fails_the_load(httpserver: HTTPServer):
+    tokens = iter(range(1000))
+
+    def another(_: Request) -> Response:
+        return Response(json.dumps({"records": [], "pagination": {"nextToken": str(next(tokens))}}))
+
+    httpserver.expect_request(f"/api{LIST}").respond_with_handler(another)
+    with (
+        (reading := reader(httpserver.url_for("/api"))).http,
+        pytest.raises(InvalidResponse, match="does not end"),
+    ):
+        everything(reading)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<!doctype html><title>Down for maintenance</title>",
+        b"[]",
+        b"null",
+        b'"records"',
+        b'{"data": 5}',
+        b'{"code": "internal", "message": "oh"}',
+        b'{"records": "none"}',
+        b'{"records": [], "pagination": []}',
+        b'{"records": [], "pagination": {"nextToken": 5}}',
+        b'{"records": [oops]}',
+        b'{"records": ' + b"[" * 100_000,
+    ],
+)
+def test_an_answer_that_is_no_page_fails_the_load_and_is_kept(httpserver: HTTPServer, answer: bytes):
+    httpserver.expect_request(f"/api{LIST}").respond_with_data(answer, content_type="text/plain")
+    with (
+        (reading := reader(httpserver.url_for("/api"))).http,
+        pytest.raises(InvalidResponse, match="not a page of runs") as failed,
+    ):
+        everything(reading)
+    assert failed.value.payload[:20] == answer.decode(errors="replace")[:20]
+
+
+@pytest.mark.parametrize(
+    ("answer", "following"),
+    [
+        (b"{}", None),
+        (b'{"pagination": {}}', ""),
+        (b'{"records": null, "pagination": null}', None),
+        (b'{"records": [], "pagination": {"nextToken": ""}, "served_by": "eu"}', ""),
+        (b'{"pagination": {"nextToken": "on", "total": 7}}', "on"),
+    ],
+)
+def test_what_the_vendor_leaves_out_is_empty(answer: bytes, following: str | None):
+    page, token = parse_page(answer, DAY, Counter())
+    assert (list(page.rows), list(page.rejected), token) == ([], [], following)
+
+
+@pytest.mark.parametrize("pagination", ["", ', "pagination": null', ', "served_by": "eu"'])
+def test_a_full_page_without_pagination_fails_the_load_since_more_may_follow(httpserver: HTTPServer, pagination: str):
+    records = [RECORD | {"id": f"run-{number}"} for number in range(100)]
+    body = json.dumps({"records": records})[:-1] + pagination + "}"
+    httpserver.expect_request(f"/api{LIST}").respond_with_data(body, content_type="application/json")
+    with (
+        (reading := reader(httpserver.url_for("/api"))).http,
+        pytest.raises(InvalidResponse, match="full and has no pagination") as failed,
+    ):
+        everything(reading)
+    assert "run-0" in failed.value.payload
+
+
+def test_a_full_page_of_which_records_are_rejected_needs_pagination_too(httpserver: HTTPServer):
+    records = [{"id": f"run-{number}"} for number in range(100)]
+    httpserver.expect_request(f"/api{LIST}").respond_with_json({"records": records})
+    with (reading := reader(httpserver.url_for("/api"))).http, pytest.raises(InvalidResponse, match="no pagination"):
+        everything(reading)
+
+
+@pytest.mark.parametrize("pagination", [{}, {"nextToken": ""}, {"nextToken": None}])
+def test_a_full_page_whose_pagination_gives_no_token_is_the_last(httpserver: HTTPServer, pagination: dict[str, Any]):
+    records = [RECORD | {"id": f"run-{number}"} for number in range(100)]
+    httpserver.expect_request(f"/api{LIST}").respond_with_json({"records": records, "pagination": pagination})
+    with (reading := reader(httpserver.url_for("/api"))).http:
+        assert len(rows(reading)) == 100
+
+
+def test_a_page_that_is_not_full_needs_no_pagination(httpserver: HTTPServer):
+    records = [RECORD | {"id": f"run-{number}"} for number in range(99)]
+    httpserver.expect_request(f"/api{LIST}").respond_with_json({"records": records})
+    with (reading := reader(httpserver.url_for("/api"))).http:
+        assert len(rows(reading)) == 99
+
+
+def test_a_probe_finds_that_pagination_is_missing(httpserver: HTTPServer):
+    today = datetime.now(UTC).isoformat()
+    httpserver.expect_request(f"/api{LIST}").respond_with_json({"records": [RECORD | {"stoppedAt": today}]})
+    with (reading := reader(httpserver.url_for("/api"))).http, pytest.raises(InvalidResponse, match="no pagination"):
+        reading.probe()
+
+
+def test_a_refused_credential_ends_the_read_with_the_vendors_reason(sandbox: SandboxServer):
+    with (
+        (reading := reader(f"{sandbox.url}/ona/api", "wrong")).http,
+        pytest.raises(CredentialError, match="the token is not valid"),
+    ):
+        everything(reading)
+
+
+def test_a_probe_is_one_small_request(sandbox: SandboxServer, ona: Reader):
+    assert "accepts the credential" in ona.probe()
+    assert [msgspec.json.decode(seen.body)["pagination"] for seen in sandbox.stats.requests] == [{"pageSize": 1}]
+
+
+def test_a_probe_says_what_is_wrong(sandbox: SandboxServer):
+    with (reading := reader(f"{sandbox.url}/gcore/api")).http, pytest.raises(SyncError, match="HTTP 404"):
+        reading.probe()
+    with (
+        (reading := reader("http://127.0.0.1:1/api")).http,
+        pytest.raises(VendorUnavailable, match="refused"),
+    ):
+        reading.probe()

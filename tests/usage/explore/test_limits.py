@@ -1,0 +1,207 @@
+"""Explore: who sees what, and what a page costs however much there is."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.support.explore import JANUARY, PAGE, list_rows, open_explore, some_of_each
+from tests.support.factories import (
+    EnvironmentUsageFactory,
+    RecipeUsageFactory,
+    ResourceUsageFactory,
+    SourceFactory,
+)
+from tests.support.filled_portal import fill
+from tests.support.source_days import hold_days
+from tests.support.users import client_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_who_may_see_some_kinds_is_offered_no_other() -> None:
+    from django.contrib.auth.models import Permission, User
+
+    user = User.objects.create_user("recipes-only", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_recipeusage"))
+    RecipeUsageFactory()
+    EnvironmentUsageFactory()
+    client = Client()
+    client.force_login(user)
+    page = client.get(PAGE, follow=True)
+    assert [kind.name for kind, *_ in page.context["kinds"]] == ["recipe-usage"]
+    assert page.context["kind"].name == "recipe-usage"
+    assert open_explore(client, "kind=environment-usage", 400).context["form"].errors
+    assert open_explore(client, "kind=usage", 400).context["form"].errors
+    assert client.get(f"{PAGE}export/?kind=environment-usage&format=csv").status_code == 400
+    user.user_permissions.set(Permission.objects.filter(codename="view_source"))
+    assert client.get(PAGE).status_code == 403
+
+
+def test_who_is_limited_to_a_source_learns_of_no_other() -> None:
+    mine, other = SourceFactory(slug="mine", vendor="gcore"), SourceFactory(slug="zebra", vendor="gcore")
+    ResourceUsageFactory(source=mine, consumed_quantity=Decimal(5))
+    ResourceUsageFactory(source=other, consumed_quantity=Decimal(7), resource_type="zebra-type")
+    hold_days(rolled=True)
+    client = client_of("viewer", sources=[mine])
+    for query in (
+        f"kind=resource-usage&{JANUARY}&group_by=source,resource_type,day",
+        f"kind=usage&{JANUARY}&interval=day",
+        "kind=resource-usage&group_by=resource_type",
+    ):
+        page = open_explore(client, query)
+        assert b"zebra" not in page.content
+        assert any(cell.endswith("5 minutes") for cell in list_rows(page)[-1])
+        for ending in ("csv", "xlsx"):
+            assert b"zebra" not in client.get(f"{PAGE}export/?{query}&format={ending}").getvalue()
+    refused = open_explore(client, "kind=resource-usage&source=zebra", 400).content.decode()
+    assert "There is no “zebra”; there are: mine." in refused.replace("&quot;", '"')
+
+
+def test_a_stranger_is_sent_to_sign_in() -> None:
+    for address in ("", "export/?kind=usage&format=csv"):
+        response = Client().get(PAGE + address)
+        assert response.status_code == 302
+        assert "login" in response["Location"]
+
+
+# A filter by an id costs two more, whose name its chip has, and a comparison those of the other period.
+@pytest.mark.parametrize(("more", "most"), [("", 20), ("&project_id=project-1&compare=last_month", 30)])
+def test_a_page_costs_the_same_few_queries_however_much_there_is(more: str, most: int) -> None:
+    client = client_of("viewer")
+    query = f"kind=environment-usage&{JANUARY}&group_by=project_id,day{more}"
+    counts = []
+    for _ in range(2):
+        EnvironmentUsageFactory.create_batch(10)
+        hold_days(rolled=True)
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get(f"{PAGE}?{query}").status_code == 200
+        counts.append(len(asked))
+        tables = [one["sql"] for one in asked if 'FROM "usage_environmentusage"' in one["sql"]]
+        assert tables == [], "the rollups hold these days"
+    assert counts[0] == counts[1]
+    assert counts[0] <= most, [one["sql"] for one in asked]
+
+
+@pytest.mark.parametrize("kind", ["environment-usage", "resource-usage", "recipe-usage"])
+def test_the_page_that_opens_first_reads_no_record(kind: str) -> None:
+    source = SourceFactory(time_zone="Europe/Berlin" if kind == "recipe-usage" else "UTC")
+    factory: Any = {
+        "environment-usage": EnvironmentUsageFactory,
+        "resource-usage": ResourceUsageFactory,
+        "recipe-usage": RecipeUsageFactory,
+    }[kind]
+    factory(source=source)
+    hold_days(rolled=True)
+    with time_machine.travel(datetime(2026, 1, 12, tzinfo=UTC), tick=False):
+        client = client_of("viewer")
+        address = client.get(PAGE)["Location"]
+        assert f"kind={kind}" in address
+        with CaptureQueriesContext(connection) as asked:
+            page = client.get(address)
+    assert page.context["table"].rows
+    records = f'"usage_{kind.replace("-", "")}"'
+    assert [one["sql"] for one in asked if records in one["sql"]] == []
+
+
+def test_only_as_many_charts_are_sent_as_a_browser_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    from usage.explore import charts
+
+    monkeypatch.setattr(charts, "MAX_VALUES", 31 * 8)
+    some_of_each()
+    page = open_explore(client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=day")
+    assert (len(page.context["charts"]["panels"]), page.context["charts"]["left_out"]) == (1, 3)
+    assert "3 more, of fewer records" in page.content.decode()
+
+
+def test_a_long_answer_is_paged(monkeypatch: pytest.MonkeyPatch) -> None:
+    from usage.explore import pages
+
+    monkeypatch.setattr(pages, "ROWS", 2)
+    source = SourceFactory()
+    for number in range(5):
+        ResourceUsageFactory(source=source, project_id=number, consumed_quantity=number + 1)
+    client = client_of("viewer")
+    query = "kind=resource-usage&group_by=project_id&measures=consumed_quantity"
+    first = open_explore(client, query)
+    assert [row[0] for row in list_rows(first)] == ["4", "3", "Total"]
+    assert "Rows 1–2 of 5; the files have all of them." in first.content.decode()
+    assert [(link.label, link.url) for link in first.context["page"].links] == [
+        ("First", ""),
+        ("Previous", ""),
+        ("Next", f"?{query}&page=2"),
+        ("Last", f"?{query}&page=3"),
+    ]
+    last = open_explore(client, f"{query}&page=3")
+    assert [row[0] for row in list_rows(last)] == ["0", "Total"]
+    assert list_rows(last)[0][-1] == list_rows(open_explore(client, f"{query}&page=99"))[0][-1]
+    assert first.context["charts"]["panels"][0]["labels"] == ["4", "3", "2", "1", "0"]
+    assert "page=" not in last.context["table"].heads[0].query
+    assert open_explore(client, "kind=resource-usage&group_by=project_id").context["page"].row_count == 5
+    for wrong in ("0", "x", "-1", "1e3", "999999999"):
+        assert (
+            f"Page: “{wrong}” is not a whole number"
+            in open_explore(client, f"{query}&page={wrong}", 400).content.decode()
+        )
+    assert client.get(f"{PAGE}export/?{query}&page=2&format=csv").getvalue().count(b"result,") == 5
+
+
+def test_an_empty_portal_says_so() -> None:
+    client = client_of("viewer")
+    page = client.get(PAGE, follow=True)
+    assert "There is no source of this usage yet." in page.content.decode()
+    SourceFactory(vendor="ona")
+    assert "Nothing was used." in client.get(PAGE, follow=True).content.decode()
+
+
+def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -> None:
+    fill()
+    page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-11-01&to=2026-11-19&group_by=day")
+    said = page.context["quality"].text
+    assert "Not complete: 3 days not read completely (gcore-main 12 Nov 2026" in said
+    assert "Complete through 11 Nov 2026." in said
+    assert "From 12 Nov 2026 on, numbers may still change." in said
+    marks = dict(zip(page.context["charts"]["labels"], page.context["charts"]["panels"][0]["days"], strict=True))
+    assert [label[:10] for label, mark in marks.items() if mark and mark["missing"]] == [
+        "2026-11-12",
+        "2026-11-13",
+        "2026-11-14",
+    ]
+    assert [label[:10] for label, mark in marks.items() if mark and mark["restated"]] == ["2026-11-11"]
+    assert marks["2026-11-18 Wed"]["words"] == ["gcore-main: 1 provisional"]
+    assert marks["2026-11-05 Thu"] is None
+
+
+def test_a_week_is_judged_by_the_days_of_it_that_were_asked_for() -> None:
+    fill()
+    # The Monday and Tuesday of its last week; from Thursday on, days of it are missing.
+    page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-11-02&to=2026-11-11&group_by=week")
+    assert [day and day["missing"] for day in page.context["charts"]["panels"][0]["days"]] == [None, None]
+
+
+def test_a_chart_is_marked_by_the_days_of_its_own_vendor_only() -> None:
+    fill()
+    page = open_explore(client_of("viewer"), "kind=usage&from=2026-11-01&to=2026-11-18&interval=day")
+    missing = {
+        panel["title"].split(": ")[1].split(", ")[0]: [
+            at for at, day in enumerate(panel["days"]) if day and day["missing"]
+        ]
+        for panel in page.context["charts"]["panels"]
+    }
+    assert missing == {"gcore": [11, 12, 13], "ona": [], "workato": []}
+
+
+def test_a_range_longer_than_its_usage_is_drawn_whole() -> None:
+    source = SourceFactory(backfill_from=date(2026, 1, 3))
+    ResourceUsageFactory(source=source, day=date(2026, 1, 4))
+    page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-01-01&to=2026-01-06&group_by=day")
+    charts = page.context["charts"]
+    assert [label[:10] for label in charts["labels"]] == [str(date(2026, 1, 1) + timedelta(days=n)) for n in range(5)]
+    assert charts["panels"][0]["series"][0]["values"] == [None, None, None, "1440", None]
+    assert charts["panels"][0]["days"][0]["words"] == [f"{source.slug}: 1 before the first day of this source"]
+    assert charts["panels"][0]["days"][0]["missing"]

@@ -1,0 +1,1 @@
+"""What the planner does with long tables of usage."""

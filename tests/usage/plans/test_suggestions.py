@@ -1,0 +1,31 @@
+"""The plans of suggestions: none looks at more rows than it may."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.support.plans import iterate_nodes
+from tests.support.users import client_of
+from tests.usage.admin.test_suggestions import suggested
+from usage.admin.lists import suggestions
+from usage.models import KINDS
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("long_tables")]
+
+
+def test_no_suggestion_looks_at_more_rows_than_it_may(monkeypatch) -> None:
+    staff = client_of("viewer")
+    monkeypatch.setattr(suggestions, "RECORDS", 400)
+    monkeypatch.setattr(suggestions, "ROLLUP_ROWS", 400)
+    for kind in KINDS.values():
+        for parameter in suggestions.SUGGESTED[kind]:
+            with CaptureQueriesContext(connection) as queries:
+                suggested(staff, kind, parameter, "7")
+            (sql,) = [one["sql"] for one in queries if "WITH latest" in one["sql"]]
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+                found = list(iterate_nodes(cursor.fetchone()[0][0]["Plan"]))
+            read = [node for node in found if node.get("Relation Name", "").startswith("usage_")]
+            assert read
+            for node in read:
+                assert node["Actual Rows"] * node["Actual Loops"] <= 2_000, (parameter, node)
