@@ -162,7 +162,9 @@ def keep_a_day_waiting(upstream: SandboxServer, source: Source, settings: Any) -
 
 
 def leave_a_day_partial(upstream: SandboxServer, source: Source, settings: Any) -> None:
-    SourceDay.objects.filter(pk=get_day(source).pk).update(state=DayState.PARTIAL, complete=False)
+    # The current day: without the one before, the source is late as well from ten in the morning.
+    day = SourceDay.objects.filter(source=source).latest("day")
+    SourceDay.objects.filter(pk=day.pk).update(state=DayState.PARTIAL, complete=False)
 
 
 def take_the_lake_away(upstream: SandboxServer, source: Source, settings: Any) -> None:
