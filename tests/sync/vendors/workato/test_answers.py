@@ -16,23 +16,23 @@ from usage.days import Day
 from usage.models import Verification
 
 
-@pytest.mark.parametrize("answer", [b"[]", b"<html>", b"{}", b'{"data": 5}', b'{"data": {}}'])
+@pytest.mark.parametrize("body", [b"[]", b"<html>", b"{}", b'{"data": 5}', b'{"data": {}}'])
 def test_an_answer_that_is_no_list_of_rows_fails_the_load_and_is_kept(
-    httpserver: HTTPServer, scripted: VendorReader, answer: bytes
+    httpserver: HTTPServer, scripted: VendorReader, body: bytes
 ):
-    answering(httpserver, answer, [])
-    with pytest.raises(InvalidResponse, match="Not usage statistics") as raised:
+    answering(httpserver, body, [])
+    with pytest.raises(InvalidResponse, match="Not usage statistics") as exc_info:
         everything(scripted, DAY)
-    assert raised.value.payload == answer.decode()
+    assert exc_info.value.payload == body.decode()
 
 
 @pytest.mark.parametrize(
-    "found", [{"usage": [5]}, {"usage": {}}, {"usage": [{"from": NINE}]}, {"from": NINE, "tasks": 5}]
+    "fields", [{"usage": [5]}, {"usage": {}}, {"usage": [{"from": NINE}]}, {"from": NINE, "tasks": 5}]
 )
 def test_a_row_or_bucket_of_a_shape_that_is_not_known_fails_the_load(
-    httpserver: HTTPServer, scripted: VendorReader, found: dict[str, Any]
+    httpserver: HTTPServer, scripted: VendorReader, fields: dict[str, Any]
 ):
-    answering(httpserver, [BARE], [{"workspace_id": 7, "recipe_id": 70} | found])
+    answering(httpserver, [BARE], [{"workspace_id": 7, "recipe_id": 70} | fields])
     with pytest.raises(InvalidResponse, match="none of the known metrics"):
         everything(scripted, DAY)
 
@@ -43,10 +43,10 @@ def test_bare_sums_without_any_recipe_are_kept_and_not_verified(
 ) -> None:
     answering(httpserver, [BARE], recipes)
 
-    pages, checked = everything(scripted, DAY)
+    pages, comparison = everything(scripted, DAY)
 
-    assert [one.task_count for one in rows(pages)] == [10]
-    assert checked == Comparison(
+    assert [row.task_count for row in rows(pages)] == [10]
+    assert comparison == Comparison(
         Verification.UNVERIFIED,
         [{"what": "usage by recipe", "vendor": "10", "portal": None, "absent_from": "the read by recipe"}],
     )
@@ -54,8 +54,8 @@ def test_bare_sums_without_any_recipe_are_kept_and_not_verified(
 
 def test_null_is_an_empty_day(httpserver: HTTPServer, scripted: VendorReader):
     answering(httpserver, None, None)
-    pages, checked = everything(scripted, DAY)
-    assert (rows(pages), checked.verification) == ([], Verification.VERIFIED)
+    pages, comparison = everything(scripted, DAY)
+    assert (rows(pages), comparison.verification) == ([], Verification.VERIFIED)
 
 
 def test_the_same_row_twice_starts_the_read_over(httpserver: HTTPServer, scripted: VendorReader):
@@ -66,26 +66,26 @@ def test_the_same_row_twice_starts_the_read_over(httpserver: HTTPServer, scripte
 
 def test_a_second_row_that_contradicts_the_first_is_rejected(httpserver: HTTPServer, scripted: VendorReader):
     answering(httpserver, [BARE], [RECIPE | {"task_count": 4}, RECIPE | {"task_count": 5}])
-    pages, checked = everything(scripted, DAY)
-    assert [one.task_count for one in rows(pages)] == [4]
-    assert [one.reason for page in pages for one in page.rejected] == [
+    pages, comparison = everything(scripted, DAY)
+    assert [row.task_count for row in rows(pages)] == [4]
+    assert [record.reason for page in pages for record in page.rejected] == [
         "from: an earlier row says something else of the same hour"
     ]
-    assert checked.verification == Verification.UNVERIFIED
+    assert comparison.verification == Verification.UNVERIFIED
 
 
 def test_the_hour_that_comes_twice_is_two_hours(httpserver: HTTPServer, scripted: VendorReader):
     summer = {"from": "2026-10-25T02:00:00+02:00", "to": "2026-10-25T02:00:00+01:00"}
     winter = {"from": "2026-10-25T02:00:00+01:00", "to": "2026-10-25T03:00:00+01:00"}
     answering(httpserver, [BARE | summer, BARE | winter], [RECIPE | summer, RECIPE | winter])
-    pages, checked = everything(scripted, Day.of(date(2026, 10, 25), BERLIN))
-    found = [one for one in rows(pages) if one.recipe_id]
-    assert [one.starts_at.hour for one in found] == [0, 1]
-    assert checked.verification == Verification.VERIFIED
+    pages, comparison = everything(scripted, Day.of(date(2026, 10, 25), BERLIN))
+    recipe_rows = [row for row in rows(pages) if row.recipe_id]
+    assert [row.starts_at.hour for row in recipe_rows] == [0, 1]
+    assert comparison.verification == Verification.VERIFIED
 
 
 @pytest.mark.parametrize(
-    ("unsure", "kept"),
+    ("fields", "has_deleted_row"),
     [
         ({"task_count": "many"}, False),
         ({"task_count": "many", "from": "2026-10-14T11:00:00+02:00", "to": None}, True),
@@ -96,24 +96,24 @@ def test_the_hour_that_comes_twice_is_two_hours(httpserver: HTTPServer, scripted
     ],
 )
 def test_what_a_rejected_row_may_have_used_is_not_taken_for_deleted_recipes(
-    httpserver: HTTPServer, scripted: VendorReader, unsure: dict[str, Any], kept: bool
+    httpserver: HTTPServer, scripted: VendorReader, fields: dict[str, Any], has_deleted_row: bool
 ):
-    answering(httpserver, [BARE], [RECIPE | {"task_count": 4}, RECIPE | {"recipe_id": 71} | unsure])
-    pages, checked = everything(scripted, DAY)
-    assert len([one for page in pages for one in page.rejected]) == 1
-    assert [one.task_count for one in rows(pages) if one.recipe_id is None] == ([6] if kept else [])
-    assert checked.verification == Verification.UNVERIFIED
-    assert checked.differences[0] == {"what": "rows by recipe", "vendor": "2", "portal": "1", "rejected": 1}
+    answering(httpserver, [BARE], [RECIPE | {"task_count": 4}, RECIPE | {"recipe_id": 71} | fields])
+    pages, comparison = everything(scripted, DAY)
+    assert len([record for page in pages for record in page.rejected]) == 1
+    assert [row.task_count for row in rows(pages) if row.recipe_id is None] == ([6] if has_deleted_row else [])
+    assert comparison.verification == Verification.UNVERIFIED
+    assert comparison.differences[0] == {"what": "rows by recipe", "vendor": "2", "portal": "1", "rejected": 1}
 
 
 def test_a_record_that_is_no_object_is_rejected_and_may_have_been_of_any_hour(
     httpserver: HTTPServer, scripted: VendorReader
 ):
     answering(httpserver, [BARE], [RECIPE | {"task_count": 4}, "text"])
-    pages, checked = everything(scripted, DAY)
-    assert [one.payload for page in pages for one in page.rejected] == ['"text"']
-    assert [one.recipe_id for one in rows(pages)] == [70]
-    assert checked.verification == Verification.UNVERIFIED
+    pages, comparison = everything(scripted, DAY)
+    assert [record.payload for page in pages for record in page.rejected] == ['"text"']
+    assert [row.recipe_id for row in rows(pages)] == [70]
+    assert comparison.verification == Verification.UNVERIFIED
 
 
 def test_one_bad_bucket_of_a_nested_row_leaves_the_others(httpserver: HTTPServer, scripted: VendorReader):
@@ -121,16 +121,21 @@ def test_one_bad_bucket_of_a_nested_row_leaves_the_others(httpserver: HTTPServer
     buckets = [{"time": NINE, "task_usage": "many"}, {"time": TEN, "task_usage": 3}]
     answering(httpserver, [BARE], [recipe | {"usage": buckets}])
     pages, _ = everything(scripted, DAY)
-    assert [one.task_count for one in rows(pages)] == [3]
-    assert [one.reason for page in pages for one in page.rejected] == ["task_count: expected int | null, got str"]
+    assert [row.task_count for row in rows(pages)] == [3]
+    assert [record.reason for page in pages for record in page.rejected] == ["task_count: expected int | null, got str"]
 
 
 def test_recipes_that_used_more_than_their_workspace_are_a_difference(httpserver: HTTPServer, scripted: VendorReader):
     answering(httpserver, [BARE], [RECIPE | {"task_count": 11, "job_failed_count": 0}])
-    pages, checked = everything(scripted, DAY)
-    left = next(one for one in rows(pages) if one.recipe_id is None)
-    assert (left.task_count, left.job_succeeded_count, left.job_failed_count, left.recipe_count) == (None, 0, 1, 1)
-    assert checked.differences == [
+    pages, comparison = everything(scripted, DAY)
+    deleted_row = next(row for row in rows(pages) if row.recipe_id is None)
+    assert (
+        deleted_row.task_count,
+        deleted_row.job_succeeded_count,
+        deleted_row.job_failed_count,
+        deleted_row.recipe_count,
+    ) == (None, 0, 1, 1)
+    assert comparison.differences == [
         {
             "what": "task_count",
             "vendor": "10",
@@ -143,8 +148,10 @@ def test_recipes_that_used_more_than_their_workspace_are_a_difference(httpserver
 
 def test_recipes_of_an_hour_that_their_workspace_lacks_are_a_difference(httpserver: HTTPServer, scripted: VendorReader):
     answering(httpserver, [], [RECIPE | {"job_failed_count": 0}])
-    _, checked = everything(scripted, DAY)
-    assert [(one["what"], one["vendor"], one["portal"]) for one in checked.differences] == [
+    _, comparison = everything(scripted, DAY)
+    assert [
+        (difference["what"], difference["vendor"], difference["portal"]) for difference in comparison.differences
+    ] == [
         ("task_count", None, "10"),
         ("job_succeeded_count", None, "5"),
     ]
@@ -153,8 +160,8 @@ def test_recipes_of_an_hour_that_their_workspace_lacks_are_a_difference(httpserv
 def test_an_hour_in_which_nothing_can_be_compared_is_not_verified(httpserver: HTTPServer, scripted: VendorReader):
     nothing = {"task_count": None, "job_succeeded_count": None, "job_failed_count": None}
     answering(httpserver, [BARE | nothing], [RECIPE | nothing])
-    _, checked = everything(scripted, DAY)
-    assert [one["what"] for one in checked.differences] == ["no metric that both reads report"]
+    _, comparison = everything(scripted, DAY)
+    assert [difference["what"] for difference in comparison.differences] == ["no metric that both reads report"]
 
 
 # A metric that one of the two reads lacks.
@@ -170,16 +177,16 @@ def test_a_metric_that_one_read_lacks_altogether_leaves_the_day_unverified(
 ):
     def change(fields: dict[str, Any], read: str) -> dict[str, Any]:
         changed = fields | {metric: value} if read == lacks else fields
-        return {name: given_ for name, given_ in changed.items() if given_ is not ...}
+        return {name: field_value for name, field_value in changed.items() if field_value is not ...}
 
     answering(httpserver, [change(BARE, "the read by workspace")], [change(RECIPE, "the read by recipe")])
-    pages, checked = everything(scripted, DAY)
+    pages, comparison = everything(scripted, DAY)
     number = str(BARE[metric])
     vendor, portal = (number, None) if lacks == "the read by recipe" else (None, number)
-    assert checked == Comparison(
+    assert comparison == Comparison(
         Verification.UNVERIFIED, [{"what": metric, "vendor": vendor, "portal": portal, "absent_from": lacks}]
     )
-    assert [getattr(one, metric) for one in rows(pages) if one.recipe_id is None] in ([], [None])
+    assert [getattr(row, metric) for row in rows(pages) if row.recipe_id is None] in ([], [None])
 
 
 def test_a_vendor_that_leaves_out_zeros_is_verified_where_the_sums_agree(
@@ -189,9 +196,9 @@ def test_a_vendor_that_leaves_out_zeros_is_verified_where_the_sums_agree(
     later = {"from": TEN, "to": "2026-10-14T11:00:00+02:00"}
     idle = {"task_count": None, "job_succeeded_count": None, "job_failed_count": 2}
     answering(httpserver, [BARE, BARE | later | idle | {"recipe_count": 1}], [RECIPE, quiet, RECIPE | later | idle])
-    pages, checked = everything(scripted, DAY)
-    assert checked == Comparison(Verification.VERIFIED)
-    assert [one.recipe_id for one in rows(pages)] == [70, 71, 70]
+    pages, comparison = everything(scripted, DAY)
+    assert comparison == Comparison(Verification.VERIFIED)
+    assert [row.recipe_id for row in rows(pages)] == [70, 71, 70]
 
 
 def test_usage_of_deleted_recipes_is_never_made_of_a_metric_that_a_recipe_lacks(
@@ -199,11 +206,13 @@ def test_usage_of_deleted_recipes_is_never_made_of_a_metric_that_a_recipe_lacks(
 ):
     recipes = [RECIPE | {"task_count": 4}, RECIPE | {"recipe_id": 71, "task_count": None, "job_failed_count": 0}]
     answering(httpserver, [BARE | {"job_succeeded_count": 10}], recipes)
-    pages, checked = everything(scripted, DAY)
-    assert not [one for one in rows(pages) if one.recipe_id is None]
-    assert [(one["what"], one["vendor"], one["portal"]) for one in checked.differences] == [("task_count", "10", "4")]
+    pages, comparison = everything(scripted, DAY)
+    assert not [row for row in rows(pages) if row.recipe_id is None]
+    assert [
+        (difference["what"], difference["vendor"], difference["portal"]) for difference in comparison.differences
+    ] == [("task_count", "10", "4")]
 
 
 def test_a_metric_that_is_null_under_one_name_is_taken_from_another():
-    made = read_row(task_count=None, task_usage=8)
-    assert made.task_count == 8
+    row = read_row(task_count=None, task_usage=8)
+    assert row.task_count == 8

@@ -41,26 +41,26 @@ from usage.models import DayState, RecipeUsage, Source, SourceDay, Verification
 
 
 def test_a_day_holds_every_recipes_hours_and_what_deleted_ones_used(sandbox: SandboxServer, workato: VendorReader):
-    pages, checked = everything(workato, DAY)
-    held = rows(pages)
-    deleted = [one for one in held if one.recipe_id is None]
-    assert checked == Comparison(Verification.VERIFIED)
-    assert len(held) > len(deleted) > 0
-    assert sums(held) == fetch_bare_sums(sandbox, DAY)
-    assert all(one.recipe_count and one.recipe_name == one.folder_name == "" for one in deleted)
-    assert {one.recipe_count for one in held if one.recipe_id is not None} == {1}
+    pages, comparison = everything(workato, DAY)
+    usage_rows = rows(pages)
+    deleted = [row for row in usage_rows if row.recipe_id is None]
+    assert comparison == Comparison(Verification.VERIFIED)
+    assert len(usage_rows) > len(deleted) > 0
+    assert sums(usage_rows) == fetch_bare_sums(sandbox, DAY)
+    assert all(row.recipe_count and row.recipe_name == row.folder_name == "" for row in deleted)
+    assert {row.recipe_count for row in usage_rows if row.recipe_id is not None} == {1}
 
 
 def test_a_recipe_that_is_deleted_later_moves_to_the_deleted_ones_and_the_sums_stay(sandbox: SandboxServer):
     day = Day.of(date(2026, 10, 1), BERLIN)
     with connected("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader:
         sandbox.world.set_clock(datetime(2026, 10, 5, tzinfo=UTC))
-        early = rows(everything(reader, day)[0])
+        rows_before = rows(everything(reader, day)[0])
         sandbox.world.set_clock(NOW)
-        late = rows(everything(reader, day)[0])
-    gone = {one.recipe_id for one in early} - {one.recipe_id for one in late}
-    assert gone
-    assert sums(early) == sums(late)
+        rows_after = rows(everything(reader, day)[0])
+    deleted = {row.recipe_id for row in rows_before} - {row.recipe_id for row in rows_after}
+    assert deleted
+    assert sums(rows_before) == sums(rows_after)
 
 
 def test_a_day_is_asked_for_twice_by_its_own_instants_and_bare_with_nothing_else(
@@ -71,7 +71,7 @@ def test_a_day_is_asked_for_twice_by_its_own_instants_and_bare_with_nothing_else
     assert bare == {
         "from": "2026-10-13T22:00:00.000Z",
         "to": "2026-10-14T22:00:00.000Z",
-        "workspace_ids": [one.id for one in workspaces(sandbox)],
+        "workspace_ids": [workspace.id for workspace in workspaces(sandbox)],
         "interval": "hour",
     }
     assert by_recipe == bare | {"group_by": "recipe"}
@@ -93,14 +93,14 @@ def test_a_day_with_a_clock_change_holds_what_the_vendor_says_of_it(zone: str, o
         SandboxServer(World(now=lambda: NOW, zone=zone, scale=4)) as sandbox,
         connected("workato", f"{sandbox.url}/workato", zone=zone) as reader,
     ):
-        pages, checked = everything(reader, day)
-        held = rows(pages)
-        assert checked.verification == Verification.VERIFIED
-        assert sums(held) == fetch_bare_sums(sandbox, day)
-    starts = {one.starts_at for one in held}
+        pages, comparison = everything(reader, day)
+        usage_rows = rows(pages)
+        assert comparison.verification == Verification.VERIFIED
+        assert sums(usage_rows) == fetch_bare_sums(sandbox, day)
+    starts = {row.starts_at for row in usage_rows}
     assert starts <= {day.start + timedelta(hours=hour) for hour in range(hours)}
-    assert {one.ends_at - one.starts_at for one in held} == {timedelta(hours=1)}
-    assert len({(one.workspace_id, one.recipe_id, one.starts_at) for one in held}) == len(held)
+    assert {row.ends_at - row.starts_at for row in usage_rows} == {timedelta(hours=1)}
+    assert len({(row.workspace_id, row.recipe_id, row.starts_at) for row in usage_rows}) == len(usage_rows)
 
 
 @pytest.mark.parametrize(("zone", "on", "hours"), CHANGES)
@@ -111,17 +111,17 @@ def test_every_hour_of_a_day_with_a_clock_change_is_kept(
     edges = [(day.start + timedelta(hours=hour)).astimezone(day.zone).isoformat() for hour in range(hours + 1)]
     buckets = [{"from": first, "to": last} for first, last in pairwise(edges)]
     answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    pages, checked = everything(scripted, day)
-    held = [one for one in rows(pages) if one.recipe_id]
-    assert [one.starts_at for one in held] == [day.start + timedelta(hours=hour) for hour in range(hours)]
-    assert held[-1].ends_at == day.end
-    assert checked.verification == Verification.VERIFIED
+    pages, comparison = everything(scripted, day)
+    recipe_rows = [row for row in rows(pages) if row.recipe_id]
+    assert [row.starts_at for row in recipe_rows] == [day.start + timedelta(hours=hour) for hour in range(hours)]
+    assert recipe_rows[-1].ends_at == day.end
+    assert comparison.verification == Verification.VERIFIED
 
 
 def test_neighbouring_days_share_no_hour(workato: VendorReader):
     days = [Day.of(date(2026, 10, day), BERLIN) for day in (24, 25, 26)]
-    found = [{one.starts_at for one in rows(everything(workato, day)[0])} for day in days]
-    assert len(set.union(*found)) == sum(map(len, found))
+    starts_by_day = [{row.starts_at for row in rows(everything(workato, day)[0])} for day in days]
+    assert len(set.union(*starts_by_day)) == sum(map(len, starts_by_day))
 
 
 @pytest.mark.parametrize("edit", [Edit(restated=0.3), Edit(vanished=0.3), Edit(late=0.3), Edit(emptied=True)])
@@ -130,44 +130,44 @@ def test_a_day_that_the_vendor_has_changed_is_read_as_it_is_now(
 ):
     before = sums(rows(everything(workato, DAY)[0]))
     sandbox.world.edits["workato", DAY.date] = edit
-    pages, checked = everything(workato, DAY)
+    pages, comparison = everything(workato, DAY)
     after = sums(rows(pages))
-    assert checked.verification == Verification.VERIFIED
+    assert comparison.verification == Verification.VERIFIED
     assert after == fetch_bare_sums(sandbox, DAY) != before
     assert bool(after) is not edit.emptied
 
 
 def test_bad_records_are_rejected_by_name_and_leave_the_day_unverified(sandbox: SandboxServer, workato: VendorReader):
     sandbox.world.edits["workato", DAY.date] = Edit(bad=0.05)
-    pages, checked = everything(workato, DAY)
-    rejected = [one for page in pages for one in page.rejected]
-    assert {one.reason.partition(":")[0] for one in rejected} == {"from", "task_count", "workspace_id"}
-    assert checked.verification == Verification.UNVERIFIED
-    assert sum(one.get("rejected", 0) for one in checked.differences) == len(rejected)
+    pages, comparison = everything(workato, DAY)
+    rejected = [record for page in pages for record in page.rejected]
+    assert {record.reason.partition(":")[0] for record in rejected} == {"from", "task_count", "workspace_id"}
+    assert comparison.verification == Verification.UNVERIFIED
+    assert sum(difference.get("rejected", 0) for difference in comparison.differences) == len(rejected)
 
 
 @pytest.mark.parametrize("shape", [["aliases"], ["other_aliases"], ["time"], ["nested"], ["aliases", "time", "nested"]])
 def test_other_names_and_nested_buckets_mean_the_same(sandbox: SandboxServer, workato: VendorReader, shape: list[str]):
     plain, _ = everything(workato, DAY)
     sandbox.upstream.vendors["workato"].shape = frozenset(shape)  # type: ignore[attr-defined]
-    other, checked = everything(workato, DAY)
-    assert checked.verification == Verification.VERIFIED
-    assert set(rows(other)) == set(rows(plain))
+    renamed, comparison = everything(workato, DAY)
+    assert comparison.verification == Verification.VERIFIED
+    assert set(rows(renamed)) == set(rows(plain))
 
 
 def test_a_metric_that_is_not_reported_is_unknown_and_never_zero(sandbox: SandboxServer, workato: VendorReader):
     sandbox.upstream.vendors["workato"].shape = frozenset({"incomplete"})  # type: ignore[attr-defined]
-    pages, checked = everything(workato, DAY)
-    assert {one.job_failed_count for one in rows(pages)} == {None}
-    assert any(one.recipe_id is None for one in rows(pages))
-    assert checked.verification == Verification.VERIFIED
+    pages, comparison = everything(workato, DAY)
+    assert {row.job_failed_count for row in rows(pages)} == {None}
+    assert any(row.recipe_id is None for row in rows(pages))
+    assert comparison.verification == Verification.VERIFIED
 
 
 def test_a_row_with_no_known_metric_fails_the_load_and_is_kept(sandbox: SandboxServer, workato: VendorReader):
     sandbox.upstream.vendors["workato"].shape = frozenset({"unknown"})  # type: ignore[attr-defined]
-    with pytest.raises(InvalidResponse, match="none of the known metrics") as raised:
+    with pytest.raises(InvalidResponse, match="none of the known metrics") as exc_info:
         everything(workato, DAY)
-    assert json.loads(raised.value.payload)["x_task"] > 0
+    assert json.loads(exc_info.value.payload)["x_task"] > 0
 
 
 def test_a_refused_token_stops_the_read(sandbox: SandboxServer):
@@ -186,23 +186,23 @@ def test_chosen_workspaces_are_asked_for_without_looking_for_others(sandbox: San
     with connected(
         "workato", f"{sandbox.url}/workato", zone=BERLIN, workspace_ids=f"{first.id}, {second.id}"
     ) as reader:
-        held = rows(everything(reader, DAY)[0])
-    assert {one.workspace_id for one in held} == {first.id, second.id}
-    assert [seen.path for seen in sandbox.stats.requests] == [USAGE, USAGE]
+        usage_rows = rows(everything(reader, DAY)[0])
+    assert {row.workspace_id for row in usage_rows} == {first.id, second.id}
+    assert [request.path for request in sandbox.stats.requests] == [USAGE, USAGE]
 
 
 def test_workspaces_can_be_chosen_by_the_customers_own_ids(sandbox: SandboxServer):
     with connected("workato", f"{sandbox.url}/workato", zone=BERLIN, external_ids=["cust-acme"]) as reader:
-        held = rows(everything(reader, DAY)[0])
-    assert {one.external_id for one in held} == {"cust-acme"}
-    assert [one["external_ids"] for one in list_requests(sandbox)] == [["cust-acme"]] * 2
+        usage_rows = rows(everything(reader, DAY)[0])
+    assert {row.external_id for row in usage_rows} == {"cust-acme"}
+    assert [body["external_ids"] for body in list_requests(sandbox)] == [["cust-acme"]] * 2
 
 
 def test_only_more_ids_than_allowed_are_split_over_requests(sandbox: SandboxServer, workato: VendorReader):
     with connected("workato", f"{sandbox.url}/workato", zone=BERLIN, max_ids_per_request=5) as split:
-        pages, checked = everything(split, DAY)
-    assert [len(one["workspace_ids"]) for one in list_requests(sandbox)] == [5, 5, 5, 5, 2, 2]
-    assert checked.verification == Verification.VERIFIED
+        pages, comparison = everything(split, DAY)
+    assert [len(body["workspace_ids"]) for body in list_requests(sandbox)] == [5, 5, 5, 5, 2, 2]
+    assert comparison.verification == Verification.VERIFIED
     assert set(rows(pages)) == set(rows(everything(workato, DAY)[0]))
 
 
@@ -212,9 +212,9 @@ def test_workspaces_are_discovered_page_by_page():
         connected("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader,
     ):
         everything(reader, Day.of(NOW.date() + timedelta(days=1), BERLIN))
-        known = [one.id for one in workspaces(sandbox)]
-        assert len(known) > 200
-        assert list_requests(sandbox)[0]["workspace_ids"] == known
+        workspace_ids = [workspace.id for workspace in workspaces(sandbox)]
+        assert len(workspace_ids) > 200
+        assert list_requests(sandbox)[0]["workspace_ids"] == workspace_ids
         sandbox.faults.next("workato.duplicate")
         with pytest.raises(ListingChanged, match="Page 2 of the workspaces"):
             everything(reader, DAY)
@@ -228,7 +228,7 @@ def test_an_account_without_workspaces_has_empty_days(httpserver: HTTPServer):
 
 
 @pytest.mark.parametrize(
-    ("given", "scope"),
+    ("options", "scope"),
     [
         ({}, None),
         ({"workspace_ids": ""}, None),
@@ -239,12 +239,12 @@ def test_an_account_without_workspaces_has_empty_days(httpserver: HTTPServer):
         ({"external_ids": [1, "b"]}, ("external_ids", ["1", "b"])),
     ],
 )
-def test_ids_are_lists_or_text_with_commas(given: dict[str, Any], scope: Any):
-    assert msgspec.convert(given, Options, strict=False).get_scope() == scope
+def test_ids_are_lists_or_text_with_commas(options: dict[str, Any], scope: Any):
+    assert msgspec.convert(options, Options, strict=False).get_scope() == scope
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("options", "reason"),
     [
         ({"workspace_ids": "1", "external_ids": "a"}, "not both"),
         ({"workspace_ids": "one"}, "workspace_ids: numbers"),
@@ -252,10 +252,10 @@ def test_ids_are_lists_or_text_with_commas(given: dict[str, Any], scope: Any):
         ({"workspaces": "1"}, "workspaces"),
     ],
 )
-def test_options_that_are_not_allowed_are_refused_by_name(given: dict[str, Any], reason: str):
+def test_options_that_are_not_allowed_are_refused_by_name(options: dict[str, Any], reason: str):
     with (
         pytest.raises(SyncError, match=rf"Options of Workato: .*{reason}"),
-        connected("workato", "http://127.0.0.1:1", **given),
+        connected("workato", "http://127.0.0.1:1", **options),
     ):
         pass
 
@@ -266,8 +266,8 @@ def test_options_that_are_not_allowed_are_refused_by_name(given: dict[str, Any],
 def test_the_probe_asks_for_yesterday_of_one_workspace(sandbox: SandboxServer, workato: VendorReader):
     sandbox.world.set_clock(datetime.now(UTC))
     assert "hours of usage" in workato.probe()
-    assert [seen.path for seen in sandbox.stats.requests] == [WORKSPACES, USAGE]
-    assert [len(one["workspace_ids"]) for one in list_requests(sandbox)] == [1]
+    assert [request.path for request in sandbox.stats.requests] == [WORKSPACES, USAGE]
+    assert [len(body["workspace_ids"]) for body in list_requests(sandbox)] == [1]
 
 
 def test_the_probe_says_that_a_row_cannot_be_read(httpserver: HTTPServer, scripted: VendorReader):
@@ -286,7 +286,7 @@ def test_deleted_recipes_reach_the_database_and_a_second_read_changes_nothing(sa
     stored = RecipeUsage.objects.filter(source=source)
     assert stored.filter(recipe_id=None).exists()
     expected = fetch_bare_sums(sandbox, DAY)
-    assert sum(one.task_count or 0 for one in stored) == sum(tasks for tasks, _, _ in expected.values())
+    assert sum(row.task_count or 0 for row in stored) == sum(tasks for tasks, _, _ in expected.values())
     day = SourceDay.objects.get(source=source)
     assert (day.records, day.verification) == (stored.count(), Verification.VERIFIED)
     assert read_into(source) == "unchanged"

@@ -56,20 +56,20 @@ def test_the_two_hours_of_one_time_are_told_apart_by_their_order(
     counts = [{"task_count": number} for number in (1, 2, 3, 4)]
     buckets = [hour | count for hour, count in zip(listed, counts, strict=True)]
     buckets = buckets[::-1] if falling else buckets
-    answering(httpserver, [BARE | one for one in buckets], [RECIPE | one for one in buckets])
-    pages, checked = everything(scripted, AUTUMN)
-    found = sorted((one.starts_at.hour, one.task_count) for one in rows(pages) if one.recipe_id)
-    assert found == [(0, 2), (1, 3), (2, 4), (23, 1)]
-    assert {one.ends_at - one.starts_at for one in rows(pages)} == {timedelta(hours=1)}
-    assert checked.verification == Verification.VERIFIED
+    answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
+    pages, comparison = everything(scripted, AUTUMN)
+    tasks_by_hour = sorted((row.starts_at.hour, row.task_count) for row in rows(pages) if row.recipe_id)
+    assert tasks_by_hour == [(0, 2), (1, 3), (2, 4), (23, 1)]
+    assert {row.ends_at - row.starts_at for row in rows(pages)} == {timedelta(hours=1)}
+    assert comparison.verification == Verification.VERIFIED
 
 
 def test_two_hours_of_one_time_that_say_the_same_are_both_kept(httpserver: HTTPServer, scripted: VendorReader):
     buckets = hours_without_offset(2, 2)
-    answering(httpserver, [BARE | one for one in buckets], [RECIPE | one for one in buckets])
-    pages, checked = everything(scripted, AUTUMN)
-    assert [one.starts_at.hour for one in rows(pages) if one.recipe_id] == [0, 1]
-    assert checked.verification == Verification.VERIFIED
+    answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
+    pages, comparison = everything(scripted, AUTUMN)
+    assert [row.starts_at.hour for row in rows(pages) if row.recipe_id] == [0, 1]
+    assert comparison.verification == Verification.VERIFIED
 
 
 @pytest.mark.parametrize("hours", [(1, 2, 3), (2, 1, 2, 3)])
@@ -77,10 +77,12 @@ def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_part
     httpserver: HTTPServer, scripted: VendorReader, hours: tuple[int, ...]
 ):
     buckets = hours_without_offset(*hours)
-    answering(httpserver, [BARE | one for one in buckets], [RECIPE | one | {"task_count": 9} for one in buckets])
-    pages, checked = everything(scripted, AUTUMN)
-    assert not [one for page in pages for one in page.rejected]
-    assert checked.differences[-1] == {
+    answering(
+        httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket | {"task_count": 9} for bucket in buckets]
+    )
+    pages, comparison = everything(scripted, AUTUMN)
+    assert not [record for page in pages for record in page.rejected]
+    assert comparison.differences[-1] == {
         "what": "an hour that the clocks show twice, without an offset",
         "vendor": None,
         "portal": None,
@@ -88,7 +90,7 @@ def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_part
         "rows": hours.count(2),
     }
     # Nor is anything in such an hour taken for the usage of deleted recipes.
-    assert not [one for one in rows(pages) if one.recipe_id is None and one.starts_at.hour in (0, 1)]
+    assert not [row for row in rows(pages) if row.recipe_id is None and row.starts_at.hour in (0, 1)]
 
 
 TWICE = [("America/Havana", date(2026, 11, 1), 25), ("Australia/Lord_Howe", date(2026, 4, 5), 24.5)]
@@ -107,17 +109,17 @@ def test_days_whose_midnight_comes_twice_or_that_shift_by_half_an_hour_are_read_
         # Hours as the clocks show them: the one in which they are set back by half an hour is longer.
         minutes = following.astimezone(day.zone).minute
         edges.append(following + timedelta(minutes=minutes))
-    shown = [edge.astimezone(day.zone) for edge in edges]
-    written = [(one if offset else one.replace(tzinfo=None, fold=0)).isoformat() for one in shown]
-    buckets = [{"from": first, "to": last} for first, last in pairwise(written)]
-    answering(httpserver, [BARE | one for one in buckets], [RECIPE | one for one in buckets])
+    local_edges = [edge.astimezone(day.zone) for edge in edges]
+    times = [(edge if offset else edge.replace(tzinfo=None, fold=0)).isoformat() for edge in local_edges]
+    buckets = [{"from": first, "to": last} for first, last in pairwise(times)]
+    answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
     with connected("workato", httpserver.url_for("").rstrip("/"), zone=zone, workspace_ids="7") as reader:
-        pages, checked = everything(reader, day)
-    found = [one for one in rows(pages) if one.recipe_id]
-    assert [one.starts_at for one in found] == edges[:-1]
-    assert [one.ends_at for one in found] == edges[1:]
-    assert not [one for page in pages for one in page.rejected]
-    assert checked.verification == Verification.VERIFIED
+        pages, comparison = everything(reader, day)
+    recipe_rows = [row for row in rows(pages) if row.recipe_id]
+    assert [row.starts_at for row in recipe_rows] == edges[:-1]
+    assert [row.ends_at for row in recipe_rows] == edges[1:]
+    assert not [record for page in pages for record in page.rejected]
+    assert comparison.verification == Verification.VERIFIED
 
 
 @pytest.mark.parametrize(("zone", "on"), [(zone, on) for zone, on, _ in TWICE])
@@ -127,9 +129,9 @@ def test_the_vendors_stand_in_in_such_a_zone_is_read_to_the_last_task(zone: str,
         SandboxServer(World(now=lambda: NOW, zone=zone, scale=2)) as sandbox,
         connected("workato", f"{sandbox.url}/workato", zone=zone) as reader,
     ):
-        pages, checked = everything(reader, day)
+        pages, comparison = everything(reader, day)
         assert sums(rows(pages)) == fetch_bare_sums(sandbox, day)
-    assert checked.verification == Verification.VERIFIED
+    assert comparison.verification == Verification.VERIFIED
 
 
 # One row.
@@ -171,9 +173,9 @@ def test_unknown_fields_are_kept_to_the_last_digit_and_so_is_a_second_name_that_
 
 
 def test_bounds_finer_than_microseconds_are_kept_whole_beside():
-    made = read_row(to="2026-10-14T09:59:59.999999999+02:00")
-    assert made.ends_at == datetime(2026, 10, 14, 7, 59, 59, 999999, tzinfo=UTC)
-    assert made.extra == '{"to":"2026-10-14T09:59:59.999999999+02:00"}'
+    row = read_row(to="2026-10-14T09:59:59.999999999+02:00")
+    assert row.ends_at == datetime(2026, 10, 14, 7, 59, 59, 999999, tzinfo=UTC)
+    assert row.extra == '{"to":"2026-10-14T09:59:59.999999999+02:00"}'
 
 
 def test_a_time_without_an_offset_is_of_the_sources_zone():
@@ -244,31 +246,31 @@ def build_hour(workspace_id: int, hour: int, recipe_id: int | None, counts: dict
 
 
 @given(st.lists(USED, max_size=25))
-def test_bare_minus_recipes_is_exactly_what_the_deleted_ones_used(used: list[dict[str, Any]]):
-    def by_hand(only_deleted: bool) -> dict[tuple[int, int], dict[str, int]]:
+def test_bare_minus_recipes_is_exactly_what_the_deleted_ones_used(usages: list[dict[str, Any]]):
+    def sum_by_hand(only_deleted: bool) -> dict[tuple[int, int], dict[str, int]]:
         cells: dict[tuple[int, int], dict[str, int]] = {}
-        for one in used:
-            if one["deleted"] or not only_deleted:
-                cell = cells.setdefault((one["workspace_id"], one["hour"]), dict.fromkeys(METRICS, 0))
+        for usage in usages:
+            if usage["deleted"] or not only_deleted:
+                cell = cells.setdefault((usage["workspace_id"], usage["hour"]), dict.fromkeys(METRICS, 0))
                 for metric in METRICS:
-                    cell[metric] += one.get(metric, 1)
+                    cell[metric] += usage.get(metric, 1)
         return cells
 
-    bare = [build_hour(*cell, None, dict(counts)) for cell, counts in by_hand(only_deleted=False).items()]
+    bare = [build_hour(*cell, None, dict(counts)) for cell, counts in sum_by_hand(only_deleted=False).items()]
     hours = HourSums(bare)
     hours.add(
-        build_hour(one["workspace_id"], one["hour"], one["recipe_id"], {m: one.get(m, 1) for m in METRICS})
-        for one in used
-        if not one["deleted"]
+        build_hour(usage["workspace_id"], usage["hour"], usage["recipe_id"], {m: usage.get(m, 1) for m in METRICS})
+        for usage in usages
+        if not usage["deleted"]
     )
-    assert {one["what"] for one in hours.find_differences()} <= {"usage by recipe"}
-    left = {
-        (one.workspace_id, (one.starts_at - DAY.start) // timedelta(hours=1)): {
-            metric: getattr(one, metric) for metric in METRICS
+    assert {difference["what"] for difference in hours.find_differences()} <= {"usage by recipe"}
+    deleted_usage = {
+        (row.workspace_id, (row.starts_at - DAY.start) // timedelta(hours=1)): {
+            metric: getattr(row, metric) for metric in METRICS
         }
-        for one in hours.build_deleted_rows()
+        for row in hours.build_deleted_rows()
     }
-    assert left == by_hand(only_deleted=True)
+    assert deleted_usage == sum_by_hand(only_deleted=True)
 
 
 @given(
@@ -278,26 +280,29 @@ def test_bare_minus_recipes_is_exactly_what_the_deleted_ones_used(used: list[dic
 def test_one_hour_of_any_numbers_and_gaps(bare: dict[str, int | None], recipes: list[dict[str, int | None]]):
     hours = HourSums([build_hour(1, 0, None, bare)])
     hours.add(build_hour(1, 0, number, counts) for number, counts in enumerate(recipes))
-    left: dict[str, int | None] = {}
-    wrong = set()
+    expected_counts: dict[str, int | None] = {}
+    expected_differences = set()
     for metric in METRICS:
-        given_, parts = bare[metric], [counts[metric] for counts in recipes]
+        bare_count, parts = bare[metric], [counts[metric] for counts in recipes]
         used = sum(part or 0 for part in parts)
-        certain = given_ is not None and None not in parts and given_ >= used
-        agreed = given_ is not None and given_ == used
-        left[metric] = (given_ or 0) - used if certain or agreed else None
-        one_lacks_it = bool(parts) and (given_ is None) != all(part is None for part in parts)
-        if metric == "recipe_count" and given_ is None and None not in parts:
+        certain = bare_count is not None and None not in parts and bare_count >= used
+        agreed = bare_count is not None and bare_count == used
+        expected_counts[metric] = (bare_count or 0) - used if certain or agreed else None
+        one_lacks_it = bool(parts) and (bare_count is None) != all(part is None for part in parts)
+        if metric == "recipe_count" and bare_count is None and None not in parts:
             continue
         if (
-            (None in parts and (given_ or 0) != used)
-            or used > (given_ or 0)
+            (None in parts and (bare_count or 0) != used)
+            or used > (bare_count or 0)
             or (metric != "recipe_count" and one_lacks_it)
         ):
-            wrong.add(metric)
-    rows = list(hours.build_deleted_rows())
-    assert [{metric: getattr(one, metric) for metric in METRICS} for one in rows] == (
-        [left] if any(left.values()) else []
+            expected_differences.add(metric)
+    deleted_rows = list(hours.build_deleted_rows())
+    assert [{metric: getattr(row, metric) for metric in METRICS} for row in deleted_rows] == (
+        [expected_counts] if any(expected_counts.values()) else []
     )
-    found = {one["what"] for one in hours.find_differences()} - {"no metric that both reads report", "usage by recipe"}
-    assert found == wrong
+    differences = {difference["what"] for difference in hours.find_differences()} - {
+        "no metric that both reads report",
+        "usage by recipe",
+    }
+    assert differences == expected_differences

@@ -19,42 +19,44 @@ OF_WORKSPACE = {"workspace_id", "external_id", "workspace_name", "from", "to", *
 OF_RECIPE = {"recipe_id", "recipe_name", "folder_id", "folder_name"}
 
 
-def refused(vendor: Sandbox, body: Any, query: Row | None = None) -> tuple[int, dict[str, Any]]:
+def get_error(vendor: Sandbox, body: Any, query: Row | None = None) -> tuple[int, dict[str, Any]]:
     """Return status and body of an error."""
-    answer = answered(vendor, USAGE, body, authorization="Bearer sandbox-key", query=query)
-    assert answer.status >= 400
-    error: dict[str, Any] = parse_content(answer)
+    response = answered(vendor, USAGE, body, authorization="Bearer sandbox-key", query=query)
+    assert response.status >= 400
+    error: dict[str, Any] = parse_content(response)
     assert isinstance(error["message"], str)
-    return answer.status, error
+    return response.status, error
 
 
 def test_workspaces_are_listed_by_page(vendor: Sandbox, world: World) -> None:
-    found = workspaces(vendor)
-    assert 10 <= len(found) <= 15
-    assert any(workspace["external_id"] is None for workspace in found)
-    assert any(not workspace["name"].isascii() for workspace in found)
-    pages = [listed(vendor, page=page, per_page=5) for page in (1, 2, 3, 4)]
-    assert [workspace for page in pages for workspace in page] == found
-    assert listed(vendor, page=99) == []
+    listed_workspaces = workspaces(vendor)
+    assert 10 <= len(listed_workspaces) <= 15
+    assert any(workspace["external_id"] is None for workspace in listed_workspaces)
+    assert any(not workspace["name"].isascii() for workspace in listed_workspaces)
+    pages = [list_workspaces(vendor, page=page, per_page=5) for page in (1, 2, 3, 4)]
+    assert [workspace for page in pages for workspace in page] == listed_workspaces
+    assert list_workspaces(vendor, page=99) == []
     world.records_per_day = 100_000
-    assert len(listed(vendor)) == len(listed(vendor, per_page=500)) == 100
-    many = workspaces(vendor)
-    assert len({workspace["id"] for workspace in many}) == len(many) > 100
-    first, second = listed(vendor), listed(vendor, page=2, faults=Struck("duplicate"))
+    assert len(list_workspaces(vendor)) == len(list_workspaces(vendor, per_page=500)) == 100
+    many_workspaces = workspaces(vendor)
+    assert len({workspace["id"] for workspace in many_workspaces}) == len(many_workspaces) > 100
+    first, second = list_workspaces(vendor), list_workspaces(vendor, page=2, faults=Struck("duplicate"))
     assert second[0] == first[-1]
 
 
-def listed(vendor: Sandbox, faults: Struck | None = None, **query: int) -> list[Row]:
-    answer = answered(vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query, faults=faults)
-    assert answer.status == 200
-    found: list[Row] = parse_content(answer)["result"]
-    return found
+def list_workspaces(vendor: Sandbox, faults: Struck | None = None, **query: int) -> list[Row]:
+    response = answered(
+        vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query, faults=faults
+    )
+    assert response.status == 200
+    page: list[Row] = parse_content(response)["result"]
+    return page
 
 
 def test_a_page_number_that_is_none_is_refused(vendor: Sandbox) -> None:
     for query in ({"page": 0}, {"page": "x"}, {"per_page": -1}):
-        answer = answered(vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query)
-        assert answer.status == 400
+        response = answered(vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query)
+        assert response.status == 400
 
 
 def test_rows_are_flat_and_have_exactly_their_fields(vendor: Sandbox) -> None:
@@ -71,8 +73,8 @@ def test_empty_buckets_are_left_out_and_no_rows_are_null(vendor: Sandbox, world:
     rows = ask(vendor, interval="hour", group_by="recipe")
     assert len({row["recipe_id"] for row in rows}) * 24 > len(rows) > 300
     body: Row = {**span(world.first_day - timedelta(days=9)), "workspace_ids": [1], "interval": "hour"}
-    answer = answered(vendor, USAGE, body, authorization="Bearer sandbox-key")
-    assert (answer.status, parse_content(answer)) == (200, {"data": None})
+    response = answered(vendor, USAGE, body, authorization="Bearer sandbox-key")
+    assert (response.status, parse_content(response)) == (200, {"data": None})
 
 
 @pytest.mark.parametrize("group", [{}, {"group_by": "recipe"}])
@@ -86,7 +88,7 @@ def test_every_interval_has_the_sums_of_its_hours(vendor: Sandbox, group: Row) -
         edges = sorted({(row["from"], row["to"]) for row in rows})
         assert edges[0][0] == body["from"], interval
         assert edges[-1][1] == body["to"], interval
-        assert all(one[1] == other[0] for one, other in pairwise(edges)), interval
+        assert all(edge[1] == following[0] for edge, following in pairwise(edges)), interval
         assert len(edges) == bounds, interval
         by_bucket: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
         for row in hours:
@@ -101,7 +103,7 @@ def test_hours_of_a_day_on_which_clocks_change_are_23_and_25(world: World) -> No
         rows = ask(Sandbox(world), **span(on), interval="hour")
         starts = sorted({datetime.fromisoformat(row["from"]) for row in rows})
         assert len(starts) == expected
-        assert all(other - one == timedelta(hours=1) for one, other in pairwise(starts))
+        assert all(end - start == timedelta(hours=1) for start, end in pairwise(starts))
         assert all(start.astimezone(Day.of(on, world.zone).zone).date() == on for start in starts)
         offsets = {row["from"][-6:] for row in rows}
         assert offsets == ({"+01:00"} if expected == 24 else {"+01:00", "+02:00"})
@@ -117,9 +119,11 @@ def test_buckets_follow_the_accounts_zone(world: World, zone: str) -> None:
     assert all(row["from"][13:] == row["to"][13:] == f":00:00.000{row['from'][-6:]}" for row in rows)
     assert all(row["from"].startswith(str(DAY)) for row in rows)
     assert len({row["from"] for row in rows}) == 24
-    two = ask(vendor, **span(DAY, DAY + timedelta(days=1), zone), interval="day")
-    one = ask(vendor, **span(DAY, zone=zone))
-    assert sums(one, "workspace_id") == sums([row for row in two if row["from"].startswith(str(DAY))], "workspace_id")
+    two_days = ask(vendor, **span(DAY, DAY + timedelta(days=1), zone), interval="day")
+    one_day = ask(vendor, **span(DAY, zone=zone))
+    assert sums(one_day, "workspace_id") == sums(
+        [row for row in two_days if row["from"].startswith(str(DAY))], "workspace_id"
+    )
     world.edits["workato", DAY] = Edit(emptied=True)
     assert {row["from"][:10] for row in ask(vendor, **span(DAY, DAY + timedelta(days=1), zone), interval="hour")} == {
         str(DAY + timedelta(days=1))
@@ -127,12 +131,12 @@ def test_buckets_follow_the_accounts_zone(world: World, zone: str) -> None:
 
 
 def test_a_range_may_begin_and_end_anywhere_and_in_utc(vendor: Sandbox) -> None:
-    whole = sums(ask(vendor), "workspace_id")
+    expected = sums(ask(vendor), "workspace_id")
     utc: Row = {"from": "2026-11-09T23:00:00.000Z", "to": "2026-11-10T23:00:00.000Z"}
-    assert sums(ask(vendor, **utc), "workspace_id") == whole
+    assert sums(ask(vendor, **utc), "workspace_id") == expected
     first = ask(vendor, **{**utc, "to": "2026-11-10T10:17:23.456Z"})
     second = ask(vendor, **{**utc, "from": "2026-11-10T10:17:23.456Z"})
-    assert sums([*first, *second], "workspace_id") == whole
+    assert sums([*first, *second], "workspace_id") == expected
     part: Row = {"from": "2026-11-10T08:30:00.000Z", "to": "2026-11-10T10:15:00.000Z"}
     hours = ask(vendor, **part, interval="hour")
     assert {(row["from"][11:16], row["to"][11:16]) for row in hours} == {
@@ -159,9 +163,9 @@ def test_recipe_count_is_the_distinct_recipes_of_a_bucket(vendor: Sandbox) -> No
     recipes: dict[tuple[Any, ...], set[int]] = defaultdict(set)
     for row in ask(vendor, **body, group_by="recipe"):
         recipes[row["workspace_id"], row["from"]].add(row["recipe_id"])
-    counted = ask(vendor, **body, group_by="workspace")
-    assert {(row["workspace_id"], row["from"]): row["recipe_count"] for row in counted} == {
-        key: len(found) for key, found in recipes.items()
+    buckets = ask(vendor, **body, group_by="workspace")
+    assert {(row["workspace_id"], row["from"]): row["recipe_count"] for row in buckets} == {
+        key: len(recipe_ids) for key, recipe_ids in recipes.items()
     }
 
 
@@ -169,9 +173,9 @@ def test_deleted_recipes_count_in_the_bare_question_only(vendor: Sandbox) -> Non
     body: Row = {**span(DAY - timedelta(days=30), DAY), "interval": "day"}
     bare = sums(ask(vendor, **body), "workspace_id", "from")
     recipes = sums(ask(vendor, **body, group_by="recipe"), "workspace_id", "from")
-    more = [key for key in bare if bare[key] != recipes.get(key)]
-    assert more
-    assert all(bare[key][0] >= found[0] for key, found in recipes.items())
+    differing = [key for key in bare if bare[key] != recipes.get(key)]
+    assert differing
+    assert all(bare[key][0] >= counts[0] for key, counts in recipes.items())
     assert sums(ask(vendor, **body, group_by="workspace"), "workspace_id", "from") == recipes
     folders = [row["folder_id"] for row in ask(vendor, **body, group_by="recipe")]
     assert sums(ask(vendor, **body, folder_ids=sorted(set(folders))), "workspace_id", "from") == recipes
@@ -227,10 +231,10 @@ def test_the_fields_may_come_in_the_query_instead(vendor: Sandbox) -> None:
         {"workspace_ids[]": ids},
         {"workspace_ids": ",".join(map(str, ids))},
     ]
-    for named in lists:
-        query = {**span(DAY), **named, "interval": "hour"}
-        answer = answered(vendor, USAGE, authorization="Bearer sandbox-key", query=query)
-        assert parse_content(answer) == expected
+    for id_params in lists:
+        query = {**span(DAY), **id_params, "interval": "hour"}
+        response = answered(vendor, USAGE, authorization="Bearer sandbox-key", query=query)
+        assert parse_content(response) == expected
     both = answered(
         vendor, USAGE, {"workspace_ids": ids, "interval": "hour"}, authorization="Bearer sandbox-key", query=span(DAY)
     )
@@ -261,24 +265,24 @@ def test_the_fields_may_come_in_the_query_instead(vendor: Sandbox) -> None:
     ],
 )
 def test_what_the_vendor_does_not_take_is_refused_by_name(vendor: Sandbox, status: int, field: str, body: Row) -> None:
-    found, error = refused(vendor, {**span(DAY), "workspace_ids": [1], **body})
-    assert found == status
-    assert [one["field"] for one in error.get("errors", [])] == ([field] if field else [])
+    response_status, error = get_error(vendor, {**span(DAY), "workspace_ids": [1], **body})
+    assert response_status == status
+    assert [problem["field"] for problem in error.get("errors", [])] == ([field] if field else [])
 
 
 def test_a_body_that_is_no_json_object_is_a_400(vendor: Sandbox) -> None:
     for body in (b"{", b"[]", b"5", b"\xff"):
-        assert refused(vendor, body, span(DAY))[0] == 400
+        assert get_error(vendor, body, span(DAY))[0] == 400
 
 
 def test_the_token_is_asked_for(vendor: Sandbox) -> None:
     for authorization in ("", "sandbox-key", "Bearer other", "APIKey sandbox-key"):
         for path, method in ((USAGE, "POST"), (WORKSPACES, "GET")):
-            answer = answered(vendor, path, {}, authorization=authorization, method=method)
-            assert (answer.status, parse_content(answer)) == (401, {"message": "Unauthorized"})
+            response = answered(vendor, path, {}, authorization=authorization, method=method)
+            assert (response.status, parse_content(response)) == (401, {"message": "Unauthorized"})
 
 
 def test_other_paths_and_methods_are_not_found(vendor: Sandbox) -> None:
     for path, method in ((USAGE, "GET"), (WORKSPACES, "POST"), ("/api/other", "GET")):
-        answer = answered(vendor, path, {}, authorization="Bearer sandbox-key", method=method)
-        assert (answer.status, parse_content(answer)) == (404, {"message": "Not found"})
+        response = answered(vendor, path, {}, authorization="Bearer sandbox-key", method=method)
+        assert (response.status, parse_content(response)) == (404, {"message": "Not found"})

@@ -42,15 +42,15 @@ def test_jobs_move_to_the_hour_of_their_retry_within_the_last_day(world: World, 
     body: Row = {**span(DAY), "interval": "hour", "group_by": "recipe"}
     midnight = Day.of(DAY, world.zone).end
     world.set_clock(midnight)
-    early = sums(ask(vendor, **body), "recipe_id", "from")
+    first_sums = sums(ask(vendor, **body), "recipe_id", "from")
     world.set_clock(midnight + timedelta(hours=21, minutes=5))
-    settled = sums(ask(vendor, **body), "recipe_id", "from")
-    moved = [key for key in early if key in settled and early[key] != settled[key]]
+    settled_sums = sums(ask(vendor, **body), "recipe_id", "from")
+    moved = [key for key in first_sums if key in settled_sums and first_sums[key] != settled_sums[key]]
     assert moved
-    assert all(early[key][2] == settled[key][2] + 1 for key in moved)
+    assert all(first_sums[key][2] == settled_sums[key][2] + 1 for key in moved)
     world.set_clock(midnight + timedelta(days=5))
-    later = sums(ask(vendor, **body), "recipe_id", "from")
-    assert all(settled[key] == found for key, found in later.items())
+    later_sums = sums(ask(vendor, **body), "recipe_id", "from")
+    assert all(settled_sums[key] == counts for key, counts in later_sums.items())
 
 
 def test_office_days_are_busier_than_weekends(vendor: Sandbox) -> None:
@@ -58,7 +58,7 @@ def test_office_days_are_busier_than_weekends(vendor: Sandbox) -> None:
     assert sum(row["task_count"] for row in friday) > 2 * sum(row["task_count"] for row in sunday)
 
 
-def edited(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:
+def read_around_edit(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:
     """Return the recipe hours of DAY before and after an edit; bare sums keep up, other days stay."""
     body: Row = {"interval": "hour", "group_by": "recipe"}
     before = {(row["recipe_id"], row["from"]): row for row in ask(vendor, **body)}
@@ -73,27 +73,27 @@ def edited(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], d
 
 
 def test_a_day_can_be_restated_lose_rows_gain_rows_and_lose_them_all(world: World, vendor: Sandbox) -> None:
-    before, after = edited(world, vendor, Edit(restated=0.2))
+    before, after = read_around_edit(world, vendor, Edit(restated=0.2))
     changed = [key for key in before if before[key] != after[key]]
     assert before.keys() == after.keys()
     assert 0.1 < len(changed) / len(before) < 0.3
-    before, after = edited(world, vendor, Edit(vanished=0.2))
+    before, after = read_around_edit(world, vendor, Edit(vanished=0.2))
     assert 0.1 < 1 - len(after) / len(before) < 0.3
     assert after.items() <= before.items()
-    before, after = edited(world, vendor, Edit(late=0.1))
+    before, after = read_around_edit(world, vendor, Edit(late=0.1))
     assert before.items() < after.items()
-    assert not edited(world, vendor, Edit(emptied=True))[1]
+    assert not read_around_edit(world, vendor, Edit(emptied=True))[1]
 
 
 def test_some_rows_of_a_day_or_one_of_an_answer_can_be_bad(world: World, vendor: Sandbox) -> None:
     body: Row = {"interval": "hour", "group_by": "recipe"}
     plain = ask(vendor, **body)
-    one = ask(vendor, **body, faults=Struck("bad_record"))
-    assert len([1 for a, b in zip(plain, one, strict=True) if a != b]) == 1
+    spoilt_once = ask(vendor, **body, faults=Struck("bad_record"))
+    assert len([1 for a, b in zip(plain, spoilt_once, strict=True) if a != b]) == 1
     world.edits["workato", DAY] = Edit(bad=0.1)
-    some = ask(vendor, **body)
-    assert 0.05 < len([1 for a, b in zip(plain, some, strict=True) if a != b]) / len(plain) < 0.15
-    assert ask(vendor, **body) == some
+    spoilt = ask(vendor, **body)
+    assert 0.05 < len([1 for a, b in zip(plain, spoilt, strict=True) if a != b]) / len(plain) < 0.15
+    assert ask(vendor, **body) == spoilt
 
 
 def test_a_day_can_have_any_number_of_recipe_hours_even_when_clocks_change(world: World) -> None:
@@ -109,24 +109,24 @@ def test_a_day_can_have_any_number_of_recipe_hours_even_when_clocks_change(world
 def test_rows_come_in_the_other_shapes_a_tolerant_reader_takes(vendor: Sandbox) -> None:
     body: Row = {"interval": "hour", "group_by": "recipe"}
     plain = ask(vendor, **body)
-    shown = {}
+    rows_by_shape = {}
     for name in SHAPES:
         vendor.shape = frozenset({name})
-        shown[name] = ask(vendor, **body)
-    assert [row["task_usage"] for row in shown["aliases"]] == [row["task_count"] for row in plain]
-    assert {"jobs_succeeded", "jobs_failed"} <= shown["aliases"][0].keys()
-    assert {"successful_jobs", "failed_jobs", "task_count"} <= shown["other_aliases"][0].keys()
-    assert [row["time"] for row in shown["time"]] == [row["from"] for row in plain]
-    assert not {"from", "to"} & shown["time"][0].keys()
+        rows_by_shape[name] = ask(vendor, **body)
+    assert [row["task_usage"] for row in rows_by_shape["aliases"]] == [row["task_count"] for row in plain]
+    assert {"jobs_succeeded", "jobs_failed"} <= rows_by_shape["aliases"][0].keys()
+    assert {"successful_jobs", "failed_jobs", "task_count"} <= rows_by_shape["other_aliases"][0].keys()
+    assert [row["time"] for row in rows_by_shape["time"]] == [row["from"] for row in plain]
+    assert not {"from", "to"} & rows_by_shape["time"][0].keys()
     flat = [
         {**{name: value for name, value in row.items() if name != "usage"}, **bucket}
-        for row in shown["nested"]
+        for row in rows_by_shape["nested"]
         for bucket in row["usage"]
     ]
     assert flat == plain
-    assert len({row["recipe_id"] for row in shown["nested"]}) == len(shown["nested"]) < len(plain)
-    assert not {*METRICS, "recipe_count"} & shown["unknown"][0].keys()
-    assert "job_failed_count" not in shown["incomplete"][0]
+    assert len({row["recipe_id"] for row in rows_by_shape["nested"]}) == len(rows_by_shape["nested"]) < len(plain)
+    assert not {*METRICS, "recipe_count"} & rows_by_shape["unknown"][0].keys()
+    assert "job_failed_count" not in rows_by_shape["incomplete"][0]
     vendor.shape = frozenset({"nested", "aliases", "time"})
     bucket = ask(vendor, interval="hour")[0]["usage"][0]
     assert bucket.keys() == {"time", "task_usage", "jobs_succeeded", "jobs_failed", "recipes_count"}
@@ -146,12 +146,12 @@ def server() -> Iterator[SandboxServer]:
 def test_a_plain_client_reads_it_over_http(server: SandboxServer) -> None:
     headers = {"Authorization": "Bearer sandbox-key"}
     with httpx2.Client(base_url=f"{server.url}/workato", headers=headers) as client:
-        found = client.get(WORKSPACES, params={"page": 1, "per_page": 100}).json()["result"]
-        ids = [workspace["id"] for workspace in found]
+        listed = client.get(WORKSPACES, params={"page": 1, "per_page": 100}).json()["result"]
+        ids = [workspace["id"] for workspace in listed]
         body: Row = {**span(DAY), "workspace_ids": ids, "interval": "hour"}
         by_body = client.post(USAGE, json=body).json()["data"]
         by_query = client.post(USAGE, params=body).json()["data"]
         assert by_body == by_query == ask(Sandbox(server.world), interval="hour")
-        refusal = client.post(USAGE, json={})
-        assert (refusal.status_code, refusal.json()["message"]) == (400, "Missing required fields: from, to")
+        response = client.post(USAGE, json={})
+        assert (response.status_code, response.json()["message"]) == (400, "Missing required fields: from, to")
         assert client.get(WORKSPACES, headers={"Authorization": "Bearer no"}).status_code == 401

@@ -18,7 +18,7 @@ ON = date(2026, 10, 14)
 BERLIN = "Europe/Berlin"
 
 
-def a_source(sandbox: SandboxServer, settings, zone: str) -> Source:
+def create_source(sandbox: SandboxServer, settings, zone: str) -> Source:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
     return Source.objects.create(
         slug="recipes",
@@ -35,7 +35,7 @@ def a_source(sandbox: SandboxServer, settings, zone: str) -> Source:
 def test_an_account_of_another_zone_fails_the_load_and_holds_nothing(zone: str, settings) -> None:
     noon = datetime(2026, 10, 20, 12, tzinfo=UTC)
     with SandboxServer(World(now=lambda: noon, zone=BERLIN)) as sandbox:
-        source = a_source(sandbox, settings, zone)
+        source = create_source(sandbox, settings, zone)
         ensure_days(source, ON, ON + timedelta(days=1))
         attempt = load_next(source.pk)
 
@@ -51,14 +51,14 @@ def test_an_account_of_another_zone_fails_the_load_and_holds_nothing(zone: str, 
 @pytest.mark.django_db
 def test_the_test_of_a_connection_tells_it_too(settings) -> None:
     with SandboxServer(World(zone=BERLIN)) as sandbox:
-        result = probe(a_source(sandbox, settings, "Asia/Tokyo"))
+        result = probe(create_source(sandbox, settings, "Asia/Tokyo"))
 
     assert not result.ok
     assert "is not a time of Asia/Tokyo, whose offset is then +09:00" in result.message
 
 
 @pytest.mark.parametrize(
-    ("zone", "on", "said"),
+    ("zone", "on", "text"),
     [
         (BERLIN, ON, "2026-10-14T09:00:00.000+02:00"),
         (BERLIN, date(2026, 1, 14), "2026-01-14T09:00:00+01:00"),
@@ -69,16 +69,16 @@ def test_the_test_of_a_connection_tells_it_too(settings) -> None:
         (BERLIN, ON, "2026-10-14T09:00:00"),
     ],
 )
-def test_a_time_of_the_sources_zone_is_taken(zone: str, on: date, said: str) -> None:
+def test_a_time_of_the_sources_zone_is_taken(zone: str, on: date, text: str) -> None:
     day = Day.of(on, zone)
 
-    found = datetime.fromisoformat(said)
-    found = found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))
-    assert parse_bound("from", said, day) == found
+    expected = datetime.fromisoformat(text)
+    expected = expected if expected.tzinfo else expected.replace(tzinfo=ZoneInfo(zone))
+    assert parse_bound("from", text, day) == expected
 
 
-@pytest.mark.parametrize("said", ["2026-10-14T09:00:00+03:00", "2026-10-14T09:00:00Z", "2026-10-14T09:00:00+01:00"])
-def test_a_time_of_another_zone_is_refused_with_both_offsets(said: str) -> None:
-    with pytest.raises(OtherZoneError, match=r"of Europe/Berlin, whose offset is then \+02:00") as raised:
-        parse_bound("from", said, Day.of(ON, BERLIN))
-    assert said in str(raised.value)
+@pytest.mark.parametrize("text", ["2026-10-14T09:00:00+03:00", "2026-10-14T09:00:00Z", "2026-10-14T09:00:00+01:00"])
+def test_a_time_of_another_zone_is_refused_with_both_offsets(text: str) -> None:
+    with pytest.raises(OtherZoneError, match=r"of Europe/Berlin, whose offset is then \+02:00") as exc_info:
+        parse_bound("from", text, Day.of(ON, BERLIN))
+    assert text in str(exc_info.value)
