@@ -23,7 +23,7 @@ from tests.support.api_clients import API, bearer, get, refused
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.mirrored_portal import key
 from tests.support.scripted_vendor import Listing, make_source
-from tests.sync.mirrors.test_mirrors import ask, made
+from tests.sync.mirrors.test_mirrors import create_source, send_request
 from usage.data_quality import VENDOR_KINDS
 from usage.data_quality.coverage import get_coverage
 from usage.days import Day
@@ -211,10 +211,10 @@ def test_verify_skips_pruned_days_and_says_how_many(source: Source) -> None:
 
 @pytest.mark.parametrize("refuses", [False, True])
 def test_a_mirror_treats_a_pruned_day_as_an_incomplete_one(refuses: bool) -> None:
-    made_source = made("ona", mirror_refuses_gaps=refuses)
-    SourceDay.objects.filter(source=made_source).update(pruned_at=timezone.now())
-    answer: Any = ask("ona", key())
+    source = create_source("ona", mirror_refuses_gaps=refuses)
+    SourceDay.objects.filter(source=source).update(pruned_at=timezone.now())
+    response: Any = send_request("ona", key())
     if refuses:
-        assert answer.status_code == 503
+        assert response.status_code == 503
     else:
-        assert (answer["Portal-Complete"], answer["Portal-Pruned-Days"]) == ("false", "2")
+        assert (response["Portal-Complete"], response["Portal-Pruned-Days"]) == ("false", "2")

@@ -1,4 +1,4 @@
-"""Gcore's mirror: the same question gets from it, resource for resource and digit for digit, what the vendor says."""
+"""Gcore's mirror returns for the same request the same resources as the vendor, to the last digit."""
 
 import inspect
 import json
@@ -34,15 +34,15 @@ def pair(still: Any, transactional_db: None) -> Pair:
     return Pair(still, read_once(still, "gcore", end=END))
 
 
-def report(answer: Any) -> dict[str, Any]:
+def parse_report(response: Any) -> dict[str, Any]:
     """Return an answer's JSON with every number exact, in a form that can be compared."""
-    assert answer.status == 200, answer.body
-    found: dict[str, Any] = json.loads(answer.body, parse_float=Decimal)
-    return found
+    assert response.status == 200, response.body
+    body: dict[str, Any] = json.loads(response.body, parse_float=Decimal)
+    return body
 
 
-def normalize(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows with what says the same in several ways said in one: instants, and the order of tags."""
+def normalize_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows in one form: instants are parsed and tags sorted, as both may be written in several ways."""
     return [
         {
             name: datetime.fromisoformat(value)
@@ -56,18 +56,18 @@ def normalize(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def totals(found: dict[str, Any]) -> dict[tuple[Any, ...], Decimal]:
-    """Return the totals by what they are of; of types without a published shape, whatever they are split by."""
+def sum_totals(body: dict[str, Any]) -> dict[tuple[Any, ...], Decimal]:
+    """Return the totals by their fields; those of types without a published shape are summed over `model`."""
     sums: dict[tuple[Any, ...], Decimal] = {}
-    for total in found["totals"]:
+    for total in body["totals"]:
         known = total["type"] in TABLE
-        of = tuple(sorted((n, str(v)) for n, v in total.items() if n != "billing_value" and (known or n != "model")))
-        sums[of] = sums.get(of, Decimal(0)) + total["billing_value"]
+        group = tuple(sorted((n, str(v)) for n, v in total.items() if n != "billing_value" and (known or n != "model")))
+        sums[group] = sums.get(group, Decimal(0)) + total["billing_value"]
     return sums
 
 
 def periods() -> st.SearchStrategy[dict[str, Any]]:
-    """Days of those that were read, written as instants within them."""
+    """Periods within the synced days, written as instants."""
 
     def period(first: int, length: int, hour: int, last: bool) -> dict[str, Any]:
         end = min(first + length, DAYS - last)
@@ -84,15 +84,15 @@ def schema_filters() -> st.SearchStrategy[dict[str, Any]]:
     """Filters on every field that any type may be filtered by, with values that some resource has, and others."""
     fields = st.sampled_from([(name, field) for name, fields in FILTERS.items() for field in fields])
 
-    def wanted(of: tuple[str, str], take: int) -> dict[str, Any]:
-        name, field = of
+    def build_filter(type_and_field: tuple[str, str], take: int) -> dict[str, Any]:
+        name, field = type_and_field
         column = {"uuid": "resource_id", "last_name": "resource_name", "type": "resource_type"}.get(field)
         rows = ResourceUsage.objects.filter(resource_type=name).order_by("id")[:50]
-        said = [getattr(row, column) if column else row.details.get(field) for row in rows]
-        known = sorted({str(value) for value in said if value not in (None, "")})
+        values = [getattr(row, column) if column else row.details.get(field) for row in rows]
+        known = sorted({str(value) for value in values if value not in (None, "")})
         return {"type": name, "field": field, "values": [*known[:: take + 1], "none-such"]}
 
-    return st.builds(wanted, fields, st.integers(0, 3))
+    return st.builds(build_filter, fields, st.integers(0, 3))
 
 
 def conditions() -> st.SearchStrategy[dict[str, Any]]:
@@ -103,7 +103,7 @@ def conditions() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def questions() -> st.SearchStrategy[dict[str, Any]]:
+def request_bodies() -> st.SearchStrategy[dict[str, Any]]:
     tags = st.fixed_dictionaries(
         {"conditions": st.lists(conditions(), max_size=3)}, optional={"condition_type": st.sampled_from(["AND", "OR"])}
     )
@@ -123,28 +123,28 @@ def questions() -> st.SearchStrategy[dict[str, Any]]:
 
 def test_every_question_gets_the_vendors_answer(pair: Pair) -> None:
     @by_hypothesis
-    @given(questions())
-    def same(question: dict[str, Any]) -> None:
-        mirror, vendor = (report(ask(USAGE_REPORT, question)) for ask in (pair.mirror, pair.vendor))
+    @given(request_bodies())
+    def compare(body: dict[str, Any]) -> None:
+        mirror, vendor = (parse_report(send(USAGE_REPORT, body)) for send in (pair.mirror, pair.vendor))
         assert mirror["count"] == vendor["count"]
-        assert totals(mirror) == totals(vendor)
-        assert normalize(mirror["resources"]) == normalize(vendor["resources"])
+        assert sum_totals(mirror) == sum_totals(vendor)
+        assert normalize_rows(mirror["resources"]) == normalize_rows(vendor["resources"])
 
-    same()
+    compare()
 
 
 def test_every_type_can_be_filtered_by_every_field_of_the_table(pair: Pair) -> None:
     assert {name: list(fields) for name, fields in FILTERS.items() if name in TABLE} == {
         name: kind.filters for name, kind in TABLE.items()
     }
-    asked = {"time_from": instant(FIRST), "time_to": instant(END), "limit": 1000}
-    rows = report(pair.vendor(USAGE_REPORT, asked))["resources"]
+    params = {"time_from": instant(FIRST), "time_to": instant(END), "limit": 1000}
+    rows = parse_report(pair.vendor(USAGE_REPORT, params))["resources"]
     for name, field in ((name, field) for name, kind in TABLE.items() for field in kind.filters):
         values = sorted({str(row[field]) for row in rows if row["type"] == name and row[field] is not None})[::2]
-        question = asked | {"schema_filter": {"type": name, "field": field, "values": values}}
-        mirror, vendor = (report(ask(USAGE_REPORT, question)) for ask in (pair.mirror, pair.vendor))
-        assert normalize(mirror["resources"]) == normalize(vendor["resources"])
-        assert (mirror["count"], totals(mirror)) == (vendor["count"], totals(vendor))
+        body = params | {"schema_filter": {"type": name, "field": field, "values": values}}
+        mirror, vendor = (parse_report(send(USAGE_REPORT, body)) for send in (pair.mirror, pair.vendor))
+        assert normalize_rows(mirror["resources"]) == normalize_rows(vendor["resources"])
+        assert (mirror["count"], sum_totals(mirror)) == (vendor["count"], sum_totals(vendor))
         assert (vendor["count"] > 0) == bool(values)
 
 
@@ -152,43 +152,45 @@ def test_numbers_keep_every_digit(pair: Pair) -> None:
     row = ResourceUsage.objects.filter(day=FIRST).order_by("id").first()
     exact = Decimal("12345678901234567890.123456789012345678901234567890")
     ResourceUsage.objects.filter(pk=row.pk).update(consumed_quantity=exact)
-    asked = {"time_from": instant(FIRST), "time_to": instant(FIRST, 24), "limit": 1000, "types": [row.resource_type]}
-    found = report(pair.mirror(USAGE_REPORT, asked))
-    assert [one["billing_value"] for one in found["resources"]].count(exact) == 1
+    body = {"time_from": instant(FIRST), "time_to": instant(FIRST, 24), "limit": 1000, "types": [row.resource_type]}
+    report = parse_report(pair.mirror(USAGE_REPORT, body))
+    assert [resource["billing_value"] for resource in report["resources"]].count(exact) == 1
 
 
 def test_a_type_that_nobody_documented_is_given_as_it_came(pair: Pair) -> None:
-    asked = {
+    body = {
         "time_from": instant(FIRST),
         "time_to": instant(FIRST, 24),
         "limit": 1000,
         "types": ["inference_public_models"],
     }
-    mirror, vendor = (report(ask(USAGE_REPORT, asked)) for ask in (pair.mirror, pair.vendor))
-    assert normalize(mirror["resources"]) == normalize(vendor["resources"])
+    mirror, vendor = (parse_report(send(USAGE_REPORT, body)) for send in (pair.mirror, pair.vendor))
+    assert normalize_rows(mirror["resources"]) == normalize_rows(vendor["resources"])
     assert len(vendor["resources"]) > 0
 
 
 def test_the_vendors_sdk_gets_the_same_objects(pair: Pair, live_server: Any) -> None:
-    asked: dict[str, Any] = {"time_from": instant(FIRST), "time_to": instant(END), "limit": 1000}
+    params: dict[str, Any] = {"time_from": instant(FIRST), "time_to": instant(END), "limit": 1000}
     vendor_url, mirror_url = f"{pair.server.url}/gcore", f"{live_server.url}/mirror/gcore-main"
     with (
         gcore.Gcore(api_key=CREDENTIAL, base_url=vendor_url, max_retries=0) as vendor,
         gcore.Gcore(api_key=key(pair.source), base_url=mirror_url, max_retries=0) as mirror,
     ):
         get: Callable[..., Any] = mirror.cloud.usage_reports.get
-        given, mirrored = vendor.cloud.usage_reports.get(**asked), get(**asked)
-        assert mirrored.count == given.count == len(given.resources)
-        assert [normalize([one.to_dict()]) for one in mirrored.resources] == [
-            normalize([one.to_dict()]) for one in given.resources
+        vendor_report, mirror_report = vendor.cloud.usage_reports.get(**params), get(**params)
+        assert mirror_report.count == vendor_report.count == len(vendor_report.resources)
+        assert [normalize_rows([resource.to_dict()]) for resource in mirror_report.resources] == [
+            normalize_rows([resource.to_dict()]) for resource in vendor_report.resources
         ]
-        assert [type(one) for one in mirrored.resources] == [type(one) for one in given.resources]
-        with pytest.raises(gcore.BadRequestError) as refused:
+        assert [type(resource) for resource in mirror_report.resources] == [
+            type(resource) for resource in vendor_report.resources
+        ]
+        with pytest.raises(gcore.BadRequestError) as exc_info:
             get(time_from="2026-11-17", time_to="2026-11-18")
-        assert "time_from" in refused.value.body["invalid_fields"]
+        assert "time_from" in exc_info.value.body["invalid_fields"]
     with gcore.Gcore(api_key="1234$unknown", base_url=mirror_url, max_retries=0) as stranger:
         with pytest.raises(gcore.AuthenticationError):
-            stranger.cloud.usage_reports.get(**asked)
+            stranger.cloud.usage_reports.get(**params)
 
 
 def test_the_vendors_sdk_gets_the_same_objects_whatever_it_asks(pair: Pair, live_server: Any) -> None:
@@ -196,29 +198,31 @@ def test_the_vendors_sdk_gets_the_same_objects_whatever_it_asks(pair: Pair, live
         gcore.Gcore(api_key=CREDENTIAL, base_url=f"{pair.server.url}/gcore", max_retries=0) as vendor,
         gcore.Gcore(api_key=key(pair.source), base_url=f"{live_server.url}/mirror/gcore-main", max_retries=0) as mirror,
     ):
-        named = inspect.signature(vendor.cloud.usage_reports.get).parameters.keys()
+        sdk_params = inspect.signature(vendor.cloud.usage_reports.get).parameters.keys()
 
         @by_hypothesis
-        @given(questions())
-        def same(question: dict[str, Any]) -> None:
-            asked = {name: value for name, value in question.items() if name in named}
-            besides = {name: value for name, value in question.items() if name not in named}
-            found = []
+        @given(request_bodies())
+        def compare(body: dict[str, Any]) -> None:
+            params = {name: value for name, value in body.items() if name in sdk_params}
+            extra_body = {name: value for name, value in body.items() if name not in sdk_params}
+            reports = []
             for client in (vendor, mirror):
                 get: Callable[..., Any] = client.cloud.usage_reports.get
-                found.append(get(**asked, extra_body=besides or None))
-            given, mirrored = found
-            assert mirrored.count == given.count
-            assert [type(one) for one in mirrored.resources] == [type(one) for one in given.resources]
-            assert normalize([one.to_dict() for one in mirrored.resources]) == normalize(
-                [one.to_dict() for one in given.resources]
+                reports.append(get(**params, extra_body=extra_body or None))
+            vendor_report, mirror_report = reports
+            assert mirror_report.count == vendor_report.count
+            assert [type(resource) for resource in mirror_report.resources] == [
+                type(resource) for resource in vendor_report.resources
+            ]
+            assert normalize_rows([resource.to_dict() for resource in mirror_report.resources]) == normalize_rows(
+                [resource.to_dict() for resource in vendor_report.resources]
             )
 
-        same()
+        compare()
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "overrides",
     [
         {"limit": 0},
         {"offset": -1},
@@ -231,17 +235,17 @@ def test_the_vendors_sdk_gets_the_same_objects_whatever_it_asks(pair: Pair, live
         {"time_to": "9999-12-31T00:00:00Z", "enable_last_day": True},
     ],
 )
-def test_wrong_input_gets_the_vendors_kind_of_400(pair: Pair, wrong: dict[str, Any]) -> None:
-    asked = {"time_from": instant(FIRST), "time_to": instant(END), **wrong}
-    mirror, vendor = pair.mirror(USAGE_REPORT, asked), pair.vendor(USAGE_REPORT, asked)
-    said, expected = json.loads(mirror.body), json.loads(vendor.body)
-    assert (mirror.status, said["invalid_fields"].keys()) == (400, expected["invalid_fields"].keys())
-    assert said["exception_class"] == expected["exception_class"] == "ValidationError"
+def test_wrong_input_gets_the_vendors_kind_of_400(pair: Pair, overrides: dict[str, Any]) -> None:
+    body = {"time_from": instant(FIRST), "time_to": instant(END), **overrides}
+    mirror, vendor = pair.mirror(USAGE_REPORT, body), pair.vendor(USAGE_REPORT, body)
+    mirror_error, vendor_error = json.loads(mirror.body), json.loads(vendor.body)
+    assert (mirror.status, mirror_error["invalid_fields"].keys()) == (400, vendor_error["invalid_fields"].keys())
+    assert mirror_error["exception_class"] == vendor_error["exception_class"] == "ValidationError"
 
 
 def test_what_was_withdrawn_is_not_reported(pair: Pair) -> None:
-    asked = {"time_from": instant(FIRST), "time_to": instant(FIRST, 24), "limit": 1}
-    before = report(pair.mirror(USAGE_REPORT, asked))["count"]
-    gone = ResourceUsage.objects.filter(day=FIRST).values_list("pk", flat=True)[:3]
-    ResourceUsage.objects.filter(pk__in=list(gone)).update(withdrawn_at=datetime.now(UTC))
-    assert report(pair.mirror(USAGE_REPORT, asked))["count"] == before - 3
+    body = {"time_from": instant(FIRST), "time_to": instant(FIRST, 24), "limit": 1}
+    before = parse_report(pair.mirror(USAGE_REPORT, body))["count"]
+    withdrawn = ResourceUsage.objects.filter(day=FIRST).values_list("pk", flat=True)[:3]
+    ResourceUsage.objects.filter(pk__in=list(withdrawn)).update(withdrawn_at=datetime.now(UTC))
+    assert parse_report(pair.mirror(USAGE_REPORT, body))["count"] == before - 3

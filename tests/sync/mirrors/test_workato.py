@@ -1,4 +1,4 @@
-"""Workato's mirror: the same question gets from it, row for row, what the vendor says."""
+"""Workato's mirror returns for the same request the same rows as the vendor."""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -38,56 +38,56 @@ def pair(still: Any, transactional_db: None) -> Pair:
     return Pair(still, read_once(still, "workato", end=END))
 
 
-def data(answer: Any) -> Any:
-    assert answer.status == 200, answer.body
-    return json.loads(answer.body)["data"]
+def parse_data(response: Any) -> Any:
+    assert response.status == 200, response.body
+    return json.loads(response.body)["data"]
 
 
-def known(*names: str) -> list[Any]:
+def list_values(*names: str) -> list[Any]:
     return sorted(set(RecipeUsage.objects.exclude(recipe_id=None).values_list(*names, flat=True)))
 
 
 def hours() -> st.SearchStrategy[dict[str, Any]]:
-    """Ranges of whole hours in the days that were read."""
-    most = 24 * DAYS
-    places = st.tuples(st.integers(0, most - 1), st.integers(1, most)).map(
-        lambda two: (two[0], max(two[1], two[0] + 1))
+    """Ranges of whole hours within the synced days."""
+    max_hours = 24 * DAYS
+    places = st.tuples(st.integers(0, max_hours - 1), st.integers(1, max_hours)).map(
+        lambda bounds: (bounds[0], max(bounds[1], bounds[0] + 1))
     )
     return places.map(
-        lambda two: dict(zip(("from", "to"), (instant(FIRST, BERLIN_MIDNIGHT + at) for at in two), strict=True))
+        lambda bounds: dict(zip(("from", "to"), (instant(FIRST, BERLIN_MIDNIGHT + at) for at in bounds), strict=True))
     )
 
 
 def scopes() -> st.SearchStrategy[dict[str, Any]]:
-    ids = [*known("workspace_id"), 1]
-    externals = [*filter(None, known("external_id")), "nobody"]
+    ids = [*list_values("workspace_id"), 1]
+    externals = [*filter(None, list_values("external_id")), "nobody"]
     return st.fixed_dictionaries({"workspace_ids": st.lists(st.sampled_from(ids), min_size=1, max_size=6)}) | (
         st.fixed_dictionaries({"external_ids": st.lists(st.sampled_from(externals), min_size=1, max_size=6)})
     )
 
 
 def filters() -> st.SearchStrategy[dict[str, Any]]:
-    recipes, folders = known("recipe_id"), known("folder_id")
-    names, folder_names = known("recipe_name"), known("folder_name")
+    recipes, folders = list_values("recipe_id"), list_values("folder_id")
+    names, folder_names = list_values("recipe_name"), list_values("folder_name")
     part = st.integers(0, 4)
-    of_recipes = st.fixed_dictionaries({"recipe_ids": st.lists(st.sampled_from(recipes), max_size=9)}) | (
+    recipe_filters = st.fixed_dictionaries({"recipe_ids": st.lists(st.sampled_from(recipes), max_size=9)}) | (
         st.builds(
             lambda name, at: {"recipe_name_pattern": name[at : at + 5] if len(name) > at + 3 else name},
             st.sampled_from(names),
             part,
         )
     )
-    of_folders = st.fixed_dictionaries({"folder_ids": st.lists(st.sampled_from(folders), max_size=9)}) | (
+    folder_filters = st.fixed_dictionaries({"folder_ids": st.lists(st.sampled_from(folders), max_size=9)}) | (
         st.builds(
             lambda name: {"folder_name_pattern": name[:4]}, st.sampled_from([n for n in folder_names if len(n) > 3])
         )
     )
-    nothing: st.SearchStrategy[dict[str, Any]] = st.just({})
+    no_filter: st.SearchStrategy[dict[str, Any]] = st.just({})
     grouped = st.sampled_from([{}, {"group_by": "recipe"}, {"group_by": "workspace"}])
     return st.builds(
         lambda *parts: {n: v for part in parts for n, v in part.items()},
-        nothing | of_recipes,
-        nothing | of_folders,
+        no_filter | recipe_filters,
+        no_filter | folder_filters,
         grouped,
     )
 
@@ -97,16 +97,16 @@ def test_every_question_gets_the_vendors_answer(pair: Pair) -> None:
 
     @by_hypothesis
     @given(hours(), scopes(), filters(), intervals)
-    def same(range_: dict[str, Any], scope: dict[str, Any], more: dict[str, Any], interval: str) -> None:
-        question = range_ | scope | more | {"interval": interval}
-        mirror, vendor = (data(ask(USAGE, question)) for ask in (pair.mirror, pair.vendor))
+    def compare(range_: dict[str, Any], scope: dict[str, Any], more: dict[str, Any], interval: str) -> None:
+        body = range_ | scope | more | {"interval": interval}
+        mirror, vendor = (parse_data(send(USAGE, body)) for send in (pair.mirror, pair.vendor))
         if "group_by" not in more and not more:
-            # Of recipes deleted since, the portal knows how many there were in an hour, not which.
+            # For recipes deleted since, the portal knows how many there were in an hour, not which.
             for row in [*(mirror or []), *(vendor or [])]:
                 del row["recipe_count"]
         assert mirror == vendor
 
-    same()
+    compare()
 
 
 @pytest.mark.parametrize("changes", [date(2026, 3, 29), date(2026, 10, 25)])
@@ -116,16 +116,16 @@ def test_days_of_23_and_25_hours_get_the_vendors_answer(changes: date, transacti
     start, end = (midnight(on, ZoneInfo(ZONES["workato"])).astimezone(UTC) for on in ends)
     with SandboxServer(World(days=30, now=lambda: now)) as server:
         pair = Pair(server, read_all(server, "workato", *ends))
-        for late, early in ((0, 0), (5, 20), (25, 0), (26, 22)):
-            question = {
-                "from": (start + timedelta(hours=late)).isoformat(timespec="milliseconds"),
-                "to": (end - timedelta(hours=early)).isoformat(timespec="milliseconds"),
-                "workspace_ids": known("workspace_id"),
+        for start_offset, end_offset in ((0, 0), (5, 20), (25, 0), (26, 22)):
+            body = {
+                "from": (start + timedelta(hours=start_offset)).isoformat(timespec="milliseconds"),
+                "to": (end - timedelta(hours=end_offset)).isoformat(timespec="milliseconds"),
+                "workspace_ids": list_values("workspace_id"),
                 "group_by": "recipe",
             }
             for interval in ("none", "year", "month", "week", "day", "hour"):
                 mirror, vendor = (
-                    data(ask(USAGE, question | {"interval": interval})) for ask in (pair.mirror, pair.vendor)
+                    parse_data(send(USAGE, body | {"interval": interval})) for send in (pair.mirror, pair.vendor)
                 )
                 assert mirror == vendor
                 assert mirror
@@ -133,46 +133,46 @@ def test_days_of_23_and_25_hours_get_the_vendors_answer(changes: date, transacti
 
 def test_hours_of_deleted_recipes_are_in_the_bare_answer_only(pair: Pair) -> None:
     assert RecipeUsage.objects.filter(recipe_id=None).exists()
-    whole = {
+    body = {
         "from": instant(FIRST, BERLIN_MIDNIGHT),
         "to": instant(END, BERLIN_MIDNIGHT),
-        "workspace_ids": known("workspace_id"),
+        "workspace_ids": list_values("workspace_id"),
     }
-    bare, other = (data(pair.mirror(USAGE, whole | more)) for more in ({}, {"group_by": "workspace"}))
-    assert sum(row["task_count"] for row in bare) > sum(row["task_count"] for row in other)
-    assert bare == data(pair.vendor(USAGE, whole)) or [row["task_count"] for row in bare] == [
-        row["task_count"] for row in data(pair.vendor(USAGE, whole))
+    bare, grouped = (parse_data(pair.mirror(USAGE, body | more)) for more in ({}, {"group_by": "workspace"}))
+    assert sum(row["task_count"] for row in bare) > sum(row["task_count"] for row in grouped)
+    assert bare == parse_data(pair.vendor(USAGE, body)) or [row["task_count"] for row in bare] == [
+        row["task_count"] for row in parse_data(pair.vendor(USAGE, body))
     ]
 
 
 def test_an_hour_has_exactly_the_vendors_recipe_count(pair: Pair) -> None:
-    question = {
+    body = {
         "from": instant(FIRST, BERLIN_MIDNIGHT),
         "to": instant(END, BERLIN_MIDNIGHT),
-        "workspace_ids": known("workspace_id"),
+        "workspace_ids": list_values("workspace_id"),
         "interval": "hour",
     }
-    assert data(pair.mirror(USAGE, question)) == data(pair.vendor(USAGE, question))
+    assert parse_data(pair.mirror(USAGE, body)) == parse_data(pair.vendor(USAGE, body))
 
 
 def test_nothing_is_null(pair: Pair) -> None:
-    assert data(pair.mirror(USAGE, {"from": instant(FIRST), "to": instant(END), "workspace_ids": [1]})) is None
+    assert parse_data(pair.mirror(USAGE, {"from": instant(FIRST), "to": instant(END), "workspace_ids": [1]})) is None
 
 
 def test_the_query_may_say_what_the_body_says(pair: Pair) -> None:
-    ids = known("workspace_id")[:2]
-    question = {"from": instant(FIRST), "to": instant(END), "workspace_ids": ids}
-    said: dict[str, Any] = {
-        "from": [question["from"]],
-        "to": [question["to"]],
+    ids = list_values("workspace_id")[:2]
+    body = {"from": instant(FIRST), "to": instant(END), "workspace_ids": ids}
+    params: dict[str, Any] = {
+        "from": [body["from"]],
+        "to": [body["to"]],
         "workspace_ids": [",".join(map(str, ids))],
     }
-    by_query = pair.mirror(USAGE, **said)
-    assert data(by_query) == data(pair.mirror(USAGE, question))
+    by_query = pair.mirror(USAGE, **params)
+    assert parse_data(by_query) == parse_data(pair.mirror(USAGE, body))
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "overrides",
     [
         {"from": None},
         {"workspace_ids": None},
@@ -183,9 +183,9 @@ def test_the_query_may_say_what_the_body_says(pair: Pair) -> None:
         {"workspace_ids": ["x"]},
     ],
 )
-def test_what_the_vendor_refuses_is_refused_in_its_words(pair: Pair, wrong: dict[str, Any]) -> None:
-    question = {"from": instant(FIRST), "to": instant(END), "workspace_ids": [1], **wrong}
-    mirror, vendor = pair.mirror(USAGE, question), pair.vendor(USAGE, question)
+def test_what_the_vendor_refuses_is_refused_in_its_words(pair: Pair, overrides: dict[str, Any]) -> None:
+    body = {"from": instant(FIRST), "to": instant(END), "workspace_ids": [1], **overrides}
+    mirror, vendor = pair.mirror(USAGE, body), pair.vendor(USAGE, body)
     assert (mirror.status, json.loads(mirror.body)) == (vendor.status, json.loads(vendor.body))
     assert mirror.status in (400, 422)
 
@@ -195,7 +195,7 @@ def test_workspaces_can_be_discovered_over_http(pair: Pair, live_server: Any) ->
     with httpx2.Client(base_url=f"{live_server.url}/mirror/workato-main", headers=headers) as client:
         pages = [client.get(WORKSPACES, params={"page": page, "per_page": 2}).json()["result"] for page in (1, 2)]
         assert client.get(WORKSPACES, params={"page": 0}).status_code == 400
-    held = set(RecipeUsage.objects.values_list("workspace_id", "external_id", "workspace_name"))
-    said = [(one["id"], one["external_id"] or "", one["name"]) for page in pages for one in page]
-    assert set(said) <= held
-    assert len(said) == len(set(said)) == min(4, len(known("workspace_id")))
+    stored = set(RecipeUsage.objects.values_list("workspace_id", "external_id", "workspace_name"))
+    listed = [(record["id"], record["external_id"] or "", record["name"]) for page in pages for record in page]
+    assert set(listed) <= stored
+    assert len(listed) == len(set(listed)) == min(4, len(list_values("workspace_id")))

@@ -14,7 +14,7 @@ from sync.sandbox.world import World
 from sync.vendors.workato.schema import USAGE
 from tests.support import mirrored_portal
 from tests.support.mirrored_portal import Pair, key, read_all
-from tests.sync.mirrors.test_workato import data, known
+from tests.sync.mirrors.test_workato import list_values, parse_data
 from usage.days import Day
 from usage.models import RecipeUsage, Source, SourceDay
 
@@ -56,18 +56,18 @@ CHANGED = pytest.mark.parametrize(("zone", "on", "hours"), CHANGES)
 
 @pytest.fixture
 def pair(zone: str, on: date, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A portal that has read the day of a stand-in of that zone, and the days around it."""
+    """A portal that has synced the day, and the days around it, from a stand-in in that zone."""
     now = datetime(on.year, on.month, on.day, 15, tzinfo=UTC) + timedelta(days=9)
     monkeypatch.setitem(mirrored_portal.ZONES, "workato", zone)
     with SandboxServer(World(days=30, now=lambda: now, zone=zone)) as server:
         yield Pair(server, read_all(server, "workato", on - timedelta(days=1), on + timedelta(days=2)))
 
 
-def question(zone: str, on: date, **more: Any) -> dict[str, Any]:
-    """Return the question about a day and those around it."""
+def build_body(zone: str, on: date, **more: Any) -> dict[str, Any]:
+    """Return the body of a request for a day and the days around it."""
     start, end = (Day.of(on + timedelta(days=offset), zone).start for offset in (-1, 2))
     bounds = {"from": start.isoformat(timespec="milliseconds"), "to": end.isoformat(timespec="milliseconds")}
-    return {**bounds, "workspace_ids": known("workspace_id"), **more}
+    return {**bounds, "workspace_ids": list_values("workspace_id"), **more}
 
 
 @CHANGED
@@ -88,18 +88,18 @@ def test_the_mirror_and_a_portal_that_reads_it_name_the_hours_and_the_days_that_
     ensure_days(second, on - timedelta(days=1), on + timedelta(days=2))
     for _ in range(3):
         assert load_next(second.pk) is not None
-    assert rows(second) == rows(pair.source)
+    assert list_rows(second) == list_rows(pair.source)
     assert set(SourceDay.objects.values_list("state", "complete")) == {("loaded", True)}
-    kept = RecipeUsage.objects.filter(source=second, day=on)
-    bounds = {tuple(map(datetime.fromisoformat, one)) for one in hours}
-    assert bounds <= set(kept.values_list("starts_at", "ends_at"))
+    stored = RecipeUsage.objects.filter(source=second, day=on)
+    bounds = {tuple(map(datetime.fromisoformat, hour)) for hour in hours}
+    assert bounds <= set(stored.values_list("starts_at", "ends_at"))
 
 
 def compare_intervals(pair: Pair, zone: str, on: date, hours: list[tuple[str, str]]) -> None:
-    """Mirror and vendor answer alike for every interval, and name these hours, and days without a gap."""
+    """Expect mirror and vendor to respond alike for every interval, with these hours and with days without a gap."""
     for interval in ("none", "hour", "day", "week", "month", "year"):
-        asked = question(zone, on, interval=interval, group_by="recipe")
-        mirror, vendor = data(pair.mirror(USAGE, asked)), data(pair.vendor(USAGE, asked))
+        body = build_body(zone, on, interval=interval, group_by="recipe")
+        mirror, vendor = parse_data(pair.mirror(USAGE, body)), parse_data(pair.vendor(USAGE, body))
         assert mirror == vendor
         assert mirror
         if interval == "hour":
@@ -107,11 +107,13 @@ def compare_intervals(pair: Pair, zone: str, on: date, hours: list[tuple[str, st
         if interval == "day":
             days = {row["from"]: row["to"] for row in mirror}
             assert len(days) == 3
-            assert all(days[one] == other for one, other in pairwise(sorted(days, key=datetime.fromisoformat)))
+            assert all(
+                days[start] == following for start, following in pairwise(sorted(days, key=datetime.fromisoformat))
+            )
 
 
-def rows(source: Source) -> list[Any]:
-    """Return all that is stored of a source, in one order."""
+def list_rows(source: Source) -> list[Any]:
+    """Return all stored rows of a source in a fixed order."""
     columns = [name for name in RecipeUsage.row._fields if name != "id"]
     return list(
         RecipeUsage.objects.filter(source=source, withdrawn_at=None)
