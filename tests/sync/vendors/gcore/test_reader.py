@@ -27,22 +27,24 @@ from usage.models import DayState, ResourceUsage, Source, SourceDay, Verificatio
 
 
 def test_every_resource_type_of_a_day_is_held_and_agrees_with_the_totals(gcore: VendorReader):
-    pages, checked = everything(gcore, DAY)
-    held = rows(pages)
-    assert len(held) == 950
-    assert {row.resource_type for row in held} >= OWN_FIELDS.keys()
-    assert len({row.resource_key for row in held}) == 950
-    assert checked == Comparison(Verification.VERIFIED)
+    pages, comparison = everything(gcore, DAY)
+    usage_rows = rows(pages)
+    assert len(usage_rows) == 950
+    assert {row.resource_type for row in usage_rows} >= OWN_FIELDS.keys()
+    assert len({row.resource_key for row in usage_rows}) == 950
+    assert comparison == Comparison(Verification.VERIFIED)
 
 
 def test_paging_asks_with_a_limit_and_one_order_until_count_is_held(sandbox: SandboxServer, gcore: VendorReader):
     pages, _ = everything(gcore, DAY)
-    asked = [json.loads(seen.body) for seen in sandbox.stats.requests]
+    bodies = [json.loads(request.body) for request in sandbox.stats.requests]
     assert [len(page.rows) for page in pages] == [200] * 4 + [150]
-    assert [one["offset"] for one in asked] == [0, 200, 400, 600, 800]
-    assert {one["limit"] for one in asked} == {200}
-    assert len({tuple(one["order_by"]) for one in asked}) == 1
-    assert {(one["time_from"], one["time_to"]) for one in asked} == {("2026-11-03T00:00:00Z", "2026-11-04T00:00:00Z")}
+    assert [body["offset"] for body in bodies] == [0, 200, 400, 600, 800]
+    assert {body["limit"] for body in bodies} == {200}
+    assert len({tuple(body["order_by"]) for body in bodies}) == 1
+    assert {(body["time_from"], body["time_to"]) for body in bodies} == {
+        ("2026-11-03T00:00:00Z", "2026-11-04T00:00:00Z")
+    }
 
 
 def test_a_larger_page_holds_the_same_rows(sandbox: SandboxServer, gcore: VendorReader):
@@ -51,9 +53,9 @@ def test_a_larger_page_holds_the_same_rows(sandbox: SandboxServer, gcore: Vendor
 
 
 def test_today_is_read_as_far_as_the_vendor_knows_it(gcore: VendorReader):
-    pages, checked = everything(gcore, Day.of(NOW.date(), "UTC"))
+    pages, comparison = everything(gcore, Day.of(NOW.date(), "UTC"))
     assert rows(pages)
-    assert checked.verification == Verification.VERIFIED
+    assert comparison.verification == Verification.VERIFIED
 
 
 @pytest.mark.parametrize("edit", [Edit(restated=0.3), Edit(vanished=0.3), Edit(late=0.3), Edit(emptied=True)])
@@ -62,27 +64,27 @@ def test_a_day_that_the_vendor_has_changed_is_read_as_it_is_now(
 ):
     before = {row.resource_key: row for row in rows(everything(gcore, DAY)[0])}
     sandbox.world.edits["gcore", DAY.date] = edit
-    pages, checked = everything(gcore, DAY)
+    pages, comparison = everything(gcore, DAY)
     after = {row.resource_key: row for row in rows(pages)}
-    assert checked.verification == Verification.VERIFIED
+    assert comparison.verification == Verification.VERIFIED
     assert after != before
     if edit.restated:
         assert after.keys() == before.keys()
     if edit.vanished or edit.emptied:
         assert after.keys() < before.keys()
-        assert all(before[one] == row for one, row in after.items())
+        assert all(before[key] == row for key, row in after.items())
 
 
 def test_bad_records_are_rejected_by_name_and_leave_the_day_unverified(sandbox: SandboxServer, gcore: VendorReader):
     sandbox.world.edits["gcore", DAY.date] = Edit(bad=0.05)
-    pages, checked = everything(gcore, DAY)
-    rejected = [one for page in pages for one in page.rejected]
+    pages, comparison = everything(gcore, DAY)
+    rejected = [record for page in pages for record in page.rejected]
     assert rejected
     assert len(rows(pages)) + len(rejected) == 950
-    assert {one.reason.partition(":")[0] for one in rejected} <= {"billing_value", "first_seen", "type"}
-    assert all(json.loads(one.payload)["billing_metric_name"] for one in rejected)
-    assert checked.verification == Verification.UNVERIFIED
-    assert checked.differences[0] == {
+    assert {record.reason.partition(":")[0] for record in rejected} <= {"billing_value", "first_seen", "type"}
+    assert all(json.loads(record.payload)["billing_metric_name"] for record in rejected)
+    assert comparison.verification == Verification.UNVERIFIED
+    assert comparison.differences[0] == {
         "what": "count",
         "vendor": "950",
         "portal": str(950 - len(rejected)),
@@ -114,7 +116,7 @@ def test_a_refused_key_stops_the_read(sandbox: SandboxServer):
 def test_the_probe_is_one_request_for_one_row(sandbox: SandboxServer, gcore: VendorReader):
     sandbox.world.set_clock(datetime.now(UTC))
     assert "950 rows of usage" in gcore.probe()
-    assert [json.loads(seen.body)["limit"] for seen in sandbox.stats.requests] == [1]
+    assert [json.loads(request.body)["limit"] for request in sandbox.stats.requests] == [1]
 
 
 # Into the database.
@@ -127,12 +129,12 @@ def test_a_day_reaches_the_database_exactly_and_a_second_read_changes_nothing(sa
     day = SourceDay.objects.get(source=source)
     assert (day.records, day.verification) == (950, Verification.VERIFIED)
     with connected("gcore", f"{sandbox.url}/gcore") as reader:
-        said = {row.resource_key: row for row in rows(everything(reader, DAY)[0])}
-    for one in ResourceUsage.objects.all():
-        row = said[one.resource_key]
-        assert one.consumed_quantity == row.consumed_quantity
-        assert one.details == json.loads(row.details or "{}")
-        assert (one.first_seen, one.last_seen) == (row.first_seen, row.last_seen)
+        rows_by_key = {row.resource_key: row for row in rows(everything(reader, DAY)[0])}
+    for stored in ResourceUsage.objects.all():
+        row = rows_by_key[stored.resource_key]
+        assert stored.consumed_quantity == row.consumed_quantity
+        assert stored.details == json.loads(row.details or "{}")
+        assert (stored.first_seen, stored.last_seen) == (row.first_seen, row.last_seen)
     assert read_into(source) == "unchanged"
 
 
@@ -183,7 +185,7 @@ def read_into(source: Source) -> str:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "body",
     [
         b"[]",
         b"<html>",
@@ -199,12 +201,12 @@ def read_into(source: Source) -> str:
     ],
 )
 def test_an_answer_that_is_no_report_fails_the_load_and_is_kept(
-    httpserver: HTTPServer, scripted: VendorReader, answer: bytes
+    httpserver: HTTPServer, scripted: VendorReader, body: bytes
 ):
-    answering(httpserver, answer)
-    with pytest.raises(InvalidResponse, match="Not a usage report") as raised:
+    answering(httpserver, body)
+    with pytest.raises(InvalidResponse, match="Not a usage report") as exc_info:
         everything(scripted, DAY)
-    assert raised.value.payload == answer.decode()
+    assert exc_info.value.payload == body.decode()
 
 
 def test_fewer_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted: VendorReader):
@@ -222,10 +224,10 @@ def test_more_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted: Ve
 def test_a_vendor_that_gives_less_than_the_limit_is_paged_by_what_it_gives(
     httpserver: HTTPServer, scripted: VendorReader
 ):
-    asked = answering(httpserver, *(report(volume(number), count=3) for number in range(3)))
+    bodies = answering(httpserver, *(report(volume(number), count=3) for number in range(3)))
     pages, _ = everything(scripted, DAY)
     assert len(rows(pages)) == 3
-    assert [one["offset"] for one in asked] == [0, 1, 2]
+    assert [body["offset"] for body in bodies] == [0, 1, 2]
 
 
 def test_a_bad_record_that_comes_again_starts_the_read_over(httpserver: HTTPServer, scripted: VendorReader):
@@ -238,16 +240,16 @@ def test_a_bad_record_that_comes_again_starts_the_read_over(httpserver: HTTPServ
 def test_rows_of_one_resource_that_differ_are_all_kept(httpserver: HTTPServer, scripted: VendorReader):
     twins = [volume(1, billing_value=value) for value in (1, 2, 3)]
     answering(httpserver, report(*twins[:2], count=3), report(twins[2], count=3))
-    held = rows(everything(scripted, DAY)[0])
-    assert len({row.resource_key for row in held}) == 3
-    assert sum(row.consumed_quantity for row in held) == 6
+    usage_rows = rows(everything(scripted, DAY)[0])
+    assert len({row.resource_key for row in usage_rows}) == 3
+    assert sum(row.consumed_quantity for row in usage_rows) == 6
 
 
 def test_equal_rows_of_one_page_are_all_kept(httpserver: HTTPServer, scripted: VendorReader):
     answering(httpserver, report(VOLUME, VOLUME, totals=[TOTAL | {"billing_value": 28800}]))
-    pages, checked = everything(scripted, DAY)
+    pages, comparison = everything(scripted, DAY)
     assert len({row.resource_key for row in rows(pages)}) == 2
-    assert checked.verification == Verification.VERIFIED
+    assert comparison.verification == Verification.VERIFIED
 
 
 @pytest.mark.parametrize("options", [{"page_size": 0}, {"page_size": "many"}, {"pagesize": 10}])

@@ -33,8 +33,8 @@ def key(**changes: Any) -> UUID:
 
 
 def test_a_resource_becomes_a_row_with_every_documented_field_in_its_place():
-    made = row()
-    assert made == ResourceRow(
+    resource = row()
+    assert resource == ResourceRow(
         resource_key=UUID(int=0),
         resource_type="volume",
         billing_metric="volume_standard",
@@ -60,40 +60,40 @@ def test_a_quantity_is_kept_to_its_last_digit():
 
 
 def test_numbers_beyond_the_columns_are_kept_to_their_last_digit():
-    made = row(last_size=Decimal("1.100000000000000000001"), price=Decimal("0.10"))
-    assert '"last_size":1.100000000000000000001' in (made.details or "")
-    assert made.extra == '{"price":0.10}'
+    resource = row(last_size=Decimal("1.100000000000000000001"), price=Decimal("0.10"))
+    assert '"last_size":1.100000000000000000001' in (resource.details or "")
+    assert resource.extra == '{"price":0.10}'
 
 
 def test_a_repeated_tag_keeps_all_its_values_in_order_and_the_vendors_own_list():
-    given = [{"team": "web"}, {"env": "prod"}, {"team": "ml"}]
-    made = row(tags=given)
-    assert made.tags == '{"env":"prod","team":["web","ml"]}'
-    assert json.loads(made.extra or "")["tags"] == given
+    tags = [{"team": "web"}, {"env": "prod"}, {"team": "ml"}]
+    resource = row(tags=tags)
+    assert resource.tags == '{"env":"prod","team":["web","ml"]}'
+    assert json.loads(resource.extra or "")["tags"] == tags
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), TEXT, min_size=1, max_size=1), max_size=6))
-def test_tags_can_be_given_back_as_the_vendor_listed_them(given: list[dict[str, str]]):
-    made = row(tags=given)
-    extra, held = json.loads(made.extra or "{}"), json.loads(made.tags or "{}")
-    assert extra.get("tags", list_tags(held)) == given
-    assert ("tags" in extra) == (list_tags(merge_tags(given)) != given)
+def test_tags_can_be_given_back_as_the_vendor_listed_them(tags: list[dict[str, str]]):
+    resource = row(tags=tags)
+    extra, stored_tags = json.loads(resource.extra or "{}"), json.loads(resource.tags or "{}")
+    assert extra.get("tags", list_tags(stored_tags)) == tags
+    assert ("tags" in extra) == (list_tags(merge_tags(tags)) != tags)
 
 
 def test_unknown_fields_of_a_known_type_are_kept_in_extra():
-    made = row(flavor="g1", cost={"eur": 3})
-    assert json.loads(made.extra or "") == {"flavor": "g1", "cost": {"eur": 3}}
-    assert "flavor" not in (made.details or "")
+    resource = row(flavor="g1", cost={"eur": 3})
+    assert json.loads(resource.extra or "") == {"flavor": "g1", "cost": {"eur": 3}}
+    assert "flavor" not in (resource.details or "")
 
 
 def test_an_unknown_type_is_stored_with_its_own_fields_as_details():
-    made = row(type="inference_public_models", model="llama", uuid=..., tokens=12)
-    assert made.resource_type == "inference_public_models"
-    assert json.loads(made.details or "")["model"] == "llama"
-    assert made.extra is None
+    resource = row(type="inference_public_models", model="llama", uuid=..., tokens=12)
+    assert resource.resource_type == "inference_public_models"
+    assert json.loads(resource.details or "")["model"] == "llama"
+    assert resource.extra is None
 
 
 def test_null_and_missing_stay_apart():
@@ -110,10 +110,10 @@ def test_a_region_that_contradicts_its_id_is_kept():
 
 
 def test_instants_are_cut_to_microseconds_and_kept_whole_beside():
-    made = row(first_seen="2026-11-03T10:00:00.123456789Z", last_seen="2026-11-03T12:00:00.5000000+01:00")
-    assert made.first_seen == datetime(2026, 11, 3, 10, 0, 0, 123456, tzinfo=UTC)
-    assert made.last_seen == datetime(2026, 11, 3, 11, 0, 0, 500000, tzinfo=UTC)
-    assert made.extra == '{"first_seen":"2026-11-03T10:00:00.123456789Z"}'
+    resource = row(first_seen="2026-11-03T10:00:00.123456789Z", last_seen="2026-11-03T12:00:00.5000000+01:00")
+    assert resource.first_seen == datetime(2026, 11, 3, 10, 0, 0, 123456, tzinfo=UTC)
+    assert resource.last_seen == datetime(2026, 11, 3, 11, 0, 0, 500000, tzinfo=UTC)
+    assert resource.extra == '{"first_seen":"2026-11-03T10:00:00.123456789Z"}'
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ def test_a_number_that_no_database_holds_is_rejected(number: str):
 
 def test_a_record_that_is_no_object_is_rejected_alone(httpserver: HTTPServer, scripted: VendorReader):
     answering(httpserver, report(volume(1), 7, None, [volume(2)], "text"))
-    pages, checked = everything(scripted, DAY)
+    pages, comparison = everything(scripted, DAY)
     assert len(rows(pages)) == 1
-    assert [one.payload for one in pages[0].rejected][:2] == ["7", "null"]
-    assert checked.verification == Verification.UNVERIFIED
+    assert [record.payload for record in pages[0].rejected][:2] == ["7", "null"]
+    assert comparison.verification == Verification.UNVERIFIED
 
 
 # Keys.

@@ -17,12 +17,12 @@ from tests.support.gcore_sandbox import world as world
 from tests.support.stand_in import answered, parse_content
 
 
-def refused(vendor: Sandbox, **body: Any) -> dict[str, list[str]]:
-    """Return what the vendor finds invalid, by field."""
+def get_invalid_fields(vendor: Sandbox, **body: Any) -> dict[str, list[str]]:
+    """Return the invalid fields of the 400 response."""
     body = {name: value for name, value in {**span(DAY), **body}.items() if value is not ...}
-    answer = answered(vendor, PATH, body, authorization="APIKey sandbox-key")
-    assert answer.status == 400
-    error = parse_content(answer)
+    response = answered(vendor, PATH, body, authorization="APIKey sandbox-key")
+    assert response.status == 400
+    error = parse_content(response)
     assert error["exception_class"] == "ValidationError"
     assert error["message"]
     assert error["request_id"]
@@ -52,8 +52,8 @@ def test_the_demo_holds_what_is_hard_to_read(vendor: Sandbox) -> None:
     assert len({row["region_id"] for row in rows}) > 3
     assert any(not row.get("last_name", "").isascii() for row in rows)
     keys = [[key for tag in row["tags"] for key in tag] for row in rows if "tags" in row]
-    assert any(len(set(found)) < len(found) for found in keys)
-    assert any(not found for found in keys)
+    assert any(len(set(tag_keys)) < len(tag_keys) for tag_keys in keys)
+    assert any(not tag_keys for tag_keys in keys)
     taggable = [row for row in rows if row["type"] in TABLE and "tags" in TABLE[row["type"]].has]
     assert any("tags" not in row for row in taggable)
 
@@ -65,7 +65,7 @@ def test_a_resource_that_changes_flavor_has_two_rows_in_the_day(vendor: Sandbox)
         by_uuid: dict[str, list[Row]] = defaultdict(list)
         for row in rows["resources"]:
             by_uuid[row["uuid"]].append(row)
-        changed += [found for found in by_uuid.values() if len(found) == 2]
+        changed += [resource_rows for resource_rows in by_uuid.values() if len(resource_rows) == 2]
     assert changed
     for first, second in changed:
         assert first["flavor"] != second["flavor"]
@@ -74,27 +74,27 @@ def test_a_resource_that_changes_flavor_has_two_rows_in_the_day(vendor: Sandbox)
 
 def test_a_day_has_some_hundreds_of_rows_and_each_identity_once(vendor: Sandbox) -> None:
     for back in range(0, 60, 4):  # every day of the week
-        answer = ask(vendor, **span(DAY - timedelta(days=back)))
-        assert 200 < answer["count"] < 1000
-        assert len(set(map(identity, answer["resources"]))) == answer["count"] == len(answer["resources"])
+        response = ask(vendor, **span(DAY - timedelta(days=back)))
+        assert 200 < response["count"] < 1000
+        assert len(set(map(identity, response["resources"]))) == response["count"] == len(response["resources"])
 
 
 def test_the_default_limit_of_ten_cuts_silently_and_count_tells(vendor: Sandbox) -> None:
-    whole = ask(vendor)
-    answer = answered(vendor, PATH, span(DAY), authorization="APIKey sandbox-key")
-    first = parse_content(answer)
-    assert first["resources"] == whole["resources"][:10]
-    assert first["count"] == whole["count"] > 10
-    assert first["totals"] == whole["totals"]
+    report = ask(vendor)
+    response = answered(vendor, PATH, span(DAY), authorization="APIKey sandbox-key")
+    first = parse_content(response)
+    assert first["resources"] == report["resources"][:10]
+    assert first["count"] == report["count"] > 10
+    assert first["totals"] == report["totals"]
 
 
 def test_pages_of_any_size_give_every_row_once_in_the_same_order(vendor: Sandbox) -> None:
-    whole = ask(vendor)["resources"]
+    all_rows = ask(vendor)["resources"]
     for limit in (1, 7, 100, 1000):
-        paged: list[Row] = []
-        while page := ask(vendor, limit=limit, offset=len(paged))["resources"]:
-            paged += page
-        assert paged == whole
+        paged_rows: list[Row] = []
+        while page := ask(vendor, limit=limit, offset=len(paged_rows))["resources"]:
+            paged_rows += page
+        assert paged_rows == all_rows
     assert ask(vendor, offset=10**9)["resources"] == []
 
 
@@ -105,9 +105,9 @@ def test_totals_are_the_exact_sums_of_all_matching_rows(vendor: Sandbox) -> None
         {"types": ["volume", "inference", "backup"]},
         {"regions": [76]},
     ):
-        whole = ask(vendor, **body)
-        assert totals_of(whole) == summed(whole["resources"])
-        assert ask(vendor, **{**body, "limit": 3})["totals"] == whole["totals"]
+        report = ask(vendor, **body)
+        assert totals_of(report) == summed(report["resources"])
+        assert ask(vendor, **{**body, "limit": 3})["totals"] == report["totals"]
 
 
 def test_values_keep_all_their_digits(vendor: Sandbox) -> None:
@@ -120,29 +120,29 @@ def test_a_period_is_the_sum_of_its_days_per_resource(vendor: Sandbox) -> None:
     first = DAY - timedelta(days=11)
     days = [first + timedelta(days=number) for number in range(12)]
     sums: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
-    seen: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    rows_by_identity: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for day in days:
         for row in ask(vendor, **span(day))["resources"]:
             sums[identity(row)] = EXACT.add(sums[identity(row)], Decimal(row["billing_value"]))
-            seen[identity(row)].append(row)
-    answer = ask(vendor, **span(first, DAY))
-    assert {identity(row): Decimal(row["billing_value"]) for row in answer["resources"]} == sums
-    assert answer["count"] == len(sums)
-    for row in answer["resources"]:
-        days_of = seen[identity(row)]
-        latest = {**days_of[-1], "billing_value": row["billing_value"], "first_seen": days_of[0]["first_seen"]}
+            rows_by_identity[identity(row)].append(row)
+    response = ask(vendor, **span(first, DAY))
+    assert {identity(row): Decimal(row["billing_value"]) for row in response["resources"]} == sums
+    assert response["count"] == len(sums)
+    for row in response["resources"]:
+        daily_rows = rows_by_identity[identity(row)]
+        latest = {**daily_rows[-1], "billing_value": row["billing_value"], "first_seen": daily_rows[0]["first_seen"]}
         assert row == latest
-    assert any(len({row.get("last_name") for row in rows}) > 1 for rows in seen.values())
+    assert any(len({row.get("last_name") for row in rows}) > 1 for rows in rows_by_identity.values())
 
 
 def test_both_times_are_cut_to_their_utc_day_and_the_last_day_is_left_out_unless_enabled(
     vendor: Sandbox,
 ) -> None:
-    whole = ask(vendor)
+    report = ask(vendor)
     next_day = DAY + timedelta(days=1)
-    assert ask(vendor, time_from=f"{DAY}T17:30:00Z", time_to=f"{next_day}T23:59:59.999Z") == whole
-    assert ask(vendor, time_from=f"{next_day}T01:30:00+02:00", time_to=f"{next_day}T00:00:00Z") == whole
-    assert ask(vendor, time_to=f"{DAY}T09:00:00Z", enable_last_day=True) == whole
+    assert ask(vendor, time_from=f"{DAY}T17:30:00Z", time_to=f"{next_day}T23:59:59.999Z") == report
+    assert ask(vendor, time_from=f"{next_day}T01:30:00+02:00", time_to=f"{next_day}T00:00:00Z") == report
+    assert ask(vendor, time_to=f"{DAY}T09:00:00Z", enable_last_day=True) == report
     assert ask(vendor, time_to=f"{DAY}T09:00:00Z") == {"count": 0, "resources": [], "totals": []}
 
 
@@ -174,7 +174,7 @@ def test_both_times_are_cut_to_their_utc_day_and_the_last_day_is_left_out_unless
 def test_what_the_vendor_does_not_take_is_a_400_that_names_the_field(
     vendor: Sandbox, field: str, body: dict[str, Any]
 ) -> None:
-    assert refused(vendor, **body).keys() & {field, "values", "conditions"}
+    assert get_invalid_fields(vendor, **body).keys() & {field, "values", "conditions"}
 
 
 def test_a_body_that_is_not_json_is_a_400(vendor: Sandbox) -> None:
@@ -186,9 +186,9 @@ def test_the_key_is_asked_for_and_the_scheme_may_come_in_any_case(vendor: Sandbo
     for authorization in ("APIKey sandbox-key", "apikey sandbox-key", "APIKEY sandbox-key"):
         assert answered(vendor, PATH, span(DAY), authorization=authorization).status == 200
     for authorization in ("", "sandbox-key", "Bearer sandbox-key", "APIKey other", "APIKey "):
-        answer = answered(vendor, PATH, span(DAY), authorization=authorization)
-        assert answer.status == 401
-        assert {"exception_class", "message", "request_id"} == parse_content(answer).keys()
+        response = answered(vendor, PATH, span(DAY), authorization=authorization)
+        assert response.status == 401
+        assert {"exception_class", "message", "request_id"} == parse_content(response).keys()
 
 
 def test_other_paths_and_methods_are_refused(vendor: Sandbox) -> None:
@@ -199,10 +199,10 @@ def test_other_paths_and_methods_are_refused(vendor: Sandbox) -> None:
 def test_projects_regions_and_types_narrow_and_null_does_not(vendor: Sandbox) -> None:
     rows = ask(vendor)["resources"]
     for column, name in (("project_id", "projects"), ("region_id", "regions"), ("type", "types")):
-        wanted = sorted({row[column] for row in rows})[:2]
-        some: Row = {name: wanted}
+        values = sorted({row[column] for row in rows})[:2]
+        some: Row = {name: values}
         every: Row = {name: None}
-        assert ask(vendor, **some)["resources"] == [row for row in rows if row[column] in wanted]
+        assert ask(vendor, **some)["resources"] == [row for row in rows if row[column] in values]
         assert ask(vendor, **every)["resources"] == rows
     both = ask(vendor, projects=[5003], types=["volume"])["resources"]
     assert both == [row for row in rows if row["project_id"] == 5003 and row["type"] == "volume"]
@@ -214,33 +214,33 @@ def test_every_field_of_the_table_can_be_filtered_by(vendor: Sandbox, kind: str)
     rows = [row for row in ask(vendor)["resources"] if row["type"] == kind]
     for field in TABLE[kind].filters:
         values = sorted({str(row[field]) for row in rows if row[field] is not None})[:2]
-        answer = ask(vendor, schema_filter={"type": kind, "field": field, "values": values})
-        assert answer["resources"] == [row for row in rows if str(row[field]) in values]
-        assert answer["count"] > 0
-        assert totals_of(answer) == summed(answer["resources"])
+        response = ask(vendor, schema_filter={"type": kind, "field": field, "values": values})
+        assert response["resources"] == [row for row in rows if str(row[field]) in values]
+        assert response["count"] > 0
+        assert totals_of(response) == summed(response["resources"])
 
 
 def test_tags_match_exactly_or_in_part_and_any_or_all_of_them(vendor: Sandbox) -> None:
-    def matching(test: Callable[[list[tuple[str, str]]], bool]) -> list[Row]:
+    def select_rows(test: Callable[[list[tuple[str, str]]], bool]) -> list[Row]:
         return [row for row in rows if test([pair for tag in row.get("tags", []) for pair in tag.items()])]
 
-    def asked(*conditions: Row, **more: str) -> list[Row]:
-        found: list[Row] = ask(vendor, tags={"conditions": list(conditions), **more})["resources"]
-        assert found
-        return found
+    def filter_rows(*conditions: Row, **more: str) -> list[Row]:
+        matches: list[Row] = ask(vendor, tags={"conditions": list(conditions), **more})["resources"]
+        assert matches
+        return matches
 
     rows = ask(vendor)["resources"]
     strict = {"key": "team", "value": "data", "strict": True}
-    assert asked(strict) == matching(lambda tags: ("team", "data") in tags)
-    assert asked({"key": "team", "value": "BÜRO"}) == matching(lambda tags: ("team", "büro-köln") in tags)
+    assert filter_rows(strict) == select_rows(lambda tags: ("team", "data") in tags)
+    assert filter_rows({"key": "team", "value": "BÜRO"}) == select_rows(lambda tags: ("team", "büro-köln") in tags)
     assert ask(vendor, tags={"conditions": [{**strict, "value": "DATA"}]})["count"] == 0
     env = {"key": "env", "value": "prod", "strict": True}
-    either = matching(lambda tags: ("team", "data") in tags or ("env", "prod") in tags)
-    assert asked(strict, env) == asked(strict, env, condition_type="OR") == either
-    both = matching(lambda tags: ("team", "data") in tags and ("env", "prod") in tags)
-    assert asked(strict, env, condition_type="AND") == both
-    assert asked({"key": "os_version"}) == matching(lambda tags: "os_version" in dict(tags))
-    assert asked({"value": ".04"}) == asked({"key": "os_version"})
+    either = select_rows(lambda tags: ("team", "data") in tags or ("env", "prod") in tags)
+    assert filter_rows(strict, env) == filter_rows(strict, env, condition_type="OR") == either
+    both = select_rows(lambda tags: ("team", "data") in tags and ("env", "prod") in tags)
+    assert filter_rows(strict, env, condition_type="AND") == both
+    assert filter_rows({"key": "os_version"}) == select_rows(lambda tags: "os_version" in dict(tags))
+    assert filter_rows({"value": ".04"}) == filter_rows({"key": "os_version"})
 
 
 @pytest.mark.parametrize(
@@ -259,10 +259,10 @@ def test_tags_match_exactly_or_in_part_and_any_or_all_of_them(vendor: Sandbox) -
 def test_rows_are_sorted_by_each_sortable_field_both_ways(vendor: Sandbox, field: str, column: str, days: int) -> None:
     body = span(DAY - timedelta(days=days - 1), DAY)
     rows = ask(vendor, **body)["resources"]
-    for way in ("asc", "desc"):
-        expected = sorted(rows, key=lambda row: row.get(column, ""), reverse=way == "desc")
-        assert ask(vendor, **body, order_by=[f"{field}.{way}"])["resources"] == expected
-        assert ask(vendor, **body, sorting=[{field: way}])["resources"] == expected
+    for direction in ("asc", "desc"):
+        expected = sorted(rows, key=lambda row: row.get(column, ""), reverse=direction == "desc")
+        assert ask(vendor, **body, order_by=[f"{field}.{direction}"])["resources"] == expected
+        assert ask(vendor, **body, sorting=[{field: direction}])["resources"] == expected
 
 
 def test_several_fields_sort_one_after_the_other(vendor: Sandbox) -> None:

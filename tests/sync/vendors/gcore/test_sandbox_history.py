@@ -28,12 +28,12 @@ def test_today_grows_and_a_day_stands_still_an_hour_after_its_end(world: World, 
     start = datetime(2026, 11, 23, tzinfo=UTC)
     for hour in range(1, 25):
         world.set_clock(start + timedelta(hours=hour, minutes=2))
-        answer = ask(vendor, **span(start.date()))
-        assert totals_of(answer) == summed(answer["resources"])
-        now = {identity(row): Decimal(row["billing_value"]) for row in answer["resources"]}
+        response = ask(vendor, **span(start.date()))
+        assert totals_of(response) == summed(response["resources"])
+        now = {identity(row): Decimal(row["billing_value"]) for row in response["resources"]}
         assert all(now[key] >= value for key, value in before.items())
         assert sum(now.values()) > sum(before.values())
-        counts.append(answer["count"])
+        counts.append(response["count"])
         before = now
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
@@ -55,18 +55,18 @@ def test_there_is_nothing_before_history_and_nothing_tomorrow() -> None:
     assert everything["count"] > ask(vendor, **span(NOW.date()))["count"]
 
 
-def edited(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:
+def read_around_edit(world: World, vendor: Sandbox, edit: Edit) -> tuple[dict[Any, Row], dict[Any, Row]]:
     """Return the rows of DAY by identity, before and after an edit; totals and count keep up."""
     before = {identity(row): row for row in ask(vendor)["resources"]}
     world.edits["gcore", DAY] = edit
-    answer = ask(vendor)
-    assert totals_of(answer) == summed(answer["resources"])
-    assert answer["count"] == len(answer["resources"])
-    return before, {identity(row): row for row in answer["resources"]}
+    response = ask(vendor)
+    assert totals_of(response) == summed(response["resources"])
+    assert response["count"] == len(response["resources"])
+    return before, {identity(row): row for row in response["resources"]}
 
 
 def test_a_restated_day_has_the_same_rows_with_other_values(world: World, vendor: Sandbox) -> None:
-    before, after = edited(world, vendor, Edit(restated=0.2))
+    before, after = read_around_edit(world, vendor, Edit(restated=0.2))
     changed = [key for key in before if before[key] != after[key]]
     assert before.keys() == after.keys()
     assert 0.1 < len(changed) / len(before) < 0.3
@@ -74,28 +74,28 @@ def test_a_restated_day_has_the_same_rows_with_other_values(world: World, vendor
 
 
 def test_a_day_can_lose_rows_gain_rows_and_lose_them_all(world: World, vendor: Sandbox) -> None:
-    before, after = edited(world, vendor, Edit(vanished=0.2))
+    before, after = read_around_edit(world, vendor, Edit(vanished=0.2))
     assert 0.1 < 1 - len(after) / len(before) < 0.3
     assert after.items() <= before.items()
     world.edits.clear()
-    before, after = edited(world, vendor, Edit(late=0.1))
+    before, after = read_around_edit(world, vendor, Edit(late=0.1))
     assert before.items() <= after.items()
     assert 0.05 < len(after) / len(before) - 1 < 0.15
-    assert not edited(world, vendor, Edit(emptied=True))[1]
+    assert not read_around_edit(world, vendor, Edit(emptied=True))[1]
     world.edits.clear()
-    before, after = edited(world, vendor, Edit(late=0.0001))
+    before, after = read_around_edit(world, vendor, Edit(late=0.0001))
     assert len(after) == len(before) + 1
 
 
 def test_bad_rows_of_a_day_stay_the_same_ones_and_are_in_the_totals(world: World, vendor: Sandbox) -> None:
     plain = ask(vendor)
     world.edits["gcore", DAY] = Edit(bad=0.1)
-    answer = ask(vendor)
-    bad = [place for place, row in enumerate(answer["resources"]) if row != plain["resources"][place]]
-    assert 0.03 < len(bad) / answer["count"] < 0.2
-    assert (answer["count"], answer["totals"]) == (plain["count"], plain["totals"])
-    assert ask(vendor) == answer
-    assert ask(vendor, limit=1, offset=bad[0])["resources"] == [answer["resources"][bad[0]]]
+    response = ask(vendor)
+    bad = [place for place, row in enumerate(response["resources"]) if row != plain["resources"][place]]
+    assert 0.03 < len(bad) / response["count"] < 0.2
+    assert (response["count"], response["totals"]) == (plain["count"], plain["totals"])
+    assert ask(vendor) == response
+    assert ask(vendor, limit=1, offset=bad[0])["resources"] == [response["resources"][bad[0]]]
 
 
 def test_a_page_can_begin_with_the_last_row_of_the_page_before(vendor: Sandbox) -> None:
@@ -119,15 +119,15 @@ def test_the_listing_can_grow_while_it_is_paged_and_stays_grown(vendor: Sandbox)
 def test_one_row_of_a_page_can_be_bad(vendor: Sandbox) -> None:
     plain = ask(vendor, limit=50)["resources"]
     spoilt = ask(vendor, limit=50, faults=Struck("bad_record"))["resources"]
-    assert len([1 for one, other in zip(plain, spoilt, strict=True) if one != other]) == 1
+    assert len([1 for row, spoilt_row in zip(plain, spoilt, strict=True) if row != spoilt_row]) == 1
 
 
 def test_a_day_can_have_any_number_of_records(world: World, vendor: Sandbox) -> None:
     for count in (0, 1, 99, 100, 12_345):
         world.records_per_day = count
-        answer = ask(vendor)
-        assert answer["count"] == len(set(map(identity, answer["resources"]))) == count
-        assert totals_of(answer) == summed(answer["resources"])
+        response = ask(vendor)
+        assert response["count"] == len(set(map(identity, response["resources"]))) == count
+        assert totals_of(response) == summed(response["resources"])
     world.records_per_day = 200_000
     page = ask(vendor, limit=100, offset=199_950)
     assert (page["count"], len(page["resources"])) == (200_000, 50)

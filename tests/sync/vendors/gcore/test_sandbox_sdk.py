@@ -51,8 +51,8 @@ def test_the_vendors_sdk_filters_sorts_and_pages(client: gcore.Gcore) -> None:
     assert len(volumes.resources) == 10 < volumes.count
     values = [row.billing_value for row in volumes.resources]
     assert values == sorted(values, reverse=True)
-    wanted = {"type": "volume", "field": "volume_type", "values": ["ultra"]}
-    assert {row.volume_type for row in get(**period, schema_filter=wanted).resources} == {"ultra"}
+    schema_filter = {"type": "volume", "field": "volume_type", "values": ["ultra"]}
+    assert {row.volume_type for row in get(**period, schema_filter=schema_filter).resources} == {"ultra"}
     tags = {"conditions": [{"key": "team", "value": "ML", "strict": False}], "condition_type": "AND"}
     tagged = get(**period, tags=tags, sorting=[{"project": "desc"}], limit=1000)
     assert tagged.count == len(tagged.resources) > 0
@@ -67,11 +67,11 @@ def test_totals_over_http_are_the_exact_sums_of_all_pages(client: gcore.Gcore) -
         raw = client.cloud.usage_reports.with_raw_response.get(
             time_from=f"{DAY}T00:00:00Z", time_to=f"{DAY + timedelta(days=1)}T00:00:00Z", limit=100, offset=len(rows)
         )
-        answer = raw.http_response.json(parse_float=Decimal)
-        rows += answer["resources"]
-        if len(rows) >= answer["count"]:
+        report = raw.http_response.json(parse_float=Decimal)
+        rows += report["resources"]
+        if len(rows) >= report["count"]:
             break
-    assert totals_of(answer) == summed(rows)
+    assert totals_of(report) == summed(rows)
 
 
 def test_the_vendors_sdk_raises_its_own_errors(client: gcore.Gcore, server: SandboxServer) -> None:
@@ -88,7 +88,7 @@ def test_the_vendors_sdk_lists_projects_and_regions(client: gcore.Gcore) -> None
     projects = list(client.cloud.projects.list(include_deleted=True, limit=2))
     assert [project.id for project in projects] == sorted(project.id for project in projects)
     assert [project.id for project in projects if project.deleted_at] == [51208]
-    assert {project.id for project in client.cloud.projects.list()} == {one.id for one in projects} - {51208}
+    assert {project.id for project in client.cloud.projects.list()} == {project.id for project in projects} - {51208}
     regions = list(client.cloud.regions.list(limit=2))
     assert {region.id: region.display_name for region in regions}[76] == "Luxembourg-2"
     used = client.cloud.usage_reports.get(time_from=f"{DAY}T00:00:00Z", time_to=f"{DAY + timedelta(days=1)}T00:00:00Z")

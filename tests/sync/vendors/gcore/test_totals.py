@@ -16,7 +16,7 @@ from usage.models import Verification
 WIDE = Context(prec=200)
 
 
-def summed(*resources: dict[str, Any], totals: Any, count: int | None = None) -> Comparison:
+def compare_totals(*resources: dict[str, Any], totals: Any, count: int | None = None) -> Comparison:
     sums = RowSums(totals)
     for fields in resources:
         sums.add(build_keyless_row(fields), fields)
@@ -24,7 +24,7 @@ def summed(*resources: dict[str, Any], totals: Any, count: int | None = None) ->
 
 
 def test_a_total_that_is_not_the_sum_is_told_with_both_numbers():
-    checked = summed(VOLUME, totals=[TOTAL | {"billing_value": Decimal("14400.5")}])
+    checked = compare_totals(VOLUME, totals=[TOTAL | {"billing_value": Decimal("14400.5")}])
     assert checked == Comparison(
         Verification.UNVERIFIED,
         [
@@ -43,11 +43,11 @@ def test_a_total_that_is_not_the_sum_is_told_with_both_numbers():
 
 
 def test_a_type_that_should_have_totals_and_has_none_is_a_difference():
-    assert [one["vendor"] for one in summed(VOLUME, totals=[]).differences] == [None]
+    assert [difference["vendor"] for difference in compare_totals(VOLUME, totals=[]).differences] == [None]
 
 
 def test_backups_have_no_totals_and_are_none_the_worse():
-    assert summed(VOLUME | {"type": "backup"}, totals=[]).verification == Verification.VERIFIED
+    assert compare_totals(VOLUME | {"type": "backup"}, totals=[]).verification == Verification.VERIFIED
 
 
 def test_inference_is_totalled_over_all_flavors():
@@ -56,21 +56,21 @@ def test_inference_is_totalled_over_all_flavors():
         "billing_value": 28800,
     }
     rows = [VOLUME | {"type": "inference", "flavor": flavor} for flavor in ("a", "b")]
-    assert summed(*rows, totals=[total]).verification == Verification.VERIFIED
+    assert compare_totals(*rows, totals=[total]).verification == Verification.VERIFIED
 
 
 def test_an_unknown_type_is_compared_the_way_the_vendor_totals_it():
     models = [VOLUME | {"type": "tokens", "model": model} for model in ("a", "a", "b")]
     plain = {name: value for name, value in TOTAL.items() if name != "volume_type"} | {"type": "tokens"}
     totals = [plain | {"model": "a", "billing_value": 28800}, plain | {"model": "b"}]
-    assert summed(*models, totals=totals).verification == Verification.VERIFIED
-    assert summed(*models, totals=totals[:1]).verification == Verification.UNVERIFIED
-    assert summed(*models, totals=[]).verification == Verification.VERIFIED
+    assert compare_totals(*models, totals=totals).verification == Verification.VERIFIED
+    assert compare_totals(*models, totals=totals[:1]).verification == Verification.UNVERIFIED
+    assert compare_totals(*models, totals=[]).verification == Verification.VERIFIED
 
 
 def test_many_differences_are_counted_and_a_hundred_kept():
     totals = [TOTAL | {"volume_type": f"type-{number}"} for number in range(130)]
-    checked = summed(totals=totals)
+    checked = compare_totals(totals=totals)
     assert len(checked.differences) == 101
     assert checked.differences[-1]["count"] == 30
 
@@ -94,7 +94,7 @@ QUANTITY = st.decimals(min_value=0, max_value=10**20, places=25, allow_nan=False
     st.booleans(),
 )
 def test_sums_agree_with_totals_made_by_plain_addition_and_notice_one_last_digit(
-    resources: list[dict[str, Any]], wrong: bool
+    resources: list[dict[str, Any]], is_changed: bool
 ):
     own = {"volume": "volume_type", "instance": "flavor", "tokens": "flavor"}
     totals: dict[tuple[Any, ...], list[Any]] = {}
@@ -103,24 +103,24 @@ def test_sums_agree_with_totals_made_by_plain_addition_and_notice_one_last_digit
             name = own.get(fields["type"])
             group = (fields["type"], fields["region_id"], name, fields.get(name or ""))
             totals.setdefault(group, []).append(fields["billing_value"])
-    listed = [
+    listed_totals = [
         {
             "type": type_,
             "billing_metric_name": "metric",
-            "billing_value": plain_sum(values),
+            "billing_value": sum_plainly(values),
             "billing_value_unit": "unit",
             "region_id": region,
             **({name: value} if name else {}),
         }
         for (type_, region, name, value), values in totals.items()
     ]
-    if wrong and listed:
-        listed[-1]["billing_value"] = plain_sum([listed[-1]["billing_value"], Decimal("1e-25")])
+    if is_changed and listed_totals:
+        listed_totals[-1]["billing_value"] = sum_plainly([listed_totals[-1]["billing_value"], Decimal("1e-25")])
     rows = [{"billing_metric_name": "metric", "billing_value_unit": "unit", **fields} for fields in resources]
-    assert len(summed(*rows, totals=listed).differences) == (1 if wrong and listed else 0)
+    assert len(compare_totals(*rows, totals=listed_totals).differences) == (1 if is_changed and listed_totals else 0)
 
 
-def plain_sum(values: list[Any]) -> Decimal:
+def sum_plainly(values: list[Any]) -> Decimal:
     """Add up in whole numbers of 10^-25, without any Decimal arithmetic."""
-    whole = sum(int(Decimal(value).scaleb(25, context=WIDE)) for value in values)
-    return Decimal(whole).scaleb(-25, context=WIDE)
+    units = sum(int(Decimal(value).scaleb(25, context=WIDE)) for value in values)
+    return Decimal(units).scaleb(-25, context=WIDE)
