@@ -115,7 +115,7 @@ def test_a_refused_credential_is_not_tried_again(httpserver: HTTPServer, http: V
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("body", "message"),
     [
         (b'{"message": "no such\\nfield"}', "HTTP 422: no such field"),
         (b'{"errors": [{"detail": "bad day"}]}', "HTTP 422: bad day"),
@@ -127,10 +127,10 @@ def test_a_refused_credential_is_not_tried_again(httpserver: HTTPServer, http: V
     ],
 )
 def test_a_refused_request_is_not_tried_again_and_says_why(
-    httpserver: HTTPServer, http: VendorHTTP, answer: bytes, said: str
+    httpserver: HTTPServer, http: VendorHTTP, body: bytes, message: str
 ):
-    httpserver.expect_request("/base/").respond_with_data(answer, status=422)
-    with pytest.raises(RequestRejected, match=said):
+    httpserver.expect_request("/base/").respond_with_data(body, status=422)
+    with pytest.raises(RequestRejected, match=message):
         http.get("/")
     assert http.stats.requests == 1
 
@@ -167,20 +167,20 @@ def test_wrong_json_that_is_whole_is_left_to_the_reader():
 @pytest.fixture
 def waits() -> Iterator[list[float]]:
     """Collect how long stamina means to wait, and let it wait."""
-    seen: list[float] = []
+    delays: list[float] = []
 
-    def note(details: RetryDetails) -> None:
-        seen.append(details.wait_for)
+    def record_delay(details: RetryDetails) -> None:
+        delays.append(details.wait_for)
 
     stamina.set_testing(False)
-    set_on_retry_hooks([note])
-    yield seen
+    set_on_retry_hooks([record_delay])
+    yield delays
     set_on_retry_hooks(None)
 
 
 def test_the_vendor_says_how_long_to_wait(httpserver: HTTPServer, http: VendorHTTP, waits: list[float]):
-    asked = {"Retry-After": "1"}
-    httpserver.expect_ordered_request("/base/").respond_with_data("", status=429, headers=asked)
+    headers = {"Retry-After": "1"}
+    httpserver.expect_ordered_request("/base/").respond_with_data("", status=429, headers=headers)
     httpserver.expect_ordered_request("/base/").respond_with_data(b"{}")
     assert http.get("/") == b"{}"
     assert 1 <= waits[0] <= 1.5
@@ -195,9 +195,9 @@ def test_a_wait_longer_than_a_worker_may_sleep_is_handed_to_the_queue(httpserver
 
 
 def test_a_vendor_that_hangs_is_given_up_in_plain_words():
-    said = r"did not answer within 0\.2 seconds\. Gave up after 2"
+    message = r"did not answer within 0\.2 seconds\. Gave up after 2"
     with raw(lambda connection: time.sleep(2)) as address, client(address, timeout=0.2, attempts=2) as http:
-        assert failure(http, VendorUnavailable, said)
+        assert failure(http, VendorUnavailable, message)
 
 
 def test_a_body_that_only_drips_is_given_up():
@@ -217,7 +217,7 @@ PACKED = HEAD + b"Content-Encoding: gzip\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         HEAD + b"Content-Length: 100001\r\n\r\n",
         HEAD + b"\r\n" + b" " * 100_001,
@@ -226,8 +226,8 @@ PACKED = HEAD + b"Content-Encoding: gzip\r\n\r\n"
     ],
     ids=["announced", "sent", "packed to a thousandth", "packed, and hardly too large"],
 )
-def test_an_answer_that_is_too_large_is_refused_unread(answer: bytes | Callable[[socket.socket], None]):
-    with raw(answer) as address, client(address) as http:
+def test_an_answer_that_is_too_large_is_refused_unread(response: bytes | Callable[[socket.socket], None]):
+    with raw(response) as address, client(address) as http:
         with pytest.raises(InvalidResponse, match="larger than the 100,000 bytes"):
             http.get("/")
         assert http.stats.requests == 1
@@ -292,14 +292,14 @@ def test_a_redirect_within_the_vendors_address_is_followed(httpserver: HTTPServe
 
 
 def test_a_redirect_to_another_host_is_not_followed(httpserver: HTTPServer, http: VendorHTTP):
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        other.settimeout(0)
-        target = f"http://127.0.0.1:{other.getsockname()[1]}/"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        target = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         httpserver.expect_request("/base/").respond_with_data("", status=307, headers={"Location": target})
         with pytest.raises(HostNotAllowed, match="redirects to 127"):
             http.get("/")
         with pytest.raises(BlockingIOError):
-            other.accept()
+            listener.accept()
 
 
 def test_a_redirect_that_would_drop_the_body_or_never_ends_is_refused(httpserver: HTTPServer, http: VendorHTTP):

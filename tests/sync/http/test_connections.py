@@ -122,41 +122,41 @@ def test_a_used_up_request_rate_puts_the_read_off(httpserver: HTTPServer):
 
 
 def test_requests_in_the_background_run_side_by_side():
-    both = threading.Barrier(2, timeout=60)
+    barrier = threading.Barrier(2, timeout=60)
 
-    def together(request: Request) -> Response:
-        both.wait()
+    def respond_together(request: Request) -> Response:
+        barrier.wait()
         return Response(request.get_data())
 
     with HTTPServer(threaded=True) as server, client(server.url_for("")) as http:
-        server.expect_request("/").respond_with_handler(together)
-        waiting = [http.post_ahead("/", body) for body in (b"[1]", b"[2]")]
-        assert [answer() for answer in waiting] == [b"[1]", b"[2]"]
+        server.expect_request("/").respond_with_handler(respond_together)
+        pending = [http.post_ahead("/", body) for body in (b"[1]", b"[2]")]
+        assert [get_body() for get_body in pending] == [b"[1]", b"[2]"]
         assert http.stats.requests == 2
 
 
 def test_a_failure_in_the_background_is_raised_where_it_is_waited_for(httpserver: HTTPServer, http: VendorHTTP):
     httpserver.expect_request("/base/").respond_with_json({"message": "who?"}, status=401)
-    answer = http.post_ahead("/", b"{}")
+    get_body = http.post_ahead("/", b"{}")
     with pytest.raises(CredentialError, match=r"who\?"):
-        answer()
+        get_body()
 
 
 def test_a_lease_is_renewed_by_the_thread_that_reads_while_it_waits(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sync.http.client.RENEW_SECONDS", 0.05)
-    renewed = []
+    thread_ids = []
 
     def renew() -> None:
-        renewed.append(threading.get_ident())
-        if len(renewed) == 4:
+        thread_ids.append(threading.get_ident())
+        if len(thread_ids) == 4:
             raise LeaseLost("taken over")
 
     with raw(lambda connection: time.sleep(1)) as address, client(address) as http:
         http._before_request = renew
-        answer = http.post_ahead("/", b"{}")
+        get_body = http.post_ahead("/", b"{}")
         with pytest.raises(LeaseLost):
-            answer()
-    assert set(renewed) == {threading.get_ident()}
+            get_body()
+    assert set(thread_ids) == {threading.get_ident()}
 
 
 # The credential.
@@ -172,12 +172,12 @@ def test_the_credential_is_in_no_log_and_no_error_even_if_the_vendor_repeats_it(
     echo = f"you sent APIKey {SECRET}, 1234%24s3cr3t%2Fkey and {SECRET.upper()}"
     target = {"Location": "http://s3cr3t.example/"}
     httpserver.expect_request("/base/").respond_with_json({"message": echo}, status=status, headers=target)
-    with pytest.raises(Exception) as failed:  # noqa: PT011 - each status has its own, and all are looked at
+    with pytest.raises(Exception) as exc_info:  # noqa: PT011 - each status has its own, and all are looked at
         raise http.build_invalid_response(f"told: {echo}", http.get("/"))
-    shown = [repr(http), repr(vars(http)["_secret"]), caplog.text, *map(repr, vars(failed.value).values())]
-    shown += [str(failed.value), repr(failed.value)]
-    assert "s3cr3t/key" not in "".join(shown).lower()
-    assert "s3cr3t%2fkey" not in "".join(shown).lower()
+    texts = [repr(http), repr(vars(http)["_secret"]), caplog.text, *map(repr, vars(exc_info.value).values())]
+    texts += [str(exc_info.value), repr(exc_info.value)]
+    assert "s3cr3t/key" not in "".join(texts).lower()
+    assert "s3cr3t%2fkey" not in "".join(texts).lower()
 
 
 def test_a_credential_that_no_header_can_carry_is_refused_without_showing_it():

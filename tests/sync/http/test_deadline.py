@@ -25,7 +25,7 @@ def _without_waiting() -> Iterator[None]:
 
 
 def drip(head: bytes, piece: bytes) -> Callable[[socket.socket], None]:
-    """Return what sends `head`, then `piece` every 50 ms for ever."""
+    """Return a handler that sends `head`, then `piece` every 50 ms for ever."""
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -46,35 +46,35 @@ TRICKLING = {
 }
 
 
-@pytest.mark.parametrize("what", TRICKLING)
-def test_an_answer_that_trickles_ends_at_the_deadline(what: str):
-    begun = time.monotonic()
-    with raw(TRICKLING[what]) as address:
+@pytest.mark.parametrize("case", TRICKLING)
+def test_an_answer_that_trickles_ends_at_the_deadline(case: str):
+    started_at = time.monotonic()
+    with raw(TRICKLING[case]) as address:
         with client(address, exchange_seconds=0.5, attempts=2) as http:
             failure(
                 http, VendorUnavailable, r"too slowly: it was not there after 0\.5 seconds\. Gave up after 2 attempts"
             )
     assert http.stats.requests == 2
-    assert time.monotonic() - begun < SOON
+    assert time.monotonic() - started_at < SOON
 
 
 def test_a_tls_handshake_that_never_ends_is_given_up():
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with raw(drip(b"\x16\x03\x03\x40\x00", b"\0")) as address:
         with client(address.replace("http:", "https:"), exchange_seconds=0.5, attempts=1) as http:
             failure(http, VendorUnavailable, "too slowly|in time|No TLS")
-    assert time.monotonic() - begun < SOON
+    assert time.monotonic() - started_at < SOON
 
 
 def test_a_name_that_is_never_resolved_is_given_up(monkeypatch: pytest.MonkeyPatch):
     never = threading.Event()
     # A resolver that hangs cannot be had here, and Python cannot interrupt one.
     monkeypatch.setattr("sync.http.network.socket.getaddrinfo", lambda *_, **__: never.wait(60))
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with client("http://localhost:9", exchange_seconds=0.5, attempts=1) as http:
         failure(http, VendorUnavailable, "could not be reached in time")
     never.set()
-    assert time.monotonic() - begun < SOON
+    assert time.monotonic() - started_at < SOON
 
 
 def test_a_name_that_no_resolver_takes_is_named():
@@ -93,12 +93,12 @@ def test_a_body_that_moves_goes_on_after_the_deadline():
             connection.sendall(body[start : start + 1500])
             time.sleep(0.03)
 
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with raw(slowly) as address:
         with client(address, exchange_seconds=0.5, progress_bytes=3000, progress_seconds=1.0) as http:
             assert http.get("/") == body
     assert http.stats.requests == 1
-    assert time.monotonic() - begun > 1.5  # It did go on: three times the deadline.
+    assert time.monotonic() - started_at > 1.5  # It did go on: three times the deadline.
 
 
 def test_a_body_that_stops_moving_is_given_up():
@@ -106,22 +106,22 @@ def test_a_body_that_stops_moving_is_given_up():
         connection.sendall(HEAD + b"Content-Length: 90000\r\n\r\n" + b" " * 20_000)
         trickle(connection, b" ", 0.05)
 
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with raw(stall) as address:
         with client(address, exchange_seconds=0.3, progress_bytes=3000, progress_seconds=0.5, attempts=1) as http:
             failure(http, VendorUnavailable, "too slowly")
-    assert time.monotonic() - begun < SOON
+    assert time.monotonic() - started_at < SOON
 
 
 # The lease.
 
 
-def lose_lease_after(calls: int, seen: list[int]) -> Callable[[], None]:
-    """Return what renews a lease so often, then finds it lost; `seen` gets the threads it was called by."""
+def lose_lease_after(calls: int, thread_ids: list[int]) -> Callable[[], None]:
+    """Return a function that renews a lease `calls` times and then loses it; it appends its threads to `thread_ids`."""
 
     def renew() -> None:
-        seen.append(threading.get_ident())
-        if len(seen) > calls:
+        thread_ids.append(threading.get_ident())
+        if len(thread_ids) > calls:
             raise LeaseLost("taken over")
 
     return renew
@@ -133,10 +133,10 @@ def _quick_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_quick_renewal")
-@pytest.mark.parametrize("what", [*TRICKLING, "nothing at all"])
-def test_a_worker_that_lost_its_lease_stops_reading(what: str):
+@pytest.mark.parametrize("case", [*TRICKLING, "nothing at all"])
+def test_a_worker_that_lost_its_lease_stops_reading(case: str):
     ended = threading.Event()
-    serve = TRICKLING.get(what, lambda connection: connection.recv(1))
+    serve = TRICKLING.get(case, lambda connection: connection.recv(1))
 
     def watch(connection: socket.socket) -> None:
         try:
@@ -144,12 +144,12 @@ def test_a_worker_that_lost_its_lease_stops_reading(what: str):
         finally:
             ended.set()
 
-    seen: list[int] = []
+    thread_ids: list[int] = []
     with raw(watch) as address:
-        with client(address, lose_lease_after(3, seen), timeout=60.0) as http:
+        with client(address, lose_lease_after(3, thread_ids), timeout=60.0) as http:
             failure(http, LeaseLost, "taken over")
         assert ended.wait(SOON), "the connection is still read from"
-    assert set(seen) == {threading.get_ident()}
+    assert set(thread_ids) == {threading.get_ident()}
     assert http.stats.requests == 1
 
 
@@ -166,22 +166,22 @@ def test_a_lease_is_renewed_while_a_retry_waits():
 @pytest.mark.usefixtures("_quick_renewal")
 def test_a_lost_lease_ends_a_wait_and_what_was_to_follow():
     stamina.set_testing(False)
-    seen: list[int] = []
-    begun = time.monotonic()
+    thread_ids: list[int] = []
+    started_at = time.monotonic()
     with raw(b"HTTP/1.1 503 Busy\r\nRetry-After: 2\r\n\r\n", WHOLE) as address:
-        with client(address, lose_lease_after(3, seen)) as http:
+        with client(address, lose_lease_after(3, thread_ids)) as http:
             failure(http, LeaseLost, "taken over")
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - started_at < 2
         time.sleep(3)
     assert http.stats.requests == 1
 
 
 @pytest.mark.usefixtures("_quick_renewal")
 def test_requests_in_the_background_end_with_the_read():
-    begun, ended = threading.Semaphore(0), threading.Semaphore(0)
+    started, ended = threading.Semaphore(0), threading.Semaphore(0)
 
     def hang(connection: socket.socket) -> None:
-        begun.release()
+        started.release()
         threading.Thread(target=wait_for_end, args=(connection.dup(),), daemon=True).start()
 
     def wait_for_end(connection: socket.socket) -> None:
@@ -195,7 +195,7 @@ def test_requests_in_the_background_end_with_the_read():
         with client(address, timeout=60.0) as http:
             for _ in range(6):
                 http.post_ahead("/", b"{}")
-            assert all(begun.acquire(timeout=SOON) for _ in range(4))
+            assert all(started.acquire(timeout=SOON) for _ in range(4))
         assert all(ended.acquire(timeout=SOON) for _ in range(4))
     assert http.stats.requests == 4
 

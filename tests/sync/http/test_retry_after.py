@@ -154,11 +154,11 @@ def test_a_wait_of_centuries_leaves_the_worker_as_one_of_hours(httpserver: HTTPS
 
 
 @pytest.mark.parametrize(
-    ("seconds", "kept"),
+    ("seconds", "expected"),
     [(None, None), (5, 5), (-5, 0), (math.inf, SIX_HOURS), (-math.inf, 0), (1e300, SIX_HOURS), (math.nan, None)],
 )
-def test_an_instant_can_be_made_of_every_wait_that_an_error_holds(seconds: float | None, kept: float | None):
+def test_an_instant_can_be_made_of_every_wait_that_an_error_holds(seconds: float | None, expected: float | None):
     for kind in (SyncError, VendorUnavailable, ReadDeferred):
         error = kind("later", retry_after=seconds)
-        assert error.retry_after == kept
+        assert error.retry_after == expected
         assert datetime.now(UTC) + timedelta(seconds=error.retry_after or 0)

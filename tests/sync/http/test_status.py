@@ -42,7 +42,7 @@ BROKEN: dict[str, tuple[bytes, Body]] = {
 }
 
 
-def answer(status: bytes, headers: bytes, body: Body) -> Body:
+def build_response(status: bytes, headers: bytes, body: Body) -> Body:
     """Return an answer that ends its connection."""
     head = b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json\r\n" + headers + b"\r\n"
     if isinstance(body, bytes):
@@ -68,28 +68,31 @@ def answer(status: bytes, headers: bytes, body: Body) -> Body:
 )
 def test_the_status_of_an_error_decides_whatever_its_body_is(broken: str, status: bytes, kind: type[SyncError]):
     headers, body = BROKEN[broken]
-    with raw(answer(status, b"Retry-After: 77\r\n" + headers, body)) as address:
+    with raw(build_response(status, b"Retry-After: 77\r\n" + headers, body)) as address:
         with client(address, error_seconds=0.3) as http:
-            failed = failure(http, kind, f"HTTP {status[:3].decode()}")
+            error = failure(http, kind, f"HTTP {status[:3].decode()}")
     assert http.stats.requests == 1
-    assert failed.retry_after == (77 if kind is VendorUnavailable else None)
+    assert error.retry_after == (77 if kind is VendorUnavailable else None)
 
 
 def test_a_packed_error_gives_its_reason():
     packed = gzip.compress(b'{"message": "key expired"}')
     for name in (b"gzip", b"X-GZIP", b" gzip "):
-        with raw(answer(b"401 No", b"Content-Encoding: " + name + b"\r\n", packed)) as address, client(address) as http:
+        with (
+            raw(build_response(b"401 No", b"Content-Encoding: " + name + b"\r\n", packed)) as address,
+            client(address) as http,
+        ):
             failure(http, CredentialError, "HTTP 401: key expired")
 
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_redirect_is_judged_by_its_target_whatever_its_body_is(broken: str):
     headers, body = BROKEN[broken]
-    away = answer(b"307 Away", b"Location: http://elsewhere.example/\r\n" + headers, body)
-    with raw(away) as address, client(address) as http:
+    redirect_away = build_response(b"307 Away", b"Location: http://elsewhere.example/\r\n" + headers, body)
+    with raw(redirect_away) as address, client(address) as http:
         failure(http, HostNotAllowed, "redirects to elsewhere.example")
-    here = answer(b"307 Here", b"Location: /new\r\n" + headers, body)
-    with raw(here, WHOLE) as address, client(address) as http:
+    redirect_here = build_response(b"307 Here", b"Location: /new\r\n" + headers, body)
+    with raw(redirect_here, WHOLE) as address, client(address) as http:
         assert http.get("/") == b'{"a": 1}'
 
 
