@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def day() -> SourceDay:
     """A day that differs from the vendor's sums."""
-    made: SourceDay = SourceDayFactory.create(
+    source_day: SourceDay = SourceDayFactory.create(
         source=SourceFactory.create(slug="main"),
         state=DayState.LOADED,
         complete=True,
@@ -26,7 +26,7 @@ def day() -> SourceDay:
         differences=[{"what": "total", "vendor": "2", "portal": "1"}],
         findings="f" * 32,
     )
-    return made
+    return source_day
 
 
 def test_an_acceptance_is_kept_with_its_reason_its_person_and_its_instant(day: SourceDay) -> None:

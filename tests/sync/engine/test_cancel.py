@@ -18,16 +18,16 @@ Dropped = SyncRunDay.Outcome.DROPPED
 CLOSED = date(2026, 8, 18)
 
 
-def run_of(source: Source, first: date = DAY, days: int = 3) -> SyncRun:
+def request_run(source: Source, first: date = DAY, days: int = 3) -> SyncRun:
     return request_sync(source, first, first + timedelta(days=days), Trigger.ADMIN, "alex")
 
 
-def outcomes(run: SyncRun) -> dict[date, str]:
+def get_outcomes(run: SyncRun) -> dict[date, str]:
     return dict(run.run_days.order_by("source_day__day").values_list("source_day__day", "outcome"))
 
 
 def test_days_not_begun_go_back_and_are_not_read_until_their_time(source: Source, listing: Listing) -> None:
-    run = run_of(source)
+    run = request_run(source)
 
     assert cancel(run, "sam") == 3
 
@@ -35,7 +35,7 @@ def test_days_not_begun_go_back_and_are_not_read_until_their_time(source: Source
     assert run.cancelled_at is not None
     assert run.finished_at is not None
     assert run.error == "Cancelled by sam; 3 days went back unread."
-    assert set(outcomes(run).values()) == {Dropped}
+    assert set(get_outcomes(run).values()) == {Dropped}
     assert load_next(source.pk) is None
     assert listing.reads == 0
     assert set(SourceDay.objects.values_list("state", flat=True)) == {DayState.DUE}
@@ -48,7 +48,7 @@ def test_a_day_held_before_stands_as_it_stood(source: Source, listing: Listing) 
     before = SourceDay.objects.get(day=DAY)
     assert before.state == DayState.LOADED
 
-    cancel(run_of(source), "sam")
+    cancel(request_run(source), "sam")
 
     day = SourceDay.objects.get(day=DAY)
     assert (day.state, day.complete, day.records) == (DayState.LOADED, True, 2)
@@ -60,7 +60,7 @@ def test_a_day_that_waited_for_its_second_look_gets_it_from_the_schedule(listing
     # As an empty day of a closed month waits for its second look.
     SourceDay.objects.update(state=DayState.DUE, final=False, finalized_at=None)
 
-    cancel(run_of(source, CLOSED, days=1), "sam")
+    cancel(request_run(source, CLOSED, days=1), "sam")
     assert SourceDay.objects.get(day=CLOSED).state == DayState.LOADED
 
     plan_source(source.pk)
@@ -68,16 +68,16 @@ def test_a_day_that_waited_for_its_second_look_gets_it_from_the_schedule(listing
 
 
 @pytest.mark.parametrize(
-    ("told", "state"),
+    ("fields", "state"),
     [
         ({"failures": 2, "error": "It failed."}, DayState.FAILED),
         ({"suspicion": {"held": 20}}, DayState.SUSPECT),
         ({"rejected": 1, "loaded_at": timezone.now()}, DayState.PARTIAL),
     ],
 )
-def test_a_day_in_trouble_stays_in_trouble(source: Source, told: dict[str, object], state: DayState) -> None:
-    run = run_of(source, days=1)
-    SourceDay.objects.update(attempt=3, **told)
+def test_a_day_in_trouble_stays_in_trouble(source: Source, fields: dict[str, object], state: DayState) -> None:
+    run = request_run(source, days=1)
+    SourceDay.objects.update(attempt=3, **fields)
 
     cancel(run, "sam")
 
@@ -85,7 +85,7 @@ def test_a_day_in_trouble_stays_in_trouble(source: Source, told: dict[str, objec
 
 
 def test_a_worker_in_the_middle_of_a_day_finishes_it(source: Source, listing: Listing) -> None:
-    run = run_of(source)
+    run = request_run(source)
     listing.records = {
         DAY + timedelta(days=number): [row(number, on=DAY + timedelta(days=number))] for number in range(3)
     }
@@ -108,19 +108,19 @@ def test_a_worker_in_the_middle_of_a_day_finishes_it(source: Source, listing: Li
 
 
 def test_a_day_that_another_run_waits_for_is_still_read(source: Source, listing: Listing) -> None:
-    run = run_of(source)
-    (other,) = reread(SourceDay.objects.filter(day=DAY), Trigger.API)
+    run = request_run(source)
+    (other_run,) = reread(SourceDay.objects.filter(day=DAY), Trigger.API)
 
     cancel(run, "sam")
 
     assert load_next(source.pk) is not None
     assert load_next(source.pk) is None
-    other.refresh_from_db()
-    assert other.days_done == 1
+    other_run.refresh_from_db()
+    assert other_run.days_done == 1
 
 
 def test_days_before_the_sources_first_are_forgotten_where_they_were_never_tried(source: Source) -> None:
-    run = run_of(source, DAY - timedelta(days=2), days=4)
+    run = request_run(source, DAY - timedelta(days=2), days=4)
 
     cancel(run, "sam")
 
@@ -129,17 +129,17 @@ def test_days_before_the_sources_first_are_forgotten_where_they_were_never_tried
 
 
 def test_the_same_range_can_be_asked_for_again(source: Source, listing: Listing) -> None:
-    run = run_of(source)
+    run = request_run(source)
     cancel(run, "sam")
 
-    again = run_of(source)
+    new_run = request_run(source)
 
-    assert again.pk != run.pk
+    assert new_run.pk != run.pk
     assert load_next(source.pk) is not None
 
 
 def test_a_run_is_cancelled_once(source: Source) -> None:
-    run = run_of(source)
+    run = request_run(source)
     cancel(run, "sam")
 
     with pytest.raises(SyncError, match="ended already"):

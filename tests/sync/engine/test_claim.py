@@ -20,7 +20,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def planned(db: None) -> Source:
+def planned_source(db: None) -> Source:
     """A source with twenty due days, read by three workers at most."""
     first = datetime.now(UTC).date() - timedelta(days=19)
     source = make_source(backfill_from=first, max_concurrency=3)
@@ -32,8 +32,8 @@ def expire_leases() -> None:
     SourceDay.objects.filter(state=DayState.LOADING).update(lease_expires_at=LONG_AGO)
 
 
-def test_a_claim_gives_the_most_recent_day_a_lease_and_a_new_attempt(planned: Source) -> None:
-    claim = claim_day(planned.pk, "w1")
+def test_a_claim_gives_the_most_recent_day_a_lease_and_a_new_attempt(planned_source: Source) -> None:
+    claim = claim_day(planned_source.pk, "w1")
 
     assert claim is not None
     day = SourceDay.objects.get(pk=claim.source_day.pk)
@@ -43,46 +43,46 @@ def test_a_claim_gives_the_most_recent_day_a_lease_and_a_new_attempt(planned: So
     assert LoadAttempt.objects.get().outcome == LoadAttempt.Outcome.RUNNING
 
 
-def test_days_that_failed_before_come_after_those_that_did_not(planned: Source) -> None:
-    SourceDay.objects.exclude(day=planned.backfill_from).update(failures=1)
+def test_days_that_failed_before_come_after_those_that_did_not(planned_source: Source) -> None:
+    SourceDay.objects.exclude(day=planned_source.backfill_from).update(failures=1)
 
-    assert claim_day(planned.pk, "w").source_day.day == planned.backfill_from
+    assert claim_day(planned_source.pk, "w").source_day.day == planned_source.backfill_from
 
 
-def test_no_more_workers_than_a_source_allows(planned: Source) -> None:
-    claims = [claim_day(planned.pk, f"w{n}") for n in range(5)]
+def test_no_more_workers_than_a_source_allows(planned_source: Source) -> None:
+    claims = [claim_day(planned_source.pk, f"w{n}") for n in range(5)]
 
     assert [claim is not None for claim in claims] == [True, True, True, False, False]
     assert len({claim.source_day.pk for claim in claims[:3]}) == 3
 
 
-def test_a_failing_source_is_tried_by_one_worker_at_a_time(planned: Source) -> None:
+def test_a_failing_source_is_tried_by_one_worker_at_a_time(planned_source: Source) -> None:
     Source.objects.update(failures=1)
 
-    assert claim_day(planned.pk, "w1") is not None
-    assert claim_day(planned.pk, "w2") is None
+    assert claim_day(planned_source.pk, "w1") is not None
+    assert claim_day(planned_source.pk, "w2") is None
 
 
-def test_days_not_due_yet_and_paused_halted_or_disabled_sources_give_nothing(planned: Source) -> None:
+def test_days_not_due_yet_and_paused_halted_or_disabled_sources_give_nothing(planned_source: Source) -> None:
     for state in (
         {"paused_until": datetime(2100, 1, 1, tzinfo=UTC)},
         {"halted_at": LONG_AGO, "halt_reason": "401"},
         {"enabled": False},
     ):
         Source.objects.update(**{"paused_until": None, "halted_at": None, "halt_reason": "", "enabled": True} | state)
-        assert claim_day(planned.pk, "w") is None
+        assert claim_day(planned_source.pk, "w") is None
     Source.objects.update(enabled=True)
     SourceDay.objects.update(due_at=datetime(2100, 1, 1, tzinfo=UTC))
-    assert claim_day(planned.pk, "w") is None
+    assert claim_day(planned_source.pk, "w") is None
 
 
-def test_the_day_of_a_worker_that_died_is_taken_over_when_its_lease_ends(planned: Source) -> None:
-    first = claim_day(planned.pk, "dead")
+def test_the_day_of_a_worker_that_died_is_taken_over_when_its_lease_ends(planned_source: Source) -> None:
+    first = claim_day(planned_source.pk, "dead")
     SourceDay.objects.exclude(pk=first.source_day.pk).update(due_at=datetime(2100, 1, 1, tzinfo=UTC))
-    assert claim_day(planned.pk, "early") is None
+    assert claim_day(planned_source.pk, "early") is None
     expire_leases()
 
-    second = claim_day(planned.pk, "heir")
+    second = claim_day(planned_source.pk, "heir")
 
     assert second.source_day.pk == first.source_day.pk
     assert (second.attempt, second.source_day.failures) == (2, 1)
@@ -112,13 +112,13 @@ def test_a_worker_that_lost_its_lease_changes_nothing_when_it_wakes(listing: Lis
     assert EnvironmentUsage.objects.count() == 5
 
 
-def test_a_lost_lease_is_noticed_at_the_next_renewal(planned: Source, settings) -> None:
+def test_a_lost_lease_is_noticed_at_the_next_renewal(planned_source: Source, settings) -> None:
     settings.PORTAL_LEASE_SECONDS = 0
-    claim = claim_day(planned.pk, "slow")
+    claim = claim_day(planned_source.pk, "slow")
     claim.renew()
     expire_leases()
     SourceDay.objects.exclude(pk=claim.source_day.pk).update(due_at=datetime(2100, 1, 1, tzinfo=UTC))
-    claim_day(planned.pk, "heir")
+    claim_day(planned_source.pk, "heir")
 
     with pytest.raises(LeaseLost):
         claim.renew()
@@ -153,16 +153,16 @@ def test_workers_that_claim_at_once_never_hold_the_same_day_nor_too_many(listing
     start = Barrier(8)
 
     def work(number: int) -> tuple[list[date], int]:
-        taken, most = [], 0
+        claimed_days, most = [], 0
         start.wait()
         try:
             while True:
                 claim = claim_day(source.pk, f"w{number}")
                 if claim is None:
                     if not SourceDay.objects.filter(state=DayState.DUE, attempt=0).exists():
-                        return taken, most
+                        return claimed_days, most
                     continue
-                taken.append(claim.source_day.day)
+                claimed_days.append(claim.source_day.day)
                 most = max(most, SourceDay.objects.filter(state=DayState.LOADING).count())
                 load(claim)
         finally:
@@ -171,7 +171,7 @@ def test_workers_that_claim_at_once_never_hold_the_same_day_nor_too_many(listing
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(work, range(8)))
 
-    days = [day for taken, _ in outcomes for day in taken]
+    days = [day for claimed_days, _ in outcomes for day in claimed_days]
     assert sorted(days) == sorted(set(days))
     assert len(days) == 40
     assert 1 < max(most for _, most in outcomes) <= 3

@@ -40,7 +40,7 @@ def fail_with(error: Exception, *, on: date | None = None):
 
 
 @pytest.fixture
-def planned(db: None, listing: Listing) -> Source:
+def planned_source(db: None, listing: Listing) -> Source:
     source = make_source(backfill_from=get_first_day())
     for offset in range(5):
         on = get_first_day() + timedelta(days=offset)
@@ -59,11 +59,13 @@ def read_all(source: Source) -> list[str]:
     return outcomes
 
 
-def test_a_failing_day_does_not_hold_up_the_others_and_comes_back_by_itself(planned: Source, listing: Listing) -> None:
+def test_a_failing_day_does_not_hold_up_the_others_and_comes_back_by_itself(
+    planned_source: Source, listing: Listing
+) -> None:
     broken = get_first_day() + timedelta(days=2)
     listing.during = fail_with(InvalidResponse("The answer is not JSON.", payload="<html>"), on=broken)
 
-    assert sorted(read_all(planned)) == ["failed", *["loaded"] * 4]
+    assert sorted(read_all(planned_source)) == ["failed", *["loaded"] * 4]
 
     day = SourceDay.objects.get(day=broken)
     assert (day.state, day.failures, day.error) == (DayState.FAILED, 1, "The answer is not JSON.")
@@ -77,27 +79,27 @@ def test_a_failing_day_does_not_hold_up_the_others_and_comes_back_by_itself(plan
     listing.during = None
     SourceDay.objects.filter(pk=day.pk).update(due_at=datetime(2020, 1, 1, tzinfo=UTC))
     (retry,) = plan_due()
-    assert (retry.trigger, read_all(planned)) == ("retry", ["loaded"])
+    assert (retry.trigger, read_all(planned_source)) == ("retry", ["loaded"])
     day.refresh_from_db()
     assert (day.state, day.failures, day.error) == (DayState.LOADED, 0, "")
 
 
 def test_the_beginning_of_an_answer_that_cannot_be_read_is_kept_with_the_attempt(
-    planned: Source, listing: Listing
+    planned_source: Source, listing: Listing
 ) -> None:
     listing.during = fail_with(InvalidResponse("The answer is not JSON.", payload="<html>\x00" + "x" * 10_000))
 
-    attempt = load_next(planned.pk)
+    attempt = load_next(planned_source.pk)
 
     assert attempt.payload.startswith("<html>\\u0000xxx")
     assert len(attempt.payload) < LONGEST_PAYLOAD + 10
 
 
-def test_the_back_off_grows_with_every_failure_and_heeds_the_vendor(planned: Source, listing: Listing) -> None:
+def test_the_back_off_grows_with_every_failure_and_heeds_the_vendor(planned_source: Source, listing: Listing) -> None:
     listing.during = fail_with(VendorUnavailable("503", retry_after=7200))
     SourceDay.objects.exclude(day=get_first_day()).update(due_at=datetime(2100, 1, 1, tzinfo=UTC))
 
-    load_next(planned.pk)
+    load_next(planned_source.pk)
 
     assert SourceDay.objects.get(day=get_first_day()).due_at - datetime.now(UTC) > timedelta(seconds=7190)
 
@@ -106,52 +108,54 @@ def test_the_back_off_grows_with_every_failure_and_heeds_the_vendor(planned: Sou
     SourceDay.objects.filter(day=get_first_day()).update(
         state=DayState.DUE, due_at=datetime(2020, 1, 1, tzinfo=UTC), failures=4
     )
-    load_next(planned.pk)
+    load_next(planned_source.pk)
     wait = SourceDay.objects.get(day=get_first_day()).due_at - datetime.now(UTC)
     assert timedelta(minutes=11) < wait < timedelta(minutes=21)
 
 
-def test_a_source_that_fails_whatever_the_day_is_left_alone_for_a_while(planned: Source, listing: Listing) -> None:
+def test_a_source_that_fails_whatever_the_day_is_left_alone_for_a_while(
+    planned_source: Source, listing: Listing
+) -> None:
     listing.during = fail_with(VendorUnavailable("503"))
 
-    assert read_all(planned) == ["failed"] * 3
+    assert read_all(planned_source) == ["failed"] * 3
 
-    planned.refresh_from_db()
-    assert planned.failures == 3
-    assert planned.paused_until > datetime.now(UTC)
+    planned_source.refresh_from_db()
+    assert planned_source.failures == 3
+    assert planned_source.paused_until > datetime.now(UTC)
 
     listing.during = None
     Source.objects.update(paused_until=datetime(2020, 1, 1, tzinfo=UTC))
-    assert load_next(planned.pk).outcome == LoadAttempt.Outcome.LOADED
-    planned.refresh_from_db()
-    assert (planned.failures, planned.paused_until) == (0, None)
+    assert load_next(planned_source.pk).outcome == LoadAttempt.Outcome.LOADED
+    planned_source.refresh_from_db()
+    assert (planned_source.failures, planned_source.paused_until) == (0, None)
 
 
-def test_a_refused_credential_halts_only_its_source_with_a_reason(planned: Source, listing: Listing) -> None:
-    other = make_source("other", backfill_from=get_today(ZoneInfo("UTC")))
-    plan_source(other.pk)
+def test_a_refused_credential_halts_only_its_source_with_a_reason(planned_source: Source, listing: Listing) -> None:
+    other_source = make_source("other", backfill_from=get_today(ZoneInfo("UTC")))
+    plan_source(other_source.pk)
     listing.during = fail_with(
         CredentialError("The vendor refused the credential (401)."), on=get_today(ZoneInfo("UTC"))
     )
 
-    assert read_all(planned) == ["failed"]
+    assert read_all(planned_source) == ["failed"]
 
-    planned.refresh_from_db()
-    assert planned.halt_reason == "The vendor refused the credential (401)."
-    assert planned.halt_code == ErrorCode.CREDENTIAL_REJECTED
-    assert set(SourceDay.objects.filter(source=planned).values_list("state", flat=True)) == {DayState.DUE}
-    run = SyncRun.objects.get(source=planned)
+    planned_source.refresh_from_db()
+    assert planned_source.halt_reason == "The vendor refused the credential (401)."
+    assert planned_source.halt_code == ErrorCode.CREDENTIAL_REJECTED
+    assert set(SourceDay.objects.filter(source=planned_source).values_list("state", flat=True)) == {DayState.DUE}
+    run = SyncRun.objects.get(source=planned_source)
     assert (run.days_failed, run.error) == (5, "The vendor refused the credential (401).")
     assert run.finished_at is not None
 
     listing.during = None
-    assert read_all(other) == ["loaded"]
+    assert read_all(other_source) == ["loaded"]
 
 
-def test_a_day_that_must_wait_for_the_request_rate_has_not_failed(planned: Source, listing: Listing) -> None:
+def test_a_day_that_must_wait_for_the_request_rate_has_not_failed(planned_source: Source, listing: Listing) -> None:
     listing.during = fail_with(ReadDeferred("The rate is used up.", retry_after=40), on=get_today(ZoneInfo("UTC")))
 
-    assert load_next(planned.pk).outcome == LoadAttempt.Outcome.DEFERRED
+    assert load_next(planned_source.pk).outcome == LoadAttempt.Outcome.DEFERRED
 
     day = SourceDay.objects.get(day=get_today(ZoneInfo("UTC")))
     assert (day.state, day.failures) == (DayState.DUE, 0)
@@ -160,7 +164,7 @@ def test_a_day_that_must_wait_for_the_request_rate_has_not_failed(planned: Sourc
 
 
 def test_a_listing_that_shifts_while_it_is_paged_is_read_from_its_start_again(
-    planned: Source, listing: Listing
+    planned_source: Source, listing: Listing
 ) -> None:
     shifts = iter([True, True, False, False])
 
@@ -173,15 +177,15 @@ def test_a_listing_that_shifts_while_it_is_paged_is_read_from_its_start_again(
     ]
     listing.during = during
 
-    attempt = load_next(planned.pk)
+    attempt = load_next(planned_source.pk)
 
     assert (attempt.outcome, attempt.inserted, attempt.fetched, listing.reads) == ("loaded", 150, 150, 3)
 
 
-def test_a_listing_that_never_holds_still_fails_the_day(planned: Source, listing: Listing) -> None:
+def test_a_listing_that_never_holds_still_fails_the_day(planned_source: Source, listing: Listing) -> None:
     listing.during = fail_with(ListingChanged("The listing changed while it was read."))
 
-    attempt = load_next(planned.pk)
+    attempt = load_next(planned_source.pk)
 
     assert (attempt.outcome, attempt.error, listing.reads) == (
         "failed",
@@ -190,10 +194,10 @@ def test_a_listing_that_never_holds_still_fails_the_day(planned: Source, listing
     )
 
 
-def test_an_unforeseen_error_fails_the_day_and_tells_no_secret(planned: Source, listing: Listing) -> None:
+def test_an_unforeseen_error_fails_the_day_and_tells_no_secret(planned_source: Source, listing: Listing) -> None:
     listing.during = fail_with(RuntimeError("Bearer very-secret"))
 
-    attempt = load_next(planned.pk)
+    attempt = load_next(planned_source.pk)
 
     assert attempt.outcome == "failed"
     assert attempt.error == "Unexpected RuntimeError while reading; the log has the details."
@@ -201,13 +205,15 @@ def test_an_unforeseen_error_fails_the_day_and_tells_no_secret(planned: Source, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_day_that_cannot_be_stored_fails_alone_and_leaves_nothing_behind(planned: Source, listing: Listing) -> None:
+def test_a_day_that_cannot_be_stored_fails_alone_and_leaves_nothing_behind(
+    planned_source: Source, listing: Listing
+) -> None:
     listing.records[get_today(ZoneInfo("UTC"))] = [
         row(1, on=get_today(ZoneInfo("UTC"))),
         row(2, on=get_today(ZoneInfo("UTC")))._replace(project_id="nul \x00"),
     ]
 
-    attempt = load_next(planned.pk)
+    attempt = load_next(planned_source.pk)
 
     assert (attempt.outcome, attempt.inserted) == ("failed", 0)
-    assert load_next(planned.pk).outcome == "loaded"
+    assert load_next(planned_source.pk).outcome == "loaded"

@@ -225,8 +225,8 @@ def test_every_page_and_every_address_of_the_api_opens(good: Source) -> None:
     for address in list_pages(spoilt):
         assert staff.get(address, follow=True).status_code == 200, address
     for address in list_addresses(spoilt):
-        answer = program.get(f"/api/v1/{address}")
-        assert (answer.status_code, bool(answer.getvalue())) == (200, True), address
+        response = program.get(f"/api/v1/{address}")
+        assert (response.status_code, bool(response.getvalue())) == (200, True), address
 
 
 def test_a_new_credential_in_the_form_replaces_one_that_no_key_opens(bad: Source) -> None:
@@ -236,11 +236,11 @@ def test_a_new_credential_in_the_form_replaces_one_that_no_key_opens(bad: Source
     address = reverse("admin:usage_source_change", args=[bad.pk])
     form = staff.get(address).context["adminform"].form
     fields = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
-    kept = {name: value for name, value in fields.items() if value not in (None, False)}
+    values = {name: value for name, value in fields.items() if value not in (None, False)}
 
-    assert staff.post(address, kept | {"look_back_days": 5}).status_code == 302
+    assert staff.post(address, values | {"look_back_days": 5}).status_code == 302
     assert isinstance(Source.objects.get().credential, LockedText)
-    assert staff.post(address, kept | {"new_credential": "another"}).status_code == 302
+    assert staff.post(address, values | {"new_credential": "another"}).status_code == 302
     assert Source.objects.get().credential == "another"
 
 
@@ -250,11 +250,11 @@ def test_check_names_the_sources_that_cannot_be_read_and_no_secret(bad: Source, 
 
     call_command("check", stderr=output, stdout=output)
 
-    told = output.getvalue()
-    assert "(portal.W014) The source bad cannot be read." in told
-    assert "PORTAL_ENCRYPTION_KEYS" in told
-    assert "The source good" not in told
-    assert CIPHERTEXT not in told
+    text = output.getvalue()
+    assert "(portal.W014) The source bad cannot be read." in text
+    assert "PORTAL_ENCRYPTION_KEYS" in text
+    assert "The source good" not in text
+    assert CIPHERTEXT not in text
 
 
 @pytest.mark.django_db(transaction=True)
@@ -288,10 +288,10 @@ def test_a_second_factor_that_no_key_opens_tells_its_owner_and_keeps_out_nobody_
 
     client = Client()
     client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
-    answer = client.post("/accounts/2fa/authenticate/", {"code": "123456"})
+    response = client.post("/accounts/2fa/authenticate/", {"code": "123456"})
 
-    assert answer.status_code == 200
-    assert "Ask an administrator to remove it" in answer.content.decode()
+    assert response.status_code == 200
+    assert "Ask an administrator to remove it" in response.content.decode()
     assert Client().post("/accounts/login/", {"login": "operator", "password": PASSWORD}).status_code == 302
     assert client_of("admin").get(reverse("admin:auth_user_changelist")).status_code == 200
 

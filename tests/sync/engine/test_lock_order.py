@@ -25,7 +25,7 @@ WAITING = """
 """
 
 
-def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     finally:
@@ -42,13 +42,13 @@ def is_waiting_for_a_lock() -> bool:
 @pytest.fixture
 def source(listing: Listing) -> Source:
     """A source that failed before, with one day that is due and has changed."""
-    made = make_source()
+    failed_source = make_source()
     listing.records[DAY] = [row(n) for n in range(20)]
-    read_day(made)
+    read_day(failed_source)
     listing.records[DAY].append(row(20))
-    SourceDay.objects.update(state=DayState.DUE, due_at=made.created_at)
+    SourceDay.objects.update(state=DayState.DUE, due_at=failed_source.created_at)
     Source.objects.update(failures=1)
-    return made
+    return failed_source
 
 
 def test_a_request_for_a_day_that_is_being_merged_and_the_merge_both_succeed(
@@ -61,7 +61,7 @@ def test_a_request_for_a_day_that_is_being_merged_and_the_merge_both_succeed(
         def request_and_adopt_ids(steps: DayMerge) -> Any:
             # The merge has locked its day.
             days = (DAY, DAY + timedelta(days=1))
-            requests.append(pool.submit(in_thread, request_sync, source, *days, Trigger.API))
+            requests.append(pool.submit(run_in_thread, request_sync, source, *days, Trigger.API))
             wait_for(is_waiting_for_a_lock, "somebody to wait for a lock")
             return adopt_ids(steps)
 
@@ -93,7 +93,7 @@ def test_a_request_for_a_day_that_fails_and_the_failure_both_succeed(
             updated = release(claim, columns)
             if not requests:
                 days = (DAY, DAY + timedelta(days=1))
-                requests.append(pool.submit(in_thread, request_sync, source, *days, Trigger.API))
+                requests.append(pool.submit(run_in_thread, request_sync, source, *days, Trigger.API))
                 wait_for(is_waiting_for_a_lock, "somebody to wait for a lock")
             return updated
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 Outcome = LoadAttempt.Outcome
 
 
-def the_day(source: Source, on=DAY) -> SourceDay:
+def get_day(source: Source, on=DAY) -> SourceDay:
     return SourceDay.objects.get(source=source, day=on)
 
 
@@ -32,7 +32,7 @@ def test_a_first_load_stores_every_record(source: Source, listing: Listing) -> N
 
     attempt = read_day(source)
 
-    day = the_day(source)
+    day = get_day(source)
     assert (attempt.outcome, attempt.fetched, attempt.inserted) == (Outcome.LOADED, 250, 250)
     assert (day.state, day.records, day.complete, day.final, day.withdrawn) == (DayState.LOADED, 250, True, False, 0)
     assert day.sums == {"runtime_seconds": "450000.000000"}
@@ -43,8 +43,8 @@ def test_a_first_load_stores_every_record(source: Source, listing: Listing) -> N
 def test_an_empty_day_is_loaded_and_says_so(source: Source, listing: Listing) -> None:
     read_day(source)
 
-    assert the_day(source).empty
-    assert the_day(source).state == DayState.LOADED
+    assert get_day(source).empty
+    assert get_day(source).state == DayState.LOADED
 
 
 def test_a_restated_day_changes_only_what_differs(source: Source, listing: Listing) -> None:
@@ -59,11 +59,11 @@ def test_a_restated_day_changes_only_what_differs(source: Source, listing: Listi
     assert held(source) == {f"run-{n}": 2 if n in (3, 4) else 1 for n in range(10)}
     assert EnvironmentUsage.objects.get(record_id="run-3").runtime_seconds == 45 * 60
     assert EnvironmentUsage.objects.get(record_id="run-4").extra == {"region": "eu"}
-    restated = Restatement.objects.get()
-    assert (restated.changed, restated.records_before, restated.records_after) == (2, 10, 10)
-    assert restated.sums_before == {"runtime_seconds": "18000.000000"}
-    assert restated.sums_after == {"runtime_seconds": "18900.000000"}
-    assert the_day(source).restated_at is not None
+    restatement = Restatement.objects.get()
+    assert (restatement.changed, restatement.records_before, restatement.records_after) == (2, 10, 10)
+    assert restatement.sums_before == {"runtime_seconds": "18000.000000"}
+    assert restatement.sums_after == {"runtime_seconds": "18900.000000"}
+    assert get_day(source).restated_at is not None
 
 
 def test_a_record_keeps_when_it_was_first_seen_through_every_change(source: Source, listing: Listing) -> None:
@@ -105,19 +105,19 @@ def test_a_shrunk_day_withdraws_what_vanished_and_deletes_nothing(source: Source
 
     assert (attempt.withdrawn, attempt.unchanged) == (4, 6)
     assert set(held(source)) == {f"run-{n}" for n in range(4, 10)}
-    gone = EnvironmentUsage.objects.exclude(withdrawn_at=None)
-    assert {record.record_id for record in gone} == {f"run-{n}" for n in range(4)}
-    assert all(record.revision == 2 for record in gone)
+    withdrawn = EnvironmentUsage.objects.exclude(withdrawn_at=None)
+    assert {record.record_id for record in withdrawn} == {f"run-{n}" for n in range(4)}
+    assert all(record.revision == 2 for record in withdrawn)
     assert Restatement.objects.get().withdrawn == 4
-    assert (the_day(source).records, the_day(source).withdrawn) == (6, 4)
+    assert (get_day(source).records, get_day(source).withdrawn) == (6, 4)
 
 
 def test_a_returned_record_stands_again(source: Source, listing: Listing) -> None:
     listing.records[DAY] = [row(n) for n in range(10)]
     read_day(source)
-    taken = listing.records[DAY].pop()
+    record = listing.records[DAY].pop()
     read_day(source)
-    listing.records[DAY].append(taken)
+    listing.records[DAY].append(record)
 
     attempt = read_day(source)
 
@@ -134,7 +134,7 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
 
     first = read_day(source)
 
-    day = the_day(source)
+    day = get_day(source)
     assert (first.outcome, day.state, day.records) == (Outcome.SUSPECT, DayState.SUSPECT, 20)
     assert day.suspicion["held"] == day.suspicion["would_withdraw"] == 20
     assert day.suspicion["reported"] == 0
@@ -142,7 +142,7 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
 
     second = read_day(source)
 
-    day = the_day(source)
+    day = get_day(source)
     assert (second.outcome, second.withdrawn, day.state, day.suspicion) == (
         Outcome.LOADED,
         20,
@@ -156,13 +156,13 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
 def test_a_suspect_day_that_comes_back_as_it_was_is_loaded_unchanged(source: Source, listing: Listing) -> None:
     listing.records[DAY] = [row(n) for n in range(20)]
     read_day(source)
-    whole, listing.records[DAY] = listing.records[DAY], []
+    records, listing.records[DAY] = listing.records[DAY], []
     read_day(source)
-    listing.records[DAY] = whole
+    listing.records[DAY] = records
 
     assert read_day(source).outcome == Outcome.UNCHANGED
-    assert the_day(source).state == DayState.LOADED
-    assert the_day(source).suspicion is None
+    assert get_day(source).state == DayState.LOADED
+    assert get_day(source).suspicion is None
 
 
 def test_two_reads_that_shrink_differently_do_not_agree(source: Source, listing: Listing) -> None:
@@ -183,12 +183,12 @@ def test_a_person_can_accept_a_suspect_day(source: Source, listing: Listing) -> 
     read_day(source)
     listing.records[DAY] = [row(0)]
     read_day(source)
-    accept_shrink(the_day(source), "ann")
+    accept_shrink(get_day(source), "ann")
     listing.records[DAY] = [row(1)]
 
     assert read_day(source).outcome == Outcome.LOADED
     assert set(held(source)) == {"run-1"}
-    assert not the_day(source).shrink_accepted
+    assert not get_day(source).shrink_accepted
 
 
 def test_reading_an_unchanged_day_writes_no_row_version(transactional_db: None, listing: Listing) -> None:
@@ -197,22 +197,22 @@ def test_reading_an_unchanged_day_writes_no_row_version(transactional_db: None, 
     source = make_source()
     listing.records[DAY] = [row(n) for n in range(300)]
     read_day(source)
-    before = row_versions()
+    before = count_row_versions()
     listing.records[DAY].reverse()
 
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.unchanged) == (Outcome.UNCHANGED, 300)
-    assert row_versions() == before
+    assert count_row_versions() == before
     # The same holds where the digest cannot tell and the rows are compared one by one.
     SourceDay.objects.update(digest="")
     attempt = read_day(source)
     assert (attempt.outcome, attempt.unchanged) == (Outcome.LOADED, 300)
-    assert row_versions() == before
+    assert count_row_versions() == before
     assert not Restatement.objects.exists()
 
 
-def row_versions() -> tuple[int, int, int]:
+def count_row_versions() -> tuple[int, int, int]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute("SELECT pg_stat_clear_snapshot()")
@@ -229,28 +229,28 @@ def test_a_record_repeated_on_another_page_counts_once_and_the_last_word_stands(
 
     attempt = read_day(source)
 
-    assert (attempt.outcome, the_day(source).records) == (Outcome.LOADED, 150)
+    assert (attempt.outcome, get_day(source).records) == (Outcome.LOADED, 150)
     assert EnvironmentUsage.objects.get(record_id="run-8").runtime_seconds == 50 * 60
     assert set(held(source).values()) == {1}
     assert read_day(source).outcome == Outcome.UNCHANGED
 
 
 def test_a_record_that_moves_to_another_day_is_counted_there_only(source: Source, listing: Listing) -> None:
-    other = DAY + timedelta(days=1)
+    next_day = DAY + timedelta(days=1)
     listing.records[DAY] = [row(n) for n in range(10)]
     read_day(source)
-    listing.records[other] = [row(3, on=other), row(99, on=other)]
+    listing.records[next_day] = [row(3, on=next_day), row(99, on=next_day)]
 
-    attempt = read_day(source, other)
+    attempt = read_day(source, next_day)
 
     assert (attempt.inserted, attempt.changed) == (1, 1)
-    assert set(held(source, other)) == {"run-3", "run-99"}
+    assert set(held(source, next_day)) == {"run-3", "run-99"}
     assert "run-3" not in held(source)
     assert EnvironmentUsage.objects.count() == 11
-    left = the_day(source)
-    assert (left.records, left.sums) == (9, {"runtime_seconds": "16200.000000"})
-    restated = Restatement.objects.get(source_day=left)
-    assert (restated.moved, restated.records_before, restated.records_after) == (1, 10, 9)
+    first_day = get_day(source)
+    assert (first_day.records, first_day.sums) == (9, {"runtime_seconds": "16200.000000"})
+    restatement = Restatement.objects.get(source_day=first_day)
+    assert (restatement.moved, restatement.records_before, restatement.records_after) == (1, 10, 9)
 
 
 def test_a_bad_record_leaves_the_day_partial_and_withdraws_nothing(source: Source, listing: Listing) -> None:
@@ -261,7 +261,7 @@ def test_a_bad_record_leaves_the_day_partial_and_withdraws_nothing(source: Sourc
 
     attempt = read_day(source)
 
-    day = the_day(source)
+    day = get_day(source)
     assert (attempt.outcome, attempt.rejected, attempt.inserted, attempt.withdrawn) == (
         Outcome.PARTIAL,
         1,
@@ -270,14 +270,18 @@ def test_a_bad_record_leaves_the_day_partial_and_withdraws_nothing(source: Sourc
     )
     assert (day.state, day.complete, day.rejected) == (DayState.PARTIAL, False, 1)
     assert set(held(source)) == {f"run-{n}" for n in range(6)}
-    kept = RejectedRecord.objects.get()
-    assert (kept.payload, kept.reason, kept.resolved_at) == ('{"id": "run-0"}', "stoppedAt is missing.", None)
+    rejected = RejectedRecord.objects.get()
+    assert (rejected.payload, rejected.reason, rejected.resolved_at) == (
+        '{"id": "run-0"}',
+        "stoppedAt is missing.",
+        None,
+    )
 
     listing.rejected.clear()
     assert read_day(source).withdrawn == 1
-    assert the_day(source).complete
-    kept.refresh_from_db()
-    assert kept.resolved_at is not None
+    assert get_day(source).complete
+    rejected.refresh_from_db()
+    assert rejected.resolved_at is not None
 
 
 def test_a_mismatch_is_read_once_more_and_then_shown(source: Source, listing: Listing) -> None:
@@ -287,7 +291,7 @@ def test_a_mismatch_is_read_once_more_and_then_shown(source: Source, listing: Li
 
     read_day(source)
 
-    assert (listing.reads, the_day(source).verification, the_day(source).differences) == (
+    assert (listing.reads, get_day(source).verification, get_day(source).differences) == (
         2,
         Verification.VERIFIED,
         [],
@@ -297,8 +301,8 @@ def test_a_mismatch_is_read_once_more_and_then_shown(source: Source, listing: Li
     read_day(source)
 
     assert listing.reads == 4
-    assert the_day(source).verification == Verification.UNVERIFIED
-    assert the_day(source).differences == [{"what": "sum", "vendor": "2", "portal": "1"}]
+    assert get_day(source).verification == Verification.UNVERIFIED
+    assert get_day(source).differences == [{"what": "sum", "vendor": "2", "portal": "1"}]
 
 
 def test_a_day_that_is_not_over_is_loaded_up_to_now_and_stays_due(source: Source, listing: Listing) -> None:
@@ -307,7 +311,7 @@ def test_a_day_that_is_not_over_is_loaded_up_to_now_and_stays_due(source: Source
 
     read_day(source, today)
 
-    day = the_day(source, today)
+    day = get_day(source, today)
     assert (day.state, day.complete, day.final, day.records) == (DayState.DUE, False, False, 1)
     assert day.covered_until < day.ends_at
     assert day.due_at > datetime.now(UTC) + timedelta(minutes=source.interval_minutes - 1)
@@ -315,7 +319,7 @@ def test_a_day_that_is_not_over_is_loaded_up_to_now_and_stays_due(source: Source
     listing.records[today].append(row(2, on=today))
     read_day(source, today)
     assert not Restatement.objects.exists()
-    assert the_day(source, today).records == 2
+    assert get_day(source, today).records == 2
 
 
 def test_a_reader_that_hands_over_a_record_of_another_day_is_found_out(source: Source, listing: Listing) -> None:
@@ -334,11 +338,11 @@ def test_a_day_that_another_takes_a_record_from_while_it_is_read_is_compared_row
     listing.records[DAY] = [row(n) for n in range(250)]
     read_day(source)
 
-    def taken_from(day: Day, at: int) -> None:
+    def clear_digest(day: Day, at: int) -> None:
         """Do what a merge of another day does to this one, between its claim and its own merge."""
         SourceDay.objects.filter(day=DAY).update(digest="")
 
-    listing.during = taken_from
+    listing.during = clear_digest
 
     attempt = read_day(source)
 

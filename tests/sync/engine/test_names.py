@@ -36,19 +36,19 @@ Script = dict[str, Any]
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    """What a made-up vendor gives: `listings`, or raises `error`; `during` is called while it is read."""
-    given: Script = {"listings": [], "error": None, "during": None}
+    """What a made-up vendor returns: `listings`, or it raises `error`; `during` is called while it is read."""
+    values: Script = {"listings": [], "error": None, "during": None}
 
     class Reader(vendor(Listing())):  # type: ignore[misc]
         def __init__(self) -> None:
             self.http = NoHTTP()
 
         def directory(self) -> Iterator[NameListing]:
-            if given["during"]:
-                given["during"]()
-            if given["error"]:
-                raise given["error"]
-            yield from given["listings"]
+            if values["during"]:
+                values["during"]()
+            if values["error"]:
+                raise values["error"]
+            yield from values["listings"]
 
     @contextmanager
     def open_reader(source: Source, before_request: Callable[[], None] | None = None) -> Iterator[Any]:
@@ -56,7 +56,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
     monkeypatch.setattr("sync.engine.names.open_reader", open_reader)
     monkeypatch.setattr("sync.engine.names.get_reader_class", lambda source: Reader)
-    return given
+    return values
 
 
 def read(source: Source) -> SyncRun:
@@ -67,11 +67,11 @@ def read(source: Source) -> SyncRun:
     return run
 
 
-def projects(**names: str) -> NameListing:
-    return NameListing(NameKind.PROJECT, [Name(one, name) for one, name in names.items()])
+def build_projects(**names: str) -> NameListing:
+    return NameListing(NameKind.PROJECT, [Name(vendor_id, name) for vendor_id, name in names.items()])
 
 
-def stored(source: Source) -> dict[str, tuple[str, bool]]:
+def get_stored_names(source: Source) -> dict[str, tuple[str, bool]]:
     """Return the name of every project, and whether it is gone."""
     entries = DirectoryEntry.objects.filter(source=source, kind=NameKind.PROJECT)
     return {entry.vendor_id: (entry.name, entry.gone_at is not None) for entry in entries}
@@ -94,8 +94,13 @@ def test_names_and_memberships_are_read_from_the_vendor_and_a_second_read_change
     assert any(len(user.team_ids) == 2 for user in users)
     assert all(user.group_ids and user.name and user.email and user.pseudonym for user in users)
     assert Directory.objects.get().version == 1
-    again = read(ona)
-    assert (again.inserted, again.changed, again.withdrawn, again.unchanged) == (0, 0, 0, run.fetched)
+    second_run = read(ona)
+    assert (second_run.inserted, second_run.changed, second_run.withdrawn, second_run.unchanged) == (
+        0,
+        0,
+        0,
+        run.fetched,
+    )
     assert Directory.objects.get().version == 1
     assert not SourceDay.objects.exists(), "names plan no usage"
 
@@ -116,27 +121,27 @@ def test_what_the_credential_may_not_read_is_told_and_harms_nothing_else(ona: So
     assert (ona.halted_at, ona.failures) == (None, 0)
     page = client_of("administrator").get(reverse("admin:usage_source_change", args=[ona.pk]))
     assert "does not give all names to this credential" in page.content.decode()
-    told = bearer("sync:read").get(f"{API}/sources/ona/").json()["directory"]
-    assert set(told["refused"]) == {"User", "Members of teams"}
+    fields = bearer("sync:read").get(f"{API}/sources/ona/").json()["directory"]
+    assert set(fields["refused"]) == {"User", "Members of teams"}
 
 
 def test_a_changed_name_replaces_the_old_one_and_a_vanished_one_stays_marked(source: Source, script: Script) -> None:
-    script["listings"] = [projects(a="Alpha", b="Beta")]
+    script["listings"] = [build_projects(a="Alpha", b="Beta")]
     read(source)
-    script["listings"] = [projects(a="Alpha 2", c="Gamma")]
+    script["listings"] = [build_projects(a="Alpha 2", c="Gamma")]
     run = read(source)
     assert (run.inserted, run.changed, run.withdrawn) == (1, 1, 1)
-    assert stored(source) == {"a": ("Alpha 2", False), "b": ("Beta", True), "c": ("Gamma", False)}
-    script["listings"] = [projects(a="Alpha 2", b="Beta", c="Gamma")]
+    assert get_stored_names(source) == {"a": ("Alpha 2", False), "b": ("Beta", True), "c": ("Gamma", False)}
+    script["listings"] = [build_projects(a="Alpha 2", b="Beta", c="Gamma")]
     assert read(source).returned == 1
-    assert stored(source)["b"] == ("Beta", False)
+    assert get_stored_names(source)["b"] == ("Beta", False)
     assert Directory.objects.get().version == 3
 
 
 def test_a_project_that_the_vendor_lists_as_deleted_is_gone(source: Source, script: Script) -> None:
     script["listings"] = [NameListing(NameKind.PROJECT, [Name("1", "Old", is_gone=True)])]
     read(source)
-    assert stored(source) == {"1": ("Old", True)}
+    assert get_stored_names(source) == {"1": ("Old", True)}
     assert read(source).withdrawn == 0
 
 
@@ -145,12 +150,12 @@ def test_a_name_that_cannot_be_stored_as_it_is_fails_nothing(source: Source, scr
     script["listings"] = [NameListing(NameKind.PROJECT, [Name("1", text), Name(f"id{text}", "left out")])]
     run = read(source)
     assert run.error == ""
-    assert len(stored(source)["1"][0].encode()) <= 1000
-    assert len(stored(source)) == 1
+    assert len(get_stored_names(source)["1"][0].encode()) <= 1000
+    assert len(get_stored_names(source)) == 1
 
 
 def test_a_failed_read_is_told_beside_the_source_and_tried_again_later(source: Source, script: Script) -> None:
-    script["listings"] = [projects(a="Alpha")]
+    script["listings"] = [build_projects(a="Alpha")]
     read(source)
     script["error"] = VendorUnavailable("scripted.example cannot answer now.")
     run = read(source)
@@ -158,7 +163,7 @@ def test_a_failed_read_is_told_beside_the_source_and_tried_again_later(source: S
     directory = Directory.objects.get()
     assert directory.error == run.error
     assert directory.due_at < datetime.now(UTC) + timedelta(minutes=5)
-    assert stored(source) == {"a": ("Alpha", False)}
+    assert get_stored_names(source) == {"a": ("Alpha", False)}
     script["error"] = CredentialError("refused")
     read(source)
     source.refresh_from_db()
@@ -188,14 +193,14 @@ def test_a_worker_whose_lease_was_taken_over_changes_nothing(source: Source, scr
         script["during"] = None
         assert read_names(source.pk) is None, "while the lease holds, nobody else reads"
         Directory.objects.update(lease_expires_at=datetime(2020, 1, 1, tzinfo=UTC))
-        script["listings"] = [projects(a="of the second")]
+        script["listings"] = [build_projects(a="of the second")]
         assert read_names(source.pk) is not None
-        script["listings"] = [projects(a="of the first")]
+        script["listings"] = [build_projects(a="of the first")]
 
     script["during"] = take_over
     run = read(source)
     assert run.days_done == 1
-    assert stored(source) == {"a": ("of the second", False)}
+    assert get_stored_names(source) == {"a": ("of the second", False)}
 
 
 def test_a_source_that_is_deleted_or_a_run_that_is_cancelled_meanwhile_is_no_error(
@@ -258,16 +263,16 @@ def test_the_pages_the_api_and_the_command_ask_for_names(ona: Source, monkeypatc
     assert Client().post(page).status_code == 302
     assert client_of().post(page).status_code == 403
     client = bearer("sync:run")
-    asked = client.post(f"{API}/sources/ona/sync-names/")
-    assert (asked.status_code, asked.json()["subject"], asked.json()["trigger"]) == (202, "names", "admin")
+    response = client.post(f"{API}/sources/ona/sync-names/")
+    assert (response.status_code, response.json()["subject"], response.json()["trigger"]) == (202, "names", "admin")
     assert bearer("sync:read").post(f"{API}/sources/ona/sync-names/").status_code == 403
     out = StringIO()
     call_command("sync", "ona", "--names", stdout=out)
     assert "new" in out.getvalue()
     runs = bearer("sync:read").get(f"{API}/sync-runs/", {"subject": "names"}).json()["results"]
     assert [run["days_done"] for run in runs] == [1]
-    listed = operator.get(reverse("admin:sync_syncrun_changelist"))
-    assert "Names" in listed.content.decode()
+    run_list = operator.get(reverse("admin:sync_syncrun_changelist"))
+    assert "Names" in run_list.content.decode()
     with pytest.raises(CommandError, match="leave --from"):
         call_command("sync", "ona", "--names", "--from", "2026-11-01")
     Source.objects.update(enabled=False)

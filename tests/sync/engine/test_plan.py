@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch):
         yield traveller
 
 
-def loaded(source: Source, on: date, at: datetime) -> SourceDay:
+def store_loaded_day(source: Source, on: date, at: datetime) -> SourceDay:
     """Store a day that was read at `at` and needs nothing."""
     day = Day.of(on, source.zone)
     return SourceDay.objects.create(
@@ -36,7 +36,7 @@ def loaded(source: Source, on: date, at: datetime) -> SourceDay:
     )  # fmt: skip
 
 
-def planned(run: SyncRun | None) -> list[date]:
+def list_planned_days(run: SyncRun | None) -> list[date]:
     """Return the days a run waits for."""
     assert run is not None
     return list(run.days.order_by("day").values_list("day", flat=True))
@@ -47,7 +47,7 @@ def test_a_new_source_is_due_from_its_backfill_to_today() -> None:
 
     run = plan_source(source.pk)
 
-    assert planned(run) == [date(2026, 11, day) for day in (7, 8, 9, 10)]
+    assert list_planned_days(run) == [date(2026, 11, day) for day in (7, 8, 9, 10)]
     assert (run.from_day, run.to_day, run.days_total, run.trigger) == (
         date(2026, 11, 7), date(2026, 11, 11), 4, Trigger.SCHEDULE,
     )  # fmt: skip
@@ -71,11 +71,11 @@ def test_a_source_is_planned_once_per_interval(clock) -> None:
 def test_days_inside_the_look_back_are_read_again_and_one_read_after_it_is_the_last() -> None:
     source = make_source(backfill_from=date(2026, 11, 1), look_back_days=3)
     for day in range(1, 10):
-        loaded(source, date(2026, 11, day), at=NOW - timedelta(hours=1))
+        store_loaded_day(source, date(2026, 11, day), at=NOW - timedelta(hours=1))
     # Read while it was provisional, never since: one more read makes it final.
     SourceDay.objects.filter(day=date(2026, 11, 2)).update(loaded_at=datetime(2026, 11, 4, tzinfo=UTC))
 
-    assert planned(plan_source(source.pk)) == [
+    assert list_planned_days(plan_source(source.pk)) == [
         date(2026, 11, 2), *(date(2026, 11, day) for day in (7, 8, 9, 10)),
     ]  # fmt: skip
 
@@ -84,9 +84,9 @@ def test_the_previous_month_is_read_once_more_when_it_has_closed() -> None:
     source = make_source(backfill_from=date(2026, 10, 1), look_back_days=3)
     for offset in range(40):
         on = date(2026, 10, 1) + timedelta(days=offset)
-        loaded(source, on, at=Day.of(on, "UTC").end + timedelta(days=3, hours=1))
+        store_loaded_day(source, on, at=Day.of(on, "UTC").end + timedelta(days=3, hours=1))
 
-    days = planned(plan_source(source.pk))
+    days = list_planned_days(plan_source(source.pk))
 
     assert days[:30] == [date(2026, 10, day) for day in range(1, 31)]
     # 31 October was read on 4 November, after the month closed on the 4th at midnight.
@@ -99,19 +99,19 @@ def test_the_month_is_not_read_again_before_its_look_back_has_passed(clock) -> N
     source = make_source(backfill_from=date(2026, 10, 1), look_back_days=3)
     for offset in range(31):
         on = date(2026, 10, 1) + timedelta(days=offset)
-        loaded(source, on, at=Day.of(on, "UTC").end + timedelta(days=3, hours=1))
+        store_loaded_day(source, on, at=Day.of(on, "UTC").end + timedelta(days=3, hours=1))
 
-    assert date(2026, 10, 15) not in planned(plan_source(source.pk))
+    assert date(2026, 10, 15) not in list_planned_days(plan_source(source.pk))
 
 
 def test_months_that_closed_while_the_portal_stood_still_get_their_closing_read(clock) -> None:
     clock.move_to(datetime(2026, 12, 10, 12, tzinfo=UTC))
     source = make_source(backfill_from=date(2026, 9, 28), look_back_days=3)
     for on in (date(2026, 9, 28), date(2026, 9, 29), date(2026, 10, 20)):
-        loaded(source, on, at=Day.of(on, "UTC").end + timedelta(days=3, hours=1))
-    loaded(source, date(2026, 9, 30), at=datetime(2026, 10, 4, 1, tzinfo=UTC))
+        store_loaded_day(source, on, at=Day.of(on, "UTC").end + timedelta(days=3, hours=1))
+    store_loaded_day(source, date(2026, 9, 30), at=datetime(2026, 10, 4, 1, tzinfo=UTC))
 
-    days = planned(plan_source(source.pk))
+    days = list_planned_days(plan_source(source.pk))
 
     assert {date(2026, 9, 28), date(2026, 9, 29), date(2026, 10, 20)} <= set(days)
     assert date(2026, 9, 30) not in days
@@ -122,13 +122,13 @@ def test_a_partial_day_that_a_person_accepted_gets_its_closing_read(clock) -> No
     source = make_source(backfill_from=date(2026, 11, 10), look_back_days=3)
     at = datetime(2026, 11, 14, tzinfo=UTC)
     for on in (date(2026, 11, 10), date(2026, 11, 11)):
-        loaded(source, on, at=at)
+        store_loaded_day(source, on, at=at)
     accepted = {"accepted_at": at, "accepted_reason": "known", "findings": "0" * 32}
     later = datetime(2027, 1, 1, tzinfo=UTC)
     SourceDay.objects.update(state=DayState.PARTIAL, rejected=1, complete=False, due_at=later)
     SourceDay.objects.filter(day=date(2026, 11, 10)).update(**accepted)
 
-    days = planned(plan_source(source.pk))
+    days = list_planned_days(plan_source(source.pk))
 
     assert date(2026, 11, 10) in days
     assert date(2026, 11, 11) not in days
@@ -136,7 +136,7 @@ def test_a_partial_day_that_a_person_accepted_gets_its_closing_read(clock) -> No
 
 def test_today_of_a_zone_ahead_is_planned_by_that_zone() -> None:
     source = make_source(backfill_from=date(2026, 11, 10), time_zone="Pacific/Auckland")
-    assert planned(plan_source(source.pk)) == [date(2026, 11, 10), date(2026, 11, 11)]
+    assert list_planned_days(plan_source(source.pk)) == [date(2026, 11, 10), date(2026, 11, 11)]
 
 
 @pytest.mark.parametrize(("on", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 12, 31), 24)])
@@ -165,7 +165,7 @@ def test_a_date_that_the_zone_skips_is_no_day_to_read(zone: str, on: date) -> No
 
     run = request_sync(source, on - timedelta(days=1), on + timedelta(days=2), Trigger.API)
 
-    assert planned(run) == [on - timedelta(days=1), on + timedelta(days=1)]
+    assert list_planned_days(run) == [on - timedelta(days=1), on + timedelta(days=1)]
     assert run.days_total == 2
     before, after = SourceDay.objects.order_by("day")
     assert before.ends_at == after.starts_at
@@ -185,18 +185,18 @@ def test_a_source_that_begins_with_a_skipped_date_is_planned_from_the_next(zone:
     clock.move_to(datetime(on.year, on.month, on.day, 12, tzinfo=UTC) + timedelta(days=1))
     source = make_source(backfill_from=on, time_zone=zone)
 
-    assert planned(plan_source(source.pk))[0] == on + timedelta(days=1)
+    assert list_planned_days(plan_source(source.pk))[0] == on + timedelta(days=1)
 
 
 def test_failed_days_are_retried_when_their_back_off_has_passed() -> None:
     source = make_source(backfill_from=date(2026, 11, 9), next_sync_at=NOW + timedelta(hours=1))
     past, future = datetime(2020, 1, 1, tzinfo=UTC), get_database_time() + timedelta(hours=1)
     for on, at in ((date(2026, 11, 8), past), (date(2026, 11, 9), future)):
-        SourceDay.objects.filter(pk=loaded(source, on, at=NOW).pk).update(state=DayState.FAILED, due_at=at)
+        SourceDay.objects.filter(pk=store_loaded_day(source, on, at=NOW).pk).update(state=DayState.FAILED, due_at=at)
 
     (run,) = plan_due()
 
-    assert (run.trigger, planned(run)) == (Trigger.RETRY, [date(2026, 11, 8)])
+    assert (run.trigger, list_planned_days(run)) == (Trigger.RETRY, [date(2026, 11, 8)])
 
 
 def test_a_halted_or_disabled_source_is_not_planned_until_it_is_resumed() -> None:
@@ -212,24 +212,24 @@ def test_asking_twice_for_the_same_range_joins_the_first_run() -> None:
     source = make_source(backfill_from=date(2026, 11, 1))
     first = request_sync(source, date(2026, 10, 1), date(2026, 10, 4), Trigger.API, "etl")
     second = request_sync(source, date(2026, 10, 1), date(2026, 10, 4), Trigger.ADMIN, "ann")
-    other = request_sync(source, date(2026, 10, 2), date(2026, 10, 3), Trigger.API, "etl")
+    other_run = request_sync(source, date(2026, 10, 2), date(2026, 10, 3), Trigger.API, "etl")
 
     assert first == second
-    assert planned(first) == [date(2026, 10, 1), date(2026, 10, 2), date(2026, 10, 3)]
-    assert planned(other) == [date(2026, 10, 2)]
+    assert list_planned_days(first) == [date(2026, 10, 1), date(2026, 10, 2), date(2026, 10, 3)]
+    assert list_planned_days(other_run) == [date(2026, 10, 2)]
     assert SyncRunDay.objects.count() == 4
 
 
 @pytest.mark.parametrize(
-    ("first", "end", "says"),
+    ("first", "end", "message"),
     [
         (date(2026, 11, 5), date(2026, 11, 5), "empty"),
         (date(2026, 11, 5), date(2026, 11, 12), "2026-11-11 at most"),
         (date(1999, 1, 1), date(2026, 11, 5), "too long"),
     ],
 )
-def test_a_range_that_cannot_be_read_is_refused_in_words(first: date, end: date, says: str) -> None:
-    with pytest.raises(SyncError, match=says):
+def test_a_range_that_cannot_be_read_is_refused_in_words(first: date, end: date, message: str) -> None:
+    with pytest.raises(SyncError, match=message):
         request_sync(make_source(), first, end, Trigger.API)
     assert not SourceDay.objects.exists()
 
@@ -244,11 +244,11 @@ def test_a_source_that_is_off_or_halted_refuses_requests_with_the_reason() -> No
 
 def test_single_days_can_be_asked_for_again() -> None:
     source = make_source()
-    days = [loaded(source, date(2026, 11, day), at=NOW) for day in (3, 5)]
+    days = [store_loaded_day(source, date(2026, 11, day), at=NOW) for day in (3, 5)]
 
     (run,) = reread(days, Trigger.ADMIN, "ann")
 
-    assert (planned(run), run.requested_by) == ([date(2026, 11, 3), date(2026, 11, 5)], "ann")
+    assert (list_planned_days(run), run.requested_by) == ([date(2026, 11, 3), date(2026, 11, 5)], "ann")
 
 
 def test_the_command_takes_over_days_that_wait_in_another_run(listing: Listing) -> None:
@@ -256,4 +256,4 @@ def test_the_command_takes_over_days_that_wait_in_another_run(listing: Listing) 
     listing.records = {date(2026, 11, 9): [row(1, on=date(2026, 11, 9))]}
     plan_source(source.pk)
 
-    assert len(planned(plan_now(source, Trigger.COMMAND))) == 2
+    assert len(list_planned_days(plan_now(source, Trigger.COMMAND))) == 2

@@ -1,4 +1,4 @@
-"""However a failure is recorded, and whatever of that fails: the day has a reason and leaves the worker's hands."""
+"""A day whose failure cannot be recorded in full still gets a reason and is released by its worker."""
 
 import math
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ ENDINGS = [
 
 
 @pytest.fixture
-def planned(listing: Listing) -> Source:
+def planned_source(listing: Listing) -> Source:
     """A source with one due day, today."""
     source = make_source(backfill_from=get_today(ZoneInfo("UTC")))
     plan_source(source.pk)
@@ -52,7 +52,7 @@ def raise_during(listing: Listing, error: Exception) -> None:
 
 
 @contextmanager
-def refused(table: str, condition: str = "true") -> Iterator[None]:
+def refuse_updates(table: str, condition: str = "true") -> Iterator[None]:
     """Let the database refuse updates of a table, those after which `condition` holds of the row NEW."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -76,12 +76,12 @@ def assert_released(state: DayState) -> SourceDay:
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(("error", "state"), ENDINGS, ids=["failed", "halted", "unforeseen"])
 def test_a_step_of_recording_that_fails_leaves_no_day_without_a_reason(
-    planned: Source, listing: Listing, step: str, error: Exception, state: DayState
+    planned_source: Source, listing: Listing, step: str, error: Exception, state: DayState
 ) -> None:
     raise_during(listing, error)
 
-    with refused(STEPS[step]):
-        load_next(planned.pk)
+    with refuse_updates(STEPS[step]):
+        load_next(planned_source.pk)
 
     day = assert_released(state)
     assert day.error
@@ -96,48 +96,52 @@ def test_a_step_of_recording_that_fails_leaves_no_day_without_a_reason(
 
 @pytest.mark.parametrize("step", ["the attempt", "the run"])
 def test_a_day_that_is_put_off_leaves_the_workers_hands_whatever_cannot_be_recorded(
-    planned: Source, listing: Listing, step: str
+    planned_source: Source, listing: Listing, step: str
 ) -> None:
     raise_during(listing, ReadDeferred("The rate is used up.", retry_after=40))
     listing.records[get_today(ZoneInfo("UTC"))] = [row(1, on=get_today(ZoneInfo("UTC")))]
 
-    with refused(STEPS[step]):
-        load_next(planned.pk)
+    with refuse_updates(STEPS[step]):
+        load_next(planned_source.pk)
 
     assert assert_released(DayState.DUE).failures == 0
 
 
-def test_a_reason_that_cannot_be_stored_is_replaced_by_one_that_can(planned: Source, listing: Listing) -> None:
+def test_a_reason_that_cannot_be_stored_is_replaced_by_one_that_can(planned_source: Source, listing: Listing) -> None:
     raise_during(listing, VendorUnavailable("The vendor is away."))
 
-    with refused("usage_sourceday", "NEW.error LIKE 'The vendor%'"):
-        load_next(planned.pk)
+    with refuse_updates("usage_sourceday", "NEW.error LIKE 'The vendor%'"):
+        load_next(planned_source.pk)
 
     day = assert_released(DayState.FAILED)
     assert (day.error, day.failures) == (UNRECORDED, 1)
     assert LoadAttempt.objects.get().error == "The vendor is away."
 
 
-def test_the_next_claim_gives_the_reason_of_a_day_that_could_not_be_written(planned: Source, listing: Listing) -> None:
+def test_the_next_claim_gives_the_reason_of_a_day_that_could_not_be_written(
+    planned_source: Source, listing: Listing
+) -> None:
     raise_during(listing, VendorUnavailable("The vendor is away."))
-    with refused("usage_sourceday", "NEW.state <> 'loading'"):
-        load_next(planned.pk)
+    with refuse_updates("usage_sourceday", "NEW.state <> 'loading'"):
+        load_next(planned_source.pk)
     assert SourceDay.objects.get().state == DayState.LOADING
     SourceDay.objects.update(lease_expires_at=LONG_AGO)
 
-    assert claim_day(planned.pk, "heir") is not None
+    assert claim_day(planned_source.pk, "heir") is not None
 
     assert "lease ended" in SourceDay.objects.get().error
 
 
-def test_an_attempt_that_could_not_be_ended_is_ended_by_the_next_claim(planned: Source, listing: Listing) -> None:
+def test_an_attempt_that_could_not_be_ended_is_ended_by_the_next_claim(
+    planned_source: Source, listing: Listing
+) -> None:
     raise_during(listing, VendorUnavailable("The vendor is away."))
-    with refused(STEPS["the attempt"]):
-        load_next(planned.pk)
+    with refuse_updates(STEPS["the attempt"]):
+        load_next(planned_source.pk)
     SourceDay.objects.update(state=DayState.DUE, due_at=LONG_AGO)
     Source.objects.update(paused_until=None)
 
-    claim_day(planned.pk, "next")
+    claim_day(planned_source.pk, "next")
 
     first, second = LoadAttempt.objects.order_by("number")
     assert (first.outcome, second.outcome) == ("lost", "running")
@@ -159,14 +163,14 @@ class BrokenLog:
 
 @pytest.mark.parametrize("error", [None, *(error for error, _ in ENDINGS)], ids=["loaded", "f", "halted", "unforeseen"])
 def test_a_log_that_cannot_be_written_changes_nothing_of_how_a_day_ends(
-    planned: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+    planned_source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
     monkeypatch.setattr("sync.engine.load.logger", BrokenLog())
     monkeypatch.setattr("sync.engine.recording.logger", BrokenLog())
     if error is not None:
         raise_during(listing, error)
 
-    attempt = load_next(planned.pk)
+    attempt = load_next(planned_source.pk)
 
     assert attempt is not None
     assert attempt.outcome == ("failed" if error else "loaded")
@@ -175,7 +179,7 @@ def test_a_log_that_cannot_be_written_changes_nothing_of_how_a_day_ends(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_that_dies_while_a_day_is_read_fails_the_day_with_a_reason(
-    planned: Source, listing: Listing
+    planned_source: Source, listing: Listing
 ) -> None:
     def during(*_: object) -> None:
         with connection.cursor() as cursor:
@@ -183,14 +187,14 @@ def test_a_connection_that_dies_while_a_day_is_read_fails_the_day_with_a_reason(
 
     listing.during = during
 
-    load_next(planned.pk)
+    load_next(planned_source.pk)
 
     assert "OperationalError" in assert_released(DayState.FAILED).error
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_reason_of_a_day_is_written_by_the_next_claim_where_the_database_was_away(
-    planned: Source, listing: Listing, settings: Any
+    planned_source: Source, listing: Listing, settings: Any
 ) -> None:
     port = connection.settings_dict["PORT"]
 
@@ -200,7 +204,7 @@ def test_the_reason_of_a_day_is_written_by_the_next_claim_where_the_database_was
         raise VendorUnavailable("The vendor is away.")
 
     listing.during = during
-    claim = claim_day(planned.pk, "unlucky")
+    claim = claim_day(planned_source.pk, "unlucky")
     assert claim is not None
     try:
         load(claim)
@@ -210,7 +214,7 @@ def test_the_reason_of_a_day_is_written_by_the_next_claim_where_the_database_was
     assert SourceDay.objects.get().state == DayState.LOADING
     SourceDay.objects.update(lease_expires_at=LONG_AGO)
 
-    assert claim_day(planned.pk, "heir") is not None
+    assert claim_day(planned_source.pk, "heir") is not None
 
     assert "lease ended" in SourceDay.objects.get().error
     assert "lease ended" in LoadAttempt.objects.get(number=1).error
@@ -223,11 +227,11 @@ def test_the_reason_of_a_day_is_written_by_the_next_claim_where_the_database_was
 )
 @pytest.mark.parametrize("kind", [VendorUnavailable, CredentialError, ReadDeferred])
 def test_a_reason_of_any_text_is_stored_and_bounded(
-    planned: Source, listing: Listing, kind: type[SyncError], reason: str
+    planned_source: Source, listing: Listing, kind: type[SyncError], reason: str
 ) -> None:
     raise_during(listing, kind(reason))
 
-    attempt = load_next(planned.pk)
+    attempt = load_next(planned_source.pk)
 
     assert attempt is not None
     assert 0 < len(attempt.error) < LONGEST_REASON + 100
@@ -237,11 +241,11 @@ def test_a_reason_of_any_text_is_stored_and_bounded(
 @pytest.mark.parametrize("wait", [1e12, 10**25, 10**400, math.inf, math.nan, -5.0, 0, 1e-300])
 @pytest.mark.parametrize("kind", [VendorUnavailable, ReadDeferred])
 def test_a_vendors_wait_of_any_number_puts_a_day_off_for_some_hours_at_most(
-    planned: Source, listing: Listing, kind: type[SyncError], wait: float
+    planned_source: Source, listing: Listing, kind: type[SyncError], wait: float
 ) -> None:
     raise_during(listing, kind("Later.", retry_after=wait))
 
-    load_next(planned.pk)
+    load_next(planned_source.pk)
 
     day = SourceDay.objects.get()
     assert day.state == (DayState.DUE if kind is ReadDeferred else DayState.FAILED)
@@ -253,7 +257,9 @@ def test_a_wait_within_reason_is_heeded_as_it_is() -> None:
     assert VendorUnavailable("Later.").retry_after is None
 
 
-def test_days_and_sources_that_wait_for_the_year_33715_are_brought_back_by_the_next_tick(planned: Source) -> None:
+def test_days_and_sources_that_wait_for_the_year_33715_are_brought_back_by_the_next_tick(
+    planned_source: Source,
+) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE usage_sourceday SET due_at = '33715-01-01', state = 'failed', error = 'x'")
         cursor.execute("UPDATE usage_source SET next_sync_at = '33715-01-01', paused_until = '33715-01-01'")
@@ -263,19 +269,19 @@ def test_days_and_sources_that_wait_for_the_year_33715_are_brought_back_by_the_n
     assert run.trigger == "retry"
     assert SourceDay.objects.get().due_at <= datetime.now(UTC) + timedelta(minutes=1)
     assert Source.objects.get().paused_until is None
-    assert claim_day(planned.pk, "w") is not None
+    assert claim_day(planned_source.pk, "w") is not None
 
 
-def test_a_lease_that_a_wrong_clock_made_is_ended_by_the_next_tick(planned: Source) -> None:
-    assert claim_day(planned.pk, "dead") is not None
+def test_a_lease_that_a_wrong_clock_made_is_ended_by_the_next_tick(planned_source: Source) -> None:
+    assert claim_day(planned_source.pk, "dead") is not None
     SourceDay.objects.update(lease_expires_at=datetime.now(UTC) + timedelta(days=400))
 
     plan_due()
 
-    assert claim_day(planned.pk, "heir") is not None
+    assert claim_day(planned_source.pk, "heir") is not None
 
 
-def test_waits_that_rules_make_stay_as_they_are(planned: Source) -> None:
+def test_waits_that_rules_make_stay_as_they_are(planned_source: Source) -> None:
     Source.objects.update(interval_minutes=60 * 24 * 30)
     soon, in_a_month = datetime.now(UTC) + timedelta(hours=25), datetime.now(UTC) + timedelta(days=30)
     SourceDay.objects.update(due_at=in_a_month)
@@ -287,15 +293,17 @@ def test_waits_that_rules_make_stay_as_they_are(planned: Source) -> None:
     assert (Source.objects.get().next_sync_at, Source.objects.get().paused_until) == (in_a_month, soon)
 
 
-def test_a_run_that_could_not_be_ended_ends_with_the_next_read_of_its_day(planned: Source, listing: Listing) -> None:
+def test_a_run_that_could_not_be_ended_ends_with_the_next_read_of_its_day(
+    planned_source: Source, listing: Listing
+) -> None:
     raise_during(listing, VendorUnavailable("The vendor is away."))
-    with refused(STEPS["the run's day"]):
-        load_next(planned.pk)
+    with refuse_updates(STEPS["the run's day"]):
+        load_next(planned_source.pk)
     assert SyncRun.objects.get().finished_at is None
     listing.during = None
     SourceDay.objects.update(due_at=LONG_AGO)
     plan_due()
 
-    load_next(planned.pk)
+    load_next(planned_source.pk)
 
     assert not SyncRun.objects.filter(finished_at=None).exists()

@@ -22,22 +22,22 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def stored(source: Source, on: date, records: int, **values: Any) -> SourceDay:
+def store_day(source: Source, on: date, records: int, **values: Any) -> SourceDay:
     """Store a day that was read long after its end and needs nothing."""
     day = Day.of(on, source.zone)
     read_at = day.end + timedelta(days=60)
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "state": DayState.LOADED, "loaded_at": read_at, "covered_until": day.end, "complete": True,
         "due_at": read_at, "records": records,
     }  # fmt: skip
-    return SourceDay.objects.create(source=source, day=on, starts_at=day.start, ends_at=day.end, **(given | values))
+    return SourceDay.objects.create(source=source, day=on, starts_at=day.start, ends_at=day.end, **(fields | values))
 
 
-def around(source: Source, *records: int) -> None:
+def store_weeks_around(source: Source, *records: int) -> None:
     """Store the same weekday of the weeks around OLD, the nearest first, with so many records each."""
     weeks = [1, -1, 2, -2, 3, -3]
     for week, number in zip(weeks, records, strict=False):
-        stored(source, OLD + timedelta(weeks=week), number)
+        store_day(source, OLD + timedelta(weeks=week), number)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def quiet() -> Source:
 
 
 def test_a_day_that_is_empty_though_its_weekday_never_is_is_read_once_more(source: Source, listing: Listing) -> None:
-    around(source, 5, 7, 0, 9)
+    store_weeks_around(source, 5, 7, 0, 9)
 
     first = read_day(source, OLD)
 
@@ -73,7 +73,7 @@ def test_a_day_that_is_empty_though_its_weekday_never_is_is_read_once_more(sourc
 
 
 def test_an_unexpectedly_empty_day_is_not_final_before_its_second_read(source: Source, listing: Listing) -> None:
-    around(source, 5, 7, 0, 9)
+    store_weeks_around(source, 5, 7, 0, 9)
 
     read_day(source, OLD)
 
@@ -82,7 +82,7 @@ def test_an_unexpectedly_empty_day_is_not_final_before_its_second_read(source: S
 
 
 def test_records_that_the_second_read_brings_are_kept(source: Source, listing: Listing) -> None:
-    around(source, 5, 7, 6, 9)
+    store_weeks_around(source, 5, 7, 6, 9)
     read_day(source, OLD)
     listing.records[OLD] = [row(1, on=OLD), row(2, on=OLD)]
     SourceDay.objects.filter(day=OLD).update(due_at=LONG_AGO)
@@ -93,22 +93,22 @@ def test_records_that_the_second_read_brings_are_kept(source: Source, listing: L
 
 
 @pytest.mark.parametrize(
-    ("records", "says"),
+    ("records", "expected"),
     [((5, 7, 0, 9), True), ((5, 7, 6), True), ((5, 7, 0, 0, 8, 8), False), ((5, 7), False), ((), False)],
 )
 def test_a_weekday_is_judged_by_the_four_nearest_that_were_read(
-    source: Source, records: tuple[int, ...], says: bool
+    source: Source, records: tuple[int, ...], expected: bool
 ) -> None:
-    around(source, *records)
-    stored(source, OLD + timedelta(days=1), 99)
-    assert needs_second_look(stored(source, OLD, 0), source, get_database_time()) is says
+    store_weeks_around(source, *records)
+    store_day(source, OLD + timedelta(days=1), 99)
+    assert needs_second_look(store_day(source, OLD, 0), source, get_database_time()) is expected
 
 
 def test_a_day_that_is_read_again_anyway_or_was_read_before_needs_no_second_look(source: Source) -> None:
-    around(source, 5, 7, 6, 9)
-    day = stored(source, OLD, 0)
+    store_weeks_around(source, 5, 7, 6, 9)
+    day = store_day(source, OLD, 0)
     assert not needs_second_look(day, source, day.final_from - HOUR), "its month's closing read is still to come"
-    assert not needs_second_look(stored(source, OLD + timedelta(days=2), 3), source, get_database_time())
+    assert not needs_second_look(store_day(source, OLD + timedelta(days=2), 3), source, get_database_time())
     LoadAttempt.objects.create(source_day=day, number=1, outcome=LoadAttempt.Outcome.UNCHANGED)
     assert not needs_second_look(day, source, get_database_time())
 
@@ -125,8 +125,8 @@ def test_an_unverified_day_outside_the_look_back_is_read_again_until_it_agrees(
     source: Source, listing: Listing
 ) -> None:
     Source.objects.update(next_sync_at=get_database_time() + HOUR)
-    wrong = Comparison(Verification.UNVERIFIED, [{"what": "count", "vendor": "3", "portal": "2"}])
-    listing.checks = [wrong, wrong]
+    unverified = Comparison(Verification.UNVERIFIED, [{"what": "count", "vendor": "3", "portal": "2"}])
+    listing.checks = [unverified, unverified]
     listing.records[OLD] = [row(1, on=OLD), row(2, on=OLD)]
     read_day(source, OLD)
     day = SourceDay.objects.get(day=OLD)
@@ -160,7 +160,7 @@ def test_a_day_whose_findings_a_person_accepted_is_left_alone(quiet: Source, tro
         "accepted_reason": "known",
         "findings": "f" * 32,
     }
-    day = stored(quiet, OLD, 3, **trouble, **accepted)
+    day = store_day(quiet, OLD, 3, **trouble, **accepted)
     assert plan_due() == []
 
     SourceDay.objects.filter(pk=day.pk).update(accepted_at=None, accepted_by="", accepted_reason="")
@@ -168,7 +168,7 @@ def test_a_day_whose_findings_a_person_accepted_is_left_alone(quiet: Source, tro
 
 
 def test_a_day_that_a_check_found_wrong_is_read_again_as_such(quiet: Source) -> None:
-    stored(quiet, OLD, 3, mismatch={"records": ["3", "2"]})
+    store_day(quiet, OLD, 3, mismatch={"records": ["3", "2"]})
 
     (run,) = plan_due()
 
@@ -178,8 +178,8 @@ def test_a_day_that_a_check_found_wrong_is_read_again_as_such(quiet: Source) -> 
 
 def test_a_partial_day_that_a_person_accepted_is_read_again_where_a_check_found_it_wrong(quiet: Source) -> None:
     accepted = {"accepted_at": LONG_AGO, "accepted_reason": "Known.", "findings": "f" * 32, "rejected": 1}
-    wrong: dict[str, Any] = {"state": DayState.PARTIAL, "complete": False, "mismatch": [{"code": "digest"}]}
-    stored(quiet, OLD, 5, **accepted, **wrong)
+    mismatched: dict[str, Any] = {"state": DayState.PARTIAL, "complete": False, "mismatch": [{"code": "digest"}]}
+    store_day(quiet, OLD, 5, **accepted, **mismatched)
 
     (run,) = plan_due()
 
@@ -189,8 +189,8 @@ def test_a_partial_day_that_a_person_accepted_is_read_again_where_a_check_found_
 def test_a_person_who_syncs_now_has_unverified_and_wrong_days_read_at_once(quiet: Source) -> None:
     later = get_database_time() + HOUR
     Source.objects.update(backfill_from=OLD)
-    stored(quiet, OLD, 3, verification=Verification.UNVERIFIED, due_at=later)
-    stored(quiet, OLD + timedelta(days=1), 3, mismatch={"records": ["3", "2"]}, due_at=later)
+    store_day(quiet, OLD, 3, verification=Verification.UNVERIFIED, due_at=later)
+    store_day(quiet, OLD + timedelta(days=1), 3, mismatch={"records": ["3", "2"]}, due_at=later)
 
     plan_now(Source.objects.get(), Trigger.ADMIN)
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DAYS = 12
 
 
-def shared(sandbox: SandboxServer, **values: Any) -> Source:
+def create_source(sandbox: SandboxServer, **values: Any) -> Source:
     return Source.objects.create(
         slug="shared",
         vendor="ona",
@@ -41,7 +41,7 @@ def read_by_three_processes(forks: CommandForks) -> None:
 
 
 def test_max_concurrency_holds_over_processes(sandbox: SandboxServer, forks: CommandForks) -> None:
-    shared(sandbox, max_concurrency=2, options={"requests_at_once": 1})
+    create_source(sandbox, max_concurrency=2, options={"requests_at_once": 1})
     sandbox.settings.latency_ms = 50
 
     read_by_three_processes(forks)
@@ -51,11 +51,11 @@ def test_max_concurrency_holds_over_processes(sandbox: SandboxServer, forks: Com
 
 
 def test_requests_per_minute_hold_over_processes(sandbox: SandboxServer, forks: CommandForks) -> None:
-    shared(sandbox, max_concurrency=3, requests_per_minute=480)
+    create_source(sandbox, max_concurrency=3, requests_per_minute=480)
 
     read_by_three_processes(forks)
 
-    times = sorted(seen.at for seen in sandbox.stats.requests)
+    times = sorted(request.at for request in sandbox.stats.requests)
     assert len(times) >= DAYS
     # 480 a minute are slots an eighth of a second apart; a request may leave a little after its slot.
     spaces = [later - earlier for earlier, later in pairwise(times)]

@@ -32,7 +32,7 @@ def known_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VENDOR_KINDS, "scripted", EnvironmentUsage)
 
 
-def the_day(on: date = DAY) -> SourceDay:
+def get_day(on: date = DAY) -> SourceDay:
     return SourceDay.objects.select_related("source").get(day=on)
 
 
@@ -47,7 +47,7 @@ def run_verify(*arguments: str) -> tuple[int, str]:
 
 
 def delete_rows(count: int) -> None:
-    """Lose records as nobody should: by SQL, past the portal."""
+    """Delete records by SQL, past the portal."""
     keys = EnvironmentUsage.objects.order_by("pk").values_list("pk", flat=True)[:count]
     EnvironmentUsage.objects.filter(pk__in=list(keys))._raw_delete("default")
 
@@ -60,7 +60,7 @@ def test_rows_deleted_by_sql_come_back_with_the_next_read_and_are_a_repair(sourc
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.inserted, attempt.unchanged) == (Outcome.REPAIRED, 100, 434)
-    assert len(held(source)) == the_day().records == 534
+    assert len(held(source)) == get_day().records == 534
     assert not Restatement.objects.exists()
     assert read_day(source).outcome == Outcome.UNCHANGED
 
@@ -80,20 +80,20 @@ def test_any_change_of_a_stored_record_is_found_by_the_next_read(
 ) -> None:
     listing.records[DAY] = [row(n, extra='{"size": 1.50}') for n in range(20)]
     read_day(source)
-    before = read_stored_day(EnvironmentUsage, the_day())
+    before = read_stored_day(EnvironmentUsage, get_day())
     EnvironmentUsage.objects.filter(record_id="run-7").update(**damage)
 
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.changed + attempt.returned) == (Outcome.REPAIRED, 1)
-    assert read_stored_day(EnvironmentUsage, the_day()) == StoredDay.from_day(the_day()) == before
+    assert read_stored_day(EnvironmentUsage, get_day()) == StoredDay.from_day(get_day()) == before
     assert not Restatement.objects.exists()
 
 
 def test_the_digest_of_what_is_stored_depends_on_no_setting_of_the_session(source: Source, listing: Listing) -> None:
     listing.records[DAY] = [row(n, extra='{"size": 1.50}') for n in range(20)]
     read_day(source)
-    day = the_day()
+    day = get_day()
 
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL TimeZone = 'Asia/Kathmandu'; SET LOCAL DateStyle = 'SQL, DMY'")
@@ -111,8 +111,8 @@ def test_a_record_that_moves_renews_the_digest_of_both_days(source: Source, list
     read_day(source, following)
 
     for on in (DAY, following):
-        assert read_stored_day(EnvironmentUsage, the_day(on)) == StoredDay.from_day(the_day(on))
-    assert the_day().records == 4
+        assert read_stored_day(EnvironmentUsage, get_day(on)) == StoredDay.from_day(get_day(on))
+    assert get_day().records == 4
 
 
 def test_a_record_that_moves_does_not_hide_what_its_day_lost_before(source: Source, listing: Listing) -> None:
@@ -124,10 +124,10 @@ def test_a_record_that_moves_does_not_hide_what_its_day_lost_before(source: Sour
 
     read_day(source, following)
 
-    assert {mismatch["code"] for mismatch in the_day().mismatch} == {"records", "sums", "digest", "rollups"}
+    assert {mismatch["code"] for mismatch in get_day().mismatch} == {"records", "sums", "digest", "rollups"}
     del listing.records[DAY][9]
     read_day(source)
-    assert (the_day().records, the_day().mismatch) == (29, None)
+    assert (get_day().records, get_day().mismatch) == (29, None)
 
 
 def test_verify_names_each_day_that_differs_and_repair_has_it_read_again(source: Source, listing: Listing) -> None:
@@ -143,7 +143,7 @@ def test_verify_names_each_day_that_differs_and_repair_has_it_read_again(source:
     assert f"scripted {DAY}: records: 27 stored, 30 expected" in text
     assert str(following) not in text
     assert "1 of 2 days differ" in text
-    assert the_day().mismatch is None, "looking changes nothing"
+    assert get_day().mismatch is None, "looking changes nothing"
     assert run_verify("--from", str(following))[0] == 0
 
     status, text = run_verify("--repair")
@@ -178,19 +178,19 @@ def test_the_scrub_finds_a_wrong_day_makes_it_provisional_and_due(source: Source
     on = closed.backfill_from
     listing.records[on] = [row(n, on=on) for n in range(30)]
     read_day(closed, on)
-    assert the_day(on).final
+    assert get_day(on).final
     delete_rows(1)
     assert scrub(60) == [], "a day that was just merged needs no look"
 
     SourceDay.objects.update(checked_at=OLD)
     assert [day.day for day in scrub(60)] == [on]
 
-    day = the_day(on)
+    day = get_day(on)
     assert not day.final
     assert {mismatch["code"] for mismatch in day.mismatch} == {"records", "sums", "digest", "rollups"}
     assert read_day(closed, on).outcome == Outcome.REPAIRED
-    assert the_day(on).mismatch is None
-    assert the_day(on).final
+    assert get_day(on).mismatch is None
+    assert get_day(on).final
 
 
 def test_wrong_roll_ups_are_written_anew_though_the_day_comes_back_otherwise(listing: Listing) -> None:
@@ -204,8 +204,8 @@ def test_wrong_roll_ups_are_written_anew_though_the_day_comes_back_otherwise(lis
 
     read_day(closed, on)
 
-    assert EnvironmentDay.objects.get().records == the_day(on).records
-    assert (the_day(on).mismatch, the_day(on).final) == (None, True)
+    assert EnvironmentDay.objects.get().records == get_day(on).records
+    assert (get_day(on).mismatch, get_day(on).final) == (None, True)
 
 
 def test_a_record_that_was_put_outside_of_its_day_comes_back(source: Source, listing: Listing) -> None:
@@ -262,8 +262,8 @@ def test_a_day_that_cannot_be_checked_keeps_no_other_from_its_check(
 def test_verify_repairs_the_days_of_other_sources_where_one_is_halted(source: Source, listing: Listing) -> None:
     halted = make_source("halted")
     listing.records[DAY] = [row(n) for n in range(5)]
-    for one in (source, halted):
-        read_day(one)
+    read_day(source)
+    read_day(halted)
     EnvironmentUsage.objects.filter(record_id="run-1")._raw_delete("default")
     Source.objects.filter(pk=halted.pk).update(halted_at=OLD, halt_reason="The key was refused.")
 
@@ -297,7 +297,7 @@ def test_the_spool_file_has_no_name_and_is_its_owners_alone(monkeypatch: pytest.
         assert list(tmp_path.iterdir()) == []
         status = os.fstat(spool._file.fileno())
         assert (stat.S_IMODE(status.st_mode), status.st_size > 0) == (0o600, True)
-        assert list(spool.read_rows()) == [tuple(one) for one in rows]
+        assert list(spool.read_rows()) == [tuple(record) for record in rows]
         spool.clear()
         assert list(spool.read_rows()) == []
 
@@ -316,7 +316,7 @@ def test_a_full_disk_fails_the_day_in_words(
 
     assert attempt.outcome == Outcome.FAILED
     assert "The worker cannot use its temporary file (File too large)" in attempt.error
-    assert the_day().state == DayState.FAILED
+    assert get_day().state == DayState.FAILED
     assert not EnvironmentUsage.objects.exists()
     listing.during = None
     assert read_day(source).outcome == Outcome.LOADED
