@@ -28,17 +28,17 @@ EMPTY: dict[str, dict[str, Any]] = {
 @pytest.fixture(params=PATHS)
 def reader(request: pytest.FixtureRequest, httpserver: HTTPServer) -> Iterator[VendorReader]:
     options: dict[str, Any] = {"workspace_ids": "7"} if request.param == "workato" else {}
-    with connected(request.param, httpserver.url_for("").rstrip("/"), **options) as made:
-        yield made
+    with connected(request.param, httpserver.url_for("").rstrip("/"), **options) as reader:
+        yield reader
 
 
-def answer(httpserver: HTTPServer, reader: VendorReader, **fields: Any) -> None:
+def set_response(httpserver: HTTPServer, reader: VendorReader, **fields: Any) -> None:
     vendor = reader.account.slug
     httpserver.expect_request(PATHS[vendor]).respond_with_json(EMPTY[vendor] | fields)
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "message"),
     [
         ({"error": "quota exceeded"}, "quota exceeded"),
         ({"error": {"code": 7, "message": "no such account"}}, "no such account"),
@@ -50,18 +50,18 @@ def answer(httpserver: HTTPServer, reader: VendorReader, **fields: Any) -> None:
     ],
 )
 def test_an_error_in_an_answer_fails_the_load_with_the_vendors_words(
-    httpserver: HTTPServer, reader: VendorReader, fields: dict[str, Any], words: str
+    httpserver: HTTPServer, reader: VendorReader, fields: dict[str, Any], message: str
 ) -> None:
-    answer(httpserver, reader, **fields)
-    with pytest.raises(InvalidResponse, match="answered with an error") as raised:
+    set_response(httpserver, reader, **fields)
+    with pytest.raises(InvalidResponse, match="answered with an error") as exc_info:
         everything(reader, DAY)
-    assert words in raised.value.reason
-    raised.value.reason.encode()
+    assert message in exc_info.value.reason
+    exc_info.value.reason.encode()
 
 
 @pytest.mark.parametrize("empty", [None, "", [], {}])
 def test_an_empty_error_is_none(httpserver: HTTPServer, reader: VendorReader, empty: Any) -> None:
-    answer(httpserver, reader, error=empty, errors=empty, success=True)
+    set_response(httpserver, reader, error=empty, errors=empty, success=True)
     assert rows(everything(reader, DAY)[0]) == []
 
 

@@ -61,23 +61,23 @@ def make_source(httpserver: HTTPServer, vendor: str) -> Source:
 
 def read(httpserver: HTTPServer, vendor: str, *records: Any, total: int | None = None) -> SourceDay:
     """Let a vendor report these records (JSON values, or bytes) of one day, and load it through the engine."""
-    listed = b",".join(one if isinstance(one, bytes) else json.dumps(one).encode() for one in records)
+    content = b",".join(record if isinstance(record, bytes) else json.dumps(record).encode() for record in records)
 
-    def answer(request: Request) -> Response:
+    def respond(request: Request) -> Response:
         if vendor == "gcore":
             value = total if total is not None else 14400 * len(records)
             totals = json.dumps([TOTAL | {"billing_value": value}]).encode()
-            body = b'{"count":%d,"resources":[%b],"totals":%b}' % (len(records), listed, totals)
+            body = b'{"count":%d,"resources":[%b],"totals":%b}' % (len(records), content, totals)
         elif vendor == "ona":
-            body = b'{"records":[%b],"pagination":{}}' % listed
+            body = b'{"records":[%b],"pagination":{}}' % content
         elif "group_by" in json.loads(request.data):
-            body = b'{"data":[%b]}' % listed
+            body = b'{"data":[%b]}' % content
         else:
             body = json.dumps({"data": [BARE]}).encode()
         return Response(body, content_type="application/json")
 
     path = {"gcore": USAGE_REPORT, "ona": f"/api{LIST}", "workato": USAGE}[vendor]
-    httpserver.expect_request(path).respond_with_handler(answer)
+    httpserver.expect_request(path).respond_with_handler(respond)
     source = Source.objects.filter(slug=vendor).first() or make_source(httpserver, vendor)
     ensure_days(source, ON, ON + timedelta(days=1))
     SourceDay.objects.update(state="due", due_at=datetime(2020, 1, 1, tzinfo=UTC))
@@ -221,34 +221,34 @@ def test_an_answer_nested_too_deeply_to_decode_fails_the_day_with_that_reason(
 def test_a_hundred_thousand_tags_take_little_more_memory_than_their_text() -> None:
     raw = json.dumps(volume(1, tags=[{f"k{number}": "v"} for number in range(100_000)])).encode()
     tracemalloc.start()
-    made = build_keyless_row(decode_record(raw))
+    row = build_keyless_row(decode_record(raw))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
     assert peak < 4 * len(raw)
-    assert len(json.loads(made.tags or "")) == TAGS_KEPT
-    assert json.loads(made.extra or "")[ALTERATIONS_KEY] == {"dropped": {"tags": 100_000 - TAGS_KEPT}}
+    assert len(json.loads(row.tags or "")) == TAGS_KEPT
+    assert json.loads(row.extra or "")[ALTERATIONS_KEY] == {"dropped": {"tags": 100_000 - TAGS_KEPT}}
 
 
 def test_long_tags_are_cut_and_those_that_do_not_fit_are_counted() -> None:
-    made = build_keyless_row(
+    row = build_keyless_row(
         decode_record(json.dumps(volume(1, tags=[{f"k{n}": "é" * 900} for n in range(50)])).encode())
     )
 
-    mark = json.loads(made.extra or "")[ALTERATIONS_KEY]
+    mark = json.loads(row.extra or "")[ALTERATIONS_KEY]
     assert mark["cut"]["tags.k0"] == 1800
-    assert len(json.loads(made.tags or "")) + mark["dropped"]["tags"] == 50
-    assert len((made.tags or "").encode()) <= JSON_BYTES
+    assert len(json.loads(row.tags or "")) + mark["dropped"]["tags"] == 50
+    assert len((row.tags or "").encode()) <= JSON_BYTES
 
 
 @pytest.mark.parametrize("column", ["details", "extra"])
 def test_megabytes_in_fields_without_a_column_are_bounded_and_counted(column: str) -> None:
     kind = {"type": "unheard_of"} if column == "details" else {}
-    many = {f"f{number}": "x" * 900 for number in range(500)} | {"list": ["y" * 50] * 50_000}
-    made = build_keyless_row(decode_record(json.dumps(volume(1, **kind, **many)).encode()))
+    unknown_fields = {f"f{number}": "x" * 900 for number in range(500)} | {"list": ["y" * 50] * 50_000}
+    row = build_keyless_row(decode_record(json.dumps(volume(1, **kind, **unknown_fields)).encode()))
 
-    assert len(getattr(made, column)) < JSON_BYTES + 500
-    assert json.loads(made.extra or "")[ALTERATIONS_KEY]["dropped"][column] > 400
+    assert len(getattr(row, column)) < JSON_BYTES + 500
+    assert json.loads(row.extra or "")[ALTERATIONS_KEY]["dropped"][column] > 400
 
 
 def test_a_record_of_a_million_fields_is_rejected() -> None:
@@ -263,8 +263,8 @@ def test_a_record_of_a_million_fields_is_rejected() -> None:
 )
 def test_a_list_is_taken_apart_entry_by_entry(value: list[Any]) -> None:
     assert [json.loads(entry) for entry in split_entries(json.dumps(value).encode())] == value
-    fields = {str(number): one for number, one in enumerate(value)}
-    assert {name: json.loads(one) for name, one in split_fields(json.dumps(fields).encode())} == fields
+    fields = {str(number): entry for number, entry in enumerate(value)}
+    assert {name: json.loads(field) for name, field in split_fields(json.dumps(fields).encode())} == fields
 
 
 # What the mark is not.

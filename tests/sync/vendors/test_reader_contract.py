@@ -53,29 +53,29 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def reader(vendor: str, sandbox: SandboxServer) -> Iterator[VendorReader]:
-    with connected(vendor, sandboxed(vendor, sandbox.url), zone=zone_of(vendor)) as connection:
+    with connected(vendor, sandboxed(vendor, sandbox.url), zone=get_zone(vendor)) as connection:
         yield connection
 
 
-def zone_of(vendor: str) -> str:
+def get_zone(vendor: str) -> str:
     return readers()[vendor].time_zone or ZONE
 
 
-def day_of(vendor: str, month: int = 11, day: int = 3) -> Day:
-    return Day.of(date(2026, month, day), zone_of(vendor))
+def get_day(vendor: str, month: int = 11, day: int = 3) -> Day:
+    return Day.of(date(2026, month, day), get_zone(vendor))
 
 
-def keys(reader: VendorReader, found: list[Any]) -> list[tuple[Any, ...]]:
+def list_keys(reader: VendorReader, usage_rows: list[Any]) -> list[tuple[Any, ...]]:
     """Return what identifies each row within its day."""
     names = [name for name in reader.kind.key if name in reader.kind.row._fields]  # type: ignore[attr-defined]
-    return [tuple(getattr(row, name) for name in names) for row in found]
+    return [tuple(getattr(row, name) for name in names) for row in usage_rows]
 
 
-class EveryAnswer(VendorHTTP):
-    """Changes every answer, however it is requested."""
+class EveryResponse(VendorHTTP):
+    """Changes the body of every response, however it is requested."""
 
-    def change(self, answer: bytes) -> bytes:
-        """Return the changed answer; each subclass has its own change."""
+    def change(self, body: bytes) -> bytes:
+        """Return the changed body; each subclass has its own change."""
         raise NotImplementedError
 
     def get(self, path: str, params: Any = None) -> bytes:
@@ -88,15 +88,15 @@ class EveryAnswer(VendorHTTP):
         return self.change(super().post_once(path, body))
 
     def post_ahead(self, path: str, body: bytes) -> Callable[[], bytes]:
-        answer = super().post_ahead(path, body)
-        return lambda: self.change(answer())
+        get_body = super().post_ahead(path, body)
+        return lambda: self.change(get_body())
 
 
-class WithAnUnknownField(EveryAnswer):
-    """Adds an unknown field to every record of every answer."""
+class WithAnUnknownField(EveryResponse):
+    """Adds an unknown field to every record of every response."""
 
-    def change(self, answer: bytes) -> bytes:
-        content = json.loads(answer, parse_float=Decimal)
+    def change(self, body: bytes) -> bytes:
+        content = json.loads(body, parse_float=Decimal)
         for records in content.values() if isinstance(content, dict) else [content]:
             for record in records if isinstance(records, list) else ():
                 record["not_known_yet"] = NUMBER
@@ -104,13 +104,13 @@ class WithAnUnknownField(EveryAnswer):
         return text.replace('"<<', "").replace('>>"', "").replace(f'"{NUMBER}"', NUMBER).encode()
 
 
-class Nonsense(EveryAnswer):
-    """Gets an answer of another shape, whatever is requested."""
+class Nonsense(EveryResponse):
+    """Responds with a body that is no page, whatever is requested."""
 
-    answer = b"[]"
+    body = b"[]"
 
-    def change(self, answer: bytes) -> bytes:
-        return self.answer
+    def change(self, body: bytes) -> bytes:
+        return self.body
 
 
 def test_a_reader_says_what_it_reads_and_where(vendor: str):
@@ -132,10 +132,10 @@ def test_an_option_that_is_not_known_is_refused_by_name(vendor: str):
 def test_rows_are_of_the_kinds_type_with_the_right_values_in_every_column(
     vendor: str, reader: VendorReader, month: int, day: int
 ):
-    found = rows(everything(reader, day_of(vendor, month, day))[0])
-    assert {type(row) for row in found} == {reader.kind.row}
+    usage_rows = rows(everything(reader, get_day(vendor, month, day))[0])
+    assert {type(row) for row in usage_rows} == {reader.kind.row}
     hints = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(reader.kind.row).items()}
-    for row in found:
+    for row in usage_rows:
         for name, value in row._asdict().items():
             assert type(value) in hints[name], name
             if isinstance(value, datetime):
@@ -150,94 +150,98 @@ def test_rows_are_of_the_kinds_type_with_the_right_values_in_every_column(
 def test_keys_are_unique_within_a_day_and_every_row_belongs_to_it(
     vendor: str, reader: VendorReader, month: int, day: int
 ):
-    on = day_of(vendor, month, day)
-    found = rows(everything(reader, on)[0])
-    assert len(found) > 10
-    assert len(set(keys(reader, found))) == len(found)
+    on = get_day(vendor, month, day)
+    usage_rows = rows(everything(reader, on)[0])
+    assert len(usage_rows) > 10
+    assert len(set(list_keys(reader, usage_rows))) == len(usage_rows)
     instant = reader.kind.instant
-    if instant in found[0]._fields:
-        assert all(on.start <= getattr(row, instant) < on.end for row in found)
+    if instant in usage_rows[0]._fields:
+        assert all(on.start <= getattr(row, instant) < on.end for row in usage_rows)
 
 
 def test_reading_a_day_twice_gives_the_same_rows(vendor: str, reader: VendorReader, sandbox: SandboxServer):
-    on = day_of(vendor)
+    on = get_day(vendor)
     first = Counter(rows(everything(reader, on)[0]))
     assert Counter(rows(everything(reader, on)[0])) == first
-    with connected(vendor, sandboxed(vendor, sandbox.url), zone=zone_of(vendor)) as another:
+    with connected(vendor, sandboxed(vendor, sandbox.url), zone=get_zone(vendor)) as another:
         assert Counter(rows(everything(another, on)[0])) == first
 
 
 def test_a_whole_day_is_verified_where_there_is_a_checksum_and_never_unverified(vendor: str, reader: VendorReader):
-    pages, checked = everything(reader, day_of(vendor))
+    pages, comparison = everything(reader, get_day(vendor))
     assert not any(page.rejected for page in pages)
-    assert checked.verification in {Verification.VERIFIED, Verification.NONE}
-    assert checked.differences == []
+    assert comparison.verification in {Verification.VERIFIED, Verification.NONE}
+    assert comparison.differences == []
 
 
 def test_an_emptied_day_has_no_rows(vendor: str, reader: VendorReader, sandbox: SandboxServer):
-    on = day_of(vendor)
+    on = get_day(vendor)
     # The stand-in's days may be of another zone than the source's, so the days around are emptied as well.
     for around in (-1, 0, 1):
         sandbox.world.edits[vendor, on.date + timedelta(days=around)] = Edit(emptied=True)
-    pages, checked = everything(reader, on)
+    pages, comparison = everything(reader, on)
     assert rows(pages) == []
-    assert checked.verification != Verification.UNVERIFIED
+    assert comparison.verification != Verification.UNVERIFIED
 
 
 def test_fields_that_are_not_known_are_kept_to_the_last_digit(
     vendor: str, reader: VendorReader, sandbox: SandboxServer
 ):
-    on = day_of(vendor)
+    on = get_day(vendor)
     plain = rows(everything(reader, on)[0])
-    with connected(vendor, sandboxed(vendor, sandbox.url), zone=zone_of(vendor), http_type=WithAnUnknownField) as more:
-        found = rows(everything(more, on)[0])
-    assert sorted(keys(reader, found), key=str) == sorted(keys(reader, plain), key=str)
-    kept = [row for row in found if f'"not_known_yet":{NUMBER}' in f"{row.extra}{getattr(row, 'details', '')}"]
-    derived = [row for row in found if row not in kept]
+    with connected(
+        vendor, sandboxed(vendor, sandbox.url), zone=get_zone(vendor), http_type=WithAnUnknownField
+    ) as changed_reader:
+        usage_rows = rows(everything(changed_reader, on)[0])
+    assert sorted(list_keys(reader, usage_rows), key=str) == sorted(list_keys(reader, plain), key=str)
+    with_field = [
+        row for row in usage_rows if f'"not_known_yet":{NUMBER}' in f"{row.extra}{getattr(row, 'details', '')}"
+    ]
+    derived = [row for row in usage_rows if row not in with_field]
     # A row that the reader works out itself, of sums, has no record of the vendor's to take a field from.
-    assert len(kept) > len(derived)
+    assert len(with_field) > len(derived)
     assert set(derived) <= set(plain)
 
 
 def test_one_bad_record_is_rejected_and_the_others_are_kept(vendor: str, reader: VendorReader, sandbox: SandboxServer):
-    on = day_of(vendor)
-    before = set(keys(reader, rows(everything(reader, on)[0])))
+    on = get_day(vendor)
+    before = set(list_keys(reader, rows(everything(reader, on)[0])))
     sandbox.faults.next(f"{vendor}.bad_record")
-    pages, checked = everything(reader, on)
-    rejected = [one for page in pages for one in page.rejected]
+    pages, comparison = everything(reader, on)
+    rejected = [record for page in pages for record in page.rejected]
     assert len(rejected) == 1
     assert json.loads(rejected[0].payload)
     assert rejected[0].reason
-    after = set(keys(reader, rows(pages)))
+    after = set(list_keys(reader, rows(pages)))
     assert after <= before
     assert len(before - after) <= 1
-    assert checked.verification != Verification.VERIFIED
+    assert comparison.verification != Verification.VERIFIED
 
 
-@pytest.mark.parametrize("answer", [b"[]", b"null", b"7", b"<!doctype html>", b'{"error": "moved"}'])
+@pytest.mark.parametrize("body", [b"[]", b"null", b"7", b"<!doctype html>", b'{"error": "moved"}'])
 def test_an_answer_of_another_shape_fails_the_load_and_is_kept(
-    vendor: str, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, answer: bytes
+    vendor: str, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, body: bytes
 ):
-    monkeypatch.setattr(Nonsense, "answer", answer)
+    monkeypatch.setattr(Nonsense, "body", body)
     with connected(vendor, sandboxed(vendor, sandbox.url), http_type=Nonsense) as reader:
-        with pytest.raises(InvalidResponse) as raised:
-            everything(reader, day_of(vendor))
-        assert raised.value.payload == answer.decode()
+        with pytest.raises(InvalidResponse) as exc_info:
+            everything(reader, get_day(vendor))
+        assert exc_info.value.payload == body.decode()
         with pytest.raises(InvalidResponse):
             reader.probe()
 
 
 def test_a_refused_credential_ends_the_read_and_the_probe(vendor: str, sandbox: SandboxServer):
     with connected(vendor, sandboxed(vendor, sandbox.url), credential="wrong-key") as reader:
-        with pytest.raises(CredentialError) as raised:
-            everything(reader, day_of(vendor))
-        assert "wrong-key" not in raised.value.reason
+        with pytest.raises(CredentialError) as exc_info:
+            everything(reader, get_day(vendor))
+        assert "wrong-key" not in exc_info.value.reason
         with pytest.raises(CredentialError):
             reader.probe()
 
 
 def test_a_read_survives_what_usually_goes_wrong_on_the_way(vendor: str, reader: VendorReader, sandbox: SandboxServer):
-    on = day_of(vendor)
+    on = get_day(vendor)
     plain = Counter(rows(everything(reader, on)[0]))
     for fault in ("rate_limited", "unavailable", "reset", "truncated"):
         sandbox.faults.next(f"{vendor}.{fault}")
@@ -255,7 +259,7 @@ def test_listings_of_names_hold_an_id_once_and_name_what_usage_refers_to(vendor:
         assert all(ids)
         assert len(ids) == len(set(ids))
         assert all(isinstance(text, str) for name in listing.names for text in (name.vendor_id, name.name, name.email))
-    for row in rows(everything(reader, day_of(vendor))[0]):
+    for row in rows(everything(reader, get_day(vendor))[0]):
         for kind in listings:
             used = getattr(row, f"{kind}_id", None)
             if used not in (None, ""):
@@ -286,7 +290,7 @@ def test_names_of_another_shape_and_a_refused_credential_are_errors(vendor: str,
 
 def test_a_probe_is_cheap_and_says_one_sentence(vendor: str, reader: VendorReader, sandbox: SandboxServer):
     sandbox.world.set_clock(datetime.now(UTC))
-    said = reader.probe()
-    assert said.endswith(".")
-    assert reader.title in said
+    message = reader.probe()
+    assert message.endswith(".")
+    assert reader.title in message
     assert reader.http.stats.requests <= 2

@@ -37,7 +37,7 @@ def test_a_listing_of_empty_pages_without_end_fails_the_load(httpserver: HTTPSer
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "body",
     [
         b"<!doctype html><title>Down for maintenance</title>",
         b"[]",
@@ -52,18 +52,18 @@ def test_a_listing_of_empty_pages_without_end_fails_the_load(httpserver: HTTPSer
         b'{"records": ' + b"[" * 100_000,
     ],
 )
-def test_an_answer_that_is_no_page_fails_the_load_and_is_kept(httpserver: HTTPServer, answer: bytes):
-    httpserver.expect_request(f"/api{LIST}").respond_with_data(answer, content_type="text/plain")
+def test_an_answer_that_is_no_page_fails_the_load_and_is_kept(httpserver: HTTPServer, body: bytes):
+    httpserver.expect_request(f"/api{LIST}").respond_with_data(body, content_type="text/plain")
     with (
         (reading := reader(httpserver.url_for("/api"))).http,
-        pytest.raises(InvalidResponse, match="not a page of runs") as failed,
+        pytest.raises(InvalidResponse, match="not a page of runs") as exc_info,
     ):
         everything(reading)
-    assert failed.value.payload[:20] == answer.decode(errors="replace")[:20]
+    assert exc_info.value.payload[:20] == body.decode(errors="replace")[:20]
 
 
 @pytest.mark.parametrize(
-    ("answer", "following"),
+    ("body", "following"),
     [
         (b"{}", None),
         (b'{"pagination": {}}', ""),
@@ -72,8 +72,8 @@ def test_an_answer_that_is_no_page_fails_the_load_and_is_kept(httpserver: HTTPSe
         (b'{"pagination": {"nextToken": "on", "total": 7}}', "on"),
     ],
 )
-def test_what_the_vendor_leaves_out_is_empty(answer: bytes, following: str | None):
-    page, token = parse_page(answer, DAY, Counter())
+def test_what_the_vendor_leaves_out_is_empty(body: bytes, following: str | None):
+    page, token = parse_page(body, DAY, Counter())
     assert (list(page.rows), list(page.rejected), token) == ([], [], following)
 
 
@@ -84,10 +84,10 @@ def test_a_full_page_without_pagination_fails_the_load_since_more_may_follow(htt
     httpserver.expect_request(f"/api{LIST}").respond_with_data(body, content_type="application/json")
     with (
         (reading := reader(httpserver.url_for("/api"))).http,
-        pytest.raises(InvalidResponse, match="full and has no pagination") as failed,
+        pytest.raises(InvalidResponse, match="full and has no pagination") as exc_info,
     ):
         everything(reading)
-    assert "run-0" in failed.value.payload
+    assert "run-0" in exc_info.value.payload
 
 
 def test_a_full_page_of_which_records_are_rejected_needs_pagination_too(httpserver: HTTPServer):
@@ -129,7 +129,7 @@ def test_a_refused_credential_ends_the_read_with_the_vendors_reason(sandbox: San
 
 def test_a_probe_is_one_small_request(sandbox: SandboxServer, ona: Reader):
     assert "accepts the credential" in ona.probe()
-    assert [msgspec.json.decode(seen.body)["pagination"] for seen in sandbox.stats.requests] == [{"pageSize": 1}]
+    assert [msgspec.json.decode(request.body)["pagination"] for request in sandbox.stats.requests] == [{"pageSize": 1}]
 
 
 def test_a_probe_says_what_is_wrong(sandbox: SandboxServer):

@@ -63,7 +63,7 @@ def test_a_source_whose_key_may_not_ask_for_the_total_is_read_and_never_halted(f
     with SandboxServer(World(records_per_day=40)) as server:
         server.faults.next(f"ona.{fault}", after=1)
         source = read_all(server, "ona", first, first + timedelta(days=1))
-        assert [seen.fault for seen in server.stats.requests] == ["", fault]
+        assert [request.fault for request in server.stats.requests] == ["", fault]
     source.refresh_from_db()
     assert (source.halted_at, source.failures) == (None, 0)
     assert SourceDay.objects.get(source=source).final
@@ -73,15 +73,16 @@ def test_a_source_whose_key_may_not_ask_for_the_total_is_read_and_never_halted(f
 
 
 @pytest.mark.parametrize(
-    ("opened_at", "asked"), [(FINAL_FROM, 1), (FINAL_FROM - timedelta(hours=1), 0), (DAY.end + timedelta(days=3), 0)]
+    ("opened_at", "expected_requests"),
+    [(FINAL_FROM, 1), (FINAL_FROM - timedelta(hours=1), 0), (DAY.end + timedelta(days=3), 0)],
 )
 def test_the_total_is_asked_for_once_the_look_back_of_the_month_has_passed(
-    sandbox: SandboxServer, opened_at: datetime, asked: int
+    sandbox: SandboxServer, opened_at: datetime, expected_requests: int
 ):
     with open_ona(f"{sandbox.url}/ona/api", opened_at) as reader:
-        checked = check(reader)
-    assert count_totals(sandbox) == asked
-    assert (checked == Comparison()) is not bool(asked)
+        comparison = check(reader)
+    assert count_totals(sandbox) == expected_requests
+    assert (comparison == Comparison()) is not bool(expected_requests)
 
 
 @pytest.mark.django_db
@@ -103,11 +104,15 @@ def test_a_reader_knows_when_a_day_of_its_source_is_final_by_the_databases_clock
 def test_a_day_whose_read_can_be_final_is_one_listing(sandbox: SandboxServer, ona: Reader):
     sandbox.settings.latency_ms = 20
     check(ona)
-    ranges = {str(json.loads(seen.body)["filter"]) for seen in sandbox.stats.requests if seen.path.endswith(LIST)}
+    ranges = {
+        str(json.loads(request.body)["filter"]) for request in sandbox.stats.requests if request.path.endswith(LIST)
+    }
     assert len(ranges) == 1
     with open_ona(f"{sandbox.url}/ona/api", DAY.end) as provisional:
         check(provisional)
-    ranges = {str(json.loads(seen.body)["filter"]) for seen in sandbox.stats.requests if seen.path.endswith(LIST)}
+    ranges = {
+        str(json.loads(request.body)["filter"]) for request in sandbox.stats.requests if request.path.endswith(LIST)
+    }
     assert len(ranges) > 2
 
 
@@ -115,28 +120,28 @@ def test_a_day_whose_read_can_be_final_is_one_listing(sandbox: SandboxServer, on
 def test_a_final_day_that_changes_while_it_is_read_is_no_mixture_of_two_states(httpserver: HTTPServer):
     """A run is moved from the first part of the day to the last one while the parts are read."""
     moved = {"at": DAY.start + timedelta(hours=1)}
-    others = [DAY.start + timedelta(minutes=4 * number) for number in range(350)]
+    stop_times = [DAY.start + timedelta(minutes=4 * number) for number in range(350)]
 
-    def answer(request: Request) -> Response:
-        asked = json.loads(request.data)
-        dates, after = asked["filter"]["dateRange"], int(asked["pagination"].get("token", 0))
+    def respond(request: Request) -> Response:
+        body = json.loads(request.data)
+        dates, after = body["filter"]["dateRange"], int(body["pagination"].get("token", 0))
         start, end = (datetime.fromisoformat(dates[name]) for name in ("startTime", "endTime"))
-        stops = [(f"run-{n}", at) for n, at in enumerate(others)] + [("moved", moved["at"])]
-        listed = sorted((at, name) for name, at in stops if start <= at < end)
-        page = listed[after : after + 100]
+        stops = [(f"run-{n}", at) for n, at in enumerate(stop_times)] + [("moved", moved["at"])]
+        in_range = sorted((at, name) for name, at in stops if start <= at < end)
+        page = in_range[after : after + 100]
         if any(name == "moved" for _, name in page):
             moved["at"] = DAY.start + timedelta(hours=23)
         records = [{"id": name, "stoppedAt": at.isoformat()} for at, name in page]
-        token = {"nextToken": str(after + 100)} if after + 100 < len(listed) else {}
+        token = {"nextToken": str(after + 100)} if after + 100 < len(in_range) else {}
         return Response(json.dumps({"records": records, "pagination": token}), content_type="application/json")
 
-    httpserver.expect_request(f"/api{LIST}").respond_with_handler(answer)
+    httpserver.expect_request(f"/api{LIST}").respond_with_handler(respond)
     with open_ona(httpserver.url_for("/api")) as reader:
         with pytest.raises(ListingChanged):
             everything(reader, DAY)
-        found = Counter(row.record_id for row in rows(everything(reader, DAY)[0]))
-    assert found["moved"] == 1
-    assert found.total() == 351
+        counts = Counter(row.record_id for row in rows(everything(reader, DAY)[0]))
+    assert counts["moved"] == 1
+    assert counts.total() == 351
 
 
 # A listing that does not hold still.
@@ -146,20 +151,20 @@ def test_a_final_day_that_grew_while_it_was_paged_through_is_read_again(sandbox:
     sandbox.faults.next("growth")
     with pytest.raises(ListingChanged, match="a record came twice"):
         everything(ona, DAY)
-    pages, checked = everything(ona, DAY)
+    pages, comparison = everything(ona, DAY)
     assert {row.record_id for row in rows(pages)} == {run.id for run in list_runs(sandbox)}
     assert len(rows(pages)) == 251
-    assert checked.verification == Verification.VERIFIED
+    assert comparison.verification == Verification.VERIFIED
 
 
 def test_a_vendor_that_always_repeats_a_record_is_believed_once_two_readings_agree(sandbox: SandboxServer, ona: Reader):
     sandbox.faults.set("ona.duplicate")
     with pytest.raises(ListingChanged):
         everything(ona, DAY)
-    pages, checked = everything(ona, DAY)
+    pages, comparison = everything(ona, DAY)
     assert len({row.record_id for row in rows(pages)}) == 250
-    assert checked.verification == Verification.NONE
-    assert (checked.witness or {})["reason"] == "Some records came twice."
+    assert comparison.verification == Verification.NONE
+    assert (comparison.witness or {})["reason"] == "Some records came twice."
 
 
 def test_equal_records_without_an_id_are_a_repetition_too(httpserver: HTTPServer):
@@ -192,7 +197,7 @@ def test_a_portal_that_reads_a_mirror_is_not_affected_by_the_total_that_it_lacks
     )
     with http:
         reader = Reader(Account("copy", ZoneInfo("UTC"), {}, opened_at=day.final_from(3)), http)
-        pages, checked = everything(reader, day)
+        pages, comparison = everything(reader, day)
     assert len(rows(pages)) == 150
-    assert checked.verification == Verification.NONE
-    assert "HTTP 404" in (checked.witness or {})["reason"]
+    assert comparison.verification == Verification.NONE
+    assert "HTTP 404" in (comparison.witness or {})["reason"]

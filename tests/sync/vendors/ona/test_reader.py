@@ -31,7 +31,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync.vendors.ona.reader.SLOW_PAGE_SECONDS", 0.0)
 
 
-def runs(sandbox: SandboxServer, day: Day) -> list[Any]:
+def list_runs(sandbox: SandboxServer, day: Day) -> list[Any]:
     """Return what the vendor's stand-in holds of a day."""
     ona: Any = sandbox.upstream.vendors["ona"]
     return list(ona.list_runs(day.start, day.end))
@@ -41,28 +41,28 @@ def runs(sandbox: SandboxServer, day: Day) -> list[Any]:
 
 
 def test_every_run_of_a_day_arrives_once_and_as_the_vendor_says(sandbox: SandboxServer, ona: Reader):
-    found = {row.record_id: row for row in rows(ona)}
-    assert len(found) == len(runs(sandbox, DAY)) == 950
-    for run in runs(sandbox, DAY):
-        row, said = found[run.id], run.build_record()
-        assert row.environment_id == said.get("environmentId", "")
-        assert row.project_id == said.get("projectId", "")
-        assert row.user_id == said.get("userId", "")
-        assert row.runner_id == said.get("runnerId", "")
-        assert row.environment_class_id == said.get("environmentClassId", "")
+    rows_by_id = {row.record_id: row for row in rows(ona)}
+    assert len(rows_by_id) == len(list_runs(sandbox, DAY)) == 950
+    for run in list_runs(sandbox, DAY):
+        row, record = rows_by_id[run.id], run.build_record()
+        assert row.environment_id == record.get("environmentId", "")
+        assert row.project_id == record.get("projectId", "")
+        assert row.user_id == record.get("userId", "")
+        assert row.runner_id == record.get("runnerId", "")
+        assert row.environment_class_id == record.get("environmentClassId", "")
         assert row.stopped_at == EPOCH + timedelta(microseconds=run.stopped_at // 1000)
         created = run.created_at
         assert row.created_at == (None if created is None else EPOCH + timedelta(microseconds=created // 1000))
-        kept = json.loads(row.extra or "{}")
+        extra = json.loads(row.extra or "{}")
         for name in ("createdAt", "stoppedAt"):
-            digits = re.sub(r".*:\d\d\.?(\d*)Z", r"\1", said.get(name, "00:00Z"))
-            assert kept.get(name) == (said[name] if digits[6:].strip("0") else None)
+            digits = re.sub(r".*:\d\d\.?(\d*)Z", r"\1", record.get(name, "00:00Z"))
+            assert extra.get(name) == (record[name] if digits[6:].strip("0") else None)
 
 
 def test_pages_are_as_large_as_the_vendor_allows_and_there_is_no_checksum(sandbox: SandboxServer, ona: Reader):
-    pages, checked = everything(ona)
+    pages, comparison = everything(ona)
     assert [len(page.rows) for page in pages] == [100] * 9 + [50]
-    assert checked == Comparison()
+    assert comparison == Comparison()
     assert ona.http.stats.requests == 10
     first = msgspec.json.decode(sandbox.stats.requests[0].body)
     assert first["filter"] == {"dateRange": {"startTime": "2026-11-03T00:00:00Z", "endTime": "2026-11-04T00:00:00Z"}}
@@ -71,8 +71,8 @@ def test_pages_are_as_large_as_the_vendor_allows_and_there_is_no_checksum(sandbo
 @pytest.mark.usefixtures("far")
 def test_a_large_day_of_a_vendor_far_away_is_read_in_parts_side_by_side(sandbox: SandboxServer, ona: Reader):
     sandbox.settings.latency_ms = 20
-    found = Counter(row.record_id for row in rows(ona))
-    assert found == Counter(run.id for run in runs(sandbox, DAY))
+    counts = Counter(row.record_id for row in rows(ona))
+    assert counts == Counter(run.id for run in list_runs(sandbox, DAY))
     assert sandbox.stats.most["ona"] == 2
     assert ona.http.stats.requests == len(sandbox.stats.requests)
 
@@ -102,10 +102,10 @@ def test_a_small_day_of_a_vendor_far_away_is_read_as_one(sandbox: SandboxServer,
 @pytest.mark.parametrize("on", [date(2026, 3, 29), date(2026, 10, 25), date(2026, 11, 3)])
 def test_the_parts_of_a_day_are_the_day(on: date):
     day = Day.of(on, "Europe/Berlin")
-    found = split_day(day)
-    assert (found[0].start, found[-1].end) == (day.start, day.end)
-    assert all(part.start < part.end for part in found)
-    assert all(one.end == following.start for one, following in pairwise(found))
+    parts = split_day(day)
+    assert (parts[0].start, parts[-1].end) == (day.start, day.end)
+    assert all(part.start < part.end for part in parts)
+    assert all(part.end == following.start for part, following in pairwise(parts))
 
 
 @pytest.mark.usefixtures("far")
@@ -128,10 +128,10 @@ def test_what_usually_goes_wrong_is_survived_side_by_side_too(sandbox: SandboxSe
 def test_a_day_of_another_zone_is_asked_for_by_its_own_instants(sandbox: SandboxServer):
     day = Day.of(date(2026, 10, 25), "Europe/Berlin")
     with (reading := reader(f"{sandbox.url}/ona/api", zone="Europe/Berlin")).http:
-        found = rows(reading, day)
-    assert found
-    assert len(found) == len(runs(sandbox, day))
-    assert all(day.start <= row.stopped_at < day.end for row in found)
+        usage_rows = rows(reading, day)
+    assert usage_rows
+    assert len(usage_rows) == len(list_runs(sandbox, day))
+    assert all(day.start <= row.stopped_at < day.end for row in usage_rows)
 
 
 def test_a_day_without_runs_is_one_empty_page(sandbox: SandboxServer, ona: Reader):
@@ -149,18 +149,18 @@ def test_a_read_survives_what_usually_goes_wrong_on_the_way(sandbox: SandboxServ
 
 def test_a_run_that_is_listed_on_two_pages_is_handed_over_as_it_comes(sandbox: SandboxServer, ona: Reader):
     sandbox.faults.next("duplicate")
-    found = [row.record_id for row in rows(ona)]
-    assert len(set(found)) == 950
-    assert len(found) == 951
+    record_ids = [row.record_id for row in rows(ona)]
+    assert len(set(record_ids)) == 950
+    assert len(record_ids) == 951
 
 
 def test_bad_records_are_rejected_one_by_one(sandbox: SandboxServer, ona: Reader):
     sandbox.world.edits["ona", DAY.date] = Edit(bad=0.05)
     pages, _ = everything(ona)
-    rejected = [one for page in pages for one in page.rejected]
+    rejected = [record for page in pages for record in page.rejected]
     assert rejected
     assert len(rejected) + sum(len(page.rows) for page in pages) == 950
-    assert all(one.reason for one in rejected)
+    assert all(record.reason for record in rejected)
 
 
 def test_a_repeated_page_token_fails_the_load(sandbox: SandboxServer, ona: Reader):

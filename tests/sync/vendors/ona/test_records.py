@@ -25,7 +25,7 @@ def read(body: bytes, day: Day = DAY) -> Page:
     return page
 
 
-def only_row(body: bytes) -> EnvironmentRow:
+def read_only_row(body: bytes) -> EnvironmentRow:
     """Return the row of a page that holds one good record and nothing else."""
     page = read(body)
     assert (len(page.rows), page.rejected) in ((1, ()), (1, []))
@@ -55,19 +55,19 @@ def test_a_record_as_documented_becomes_a_row():
 @pytest.mark.parametrize("absent", [None, ""])
 def test_a_missing_text_is_empty_and_a_missing_start_unknown(absent: str | None):
     only_id = dict.fromkeys(RECORD.keys() - {"id", "stoppedAt"}, absent)
-    row = only_row(build_page(only_id))
+    row = read_only_row(build_page(only_id))
     assert row == EnvironmentRow("run-1", "", "", "", "", "", None, datetime(2026, 11, 3, 12, tzinfo=UTC))
 
 
 def test_null_is_the_same_as_missing():
     body = build_page({}).replace(b'"env-1"', b"null").replace(b'"2026-11-03T10:00:00.5Z"', b"null")
-    row = only_row(body)
+    row = read_only_row(body)
     assert (row.environment_id, row.created_at, row.extra) == ("", None, None)
 
 
 def test_unknown_fields_are_kept_to_the_last_digit():
     body = build_page({}).replace(b'"run-1"', b'"run-1", "cost": 12345678901234567890.12, "labels": {"a": ["\\u00e9"]}')
-    row = only_row(body)
+    row = read_only_row(body)
     assert row.extra == '{"cost":12345678901234567890.12,"labels":{"a":["é"]}}'
 
 
@@ -125,19 +125,19 @@ def test_a_record_that_is_no_text_at_all_is_rejected():
 
 
 def test_text_that_only_looks_like_an_escaped_nul_is_kept():
-    row = only_row(build_page({"userId": "a\\u0000b"}))
+    row = read_only_row(build_page({"userId": "a\\u0000b"}))
     assert row.user_id == "a\\u0000b"
 
 
 def test_a_record_without_an_id_is_named_by_what_it_says():
     body = build_page({"id": None}, {"id": None, "userId": "other"}, {"id": ""}, {})
-    named = [row[0] for row in read(body).rows]
-    assert named[0].startswith("~")
-    assert named[1].startswith("~")
+    record_ids = [row[0] for row in read(body).rows]
+    assert record_ids[0].startswith("~")
+    assert record_ids[1].startswith("~")
     # The third says the same as the first, and neither is lost.
-    assert named[2] == f"{named[0]}-2"
-    assert len(set(named)) == 4
-    assert [row[0] for row in read(body).rows] == named
+    assert record_ids[2] == f"{record_ids[0]}-2"
+    assert len(set(record_ids)) == 4
+    assert [row[0] for row in read(body).rows] == record_ids
 
 
 def test_equal_records_without_an_id_are_counted_over_all_pages():
@@ -152,29 +152,29 @@ DIGITS = st.text("0123456789", max_size=9)
 INSTANTS = st.datetimes(datetime(2026, 11, 3), datetime(2026, 11, 3, 23, 59, 59))  # noqa: DTZ001 - of UTC
 
 
-def spelt(at: datetime, digits: str) -> str:
+def format_time(at: datetime, digits: str) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}" + (f".{digits}" if digits else "") + "Z"
 
 
 @given(at=INSTANTS, digits=DIGITS)
 def test_a_time_is_read_exactly_and_cut_never_rounded(at: datetime, digits: str):
-    text = spelt(at, digits)
-    row = only_row(build_page({"stoppedAt": text, "createdAt": None}))
+    text = format_time(at, digits)
+    row = read_only_row(build_page({"stoppedAt": text, "createdAt": None}))
     microseconds = int(f"{digits:0<9}"[:6])
     assert row.stopped_at == at.replace(microsecond=microseconds, tzinfo=UTC)
     # What the column cannot hold is kept as the vendor wrote it.
-    kept = {"stoppedAt": text} if digits[6:].strip("0") else {}
-    assert json.loads(row.extra or "{}") == kept
+    expected = {"stoppedAt": text} if digits[6:].strip("0") else {}
+    assert json.loads(row.extra or "{}") == expected
 
 
 @given(created=INSTANTS, stopped=INSTANTS, digits=st.tuples(DIGITS, DIGITS))
 def test_the_fast_and_the_careful_reading_of_a_record_agree(
     created: datetime, stopped: datetime, digits: tuple[str, str]
 ):
-    said = {"createdAt": spelt(created, digits[0]), "stoppedAt": spelt(stopped, digits[1])}
-    page = read(build_page(said))
+    times = {"createdAt": format_time(created, digits[0]), "stoppedAt": format_time(stopped, digits[1])}
+    page = read(build_page(times))
     try:
-        careful = parse_record(json.dumps(RECORD | said).encode(), DAY, Counter())
+        careful = parse_record(json.dumps(RECORD | times).encode(), DAY, Counter())
     except InvalidRecord:
         assert page.rejected
     else:
@@ -192,6 +192,6 @@ def test_an_offset_moves_a_time_to_utc(at: datetime, minutes: int):
     local = at + timedelta(minutes=minutes)
     sign, hours = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
     text = f"{local:%Y-%m-%dT%H:%M:%S}{sign}{hours[0]:02}:{hours[1]:02}"
-    row = only_row(build_page({"stoppedAt": text, "createdAt": None}))
+    row = read_only_row(build_page({"stoppedAt": text, "createdAt": None}))
     assert row.stopped_at == at.replace(microsecond=0, tzinfo=UTC)
     assert row.stopped_at.tzinfo is UTC

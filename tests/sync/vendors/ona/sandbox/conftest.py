@@ -9,7 +9,7 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.upstream import Settings
 from sync.sandbox.world import World
 from sync.vendors.ona.sandbox import Sandbox
-from tests.sync.vendors.ona.sandbox.asking import KEY, NOW
+from tests.sync.vendors.ona.sandbox.requests import KEY, NOW
 
 
 @pytest.fixture

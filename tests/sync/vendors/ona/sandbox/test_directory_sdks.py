@@ -7,7 +7,7 @@ from gitpod import Gitpod
 from sync.sandbox.server import SandboxServer
 from sync.vendors.ona.sandbox import Sandbox
 from tests.support.ona_sdk_1x import run_program
-from tests.sync.vendors.ona.sandbox.asking import END, KEY, START
+from tests.sync.vendors.ona.sandbox.requests import END, KEY, START
 
 PROGRAM = """
 import json, sys
@@ -16,17 +16,17 @@ from gitpod.v1.pagination_pb2 import PaginationRequest
 from gitpod.v1.runner_configuration_pb2 import ListEnvironmentClassesRequest
 from ona_sdk import create_client
 
-wanted = json.load(sys.stdin)
-services = create_client(api_key=wanted["key"], base_url=wanted["base_url"]).services
+options = json.load(sys.stdin)
+services = create_client(api_key=options["key"], base_url=options["base_url"]).services
 
 def everything(call, request_type, field, **params):
-    token, found = "", []
+    token, entries = "", []
     while True:
-        answer = call(request_type(pagination=PaginationRequest(page_size=7, token=token), **params))
-        found += getattr(answer, field)
-        token = answer.pagination.next_token
+        response = call(request_type(pagination=PaginationRequest(page_size=7, token=token), **params))
+        entries += getattr(response, field)
+        token = response.pagination.next_token
         if not token:
-            return found
+            return entries
 
 identity = services.identity.get_authenticated_identity(identity_pb2.GetAuthenticatedIdentityRequest())
 members = everything(services.organization.list_members, organization_pb2.ListMembersRequest, "members",
@@ -38,15 +38,15 @@ runners = everything(services.runner.list_runners, runner_pb2.ListRunnersRequest
 teams = everything(services.team.list_teams, team_pb2.ListTeamsRequest, "teams")
 groups = everything(services.group.list_groups, group_pb2.ListGroupsRequest, "groups")
 print(json.dumps({
-    "users": [[one.user_id, one.full_name, one.email] for one in members],
-    "projects": [[one.id, one.metadata.name] for one in projects],
-    "classes": [[one.id, one.display_name] for one in classes],
-    "runners": [[one.runner_id, one.name] for one in runners],
-    "teams": {one.name: [member.user_id for member in everything(
-        services.team.list_team_members, team_pb2.ListTeamMembersRequest, "members", team_id=one.id)] for one in teams},
-    "groups": {one.name: [member.subject.id for member in everything(
-        services.group.list_memberships, group_pb2.ListMembershipsRequest, "members", group_id=one.id)
-        if member.subject.principal == identity_pb2.PRINCIPAL_USER] for one in groups},
+    "users": [[member.user_id, member.full_name, member.email] for member in members],
+    "projects": [[project.id, project.metadata.name] for project in projects],
+    "classes": [[item.id, item.display_name] for item in classes],
+    "runners": [[runner.runner_id, runner.name] for runner in runners],
+    "teams": {team.name: [member.user_id for member in everything(
+        services.team.list_team_members, team_pb2.ListTeamMembersRequest, "members", team_id=team.id)] for team in teams},
+    "groups": {group.name: [member.subject.id for member in everything(
+        services.group.list_memberships, group_pb2.ListMembershipsRequest, "members", group_id=group.id)
+        if member.subject.principal == identity_pb2.PRINCIPAL_USER] for group in groups},
 }))
 """
 
@@ -60,14 +60,17 @@ def read_with_old_sdk(url: str) -> dict[str, Any]:
         groups = client.groups.list(pagination=paging)
         memberships: dict[str, list[str | None]] = {}
         for group in groups:
-            listed = list(client.groups.memberships.list(group_id=str(group.id), pagination=paging))
-            subjects = [one.subject for one in listed if one.subject]
-            memberships[str(group.name)] = [one.id for one in subjects if one.principal == "PRINCIPAL_USER"]
+            entries = list(client.groups.memberships.list(group_id=str(group.id), pagination=paging))
+            subjects = [membership.subject for membership in entries if membership.subject]
+            memberships[str(group.name)] = [subject.id for subject in subjects if subject.principal == "PRINCIPAL_USER"]
         return {
-            "users": [[one.user_id, one.full_name, one.email] for one in members],
-            "projects": [[one.id, one.metadata.name] for one in client.projects.list(pagination=paging)],
-            "classes": [[one.id, one.display_name] for one in client.environments.classes.list(pagination=paging)],
-            "runners": [[one.runner_id, one.name] for one in client.runners.list(pagination=paging)],
+            "users": [[member.user_id, member.full_name, member.email] for member in members],
+            "projects": [[project.id, project.metadata.name] for project in client.projects.list(pagination=paging)],
+            "classes": [
+                [environment_class.id, environment_class.display_name]
+                for environment_class in client.environments.classes.list(pagination=paging)
+            ],
+            "runners": [[runner.runner_id, runner.name] for runner in client.runners.list(pagination=paging)],
             "groups": memberships,
         }
 

@@ -10,7 +10,7 @@ import pytest
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors.ona.sandbox import Sandbox
-from tests.sync.vendors.ona.sandbox.asking import END, START, ask, ids, listed, pages
+from tests.sync.vendors.ona.sandbox.requests import END, START, list_ids, list_pages, list_records, request_page
 
 
 @pytest.fixture
@@ -18,16 +18,18 @@ def day() -> tuple[str, Any]:
     return ("ona", START.date())
 
 
-def changed(client: httpx2.Client, world: World, day: Any, edit: Edit) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_around_edit(
+    client: httpx2.Client, world: World, day: Any, edit: Edit
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a day's records by id before and after an edit."""
-    before = {record["id"]: record for record in listed(client)}
+    before = {record["id"]: record for record in list_records(client)}
     world.edits[day] = edit
-    after = listed(client)
+    after = list_records(client)
     return before, {record["id"]: record for record in after}
 
 
 def test_a_restated_day_has_other_values_in_exactly_its_share(client: httpx2.Client, world: World, day: Any):
-    before, after = changed(client, world, day, Edit(restated=0.1))
+    before, after = read_around_edit(client, world, day, Edit(restated=0.1))
     differing = [record for name, record in before.items() if after[name] != record]
     assert before.keys() == after.keys()
     assert len(differing) == -(-len(before) // 10)
@@ -35,23 +37,23 @@ def test_a_restated_day_has_other_values_in_exactly_its_share(client: httpx2.Cli
 
 
 def test_a_day_can_lose_and_gain_records_and_be_emptied(client: httpx2.Client, world: World, day: Any):
-    before, after = changed(client, world, day, Edit(vanished=0.25))
+    before, after = read_around_edit(client, world, day, Edit(vanished=0.25))
     assert after.items() < before.items()
     assert len(before) - len(after) == -(-len(before) // 4)
     world.edits.clear()
-    before, after = changed(client, world, day, Edit(late=0.05))
+    before, after = read_around_edit(client, world, day, Edit(late=0.05))
     assert before.items() < after.items()
     assert len(after) - len(before) == -(-len(before) // 20)
     world.edits[day] = Edit(emptied=True)
-    assert pages(client) == [[]]
+    assert list_pages(client) == [[]]
     world.edits.clear()
-    assert {record["id"]: record for record in listed(client)} == before
+    assert {record["id"]: record for record in list_records(client)} == before
 
 
 def test_edits_of_a_day_leave_other_days_alone(client: httpx2.Client, world: World):
-    before = listed(client, start=START - timedelta(days=2), end=START)
+    before = list_records(client, start=START - timedelta(days=2), end=START)
     world.edits["ona", START.date()] = Edit(emptied=True)
-    assert listed(client, start=START - timedelta(days=2), end=END) == before
+    assert list_records(client, start=START - timedelta(days=2), end=END) == before
 
 
 def breaks_the_contract(record: Any) -> bool:
@@ -62,9 +64,9 @@ def breaks_the_contract(record: Any) -> bool:
 
 
 def test_a_bad_day_has_records_that_break_the_contract_in_every_way(client: httpx2.Client, world: World, day: Any):
-    good = len(listed(client))
+    good = len(list_records(client))
     world.edits[day] = Edit(bad=0.5)
-    after = listed(client)
+    after = list_records(client)
     bad = [record for record in after if breaks_the_contract(record)]
     assert (len(after), len(bad)) == (good, -(-good // 2))
     kinds = {type(record) if not isinstance(record, dict) else tuple(map(type, record.values())) for record in bad}
@@ -73,46 +75,46 @@ def test_a_bad_day_has_records_that_break_the_contract_in_every_way(client: http
 
 
 def test_a_repeated_token_would_page_for_ever(client: httpx2.Client, sandbox: SandboxServer):
-    first = ask(client).json()["pagination"]["nextToken"]
+    first = request_page(client).json()["pagination"]["nextToken"]
     sandbox.faults.next("repeated_token")
-    assert ask(client, token=first).json()["pagination"]["nextToken"] == first
+    assert request_page(client, token=first).json()["pagination"]["nextToken"] == first
 
 
 def test_a_duplicate_is_the_last_record_of_the_page_before_and_none_is_lost(
     client: httpx2.Client, sandbox: SandboxServer
 ):
-    plain = ids(listed(client))
+    plain = list_ids(list_records(client))
     sandbox.faults.set("duplicate")
-    found = [ids(page) for page in pages(client)]
-    assert all(page[0] == before[-1] for before, page in pairwise(found))
-    assert len(found) > 3
-    assert set(chain.from_iterable(found)) == set(plain)
+    page_ids = [list_ids(page) for page in list_pages(client)]
+    assert all(page[0] == before[-1] for before, page in pairwise(page_ids))
+    assert len(page_ids) > 3
+    assert set(chain.from_iterable(page_ids)) == set(plain)
 
 
 def test_a_bad_record_stands_in_for_a_good_one_once(client: httpx2.Client, sandbox: SandboxServer):
-    plain = listed(client)
+    plain = list_records(client)
     sandbox.faults.next("bad_record", after=1)
-    spoilt = listed(client)
+    spoilt = list_records(client)
     assert [place for place, record in enumerate(spoilt) if breaks_the_contract(record)] == [100]
     assert [place for place, record in enumerate(spoilt) if record != plain[place]] == [100]
-    assert listed(client) == plain
+    assert list_records(client) == plain
 
 
 def test_a_record_without_an_id_can_be_had(client: httpx2.Client, sandbox: SandboxServer):
-    plain = listed(client)
+    plain = list_records(client)
     sandbox.faults.next("no_id")
-    first = listed(client)[0]
+    first = list_records(client)[0]
     assert first == {name: value for name, value in plain[0].items() if name != "id"}
 
 
 def test_growth_while_paging_repeats_a_record_and_hides_the_new_one_until_the_next_read(
     client: httpx2.Client, sandbox: SandboxServer
 ):
-    plain = ids(listed(client))
+    plain = list_ids(list_records(client))
     sandbox.faults.next("growth", after=1)
-    during = ids(listed(client))
+    during = list_ids(list_records(client))
     assert during == [*plain[:200], plain[199], *plain[200:]]
-    grown = ids(listed(client))
+    grown = list_ids(list_records(client))
     assert grown[1:] == plain
     assert grown[0] not in plain
 
@@ -121,8 +123,8 @@ def test_growth_within_a_filter_is_of_that_project_and_range(
     client: httpx2.Client, sandbox: SandboxServer, ona: Sandbox
 ):
     project = ona.list_runs(START, END)[0].environment.project_id
-    wanted = {"start": START + timedelta(hours=6), "end": START + timedelta(hours=20), "projectId": project}
-    plain = ids(listed(client, size=2, **wanted))
+    filters = {"start": START + timedelta(hours=6), "end": START + timedelta(hours=20), "projectId": project}
+    plain = list_ids(list_records(client, size=2, **filters))
     sandbox.faults.next("growth")
-    pages(client, size=2, **wanted)
-    assert len(ids(listed(client, size=2, **wanted))) == len(plain) + 1
+    list_pages(client, size=2, **filters)
+    assert len(list_ids(list_records(client, size=2, **filters))) == len(plain) + 1

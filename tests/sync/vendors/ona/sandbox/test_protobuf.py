@@ -22,7 +22,7 @@ from sync.vendors.ona.usage_pb2 import (
     PaginationRequest,
 )
 from tests.support import ona_sdk_1x
-from tests.sync.vendors.ona.sandbox.asking import END, KEY, START
+from tests.sync.vendors.ona.sandbox.requests import END, KEY, START
 
 without_time_limit = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FIELD_NAMES = st.sampled_from(["filter", "dateRange", "startTime", "endTime", "pagination", "pageSize", "token", "x"])
@@ -44,11 +44,11 @@ def build_request(start: int, end: int, size: int = 100, token: str = "") -> Lis
 def test_a_compressed_protobuf_request_is_understood(client: httpx2.Client):
     plain = {"Content-Type": "application/proto", "Connect-Protocol-Version": "1"}
     body = build_request(to_nanoseconds(START), to_nanoseconds(END)).SerializeToString()
-    answer = client.post(LIST, content=body, headers=plain)
+    response = client.post(LIST, content=body, headers=plain)
     packed = client.post(LIST, content=gzip.compress(body), headers={**plain, "Content-Encoding": "gzip"})
-    assert answer.headers["content-type"] == "application/proto"
-    assert answer.content == packed.content
-    assert len(ListEnvironmentUsageRecordsResponse.FromString(answer.content).records) == 100
+    assert response.headers["content-type"] == "application/proto"
+    assert response.content == packed.content
+    assert len(ListEnvironmentUsageRecordsResponse.FromString(response.content).records) == 100
 
 
 @without_time_limit
@@ -73,9 +73,9 @@ def test_a_request_is_the_same_in_json_and_protobuf_to_the_nanosecond(size: int,
 )
 def test_any_other_body_is_an_invalid_argument(body: bytes):
     for content_type in (JSON, PROTO):
-        with pytest.raises(ConnectError) as raised:
+        with pytest.raises(ConnectError) as exc_info:
             parse_list_request(content_type, body, {})
-        assert raised.value.code == "invalid_argument"
+        assert exc_info.value.code == "invalid_argument"
 
 
 def test_an_instant_that_no_timestamp_holds_is_an_invalid_argument():

@@ -14,18 +14,18 @@ from sync.vendors.ona.instants import to_nanoseconds
 from sync.vendors.ona.sandbox import Sandbox
 from sync.vendors.ona.sandbox.runs import Run
 from tests.support import ona_sdk_1x
-from tests.sync.vendors.ona.sandbox.asking import END, KEY, START
+from tests.sync.vendors.ona.sandbox.requests import END, KEY, START
 
 
-def fields(run: Run, unit: int = 1) -> tuple[Any, ...]:
+def get_fields(run: Run, unit: int = 1) -> tuple[Any, ...]:
     """Return what both SDKs can say of a run; `unit` nanoseconds are the finest they tell apart."""
-    said = msgspec.json.decode(run.encode_json())
+    record = msgspec.json.decode(run.encode_json())
     names = ("id", "environmentId", "userId", "projectId", "runnerId", "environmentClassId")
     created = None if run.created_at is None else run.created_at // unit
-    return (*(said.get(name, "") for name in names), created, run.stopped_at // unit)
+    return (*(record.get(name, "") for name in names), created, run.stopped_at // unit)
 
 
-def with_old_sdk(url: str, page_size: int, start: datetime = START, end: datetime = END) -> list[tuple[Any, ...]]:
+def list_with_old_sdk(url: str, page_size: int, start: datetime = START, end: datetime = END) -> list[tuple[Any, ...]]:
     """List with `gitpod-sdk` 0.x and its own auto-pagination; instants in microseconds."""
     with Gitpod(bearer_token=KEY, base_url=f"{url}/ona/api") as client:
         listing = client.usage.list_environment_runtime_records(
@@ -51,14 +51,14 @@ def test_both_generations_of_the_vendors_sdk_list_every_run_exactly_once(
     sandbox: SandboxServer, ona: Sandbox, page_size: int
 ):
     runs = ona.list_runs(START, END)
-    old = with_old_sdk(sandbox.url, page_size)
+    old = list_with_old_sdk(sandbox.url, page_size)
     modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END, page_size)
 
-    assert Counter(old) == Counter(fields(run, 1000) for run in runs)
+    assert Counter(old) == Counter(get_fields(run, 1000) for run in runs)
     assert modern["error"] is None
     assert [len(page) for page in modern["pages"][:-1]] == [page_size] * (len(modern["pages"]) - 1)
-    said = [tuple(record.values()) for page in modern["pages"] for record in page]
-    assert said == [fields(run) for run in runs]
+    records = [tuple(record.values()) for page in modern["pages"] for record in page]
+    assert records == [get_fields(run) for run in runs]
     assert len(runs) > 300
 
 
@@ -73,14 +73,14 @@ def test_the_modern_sdk_filters_by_project(sandbox: SandboxServer, ona: Sandbox)
 def test_both_sdks_understand_a_refused_credential(sandbox: SandboxServer):
     sandbox.world.credential = "another"
     with pytest.raises(gitpod.AuthenticationError):
-        with_old_sdk(sandbox.url, 100)
+        list_with_old_sdk(sandbox.url, 100)
     modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END)
     assert modern["error"][0] == "unauthenticated"
 
 
 def test_both_sdks_understand_a_refused_page_size(sandbox: SandboxServer):
     with pytest.raises(gitpod.BadRequestError):
-        with_old_sdk(sandbox.url, 101)
+        list_with_old_sdk(sandbox.url, 101)
     modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END, 101)
     assert modern["error"][0] == "invalid_argument"
     assert "page_size" in modern["error"][1]
@@ -89,6 +89,6 @@ def test_both_sdks_understand_a_refused_page_size(sandbox: SandboxServer):
 def test_both_sdks_understand_what_is_forbidden(sandbox: SandboxServer):
     sandbox.faults.set("ona.forbidden")
     with pytest.raises(gitpod.PermissionDeniedError):
-        with_old_sdk(sandbox.url, 100)
+        list_with_old_sdk(sandbox.url, 100)
     modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END)
     assert modern["error"][0] == "permission_denied"
