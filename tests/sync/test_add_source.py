@@ -17,16 +17,16 @@ pytestmark = pytest.mark.django_db
 NOVEMBER_11 = date(2026, 11, 11)
 
 
-def add(*given: str) -> Source:
-    call_command("add_source", "one", *given, "--credential-env", "PORTAL_VENDOR_ONE")
+def add(*arguments: str) -> Source:
+    call_command("add_source", "one", *arguments, "--credential-env", "PORTAL_VENDOR_ONE")
     return Source.objects.get(slug="one")
 
 
-def errors(**values: object) -> dict[str, list[str]]:
+def get_errors(**values: object) -> dict[str, list[str]]:
     """The messages by field that a source with these values gives rise to."""
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ValidationError) as exc_info:
         build_source(**{"slug": "one", "vendor": "ona", "credential_env": "PORTAL_VENDOR_ONE", **values})
-    return refused.value.message_dict
+    return exc_info.value.message_dict
 
 
 def test_what_is_left_out_comes_from_the_vendor(capsys) -> None:
@@ -68,7 +68,7 @@ def test_a_slug_is_taken_once() -> None:
 
 
 def test_the_vendors_own_hosts_are_spoken_to_over_https_only() -> None:
-    assert "only spoken to over https" in errors(base_url="http://app.ona.com/api")["base_url"][0]
+    assert "only spoken to over https" in get_errors(base_url="http://app.ona.com/api")["base_url"][0]
 
 
 def test_the_settings_allow_further_hosts(settings) -> None:
@@ -82,11 +82,11 @@ def test_the_settings_allow_further_hosts(settings) -> None:
 
 
 def test_days_of_a_vendor_with_one_zone_are_of_that_zone() -> None:
-    assert errors(vendor="gcore", time_zone="Europe/Berlin")["time_zone"] == ["Days of Gcore are days of UTC."]
+    assert get_errors(vendor="gcore", time_zone="Europe/Berlin")["time_zone"] == ["Days of Gcore are days of UTC."]
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "expected"),
     [
         ("vendor", "acme", f"No vendor is named “acme”; there are {', '.join(sorted(readers()))}."),
         ("time_zone", "Mars/Olympus", "“Mars/Olympus” is no time zone; a name such as Europe/Berlin is allowed."),
@@ -109,22 +109,22 @@ def test_days_of_a_vendor_with_one_zone_are_of_that_zone() -> None:
         ("credential_env", "not a name", "A name of letters, digits and _ is allowed."),
     ],
 )
-def test_each_rule_tells_what_is_allowed(field: str, value: object, said: str) -> None:
-    messages = [message for listed in errors(**{field: value}).values() for message in listed]
+def test_each_rule_tells_what_is_allowed(field: str, value: object, expected: str) -> None:
+    messages = [message for field_messages in get_errors(**{field: value}).values() for message in field_messages]
 
-    assert any(said in message for message in messages), messages
+    assert any(expected in message for message in messages), messages
 
 
 def test_a_credential_fits_into_a_header() -> None:
-    said = errors(credential="two\nlines", credential_env="")["credential"]
+    messages = get_errors(credential="two\nlines", credential_env="")["credential"]
 
-    assert said == ["Only printable ASCII characters without line breaks are allowed."]
+    assert messages == ["Only printable ASCII characters without line breaks are allowed."]
 
 
 def test_the_first_day_lies_in_the_last_ten_years() -> None:
-    said = errors(backfill_from=timezone.now().date().replace(year=1999))["backfill_from"]
+    messages = get_errors(backfill_from=timezone.now().date().replace(year=1999))["backfill_from"]
 
-    assert said[0].startswith("A day from ")
+    assert messages[0].startswith("A day from ")
 
 
 def test_the_first_day_is_one_of_the_sources_zone() -> None:
@@ -139,7 +139,7 @@ def test_the_first_day_is_one_of_the_sources_zone() -> None:
             backfill_from=NOVEMBER_11,
         )
 
-        assert "backfill_from" in errors(vendor="workato", time_zone="America/New_York", backfill_from=NOVEMBER_11)
+        assert "backfill_from" in get_errors(vendor="workato", time_zone="America/New_York", backfill_from=NOVEMBER_11)
 
 
 def test_vendor_and_zone_stay_once_days_are_held() -> None:
@@ -149,7 +149,7 @@ def test_vendor_and_zone_stay_once_days_are_held() -> None:
     SourceDayFactory(source=source, loaded_at=timezone.now())
     source.time_zone, source.vendor, source.base_url = "Europe/Berlin", "ona", "https://app.ona.com/api"
 
-    said = find_errors(source)
+    errors = find_errors(source)
 
-    assert said["time_zone"].startswith("It stays UTC: days of this source are stored.")
-    assert said["vendor"].startswith("It stays workato")
+    assert errors["time_zone"].startswith("It stays UTC: days of this source are stored.")
+    assert errors["vendor"].startswith("It stays workato")

@@ -28,16 +28,16 @@ def client() -> Client:
 
 @pytest.fixture
 def source() -> Source:
-    made: Source = SourceFactory(slug="a")
-    return made
+    source: Source = SourceFactory(slug="a")
+    return source
 
 
-def ask(client: Client, body: Any = None, slug: str = "a") -> Any:
+def post_sync(client: Client, body: Any = None, slug: str = "a") -> Any:
     return client.post(f"{API}/sources/{slug}/sync/", body or DAYS, content_type="application/json")
 
 
 def test_a_range_is_queued_and_the_answer_says_where_to_look(client: Client, source: Source) -> None:
-    response = ask(client)
+    response = post_sync(client)
     assert response.status_code == 202
     run = SyncRun.objects.get()
     assert response["Location"] == f"http://testserver{API}/sync-runs/{run.pk}/"
@@ -51,29 +51,29 @@ def test_a_range_is_queued_and_the_answer_says_where_to_look(client: Client, sou
 
 
 def test_a_second_request_for_the_same_range_joins_the_first(client: Client, source: Source) -> None:
-    first, second = ask(client), ask(client)
+    first, second = post_sync(client), post_sync(client)
     assert first.json() == second.json()
     assert SyncRun.objects.count() == 1
 
 
 def test_everything_that_is_wrong_with_a_request_is_named_at_once(client: Client, source: Source) -> None:
-    assert set(refused(ask(client, {"form": "2026-01-01", "to": None}))) == {"", "form", "from", "to"}
+    assert set(refused(post_sync(client, {"form": "2026-01-01", "to": None}))) == {"", "form", "from", "to"}
 
 
 def test_a_run_that_was_cancelled_says_so_and_is_joined_by_nobody(client: Client, source: Source) -> None:
-    first = ask(client).json()
+    first = post_sync(client).json()
     cancel(SyncRun.objects.get(), "Ada")
-    said = client.get(f"{API}/sync-runs/{first['id']}/").json()
-    assert said["cancelled_at"] is not None
-    assert said["error"] == "Cancelled by Ada; 3 days went back unread."
-    second = ask(client).json()
+    body = client.get(f"{API}/sync-runs/{first['id']}/").json()
+    assert body["cancelled_at"] is not None
+    assert body["error"] == "Cancelled by Ada; 3 days went back unread."
+    second = post_sync(client).json()
     assert (second["id"] != first["id"], second["cancelled_at"]) == (True, None)
     for word, run in (("true", first), ("false", second)):
-        assert [found["id"] for found in get(client, "sync-runs/", cancelled=word)["results"]] == [run["id"]]
+        assert [listed_run["id"] for listed_run in get(client, "sync-runs/", cancelled=word)["results"]] == [run["id"]]
 
 
 @pytest.mark.parametrize(
-    ("body", "parameter", "said"),
+    ("body", "parameter", "message"),
     [
         ({"from": "2026-01-05", "to": "2026-01-05"}, "to", "empty"),
         ({"from": "2026-01-05", "to": "2026-01-01"}, "to", "empty"),
@@ -86,17 +86,17 @@ def test_a_run_that_was_cancelled_says_so_and_is_joined_by_nobody(client: Client
 )
 @time_machine.travel(datetime(2026, 2, 1, tzinfo=UTC), tick=False)
 def test_a_range_that_cannot_be_read_is_refused_with_the_reason(
-    client: Client, source: Source, body: Any, parameter: str, said: str
+    client: Client, source: Source, body: Any, parameter: str, message: str
 ) -> None:
-    assert said in refused(ask(client, body))[parameter][0]
+    assert message in refused(post_sync(client, body))[parameter][0]
     assert not SyncRun.objects.exists()
 
 
 def test_a_source_that_is_not_read_is_a_conflict_that_says_why(client: Client, source: Source) -> None:
     Source.objects.update(enabled=False)
-    assert "switched off" in refused(ask(client), 409)[""][0]
+    assert "switched off" in refused(post_sync(client), 409)[""][0]
     Source.objects.update(enabled=True, halted_at=timezone.now(), halt_reason="The key was refused.")
-    assert "The key was refused." in refused(ask(client), 409)[""][0]
+    assert "The key was refused." in refused(post_sync(client), 409)[""][0]
     assert not SyncRun.objects.exists()
 
 
@@ -118,11 +118,11 @@ def test_a_program_can_keep_a_final_day_of_which_the_vendor_forgot_records(clien
     assert get(client, "sources/a/days/2025-11-03/")["state"] == "suspect"
 
     body, address = {"reason": "The vendor lost them."}, f"{API}/sources/a/days/2025-11-03/accept/"
-    answer = client.post(address, body, content_type="application/json").json()
+    response = client.post(address, body, content_type="application/json").json()
 
-    assert (answer["state"], answer["final"], answer["records"]) == ("loaded", True, 30)
-    assert answer["accepted"]["reason"] == "The vendor lost them."
+    assert (response["state"], response["final"], response["records"]) == ("loaded", True, 30)
+    assert response["accepted"]["reason"] == "The vendor lost them."
     meta = get(client, "environment-usage/summary/", **{"from": "2025-11-03", "to": "2025-11-04"})["meta"]
-    (kept,) = meta["unverified_days"]["days"]
-    assert kept["accepted"]["reason"] == "The vendor lost them."
+    (unverified_day,) = meta["unverified_days"]["days"]
+    assert unverified_day["accepted"]["reason"] == "The vendor lost them."
     assert (meta["complete"], meta["suspect_days"]["total"], meta["provisional_from"]) == (True, 0, None)

@@ -50,7 +50,7 @@ def get_day() -> SourceDay:
 
 
 @contextmanager
-def lost(path: Path) -> Iterator[None]:
+def move_away(path: Path) -> Iterator[None]:
     """Move a file or a folder away for the time of the block."""
     away = path.rename(path.with_suffix(".lost"))
     try:
@@ -85,13 +85,13 @@ def check_that_nothing_reads_an_archived_day_again(listing: Listing) -> None:
 
 def check_that_a_lost_file_is_found_and_that_it_is_back() -> None:
     # Days of a closed month are compacted: this file has the days of the source that have records.
-    with lost(find_file("environment_usage", "environments", FIRST)):
+    with move_away(find_file("environment_usage", "environments", FIRST)):
         text = fail("verify", "environments", "--repair")
         assert "environments 2025-06-28: usage.environment_usage cannot be read" in text
         assert "2 of 3 days differ" in text
         SourceDay.objects.update(checked_at=None, mismatch=None)
-        wrong = [day for _ in range(9) for day in scrub(seconds=60)]
-        assert sorted(map(str, wrong)) == ["environments 2025-06-28", "environments 2025-06-29"]
+        mismatched = [day for _ in range(9) for day in scrub(seconds=60)]
+        assert sorted(map(str, mismatched)) == ["environments 2025-06-28", "environments 2025-06-29"]
         assert SourceDay.objects.filter(checked_at__isnull=False).count() == 9
         day = get_day()
         assert (day.status, day.final) == (DayStatus.MISMATCHED, True)
@@ -105,7 +105,7 @@ def check_that_a_lost_file_is_found_and_that_it_is_back() -> None:
 
 
 def check_that_without_the_lake_verify_fails_by_name(lake_folder: Path, caplog: pytest.LogCaptureFixture) -> None:  # noqa: F811
-    with lost(lake_folder):
+    with move_away(lake_folder):
         assert "Archived days could not be checked. The lake cannot be read" in fail("verify", "environments")
         SourceDay.objects.update(checked_at=None)
         assert scrub(seconds=60) == []
@@ -123,10 +123,10 @@ def test_the_commands_show_what_would_go_archive_it_and_bring_it_back(
     caplog: pytest.LogCaptureFixture,
     subtests: pytest.Subtests,
 ) -> None:
-    shown = run("archive", "--before", "2025-07")
-    assert "2025-06  usage_environmentusage_2025_06: " in shown
-    assert "days by source: environments 3, recipes 3, resources 3" in shown
-    assert "Nothing was changed" in shown
+    output = run("archive", "--before", "2025-07")
+    assert "2025-06  usage_environmentusage_2025_06: " in output
+    assert "days by source: environments 3, recipes 3, resources 3" in output
+    assert "Nothing was changed" in output
     assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
 
     assert "2025-06 archived: 9 days found whole in the lake" in run("archive", "--before", "2025-07", "--yes")

@@ -20,7 +20,7 @@ def ask_often(times: int) -> int:
     return times
 
 
-def redis_seconds(client: redis.Redis) -> float:
+def get_redis_seconds(client: redis.Redis) -> float:
     seconds, microseconds = client.time()
     return seconds + microseconds / 1_000_000
 
@@ -30,21 +30,21 @@ def test_several_processes_together_keep_the_rate(redis_client: redis.Redis):
     context.set_forkserver_preload([__name__])
     with context.Pool(3) as workers:
         workers.map(ask_often, [0, 0, 0], chunksize=1)  # the processes have started
-        started = redis_seconds(redis_client)
+        started = get_redis_seconds(redis_client)
         requests = sum(workers.map(ask_often, [15, 15, 15], chunksize=1))
-    elapsed = redis_seconds(redis_client) - started
+    elapsed = get_redis_seconds(redis_client) - started
     assert requests <= elapsed * PER_MINUTE / 60 + 1
 
 
 def test_each_turn_is_one_slot_further(redis_client: redis.Redis):
-    started = redis_seconds(redis_client)
+    started = get_redis_seconds(redis_client)
     ask_often(10)
     following = int(redis_client.get("portal:request-slot:shared") or 0) / 1_000_000
     assert following >= started + 10 * 60 / PER_MINUTE
 
 
 def test_a_turn_too_far_away_is_put_off_and_uses_no_slot(redis_client: redis.Redis):
-    now = redis_seconds(redis_client)
+    now = get_redis_seconds(redis_client)
     far = round((now + 90) * 1_000_000)
     redis_client.set("portal:request-slot:busy", far)
     with pytest.raises(ReadDeferred, match="60 requests a minute of busy are used up") as put_off:
@@ -58,14 +58,14 @@ def test_a_rate_of_few_requests_a_minute_still_lets_each_worker_take_its_turn(re
     # Two a minute are 30 seconds apart, which is longer than a worker usually waits.
     limiter = SourceLimiter("slow", 2)
     limiter.acquire()
-    redis_client.set("portal:request-slot:slow", round((redis_seconds(redis_client) + 0.2) * 1_000_000))
+    redis_client.set("portal:request-slot:slow", round((get_redis_seconds(redis_client) + 0.2) * 1_000_000))
     limiter.acquire()
-    waited_for = int(redis_client.get("portal:request-slot:slow") or 0) / 1_000_000 - redis_seconds(redis_client)
+    waited_for = int(redis_client.get("portal:request-slot:slow") or 0) / 1_000_000 - get_redis_seconds(redis_client)
     assert 20 < waited_for <= 30.2
 
 
 def test_sources_do_not_share_a_rate(redis_client: redis.Redis):
-    redis_client.set("portal:request-slot:one", round((redis_seconds(redis_client) + 90) * 1_000_000))
+    redis_client.set("portal:request-slot:one", round((get_redis_seconds(redis_client) + 90) * 1_000_000))
     SourceLimiter("other", 60).acquire()
 
 

@@ -40,17 +40,17 @@ FIRST = date(2025, 6, 28)
 def source(listing: Listing, monkeypatch: pytest.MonkeyPatch) -> Source:
     """A source whose last three days of June were read and are final, with a run each; later days are not planned."""
     monkeypatch.setitem(VENDOR_KINDS, "scripted", EnvironmentUsage)
-    made = make_source(backfill_from=FIRST, look_back_days=3)
+    source = make_source(backfill_from=FIRST, look_back_days=3)
     for number in range(3):
-        day = Day.of(FIRST + timedelta(days=number), made.zone)
+        day = Day.of(FIRST + timedelta(days=number), source.zone)
         read_at = datetime(2025, 7, 5, tzinfo=UTC)
         SourceDay.objects.create(
-            source=made, day=day.date, starts_at=day.start, ends_at=day.end, state=DayState.LOADED, complete=True,
+            source=source, day=day.date, starts_at=day.start, ends_at=day.end, state=DayState.LOADED, complete=True,
             final=True, loaded_at=read_at, covered_until=day.end, records=1,
         )  # fmt: skip
-        EnvironmentUsageFactory(source=made, stopped_at=day.start + timedelta(hours=12))
+        EnvironmentUsageFactory(source=source, stopped_at=day.start + timedelta(hours=12))
     roll_up_days()
-    return made
+    return source
 
 
 def prune(*arguments: str, before: str = "2025-07") -> str:
@@ -69,11 +69,11 @@ def test_without_yes_it_only_says_what_would_go(source: Source) -> None:
     assert "usage_environmentusage_2025_06: about" not in prune()  # nothing is known before its first ANALYZE
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE usage_environmentusage")
-    shown = prune()
+    output = prune()
 
-    assert "2025-06  usage_environmentusage_2025_06: about 3 rows, " in shown
-    assert "days by source: scripted 3" in shown
-    assert "Nothing was changed" in shown
+    assert "2025-06  usage_environmentusage_2025_06: about 3 rows, " in output
+    assert "days by source: scripted 3" in output
+    assert "Nothing was changed" in output
     assert EnvironmentUsage.objects.count() == 3
     assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
 
@@ -123,10 +123,17 @@ def test_what_is_older_goes_with_it_and_nothing_else(source: Source) -> None:
         SyncRun.objects.filter(pk=run.pk).update(finished_at=finished_at)
         run.run_days.create(source_day=day)
     later = Day.of(KEPT, source.zone)
-    kept = SourceDay.objects.create(source=source, day=KEPT, starts_at=later.start, ends_at=later.end)
-    for number, (of, resolved_at) in enumerate([(day, None), (kept, old), (kept, new), (kept, None)]):
+    later_day = SourceDay.objects.create(source=source, day=KEPT, starts_at=later.start, ends_at=later.end)
+    for number, (rejected_day, resolved_at) in enumerate(
+        [(day, None), (later_day, old), (later_day, new), (later_day, None)]
+    ):
         RejectedRecord.objects.create(
-            source_day=of, payload="{}", payload_digest=str(number), reason="bad", attempt=1, resolved_at=resolved_at
+            source_day=rejected_day,
+            payload="{}",
+            payload_digest=str(number),
+            reason="bad",
+            attempt=1,
+            resolved_at=resolved_at,
         )
     now = timezone.now()
     for session_key, expire_date in (("old", now - timedelta(days=1)), ("live", now + timedelta(days=1))):

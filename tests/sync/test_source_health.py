@@ -45,20 +45,20 @@ def client() -> Client:
     return bearer()
 
 
-def health(client: Client) -> tuple[str, str]:
-    said = get(client, "sources/a/")
-    return said["health"], said["health_detail"]
+def get_health(client: Client) -> tuple[str, str]:
+    body = get(client, "sources/a/")
+    return body["health"], body["health_detail"]
 
 
 def test_a_source_tells_how_far_and_how_lately_it_was_read(client: Client) -> None:
     SourceDayFactory(source=read_source(), day=FIRST_DAY.replace(day=4), state=DayState.DUE)
-    said = get(client, "sources/a/")
-    assert said["health"] == "ok"
-    assert said["health_detail"] == "Complete through 3 Jan 2026; 3 days provisional; 1 day waiting to be read."
-    assert said["latest_read"] == "2026-01-04T11:50:00Z"
-    assert said["complete_through"] == "2026-01-03"
-    assert said["lag_seconds"] == 12 * 3600
-    assert said["coverage"] == {
+    body = get(client, "sources/a/")
+    assert body["health"] == "ok"
+    assert body["health_detail"] == "Complete through 3 Jan 2026; 3 days provisional; 1 day waiting to be read."
+    assert body["latest_read"] == "2026-01-04T11:50:00Z"
+    assert body["complete_through"] == "2026-01-03"
+    assert body["lag_seconds"] == 12 * 3600
+    assert body["coverage"] == {
         "days": 4,
         "held": 3,
         "provisional": 3,
@@ -75,7 +75,7 @@ def test_a_source_tells_how_far_and_how_lately_it_was_read(client: Client) -> No
         "archived": 0,
         "records_held": 15,
     }
-    assert get(client, "sources/")["results"] == [said]
+    assert get(client, "sources/")["results"] == [body]
 
 
 @pytest.mark.parametrize(
@@ -91,25 +91,25 @@ def test_a_source_tells_how_far_and_how_lately_it_was_read(client: Client) -> No
 )
 def test_the_most_pressing_word_is_said_with_its_reason(client: Client, fields: Any, word: str, sentence: str) -> None:
     read_source(**fields)
-    said = health(client)
-    assert said[0] == word
-    assert sentence in said[1]
+    health = get_health(client)
+    assert health[0] == word
+    assert sentence in health[1]
 
 
 def test_a_source_of_which_nothing_was_read_says_so(client: Client) -> None:
     SourceFactory(slug="a")
-    assert health(client) == ("never_read", "Nothing read yet.")
+    assert get_health(client) == ("never_read", "Nothing read yet.")
 
 
 def test_a_source_whose_ended_days_are_not_complete_is_behind(client: Client) -> None:
     read_source(days=1)
-    assert health(client)[0] == Health.BEHIND
+    assert get_health(client)[0] == Health.BEHIND
     assert get(client, "sources/a/")["lag_seconds"] == int(timedelta(days=2, hours=12).total_seconds())
 
 
 def test_a_failed_day_makes_its_source_failing(client: Client) -> None:
     SourceDayFactory(source=read_source(), day=FIRST_DAY.replace(day=4), state=DayState.FAILED)
-    assert health(client)[0] == Health.FAILING
+    assert get_health(client)[0] == Health.FAILING
 
 
 def test_the_number_of_queries_does_not_grow_with_the_number_of_sources(client: Client) -> None:
@@ -118,14 +118,14 @@ def test_the_number_of_queries_does_not_grow_with_the_number_of_sources(client: 
         for _ in range(1 + 8 * number):
             read_source(f"source-{Source.objects.count()}")
         client.get(f"{API}/sources/")
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             get(client, "sources/")
-        counts.append(len(asked))
+        counts.append(len(queries))
     # The token, the page with its sources, and two for their coverage.
     assert counts == [4, 4]
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         get(client, "sources/source-1/")
-    assert len(asked) == 4
+    assert len(queries) == 4
 
 
 def test_chosen_members_come_alone_and_others_are_named(client: Client) -> None:
@@ -141,13 +141,13 @@ def test_sources_are_asked_by_whether_they_are_read(client: Client) -> None:
     read_source("off", enabled=False)
     read_source("stopped", halted_at=NOON, halt_reason="x")
 
-    def found(**query: str) -> list[str]:
-        return [one["slug"] for one in get(client, "sources/", **query)["results"]]
+    def list_slugs(**query: str) -> list[str]:
+        return [source["slug"] for source in get(client, "sources/", **query)["results"]]
 
-    assert found(enabled="true") == ["on", "stopped"]
-    assert found(enabled="false") == ["off"]
-    assert found(halted="true") == ["stopped"]
-    assert found(halted="false") == ["off", "on"]
+    assert list_slugs(enabled="true") == ["on", "stopped"]
+    assert list_slugs(enabled="false") == ["off"]
+    assert list_slugs(halted="true") == ["stopped"]
+    assert list_slugs(halted="false") == ["off", "on"]
 
 
 def test_head_answers_as_get_without_the_body_and_options_names_the_methods(client: Client) -> None:
@@ -178,24 +178,24 @@ def doubt(day: int, word: str, **fields: Any) -> None:
 def test_a_doubt_about_a_day_counts_against_its_source_a_day_after_the_days_end(client: Client, word: str) -> None:
     read_source(look_back_days=3, interval_minutes=60)
     doubt(3, word)  # it ended twelve hours ago
-    assert health(client)[0] in {"ok", "behind"}
+    assert get_health(client)[0] in {"ok", "behind"}
     read_on = SourceDay.objects.get(day=FIRST_DAY.replace(day=3))
     with time_machine.travel(read_on.ends_at + timedelta(hours=24), tick=False):
         SourceDay.objects.update(loaded_at=timezone.now())
-        said = health(client)
-    assert said[0] == word
-    assert "3 Jan 2026" in said[1].partition(".")[0]
+        health = get_health(client)
+    assert health[0] == word
+    assert "3 Jan 2026" in health[1].partition(".")[0]
 
 
 @pytest.mark.parametrize("word", ["unverified", "partial"])
 def test_what_a_person_accepted_counts_against_no_source(client: Client, word: str) -> None:
     read_source()
     doubt(1, word)
-    assert health(client)[0] == word
+    assert get_health(client)[0] == word
     doubt(1, word, **ACCEPTED)
-    said = health(client)
-    assert said[0] == "ok"
-    assert "1 day with findings that a person accepted" in said[1]
+    health = get_health(client)
+    assert health[0] == "ok"
+    assert "1 day with findings that a person accepted" in health[1]
     # The day stays as it is: a partial one is not complete.
     assert get(client, "sources/a/")["complete_through"] == ("2026-01-03" if word == "unverified" else None)
 
@@ -204,7 +204,7 @@ def test_what_a_person_accepted_counts_against_no_source(client: Client, word: s
 def test_an_acceptance_hides_no_later_doubt(client: Client, word: str) -> None:
     read_source()
     doubt(1, word, findings="f" * 32, **ACCEPTED)
-    assert health(client)[0] == word
+    assert get_health(client)[0] == word
 
 
 def test_many_days_are_named_in_part(client: Client) -> None:
@@ -213,12 +213,14 @@ def test_many_days_are_named_in_part(client: Client) -> None:
         for day in range(1, 9):
             doubt(day, "unverified")
         SourceDay.objects.update(loaded_at=timezone.now())
-        assert "4 Jan 2026, 5 Jan 2026, 6 Jan 2026, 7 Jan 2026, 8 Jan 2026 and 3 earlier days do" in health(client)[1]
+        assert (
+            "4 Jan 2026, 5 Jan 2026, 6 Jan 2026, 7 Jan 2026, 8 Jan 2026 and 3 earlier days do" in get_health(client)[1]
+        )
 
 
 def test_days_that_wait_for_the_close_of_their_month_are_told_apart_from_provisional_ones(client: Client) -> None:
     read_source(look_back_days=1)
-    said = get(client, "sources/a/")
-    assert (said["coverage"]["provisional"], said["coverage"]["awaits_close"]) == (3, 2)
+    body = get(client, "sources/a/")
+    assert (body["coverage"]["provisional"], body["coverage"]["awaits_close"]) == (3, 2)
     sentence = "Complete through 3 Jan 2026; 1 day provisional; 2 days waiting for their month's close."
-    assert said["health_detail"] == sentence
+    assert body["health_detail"] == sentence

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from sync.sandbox.server import SandboxServer
-from tests.sync.sandbox.asking import HEADERS
+from tests.sync.sandbox.requests import HEADERS
 
 
 @pytest.fixture(autouse=True)

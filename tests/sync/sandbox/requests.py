@@ -1,4 +1,4 @@
-"""One listing of one stand-in, asked for again and again."""
+"""The request for one listing of one stand-in, which these tests repeat."""
 
 import httpx2
 
@@ -9,5 +9,5 @@ BODY = {"filter": DAY, "pagination": {"pageSize": 100}}
 HEADERS = {"Authorization": "Bearer sandbox-key"}
 
 
-def ask(client: httpx2.Client) -> httpx2.Response:
+def request_page(client: httpx2.Client) -> httpx2.Response:
     return client.post(f"/ona{LIST}", json=BODY)

@@ -16,12 +16,12 @@ from django.core.management import CommandError, call_command
 from sync.sandbox.process import GREETING, SandboxProcess
 from sync.sandbox.server import SandboxServer
 from sync.vendors.ona.sandbox import LIST
-from tests.sync.sandbox.asking import BODY, HEADERS
+from tests.sync.sandbox.requests import BODY, HEADERS
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def started(*arguments: str, **options: Any) -> tuple[subprocess.Popen[str], str]:
+def start_sandbox(*arguments: str, **options: Any) -> tuple[subprocess.Popen[str], str]:
     """Start the command without the servers that it must not need; return it and its address."""
     environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     command = [sys.executable, "manage.py", "sandbox", "--port", "0", *arguments]
@@ -34,17 +34,19 @@ def started(*arguments: str, **options: Any) -> tuple[subprocess.Popen[str], str
 
 
 def test_the_command_needs_no_database_and_stops_cleanly_when_told():
-    process, url = started("--credential", "mine", "--records-per-day", "7", "--seed", "5", "--days", "9")
+    process, url = start_sandbox("--credential", "mine", "--records-per-day", "7", "--seed", "5", "--days", "9")
     with process:
-        answer = httpx2.post(
-            f"{url}/ona{LIST}", json={**BODY, "filter": yesterday()}, headers={"Authorization": "Bearer mine"}
+        response = httpx2.post(
+            f"{url}/ona{LIST}",
+            json={**BODY, "filter": build_yesterday_filter()},
+            headers={"Authorization": "Bearer mine"},
         )
-        assert len(answer.json()["records"]) == 7
+        assert len(response.json()["records"]) == 7
         process.terminate()
         assert process.wait(60) == 0
 
 
-def yesterday() -> dict[str, Any]:
+def build_yesterday_filter() -> dict[str, Any]:
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return {"dateRange": {"startTime": (end - timedelta(days=1)).isoformat(), "endTime": end.isoformat()}}
 
@@ -68,12 +70,12 @@ def test_the_command_ends_with_its_parent():
 
 
 def test_the_command_ends_where_its_parent_died_while_it_started():
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
+    dead_process = subprocess.Popen([sys.executable, "-c", ""])
+    dead_process.wait()
     # Ends a sandbox that would serve for ever.
     timer = threading.Timer(60, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
-    call_command("sandbox", "--port", "0", "--with-parent", str(gone.pid))
+    call_command("sandbox", "--port", "0", "--with-parent", str(dead_process.pid))
     assert timer.is_alive()
     timer.cancel()
 
@@ -98,10 +100,10 @@ def test_the_command_says_that_its_port_is_taken(sandbox: SandboxServer):
 
 def test_a_sandbox_in_a_process_of_its_own_is_controlled_over_http_and_stops_cleanly_at_ctrl_c():
     with SandboxProcess("--fault", "ona.forbidden=1", "--records-per-day", "3") as sandbox:
-        asked = {"filter": yesterday()}
-        assert httpx2.post(f"{sandbox.url}/ona{LIST}", json=asked, headers=HEADERS).status_code == 403
+        body = {"filter": build_yesterday_filter()}
+        assert httpx2.post(f"{sandbox.url}/ona{LIST}", json=body, headers=HEADERS).status_code == 403
         sandbox.post("faults/clear")
-        assert len(httpx2.post(f"{sandbox.url}/ona{LIST}", json=asked, headers=HEADERS).json()["records"]) == 3
+        assert len(httpx2.post(f"{sandbox.url}/ona{LIST}", json=body, headers=HEADERS).json()["records"]) == 3
         assert sandbox.get("stats")["faults"] == {"ona.forbidden": 1}
         os.kill(sandbox.pid, signal.SIGINT)
         assert sandbox._process.wait(60) == 0

@@ -10,39 +10,39 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
 from sync.vendors import readers
 from sync.vendors.ona.sandbox import LIST
-from tests.sync.sandbox.asking import ask
+from tests.sync.sandbox.requests import request_page
 
 
 def control(client: httpx2.Client, path: str, body: Any = None) -> Any:
-    answer = client.post(f"/_sandbox/{path}", json=body or {})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    response = client.post(f"/_sandbox/{path}", json=body or {})
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 def test_everything_can_be_changed_over_http_while_it_runs(sandbox: SandboxServer, client: httpx2.Client):
     control(client, "faults", {"ona.forbidden": 1})
-    assert ask(client).status_code == 403
+    assert request_page(client).status_code == 403
     control(client, "faults/clear")
     control(client, "faults/next", {"name": "unauthorized", "times": 1})
-    assert [ask(client).status_code for _ in range(2)] == [401, 200]
+    assert [request_page(client).status_code for _ in range(2)] == [401, 200]
     control(client, "edits", {"vendor": "ona", "day": "2026-11-10", "emptied": True})
-    assert ask(client).json()["records"] == []
+    assert request_page(client).json()["records"] == []
     control(client, "edits/clear")
     control(client, "now", {"now": "2026-11-10T00:00:00Z"})
-    assert ask(client).json()["records"] == []
+    assert request_page(client).json()["records"] == []
     assert control(client, "now", {"advance_seconds": 86400})["now"] == "2026-11-11T00:00:00Z"
-    assert len(ask(client).json()["records"]) == 100
+    assert len(request_page(client).json()["records"]) == 100
     control(client, "settings", {"requests_per_minute": 1, "latency_ms": 1})
-    assert ask(client).status_code == 200
-    assert ask(client).status_code == 429
+    assert request_page(client).status_code == 200
+    assert request_page(client).status_code == 429
     control(client, "settings", {"requests_per_minute": None})
     control(client, "credential", {"credential": "new"})
-    assert ask(client).status_code == 401
+    assert request_page(client).status_code == 401
 
 
 def test_what_it_saw_and_how_it_is_set_can_be_read_over_http(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.world.edits["ona", date(2026, 11, 3)] = Edit(late=0.5)
-    ask(client)
+    request_page(client)
     stats = client.get("/_sandbox/stats").json()
     assert stats["by_status"] == [{"vendor": "ona", "path": LIST, "status": 200, "count": 1}]
     assert stats["max_concurrent"] == {"ona": 1}
@@ -74,12 +74,12 @@ def test_what_it_saw_and_how_it_is_set_can_be_read_over_http(sandbox: SandboxSer
     ids=str,
 )
 def test_control_that_makes_no_sense_is_refused_with_a_reason(client: httpx2.Client, path: str, body: Any):
-    answer = client.post(f"/_sandbox/{path}", json=body)
-    assert answer.status_code == 400
-    assert answer.json()["message"]
+    response = client.post(f"/_sandbox/{path}", json=body)
+    assert response.status_code == 400
+    assert response.json()["message"]
 
 
 def test_an_unknown_control_endpoint_lists_the_known_ones(client: httpx2.Client):
-    answer = client.post("/_sandbox/fire")
-    assert answer.status_code == 404
-    assert "POST /_sandbox/faults/next" in answer.json()["message"]
+    response = client.post("/_sandbox/fire")
+    assert response.status_code == 404
+    assert "POST /_sandbox/faults/next" in response.json()["message"]

@@ -20,7 +20,7 @@ from sync.sandbox.world import PLAIN, Edit, World
 from sync.vendors import readers
 from sync.vendors.ona.sandbox import LIST
 from tests.support.read_day import connected, everything, sandboxed
-from tests.sync.sandbox.asking import BODY, ask
+from tests.sync.sandbox.requests import BODY, request_page
 from usage.days import Day
 
 
@@ -28,22 +28,22 @@ def test_a_connection_can_be_reset(sandbox: SandboxServer, client: httpx2.Client
     sandbox.faults.next("reset", times=4)
     for _ in range(4):
         with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):
-            ask(client)
-    assert ask(client).status_code == 200
+            request_page(client)
+    assert request_page(client).status_code == 200
     assert sandbox.stats.count(status=0) == 4
 
 
 def test_an_answer_can_be_shorter_than_it_promises(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("truncated")
     with pytest.raises(httpx2.RemoteProtocolError, match="without sending complete message body"):
-        ask(client)
+        request_page(client)
 
 
 def test_a_request_can_hang_until_the_client_leaves(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("hang")
     with pytest.raises(httpx2.ReadTimeout):
         client.post(f"/ona{LIST}", json=BODY, timeout=0.2)
-    assert ask(client).status_code == 200
+    assert request_page(client).status_code == 200
     assert sandbox.stats.now["ona"] == 0
 
 
@@ -51,74 +51,74 @@ def test_a_hanging_request_ends_by_itself(sandbox: SandboxServer, client: httpx2
     sandbox.settings.hang_seconds = 0.1
     sandbox.faults.next("hang")
     with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):
-        ask(client)
+        request_page(client)
 
 
 def test_too_many_requests_say_when_to_come_back_in_seconds_or_as_a_date(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("rate_limited", times=12)
-    answers = [ask(client) for _ in range(12)]
-    waits = [answer.headers["retry-after"] for answer in answers]
+    responses = [request_page(client) for _ in range(12)]
+    waits = [response.headers["retry-after"] for response in responses]
     dates = [parsedate_to_datetime(wait) for wait in waits if wait != "1"]
-    assert {answer.status_code for answer in answers} == {429}
-    assert {answer.json()["code"] for answer in answers} == {"resource_exhausted"}
+    assert {response.status_code for response in responses} == {429}
+    assert {response.json()["code"] for response in responses} == {"resource_exhausted"}
     assert 0 < len(dates) < 12
     assert all(timedelta(0) <= at - datetime.now(UTC) < timedelta(seconds=3) for at in dates[-1:])
 
 
 def test_a_vendor_can_be_unavailable_in_its_own_words_or_in_its_gateways(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("unavailable", times=20)
-    answers = {answer.status_code: answer for answer in (ask(client) for _ in range(20))}
-    assert set(answers) == {500, 502, 503}
-    assert answers[502].headers["content-type"].startswith("text/html")
-    assert (answers[500].json()["code"], answers[503].json()["code"]) == ("internal", "unavailable")
+    responses = {response.status_code: response for response in (request_page(client) for _ in range(20))}
+    assert set(responses) == {500, 502, 503}
+    assert responses[502].headers["content-type"].startswith("text/html")
+    assert (responses[500].json()["code"], responses[503].json()["code"]) == ("internal", "unavailable")
 
 
 @pytest.mark.parametrize("vendor", sorted(readers()))
 def test_every_vendor_refuses_in_its_own_shape(sandbox: SandboxServer, client: httpx2.Client, vendor: str):
     for fault, status in (("unauthorized", 401), ("forbidden", 403), ("rate_limited", 429)):
         sandbox.faults.next(f"{vendor}.{fault}")
-        answer = client.post(f"/{vendor}/")
-        assert answer.status_code == status
-        assert isinstance(answer.json(), dict)
+        response = client.post(f"/{vendor}/")
+        assert response.status_code == status
+        assert isinstance(response.json(), dict)
 
 
 def test_an_answer_can_be_something_else_altogether(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("wrong_json", times=30)
-    bodies = {ask(client).raise_for_status().content for _ in range(30)}
+    bodies = {request_page(client).raise_for_status().content for _ in range(30)}
     assert bodies == set(WRONG_BODIES)
 
 
 def test_a_request_can_be_sent_to_another_host(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("redirect")
-    answer = ask(client)
-    assert (answer.status_code, answer.headers["location"]) == (307, ELSEWHERE)
+    response = request_page(client)
+    assert (response.status_code, response.headers["location"]) == (307, ELSEWHERE)
 
 
 def test_an_answer_can_be_endless(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("huge")
     read = 0
-    with client.stream("POST", f"/ona{LIST}", json=BODY) as answer:
-        for chunk in answer.iter_raw():
+    with client.stream("POST", f"/ona{LIST}", json=BODY) as response:
+        for chunk in response.iter_raw():
             read += len(chunk)
             if read > 8_000_000:
                 break
-    assert ask(client).status_code == 200
+    assert request_page(client).status_code == 200
 
 
 def test_a_small_answer_can_unpack_to_a_very_large_one(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("gzip_bomb")
-    with client.stream("POST", f"/ona{LIST}", json=BODY) as answer:
-        packed = b"".join(answer.iter_raw())
-    unpacker, unpacked, rest = zlib.decompressobj(wbits=31), 0, packed
+    with client.stream("POST", f"/ona{LIST}", json=BODY) as response:
+        packed = b"".join(response.iter_raw())
+    unpacker, unpacked, remaining = zlib.decompressobj(wbits=31), 0, packed
     while not unpacker.eof:
-        unpacked += len(unpacker.decompress(rest, 1_000_000))
-        rest = unpacker.unconsumed_tail
+        unpacked += len(unpacker.decompress(remaining, 1_000_000))
+        remaining = unpacker.unconsumed_tail
     assert (len(packed) < 1_000_000, unpacked) == (True, 128 * 2**20)
 
 
 def test_a_fault_can_be_for_one_vendor_only(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.set("gcore.unauthorized")
-    assert ask(client).status_code == 200
+    assert request_page(client).status_code == 200
     assert client.post("/gcore/cloud/v1/usage_report").status_code == 401
 
 
@@ -136,7 +136,7 @@ def test_faults_strike_in_their_share_of_requests_and_the_same_ones_every_time(s
 
 def test_an_arranged_fault_strikes_as_often_as_arranged_and_no_more(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("forbidden", times=2, after=1)
-    assert [ask(client).status_code for _ in range(5)] == [200, 403, 403, 200, 200]
+    assert [request_page(client).status_code for _ in range(5)] == [200, 403, 403, 200, 200]
 
 
 def test_a_content_fault_strikes_only_where_it_is_set():
@@ -195,31 +195,31 @@ def test_an_arranged_edit_goes_before_chance():
 
 def test_a_wait_can_be_beyond_reason(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("absurd_wait", times=40)
-    waits = {ask(client).headers["retry-after"] for _ in range(40)}
+    waits = {request_page(client).headers["retry-after"] for _ in range(40)}
     assert {str(10**12), "9" * 400} < waits
 
 
 def test_an_error_can_be_called_gzip_and_be_none(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("packed_error", times=40)
-    found = set()
+    statuses = set()
     for _ in range(40):
-        with client.stream("POST", f"/ona{LIST}", json=BODY) as answer:
-            found.add((answer.status_code, answer.headers["content-encoding"]))
-    assert found == {(status, "gzip") for status in (401, 403, 429, 503)}
+        with client.stream("POST", f"/ona{LIST}", json=BODY) as response:
+            statuses.add((response.status_code, response.headers["content-encoding"]))
+    assert statuses == {(status, "gzip") for status in (401, 403, 429, 503)}
 
 
 def test_an_error_can_be_called_a_success(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("error_envelope", times=20)
-    answers = [ask(client) for _ in range(20)]
-    assert {answer.status_code for answer in answers} == {200}
-    assert all({"error", "errors", "success"} & answer.json().keys() for answer in answers)
+    responses = [request_page(client) for _ in range(20)]
+    assert {response.status_code for response in responses} == {200}
+    assert all({"error", "errors", "success"} & response.json().keys() for response in responses)
 
 
 def test_headers_can_come_a_line_a_second_and_never_end(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.settings.hang_seconds = 1.5
     sandbox.faults.next("header_trickle")
     with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):
-        ask(client)
+        request_page(client)
     assert sandbox.stats.faults["ona", "header_trickle"] == 1
 
 

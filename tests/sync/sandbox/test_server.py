@@ -11,7 +11,7 @@ from sync.sandbox.stats import RateLimit
 from sync.sandbox.upstream import get_sandboxes
 from sync.vendors import readers
 from sync.vendors.ona.sandbox import LIST
-from tests.sync.sandbox.asking import BODY, ask
+from tests.sync.sandbox.requests import BODY, request_page
 
 
 def test_every_vendor_has_a_stand_in(sandbox: SandboxServer):
@@ -21,8 +21,8 @@ def test_every_vendor_has_a_stand_in(sandbox: SandboxServer):
 
 def test_it_listens_on_loopback_only(sandbox: SandboxServer):
     addresses = socket.getaddrinfo(socket.gethostname(), sandbox.port, family=socket.AF_INET)
-    others = {address[4][0] for address in addresses if not str(address[4][0]).startswith("127.")}
-    for address in others:
+    other_addresses = {address[4][0] for address in addresses if not str(address[4][0]).startswith("127.")}
+    for address in other_addresses:
         with pytest.raises(OSError, match="refused"):
             socket.create_connection((str(address), sandbox.port), timeout=5)
     assert sandbox.url.startswith("http://127.0.0.1:")
@@ -33,11 +33,11 @@ def test_a_vendor_that_does_not_exist_is_not_found(client: httpx2.Client):
 
 
 def test_answers_are_compressed_only_where_both_sides_want_it(sandbox: SandboxServer, client: httpx2.Client):
-    plain = ask(client)
+    plain = request_page(client)
     sandbox.settings.compress = True
-    packed = ask(client)
+    packed = request_page(client)
     refused = client.post(f"/ona{LIST}", json=BODY, headers={"Accept-Encoding": "identity"})
-    assert [answer.headers.get("content-encoding") for answer in (plain, packed, refused)] == [None, "gzip", None]
+    assert [response.headers.get("content-encoding") for response in (plain, packed, refused)] == [None, "gzip", None]
     assert plain.content == packed.content == refused.content
 
 
@@ -48,13 +48,13 @@ def test_a_taken_port_is_an_error(sandbox: SandboxServer):
 
 def test_a_credential_gets_no_more_requests_a_minute_than_allowed(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.settings.requests_per_minute = 3
-    answers = [ask(client) for _ in range(5)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    responses = [request_page(client) for _ in range(5)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429, 429]
+    assert 1 <= int(responses[-1].headers["retry-after"]) <= 60
     assert client.post(f"/ona{LIST}", headers={"Authorization": "Bearer other"}).status_code != 429
     assert client.post("/gcore/cloud/v1/usage_report", json={}).status_code != 429
     sandbox.settings.requests_per_minute = None
-    assert ask(client).status_code == 200
+    assert request_page(client).status_code == 200
 
 
 def test_the_rate_limit_slides():
@@ -63,9 +63,9 @@ def test_the_rate_limit_slides():
 
 
 def test_what_was_asked_can_be_looked_up(sandbox: SandboxServer, client: httpx2.Client):
-    ask(client)
+    request_page(client)
     sandbox.faults.next("forbidden")
-    ask(client)
+    request_page(client)
     first, second = sandbox.stats.requests
     assert (first.vendor, first.method, first.path, first.status, first.fault) == ("ona", "POST", LIST, 200, "")
     assert (second.status, second.fault) == (403, "forbidden")
@@ -79,7 +79,7 @@ def test_what_was_asked_can_be_looked_up(sandbox: SandboxServer, client: httpx2.
 
 def test_the_most_requests_at_once_are_counted(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.settings.latency_ms = 300
-    threads = [threading.Thread(target=ask, args=(client,)) for _ in range(4)]
+    threads = [threading.Thread(target=request_page, args=(client,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -87,5 +87,5 @@ def test_the_most_requests_at_once_are_counted(sandbox: SandboxServer, client: h
     assert sandbox.stats.most == {"ona": 4}
     sandbox.settings.latency_ms = 0
     sandbox.stats.reset()
-    ask(client)
+    request_page(client)
     assert sandbox.stats.most == {"ona": 1}
