@@ -18,6 +18,6 @@ def filled_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> It
 
 
 @pytest.fixture
-def filled(filled_rows: None, db: None) -> Filled:
+def sources(filled_rows: None, db: None) -> Filled:
     """The sources of the filled portal."""
     return find_filled()

@@ -18,32 +18,32 @@ REASON = "The vendor knows of <b>it</b>."
 
 
 @pytest.fixture
-def day(filled: Filled) -> SourceDay:
+def day(sources: Filled) -> SourceDay:
     """A day of Gcore that differs from the vendor's sums."""
-    found = [{"what": "total", "type": "instance", "vendor": "1440.5", "portal": "1400.25"}]
-    made = SourceDay.objects.get(source=filled.resources, day="2026-11-03")
-    SourceDay.objects.filter(pk=made.pk).update(
-        final=False, verification=Verification.UNVERIFIED, differences=found, findings="f" * 32
+    differences = [{"what": "total", "type": "instance", "vendor": "1440.5", "portal": "1400.25"}]
+    source_day = SourceDay.objects.get(source=sources.resources, day="2026-11-03")
+    SourceDay.objects.filter(pk=source_day.pk).update(
+        final=False, verification=Verification.UNVERIFIED, differences=differences, findings="f" * 32
     )
-    made.refresh_from_db()
-    return made
+    source_day.refresh_from_db()
+    return source_day
 
 
-def page_of(day: SourceDay) -> str:
+def get_accept_url(day: SourceDay) -> str:
     return f"/admin/usage/sourceday/{day.pk}/accept/"
 
 
 def accept(client: Client, day: SourceDay, **more: Any) -> Any:
-    return client.post(page_of(day), {"findings": day.findings, "reason": REASON, "action": "accept", **more})
+    return client.post(get_accept_url(day), {"findings": day.findings, "reason": REASON, "action": "accept", **more})
 
 
 def test_a_reason_is_asked_for_and_shown_once_more_before_anything_is_accepted(day: SourceDay) -> None:
     operator = client_of("operator")
 
     for address in (f"/admin/usage/sourceday/{day.pk}/change/", "/admin/coverage/?source=gcore-main&day=2026-11-03"):
-        assert page_of(day) in operator.get(address).content.decode()
-    assert "1,440.5" in operator.get(page_of(day)).content.decode()
-    confirm = operator.post(page_of(day), {"findings": day.findings, "reason": REASON}).content.decode()
+        assert get_accept_url(day) in operator.get(address).content.decode()
+    assert "1,440.5" in operator.get(get_accept_url(day)).content.decode()
+    confirm = operator.post(get_accept_url(day), {"findings": day.findings, "reason": REASON}).content.decode()
     assert "<b>Reason:</b> The vendor knows of &lt;b&gt;it&lt;/b&gt;." in confirm
     day.refresh_from_db()
     assert day.accepted_at is None
@@ -65,7 +65,7 @@ def test_without_a_reason_that_can_be_kept_nothing_is_accepted(day: SourceDay, r
 
 def test_findings_that_came_after_the_page_was_shown_are_not_accepted_with_it(day: SourceDay) -> None:
     page = client_of("operator").post(
-        page_of(day), {"findings": "e" * 32, "reason": REASON, "action": "accept"}, follow=True
+        get_accept_url(day), {"findings": "e" * 32, "reason": REASON, "action": "accept"}, follow=True
     )
 
     assert "have changed meanwhile" in page.content.decode()
@@ -73,14 +73,14 @@ def test_findings_that_came_after_the_page_was_shown_are_not_accepted_with_it(da
     assert day.accepted_at is None
 
 
-def test_only_who_may_have_days_read_again_accepts_and_only_of_their_sources(day: SourceDay, filled: Filled) -> None:
-    limited = client_of("operator", sources=[filled.environments])
+def test_only_who_may_have_days_read_again_accepts_and_only_of_their_sources(day: SourceDay, sources: Filled) -> None:
+    limited = client_of("operator", sources=[sources.environments])
 
     assert accept(limited, day).status_code == 404
-    assert limited.get(page_of(day)).status_code == 404
+    assert limited.get(get_accept_url(day)).status_code == 404
     viewer = client_of("viewer")
     assert accept(viewer, day).status_code == 403
-    assert page_of(day) not in viewer.get(f"/admin/usage/sourceday/{day.pk}/change/").content.decode()
+    assert get_accept_url(day) not in viewer.get(f"/admin/usage/sourceday/{day.pk}/change/").content.decode()
     day.refresh_from_db()
     assert day.accepted_at is None
 
@@ -103,39 +103,39 @@ def test_an_accepted_day_says_so_on_its_page_in_lists_exports_and_explore(day: S
 def test_an_acceptance_is_withdrawn_on_the_same_page(day: SourceDay) -> None:
     operator = client_of("operator")
     accept(operator, day)
-    assert "Withdraw the acceptance" in operator.get(page_of(day)).content.decode()
+    assert "Withdraw the acceptance" in operator.get(get_accept_url(day)).content.decode()
 
-    operator.post(page_of(day), {"action": "withdraw"})
+    operator.post(get_accept_url(day), {"action": "withdraw"})
 
     day.refresh_from_db()
     assert day.accepted_at is None
 
 
-def test_a_second_figure_of_the_vendor_is_shown_and_says_how_a_day_is_verified(filled: Filled) -> None:
-    days = SourceDay.objects.filter(source=filled.environments)
+def test_a_second_figure_of_the_vendor_is_shown_and_says_how_a_day_is_verified(sources: Filled) -> None:
+    days = SourceDay.objects.filter(source=sources.environments)
     figures = {"endpoint": "GetEnvironmentRuntime", "vendor": "3600", "portal": "3600.4", "unit": "seconds"}
     days.filter(day="2026-11-06").update(verification="verified", witness=figures | {"agrees": True})
     days.filter(day="2026-11-07").update(witness=figures | {"portal": "5400", "agrees": False})
     viewer = client_of("viewer")
 
-    agreed = viewer.get("/admin/coverage/?source=ona-main&day=2026-11-06").content.decode()
-    other = viewer.get("/admin/coverage/?source=ona-main&day=2026-11-07").content.decode()
+    agreeing_page = viewer.get("/admin/coverage/?source=ona-main&day=2026-11-06").content.decode()
+    differing_page = viewer.get("/admin/coverage/?source=ona-main&day=2026-11-07").content.decode()
 
-    for words in ("GetEnvironmentRuntime", "3,600 seconds", "3,600.4 seconds", "They agree, so the day is verified."):
-        assert words in agreed
-    assert "their total agrees with the vendor&#x27;s second figure (GetEnvironmentRuntime)" in agreed
-    assert "5,400 seconds" in other
-    assert "the day is neither verified nor unverified" in other
-    assert "notice-warn day-message" not in other
+    for text in ("GetEnvironmentRuntime", "3,600 seconds", "3,600.4 seconds", "They agree, so the day is verified."):
+        assert text in agreeing_page
+    assert "their total agrees with the vendor&#x27;s second figure (GetEnvironmentRuntime)" in agreeing_page
+    assert "5,400 seconds" in differing_page
+    assert "the day is neither verified nor unverified" in differing_page
+    assert "notice-warn day-message" not in differing_page
 
 
-def test_a_day_whose_stored_records_differ_says_what_and_that_it_is_read_again(filled: Filled) -> None:
-    found = [
+def test_a_day_whose_stored_records_differ_says_what_and_that_it_is_read_again(sources: Filled) -> None:
+    mismatch = [
         {"code": "records", "expected": 5, "stored": 4},
         {"code": "sums", "expected": {"minutes": "10"}, "stored": {"minutes": "8"}},
     ]
-    SourceDay.objects.filter(source=filled.resources, day="2026-11-03").update(
-        final=False, mismatch=found, checked_at="2026-11-20T03:05:00Z"
+    SourceDay.objects.filter(source=sources.resources, day="2026-11-03").update(
+        final=False, mismatch=mismatch, checked_at="2026-11-20T03:05:00Z"
     )
 
     page = client_of("viewer").get("/admin/coverage/?source=gcore-main&day=2026-11-03").content.decode()
@@ -147,8 +147,8 @@ def test_a_day_whose_stored_records_differ_says_what_and_that_it_is_read_again(f
     assert "&quot;minutes&quot;: &quot;8&quot;" in page
 
 
-def test_a_day_that_waits_for_its_months_close_is_complete_and_says_when_it_is_final(filled: Filled) -> None:
-    day = SourceDay.objects.get(source=filled.resources, day="2026-11-02")
+def test_a_day_that_waits_for_its_months_close_is_complete_and_says_when_it_is_final(sources: Filled) -> None:
+    day = SourceDay.objects.get(source=sources.resources, day="2026-11-02")
     read_at = day.ends_at + timedelta(days=4)
     SourceDay.objects.filter(pk=day.pk).update(final=False, loaded_at=read_at)
 
@@ -164,20 +164,20 @@ def test_a_program_accepts_with_a_reason_and_reads_it_back(day: SourceDay) -> No
     address = "sources/gcore-main/days/2026-11-03/"
     assert get(client, address)["accepted"] is None
 
-    answer = client.post(f"{API}/{address}accept/", {"reason": f" {REASON} "}, content_type="application/json")
+    response = client.post(f"{API}/{address}accept/", {"reason": f" {REASON} "}, content_type="application/json")
 
-    assert answer.status_code == 200, answer.content
+    assert response.status_code == 200, response.content
     day.refresh_from_db()
     assert day.accepted_at is not None
-    told = get(client, address)
-    assert told == answer.json()
-    assert told["accepted"]["reason"] == REASON
-    assert told["accepted"]["by"] == day.accepted_by
-    assert told["accepted"]["at"].startswith(f"{day.accepted_at:%Y-%m-%dT%H:%M:%S}")
-    assert told["accepted"]["at"].endswith("Z")
-    assert {"verification", "differences", "witness", "suspicion", "mismatch", "checked_at", "final"} <= told.keys()
+    body = get(client, address)
+    assert body == response.json()
+    assert body["accepted"]["reason"] == REASON
+    assert body["accepted"]["by"] == day.accepted_by
+    assert body["accepted"]["at"].startswith(f"{day.accepted_at:%Y-%m-%dT%H:%M:%S}")
+    assert body["accepted"]["at"].endswith("Z")
+    assert {"verification", "differences", "witness", "suspicion", "mismatch", "checked_at", "final"} <= body.keys()
     days = get(client, "sources/gcore-main/days/", accepted="true", fields="day,accepted")["results"]
-    assert days == [{"day": "2026-11-03", "accepted": told["accepted"]}]
+    assert days == [{"day": "2026-11-03", "accepted": body["accepted"]}]
 
 
 @pytest.mark.parametrize(
@@ -186,30 +186,30 @@ def test_a_program_accepts_with_a_reason_and_reads_it_back(day: SourceDay) -> No
 def test_a_program_is_told_what_is_wrong_with_its_reason(day: SourceDay, body: Any, name: str) -> None:
     client = bearer(Scope.SYNC_RUN, Scope.SYNC_READ)
 
-    answer = client.post(f"{API}/sources/gcore-main/days/2026-11-03/accept/", body, content_type="application/json")
+    response = client.post(f"{API}/sources/gcore-main/days/2026-11-03/accept/", body, content_type="application/json")
 
-    assert name in refused(answer)
+    assert name in refused(response)
 
 
-def test_a_program_is_refused_a_day_without_findings_and_without_the_scope(day: SourceDay, filled: Filled) -> None:
+def test_a_program_is_refused_a_day_without_findings_and_without_the_scope(day: SourceDay, sources: Filled) -> None:
     client = bearer(Scope.SYNC_RUN, Scope.SYNC_READ)
-    sound, body = f"{API}/sources/gcore-main/days/2026-11-04/accept/", {"reason": REASON}
+    clean_day_url, body = f"{API}/sources/gcore-main/days/2026-11-04/accept/", {"reason": REASON}
 
-    refused(client.post(sound, body, content_type="application/json"), 409)
-    address = f"{API}/sources/gcore-main/days/2026-11-03/accept/"
-    refused(bearer(Scope.SYNC_READ).post(address, body, content_type="application/json"), 403)
-    others = bearer(Scope.SYNC_RUN, sources=[filled.environments])
-    refused(others.post(address, body, content_type="application/json"), 404)
+    refused(client.post(clean_day_url, body, content_type="application/json"), 409)
+    url = f"{API}/sources/gcore-main/days/2026-11-03/accept/"
+    refused(bearer(Scope.SYNC_READ).post(url, body, content_type="application/json"), 403)
+    limited = bearer(Scope.SYNC_RUN, sources=[sources.environments])
+    refused(limited.post(url, body, content_type="application/json"), 404)
 
 
 def test_a_day_of_which_the_vendor_leaves_values_out_says_so_and_what_accepting_does(day: SourceDay) -> None:
-    found = [{"what": "records with task_count", "vendor": "0", "portal": "10", "code": "missing_measure"}]
-    lacking = "The vendor's answer lacks task_count, which the day has."
-    SourceDay.objects.filter(pk=day.pk).update(differences=found, error=lacking)
+    differences = [{"what": "records with task_count", "vendor": "0", "portal": "10", "code": "missing_measure"}]
+    message = "The vendor's answer lacks task_count, which the day has."
+    SourceDay.objects.filter(pk=day.pk).update(differences=differences, error=message)
 
     page = unescape(client_of("operator").get(f"/admin/usage/sourceday/{day.pk}/change/").content.decode())
 
     assert "the vendor's response lacks values that are stored" in page
-    assert lacking in page
+    assert message in page
     assert "the missing values are kept" in page
     assert "its totals differ" not in page

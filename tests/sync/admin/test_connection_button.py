@@ -20,8 +20,8 @@ TYPED = "typed-into-the-form"
 HTMX = {"HX-Request": "true"}
 
 
-def typed(address: str, **values: str) -> dict[str, str]:
-    """What the browser sends of a form in which little more is filled in than what a connection depends on."""
+def build_form_data(address: str, **values: str) -> dict[str, str]:
+    """Return what the browser sends of a form that has little more than the fields a connection depends on."""
     return {"vendor": "ona", "base_url": address, "new_credential": "sandbox-key", "slug": "", **values}
 
 
@@ -33,16 +33,16 @@ def administrator() -> Client:
 def test_the_form_of_a_new_source_is_tested_before_anything_is_saved(
     administrator: Client, sandbox: SandboxServer
 ) -> None:
-    answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"]), headers=HTMX)
+    response = administrator.post(NEW, build_form_data(sandbox.url + PATHS["ona"]), headers=HTMX)
 
-    assert "The connection works." in answer.content.decode()
-    assert "<html" not in answer.content.decode()
+    assert "The connection works." in response.content.decode()
+    assert "<html" not in response.content.decode()
     assert not Source.objects.exists()
     assert not LogEntry.objects.exists()
 
 
 def test_without_a_script_the_answer_is_a_page(administrator: Client, sandbox: SandboxServer) -> None:
-    page = administrator.post(NEW, typed(sandbox.url + PATHS["ona"])).content.decode()
+    page = administrator.post(NEW, build_form_data(sandbox.url + PATHS["ona"])).content.decode()
 
     assert "<html" in page
     assert "The connection works." in page
@@ -53,9 +53,11 @@ def test_a_typed_credential_is_nowhere_shown_or_logged(
     administrator: Client, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX)
+        response = administrator.post(
+            NEW, build_form_data(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX
+        )
 
-    page = answer.content.decode()
+    page = response.content.decode()
     assert "does not accept the credential" in page
     assert "Make a new key at the vendor" in page
     assert TYPED not in page
@@ -63,7 +65,7 @@ def test_a_typed_credential_is_nowhere_shown_or_logged(
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"new_credential": ""}, "Credential: Give either the credential or the name of an environment variable"),
         ({"base_url": "https://evil.example"}, "Base URL: evil.example is not one of this vendor"),
@@ -72,28 +74,28 @@ def test_a_typed_credential_is_nowhere_shown_or_logged(
     ],
 )
 def test_what_is_missing_for_a_test_is_told_by_field_and_nobody_is_asked(
-    administrator: Client, sandbox: SandboxServer, values: dict[str, str], said: str
+    administrator: Client, sandbox: SandboxServer, values: dict[str, str], message: str
 ) -> None:
-    answer = administrator.post(NEW, typed(sandbox.url + PATHS["ona"], **values), headers=HTMX)
+    response = administrator.post(NEW, build_form_data(sandbox.url + PATHS["ona"], **values), headers=HTMX)
 
-    page = answer.content.decode().replace("&#x27;", "'")
+    page = response.content.decode().replace("&#x27;", "'")
     assert "Not tested." in page
-    assert said in page
+    assert message in page
     assert not sandbox.stats.requests
 
 
 def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Client, sandbox: SandboxServer) -> None:
-    made = source(f"{sandbox.url}/ona/elsewhere")
-    SourceDayFactory(source=made)
-    address = reverse("admin:usage_source_test", args=[made.pk])
+    stored_source = source(f"{sandbox.url}/ona/elsewhere")
+    SourceDayFactory(source=stored_source)
+    address = reverse("admin:usage_source_test", args=[stored_source.pk])
 
-    works = administrator.post(address, typed(sandbox.url + PATHS["ona"], new_credential=""), headers=HTMX)
-    fails = administrator.post(address, typed(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX)
+    works = administrator.post(address, build_form_data(sandbox.url + PATHS["ona"], new_credential=""), headers=HTMX)
+    fails = administrator.post(address, build_form_data(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX)
 
     assert "The connection works." in works.content.decode()
     assert "The connection does not work." in fails.content.decode()
-    made.refresh_from_db()
-    assert (made.base_url, made.credential) == (f"{sandbox.url}/ona/elsewhere", "sandbox-key")
+    stored_source.refresh_from_db()
+    assert (stored_source.base_url, stored_source.credential) == (f"{sandbox.url}/ona/elsewhere", "sandbox-key")
     assert [entry.change_message for entry in LogEntry.objects.order_by("id")] == [
         "Tested the connection: it works.",
         "Tested the connection: it does not work.",
@@ -101,18 +103,18 @@ def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Cl
 
 
 @pytest.mark.parametrize(
-    ("kept", "values"),
+    ("stored_url", "values"),
     [("https://app.ona.com/api", {}), ("", {"vendor": "gcore"})],
     ids=["another origin", "another vendor"],
 )
 def test_a_stored_credential_is_sent_nowhere_but_where_it_was_given_for(
-    administrator: Client, sandbox: SandboxServer, kept: str, values: dict[str, str]
+    administrator: Client, sandbox: SandboxServer, stored_url: str, values: dict[str, str]
 ) -> None:
-    made = source(kept or sandbox.url + PATHS["ona"])
-    address = reverse("admin:usage_source_test", args=[made.pk])
-    sent = typed(sandbox.url + PATHS["ona"], new_credential="", **values)
+    stored_source = source(stored_url or sandbox.url + PATHS["ona"])
+    address = reverse("admin:usage_source_test", args=[stored_source.pk])
+    form_data = build_form_data(sandbox.url + PATHS["ona"], new_credential="", **values)
 
-    page = administrator.post(address, sent, headers=HTMX).content.decode()
+    page = administrator.post(address, form_data, headers=HTMX).content.decode()
 
     assert "Credential: Enter the credential again, because it is now sent to another address." in page
     assert not sandbox.stats.requests
@@ -126,33 +128,38 @@ def test_a_variable_is_named_only_by_who_sees_all_sources(
     Source.objects.filter(pk=mine.pk).update(credential_env="PORTAL_VENDOR_MINE")
     client, address = client_of("administrator", sources=[mine]), reverse("admin:usage_source_test", args=[mine.pk])
 
-    sent = typed(sandbox.url + PATHS["ona"], new_credential="", credential_env="PORTAL_VENDOR_ANOTHERS")
-    page = client.post(address, sent, headers=HTMX).content.decode()
+    form_data = build_form_data(sandbox.url + PATHS["ona"], new_credential="", credential_env="PORTAL_VENDOR_ANOTHERS")
+    page = client.post(address, form_data, headers=HTMX).content.decode()
 
     assert "Base URL: The credential is in an environment variable" in page
     assert not sandbox.stats.requests
-    assert "PORTAL_VENDOR_MINE is not set" in client.post(address, {**sent, "base_url": mine.base_url}).content.decode()
+    assert (
+        "PORTAL_VENDOR_MINE is not set"
+        in client.post(address, {**form_data, "base_url": mine.base_url}).content.decode()
+    )
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_who_may_change_a_source_may_test_it(role: str, sandbox: SandboxServer) -> None:
-    made, client = source(sandbox.url + PATHS["ona"]), client_of(role)
-    address = reverse("admin:usage_source_test", args=[made.pk])
+    stored_source, client = source(sandbox.url + PATHS["ona"]), client_of(role)
+    address = reverse("admin:usage_source_test", args=[stored_source.pk])
 
-    assert client.post(address, typed(made.base_url)).status_code == 403
-    assert client.post(NEW, typed(made.base_url)).status_code == 403
-    assert "/test/" not in client.get(reverse("admin:usage_source_change", args=[made.pk])).content.decode()
+    assert client.post(address, build_form_data(stored_source.base_url)).status_code == 403
+    assert client.post(NEW, build_form_data(stored_source.base_url)).status_code == 403
+    assert "/test/" not in client.get(reverse("admin:usage_source_change", args=[stored_source.pk])).content.decode()
     assert not sandbox.stats.requests
 
 
 def test_a_source_out_of_scope_does_not_exist_for_the_test(sandbox: SandboxServer) -> None:
-    mine, other = SourceFactory(slug="mine"), source(sandbox.url + PATHS["ona"])
+    mine, other_source = SourceFactory(slug="mine"), source(sandbox.url + PATHS["ona"])
     client = client_of("administrator", sources=[mine])
 
-    answer = client.post(reverse("admin:usage_source_test", args=[other.pk]), typed(other.base_url))
+    response = client.post(
+        reverse("admin:usage_source_test", args=[other_source.pk]), build_form_data(other_source.base_url)
+    )
 
-    assert answer.status_code == 404
-    assert client.post(NEW, typed(other.base_url)).status_code == 403
+    assert response.status_code == 404
+    assert client.post(NEW, build_form_data(other_source.base_url)).status_code == 403
     assert not sandbox.stats.requests
 
 
@@ -160,4 +167,4 @@ def test_the_test_is_pressed_with_a_token_and_never_followed(administrator: Clie
     assert administrator.get(NEW).status_code == 405
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = administrator.cookies
-    assert strict.post(NEW, typed("https://app.ona.com/api")).status_code == 403
+    assert strict.post(NEW, build_form_data("https://app.ona.com/api")).status_code == 403

@@ -37,10 +37,10 @@ def free_port() -> int:
     return port
 
 
-def assert_failed(result: ProbeResult, what: str, advice: str) -> None:
+def assert_failed(result: ProbeResult, problem: str, advice: str) -> None:
     """Expect a test that failed to say what is wrong and what to do."""
     assert not result.ok
-    assert what in result.message
+    assert problem in result.message
     assert advice in result.advice
 
 
@@ -63,7 +63,7 @@ def test_a_wrong_credential_is_told_and_not_repeated(sandbox: SandboxServer, ven
 
 @pytest.mark.parametrize("vendor", PATHS)
 @pytest.mark.parametrize(
-    ("fault", "what", "advice"),
+    ("fault", "problem", "advice"),
     [
         ("forbidden", "(HTTP 403: ", "give it that right at the vendor"),
         ("rate_limited", "asks for fewer requests (HTTP 429", "Wait a minute."),
@@ -74,13 +74,13 @@ def test_a_wrong_credential_is_told_and_not_repeated(sandbox: SandboxServer, ven
     ],
 )
 def test_what_the_vendor_answers_is_told(
-    sandbox: SandboxServer, vendor: str, fault: str, what: str, advice: str
+    sandbox: SandboxServer, vendor: str, fault: str, problem: str, advice: str
 ) -> None:
     sandbox.faults.set(fault)
 
     result = probe(source(sandbox.url + PATHS[vendor], vendor))
 
-    assert_failed(result, "is not a page of runs" if (fault, vendor) == ("wrong_json", "ona") else what, advice)
+    assert_failed(result, "is not a page of runs" if (fault, vendor) == ("wrong_json", "ona") else problem, advice)
 
 
 def test_a_vendor_that_does_not_answer_is_told(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +117,12 @@ def test_a_host_that_is_not_the_vendors_is_told_and_not_asked() -> None:
 
 
 def test_a_variable_that_is_not_set_is_told() -> None:
-    made = source("https://app.ona.com/api", credential="")
-    made.credential_env = "PORTAL_VENDOR_NOWHERE_SET"
+    stored_source = source("https://app.ona.com/api", credential="")
+    stored_source.credential_env = "PORTAL_VENDOR_NOWHERE_SET"
 
-    assert_failed(probe(made), "The environment variable PORTAL_VENDOR_NOWHERE_SET is not set", "Set the variable")
+    assert_failed(
+        probe(stored_source), "The environment variable PORTAL_VENDOR_NOWHERE_SET is not set", "Set the variable"
+    )
 
 
 def test_a_server_without_tls_is_told(sandbox: SandboxServer) -> None:
@@ -141,7 +143,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Certi
     ca_key, pem = ec.generate_private_key(ec.SECP256R1()), serialization.Encoding.PEM
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority")])
 
-    def made(days: int = 1, address: str = "127.0.0.1", *, by: str = "authority") -> Path:
+    def write_certificate(days: int = 1, address: str = "127.0.0.1", *, by: str = "authority") -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server")])
         itself, unknown = by == "itself", by == "unknown"
@@ -177,7 +179,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Certi
     (tmp_path / "authority.pem").write_bytes(root.public_bytes(pem))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     create_tls.cache_clear()
-    yield made
+    yield write_certificate
     create_tls.cache_clear()
 
 
@@ -190,7 +192,7 @@ def read_request(connection: ssl.SSLSocket) -> None:
 
 
 @contextmanager
-def speaking_tls(certificate: Path) -> Iterator[str]:
+def serve_tls(certificate: Path) -> Iterator[str]:
     """Serve TLS and nothing else on 127.0.0.1; yields the address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -203,9 +205,11 @@ def speaking_tls(certificate: Path) -> Iterator[str]:
                 return
             with closing(connection):
                 try:
-                    with context.wrap_socket(connection, server_side=True) as spoken:
-                        read_request(spoken)
-                        spoken.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    with context.wrap_socket(connection, server_side=True) as tls_connection:
+                        read_request(tls_connection)
+                        tls_connection.sendall(
+                            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                        )
                 except OSError:
                     continue
 
@@ -218,7 +222,7 @@ def speaking_tls(certificate: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("certificate", "what", "advice"),
+    ("certificate", "problem", "advice"),
     [
         ({"by": "itself"}, "not to be trusted: self-signed", "its authority must be made known"),
         ({"by": "unknown"}, "not to be trusted: signed by nobody whom this machine trusts", "must be made known"),
@@ -227,16 +231,16 @@ def speaking_tls(certificate: Path) -> Iterator[str]:
     ],
 )
 def test_a_certificate_that_is_not_to_be_trusted_is_told_with_the_reason(
-    authority: Certificate, certificate: dict[str, Any], what: str, advice: str
+    authority: Certificate, certificate: dict[str, Any], problem: str, advice: str
 ) -> None:
-    with speaking_tls(authority(**certificate)) as address:
+    with serve_tls(authority(**certificate)) as address:
         result = probe(source(address))
 
-    assert_failed(result, what, advice)
+    assert_failed(result, problem, advice)
 
 
 def test_a_certificate_of_a_known_authority_is_trusted(authority: Certificate) -> None:
-    with speaking_tls(authority()) as address:
+    with serve_tls(authority()) as address:
         assert_failed(probe(source(address)), "HTTP 404", "not the vendor's API")
 
 

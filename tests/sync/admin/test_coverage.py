@@ -37,8 +37,8 @@ def list_statuses(source: Source, first: str, last: str) -> list[str]:
 
 def build_days(first: date, statuses: list[tuple[DayStatus, int]]) -> list[CalendarDay]:
     """Return days from `first` on, so many of each status."""
-    each = [status for status, number in statuses for _ in range(number)]
-    return [CalendarDay(first + timedelta(days=number), status) for number, status in enumerate(each)]
+    each_status = [status for status, number in statuses for _ in range(number)]
+    return [CalendarDay(first + timedelta(days=number), status) for number, status in enumerate(each_status)]
 
 
 @time_machine.travel(NOW, tick=False)

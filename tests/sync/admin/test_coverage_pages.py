@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 COVERAGE = "/admin/coverage/"
 
 
-def test_the_years_of_every_source_are_shown_with_their_gaps_in_words(filled: Filled) -> None:
+def test_the_years_of_every_source_are_shown_with_their_gaps_in_words(sources: Filled) -> None:
     page = client_of("viewer").get(COVERAGE).content.decode()
 
     for slug in ("ona-main", "gcore-main", "workato-emea"):
@@ -29,7 +29,7 @@ def test_the_years_of_every_source_are_shown_with_their_gaps_in_words(filled: Fi
     assert " style=" not in page
 
 
-def test_only_sources_with_gaps_are_shown_where_that_is_asked(filled: Filled) -> None:
+def test_only_sources_with_gaps_are_shown_where_that_is_asked(sources: Filled) -> None:
     sound = SourceFactory.create(slug="sound", backfill_from=timezone.now().date())
     hold(sound, timezone.now().date(), state=DayState.DUE)
 
@@ -37,8 +37,8 @@ def test_only_sources_with_gaps_are_shown_where_that_is_asked(filled: Filled) ->
     assert 'id="source-' + str(sound.pk) not in client_of("viewer").get(f"{COVERAGE}?gaps=only").content.decode()
 
 
-def test_a_day_is_called_by_its_words(filled: Filled) -> None:
-    day = SourceDay.objects.get(source=filled.resources, day="2026-10-21")
+def test_a_day_is_called_by_its_words(sources: Filled) -> None:
+    day = SourceDay.objects.get(source=sources.resources, day="2026-10-21")
     SourceDay.objects.filter(pk=day.pk).update(records=1204, withdrawn=2)
 
     page = client_of("viewer").get(f"{COVERAGE}?source=gcore-main&year=2026").content.decode()
@@ -49,32 +49,32 @@ def test_a_day_is_called_by_its_words(filled: Filled) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "messages"),
     [
         ("failed", ["The last sync failed", "HTTP 503", "3 records"]),
         ("suspect", ["Suspect", "Stored and counted", "Would be withdrawn", "<dd>3</dd>", "<dd>2</dd>"]),
         ("partial", ["1 record was rejected", "billing_value: a number is expected"]),
     ],
 )
-def test_a_day_says_what_it_is_worth_and_why(filled: Filled, state: str, said: list[str]) -> None:
+def test_a_day_says_what_it_is_worth_and_why(sources: Filled, state: str, messages: list[str]) -> None:
     day = SourceDay.objects.get(state=state)
     viewer = client_of("viewer")
 
     panel = viewer.get(f"{COVERAGE}?source=gcore-main&day={day.day}", headers={"HX-Request": "true"})
-    whole = viewer.get(f"/admin/usage/sourceday/{day.pk}/change/")
+    day_page = viewer.get(f"/admin/usage/sourceday/{day.pk}/change/")
 
     assert "<html" not in panel.content.decode()
     assert "HX-Request" in panel["Vary"]
-    for answer in (panel, whole):
-        for words in said:
-            assert words in answer.content.decode()
-        assert "What to do:" in answer.content.decode()
+    for response in (panel, day_page):
+        for message in messages:
+            assert message in response.content.decode()
+        assert "What to do:" in response.content.decode()
 
 
-def test_a_day_names_the_last_run_that_it_was_asked_for_by(filled: Filled) -> None:
+def test_a_day_names_the_last_run_that_it_was_asked_for_by(sources: Filled) -> None:
     operator = client_of("operator")
-    asked = {"first": "2026-11-14", "last": "2026-11-14"}
-    operator.post(f"{COVERAGE}gcore-main/read/", asked)
+    query = {"first": "2026-11-14", "last": "2026-11-14"}
+    operator.post(f"{COVERAGE}gcore-main/read/", query)
 
     page = operator.get(f"{COVERAGE}?source=gcore-main&day=2026-11-14").content.decode()
 
@@ -82,7 +82,7 @@ def test_a_day_names_the_last_run_that_it_was_asked_for_by(filled: Filled) -> No
     assert "(alex)" not in page
 
 
-def test_a_partial_day_says_how_many_records_count(filled: Filled) -> None:
+def test_a_partial_day_says_how_many_records_count(sources: Filled) -> None:
     SourceDay.objects.filter(state="partial").update(records=534, rejected=4, error="4 of 534 records were rejected.")
     day = SourceDay.objects.get(state="partial")
 
@@ -93,21 +93,21 @@ def test_a_partial_day_says_how_many_records_count(filled: Filled) -> None:
     assert "The other" not in page
 
 
-def test_what_differs_from_the_vendors_sums_is_shown_with_its_sign(filled: Filled) -> None:
-    day = SourceDay.objects.filter(source=filled.resources).first()
+def test_what_differs_from_the_vendors_sums_is_shown_with_its_sign(sources: Filled) -> None:
+    day = SourceDay.objects.filter(source=sources.resources).first()
     assert day is not None
-    found = {"what": "total", "type": "instance", "region_id": 7, "vendor": "1440.5", "portal": "1400.25"}
-    SourceDay.objects.filter(pk=day.pk).update(**UNVERIFIED, differences=[found])
+    difference = {"what": "total", "type": "instance", "region_id": 7, "vendor": "1440.5", "portal": "1400.25"}
+    SourceDay.objects.filter(pk=day.pk).update(**UNVERIFIED, differences=[difference])
 
     page = client_of("viewer").get(f"{COVERAGE}?source=gcore-main&day={day.day}").content.decode()
 
     assert "differs from the vendor&#x27;s totals" in page
-    for words in ("type instance, region id 7", "1,440.5", "1,400.25", "−40.25"):
-        assert words in page
+    for text in ("type instance, region id 7", "1,440.5", "1,400.25", "−40.25"):
+        assert text in page
 
 
-def test_a_day_that_was_never_planned_says_why_its_source_is_not_read(filled: Filled) -> None:
-    Source.objects.filter(pk=filled.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
+def test_a_day_that_was_never_planned_says_why_its_source_is_not_read(sources: Filled) -> None:
+    Source.objects.filter(pk=sources.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
 
     page = client_of("viewer").get(f"{COVERAGE}?source=gcore-main&day=2026-11-19").content.decode()
 
@@ -115,31 +115,31 @@ def test_a_day_that_was_never_planned_says_why_its_source_is_not_read(filled: Fi
     assert "Halted: The key was refused." in page
 
 
-def test_a_day_of_another_zone_says_when_it_begins_and_how_long_it_is(filled: Filled) -> None:
+def test_a_day_of_another_zone_says_when_it_begins_and_how_long_it_is(sources: Filled) -> None:
     viewer = client_of("viewer")
 
-    long_one = viewer.get(f"{COVERAGE}?source=workato-emea&day=2026-10-25").content.decode()
-    usual = viewer.get(f"{COVERAGE}?source=workato-emea&day=2026-10-26").content.decode()
+    long_day = viewer.get(f"{COVERAGE}?source=workato-emea&day=2026-10-25").content.decode()
+    usual_day = viewer.get(f"{COVERAGE}?source=workato-emea&day=2026-10-26").content.decode()
 
-    assert "from 2026-10-24 22:00 to 2026-10-25 23:00 UTC. It has 25 hours, because the clocks change." in long_one
-    assert "from 2026-10-25 23:00 to 2026-10-26 23:00 UTC.<" in usual
+    assert "from 2026-10-24 22:00 to 2026-10-25 23:00 UTC. It has 25 hours, because the clocks change." in long_day
+    assert "from 2026-10-25 23:00 to 2026-10-26 23:00 UTC.<" in usual_day
 
 
-def test_a_day_leads_to_its_own_records_and_no_others(filled: Filled) -> None:
+def test_a_day_leads_to_its_own_records_and_no_others(sources: Filled) -> None:
     viewer = client_of("viewer")
     page = viewer.get(f"{COVERAGE}?source=workato-emea&day=2026-11-17").content.decode()
 
-    found = re.search(r'href="(/admin/usage/recipeusage/[^"]+)"', page)
-    assert found is not None
-    address = found.group(1).replace("&amp;", "&")
+    match = re.search(r'href="(/admin/usage/recipeusage/[^"]+)"', page)
+    assert match is not None
+    address = match.group(1).replace("&amp;", "&")
     assert address.endswith("?source=workato-emea&from=2026-11-17&to=2026-11-18&tz=Europe%2FBerlin")
-    listed = viewer.get(address).context["cl"].queryset
-    assert listed.count() == 24
-    assert {record.starts_at.astimezone(filled.recipes.zone).date() for record in listed} == {date(2026, 11, 17)}
+    records = viewer.get(address).context["cl"].queryset
+    assert records.count() == 24
+    assert {record.starts_at.astimezone(sources.recipes.zone).date() for record in records} == {date(2026, 11, 17)}
 
 
 @pytest.mark.parametrize(
-    ("asked", "queries"),
+    ("query", "queries"),
     [
         # The person and their permissions (4), their scope (1), the sources, their days, how far they are complete.
         ("", 8),
@@ -149,40 +149,42 @@ def test_a_day_leads_to_its_own_records_and_no_others(filled: Filled) -> None:
         ("?source=gcore-main&day=2026-11-14", 12),
     ],
 )
-def test_a_page_costs_the_same_few_queries(filled: Filled, asked: str, queries: int, django_assert_num_queries) -> None:
+def test_a_page_costs_the_same_few_queries(
+    sources: Filled, query: str, queries: int, django_assert_num_queries
+) -> None:
     viewer = client_of("viewer")
     for number in range(8):
         SourceFactory.create(slug=f"more-{number}", backfill_from=date(2024, 5, 1))
 
     with django_assert_num_queries(queries):
-        answer = viewer.get(f"{COVERAGE}{asked}")
+        response = viewer.get(f"{COVERAGE}{query}")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
-def test_someone_limited_to_a_source_learns_of_no_other(filled: Filled) -> None:
-    someone = client_of("operator", sources=[filled.environments])
-    other = SourceDay.objects.get(state="failed")
+def test_someone_limited_to_a_source_learns_of_no_other(sources: Filled) -> None:
+    someone = client_of("operator", sources=[sources.environments])
+    failed_day = SourceDay.objects.get(state="failed")
 
-    for asked in ("", "?year=2026", "?gaps=only", "?source=ona-main", "?source=ona-main&day=2026-11-01"):
-        page = someone.get(f"{COVERAGE}{asked}").content.decode()
-        assert "gcore" not in page, asked
-        assert "workato" not in page, asked
+    for query in ("", "?year=2026", "?gaps=only", "?source=ona-main", "?source=ona-main&day=2026-11-01"):
+        page = someone.get(f"{COVERAGE}{query}").content.decode()
+        assert "gcore" not in page, query
+        assert "workato" not in page, query
     unknown = someone.get(f"{COVERAGE}?source=no-such-source")
     hidden = someone.get(f"{COVERAGE}?source=gcore-main")
     assert (unknown.status_code, hidden.status_code) == (404, 404)
     days = {"first": "2026-11-01", "last": "2026-11-02"}
-    for answer in (
+    for response in (
         someone.get(f"{COVERAGE}gcore-main/read/", days),
         someone.post(f"{COVERAGE}gcore-main/read/", days),
-        someone.post(f"/admin/usage/sourceday/{other.pk}/do/read-again/"),
+        someone.post(f"/admin/usage/sourceday/{failed_day.pk}/do/read-again/"),
     ):
-        assert answer.status_code == 404
-    other.refresh_from_db()
-    assert other.state == "failed"
+        assert response.status_code == 404
+    failed_day.refresh_from_db()
+    assert failed_day.state == "failed"
 
 
-def test_who_may_not_see_days_may_not_see_their_calendar(filled: Filled) -> None:
+def test_who_may_not_see_days_may_not_see_their_calendar(sources: Filled) -> None:
     from django.contrib.auth.models import Permission, User
 
     stranger = Client()
@@ -199,23 +201,23 @@ def test_who_may_not_see_days_may_not_see_their_calendar(filled: Filled) -> None
         assert title not in page
 
 
-@pytest.mark.parametrize("asked", ["year=abc", "year=12", "day=2026-02-30", "day=tomorrow", "gaps=some", "source=a b"])
-def test_what_is_not_understood_is_told_and_the_calendar_shown(filled: Filled, asked: str) -> None:
-    answer = client_of("viewer").get(f"{COVERAGE}?{asked}", follow=True)
+@pytest.mark.parametrize("query", ["year=abc", "year=12", "day=2026-02-30", "day=tomorrow", "gaps=some", "source=a b"])
+def test_what_is_not_understood_is_told_and_the_calendar_shown(sources: Filled, query: str) -> None:
+    response = client_of("viewer").get(f"{COVERAGE}?{query}", follow=True)
 
-    assert answer.redirect_chain == [(COVERAGE, 302)]
-    assert "not valid" in str(next(iter(answer.context["messages"])))
-
-
-@pytest.mark.parametrize("asked", ["?year=1999", "?source=gcore-main&year=1999", "?source=gcore-main&day=1999-12-31"])
-def test_a_year_without_days_says_so(filled: Filled, asked: str) -> None:
-    assert client_of("viewer").get(f"{COVERAGE}{asked}").status_code == 200
+    assert response.redirect_chain == [(COVERAGE, 302)]
+    assert "not valid" in str(next(iter(response.context["messages"])))
 
 
-@pytest.mark.parametrize("asked", ["year=9990", "year=1900", "day=0001-01-01", "day=9999-12-31"])
-def test_a_year_that_nobody_offers_is_not_there(filled: Filled, asked: str) -> None:
+@pytest.mark.parametrize("query", ["?year=1999", "?source=gcore-main&year=1999", "?source=gcore-main&day=1999-12-31"])
+def test_a_year_without_days_says_so(sources: Filled, query: str) -> None:
+    assert client_of("viewer").get(f"{COVERAGE}{query}").status_code == 200
+
+
+@pytest.mark.parametrize("query", ["year=9990", "year=1900", "day=0001-01-01", "day=9999-12-31"])
+def test_a_year_that_nobody_offers_is_not_there(sources: Filled, query: str) -> None:
     client = client_of("viewer")
 
-    assert client.get(f"{COVERAGE}?source=gcore-main&{asked}").status_code == 404
-    assert client.get(f"{COVERAGE}?source=gcore-main&{asked}", headers={"HX-Request": "true"}).status_code == 404
-    assert client.get(f"{COVERAGE}?{asked}").status_code == (404 if "year" in asked else 200)
+    assert client.get(f"{COVERAGE}?source=gcore-main&{query}").status_code == 404
+    assert client.get(f"{COVERAGE}?source=gcore-main&{query}", headers={"HX-Request": "true"}).status_code == 404
+    assert client.get(f"{COVERAGE}?{query}").status_code == (404 if "year" in query else 200)

@@ -36,8 +36,8 @@ def test_fifty_sources_of_three_years_make_a_small_page_from_one_query_of_days(d
 
     assert page.count(b"<svg") > 150
     assert len(page) < 150 * 2_200
-    one = viewer.get(f"{COVERAGE}?source=source-7&year=2025").content
-    assert len(one) < 90_000
+    source_page = viewer.get(f"{COVERAGE}?source=source-7&year=2025").content
+    assert len(source_page) < 90_000
 
 
 def test_without_a_source_the_page_says_how_to_begin() -> None:

@@ -19,7 +19,7 @@ RANGE = {"first": "2026-10-18", "last": "2026-10-22"}
 
 
 @pytest.fixture
-def operator(filled: Filled) -> Client:
+def operator(sources: Filled) -> Client:
     return client_of("operator")
 
 
@@ -36,14 +36,14 @@ def test_how_many_days_would_be_read_is_said_before_any_is(operator: Client) -> 
     assert SyncRun.objects.filter(requested_by="operator").count() == 0
 
 
-def test_a_confirmed_range_is_read_and_its_run_shown(operator: Client, filled: Filled) -> None:
-    answer = operator.post(READ, RANGE)
+def test_a_confirmed_range_is_read_and_its_run_shown(operator: Client, sources: Filled) -> None:
+    response = operator.post(READ, RANGE)
 
     run = SyncRun.objects.get(requested_by="operator")
-    assert answer["Location"] == reverse("admin:sync_syncrun_change", args=[run.pk])
+    assert response["Location"] == reverse("admin:sync_syncrun_change", args=[run.pk])
     assert (run.from_day, run.to_day, run.days_total) == (date(2026, 10, 18), date(2026, 10, 23), 5)
-    asked = SourceDay.objects.filter(source=filled.resources, day__range=("2026-10-18", "2026-10-22"))
-    assert list(asked.values_list("state", flat=True)) == ["due"] * 5
+    days = SourceDay.objects.filter(source=sources.resources, day__range=("2026-10-18", "2026-10-22"))
+    assert list(days.values_list("state", flat=True)) == ["due"] * 5
 
 
 def test_the_same_range_asked_twice_is_one_run(operator: Client) -> None:
@@ -51,7 +51,7 @@ def test_the_same_range_asked_twice_is_one_run(operator: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("params", "message"),
     [
         ({"first": "2026-10-22", "last": "2026-10-20"}, "22 Oct 2026, is after the last, 20 Oct 2026"),
         ({"first": "2026-10-22", "last": "2999-01-01"}, "is in the future"),
@@ -60,29 +60,29 @@ def test_the_same_range_asked_twice_is_one_run(operator: Client) -> None:
         ({"first": "soon", "last": "2026-10-22"}, "From: Enter a valid date."),
     ],
 )
-def test_a_range_that_cannot_be_read_is_refused_in_words(operator: Client, asked: Any, said: str) -> None:
-    for answer in (operator.get(READ, asked), operator.post(READ, asked)):
-        assert said in answer.content.decode()
-        assert "will be synced" not in answer.content.decode()
+def test_a_range_that_cannot_be_read_is_refused_in_words(operator: Client, params: Any, message: str) -> None:
+    for response in (operator.get(READ, params), operator.post(READ, params)):
+        assert message in response.content.decode()
+        assert "will be synced" not in response.content.decode()
     assert not SyncRun.objects.filter(requested_by="operator").exists()
 
 
-def test_a_halted_source_is_named_instead_of_read(operator: Client, filled: Filled) -> None:
-    Source.objects.filter(pk=filled.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
+def test_a_halted_source_is_named_instead_of_read(operator: Client, sources: Filled) -> None:
+    Source.objects.filter(pk=sources.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
 
     assert "gcore-main is halted: The key was refused." in operator.get(READ, RANGE).content.decode()
 
 
-def test_a_day_that_was_never_planned_is_read_alone(operator: Client, filled: Filled) -> None:
+def test_a_day_that_was_never_planned_is_read_alone(operator: Client, sources: Filled) -> None:
     page = operator.get("/admin/coverage/?source=gcore-main&day=2026-11-19").content.decode()
     assert "Sync this day" in page
 
     operator.post(READ, {"first": "2026-11-19", "last": "2026-11-19"})
 
-    assert SourceDay.objects.get(source=filled.resources, day="2026-11-19").state == "due"
+    assert SourceDay.objects.get(source=sources.resources, day="2026-11-19").state == "due"
 
 
-def test_a_viewer_sees_no_button_that_would_refuse(filled: Filled) -> None:
+def test_a_viewer_sees_no_button_that_would_refuse(sources: Filled) -> None:
     viewer = client_of("viewer")
     suspect = SourceDay.objects.get(state="suspect")
 
@@ -104,7 +104,7 @@ def test_a_viewer_sees_no_button_that_would_refuse(filled: Filled) -> None:
     assert suspect.state == "suspect"
 
 
-def test_reading_needs_a_token_of_the_page(filled: Filled) -> None:
+def test_reading_needs_a_token_of_the_page(sources: Filled) -> None:
     from tests.support.users import person
 
     strict = Client(enforce_csrf_checks=True)

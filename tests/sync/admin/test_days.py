@@ -21,7 +21,7 @@ RESTATEMENTS = "/admin/usage/restatement/"
 
 
 @pytest.fixture
-def staff(client: Client, filled: Filled) -> Client:
+def staff(client: Client, sources: Filled) -> Client:
     client.force_login(User.objects.create_superuser("alex"))
     return client
 
@@ -33,8 +33,8 @@ def sign_in(client: Client, *permissions: str) -> None:
     client.force_login(user)
 
 
-def messages(answer: Any) -> list[str]:
-    return [str(message) for message in answer.context["messages"]]
+def list_messages(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_a_list_costs_the_same_few_queries(
     staff: Client, address: str, queries: int, django_assert_num_queries
 ) -> None:
     with django_assert_num_queries(queries):
-        answer = staff.get(address)
+        response = staff.get(address)
 
-    assert answer.status_code == 200
-    assert CREDENTIAL not in answer.content.decode()
+    assert response.status_code == 200
+    assert CREDENTIAL not in response.content.decode()
 
 
 @pytest.mark.parametrize("model", [SourceDay, SyncRun, RejectedRecord, Restatement])
@@ -61,22 +61,22 @@ def test_what_the_engine_writes_is_shown_and_never_edited(staff: Client, model: 
     meta = model._meta
     for record in model.objects.all():
         page = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[record.pk])
-        answer = staff.get(page)
-        assert answer.status_code == 200
-        assert CREDENTIAL not in answer.content.decode()
+        response = staff.get(page)
+        assert response.status_code == 200
+        assert CREDENTIAL not in response.content.decode()
     assert staff.post(page, {}).status_code == 403
     assert staff.get(page.replace("change", "delete")).status_code == 403
     assert staff.get(reverse(f"admin:{meta.app_label}_{meta.model_name}_add")).status_code == 403
 
 
 def test_days_are_filtered_by_source_state_verification_and_range(staff: Client) -> None:
-    def found(asked: str) -> int:
-        return staff.get(f"{DAYS}?{asked}").context["cl"].result_count
+    def count_results(query: str) -> int:
+        return staff.get(f"{DAYS}?{query}").context["cl"].result_count
 
-    assert found("source=gcore-main") == 30
-    assert found("state=failed") == 1
-    assert found("verification=verified") == 60
-    assert found("source=ona-main&day__range__gte=2026-10-20&day__range__lte=2026-10-22") == 3
+    assert count_results("source=gcore-main") == 30
+    assert count_results("state=failed") == 1
+    assert count_results("verification=verified") == 60
+    assert count_results("source=ona-main&day__range__gte=2026-10-20&day__range__lte=2026-10-22") == 3
 
 
 def test_a_days_sums_are_said_in_words_rounded_in_the_list_and_in_full_on_its_page(staff: Client) -> None:
@@ -101,9 +101,9 @@ def test_a_days_sums_are_said_in_words_rounded_in_the_list_and_in_full_on_its_pa
 def test_chosen_days_are_read_again(staff: Client) -> None:
     chosen = SourceDay.objects.filter(day="2026-11-01")
 
-    answer = staff.post(DAYS, {"action": "read_again", "_selected_action": [day.pk for day in chosen]}, follow=True)
+    response = staff.post(DAYS, {"action": "read_again", "_selected_action": [day.pk for day in chosen]}, follow=True)
 
-    assert sorted(messages(answer)) == [
+    assert sorted(list_messages(response)) == [
         f"1 day of {slug} will be synced, starting now." for slug in ("gcore-main", "ona-main", "workato-emea")
     ]
     assert set(chosen.values_list("state", flat=True)) == {"due"}
@@ -116,7 +116,7 @@ def test_the_vendors_word_is_taken_for_suspect_days_only(staff: Client) -> None:
     assert sound is not None
 
     refused = staff.post(DAYS, {"action": "accept", "_selected_action": [sound.pk]}, follow=True)
-    assert messages(refused) == ["None of the chosen days is suspect; there is nothing to accept."]
+    assert list_messages(refused) == ["None of the chosen days is suspect; there is nothing to accept."]
     assert staff.post(reverse("admin:usage_sourceday_do", args=[sound.pk, "accept"])).status_code == 403
 
     page = staff.get(f"{DAYS}{suspect.pk}/change/").content.decode()
@@ -127,18 +127,18 @@ def test_the_vendors_word_is_taken_for_suspect_days_only(staff: Client) -> None:
     assert (suspect.shrink_accepted, suspect.state) == (True, "due")
 
 
-def test_a_halted_source_is_named_instead_of_read(staff: Client, filled: Filled) -> None:
-    source = filled.resources
+def test_a_halted_source_is_named_instead_of_read(staff: Client, sources: Filled) -> None:
+    source = sources.resources
     type(source).objects.filter(pk=source.pk).update(halted_at=timezone.now(), halt_reason="401.")
     day = SourceDay.objects.filter(source=source).first()
     assert day is not None
 
-    answer = staff.post(reverse("admin:usage_sourceday_do", args=[day.pk, "read-again"]), follow=True)
+    response = staff.post(reverse("admin:usage_sourceday_do", args=[day.pk, "read-again"]), follow=True)
 
-    assert messages(answer) == ["gcore-main is halted: 401. Resolve that and resume it first."]
+    assert list_messages(response) == ["gcore-main is halted: 401. Resolve that and resume it first."]
 
 
-def test_a_viewer_is_offered_no_action(client: Client, filled: Filled) -> None:
+def test_a_viewer_is_offered_no_action(client: Client, sources: Filled) -> None:
     sign_in(client, "view_sourceday", "view_rejectedrecord")
     day = SourceDay.objects.get(state="suspect")
     record = RejectedRecord.objects.get()
@@ -175,7 +175,7 @@ def test_rejected_records_are_told_apart_and_their_day_is_read_again(staff: Clie
 def test_a_days_own_page_says_first_what_it_is_worth(staff: Client) -> None:
     page = staff.get(f"{DAYS}{SourceDay.objects.get(state='failed').pk}/change/").content.decode()
 
-    words = [
+    texts = [
         "Saturday, 14 November 2026",
         "The last sync failed",
         "Gave up after 6 attempts.",
@@ -185,17 +185,17 @@ def test_a_days_own_page_says_first_what_it_is_worth(staff: Client) -> None:
         "Attempts",
         "Technical details",
     ]
-    places = [page.index(word) for word in words]
-    assert places == sorted(places)
+    positions = [page.index(text) for text in texts]
+    assert positions == sorted(positions)
     assert "day=2026-11-14" in page
     assert staff.get("/admin/coverage/?source=gcore-main&day=2026-11-14").status_code == 200
 
 
 @pytest.fixture
-def restated(filled: Filled) -> Restatement:
+def restatement(sources: Filled) -> Restatement:
     """A restatement of two units, one of which is new, and of no record more or less."""
     return Restatement.objects.create(
-        source_day=SourceDay.objects.get(source=filled.recipes, day="2026-10-25"),
+        source_day=SourceDay.objects.get(source=sources.recipes, day="2026-10-25"),
         attempt=2,
         records_before=60,
         records_after=60,
@@ -206,7 +206,9 @@ def restated(filled: Filled) -> Restatement:
     )
 
 
-def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(staff: Client, restated: Restatement) -> None:
+def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(
+    staff: Client, restatement: Restatement
+) -> None:
     listed = staff.get(f"{RESTATEMENTS}?source=workato-emea").content.decode()
 
     assert "−10 tasks (−0.5 %)" in listed
@@ -214,57 +216,57 @@ def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(staff: 
     assert "+0.12 h (new)" in listed
     assert "GB" not in listed
     assert "5 changed, 1 returned" in listed
-    assert f"{DAYS}{restated.source_day_id}/change/" in listed
+    assert f"{DAYS}{restatement.source_day_id}/change/" in listed
 
 
 def test_restatements_are_the_newest_first_and_filtered_by_source_day_and_instant(
-    staff: Client, restated: Restatement
+    staff: Client, restatement: Restatement
 ) -> None:
-    def found(asked: str) -> list[str]:
-        rows = staff.get(f"{RESTATEMENTS}?{asked}").context["cl"].result_list
+    def list_sources(query: str) -> list[str]:
+        rows = staff.get(f"{RESTATEMENTS}?{query}").context["cl"].result_list
         return [str(row.source_day.source) for row in rows]
 
     today = f"{timezone.now():%Y-%m-%d}"
-    assert found("") == ["workato-emea", "gcore-main"]
-    assert found("source=gcore-main") == ["gcore-main"]
+    assert list_sources("") == ["workato-emea", "gcore-main"]
+    assert list_sources("source=gcore-main") == ["gcore-main"]
     day = "source_day__day__range__"
-    assert found(f"{day}gte=2026-10-25&{day}lte=2026-10-25") == ["workato-emea"]
-    assert found(f"at__range__gte={today}&at__range__lte={today}") == ["workato-emea", "gcore-main"]
-    assert found("at__range__lte=2020-01-01") == []
+    assert list_sources(f"{day}gte=2026-10-25&{day}lte=2026-10-25") == ["workato-emea"]
+    assert list_sources(f"at__range__gte={today}&at__range__lte={today}") == ["workato-emea", "gcore-main"]
+    assert list_sources("at__range__lte=2020-01-01") == []
 
 
-@pytest.mark.parametrize("asked", ["range__lte=9999-12-31", "range__gte=0001-01-01"])
+@pytest.mark.parametrize("query", ["range__lte=9999-12-31", "range__gte=0001-01-01"])
 def test_a_date_at_the_end_of_the_calendar_is_refused_as_any_wrong_one(
-    staff: Client, filled: Filled, asked: str
+    staff: Client, sources: Filled, query: str
 ) -> None:
-    for address in (f"{DAYS}?day__{asked}", f"{RESTATEMENTS}?at__{asked}"):
-        answer = staff.get(address, follow=True)
+    for address in (f"{DAYS}?day__{query}", f"{RESTATEMENTS}?at__{query}"):
+        response = staff.get(address, follow=True)
 
-        assert answer.status_code == 200
-        assert "takes dates such as" in answer.content.decode()
+        assert response.status_code == 200
+        assert "takes dates such as" in response.content.decode()
 
 
 def test_a_character_that_no_database_holds_is_refused_by_every_filter() -> None:
     client = client_of("admin")
-    for asked in (
+    for path in (
         "usage/sourceday/?source=a%00b",
         "sync/syncrun/?source=%00",
         "usage/rejectedrecord/?reason=abc%00",
         "accounts/auditentry/?who=%00",
         "accounts/auditentry/export/?object_name=%00",
     ):
-        answer = client.get(f"/admin/{asked}", follow=True)
+        response = client.get(f"/admin/{path}", follow=True)
 
-        assert answer.status_code == 200, asked
-        assert "does not take the character NUL" in answer.content.decode(), asked
+        assert response.status_code == 200, path
+        assert "does not take the character NUL" in response.content.decode(), path
 
 
 def test_keys_that_are_none_are_refused(staff: Client) -> None:
     assert staff.post(DAYS, {"action": "read_again", "_selected_action": "1 OR 2"}).status_code == 400
 
 
-def test_a_restatements_page_has_every_number_before_and_after(staff: Client, restated: Restatement) -> None:
-    page = staff.get(f"{RESTATEMENTS}{restated.pk}/change/").content.decode()
+def test_a_restatements_page_has_every_number_before_and_after(staff: Client, restatement: Restatement) -> None:
+    page = staff.get(f"{RESTATEMENTS}{restatement.pk}/change/").content.decode()
 
     assert "The vendor corrected this day" in page
     for cell in ("2,000", "1,990", "−10", "−0.5 %", "±0", "new"):
@@ -272,11 +274,11 @@ def test_a_restatements_page_has_every_number_before_and_after(staff: Client, re
 
 
 def test_someone_limited_to_a_source_sees_its_days_and_restatements_alone(
-    filled: Filled, restated: Restatement
+    sources: Filled, restatement: Restatement
 ) -> None:
-    someone = client_of("viewer", sources=[filled.environments])
+    someone = client_of("viewer", sources=[sources.environments])
 
     assert someone.get(f"{DAYS}?source=gcore-main", follow=True).content.decode().count("gcore-main</td>") == 0
     assert someone.get(RESTATEMENTS).context["cl"].result_count == 0
-    assert someone.get(f"{RESTATEMENTS}{restated.pk}/change/").status_code == 404
-    assert someone.get(f"{DAYS}{restated.source_day_id}/change/").status_code == 404
+    assert someone.get(f"{RESTATEMENTS}{restatement.pk}/change/").status_code == 404
+    assert someone.get(f"{DAYS}{restatement.source_day_id}/change/").status_code == 404

@@ -32,22 +32,24 @@ def run(source: Source, listing: Listing) -> SyncRun:
     return request_sync(source, DAY, DAY + timedelta(days=DAYS), Trigger.ADMIN, "alex")
 
 
-def of_source(run: SyncRun) -> str:
+def get_source_url(run: SyncRun) -> str:
     return f"/admin/usage/source/{run.source_id}/progress/?runs={run.pk}&said={run.pk}-0"
 
 
-def of_run(run: SyncRun) -> str:
+def get_run_url(run: SyncRun) -> str:
     return f"/admin/sync/syncrun/{run.pk}/progress/?said={run.pk}-0"
 
 
-def text(answer: Any) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode()))
+def get_text(response: Any) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
-def numbers(run: SyncRun) -> str:
-    found = re.search(r'run-numbers">([^<]*)<', client_of("viewer").get(of_run(run), headers=HTMX).content.decode())
-    assert found
-    return found[1]
+def get_run_numbers(run: SyncRun) -> str:
+    match = re.search(
+        r'run-numbers">([^<]*)<', client_of("viewer").get(get_run_url(run), headers=HTMX).content.decode()
+    )
+    assert match
+    return match[1]
 
 
 @pytest.mark.parametrize("outcome", [LoadAttempt.Outcome.REPAIRED, LoadAttempt.Outcome.UNVERIFIED])
@@ -57,41 +59,41 @@ def test_days_that_were_repaired_or_kept_tell_how_long_the_rest_takes(
     load_next(run.source_id)
     LoadAttempt.objects.update(outcome=outcome)
 
-    assert numbers(run).endswith("less than a minute left")
+    assert get_run_numbers(run).endswith("less than a minute left")
 
 
 def test_it_counts_days_and_records_and_says_how_long_the_rest_takes(run: SyncRun) -> None:
-    assert numbers(run) == "0 of 4 days · 0 records"
+    assert get_run_numbers(run) == "0 of 4 days · 0 records"
 
     load_next(run.source_id)
     load_next(run.source_id)
 
-    assert re.fullmatch(r"2 of 4 days · 60 records · [\d.,]+ a second · less than a minute left", numbers(run))
+    assert re.fullmatch(r"2 of 4 days · 60 records · [\d.,]+ a second · less than a minute left", get_run_numbers(run))
     load_next(run.source_id)
     load_next(run.source_id)
-    assert re.fullmatch(r"4 of 4 days · 120 records · [\d.,]+ a second · took less than a minute", numbers(run))
+    assert re.fullmatch(r"4 of 4 days · 120 records · [\d.,]+ a second · took less than a minute", get_run_numbers(run))
 
 
 def test_records_of_a_day_that_is_being_read_are_counted_as_they_come(
     run: SyncRun, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sync.engine.claim.PROGRESS_SECONDS", 0.0)
-    seen: list[tuple[int, int]] = []
+    counts: list[tuple[int, int]] = []
 
-    def look(day: Day, at: int) -> None:
-        found = measure_progress(SyncRun.objects.select_related("source").get(pk=run.pk))
-        seen.append((found.records, found.reading))
+    def record_progress(day: Day, at: int) -> None:
+        progress = measure_progress(SyncRun.objects.select_related("source").get(pk=run.pk))
+        counts.append((progress.records, progress.reading))
 
-    listing.during = look
+    listing.during = record_progress
     load_next(run.source_id)
 
-    assert seen == [(0, 1), (10, 1), (20, 1)]
+    assert counts == [(0, 1), (10, 1), (20, 1)]
     assert measure_progress(SyncRun.objects.get(pk=run.pk)).records == 30
 
 
 def test_the_page_asks_every_other_second_while_it_goes_and_no_more_when_it_has_ended(run: SyncRun) -> None:
     client = client_of("viewer")
-    for address in (of_source(run), of_run(run)):
+    for address in (get_source_url(run), get_run_url(run)):
         SyncRun.objects.update(finished_at=None)
         going = client.get(address, headers=HTMX).content.decode()
         assert 'hx-trigger="every 2s"' in going
@@ -106,47 +108,47 @@ def test_the_page_asks_every_other_second_while_it_goes_and_no_more_when_it_has_
 
 def test_what_is_said_aloud_is_said_once_for_every_quarter(run: SyncRun) -> None:
     client = client_of("viewer")
-    assert "progress-said" not in client.get(of_run(run), headers=HTMX).content.decode()
+    assert "progress-said" not in client.get(get_run_url(run), headers=HTMX).content.decode()
 
     load_next(run.source_id)
-    moved = client.get(of_run(run), headers=HTMX).content.decode()
-    assert "Syncing 2026-11-03 – 2026-11-06: 1 of 4 days" in moved
-    again = re.search(r'hx-get="([^"]+)"', moved)
-    assert again
+    page = client.get(get_run_url(run), headers=HTMX).content.decode()
+    assert "Syncing 2026-11-03 – 2026-11-06: 1 of 4 days" in page
+    match = re.search(r'hx-get="([^"]+)"', page)
+    assert match
 
-    assert "progress-said" not in client.get(again[1].replace("&amp;", "&"), headers=HTMX).content.decode()
+    assert "progress-said" not in client.get(match[1].replace("&amp;", "&"), headers=HTMX).content.decode()
 
 
 def test_failures_so_far_are_told_with_what_to_do(run: SyncRun) -> None:
     error = "api.example.com cannot answer now (HTTP 503). Gave up."
     SyncRun.objects.update(days_failed=2, error=error, error_code="vendor_unavailable")
 
-    said = text(client_of("viewer").get(of_source(run), headers=HTMX))
+    text = get_text(client_of("viewer").get(get_source_url(run), headers=HTMX))
 
-    assert "2 days failed. api.example.com cannot answer now (HTTP 503)." in said
-    assert "The vendor has a problem of its own" in said
+    assert "2 days failed. api.example.com cannot answer now (HTTP 503)." in text
+    assert "The vendor has a problem of its own" in text
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"enabled": False}, "The source is switched off"),
         ({"paused_until": timezone.now() + timedelta(hours=1)}, "it is left alone until"),
     ],
 )
-def test_it_says_why_nothing_moves(run: SyncRun, values: dict[str, object], said: str) -> None:
+def test_it_says_why_nothing_moves(run: SyncRun, values: dict[str, object], message: str) -> None:
     Source.objects.update(**values)
 
-    assert said in text(client_of("viewer").get(of_run(run), headers=HTMX))
+    assert message in get_text(client_of("viewer").get(get_run_url(run), headers=HTMX))
 
 
 def test_a_run_that_no_worker_begins_says_so(run: SyncRun) -> None:
     SyncRun.objects.update(created_at=timezone.now() - timedelta(minutes=10))
 
-    assert "No worker has begun it yet." in text(client_of("viewer").get(of_run(run), headers=HTMX))
+    assert "No worker has begun it yet." in get_text(client_of("viewer").get(get_run_url(run), headers=HTMX))
 
 
-@pytest.mark.parametrize("address", [of_source, of_run])
+@pytest.mark.parametrize("address", [get_source_url, get_run_url])
 def test_one_question_costs_a_few_queries_however_long_the_run(
     run: SyncRun, address: Any, django_assert_max_num_queries
 ) -> None:
@@ -160,35 +162,37 @@ def test_one_question_costs_a_few_queries_however_long_the_run(
 
 
 def test_nobody_sees_a_run_of_a_source_that_they_may_not_know_of(run: SyncRun) -> None:
-    other = make_source("other")
-    client = client_of("operator", sources=[other])
+    other_source = make_source("other")
+    client = client_of("operator", sources=[other_source])
 
-    assert client.get(of_source(run), headers=HTMX).status_code == 404
-    assert client.get(of_run(run), headers=HTMX).status_code == 404
+    assert client.get(get_source_url(run), headers=HTMX).status_code == 404
+    assert client.get(get_run_url(run), headers=HTMX).status_code == 404
     assert client.post(f"/admin/sync/syncrun/{run.pk}/do/cancel/").status_code == 404
-    borrowed = client.get(f"/admin/usage/source/{other.pk}/progress/?runs={run.pk}&said=", headers=HTMX)
+    borrowed = client.get(f"/admin/usage/source/{other_source.pk}/progress/?runs={run.pk}&said=", headers=HTMX)
     assert "run-progress" not in borrowed.content.decode()
 
 
 def test_a_page_of_someone_signed_out_loads_anew(run: SyncRun) -> None:
-    answer = Client().get(of_run(run), headers=HTMX)
+    response = Client().get(get_run_url(run), headers=HTMX)
 
-    assert answer.headers["HX-Refresh"] == "true"
-    assert b"run-progress" not in answer.content
+    assert response.headers["HX-Refresh"] == "true"
+    assert b"run-progress" not in response.content
 
 
 def test_an_operator_cancels_and_a_viewer_is_not_offered_it(run: SyncRun) -> None:
     cancel = f"/admin/sync/syncrun/{run.pk}/do/cancel/"
     viewer = client_of("viewer")
-    assert cancel not in viewer.get(of_run(run), headers=HTMX).content.decode()
+    assert cancel not in viewer.get(get_run_url(run), headers=HTMX).content.decode()
     assert viewer.post(cancel).status_code == 403
 
     operator = client_of("operator")
-    assert cancel in operator.get(of_run(run), headers=HTMX).content.decode()
-    answer = operator.post(cancel, follow=True)
+    assert cancel in operator.get(get_run_url(run), headers=HTMX).content.decode()
+    response = operator.post(cancel, follow=True)
 
-    assert [str(one) for one in answer.context["messages"]] == ["The run is cancelled: 4 days will not be synced."]
-    assert "Cancelled by operator; 4 days went back unread." in text(answer)
+    assert [str(message) for message in response.context["messages"]] == [
+        "The run is cancelled: 4 days will not be synced."
+    ]
+    assert "Cancelled by operator; 4 days went back unread." in get_text(response)
     assert operator.post(cancel).status_code == 403
 
 
@@ -211,17 +215,17 @@ def test_the_days_of_a_long_run_come_page_by_page(source: Source) -> None:
     second = client.get(f"/admin/sync/syncrun/{run.pk}/change/?p=2")
 
     assert (len(first.context["days_table"].rows), len(second.context["days_table"].rows)) == (100, 50)
-    assert "1–100 of 150 days" in text(first)
+    assert "1–100 of 150 days" in get_text(first)
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("params", "expected"),
     [({"progress": "running"}, 1), ({"progress": "done"}, 0), ({"trigger": "admin"}, 1), ({"source": "scripted"}, 1)],
 )
-def test_runs_are_filtered(run: SyncRun, asked: dict[str, str], found: int) -> None:
-    answer = client_of("viewer").get("/admin/sync/syncrun/", asked)
+def test_runs_are_filtered(run: SyncRun, params: dict[str, str], expected: int) -> None:
+    response = client_of("viewer").get("/admin/sync/syncrun/", params)
 
-    assert len(answer.context["cl"].result_list) == found
+    assert len(response.context["cl"].result_list) == expected
 
 
 def test_the_list_of_runs_reads_no_more_than_it_shows(source: Source) -> None:
@@ -231,18 +235,18 @@ def test_the_list_of_runs_reads_no_more_than_it_shows(source: Source) -> None:
     )
     client = client_of("viewer")
 
-    for asked in ({}, {"source": "scripted"}, {"trigger": "schedule"}, {"progress": "failures"}):
-        listed = client.get("/admin/sync/syncrun/", asked).context["cl"]
-        plan = listed.queryset[:51].explain()
-        assert "Seq Scan on sync_syncrun" not in plan, (asked, plan)
-        assert len(listed.result_list) == (0 if "progress" in asked else 50)
+    for params in ({}, {"source": "scripted"}, {"trigger": "schedule"}, {"progress": "failures"}):
+        change_list = client.get("/admin/sync/syncrun/", params).context["cl"]
+        plan = change_list.queryset[:51].explain()
+        assert "Seq Scan on sync_syncrun" not in plan, (params, plan)
+        assert len(change_list.result_list) == (0 if "progress" in params else 50)
 
 
 def test_an_attempt_of_another_run_is_not_counted(run: SyncRun, source: Source) -> None:
     SourceDay.objects.exclude(day=DAY).update(due_at=timezone.now() + timedelta(hours=1))
-    other = make_source("other")
+    other_source = make_source("other")
     day = SourceDay.objects.create(
-        source=other, day=DAY, starts_at=timezone.now(), ends_at=timezone.now() + timedelta(1)
+        source=other_source, day=DAY, starts_at=timezone.now(), ends_at=timezone.now() + timedelta(1)
     )
     LoadAttempt.objects.create(source_day=day, number=1, worker="w", fetched=99, finished_at=timezone.now())
 

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/usage/rejectedrecord/"
 
 
-def rejected(day: SourceDay, number: int = 0, **values: Any) -> RejectedRecord:
-    given = {"reason": f"field_{number}: missing", "payload": '{"a": 1.10}', "attempt": 1, **values}
-    return RejectedRecord.objects.create(source_day=day, payload_digest=f"{number:032}", **given)
+def create_rejected(day: SourceDay, number: int = 0, **values: Any) -> RejectedRecord:
+    fields = {"reason": f"field_{number}: missing", "payload": '{"a": 1.10}', "attempt": 1, **values}
+    return RejectedRecord.objects.create(source_day=day, payload_digest=f"{number:032}", **fields)
 
 
-def shown(client: Client, **asked: str) -> list[RejectedRecord]:
-    answer = client.get(LIST, asked, follow=True)
-    return list(answer.context["cl"].result_list)
+def list_shown(client: Client, **params: str) -> list[RejectedRecord]:
+    response = client.get(LIST, params, follow=True)
+    return list(response.context["cl"].result_list)
 
 
 @pytest.fixture
@@ -44,41 +44,45 @@ def days() -> list[SourceDay]:
 
 
 def test_the_database_writes_down_source_and_day(days: list[SourceDay]) -> None:
-    made = rejected(days[0])
-    made.refresh_from_db()
-    assert (made.source, made.day) == (days[0].source, date(2026, 1, 1))
+    record = create_rejected(days[0])
+    record.refresh_from_db()
+    assert (record.source, record.day) == (days[0].source, date(2026, 1, 1))
 
     RejectedRecord.objects.update(source=days[2].source, day=date(2020, 1, 1))
 
-    made.refresh_from_db()
-    assert (made.source, made.day) == (days[0].source, date(2026, 1, 1))
+    record.refresh_from_db()
+    assert (record.source, record.day) == (days[0].source, date(2026, 1, 1))
 
 
 def test_the_list_is_filtered_by_source_day_reason_and_status(days: list[SourceDay]) -> None:
     client = client_of("viewer")
-    first, second, third = rejected(days[0], 1), rejected(days[1], 2, resolved_at=timezone.now()), rejected(days[2], 3)
+    first, second, third = (
+        create_rejected(days[0], 1),
+        create_rejected(days[1], 2, resolved_at=timezone.now()),
+        create_rejected(days[2], 3),
+    )
 
-    assert shown(client) == [third, second, first]
-    assert shown(client, source="first") == [second, first]
-    assert shown(client, status="open") == [third, first]
-    assert shown(client, status="resolved") == [second]
-    assert shown(client, reason="FIELD_2") == [second]
-    assert shown(client, day__range__gte="2026-01-02", day__range__lte="2026-01-02") == [second]
-    assert shown(client, source="first", status="open", reason="missing", day__range__lte="2026-01-01") == [first]
+    assert list_shown(client) == [third, second, first]
+    assert list_shown(client, source="first") == [second, first]
+    assert list_shown(client, status="open") == [third, first]
+    assert list_shown(client, status="resolved") == [second]
+    assert list_shown(client, reason="FIELD_2") == [second]
+    assert list_shown(client, day__range__gte="2026-01-02", day__range__lte="2026-01-02") == [second]
+    assert list_shown(client, source="first", status="open", reason="missing", day__range__lte="2026-01-01") == [first]
 
 
 def test_a_reason_is_found_in_either_normal_form(days: list[SourceDay]) -> None:
-    records = [rejected(days[0], 1), rejected(days[1], 2)]
+    records = [create_rejected(days[0], 1), create_rejected(days[1], 2)]
     for record, reason in zip(records, ("\u00e9quipe is missing", "e\u0301quipe is missing"), strict=True):
         RejectedRecord.objects.filter(pk=record.pk).update(reason=reason)
     for text in ("\u00e9quipe", "e\u0301quipe", "\u00c9QUIPE"):
-        assert shown(client_of("viewer"), reason=text) == records[::-1]
-        found = get(bearer(), "rejected-records/", reason__contains=text)["results"]
-        assert [one["id"] for one in found] == [record.pk for record in records[::-1]]
+        assert list_shown(client_of("viewer"), reason=text) == records[::-1]
+        results = get(bearer(), "rejected-records/", reason__contains=text)["results"]
+        assert [record["id"] for record in results] == [record.pk for record in records[::-1]]
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("params", "expected"),
     [
         ({"status": "lost"}, "“lost” is not a status"),
         ({"reason": "ab"}, "Give at least 3 characters of the reason."),
@@ -86,26 +90,30 @@ def test_a_reason_is_found_in_either_normal_form(days: list[SourceDay]) -> None:
         ({"day__range__gte": "soon"}, "takes dates such as"),
     ],
 )
-def test_a_filter_that_is_not_understood_is_refused_in_words(asked: dict[str, str], said: str) -> None:
-    page = client_of("viewer").get(LIST, asked, follow=True)
+def test_a_filter_that_is_not_understood_is_refused_in_words(params: dict[str, str], expected: str) -> None:
+    page = client_of("viewer").get(LIST, params, follow=True)
 
-    assert said in " ".join(str(message) for message in page.context["messages"])
+    assert expected in " ".join(str(message) for message in page.context["messages"])
 
 
 def test_the_api_filters_them_likewise(days: list[SourceDay]) -> None:
     client = bearer()
-    first, second, third = rejected(days[0], 1), rejected(days[1], 2, resolved_at=timezone.now()), rejected(days[2], 3)
+    first, second, third = (
+        create_rejected(days[0], 1),
+        create_rejected(days[1], 2, resolved_at=timezone.now()),
+        create_rejected(days[2], 3),
+    )
 
-    def found(**query: str) -> list[int]:
-        return [one["id"] for one in get(client, "rejected-records/", **query)["results"]]
+    def list_ids(**query: str) -> list[int]:
+        return [record["id"] for record in get(client, "rejected-records/", **query)["results"]]
 
-    assert found() == [third.pk, second.pk, first.pk]
-    assert found(source="first", ordering="day") == [first.pk, second.pk]
-    assert found(resolved="false") == [third.pk, first.pk]
-    assert found(reason__contains="FIELD_2") == [second.pk]
-    assert found(from_="2026-01-02", to="2026-01-03") == [second.pk]
-    said = refused(client.get(f"{API}/rejected-records/", {"reason__contains": "ab"}))
-    assert said["reason__contains"] == ["Give at least 3 characters."]
+    assert list_ids() == [third.pk, second.pk, first.pk]
+    assert list_ids(source="first", ordering="day") == [first.pk, second.pk]
+    assert list_ids(resolved="false") == [third.pk, first.pk]
+    assert list_ids(reason__contains="FIELD_2") == [second.pk]
+    assert list_ids(from_="2026-01-02", to="2026-01-03") == [second.pk]
+    errors = refused(client.get(f"{API}/rejected-records/", {"reason__contains": "ab"}))
+    assert errors["reason__contains"] == ["Give at least 3 characters."]
 
 
 @pytest.mark.parametrize("query", [{}, {"source": "first"}, {"source": "first", "resolved": "false"}])
@@ -121,12 +129,12 @@ def test_a_page_of_the_api_is_read_off_an_index_however_many_there_are(
             [days[2].pk],
         )
     analyze("usage_rejectedrecord")
-    rejected(days[0], 1)
+    create_rejected(days[0], 1)
     client = bearer()
     get(client, "rejected-records/")
     with CaptureQueriesContext(connection) as queries:
         get(client, "rejected-records/", **query)
-    (sql,) = [one["sql"] for one in queries if "row_to_json" in one["sql"]]
+    (sql,) = [captured["sql"] for captured in queries if "row_to_json" in captured["sql"]]
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {sql}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
@@ -136,21 +144,21 @@ def test_a_page_of_the_api_is_read_off_an_index_however_many_there_are(
 
 
 def test_someone_limited_to_a_source_sees_its_records_alone(days: list[SourceDay]) -> None:
-    mine, other = rejected(days[0], 1), rejected(days[2], 2)
+    mine, other_record = create_rejected(days[0], 1), create_rejected(days[2], 2)
     client = client_of("operator", sources=[days[0].source])
 
-    assert shown(client) == [mine]
+    assert list_shown(client) == [mine]
     assert "second" not in client.get(LIST).content.decode()
-    assert client.get(f"{LIST}{other.pk}/change/").status_code == 404
-    assert client.post(f"{LIST}{other.pk}/do/read-again/").status_code == 404
-    client.post(LIST, {"action": "read_again", "_selected_action": [other.pk]})
+    assert client.get(f"{LIST}{other_record.pk}/change/").status_code == 404
+    assert client.post(f"{LIST}{other_record.pk}/do/read-again/").status_code == 404
+    client.post(LIST, {"action": "read_again", "_selected_action": [other_record.pk]})
     assert not SyncRun.objects.exists()
 
 
 def test_the_page_lays_the_payload_out_with_every_digit_it_came_with(days: list[SourceDay]) -> None:
-    made = rejected(days[0], payload='{"billing_value":1.10,"name":"<b>x</b>"}')
+    record = create_rejected(days[0], payload='{"billing_value":1.10,"name":"<b>x</b>"}')
 
-    page = client_of("viewer").get(f"{LIST}{made.pk}/change/").content.decode()
+    page = client_of("viewer").get(f"{LIST}{record.pk}/change/").content.decode()
 
     assert "{\n  &quot;billing_value&quot;: 1.10,\n  &quot;name&quot;: &quot;&lt;b&gt;x&lt;/b&gt;&quot;\n}" in page
     assert "field_0: missing" in page
@@ -160,19 +168,21 @@ def test_the_page_lays_the_payload_out_with_every_digit_it_came_with(days: list[
 
 
 def test_a_payload_that_is_no_json_is_shown_as_it_came(days: list[SourceDay]) -> None:
-    made = rejected(days[0], payload='{"cut": ')
+    record = create_rejected(days[0], payload='{"cut": ')
 
-    assert "{&quot;cut&quot;: </pre>" in client_of("viewer").get(f"{LIST}{made.pk}/change/").content.decode()
+    assert "{&quot;cut&quot;: </pre>" in client_of("viewer").get(f"{LIST}{record.pk}/change/").content.decode()
 
 
 def test_many_are_tried_again_by_their_days_and_the_answer_says_how_many_those_are(days: list[SourceDay]) -> None:
-    chosen = [rejected(days[0], 1), rejected(days[0], 2), rejected(days[1], 3)]
+    chosen = [create_rejected(days[0], 1), create_rejected(days[0], 2), create_rejected(days[1], 3)]
 
-    answer = client_of("operator").post(
-        LIST, {"action": "read_again", "_selected_action": [one.pk for one in chosen]}, follow=True
+    response = client_of("operator").post(
+        LIST, {"action": "read_again", "_selected_action": [record.pk for record in chosen]}, follow=True
     )
 
-    assert [str(message) for message in answer.context["messages"]] == ["2 days of first will be synced, starting now."]
+    assert [str(message) for message in response.context["messages"]] == [
+        "2 days of first will be synced, starting now."
+    ]
     assert SyncRun.objects.get().days_total == 2
     assert SourceDay.objects.get(pk=days[2].pk).run_days.count() == 0
 
@@ -192,8 +202,8 @@ def test_a_record_that_is_kept_by_another_read_is_shown_as_resolved(listing: Lis
 
     page = client.get(f"{LIST}{record.pk}/change/").content.decode()
     assert "Resolved: the sync of 2026-11-03 of scripted" in page
-    assert shown(client, status="open") == []
-    assert shown(client, status="resolved") == [record]
+    assert list_shown(client, status="open") == []
+    assert list_shown(client, status="resolved") == [record]
 
 
 def test_a_rejected_record_of_any_characters_is_stored_and_shown(listing: Listing) -> None:
@@ -210,22 +220,22 @@ def test_a_rejected_record_of_any_characters_is_stored_and_shown(listing: Listin
 def test_a_page_of_many_costs_the_same_queries_and_reads_no_more_than_it_shows(
     days: list[SourceDay], django_assert_num_queries
 ) -> None:
-    many(days)
+    create_many(days)
     client = client_of("viewer")
     client.get(LIST)
 
-    for asked in ({}, {"source": "second"}, {"status": "open"}, {"source": "second", "status": "open"}):
-        with django_assert_num_queries(17 + ("source" in asked)):
-            page = client.get(LIST, asked)
+    for params in ({}, {"source": "second"}, {"status": "open"}, {"source": "second", "status": "open"}):
+        with django_assert_num_queries(17 + ("source" in params)):
+            page = client.get(LIST, params)
         assert len(page.context["cl"].result_list) == 50
         plan = page.context["cl"].queryset[:51].explain()
-        assert "Sort" not in plan, (asked, plan)
-        assert "Seq Scan on usage_rejectedrecord" not in plan, (asked, plan)
+        assert "Sort" not in plan, (params, plan)
+        assert "Seq Scan on usage_rejectedrecord" not in plan, (params, plan)
 
 
 def test_a_rare_reason_among_many_is_found_by_its_index(days: list[SourceDay]) -> None:
-    many(days)
-    rare = rejected(days[0], 999_999, reason="tags: not a list of objects")
+    create_many(days)
+    rare = create_rejected(days[0], 999_999, reason="tags: not a list of objects")
 
     listed = client_of("viewer").get(LIST, {"reason": "list of objects"}).context["cl"]
 
@@ -233,7 +243,7 @@ def test_a_rare_reason_among_many_is_found_by_its_index(days: list[SourceDay]) -
     assert "rejectedrecord_reason" in listed.queryset[:51].explain()
 
 
-def many(days: list[SourceDay]) -> None:
+def create_many(days: list[SourceDay]) -> None:
     """Reject 30,000 records, a third of them resolved."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -246,10 +256,10 @@ def many(days: list[SourceDay]) -> None:
 
 
 def test_a_source_switched_off_is_not_read_and_the_page_says_so(days: list[SourceDay]) -> None:
-    made = rejected(days[0])
+    record = create_rejected(days[0])
     Source.objects.update(enabled=False)
 
-    answer = client_of("operator").post(f"{LIST}{made.pk}/do/read-again/", follow=True)
+    response = client_of("operator").post(f"{LIST}{record.pk}/do/read-again/", follow=True)
 
-    assert [str(message) for message in answer.context["messages"]] == ["first is switched off; enable it first."]
+    assert [str(message) for message in response.context["messages"]] == ["first is switched off; enable it first."]
     assert not SyncRun.objects.exists()

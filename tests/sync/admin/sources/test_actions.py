@@ -21,13 +21,13 @@ def test_a_range_is_synced_with_both_of_its_days(staff: Client, source: Source) 
     last = timezone.now().date() - timedelta(days=10)
     first = last - timedelta(days=2)
 
-    answer = staff.post(get_action_url(source, "sync-range"), {"first": first, "last": last}, follow=True)
+    response = staff.post(get_action_url(source, "sync-range"), {"first": first, "last": last}, follow=True)
 
     run = SyncRun.objects.get()
     assert (run.from_day, run.to_day, run.days_total) == (first, last + timedelta(days=1), 3)
     assert (run.trigger, run.requested_by) == (Trigger.ADMIN, "alex")
-    assert list_messages(answer) == ["3 days of ona-main will be synced, starting now."]
-    page = answer.content.decode()
+    assert list_messages(response) == ["3 days of ona-main will be synced, starting now."]
+    page = response.content.decode()
     assert "0 of 3 days" in page
     assert f'hx-get="{get_page_url(source)[:-7]}progress/?runs={run.pk}&amp;said={run.pk}-0"' in page
 
@@ -44,7 +44,7 @@ def test_a_run_of_names_speaks_of_no_days(staff: Client, source: Source) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("form", "message"),
     [
         ({"first": "2026-01-02", "last": "2026-01-01"}, "The first day, 2 Jan 2026, is after the last, 1 Jan 2026."),
         ({"first": "", "last": "2026-01-01"}, "From: This field is required."),
@@ -54,10 +54,10 @@ def test_a_run_of_names_speaks_of_no_days(staff: Client, source: Source) -> None
         ({"first": "1989-12-31", "last": "1990-01-02"}, "The range begins too early: 1990-01-01"),
     ],
 )
-def test_a_range_that_cannot_be_read_is_refused_in_words(staff: Client, source: Source, given, said: str) -> None:
-    answer = staff.post(get_action_url(source, "sync-range"), given, follow=True)
+def test_a_range_that_cannot_be_read_is_refused_in_words(staff: Client, source: Source, form, message: str) -> None:
+    response = staff.post(get_action_url(source, "sync-range"), form, follow=True)
 
-    assert list_messages(answer)[0].startswith(said)
+    assert list_messages(response)[0].startswith(message)
     assert not SyncRun.objects.exists()
 
 
@@ -122,8 +122,8 @@ def test_the_list_tells_the_coverage_of_every_source_in_a_few_queries(
     source.save()
     for number in range(3):
         day = source.backfill_from + timedelta(days=number)
-        held = {"complete": True, "loaded_at": timezone.now(), "state": DayState.LOADED, "records": 1200}
-        SourceDayFactory(source=source, day=day, **(held if number != 1 else {"state": DayState.FAILED}))
+        fields = {"complete": True, "loaded_at": timezone.now(), "state": DayState.LOADED, "records": 1200}
+        SourceDayFactory(source=source, day=day, **(fields if number != 1 else {"state": DayState.FAILED}))
     # Who is asking (2), the bounded count, the page, the coverage (2).
     with django_assert_num_queries(6):
         page = staff.get("/admin/usage/source/").content.decode()

@@ -36,11 +36,11 @@ def staff() -> Client:
 @pytest.fixture
 def source(sandbox: SandboxServer, settings: Any) -> Source:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
-    made: Source = SourceFactory.create(
+    source: Source = SourceFactory.create(
         slug="one", vendor="ona", base_url=f"{sandbox.url}/ona/api", credential="sandbox-key", credential_env="",
         backfill_from=timezone.now().date() - timedelta(days=3),
     )  # fmt: skip
-    return made
+    return source
 
 
 @pytest.fixture
@@ -63,9 +63,9 @@ def store_day(source: Source, on: date, **columns: Any) -> SourceDay:
 
 
 def act(client: Client, source: Source, name: str, **values: Any) -> list[str]:
-    answer: Any = client.post(reverse("admin:usage_source_do", args=[source.pk, name]), values, follow=True)
-    assert answer.status_code == 200
-    return [str(message) for message in answer.context["messages"]]
+    response: Any = client.post(reverse("admin:usage_source_do", args=[source.pk, name]), values, follow=True)
+    assert response.status_code == 200
+    return [str(message) for message in response.context["messages"]]
 
 
 def delete(client: Client, source: Source) -> Any:
@@ -89,8 +89,8 @@ def test_the_zone_of_a_source_without_a_stored_day_can_be_corrected(staff: Clien
 
 
 def test_its_vendor_can_be_corrected_and_the_address_follows(staff: Client, planned: Source) -> None:
-    sent = build_form(planned, vendor="gcore", new_credential="key-of-gcore")
-    assert staff.post(get_page_url(planned), sent).status_code == 302
+    form = build_form(planned, vendor="gcore", new_credential="key-of-gcore")
+    assert staff.post(get_page_url(planned), form).status_code == 302
 
     planned.refresh_from_db()
     assert (planned.vendor, planned.base_url) == ("gcore", "https://api.gcore.com")
@@ -115,16 +115,16 @@ def test_nothing_is_changed_under_a_worker_that_reads_a_day(staff: Client, sourc
     plan_source(source.pk)
     assert claim_day(source.pk, "a worker") is not None
 
-    answer: Any = staff.post(get_page_url(source), build_form(source, time_zone="Asia/Tokyo"))
-    assert "is being read" in answer.context["adminform"].form.errors["time_zone"][0]
+    response: Any = staff.post(get_page_url(source), build_form(source, time_zone="Asia/Tokyo"))
+    assert "is being read" in response.context["adminform"].form.errors["time_zone"][0]
     assert "is being read" in delete(staff, source).content.decode()
     assert Source.objects.get().time_zone == "UTC"
 
 
 def test_a_source_without_a_stored_day_is_deleted_with_what_was_planned(staff: Client, planned: Source) -> None:
     address = reverse("admin:usage_source_delete", args=[planned.pk])
-    asked = staff.get(address).content.decode()
-    assert "that were planned and never stored" in asked
+    page = staff.get(address).content.decode()
+    assert "that were planned and never stored" in page
     assert address in staff.get(get_page_url(planned)).content.decode()
 
     assert delete(staff, planned).status_code == 200
@@ -157,15 +157,15 @@ def test_a_source_with_stored_days_is_retired_and_misses_no_later_day(staff: Cli
     plan_source(source.pk)
     assert "Retire this source" in staff.get(get_page_url(source)).content.decode()
 
-    said = act(staff, source, "retire", last_day=last.isoformat(), sure="on")
+    messages = act(staff, source, "retire", last_day=last.isoformat(), sure="on")
 
-    assert said == ["one is retired. Its credential is deleted; revoke it at the vendor, too."]
+    assert messages == ["one is retired. Its credential is deleted; revoke it at the vendor, too."]
     source.refresh_from_db()
     assert (source.retired_after, source.enabled, source.credential) == (last, False, "")
     assert set(source.days.values_list("day", flat=True)) == {last}
     assert not SyncRun.objects.filter(finished_at=None).exists()
-    [shown] = annotate_condition([source])
-    assert shown.condition.health is Health.RETIRED  # type: ignore[attr-defined]
+    [annotated] = annotate_condition([source])
+    assert annotated.condition.health is Health.RETIRED  # type: ignore[attr-defined]
     start = datetime(last.year, last.month, last.day, tzinfo=UTC)
     quality = assess(
         EnvironmentUsage, source_ids=None, start=start, end=start + timedelta(days=3), zone=source.zone, row_scope=None
@@ -181,8 +181,8 @@ def test_the_api_and_the_calendar_say_that_a_source_is_retired(staff: Client, so
     store_day(source, source.backfill_from)
     retire(source, source.backfill_from)
 
-    told = staff.get("/api/v1/sources/one/").json()
-    assert (told["health"], told["retired_after"]) == ("retired", source.backfill_from.isoformat())
+    body = staff.get("/api/v1/sources/one/").json()
+    assert (body["health"], body["retired_after"]) == ("retired", source.backfill_from.isoformat())
     later = source.backfill_from + timedelta(days=1)
     page = staff.get(f"/admin/coverage/?source=one&day={later}").content.decode()
     assert "This source is retired" in page
@@ -191,7 +191,7 @@ def test_the_api_and_the_calendar_say_that_a_source_is_retired(staff: Client, so
 
 
 @pytest.mark.parametrize(
-    ("days", "sure", "said"),
+    ("days", "sure", "expected"),
     [
         (-1, "on", "A last day from "),
         (9, "on", "A last day from "),
@@ -199,14 +199,14 @@ def test_the_api_and_the_calendar_say_that_a_source_is_retired(staff: Client, so
     ],
 )
 def test_a_source_is_not_retired_before_what_is_stored_nor_unasked(
-    staff: Client, source: Source, days: int, sure: str, said: str
+    staff: Client, source: Source, days: int, sure: str, expected: str
 ) -> None:
     store_day(source, source.backfill_from)
     last = source.backfill_from + timedelta(days=days)
 
     [message] = act(staff, source, "retire", last_day=last.isoformat(), sure=sure)
 
-    assert message.startswith(said)
+    assert message.startswith(expected)
     assert Source.objects.get().retired_after is None
 
 
@@ -243,18 +243,18 @@ def halted(source: Source) -> Source:
 
 
 def test_a_credential_that_works_resumes_a_halted_source(staff: Client, halted: Source) -> None:
-    answer: Any = staff.post(get_page_url(halted), build_form(halted, new_credential="sandbox-key"), follow=True)
+    response: Any = staff.post(get_page_url(halted), build_form(halted, new_credential="sandbox-key"), follow=True)
 
     assert Source.objects.get().halted_at is None
-    assert any("one resumes with the next tick" in str(message) for message in answer.context["messages"])
+    assert any("one resumes with the next tick" in str(message) for message in response.context["messages"])
 
 
 def test_one_that_does_not_work_is_saved_and_the_source_stays_halted(staff: Client, halted: Source) -> None:
-    answer: Any = staff.post(get_page_url(halted), build_form(halted, new_credential="still-wrong"), follow=True)
+    response: Any = staff.post(get_page_url(halted), build_form(halted, new_credential="still-wrong"), follow=True)
 
     stored = Source.objects.get()
     assert (stored.credential, stored.halt_reason) == ("still-wrong", "The key is refused.")
-    assert any("one stays halted." in str(message) for message in answer.context["messages"])
+    assert any("one stays halted." in str(message) for message in response.context["messages"])
 
 
 def test_another_setting_tests_nothing(staff: Client, halted: Source, sandbox: SandboxServer) -> None:
@@ -270,8 +270,8 @@ def test_a_test_of_what_is_stored_resumes_the_source_and_one_of_what_is_typed_do
     Source.objects.filter(pk=halted.pk).update(credential="sandbox-key")
     address = reverse("admin:usage_source_test", args=[halted.pk])
 
-    answer: Any = staff.post(address, build_form(halted, new_credential=typed), headers={"HX-Request": "true"})
+    response: Any = staff.post(address, build_form(halted, new_credential=typed), headers={"HX-Request": "true"})
 
-    assert "The connection works." in answer.content.decode()
-    assert ("one resumes with the next tick" in answer.content.decode()) is resumed
+    assert "The connection works." in response.content.decode()
+    assert ("one resumes with the next tick" in response.content.decode()) is resumed
     assert (Source.objects.get().halted_at is None) is resumed

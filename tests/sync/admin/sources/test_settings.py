@@ -21,9 +21,9 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_new_source_takes_from_its_vendor_what_is_left_empty(staff: Client) -> None:
-    answer = staff.post(ADD, build_new_form(vendor="workato", option_workato_workspace_ids="1, 2"))
+    response = staff.post(ADD, build_new_form(vendor="workato", option_workato_workspace_ids="1, 2"))
 
-    assert answer.status_code == 302
+    assert response.status_code == 302
     source = Source.objects.get()
     assert (source.base_url, source.time_zone) == ("https://www.workato.com", "UTC")
     assert (source.requests_per_minute, source.options) == (1000, {"workspace_ids": "1, 2"})
@@ -31,7 +31,7 @@ def test_a_new_source_takes_from_its_vendor_what_is_left_empty(staff: Client) ->
 
 
 @pytest.mark.parametrize(
-    ("values", "field", "said"),
+    ("values", "field", "message"),
     [
         ({"base_url": "https://evil.example"}, "base_url", "evil.example is not one of this vendor's hosts"),
         ({"base_url": "http://app.ona.com/api"}, "base_url", "only spoken to over https"),
@@ -56,13 +56,13 @@ def test_a_new_source_takes_from_its_vendor_what_is_left_empty(staff: Client) ->
     ],
 )
 def test_a_wrong_setting_is_refused_beside_its_field(
-    staff: Client, values: dict[str, Any], field: str, said: str
+    staff: Client, values: dict[str, Any], field: str, message: str
 ) -> None:
-    answer = staff.post(ADD, build_new_form(**values))
+    response = staff.post(ADD, build_new_form(**values))
 
-    assert answer.status_code == 200
-    assert said in " ".join(answer.context["adminform"].form.errors[field])
-    assert CREDENTIAL not in answer.content.decode()
+    assert response.status_code == 200
+    assert message in " ".join(response.context["adminform"].form.errors[field])
+    assert CREDENTIAL not in response.content.decode()
     assert not Source.objects.exists()
 
 
@@ -79,16 +79,16 @@ def test_the_credential_stays_as_it_is_unless_another_is_given(staff: Client, so
 def test_an_edit_writes_no_credential_again_and_undoes_nothing_that_the_engine_did_meanwhile(
     staff: Client, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored = Source.objects.annotate(kept=Cast("credential", TextField())).values_list("kept", flat=True)
-    before, checked = stored.get(), SourceForm.is_valid
+    stored = Source.objects.annotate(stored_text=Cast("credential", TextField())).values_list("stored_text", flat=True)
+    before, is_valid = stored.get(), SourceForm.is_valid
 
     def halted_meanwhile(form: SourceForm) -> bool:
         Source.objects.update(halted_at=timezone.now(), halt_reason="The key is refused.", failures=3)
-        return checked(form)
+        return is_valid(form)
 
     monkeypatch.setattr(SourceForm, "is_valid", halted_meanwhile)
-    sent = build_form(source, look_back_days=5, option_ona_requests_at_once="3")
-    assert staff.post(get_page_url(source), sent).status_code == 302
+    form = build_form(source, look_back_days=5, option_ona_requests_at_once="3")
+    assert staff.post(get_page_url(source), form).status_code == 302
 
     edited = Source.objects.get()
     assert (edited.look_back_days, edited.options) == (5, {"requests_at_once": 3})
@@ -101,17 +101,17 @@ def test_an_edit_writes_no_credential_again_and_undoes_nothing_that_the_engine_d
     }
 
 
-@pytest.mark.parametrize("given", [{"base_url": "https://127.0.0.1/api"}, {"vendor": "gcore"}])
+@pytest.mark.parametrize("changes", [{"base_url": "https://127.0.0.1/api"}, {"vendor": "gcore"}])
 def test_a_stored_credential_is_given_again_for_another_address(
-    staff: Client, source: Source, settings: Any, given: dict[str, str]
+    staff: Client, source: Source, settings: Any, changes: dict[str, str]
 ) -> None:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*", "app.gitpod.io"]
 
-    answer = staff.post(get_page_url(source), build_form(source, **given))
+    response = staff.post(get_page_url(source), build_form(source, **changes))
 
-    said = "Enter the credential again, because it is now sent to another address."
-    assert answer.context["adminform"].form.errors["new_credential"] == [said]
-    assert staff.post(get_page_url(source), build_form(source, new_credential="anew", **given)).status_code == 302
+    message = "Enter the credential again, because it is now sent to another address."
+    assert response.context["adminform"].form.errors["new_credential"] == [message]
+    assert staff.post(get_page_url(source), build_form(source, new_credential="anew", **changes)).status_code == 302
     assert staff.post(get_page_url(source), build_form(Source.objects.get())).status_code == 302
 
 
@@ -146,12 +146,17 @@ def test_no_page_and_no_history_shows_the_credential(staff: Client, source: Sour
 
 
 def test_a_source_with_archived_days_keeps_its_name(staff: Client, source: Source) -> None:
-    gone = {"state": "loaded", "loaded_at": timezone.now(), "pruned_at": timezone.now(), "archived_at": timezone.now()}
-    SourceDayFactory(source=source, **gone)
+    fields = {
+        "state": "loaded",
+        "loaded_at": timezone.now(),
+        "pruned_at": timezone.now(),
+        "archived_at": timezone.now(),
+    }
+    SourceDayFactory(source=source, **fields)
 
-    answer = staff.post(get_page_url(source), build_form(source, slug="renamed"))
+    response = staff.post(get_page_url(source), build_form(source, slug="renamed"))
 
-    assert "Days of this source are archived" in answer.content.decode()
+    assert "Days of this source are archived" in response.content.decode()
     source.refresh_from_db()
     assert source.slug == "ona-main"
 
