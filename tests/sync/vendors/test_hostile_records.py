@@ -36,11 +36,11 @@ def _local(settings: Any) -> None:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*", "localhost:*"]
 
 
-def volume(number: int, **changes: Any) -> dict[str, Any]:
+def build_volume(number: int, **changes: Any) -> dict[str, Any]:
     return VOLUME | {"uuid": f"volume-{number}"} | changes
 
 
-def run(number: int, **changes: Any) -> dict[str, Any]:
+def build_run(number: int, **changes: Any) -> dict[str, Any]:
     times = {"createdAt": f"{ON}T10:00:00Z", "stoppedAt": f"{ON}T12:00:00Z"}
     return RECORD | times | {"id": f"run-{number}"} | changes
 
@@ -94,9 +94,14 @@ def get_mark(kind: type[UsageRecord], **where: Any) -> Any:
 
 @pytest.mark.django_db
 def test_a_bad_name_of_a_resource_costs_nothing_and_is_marked(httpserver: HTTPServer) -> None:
-    cut_off = json.dumps(volume(3)).encode().replace(b"web-prod-55", b"web\xff\xed\xa0\x80")
+    cut_off = json.dumps(build_volume(3)).encode().replace(b"web-prod-55", b"web\xff\xed\xa0\x80")
     day = read(
-        httpserver, "gcore", volume(0), volume(1, last_name="a\ud800b"), volume(2, last_name="n" * 6000), cut_off
+        httpserver,
+        "gcore",
+        build_volume(0),
+        build_volume(1, last_name="a\ud800b"),
+        build_volume(2, last_name="n" * 6000),
+        cut_off,
     )
 
     assert (day.state, day.records, day.verification) == ("loaded", 4, "verified")
@@ -128,8 +133,8 @@ def test_a_bad_text_in_a_field_without_a_column_costs_nothing_and_is_marked(http
     day = read(
         httpserver,
         "ona",
-        run(1, note="\udc00!", **{"a\0b": 1}),
-        run(2, note="x" * 3_000_000, **{ALTERATIONS_KEY: "own"}),
+        build_run(1, note="\udc00!", **{"a\0b": 1}),
+        build_run(2, note="x" * 3_000_000, **{ALTERATIONS_KEY: "own"}),
     )
 
     assert (day.state, day.records) == ("loaded", 2)
@@ -141,7 +146,7 @@ def test_a_bad_text_in_a_field_without_a_column_costs_nothing_and_is_marked(http
 
 @pytest.mark.django_db
 def test_what_was_changed_stays_the_same_from_read_to_read(httpserver: HTTPServer) -> None:
-    bad = volume(
+    bad = build_volume(
         1, last_name="a\ud800", tags=[{f"k{number}": "v" * 2000} for number in range(300)], note=["x"] * 90_000
     )
     read(httpserver, "gcore", bad)
@@ -159,22 +164,30 @@ def test_what_was_changed_stays_the_same_from_read_to_read(httpserver: HTTPServe
 @pytest.mark.parametrize(
     ("vendor", "bad", "reason"),
     [
-        ("gcore", volume(1, uuid="u" * 6000), "uuid: 6,000 bytes long, where 2,692 can be stored"),
-        ("gcore", volume(1, billing_metric_name="m" * 3000), "billing_metric_name: 3,000 bytes long"),
-        ("gcore", volume(1, uuid="\ud800"), "uuid: text with a NUL character, or with half of a character"),
-        ("gcore", volume(1, project_id=2**63), "project_id: expected int <= 9223372036854775807"),
-        ("gcore", volume(1, billing_value="1e100000"), "billing_value: a number with too many digits"),
-        ("gcore", volume(1, last_seen="9999-12-31T23:59:59Z"), "last_seen: a time outside of the calendar"),
-        ("gcore", json.dumps(volume(1)).encode()[:-1] + b',"x":' + DEEP + b"}", "x: nested more than 64 deep"),
-        ("gcore", json.dumps(volume(1, billing_value=0)).encode()[:-1] + b',"x":1%b}' % (b"0" * 5000), "x: integer"),
+        ("gcore", build_volume(1, uuid="u" * 6000), "uuid: 6,000 bytes long, where 2,692 can be stored"),
+        ("gcore", build_volume(1, billing_metric_name="m" * 3000), "billing_metric_name: 3,000 bytes long"),
+        ("gcore", build_volume(1, uuid="\ud800"), "uuid: text with a NUL character, or with half of a character"),
+        ("gcore", build_volume(1, project_id=2**63), "project_id: expected int <= 9223372036854775807"),
+        ("gcore", build_volume(1, billing_value="1e100000"), "billing_value: a number with too many digits"),
+        ("gcore", build_volume(1, last_seen="9999-12-31T23:59:59Z"), "last_seen: a time outside of the calendar"),
+        ("gcore", json.dumps(build_volume(1)).encode()[:-1] + b',"x":' + DEEP + b"}", "x: nested more than 64 deep"),
+        (
+            "gcore",
+            json.dumps(build_volume(1, billing_value=0)).encode()[:-1] + b',"x":1%b}' % (b"0" * 5000),
+            "x: integer",
+        ),
         (
             "ona",
-            run(1, **dict.fromkeys(("projectId", "userId", "runnerId"), "😀" * 750)),
+            build_run(1, **dict.fromkeys(("projectId", "userId", "runnerId"), "😀" * 750)),
             "projectId: 3,000 bytes long",
         ),
-        ("ona", run(1, userId="\ud800"), "userId: text with a NUL character"),
-        ("ona", json.dumps(run(1)).encode()[:-1] + b',"x":' + DEEP + b"}", "x: nested more than 64 deep"),
-        ("ona", json.dumps(run(1, id=None)).encode()[:-1] + b',"x":1e999999}', "x: a number with too many digits"),
+        ("ona", build_run(1, userId="\ud800"), "userId: text with a NUL character"),
+        ("ona", json.dumps(build_run(1)).encode()[:-1] + b',"x":' + DEEP + b"}", "x: nested more than 64 deep"),
+        (
+            "ona",
+            json.dumps(build_run(1, id=None)).encode()[:-1] + b',"x":1e999999}',
+            "x: a number with too many digits",
+        ),
         ("workato", RECIPE | {"external_id": "e" * 5000}, "external_id: 5,000 bytes long"),
         ("workato", RECIPE | {"task_count": 2**64}, "task_count: expected int <= 9223372036854775807"),
         ("workato", RECIPE | {"from": "0001-01-01T00:00:00Z"}, "from: a time outside of the calendar"),
@@ -183,7 +196,7 @@ def test_what_was_changed_stays_the_same_from_read_to_read(httpserver: HTTPServe
 def test_a_record_that_no_database_takes_is_rejected_alone_with_its_field(
     httpserver: HTTPServer, vendor: str, bad: Any, reason: str
 ) -> None:
-    good = {"gcore": volume(0), "ona": run(0), "workato": RECIPE | {"recipe_id": 71}}[vendor]
+    good = {"gcore": build_volume(0), "ona": build_run(0), "workato": RECIPE | {"recipe_id": 71}}[vendor]
     day = read(httpserver, vendor, good, bad)
 
     assert (day.state, day.records, day.rejected) == ("partial", 1, 1), day.error
@@ -192,7 +205,7 @@ def test_a_record_that_no_database_takes_is_rejected_alone_with_its_field(
 
 @pytest.mark.django_db
 def test_a_rejected_payload_is_kept_up_to_a_bound_and_told_apart_by_all_of_it(httpserver: HTTPServer) -> None:
-    long = [volume(1, uuid="u" * 6000, note="x" * 100_000 + str(number)) for number in range(2)]
+    long = [build_volume(1, uuid="u" * 6000, note="x" * 100_000 + str(number)) for number in range(2)]
     read(httpserver, "gcore", *long)
 
     first, second = RejectedRecord.objects.all()
@@ -219,7 +232,7 @@ def test_an_answer_nested_too_deeply_to_decode_fails_the_day_with_that_reason(
 
 
 def test_a_hundred_thousand_tags_take_little_more_memory_than_their_text() -> None:
-    raw = json.dumps(volume(1, tags=[{f"k{number}": "v"} for number in range(100_000)])).encode()
+    raw = json.dumps(build_volume(1, tags=[{f"k{number}": "v"} for number in range(100_000)])).encode()
     tracemalloc.start()
     row = build_keyless_row(decode_record(raw))
     peak = tracemalloc.get_traced_memory()[1]
@@ -232,7 +245,7 @@ def test_a_hundred_thousand_tags_take_little_more_memory_than_their_text() -> No
 
 def test_long_tags_are_cut_and_those_that_do_not_fit_are_counted() -> None:
     row = build_keyless_row(
-        decode_record(json.dumps(volume(1, tags=[{f"k{n}": "é" * 900} for n in range(50)])).encode())
+        decode_record(json.dumps(build_volume(1, tags=[{f"k{n}": "é" * 900} for n in range(50)])).encode())
     )
 
     mark = json.loads(row.extra or "")[ALTERATIONS_KEY]
@@ -245,7 +258,7 @@ def test_long_tags_are_cut_and_those_that_do_not_fit_are_counted() -> None:
 def test_megabytes_in_fields_without_a_column_are_bounded_and_counted(column: str) -> None:
     kind = {"type": "unheard_of"} if column == "details" else {}
     unknown_fields = {f"f{number}": "x" * 900 for number in range(500)} | {"list": ["y" * 50] * 50_000}
-    row = build_keyless_row(decode_record(json.dumps(volume(1, **kind, **unknown_fields)).encode()))
+    row = build_keyless_row(decode_record(json.dumps(build_volume(1, **kind, **unknown_fields)).encode()))
 
     assert len(getattr(row, column)) < JSON_BYTES + 500
     assert json.loads(row.extra or "")[ALTERATIONS_KEY]["dropped"][column] > 400
@@ -272,8 +285,8 @@ def test_a_list_is_taken_apart_entry_by_entry(value: list[Any]) -> None:
 
 @pytest.mark.django_db
 def test_mirrors_do_not_hand_the_mark_out_as_the_vendors_field(httpserver: HTTPServer) -> None:
-    read(httpserver, "gcore", volume(1, last_name="a\ud800"))
-    read(httpserver, "ona", run(1, note="a\ud800"))
+    read(httpserver, "gcore", build_volume(1, last_name="a\ud800"))
+    read(httpserver, "ona", build_run(1, note="a\ud800"))
     secret = create_token("mirror", [Scope.MIRROR_READ])[1]
     span = {"time_from": f"{ON}T00:00:00Z", "time_to": f"{ON + timedelta(days=1)}T00:00:00Z", "limit": 10}
     dates = {"startTime": f"{ON}T00:00:00Z", "endTime": f"{ON + timedelta(days=1)}T00:00:00Z"}

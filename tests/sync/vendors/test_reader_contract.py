@@ -1,4 +1,4 @@
-"""What every vendor's reader must do: each folder under sync/vendors/ is held to it, without an entry here."""
+"""The contract of every vendor's reader: it applies to each folder under sync/vendors/, without an entry here."""
 
 import json
 from collections import Counter
@@ -40,7 +40,7 @@ def _without_waiting() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _made_up_vendor(vendor: str, tmp_path: Path) -> Iterator[None]:
-    """The vendor of docs/adding-a-vendor.md, which reads by GET, is held to the same contract."""
+    """Install the vendor of docs/adding-a-vendor.md, which reads by GET, as the contract applies to it too."""
     with install_vendor(tmp_path) if vendor == NAME else nullcontext():
         yield
 
@@ -163,8 +163,8 @@ def test_reading_a_day_twice_gives_the_same_rows(vendor: str, reader: VendorRead
     on = get_day(vendor)
     first = Counter(rows(everything(reader, on)[0]))
     assert Counter(rows(everything(reader, on)[0])) == first
-    with connected(vendor, sandboxed(vendor, sandbox.url), zone=get_zone(vendor)) as another:
-        assert Counter(rows(everything(another, on)[0])) == first
+    with connected(vendor, sandboxed(vendor, sandbox.url), zone=get_zone(vendor)) as second_reader:
+        assert Counter(rows(everything(second_reader, on)[0])) == first
 
 
 def test_a_whole_day_is_verified_where_there_is_a_checksum_and_never_unverified(vendor: str, reader: VendorReader):
@@ -261,9 +261,9 @@ def test_listings_of_names_hold_an_id_once_and_name_what_usage_refers_to(vendor:
         assert all(isinstance(text, str) for name in listing.names for text in (name.vendor_id, name.name, name.email))
     for row in rows(everything(reader, get_day(vendor))[0]):
         for kind in listings:
-            used = getattr(row, f"{kind}_id", None)
-            if used not in (None, ""):
-                assert str(used) in {name.vendor_id for name in listings[kind].names}
+            vendor_id = getattr(row, f"{kind}_id", None)
+            if vendor_id not in (None, ""):
+                assert str(vendor_id) in {name.vendor_id for name in listings[kind].names}
 
 
 def test_a_credential_that_may_not_read_names_is_told_of_and_no_error(

@@ -124,7 +124,7 @@ def test_the_probe_is_one_request_for_one_row(sandbox: SandboxServer, gcore: Ven
 
 @pytest.mark.django_db
 def test_a_day_reaches_the_database_exactly_and_a_second_read_changes_nothing(sandbox: SandboxServer, settings: Any):
-    source = stored_source(sandbox, settings)
+    source = create_source(sandbox, settings)
     assert read_into(source) == "loaded"
     day = SourceDay.objects.get(source=source)
     assert (day.records, day.verification) == (950, Verification.VERIFIED)
@@ -140,7 +140,7 @@ def test_a_day_reaches_the_database_exactly_and_a_second_read_changes_nothing(sa
 
 @pytest.mark.django_db
 def test_faults_of_a_listing_are_read_over_and_leave_nothing_behind(sandbox: SandboxServer, settings: Any):
-    source = stored_source(sandbox, settings, page_size=100)
+    source = create_source(sandbox, settings, page_size=100)
     sandbox.faults.next("gcore.duplicate", after=2)
     sandbox.faults.next("gcore.growth", after=6)
     assert read_into(source) == "loaded"
@@ -151,7 +151,7 @@ def test_faults_of_a_listing_are_read_over_and_leave_nothing_behind(sandbox: San
 
 @pytest.mark.django_db
 def test_a_bad_record_leaves_the_day_partial_and_its_difference_on_record(sandbox: SandboxServer, settings: Any):
-    source = stored_source(sandbox, settings)
+    source = create_source(sandbox, settings)
     sandbox.world.edits["gcore", DAY.date] = Edit(bad=0.01)
     assert read_into(source) == "partial"
     day = SourceDay.objects.get(source=source)
@@ -160,7 +160,7 @@ def test_a_bad_record_leaves_the_day_partial_and_its_difference_on_record(sandbo
     assert day.differences[0]["rejected"] == day.rejected == day.rejected_records.count()
 
 
-def stored_source(sandbox: SandboxServer, settings: Any, **options: Any) -> Source:
+def create_source(sandbox: SandboxServer, settings: Any, **options: Any) -> Source:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
     return Source.objects.create(
         slug="gcore",

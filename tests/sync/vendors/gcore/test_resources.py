@@ -23,7 +23,7 @@ from tests.support.read_day import everything, rows
 from usage.models import ResourceRow, Verification
 
 
-def key(**changes: Any) -> UUID:
+def build_key(**changes: Any) -> UUID:
     """Return the key of the usual volume with some fields changed; `...` takes a field out."""
     fields = {name: value for name, value in (VOLUME | changes).items() if value is not ...}
     return KeyBuilder().build_key(build_identity(build_keyless_row(fields), fields), b"")
@@ -138,9 +138,9 @@ def test_instants_are_cut_to_microseconds_and_kept_whole_beside():
     ],
 )
 def test_a_bad_record_is_rejected_with_the_field_in_its_reason(change: dict[str, Any], reason: str):
-    with pytest.raises(InvalidRecord) as raised:
+    with pytest.raises(InvalidRecord) as exc_info:
         row(**change)
-    assert str(raised.value) == reason
+    assert str(exc_info.value) == reason
 
 
 @pytest.mark.parametrize("name", ["type", "billing_value", "billing_value_unit"])
@@ -167,7 +167,7 @@ def test_a_record_that_is_no_object_is_rejected_alone(httpserver: HTTPServer, sc
 
 
 def test_a_key_outlives_whatever_changes_from_read_to_read():
-    assert key() == key(
+    assert build_key() == build_key(
         billing_value=1,
         first_seen="2026-11-03T05:00:00Z",
         last_seen="2026-11-03T09:00:00Z",
@@ -192,25 +192,27 @@ def test_a_key_outlives_whatever_changes_from_read_to_read():
     ],
 )
 def test_what_identifies_a_resource_makes_another_key(change: dict[str, Any]):
-    assert key(**change) != key()
+    assert build_key(**change) != build_key()
 
 
 def test_resources_without_a_uuid_are_told_apart_by_their_own_ids():
     egress = {"type": "egress_traffic", "uuid": ..., "last_name": ..., "port_id": "p1", "vm_id": "v1"}
-    assert len({key(**egress), key(**egress | {"port_id": "p2"}), key(**egress | {"vm_id": "v2"})}) == 3
-    assert key(**egress) == key(**egress, instance_name="renamed")
+    assert (
+        len({build_key(**egress), build_key(**egress | {"port_id": "p2"}), build_key(**egress | {"vm_id": "v2"})}) == 3
+    )
+    assert build_key(**egress) == build_key(**egress, instance_name="renamed")
     address = {"type": "external_ip", "uuid": ..., "last_name": ..., "port_id": "p1", "ip_address": "192.0.2.1"}
-    assert len({key(**address), key(**address | {"ip_address": "192.0.2.2"})}) == 2
-    assert key(**address) == key(**address, network_id="n2")
+    assert len({build_key(**address), build_key(**address | {"ip_address": "192.0.2.2"})}) == 2
+    assert build_key(**address) == build_key(**address, network_id="n2")
     log = {"type": "log_index", "uuid": None}
-    assert key(**log) != key(**log, last_name="other")
+    assert build_key(**log) != build_key(**log, last_name="other")
 
 
 def test_an_unknown_type_without_a_uuid_is_told_apart_by_every_text_of_its_own():
     tokens = {"type": "inference_public_models", "uuid": ..., "model": "a", "tokens": 5}
-    assert key(**tokens) != key(**tokens | {"model": "b"})
-    assert key(**tokens) == key(**tokens | {"tokens": 6})
+    assert build_key(**tokens) != build_key(**tokens | {"model": "b"})
+    assert build_key(**tokens) == build_key(**tokens | {"tokens": 6})
 
 
 def test_keys_are_the_same_in_every_process_and_version():
-    assert key() == UUID("790ba456-8dd1-29a7-ca44-a814e6f4a3b7")
+    assert build_key() == UUID("790ba456-8dd1-29a7-ca44-a814e6f4a3b7")

@@ -91,7 +91,7 @@ def test_bad_rows_of_a_day_stay_the_same_ones_and_are_in_the_totals(world: World
     plain = ask(vendor)
     world.edits["gcore", DAY] = Edit(bad=0.1)
     response = ask(vendor)
-    bad = [place for place, row in enumerate(response["resources"]) if row != plain["resources"][place]]
+    bad = [index for index, row in enumerate(response["resources"]) if row != plain["resources"][index]]
     assert 0.03 < len(bad) / response["count"] < 0.2
     assert (response["count"], response["totals"]) == (plain["count"], plain["totals"])
     assert ask(vendor) == response
@@ -112,8 +112,8 @@ def test_the_listing_can_grow_while_it_is_paged_and_stays_grown(vendor: Sandbox)
     assert page["count"] == after["count"] == before["count"] + 1
     assert page["totals"] == after["totals"] != before["totals"]
     assert totals_of(after) == summed(after["resources"])
-    known = set(map(identity, before["resources"]))
-    assert len([row for row in after["resources"] if identity(row) not in known]) == 1
+    identities = set(map(identity, before["resources"]))
+    assert len([row for row in after["resources"] if identity(row) not in identities]) == 1
 
 
 def test_one_row_of_a_page_can_be_bad(vendor: Sandbox) -> None:

@@ -54,11 +54,13 @@ def test_the_vendors_sdk_filters_sorts_and_pages(client: gcore.Gcore) -> None:
     schema_filter = {"type": "volume", "field": "volume_type", "values": ["ultra"]}
     assert {row.volume_type for row in get(**period, schema_filter=schema_filter).resources} == {"ultra"}
     tags = {"conditions": [{"key": "team", "value": "ML", "strict": False}], "condition_type": "AND"}
-    tagged = get(**period, tags=tags, sorting=[{"project": "desc"}], limit=1000)
-    assert tagged.count == len(tagged.resources) > 0
-    assert all({"team": "ml"} in row.tags for row in tagged.resources)
-    paged = [row.to_dict() for offset in range(0, 700, 70) for row in get(**period, limit=70, offset=offset).resources]
-    assert paged == [row.to_dict() for row in get(**period, limit=1000).resources]
+    tagged_report = get(**period, tags=tags, sorting=[{"project": "desc"}], limit=1000)
+    assert tagged_report.count == len(tagged_report.resources) > 0
+    assert all({"team": "ml"} in row.tags for row in tagged_report.resources)
+    paged_rows = [
+        row.to_dict() for offset in range(0, 700, 70) for row in get(**period, limit=70, offset=offset).resources
+    ]
+    assert paged_rows == [row.to_dict() for row in get(**period, limit=1000).resources]
 
 
 def test_totals_over_http_are_the_exact_sums_of_all_pages(client: gcore.Gcore) -> None:
@@ -91,6 +93,8 @@ def test_the_vendors_sdk_lists_projects_and_regions(client: gcore.Gcore) -> None
     assert {project.id for project in client.cloud.projects.list()} == {project.id for project in projects} - {51208}
     regions = list(client.cloud.regions.list(limit=2))
     assert {region.id: region.display_name for region in regions}[76] == "Luxembourg-2"
-    used = client.cloud.usage_reports.get(time_from=f"{DAY}T00:00:00Z", time_to=f"{DAY + timedelta(days=1)}T00:00:00Z")
-    assert {row.project_id for row in used.resources} <= {project.id for project in projects}
-    assert {row.region_id for row in used.resources} <= {region.id for region in regions}
+    report = client.cloud.usage_reports.get(
+        time_from=f"{DAY}T00:00:00Z", time_to=f"{DAY + timedelta(days=1)}T00:00:00Z"
+    )
+    assert {row.project_id for row in report.resources} <= {project.id for project in projects}
+    assert {row.region_id for row in report.resources} <= {region.id for region in regions}

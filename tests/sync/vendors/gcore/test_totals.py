@@ -1,4 +1,4 @@
-"""A day of Gcore held against the vendor's own totals."""
+"""A day of Gcore is compared with the vendor's own totals."""
 
 from decimal import Context, Decimal
 from typing import Any
@@ -24,8 +24,8 @@ def compare_totals(*resources: dict[str, Any], totals: Any, count: int | None = 
 
 
 def test_a_total_that_is_not_the_sum_is_told_with_both_numbers():
-    checked = compare_totals(VOLUME, totals=[TOTAL | {"billing_value": Decimal("14400.5")}])
-    assert checked == Comparison(
+    comparison = compare_totals(VOLUME, totals=[TOTAL | {"billing_value": Decimal("14400.5")}])
+    assert comparison == Comparison(
         Verification.UNVERIFIED,
         [
             {
@@ -70,9 +70,9 @@ def test_an_unknown_type_is_compared_the_way_the_vendor_totals_it():
 
 def test_many_differences_are_counted_and_a_hundred_kept():
     totals = [TOTAL | {"volume_type": f"type-{number}"} for number in range(130)]
-    checked = compare_totals(totals=totals)
-    assert len(checked.differences) == 101
-    assert checked.differences[-1]["count"] == 30
+    comparison = compare_totals(totals=totals)
+    assert len(comparison.differences) == 101
+    assert comparison.differences[-1]["count"] == 30
 
 
 QUANTITY = st.decimals(min_value=0, max_value=10**20, places=25, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Answers of Ona: which are a page, which is the last, and what the probe says."""
+"""Responses of Ona: which are a page, which is the last, and the message of the probe."""
 
 import json
 from collections import Counter
@@ -25,10 +25,10 @@ from tests.support.ona_reader import sandbox as sandbox
 def test_a_listing_of_empty_pages_without_end_fails_the_load(httpserver: HTTPServer):
     tokens = iter(range(1000))
 
-    def another(_: Request) -> Response:
+    def respond(_: Request) -> Response:
         return Response(json.dumps({"records": [], "pagination": {"nextToken": str(next(tokens))}}))
 
-    httpserver.expect_request(f"/api{LIST}").respond_with_handler(another)
+    httpserver.expect_request(f"/api{LIST}").respond_with_handler(respond)
     with (
         (reading := reader(httpserver.url_for("/api"))).http,
         pytest.raises(InvalidResponse, match="does not end"),

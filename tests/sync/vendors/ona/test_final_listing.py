@@ -1,4 +1,4 @@
-"""A day of Ona whose read can be final: one listing, and the total asked for once."""
+"""A day of Ona whose read can be final takes one listing and one request for the total."""
 
 import json
 from collections import Counter
@@ -47,9 +47,9 @@ def test_the_engine_verifies_every_final_day_of_which_it_knows_all_starts():
         source = read_all(server, "ona", first, first + timedelta(days=8))
         ona: Any = server.upstream.vendors["ona"]
         for day in SourceDay.objects.filter(source=source):
-            known = all(run.created_at is not None for run in ona.list_runs(day.starts_at, day.ends_at))
+            all_starts_known = all(run.created_at is not None for run in ona.list_runs(day.starts_at, day.ends_at))
             assert day.final
-            assert day.verification == (Verification.VERIFIED if known else Verification.NONE)
+            assert day.verification == (Verification.VERIFIED if all_starts_known else Verification.NONE)
             assert day.differences == []
     assert SourceDay.objects.filter(source=source, verification=Verification.VERIFIED).count() > 3
 
@@ -69,7 +69,7 @@ def test_a_source_whose_key_may_not_ask_for_the_total_is_read_and_never_halted(f
     assert SourceDay.objects.get(source=source).final
 
 
-# When it is asked.
+# When the total is requested.
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def list_runs(sandbox: SandboxServer, day: Day) -> list[Any]:
-    """Return what the vendor's stand-in holds of a day."""
+    """Return the runs of a day in the vendor's stand-in."""
     ona: Any = sandbox.upstream.vendors["ona"]
     return list(ona.list_runs(day.start, day.end))
 
@@ -119,8 +119,8 @@ def test_a_failure_in_one_part_fails_the_load(sandbox: SandboxServer, ona: Reade
 
 @pytest.mark.usefixtures("far")
 def test_what_usually_goes_wrong_is_survived_side_by_side_too(sandbox: SandboxServer, ona: Reader):
-    for place, fault in enumerate(["rate_limited", "unavailable", "reset", "truncated"]):
-        sandbox.faults.next(fault, after=2 * place + 1)
+    for number, fault in enumerate(["rate_limited", "unavailable", "reset", "truncated"]):
+        sandbox.faults.next(fault, after=2 * number + 1)
     assert len({row.record_id for row in rows(ona)}) == 950
     assert ona.http.stats.retries == 4
 
@@ -141,8 +141,8 @@ def test_a_day_without_runs_is_one_empty_page(sandbox: SandboxServer, ona: Reade
 
 
 def test_a_read_survives_what_usually_goes_wrong_on_the_way(sandbox: SandboxServer, ona: Reader):
-    for place, fault in enumerate(["rate_limited", "unavailable", "reset", "truncated"]):
-        sandbox.faults.next(fault, after=2 * place)
+    for number, fault in enumerate(["rate_limited", "unavailable", "reset", "truncated"]):
+        sandbox.faults.next(fault, after=2 * number)
     assert len({row.record_id for row in rows(ona)}) == 950
     assert ona.http.stats.retries == 4
 

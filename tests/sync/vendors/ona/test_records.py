@@ -19,15 +19,15 @@ from usage.days import Day
 from usage.models import EnvironmentRow
 
 
-def read(body: bytes, day: Day = DAY) -> Page:
+def parse(body: bytes, day: Day = DAY) -> Page:
     page = parse_page(body, day, Counter())[0]
     assert all(type(row) is EnvironmentRow for row in page.rows)
     return page
 
 
-def read_only_row(body: bytes) -> EnvironmentRow:
+def parse_row(body: bytes) -> EnvironmentRow:
     """Return the row of a page that holds one good record and nothing else."""
-    page = read(body)
+    page = parse(body)
     assert (len(page.rows), page.rejected) in ((1, ()), (1, []))
     return EnvironmentRow(*page.rows[0])
 
@@ -36,7 +36,7 @@ def read_only_row(body: bytes) -> EnvironmentRow:
 
 
 def test_a_record_as_documented_becomes_a_row():
-    assert read(build_page({})) == Page(
+    assert parse(build_page({})) == Page(
         [
             EnvironmentRow(
                 "run-1",
@@ -55,19 +55,19 @@ def test_a_record_as_documented_becomes_a_row():
 @pytest.mark.parametrize("absent", [None, ""])
 def test_a_missing_text_is_empty_and_a_missing_start_unknown(absent: str | None):
     only_id = dict.fromkeys(RECORD.keys() - {"id", "stoppedAt"}, absent)
-    row = read_only_row(build_page(only_id))
+    row = parse_row(build_page(only_id))
     assert row == EnvironmentRow("run-1", "", "", "", "", "", None, datetime(2026, 11, 3, 12, tzinfo=UTC))
 
 
 def test_null_is_the_same_as_missing():
     body = build_page({}).replace(b'"env-1"', b"null").replace(b'"2026-11-03T10:00:00.5Z"', b"null")
-    row = read_only_row(body)
+    row = parse_row(body)
     assert (row.environment_id, row.created_at, row.extra) == ("", None, None)
 
 
 def test_unknown_fields_are_kept_to_the_last_digit():
     body = build_page({}).replace(b'"run-1"', b'"run-1", "cost": 12345678901234567890.12, "labels": {"a": ["\\u00e9"]}')
-    row = read_only_row(body)
+    row = parse_row(body)
     assert row.extra == '{"cost":12345678901234567890.12,"labels":{"a":["é"]}}'
 
 
@@ -100,7 +100,7 @@ def test_unknown_fields_are_kept_to_the_last_digit():
 )
 def test_a_record_that_cannot_be_kept_is_rejected_with_its_payload(change: dict[str, Any], reason: str):
     body = build_page({"id": "before"}, change, {"id": "after"}).replace(b"Infinity", b"1e999999")
-    page = read(body)
+    page = parse(body)
     assert [row[0] for row in page.rows] == ["before", "after"]
     (rejected,) = page.rejected
     assert reason in rejected.reason
@@ -111,7 +111,7 @@ def test_a_record_that_cannot_be_kept_is_rejected_with_its_payload(change: dict[
 
 @pytest.mark.parametrize("record", [b'"run-1"', b"42", b"null", b"[1]", b"true"])
 def test_a_record_that_is_no_object_is_rejected(record: bytes):
-    page = read(b'{"records": [%b]}' % record)
+    page = parse(b'{"records": [%b]}' % record)
     assert page.rows == []
     assert (page.rejected[0].payload, page.rejected[0].reason) == (
         record.decode(),
@@ -120,24 +120,24 @@ def test_a_record_that_is_no_object_is_rejected(record: bytes):
 
 
 def test_a_record_that_is_no_text_at_all_is_rejected():
-    page = read(build_page({}, {}).replace(b"user-1", b"\xff", 1))
+    page = parse(build_page({}, {}).replace(b"user-1", b"\xff", 1))
     assert (len(page.rows), len(page.rejected)) == (1, 1)
 
 
 def test_text_that_only_looks_like_an_escaped_nul_is_kept():
-    row = read_only_row(build_page({"userId": "a\\u0000b"}))
+    row = parse_row(build_page({"userId": "a\\u0000b"}))
     assert row.user_id == "a\\u0000b"
 
 
 def test_a_record_without_an_id_is_named_by_what_it_says():
     body = build_page({"id": None}, {"id": None, "userId": "other"}, {"id": ""}, {})
-    record_ids = [row[0] for row in read(body).rows]
+    record_ids = [row[0] for row in parse(body).rows]
     assert record_ids[0].startswith("~")
     assert record_ids[1].startswith("~")
-    # The third says the same as the first, and neither is lost.
+    # The third equals the first, and both are stored.
     assert record_ids[2] == f"{record_ids[0]}-2"
     assert len(set(record_ids)) == 4
-    assert [row[0] for row in read(body).rows] == record_ids
+    assert [row[0] for row in parse(body).rows] == record_ids
 
 
 def test_equal_records_without_an_id_are_counted_over_all_pages():
@@ -159,7 +159,7 @@ def format_time(at: datetime, digits: str) -> str:
 @given(at=INSTANTS, digits=DIGITS)
 def test_a_time_is_read_exactly_and_cut_never_rounded(at: datetime, digits: str):
     text = format_time(at, digits)
-    row = read_only_row(build_page({"stoppedAt": text, "createdAt": None}))
+    row = parse_row(build_page({"stoppedAt": text, "createdAt": None}))
     microseconds = int(f"{digits:0<9}"[:6])
     assert row.stopped_at == at.replace(microsecond=microseconds, tzinfo=UTC)
     # What the column cannot hold is kept as the vendor wrote it.
@@ -172,7 +172,7 @@ def test_the_fast_and_the_careful_reading_of_a_record_agree(
     created: datetime, stopped: datetime, digits: tuple[str, str]
 ):
     times = {"createdAt": format_time(created, digits[0]), "stoppedAt": format_time(stopped, digits[1])}
-    page = read(build_page(times))
+    page = parse(build_page(times))
     try:
         careful = parse_record(json.dumps(RECORD | times).encode(), DAY, Counter())
     except InvalidRecord:
@@ -183,7 +183,7 @@ def test_the_fast_and_the_careful_reading_of_a_record_agree(
 
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,12})?[Z+-].{0,5}", fullmatch=True))
 def test_whatever_is_written_as_a_time_is_read_or_rejected(text: str):
-    page = read(build_page({"stoppedAt": text}))
+    page = parse(build_page({"stoppedAt": text}))
     assert len(page.rows) + len(page.rejected) == 1
 
 
@@ -192,6 +192,6 @@ def test_an_offset_moves_a_time_to_utc(at: datetime, minutes: int):
     local = at + timedelta(minutes=minutes)
     sign, hours = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
     text = f"{local:%Y-%m-%dT%H:%M:%S}{sign}{hours[0]:02}:{hours[1]:02}"
-    row = read_only_row(build_page({"stoppedAt": text, "createdAt": None}))
+    row = parse_row(build_page({"stoppedAt": text, "createdAt": None}))
     assert row.stopped_at == at.replace(microsecond=0, tzinfo=UTC)
     assert row.stopped_at.tzinfo is UTC

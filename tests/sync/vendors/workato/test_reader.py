@@ -43,11 +43,11 @@ from usage.models import DayState, RecipeUsage, Source, SourceDay, Verification
 def test_a_day_holds_every_recipes_hours_and_what_deleted_ones_used(sandbox: SandboxServer, workato: VendorReader):
     pages, comparison = everything(workato, DAY)
     usage_rows = rows(pages)
-    deleted = [row for row in usage_rows if row.recipe_id is None]
+    deleted_rows = [row for row in usage_rows if row.recipe_id is None]
     assert comparison == Comparison(Verification.VERIFIED)
-    assert len(usage_rows) > len(deleted) > 0
+    assert len(usage_rows) > len(deleted_rows) > 0
     assert sums(usage_rows) == fetch_bare_sums(sandbox, DAY)
-    assert all(row.recipe_count and row.recipe_name == row.folder_name == "" for row in deleted)
+    assert all(row.recipe_count and row.recipe_name == row.folder_name == "" for row in deleted_rows)
     assert {row.recipe_count for row in usage_rows if row.recipe_id is not None} == {1}
 
 
@@ -58,8 +58,8 @@ def test_a_recipe_that_is_deleted_later_moves_to_the_deleted_ones_and_the_sums_s
         rows_before = rows(everything(reader, day)[0])
         sandbox.world.set_clock(NOW)
         rows_after = rows(everything(reader, day)[0])
-    deleted = {row.recipe_id for row in rows_before} - {row.recipe_id for row in rows_after}
-    assert deleted
+    deleted_ids = {row.recipe_id for row in rows_before} - {row.recipe_id for row in rows_after}
+    assert deleted_ids
     assert sums(rows_before) == sums(rows_after)
 
 
@@ -199,8 +199,8 @@ def test_workspaces_can_be_chosen_by_the_customers_own_ids(sandbox: SandboxServe
 
 
 def test_only_more_ids_than_allowed_are_split_over_requests(sandbox: SandboxServer, workato: VendorReader):
-    with connected("workato", f"{sandbox.url}/workato", zone=BERLIN, max_ids_per_request=5) as split:
-        pages, comparison = everything(split, DAY)
+    with connected("workato", f"{sandbox.url}/workato", zone=BERLIN, max_ids_per_request=5) as split_reader:
+        pages, comparison = everything(split_reader, DAY)
     assert [len(body["workspace_ids"]) for body in list_requests(sandbox)] == [5, 5, 5, 5, 2, 2]
     assert comparison.verification == Verification.VERIFIED
     assert set(rows(pages)) == set(rows(everything(workato, DAY)[0]))
@@ -281,7 +281,7 @@ def test_the_probe_says_that_a_row_cannot_be_read(httpserver: HTTPServer, script
 
 @pytest.mark.django_db
 def test_deleted_recipes_reach_the_database_and_a_second_read_changes_nothing(sandbox: SandboxServer, settings: Any):
-    source = stored_source(sandbox, settings)
+    source = create_source(sandbox, settings)
     assert read_into(source) == "loaded"
     stored = RecipeUsage.objects.filter(source=source)
     assert stored.filter(recipe_id=None).exists()
@@ -294,7 +294,7 @@ def test_deleted_recipes_reach_the_database_and_a_second_read_changes_nothing(sa
 
 @pytest.mark.django_db
 def test_bad_rows_leave_the_day_partial_with_the_reasons_on_record(sandbox: SandboxServer, settings: Any):
-    source = stored_source(sandbox, settings)
+    source = create_source(sandbox, settings)
     sandbox.world.edits["workato", DAY.date] = Edit(bad=0.02)
     assert read_into(source) == "partial"
     day = SourceDay.objects.get(source=source)
@@ -302,7 +302,7 @@ def test_bad_rows_leave_the_day_partial_with_the_reasons_on_record(sandbox: Sand
     assert day.rejected == day.rejected_records.count() > 0
 
 
-def stored_source(sandbox: SandboxServer, settings: Any) -> Source:
+def create_source(sandbox: SandboxServer, settings: Any) -> Source:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
     return Source.objects.create(
         slug="workato",

@@ -43,7 +43,7 @@ from usage.models import RecipeRow, Verification
 AUTUMN = Day.of(date(2026, 10, 25), BERLIN)
 
 
-def hours_without_offset(*hours: int, **fields: Any) -> list[dict[str, Any]]:
+def build_hours(*hours: int, **fields: Any) -> list[dict[str, Any]]:
     """Return rows that begin at these hours of the autumn day, as a vendor without offsets writes them."""
     return [{"from": f"2026-10-25T{hour:02}:00:00", "to": f"2026-10-25T{hour + 1:02}:00:00"} | fields for hour in hours]
 
@@ -52,9 +52,9 @@ def hours_without_offset(*hours: int, **fields: Any) -> list[dict[str, Any]]:
 def test_the_two_hours_of_one_time_are_told_apart_by_their_order(
     httpserver: HTTPServer, scripted: VendorReader, falling: bool
 ):
-    listed = hours_without_offset(1, 2, 2, 3)
+    hours = build_hours(1, 2, 2, 3)
     counts = [{"task_count": number} for number in (1, 2, 3, 4)]
-    buckets = [hour | count for hour, count in zip(listed, counts, strict=True)]
+    buckets = [hour | count for hour, count in zip(hours, counts, strict=True)]
     buckets = buckets[::-1] if falling else buckets
     answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
     pages, comparison = everything(scripted, AUTUMN)
@@ -65,7 +65,7 @@ def test_the_two_hours_of_one_time_are_told_apart_by_their_order(
 
 
 def test_two_hours_of_one_time_that_say_the_same_are_both_kept(httpserver: HTTPServer, scripted: VendorReader):
-    buckets = hours_without_offset(2, 2)
+    buckets = build_hours(2, 2)
     answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
     pages, comparison = everything(scripted, AUTUMN)
     assert [row.starts_at.hour for row in rows(pages) if row.recipe_id] == [0, 1]
@@ -76,7 +76,7 @@ def test_two_hours_of_one_time_that_say_the_same_are_both_kept(httpserver: HTTPS
 def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_partial(
     httpserver: HTTPServer, scripted: VendorReader, hours: tuple[int, ...]
 ):
-    buckets = hours_without_offset(*hours)
+    buckets = build_hours(*hours)
     answering(
         httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket | {"task_count": 9} for bucket in buckets]
     )
@@ -89,7 +89,7 @@ def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_part
         "time": "2026-10-25T02:00:00",
         "rows": hours.count(2),
     }
-    # Nor is anything in such an hour taken for the usage of deleted recipes.
+    # No row of such an hour is counted as the usage of deleted recipes.
     assert not [row for row in rows(pages) if row.recipe_id is None and row.starts_at.hour in (0, 1)]
 
 
@@ -202,9 +202,9 @@ def test_a_time_without_an_offset_is_of_the_sources_zone():
     ],
 )
 def test_a_bad_record_is_rejected_with_the_field_in_its_reason(change: dict[str, Any], reason: str):
-    with pytest.raises(InvalidRecord) as raised:
+    with pytest.raises(InvalidRecord) as exc_info:
         read_row(**change)
-    assert str(raised.value) == reason
+    assert str(exc_info.value) == reason
 
 
 @pytest.mark.parametrize(

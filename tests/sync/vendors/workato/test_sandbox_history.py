@@ -146,8 +146,8 @@ def server() -> Iterator[SandboxServer]:
 def test_a_plain_client_reads_it_over_http(server: SandboxServer) -> None:
     headers = {"Authorization": "Bearer sandbox-key"}
     with httpx2.Client(base_url=f"{server.url}/workato", headers=headers) as client:
-        listed = client.get(WORKSPACES, params={"page": 1, "per_page": 100}).json()["result"]
-        ids = [workspace["id"] for workspace in listed]
+        listed_workspaces = client.get(WORKSPACES, params={"page": 1, "per_page": 100}).json()["result"]
+        ids = [workspace["id"] for workspace in listed_workspaces]
         body: Row = {**span(DAY), "workspace_ids": ids, "interval": "hour"}
         by_body = client.post(USAGE, json=body).json()["data"]
         by_query = client.post(USAGE, params=body).json()["data"]

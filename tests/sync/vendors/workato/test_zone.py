@@ -1,4 +1,4 @@
-"""Workato writes its times in the account's zone: a source that is set up with another zone fails, and says why."""
+"""Workato writes its times in the account's zone: a source with another zone fails with a reason."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""The listings of names are held to the contract by the vendor's own SDKs, both generations of them, unmodified."""
+"""The vendor's own SDKs, both generations of them and unmodified, list the names of the stand-in."""
 
 from typing import Any
 
@@ -86,5 +86,5 @@ def test_both_generations_of_the_vendors_sdk_read_every_name(sandbox: SandboxSer
     in_teams = [user for members in teams.values() for user in members]
     assert set(in_teams) < users, "some users are in no team"
     assert len(in_teams) > len(set(in_teams)), "some users are in two"
-    used = {run.environment.user_id for run in ona.list_runs(START, END)}
-    assert used <= users
+    user_ids = {run.environment.user_id for run in ona.list_runs(START, END)}
+    assert user_ids <= users

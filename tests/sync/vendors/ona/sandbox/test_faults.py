@@ -56,7 +56,7 @@ def test_edits_of_a_day_leave_other_days_alone(client: httpx2.Client, world: Wor
     assert list_records(client, start=START - timedelta(days=2), end=END) == before
 
 
-def breaks_the_contract(record: Any) -> bool:
+def is_invalid(record: Any) -> bool:
     if not isinstance(record, dict) or not all(isinstance(value, str) for value in record.values()):
         return True
     stopped = record.get("stoppedAt", "")
@@ -67,7 +67,7 @@ def test_a_bad_day_has_records_that_break_the_contract_in_every_way(client: http
     good = len(list_records(client))
     world.edits[day] = Edit(bad=0.5)
     after = list_records(client)
-    bad = [record for record in after if breaks_the_contract(record)]
+    bad = [record for record in after if is_invalid(record)]
     assert (len(after), len(bad)) == (good, -(-good // 2))
     kinds = {type(record) if not isinstance(record, dict) else tuple(map(type, record.values())) for record in bad}
     assert {str, int} <= {type(value) for record in bad if isinstance(record, dict) for value in record.values()}
@@ -95,8 +95,8 @@ def test_a_bad_record_stands_in_for_a_good_one_once(client: httpx2.Client, sandb
     plain = list_records(client)
     sandbox.faults.next("bad_record", after=1)
     spoilt = list_records(client)
-    assert [place for place, record in enumerate(spoilt) if breaks_the_contract(record)] == [100]
-    assert [place for place, record in enumerate(spoilt) if record != plain[place]] == [100]
+    assert [index for index, record in enumerate(spoilt) if is_invalid(record)] == [100]
+    assert [index for index, record in enumerate(spoilt) if record != plain[index]] == [100]
     assert list_records(client) == plain
 
 
@@ -112,11 +112,11 @@ def test_growth_while_paging_repeats_a_record_and_hides_the_new_one_until_the_ne
 ):
     plain = list_ids(list_records(client))
     sandbox.faults.next("growth", after=1)
-    during = list_ids(list_records(client))
-    assert during == [*plain[:200], plain[199], *plain[200:]]
-    grown = list_ids(list_records(client))
-    assert grown[1:] == plain
-    assert grown[0] not in plain
+    ids_during = list_ids(list_records(client))
+    assert ids_during == [*plain[:200], plain[199], *plain[200:]]
+    ids_after = list_ids(list_records(client))
+    assert ids_after[1:] == plain
+    assert ids_after[0] not in plain
 
 
 def test_growth_within_a_filter_is_of_that_project_and_range(

@@ -30,17 +30,17 @@ def test_the_same_seed_and_date_give_the_same_history():
 
 
 def test_today_grows_with_the_clock_and_keeps_what_it_has():
-    today, known = NOW.replace(hour=0), set[Run]()
+    today, known_runs = NOW.replace(hour=0), set[Run]()
     counts = []
     for hour in (6, 12, 18, 24):
         now = today + timedelta(hours=hour)
         runs = set(list_runs(today, now=lambda now=now: now))
-        assert known <= runs
+        assert known_runs <= runs
         assert all(run.stopped_at <= to_nanoseconds(now) for run in runs)
-        known = runs
+        known_runs = runs
         counts.append(len(runs))
     assert counts == sorted(set(counts))
-    assert known == set(list_runs(today, now=lambda: NOW + timedelta(days=40)))
+    assert known_runs == set(list_runs(today, now=lambda: NOW + timedelta(days=40)))
 
 
 def test_nothing_is_listed_of_tomorrow():

@@ -1,4 +1,4 @@
-"""Held to the contract by the vendor's own SDKs, both generations of them, unmodified."""
+"""The vendor's own SDKs, both generations of them and unmodified, read the stand-in."""
 
 from collections import Counter
 from datetime import datetime
@@ -18,7 +18,7 @@ from tests.sync.vendors.ona.sandbox.requests import END, KEY, START
 
 
 def get_fields(run: Run, unit: int = 1) -> tuple[Any, ...]:
-    """Return what both SDKs can say of a run; `unit` nanoseconds are the finest they tell apart."""
+    """Return the fields of a run that both SDKs return; `unit` is the resolution of instants in nanoseconds."""
     record = msgspec.json.decode(run.encode_json())
     names = ("id", "environmentId", "userId", "projectId", "runnerId", "environmentClassId")
     created = None if run.created_at is None else run.created_at // unit

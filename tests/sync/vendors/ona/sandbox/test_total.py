@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 
 
 def sum_runtime(runs: list[Run]) -> int:
-    """Return the whole seconds of the runs whose start is told."""
+    """Return the whole seconds of the runs whose start is known."""
     return sum(run.stopped_at - run.created_at for run in runs if run.created_at is not None) // SECOND
 
 
