@@ -86,9 +86,9 @@ def test_the_day_of_a_worker_that_died_is_taken_over_when_its_lease_ends(planned
 
     assert second.source_day.pk == first.source_day.pk
     assert (second.attempt, second.source_day.failures) == (2, 1)
-    lost, running = LoadAttempt.objects.order_by("number")
-    assert (lost.outcome, running.outcome) == (LoadAttempt.Outcome.LOST, LoadAttempt.Outcome.RUNNING)
-    assert "lease ended" in lost.error
+    lost_attempt, running_attempt = LoadAttempt.objects.order_by("number")
+    assert (lost_attempt.outcome, running_attempt.outcome) == (LoadAttempt.Outcome.LOST, LoadAttempt.Outcome.RUNNING)
+    assert "lease ended" in lost_attempt.error
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing_when_it_wakes(listing: Listing) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong with one day or one source stays with it, is told in words, and mends itself where it can."""
+"""A fault of one day or one source affects nothing else, has a reason in words, and is retried where that can help."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def get_first_day() -> date:
-    """Return the first of the five days that end today; asked when a test runs, for midnight may have passed."""
+    """Return the first of the five days that end today; computed when a test runs, as midnight may have passed."""
     return get_today(ZoneInfo("UTC")) - timedelta(days=4)
 
 
@@ -62,12 +62,12 @@ def read_all(source: Source) -> list[str]:
 def test_a_failing_day_does_not_hold_up_the_others_and_comes_back_by_itself(
     planned_source: Source, listing: Listing
 ) -> None:
-    broken = get_first_day() + timedelta(days=2)
-    listing.during = fail_with(InvalidResponse("The answer is not JSON.", payload="<html>"), on=broken)
+    broken_day = get_first_day() + timedelta(days=2)
+    listing.during = fail_with(InvalidResponse("The answer is not JSON.", payload="<html>"), on=broken_day)
 
     assert sorted(read_all(planned_source)) == ["failed", *["loaded"] * 4]
 
-    day = SourceDay.objects.get(day=broken)
+    day = SourceDay.objects.get(day=broken_day)
     assert (day.state, day.failures, day.error) == (DayState.FAILED, 1, "The answer is not JSON.")
     assert timedelta(seconds=40) < day.due_at - datetime.now(UTC) < timedelta(seconds=76)
     run = SyncRun.objects.get()

@@ -238,10 +238,10 @@ def test_a_metric_that_vanishes_keeps_its_stored_values_and_makes_the_day_unveri
 
 
 def test_a_read_that_is_held_back_is_an_answer_and_ends_the_row_of_failures(recipes: Source, listing: Listing) -> None:
-    held_back = {Outcome.UNVERIFIED: [build_recipe(n, tasks=None) for n in range(10)], Outcome.SUSPECT: []}
+    reads_by_outcome = {Outcome.UNVERIFIED: [build_recipe(n, tasks=None) for n in range(10)], Outcome.SUSPECT: []}
     listing.records[DAY] = [build_recipe(n) for n in range(20)]
     read_day(recipes)
-    for outcome, rows in held_back.items():
+    for outcome, rows in reads_by_outcome.items():
         Source.objects.update(failures=2)
         SourceDay.objects.update(failures=2)
         listing.records[DAY] = rows
@@ -362,11 +362,13 @@ def test_a_final_day_does_not_lose_its_records_to_another_day_without_a_person(
 ) -> None:
     following = CLOSED + timedelta(days=1)
     one_day = timedelta(days=1)
-    moved = [record._replace(stopped_at=record.stopped_at + one_day) for record in listing.records[CLOSED][:600]]
-    listing.records[following] = moved[:10]
+    moved_records = [
+        record._replace(stopped_at=record.stopped_at + one_day) for record in listing.records[CLOSED][:600]
+    ]
+    listing.records[following] = moved_records[:10]
     assert read_day(final_day, following).outcome == Outcome.LOADED
 
-    listing.records[following] = moved
+    listing.records[following] = moved_records
     for _ in range(2):
         assert read_day(final_day, following).outcome == Outcome.SUSPECT
         assert "stored on another day that was final" in get_day(following).error

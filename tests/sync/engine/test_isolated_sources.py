@@ -1,4 +1,4 @@
-"""A source that cannot be read as it is set up keeps nobody from the others: no tick, page, command or start."""
+"""A source with a broken configuration stops no tick, page, command or start for the other sources."""
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO

@@ -1,4 +1,4 @@
-"""Whoever locks a source and its days locks the source first, so nobody ends in a deadlock."""
+"""Every transaction that locks a source and its days locks the source first, which rules out a deadlock."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, r
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
-# A lock of a row names no database; whoever waits for one has others that do.
+# A row lock names no database; a process that waits for one also holds locks that do.
 WAITING = """
     SELECT FROM pg_locks AS waiting JOIN pg_locks AS own USING (pid) JOIN pg_database AS d ON d.oid = own.database
     WHERE NOT waiting.granted AND d.datname = current_database()
@@ -33,7 +33,7 @@ def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def is_waiting_for_a_lock() -> bool:
-    """Return whether somebody waits for a lock in this run's own database."""
+    """Return whether a process waits for a lock in this run's own database."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING)
         return cursor.fetchone() is not None

@@ -204,7 +204,7 @@ def test_reading_an_unchanged_day_writes_no_row_version(transactional_db: None, 
 
     assert (attempt.outcome, attempt.unchanged) == (Outcome.UNCHANGED, 300)
     assert count_row_versions() == before
-    # The same holds where the digest cannot tell and the rows are compared one by one.
+    # It is the same where no digest is stored and the rows are compared one by one.
     SourceDay.objects.update(digest="")
     attempt = read_day(source)
     assert (attempt.outcome, attempt.unchanged) == (Outcome.LOADED, 300)

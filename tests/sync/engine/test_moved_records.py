@@ -1,4 +1,4 @@
-"""Records that the vendor moves between days of a source are taken over without a deadlock."""
+"""Records that the vendor moves between days of a source change their day without a deadlock."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,12 +34,12 @@ def name_runs(numbers: Iterable[int]) -> set[str]:
 
 def start_merges_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the next merges of two threads begin when both have copied what was read."""
-    both_have_read, waited = Barrier(2, timeout=120), set()
+    both_have_read, waited_threads = Barrier(2, timeout=120), set()
     hold_records = DayMerge.hold_records
 
     def wait_and_hold_records(steps: DayMerge) -> None:
-        if get_ident() not in waited:
-            waited.add(get_ident())
+        if get_ident() not in waited_threads:
+            waited_threads.add(get_ident())
             both_have_read.wait()
         hold_records(steps)
 

@@ -31,7 +31,7 @@ def fill_spool(rows: Sequence[EnvironmentRow]) -> None:
 def read_spool() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT record_id FROM {SPOOL} ORDER BY record_id")
-        return [name for (name,) in cursor.fetchall()]
+        return [record_id for (record_id,) in cursor.fetchall()]
 
 
 def build_where(source: Source) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def adopt(source: Source, *rows: EnvironmentRow) -> Nameless:
     return adopt_ids(EnvironmentUsage, SPOOL, build_where(source))
 
 
-def name(source: Source, *, keep_old: bool = True) -> int:
+def assign_names(source: Source, *, keep_old: bool = True) -> int:
     return name_records(EnvironmentUsage, SPOOL, build_where(source), keep_old=keep_old)
 
 
@@ -137,20 +137,20 @@ def test_a_run_that_was_stored_without_an_id_gets_it_and_stays_one_record(source
     assert adopt(source, row(1), row(2), row(3)) == Nameless(new_ids=1)
     assert EnvironmentUsage.objects.get(pk=before.pk).record_id == "~1"
 
-    assert name(source) == 1
+    assert assign_names(source) == 1
     after = EnvironmentUsage.objects.get(pk=before.pk)
     assert (after.record_id, after.revision, after.first_seen_at) == ("run-1", 2, before.first_seen_at)
     assert after.changed_at > before.changed_at
     (revision,) = list_revisions(after)
     assert [(change.field, change.old, change.new) for change in revision.changes] == [("record_id", "~1", "run-1")]
     assert adopt(source, row(1), row(2), row(3)) == Nameless()
-    assert name(source) == 0
+    assert assign_names(source) == 0
 
 
 def test_of_a_day_that_was_not_over_no_revision_is_kept(source: Source, listing: Listing) -> None:
     store(source, listing, build_nameless(1))
     adopt(source, row(1))
-    assert name(source, keep_old=False) == 1
+    assert assign_names(source, keep_old=False) == 1
     assert list_revisions(EnvironmentUsage.objects.get()) == []
 
 
@@ -158,13 +158,13 @@ def test_an_id_that_another_record_has_is_not_given_a_second_time(source: Source
     store(source, listing, build_nameless(1), row(1), row(2))
     EnvironmentUsage.objects.filter(record_id="run-1").update(withdrawn_at=datetime.now().astimezone())
     assert adopt(source, row(1), row(2)) == Nameless(vanished=1)
-    assert name(source) == 0
+    assert assign_names(source) == 0
 
 
 def test_equal_runs_get_as_many_ids_as_were_read(source: Source, listing: Listing) -> None:
     store(source, listing, build_nameless(1), build_nameless(1, "~1-2"), build_nameless(1, "~1-3"))
     assert adopt(source, row(1, record_id="run-a"), row(1, record_id="run-b")) == Nameless(vanished=1, new_ids=2)
-    assert name(source) == 2
+    assert assign_names(source) == 2
     names = EnvironmentUsage.objects.values_list("record_id", flat=True)
     assert sorted(names) == ["run-a", "run-b", "~1-3"]
 
@@ -173,7 +173,7 @@ def test_one_run_may_lose_its_id_while_another_gets_one(source: Source, listing:
     store(source, listing, row(1), build_nameless(2), row(3, record_id="run-x"), build_nameless(3))
     result = adopt(source, build_nameless(1), row(2), build_nameless(3, "~other"), row(3, record_id="run-y"))
     assert result == Nameless(adopted=2, new_ids=2)
-    assert name(source) == 2
+    assert assign_names(source) == 2
     assert read_spool() == sorted(EnvironmentUsage.objects.values_list("record_id", flat=True))
 
 

@@ -280,17 +280,17 @@ def test_the_pages_the_api_and_the_command_ask_for_names(ona: Source, monkeypatc
 
 
 def test_a_tick_sends_for_names_that_are_due(source: Source, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[Any] = []
-    monkeypatch.setattr("sync.tasks.read_names.apply_async", lambda args, **kwargs: sent.append(args[0]))
+    queued: list[Any] = []
+    monkeypatch.setattr("sync.tasks.read_names.apply_async", lambda args, **kwargs: queued.append(args[0]))
     send_names(source)
-    assert sent == [source.pk]
+    assert queued == [source.pk]
     read_names(source.pk)
     send_names(source)
-    assert sent == [source.pk]
+    assert queued == [source.pk]
 
 
 def test_a_pseudonym_is_a_short_word_that_stays() -> None:
     assert build_pseudonym("b14c8e5e") == build_pseudonym("b14c8e5e")
-    words = {build_pseudonym(str(number)) for number in range(1000)}
-    assert len(words) >= 998
-    assert all(word.isalpha() and len(word) == 10 for word in words)
+    pseudonyms = {build_pseudonym(str(number)) for number in range(1000)}
+    assert len(pseudonyms) >= 998
+    assert all(pseudonym.isalpha() and len(pseudonym) == 10 for pseudonym in pseudonyms)

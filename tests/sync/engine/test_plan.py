@@ -1,4 +1,4 @@
-"""What is due: never read days, the look-back, the month that closed, retries, and what a person asks for."""
+"""What is due: days never synced, the look-back, the closed month, retries, and what a person requests."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch):
-    # The database's clock cannot be set in a test: the planner is given this one for it.
+    # The database's clock cannot be set in a test, so the planner uses this one.
     monkeypatch.setattr("sync.engine.plan.get_database_time", timezone.now)
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
@@ -123,10 +123,10 @@ def test_a_partial_day_that_a_person_accepted_gets_its_closing_read(clock) -> No
     at = datetime(2026, 11, 14, tzinfo=UTC)
     for on in (date(2026, 11, 10), date(2026, 11, 11)):
         store_loaded_day(source, on, at=at)
-    accepted = {"accepted_at": at, "accepted_reason": "known", "findings": "0" * 32}
+    acceptance = {"accepted_at": at, "accepted_reason": "known", "findings": "0" * 32}
     later = datetime(2027, 1, 1, tzinfo=UTC)
     SourceDay.objects.update(state=DayState.PARTIAL, rejected=1, complete=False, due_at=later)
-    SourceDay.objects.filter(day=date(2026, 11, 10)).update(**accepted)
+    SourceDay.objects.filter(day=date(2026, 11, 10)).update(**acceptance)
 
     days = list_planned_days(plan_source(source.pk))
 

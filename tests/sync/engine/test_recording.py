@@ -88,7 +88,7 @@ def test_a_step_of_recording_that_fails_leaves_no_day_without_a_reason(
     attempt = LoadAttempt.objects.get()
     assert (attempt.outcome, attempt.error) == (("running", "") if step == "the attempt" else ("failed", day.error))
     if step == "the source":
-        # Not halted, so at least not asked again at once with a key that is refused.
+        # The source is not halted, so the day must wait before the refused key is tried again.
         assert day.due_at > datetime.now(UTC) + timedelta(minutes=1)
     elif isinstance(error, CredentialError):
         assert Source.objects.get().halt_reason == "The key is refused."

@@ -154,13 +154,13 @@ def test_an_unverified_day_outside_the_look_back_is_read_again_until_it_agrees(
     ids=["unverified", "partial"],
 )
 def test_a_day_whose_findings_a_person_accepted_is_left_alone(quiet: Source, trouble: dict[str, Any]) -> None:
-    accepted = {
+    acceptance = {
         "accepted_at": get_database_time(),
         "accepted_by": "ann",
         "accepted_reason": "known",
         "findings": "f" * 32,
     }
-    day = store_day(quiet, OLD, 3, **trouble, **accepted)
+    day = store_day(quiet, OLD, 3, **trouble, **acceptance)
     assert plan_due() == []
 
     SourceDay.objects.filter(pk=day.pk).update(accepted_at=None, accepted_by="", accepted_reason="")
@@ -177,9 +177,9 @@ def test_a_day_that_a_check_found_wrong_is_read_again_as_such(quiet: Source) -> 
 
 
 def test_a_partial_day_that_a_person_accepted_is_read_again_where_a_check_found_it_wrong(quiet: Source) -> None:
-    accepted = {"accepted_at": LONG_AGO, "accepted_reason": "Known.", "findings": "f" * 32, "rejected": 1}
+    acceptance = {"accepted_at": LONG_AGO, "accepted_reason": "Known.", "findings": "f" * 32, "rejected": 1}
     mismatched: dict[str, Any] = {"state": DayState.PARTIAL, "complete": False, "mismatch": [{"code": "digest"}]}
-    store_day(quiet, OLD, 5, **accepted, **mismatched)
+    store_day(quiet, OLD, 5, **acceptance, **mismatched)
 
     (run,) = plan_due()
 

@@ -61,23 +61,23 @@ def test_every_refusal_has_a_code(
     httpserver: HTTPServer, http: VendorHTTP, status: int, headers: dict[str, str], code: ErrorCode
 ):
     httpserver.expect_request("/base/").respond_with_data("", status=status, headers=headers)
-    with pytest.raises(SyncError) as raised:
+    with pytest.raises(SyncError) as exc_info:
         http.post("/", b"{}")
-    assert raised.value.code == code
+    assert exc_info.value.code == code
 
 
 def test_one_connection_serves_many_requests():
-    accepted = []
+    connections = []
 
-    def thrice(connection: socket.socket) -> None:
-        accepted.append(connection)
+    def respond_three_times(connection: socket.socket) -> None:
+        connections.append(connection)
         for _ in range(3):
             connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
             connection.recv(65536)
 
-    with raw(thrice) as address, client(address) as http:
+    with raw(respond_three_times) as address, client(address) as http:
         assert [http.get("/") for _ in range(3)] == [b"{}"] * 3
-    assert len(accepted) == 1
+    assert len(connections) == 1
 
 
 def test_a_packed_body_is_unpacked(httpserver: HTTPServer, http: VendorHTTP):
@@ -188,9 +188,9 @@ def test_the_vendor_says_how_long_to_wait(httpserver: HTTPServer, http: VendorHT
 
 def test_a_wait_longer_than_a_worker_may_sleep_is_handed_to_the_queue(httpserver: HTTPServer, http: VendorHTTP):
     httpserver.expect_request("/base/").respond_with_data("", status=429, headers={"Retry-After": "600"})
-    with pytest.raises(VendorUnavailable, match="asks for fewer requests") as failed:
+    with pytest.raises(VendorUnavailable, match="asks for fewer requests") as exc_info:
         http.get("/")
-    assert failed.value.retry_after == 600
+    assert exc_info.value.retry_after == 600
     assert http.stats.requests == 1
 
 
@@ -262,9 +262,9 @@ def test_an_answer_packed_in_a_way_nobody_asked_for_is_refused():
     ],
 )
 def test_no_request_leaves_for_a_host_that_is_not_allowed(base_url: str, why: str):
-    added = ["127.0.0.1:8000", "added.example", "[::1]:9000"]
+    allowed_hosts = ["127.0.0.1:8000", "added.example", "[::1]:9000"]
     with pytest.raises(HostNotAllowed, match=why):
-        VendorHTTP(base_url, "x", hosts=["vendor.example"], allowed_hosts=added, bounds=Bounds())
+        VendorHTTP(base_url, "x", hosts=["vendor.example"], allowed_hosts=allowed_hosts, bounds=Bounds())
 
 
 @pytest.mark.parametrize(
@@ -280,8 +280,8 @@ def test_no_request_leaves_for_a_host_that_is_not_allowed(base_url: str, why: st
     ],
 )
 def test_the_vendors_own_and_the_added_hosts_are_allowed(base_url: str):
-    added = ["127.0.0.1:8000", "Loop.example ", "[::1]:9000", "any.example:*"]
-    VendorHTTP(base_url, "x", hosts=["vendor.example"], allowed_hosts=added, bounds=Bounds()).close()
+    allowed_hosts = ["127.0.0.1:8000", "Loop.example ", "[::1]:9000", "any.example:*"]
+    VendorHTTP(base_url, "x", hosts=["vendor.example"], allowed_hosts=allowed_hosts, bounds=Bounds()).close()
 
 
 @pytest.mark.parametrize("status", [307, 308])

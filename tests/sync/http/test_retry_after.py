@@ -149,8 +149,8 @@ def test_nonsense_is_ignored_with_a_note_that_names_the_host(
 def test_a_wait_of_centuries_leaves_the_worker_as_one_of_hours(httpserver: HTTPServer, digits: str):
     httpserver.expect_request("/").respond_with_data("", status=503, headers={"Retry-After": digits})
     with client(httpserver.url_for("")) as http:
-        failed = failure(http, VendorUnavailable, "cannot answer now")
-    assert failed.retry_after == SIX_HOURS
+        error = failure(http, VendorUnavailable, "cannot answer now")
+    assert error.retry_after == SIX_HOURS
 
 
 @pytest.mark.parametrize(

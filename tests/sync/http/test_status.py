@@ -1,4 +1,4 @@
-"""The status of an answer decides before its body, and a body is unpacked in every form that was asked for."""
+"""The status of a response decides before its body, and a body is decompressed in every accepted encoding."""
 
 import gzip
 import socket
@@ -97,10 +97,10 @@ def test_a_redirect_is_judged_by_its_target_whatever_its_body_is(broken: str):
 
 
 def test_a_connection_is_used_again_after_an_error_that_was_read_to_its_end():
-    accepted = []
+    connections = []
 
     def refuse_twice(connection: socket.socket) -> None:
-        accepted.append(connection)
+        connections.append(connection)
         for _ in range(2):
             connection.sendall(b"HTTP/1.1 422 Odd\r\nContent-Length: 2\r\n\r\n{}")
             connection.recv(65536)
@@ -108,7 +108,7 @@ def test_a_connection_is_used_again_after_an_error_that_was_read_to_its_end():
     with raw(refuse_twice) as address, client(address) as http:
         for _ in range(2):
             failure(http, RequestRejected, "HTTP 422")
-    assert len(accepted) == 1
+    assert len(connections) == 1
 
 
 # Bodies of successes.
