@@ -1,4 +1,4 @@
-"""A portal that has been read for a month, filled once for each module of tests that asks for it."""
+"""A portal with a month of synced days, filled once for each module of tests that uses it."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Accepting a day's findings on the pages and over the API: by whom it may be done, and where it is told."""
+"""Accepting a day's findings on the pages and over the API: who may do it, and where it is shown."""
 
 from datetime import date, timedelta
 from html import unescape

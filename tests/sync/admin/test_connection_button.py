@@ -89,11 +89,13 @@ def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Cl
     SourceDayFactory(source=stored_source)
     address = reverse("admin:usage_source_test", args=[stored_source.pk])
 
-    works = administrator.post(address, build_form_data(sandbox.url + PATHS["ona"], new_credential=""), headers=HTMX)
-    fails = administrator.post(address, build_form_data(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX)
+    success = administrator.post(address, build_form_data(sandbox.url + PATHS["ona"], new_credential=""), headers=HTMX)
+    failure = administrator.post(
+        address, build_form_data(sandbox.url + PATHS["ona"], new_credential=TYPED), headers=HTMX
+    )
 
-    assert "The connection works." in works.content.decode()
-    assert "The connection does not work." in fails.content.decode()
+    assert "The connection works." in success.content.decode()
+    assert "The connection does not work." in failure.content.decode()
     stored_source.refresh_from_db()
     assert (stored_source.base_url, stored_source.credential) == (f"{sandbox.url}/ona/elsewhere", "sandbox-key")
     assert [entry.change_message for entry in LogEntry.objects.order_by("id")] == [

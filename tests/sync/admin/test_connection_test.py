@@ -1,4 +1,4 @@
-"""The test of a connection, against the sandbox and real servers at which something is wrong: each told in words."""
+"""The test of a connection, against the sandbox and real servers with faults: each has its own message."""
 
 import http.client
 import socket

@@ -63,7 +63,7 @@ def build_days(first: date, statuses: list[tuple[DayStatus, int]]) -> list[Calen
         # Due again, and what made it suspect has not been settled.
         (LOADED | {"state": DayState.DUE, "final": False, "suspicion": {"held": 5}}, DayStatus.SUSPECT),
         (LOADED | {"restated_at": NOW}, DayStatus.FINAL),
-        # Complete, and read once more: what is held still counts.
+        # Complete and due for another read: the stored records still count.
         (LOADED | {"state": DayState.DUE}, DayStatus.FINAL),
         (LOADED | {"state": DayState.LOADING, "lease_expires_at": NOW}, DayStatus.FINAL),
         ({"state": DayState.DUE}, DayStatus.INCOMPLETE),
@@ -74,7 +74,7 @@ def build_days(first: date, statuses: list[tuple[DayStatus, int]]) -> list[Calen
         ({"state": DayState.PARTIAL, "rejected": 1}, DayStatus.PARTIAL),
         (LOADED | {"state": DayState.SUSPECT}, DayStatus.SUSPECT),
         ({"state": DayState.FAILED, "loaded_at": None, "covered_until": None}, DayStatus.FAILED),
-        # An attempt that failed is told of, whatever an earlier one has left.
+        # A failed attempt is shown, whatever an earlier one has stored.
         (LOADED | {"state": DayState.FAILED}, DayStatus.FAILED),
     ],
 )
@@ -158,9 +158,9 @@ def test_gaps_are_runs_of_days_the_latest_first() -> None:
 def test_every_day_of_a_year_has_a_place_leap_years_included(year: int, days: int, columns: int) -> None:
     chart = YearChart(year, build_days(date(year, 1, 1), [(DayStatus.FAILED, days)]), date(year, 12, 31))
 
-    places = re.findall(r"M(\d+) (\d+)", chart.paths[0].d)
-    assert len(set(places)) == days
-    assert max(int(x) for x, _ in places) == (columns - 1) * 12
+    points = re.findall(r"M(\d+) (\d+)", chart.paths[0].d)
+    assert len(set(points)) == days
+    assert max(int(x) for x, _ in points) == (columns - 1) * 12
     assert [month.name for month in chart.months][::11] == ["Jan", "Dec"]
 
 

@@ -30,11 +30,13 @@ def test_the_years_of_every_source_are_shown_with_their_gaps_in_words(sources: F
 
 
 def test_only_sources_with_gaps_are_shown_where_that_is_asked(sources: Filled) -> None:
-    sound = SourceFactory.create(slug="sound", backfill_from=timezone.now().date())
-    hold(sound, timezone.now().date(), state=DayState.DUE)
+    complete_source = SourceFactory.create(slug="sound", backfill_from=timezone.now().date())
+    hold(complete_source, timezone.now().date(), state=DayState.DUE)
 
-    assert 'id="source-' + str(sound.pk) in client_of("viewer").get(COVERAGE).content.decode()
-    assert 'id="source-' + str(sound.pk) not in client_of("viewer").get(f"{COVERAGE}?gaps=only").content.decode()
+    assert 'id="source-' + str(complete_source.pk) in client_of("viewer").get(COVERAGE).content.decode()
+    assert (
+        'id="source-' + str(complete_source.pk) not in client_of("viewer").get(f"{COVERAGE}?gaps=only").content.decode()
+    )
 
 
 def test_a_day_is_called_by_its_words(sources: Filled) -> None:

@@ -84,11 +84,11 @@ def test_a_days_sums_are_said_in_words_rounded_in_the_list_and_in_full_on_its_pa
     units = {"runtime_seconds": "53041.123456", "job_failed_count": "2", "GB": "0.3", "bytes": "98304111872"}
     SourceDay.objects.filter(pk=day.pk).update(sums=units)
 
-    listed = staff.get(f"{DAYS}?source=ona-main").content.decode()
+    list_page = staff.get(f"{DAYS}?source=ona-main").content.decode()
     page = staff.get(f"{DAYS}{day.pk}/change/").content.decode()
 
-    assert "14.7 h of runtime" in listed
-    assert ">+1</span>" in listed
+    assert "14.7 h of runtime" in list_page
+    assert ">+1</span>" in list_page
     for name, number in (
         ("runtime", "14.7 h (53,041.123456 s)"),
         ("jobs failed", "2 jobs"),
@@ -112,12 +112,12 @@ def test_chosen_days_are_read_again(staff: Client) -> None:
 
 def test_the_vendors_word_is_taken_for_suspect_days_only(staff: Client) -> None:
     suspect = SourceDay.objects.get(state="suspect")
-    sound = SourceDay.objects.filter(state="loaded").first()
-    assert sound is not None
+    loaded_day = SourceDay.objects.filter(state="loaded").first()
+    assert loaded_day is not None
 
-    refused = staff.post(DAYS, {"action": "accept", "_selected_action": [sound.pk]}, follow=True)
-    assert list_messages(refused) == ["None of the chosen days is suspect; there is nothing to accept."]
-    assert staff.post(reverse("admin:usage_sourceday_do", args=[sound.pk, "accept"])).status_code == 403
+    response = staff.post(DAYS, {"action": "accept", "_selected_action": [loaded_day.pk]}, follow=True)
+    assert list_messages(response) == ["None of the chosen days is suspect; there is nothing to accept."]
+    assert staff.post(reverse("admin:usage_sourceday_do", args=[loaded_day.pk, "accept"])).status_code == 403
 
     page = staff.get(f"{DAYS}{suspect.pk}/change/").content.decode()
     assert "Accept what the vendor reports" in page
@@ -209,14 +209,14 @@ def restatement(sources: Filled) -> Restatement:
 def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(
     staff: Client, restatement: Restatement
 ) -> None:
-    listed = staff.get(f"{RESTATEMENTS}?source=workato-emea").content.decode()
+    list_page = staff.get(f"{RESTATEMENTS}?source=workato-emea").content.decode()
 
-    assert "−10 tasks (−0.5 %)" in listed
-    assert "2,000 tasks → 1,990 tasks" in listed
-    assert "+0.12 h (new)" in listed
-    assert "GB" not in listed
-    assert "5 changed, 1 returned" in listed
-    assert f"{DAYS}{restatement.source_day_id}/change/" in listed
+    assert "−10 tasks (−0.5 %)" in list_page
+    assert "2,000 tasks → 1,990 tasks" in list_page
+    assert "+0.12 h (new)" in list_page
+    assert "GB" not in list_page
+    assert "5 changed, 1 returned" in list_page
+    assert f"{DAYS}{restatement.source_day_id}/change/" in list_page
 
 
 def test_restatements_are_the_newest_first_and_filtered_by_source_day_and_instant(

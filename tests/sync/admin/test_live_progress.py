@@ -1,4 +1,4 @@
-"""A run as it goes: days, records, pace and time left, in a small answer that a page asks for until the run ends."""
+"""The progress of a run: days, records, pace and time left, in a fragment that a page polls until the run ends."""
 
 import re
 from datetime import timedelta
@@ -100,10 +100,10 @@ def test_the_page_asks_every_other_second_while_it_goes_and_no_more_when_it_has_
         assert "#page-facts" not in going
 
         SyncRun.objects.update(finished_at=timezone.now())
-        ended = client.get(address, headers=HTMX).content.decode()
-        assert "every 2s" not in ended
-        assert 'hx-select="#page-facts"' in ended  # the rest of the page is fetched once more
-        assert "Done" in ended
+        page = client.get(address, headers=HTMX).content.decode()
+        assert "every 2s" not in page
+        assert 'hx-select="#page-facts"' in page  # the rest of the page is fetched once more
+        assert "Done" in page
 
 
 def test_what_is_said_aloud_is_said_once_for_every_quarter(run: SyncRun) -> None:
@@ -168,8 +168,8 @@ def test_nobody_sees_a_run_of_a_source_that_they_may_not_know_of(run: SyncRun) -
     assert client.get(get_source_url(run), headers=HTMX).status_code == 404
     assert client.get(get_run_url(run), headers=HTMX).status_code == 404
     assert client.post(f"/admin/sync/syncrun/{run.pk}/do/cancel/").status_code == 404
-    borrowed = client.get(f"/admin/usage/source/{other_source.pk}/progress/?runs={run.pk}&said=", headers=HTMX)
-    assert "run-progress" not in borrowed.content.decode()
+    response = client.get(f"/admin/usage/source/{other_source.pk}/progress/?runs={run.pk}&said=", headers=HTMX)
+    assert "run-progress" not in response.content.decode()
 
 
 def test_a_page_of_someone_signed_out_loads_anew(run: SyncRun) -> None:

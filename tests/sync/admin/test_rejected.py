@@ -237,10 +237,10 @@ def test_a_rare_reason_among_many_is_found_by_its_index(days: list[SourceDay]) -
     create_many(days)
     rare = create_rejected(days[0], 999_999, reason="tags: not a list of objects")
 
-    listed = client_of("viewer").get(LIST, {"reason": "list of objects"}).context["cl"]
+    change_list = client_of("viewer").get(LIST, {"reason": "list of objects"}).context["cl"]
 
-    assert list(listed.result_list) == [rare]
-    assert "rejectedrecord_reason" in listed.queryset[:51].explain()
+    assert list(change_list.result_list) == [rare]
+    assert "rejectedrecord_reason" in change_list.queryset[:51].explain()
 
 
 def create_many(days: list[SourceDay]) -> None:

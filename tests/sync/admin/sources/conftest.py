@@ -11,7 +11,7 @@ from usage.models import Source
 
 @pytest.fixture
 def staff(client: Client) -> Client:
-    """The client of somebody who may do everything."""
+    """A client signed in as a superuser."""
     client.force_login(User.objects.create_superuser("alex"))
     return client
 

@@ -100,9 +100,9 @@ def test_a_viewer_sees_no_button_that_would_refuse(client: Client, source: Sourc
 def test_an_operator_may_sync_but_not_change_the_source(client: Client, source: Source) -> None:
     sign_in(client, "view_source", "change_sourceday")
 
-    offered = set(re.findall(r"/do/([a-z-]+)/", client.get(get_page_url(source)).content.decode()))
+    actions = set(re.findall(r"/do/([a-z-]+)/", client.get(get_page_url(source)).content.decode()))
 
-    assert offered == {"sync-now", "sync-range", "read-names"}
+    assert actions == {"sync-now", "sync-range", "read-names"}
     assert client.post(get_action_url(source, "sync-now")).status_code == 302
     assert client.post(get_page_url(source), build_form(source)).status_code == 403
 

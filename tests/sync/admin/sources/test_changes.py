@@ -44,7 +44,7 @@ def source(sandbox: SandboxServer, settings: Any) -> Source:
 
 
 @pytest.fixture
-def planned(source: Source) -> Source:
+def planned_source(source: Source) -> Source:
     """A source that was planned and tried, and of which nothing was loaded."""
     plan_source(source.pk)
     claim = claim_day(source.pk, "a worker")
@@ -54,10 +54,10 @@ def planned(source: Source) -> Source:
 
 
 def store_day(source: Source, on: date, **columns: Any) -> SourceDay:
-    loaded = {"state": DayState.LOADED, "loaded_at": timezone.now(), "complete": True, **columns}
+    values = {"state": DayState.LOADED, "loaded_at": timezone.now(), "complete": True, **columns}
     start = datetime(on.year, on.month, on.day, tzinfo=UTC)
     day: SourceDay = SourceDayFactory.create(
-        source=source, day=on, starts_at=start, ends_at=start + timedelta(days=1), **loaded
+        source=source, day=on, starts_at=start, ends_at=start + timedelta(days=1), **values
     )
     return day
 
@@ -75,25 +75,27 @@ def delete(client: Client, source: Source) -> Any:
 # Before a day is stored.
 
 
-def test_the_zone_of_a_source_without_a_stored_day_can_be_corrected(staff: Client, planned: Source) -> None:
-    assert staff.post(get_page_url(planned), build_form(planned, time_zone="Asia/Tokyo")).status_code == 302
+def test_the_zone_of_a_source_without_a_stored_day_can_be_corrected(staff: Client, planned_source: Source) -> None:
+    assert (
+        staff.post(get_page_url(planned_source), build_form(planned_source, time_zone="Asia/Tokyo")).status_code == 302
+    )
 
-    planned.refresh_from_db()
-    assert planned.time_zone == "Asia/Tokyo"
-    days = list(planned.days.all())
+    planned_source.refresh_from_db()
+    assert planned_source.time_zone == "Asia/Tokyo"
+    days = list(planned_source.days.all())
     assert len(days) >= 3
     assert {day.starts_at.astimezone(UTC).hour for day in days} == {15}
-    assert max(day.day for day in days) <= get_today(planned.zone)
+    assert max(day.day for day in days) <= get_today(planned_source.zone)
     assert not SyncRun.objects.filter(finished_at=None).exists()
-    assert plan_now(planned, Trigger.ADMIN) is not None
+    assert plan_now(planned_source, Trigger.ADMIN) is not None
 
 
-def test_its_vendor_can_be_corrected_and_the_address_follows(staff: Client, planned: Source) -> None:
-    form = build_form(planned, vendor="gcore", new_credential="key-of-gcore")
-    assert staff.post(get_page_url(planned), form).status_code == 302
+def test_its_vendor_can_be_corrected_and_the_address_follows(staff: Client, planned_source: Source) -> None:
+    form = build_form(planned_source, vendor="gcore", new_credential="key-of-gcore")
+    assert staff.post(get_page_url(planned_source), form).status_code == 302
 
-    planned.refresh_from_db()
-    assert (planned.vendor, planned.base_url) == ("gcore", "https://api.gcore.com")
+    planned_source.refresh_from_db()
+    assert (planned_source.vendor, planned_source.base_url) == ("gcore", "https://api.gcore.com")
 
 
 def test_a_worker_that_still_holds_a_day_of_the_old_zone_writes_nothing(source: Source) -> None:
@@ -121,13 +123,13 @@ def test_nothing_is_changed_under_a_worker_that_reads_a_day(staff: Client, sourc
     assert Source.objects.get().time_zone == "UTC"
 
 
-def test_a_source_without_a_stored_day_is_deleted_with_what_was_planned(staff: Client, planned: Source) -> None:
-    address = reverse("admin:usage_source_delete", args=[planned.pk])
+def test_a_source_without_a_stored_day_is_deleted_with_what_was_planned(staff: Client, planned_source: Source) -> None:
+    address = reverse("admin:usage_source_delete", args=[planned_source.pk])
     page = staff.get(address).content.decode()
     assert "that were planned and never stored" in page
-    assert address in staff.get(get_page_url(planned)).content.decode()
+    assert address in staff.get(get_page_url(planned_source)).content.decode()
 
-    assert delete(staff, planned).status_code == 200
+    assert delete(staff, planned_source).status_code == 200
 
     for model in (Source, SourceDay, SyncRun, LoadAttempt):
         assert not model.objects.exists()
@@ -236,42 +238,48 @@ def test_only_who_may_change_a_source_retires_it(source: Source, role: str) -> N
 
 
 @pytest.fixture
-def halted(source: Source) -> Source:
-    refused = {"halted_at": timezone.now(), "halt_reason": "The key is refused.", "halt_code": "credential_rejected"}
-    Source.objects.filter(pk=source.pk).update(credential="refused-key", **refused)
+def halted_source(source: Source) -> Source:
+    fields = {"halted_at": timezone.now(), "halt_reason": "The key is refused.", "halt_code": "credential_rejected"}
+    Source.objects.filter(pk=source.pk).update(credential="refused-key", **fields)
     return Source.objects.get()
 
 
-def test_a_credential_that_works_resumes_a_halted_source(staff: Client, halted: Source) -> None:
-    response: Any = staff.post(get_page_url(halted), build_form(halted, new_credential="sandbox-key"), follow=True)
+def test_a_credential_that_works_resumes_a_halted_source(staff: Client, halted_source: Source) -> None:
+    response: Any = staff.post(
+        get_page_url(halted_source), build_form(halted_source, new_credential="sandbox-key"), follow=True
+    )
 
     assert Source.objects.get().halted_at is None
     assert any("one resumes with the next tick" in str(message) for message in response.context["messages"])
 
 
-def test_one_that_does_not_work_is_saved_and_the_source_stays_halted(staff: Client, halted: Source) -> None:
-    response: Any = staff.post(get_page_url(halted), build_form(halted, new_credential="still-wrong"), follow=True)
+def test_one_that_does_not_work_is_saved_and_the_source_stays_halted(staff: Client, halted_source: Source) -> None:
+    response: Any = staff.post(
+        get_page_url(halted_source), build_form(halted_source, new_credential="still-wrong"), follow=True
+    )
 
     stored = Source.objects.get()
     assert (stored.credential, stored.halt_reason) == ("still-wrong", "The key is refused.")
     assert any("one stays halted." in str(message) for message in response.context["messages"])
 
 
-def test_another_setting_tests_nothing(staff: Client, halted: Source, sandbox: SandboxServer) -> None:
-    staff.post(get_page_url(halted), build_form(halted, look_back_days=5))
+def test_another_setting_tests_nothing(staff: Client, halted_source: Source, sandbox: SandboxServer) -> None:
+    staff.post(get_page_url(halted_source), build_form(halted_source, look_back_days=5))
     assert Source.objects.get().halted_at is not None
     assert not sandbox.stats.requests
 
 
-@pytest.mark.parametrize(("typed", "resumed"), [("", True), ("sandbox-key", False)])
+@pytest.mark.parametrize(("new_credential", "is_resumed"), [("", True), ("sandbox-key", False)])
 def test_a_test_of_what_is_stored_resumes_the_source_and_one_of_what_is_typed_does_not(
-    staff: Client, halted: Source, typed: str, resumed: bool
+    staff: Client, halted_source: Source, new_credential: str, is_resumed: bool
 ) -> None:
-    Source.objects.filter(pk=halted.pk).update(credential="sandbox-key")
-    address = reverse("admin:usage_source_test", args=[halted.pk])
+    Source.objects.filter(pk=halted_source.pk).update(credential="sandbox-key")
+    address = reverse("admin:usage_source_test", args=[halted_source.pk])
 
-    response: Any = staff.post(address, build_form(halted, new_credential=typed), headers={"HX-Request": "true"})
+    response: Any = staff.post(
+        address, build_form(halted_source, new_credential=new_credential), headers={"HX-Request": "true"}
+    )
 
     assert "The connection works." in response.content.decode()
-    assert ("one resumes with the next tick" in response.content.decode()) is resumed
-    assert (Source.objects.get().halted_at is None) is resumed
+    assert ("one resumes with the next tick" in response.content.decode()) is is_resumed
+    assert (Source.objects.get().halted_at is None) is is_resumed

@@ -82,18 +82,18 @@ def test_an_edit_writes_no_credential_again_and_undoes_nothing_that_the_engine_d
     stored = Source.objects.annotate(stored_text=Cast("credential", TextField())).values_list("stored_text", flat=True)
     before, is_valid = stored.get(), SourceForm.is_valid
 
-    def halted_meanwhile(form: SourceForm) -> bool:
+    def halt_and_validate(form: SourceForm) -> bool:
         Source.objects.update(halted_at=timezone.now(), halt_reason="The key is refused.", failures=3)
         return is_valid(form)
 
-    monkeypatch.setattr(SourceForm, "is_valid", halted_meanwhile)
-    form = build_form(source, look_back_days=5, option_ona_requests_at_once="3")
-    assert staff.post(get_page_url(source), form).status_code == 302
+    monkeypatch.setattr(SourceForm, "is_valid", halt_and_validate)
+    form_data = build_form(source, look_back_days=5, option_ona_requests_at_once="3")
+    assert staff.post(get_page_url(source), form_data).status_code == 302
 
-    edited = Source.objects.get()
-    assert (edited.look_back_days, edited.options) == (5, {"requests_at_once": 3})
-    assert edited.updated_at > source.updated_at
-    assert (edited.halt_reason, edited.failures) == ("The key is refused.", 3)
+    source_after = Source.objects.get()
+    assert (source_after.look_back_days, source_after.options) == (5, {"requests_at_once": 3})
+    assert source_after.updated_at > source.updated_at
+    assert (source_after.halt_reason, source_after.failures) == ("The key is refused.", 3)
     assert stored.get() == before
     assert AuditEntry.objects.filter(kind=ObjectKind.SOURCE).latest("id").changes == {
         "look_back_days": [3, 5],
