@@ -1,4 +1,4 @@
-"""`add_source` and the rules of a source: what is kept, what is refused, and what the refusal says."""
+"""`add_source` and the rules of a source: what is stored, what is refused, and with which message."""
 
 from datetime import date
 
@@ -23,7 +23,7 @@ def add(*arguments: str) -> Source:
 
 
 def get_errors(**values: object) -> dict[str, list[str]]:
-    """The messages by field that a source with these values gives rise to."""
+    """Return the validation messages of a source with these values, by field."""
     with pytest.raises(ValidationError) as exc_info:
         build_source(**{"slug": "one", "vendor": "ona", "credential_env": "PORTAL_VENDOR_ONE", **values})
     return exc_info.value.message_dict

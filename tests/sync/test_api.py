@@ -1,4 +1,4 @@
-"""Asking for days to be read again over the API."""
+"""Requesting another sync of days over the API."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -22,7 +22,7 @@ DAYS = {"from": "2026-01-02", "to": "2026-01-05"}
 
 @pytest.fixture
 def client() -> Client:
-    """A program that may ask for runs and read them."""
+    """A program that may request runs and read them."""
     return bearer(Scope.SYNC_RUN, Scope.SYNC_READ, Scope.USAGE_READ)
 
 
@@ -46,8 +46,8 @@ def test_a_range_is_queued_and_the_answer_says_where_to_look(client: Client, sou
     assert response.json()["days_total"] == 3
     assert run.trigger == Trigger.API
     assert run.requested_by.startswith("token test (up_")
-    queued = SourceDay.objects.filter(source=source, state=DayState.DUE).order_by("day")
-    assert [str(day.day) for day in queued] == ["2026-01-02", "2026-01-03", "2026-01-04"]
+    due_days = SourceDay.objects.filter(source=source, state=DayState.DUE).order_by("day")
+    assert [str(day.day) for day in due_days] == ["2026-01-02", "2026-01-03", "2026-01-04"]
 
 
 def test_a_second_request_for_the_same_range_joins_the_first(client: Client, source: Source) -> None:
@@ -68,8 +68,10 @@ def test_a_run_that_was_cancelled_says_so_and_is_joined_by_nobody(client: Client
     assert body["error"] == "Cancelled by Ada; 3 days went back unread."
     second = post_sync(client).json()
     assert (second["id"] != first["id"], second["cancelled_at"]) == (True, None)
-    for word, run in (("true", first), ("false", second)):
-        assert [listed_run["id"] for listed_run in get(client, "sync-runs/", cancelled=word)["results"]] == [run["id"]]
+    for cancelled, run in (("true", first), ("false", second)):
+        assert [listed_run["id"] for listed_run in get(client, "sync-runs/", cancelled=cancelled)["results"]] == [
+            run["id"]
+        ]
 
 
 @pytest.mark.parametrize(

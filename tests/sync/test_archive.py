@@ -27,20 +27,20 @@ from usage.partitions import list_partitions
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def run(name: str, *arguments: str) -> str:
+def run_command(name: str, *arguments: str) -> str:
     """Return what a command prints."""
     out = StringIO()
     call_command(name, *arguments, stdout=out)
     return out.getvalue()
 
 
-def fail(name: str, *arguments: str) -> str:
+def run_failing(name: str, *arguments: str) -> str:
     """Return what a command prints and why it fails."""
     out = StringIO()
-    with pytest.raises(CommandError) as failure:
+    with pytest.raises(CommandError) as exc_info:
         call_command(name, *arguments, stdout=out)
-    assert failure.value.returncode == 1
-    return f"{out.getvalue()}{failure.value}"
+    assert exc_info.value.returncode == 1
+    return f"{out.getvalue()}{exc_info.value}"
 
 
 def get_day() -> SourceDay:
@@ -52,11 +52,11 @@ def get_day() -> SourceDay:
 @contextmanager
 def move_away(path: Path) -> Iterator[None]:
     """Move a file or a folder away for the time of the block."""
-    away = path.rename(path.with_suffix(".lost"))
+    moved_path = path.rename(path.with_suffix(".lost"))
     try:
         yield
     finally:
-        away.rename(path)
+        moved_path.rename(path)
 
 
 def check_that_nothing_reads_an_archived_day_again(listing: Listing) -> None:
@@ -74,7 +74,7 @@ def check_that_nothing_reads_an_archived_day_again(listing: Listing) -> None:
     body = {"from": str(FIRST), "to": str(KEPT)}
     response = client.post(f"{API}/sources/environments/sync/", body, content_type="application/json")
     assert "manage.py restore_archive 2025-06" in refused(response, 409)[""][0]
-    assert "restore_archive 2025-06" in fail("sync", "environments", "--from", str(FIRST), "--to", str(KEPT))
+    assert "restore_archive 2025-06" in run_failing("sync", "environments", "--from", str(FIRST), "--to", str(KEPT))
     days = get(client, "sources/environments/days/", archived="true")["results"]
     assert [bool(day["archived_at"]) for day in days] == [True] * 3
     message = describe_day(source, build_calendar_day(source, FIRST, get_day()), get_day())
@@ -86,7 +86,7 @@ def check_that_nothing_reads_an_archived_day_again(listing: Listing) -> None:
 def check_that_a_lost_file_is_found_and_that_it_is_back() -> None:
     # Days of a closed month are compacted: this file has the days of the source that have records.
     with move_away(find_file("environment_usage", "environments", FIRST)):
-        text = fail("verify", "environments", "--repair")
+        text = run_failing("verify", "environments", "--repair")
         assert "environments 2025-06-28: usage.environment_usage cannot be read" in text
         assert "2 of 3 days differ" in text
         SourceDay.objects.update(checked_at=None, mismatch=None)
@@ -97,7 +97,7 @@ def check_that_a_lost_file_is_found_and_that_it_is_back() -> None:
         assert (day.status, day.final) == (DayStatus.MISMATCHED, True)
         message = describe_day(day.source, build_calendar_day(day.source, FIRST, day), day)
         assert "archived records differ" in message.title
-    assert "3 days checked" in run("verify", "environments")
+    assert "3 days checked" in run_command("verify", "environments")
     SourceDay.objects.filter(mismatch__isnull=False).update(checked_at=None)
     for _ in range(2):
         scrub(seconds=60)
@@ -106,14 +106,14 @@ def check_that_a_lost_file_is_found_and_that_it_is_back() -> None:
 
 def check_that_without_the_lake_verify_fails_by_name(lake_folder: Path, caplog: pytest.LogCaptureFixture) -> None:  # noqa: F811
     with move_away(lake_folder):
-        assert "Archived days could not be checked. The lake cannot be read" in fail("verify", "environments")
+        assert "Archived days could not be checked. The lake cannot be read" in run_failing("verify", "environments")
         SourceDay.objects.update(checked_at=None)
         assert scrub(seconds=60) == []
         assert "a stored day cannot be checked" in caplog.text
         assert not SourceDay.objects.filter(mismatch__isnull=False).exists()
-        assert "The lake cannot be read" in fail("restore_archive", "2025-06")
+        assert "The lake cannot be read" in run_failing("restore_archive", "2025-06")
         with override_settings(PORTAL_LAKE_URL=""):
-            assert "PORTAL_LAKE_URL is not set" in fail("verify", "environments")
+            assert "PORTAL_LAKE_URL is not set" in run_failing("verify", "environments")
 
 
 @pytest.mark.usefixtures("month")
@@ -123,16 +123,16 @@ def test_the_commands_show_what_would_go_archive_it_and_bring_it_back(
     caplog: pytest.LogCaptureFixture,
     subtests: pytest.Subtests,
 ) -> None:
-    output = run("archive", "--before", "2025-07")
+    output = run_command("archive", "--before", "2025-07")
     assert "2025-06  usage_environmentusage_2025_06: " in output
     assert "days by source: environments 3, recipes 3, resources 3" in output
     assert "Nothing was changed" in output
     assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
 
-    assert "2025-06 archived: 9 days found whole in the lake" in run("archive", "--before", "2025-07", "--yes")
+    assert "2025-06 archived: 9 days found whole in the lake" in run_command("archive", "--before", "2025-07", "--yes")
     assert SourceDay.objects.filter(archived_at__isnull=False).count() == 9
-    assert "archived:" not in run("archive", "--before", "2025-07", "--yes")
-    assert "9 days checked: every one is stored as it was read." in run("verify")
+    assert "archived:" not in run_command("archive", "--before", "2025-07", "--yes")
+    assert "9 days checked: every one is stored as it was read." in run_command("verify")
 
     with subtests.test("nothing reads an archived day again before it is restored"):
         check_that_nothing_reads_an_archived_day_again(listing)
@@ -141,11 +141,11 @@ def test_the_commands_show_what_would_go_archive_it_and_bring_it_back(
     with subtests.test("without the lake verify fails by name, and the scrub leaves the day"):
         check_that_without_the_lake_verify_fails_by_name(lake_folder, caplog)
 
-    assert "2025-06 restored: 9 days." in run("restore_archive", "2025-06")
+    assert "2025-06 restored: 9 days." in run_command("restore_archive", "2025-06")
     assert EnvironmentUsage.objects.filter(source__slug="environments").exists()
-    assert "No day of 2025-06 is archived" in fail("restore_archive", "2025-06")
+    assert "No day of 2025-06 is archived" in run_failing("restore_archive", "2025-06")
     SourceDay.objects.filter(day=FIRST).update(final=False)
-    assert "environments 2025-06-28 (not final)" in fail("archive", "--before", "2025-07", "--yes")
+    assert "environments 2025-06-28 (not final)" in run_failing("archive", "--before", "2025-07", "--yes")
     with override_settings(PORTAL_LAKE_URL=""):
         for name, arguments in (("archive", ["--before", "2025-07"]), ("restore_archive", ["2025-06"])):
-            assert "PORTAL_LAKE_URL is not set" in fail(name, *arguments)
+            assert "PORTAL_LAKE_URL is not set" in run_failing(name, *arguments)

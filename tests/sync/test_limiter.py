@@ -12,7 +12,7 @@ from sync.limiter import SourceLimiter
 PER_MINUTE = 1200
 
 
-def ask_often(times: int) -> int:
+def acquire_often(times: int) -> int:
     """What a worker process does: take its turn so many times."""
     limiter = SourceLimiter("shared", PER_MINUTE)
     for _ in range(times):
@@ -29,16 +29,16 @@ def test_several_processes_together_keep_the_rate(redis_client: redis.Redis):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     with context.Pool(3) as workers:
-        workers.map(ask_often, [0, 0, 0], chunksize=1)  # the processes have started
+        workers.map(acquire_often, [0, 0, 0], chunksize=1)  # the processes have started
         started = get_redis_seconds(redis_client)
-        requests = sum(workers.map(ask_often, [15, 15, 15], chunksize=1))
+        requests = sum(workers.map(acquire_often, [15, 15, 15], chunksize=1))
     elapsed = get_redis_seconds(redis_client) - started
     assert requests <= elapsed * PER_MINUTE / 60 + 1
 
 
 def test_each_turn_is_one_slot_further(redis_client: redis.Redis):
     started = get_redis_seconds(redis_client)
-    ask_often(10)
+    acquire_often(10)
     following = int(redis_client.get("portal:request-slot:shared") or 0) / 1_000_000
     assert following >= started + 10 * 60 / PER_MINUTE
 

@@ -3,7 +3,7 @@
 from sync.errors import ErrorCode, SyncError
 from sync.messages import ADVICE, get_advice
 
-# The sentence of these says what to do, or only waiting helps.
+# The messages of these codes say what to do, or only waiting helps.
 WITHOUT_ADVICE = {
     ErrorCode.PROXY_FAILED,
     ErrorCode.CREDENTIAL_LOCKED,

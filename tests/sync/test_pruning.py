@@ -90,11 +90,11 @@ def test_it_is_refused_while_a_day_is_not_final_and_names_the_first_of_them(sour
     Source.objects.create(
         slug="late", vendor="scripted", base_url="https://scripted.example", credential="s", backfill_from=MONTH
     )
-    with pytest.raises(CommandError) as refusal:
+    with pytest.raises(CommandError) as exc_info:
         prune(*yes)
 
-    assert refusal.value.returncode == 1
-    text = str(refusal.value)
+    assert exc_info.value.returncode == 1
+    text = str(exc_info.value)
     assert "30 days of these months may still change" in text
     assert "late 2025-06-20 (never read)" in text
     assert "late 2025-06-21" not in text

@@ -1,4 +1,4 @@
-"""Sources over the API: how each does in a word, how fresh it is, and what is held of it."""
+"""Sources over the API: the health of each, how fresh it is, and which days of it are stored."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -79,7 +79,7 @@ def test_a_source_tells_how_far_and_how_lately_it_was_read(client: Client) -> No
 
 
 @pytest.mark.parametrize(
-    ("fields", "word", "sentence"),
+    ("fields", "health_word", "sentence"),
     [
         ({"enabled": False, "halted_at": NOON, "halt_reason": "No key."}, "disabled", "Switched off"),
         ({"halted_at": NOON, "halt_reason": "The key was refused."}, "halted", "The key was refused."),
@@ -89,10 +89,12 @@ def test_a_source_tells_how_far_and_how_lately_it_was_read(client: Client) -> No
         ({}, "ok", "Complete through 3 Jan 2026"),
     ],
 )
-def test_the_most_pressing_word_is_said_with_its_reason(client: Client, fields: Any, word: str, sentence: str) -> None:
+def test_the_most_pressing_word_is_said_with_its_reason(
+    client: Client, fields: Any, health_word: str, sentence: str
+) -> None:
     read_source(**fields)
     health = get_health(client)
-    assert health[0] == word
+    assert health[0] == health_word
     assert sentence in health[1]
 
 
@@ -169,49 +171,51 @@ DOUBTS: dict[str, dict[str, Any]] = {
 ACCEPTED = {"accepted_at": NOON, "accepted_by": "alex", "accepted_reason": "Known."}
 
 
-def doubt(day: int, word: str, **fields: Any) -> None:
-    """Let there be a doubt about one of the source's days."""
-    SourceDay.objects.filter(source__slug="a", day=FIRST_DAY.replace(day=day)).update(**DOUBTS[word], **fields)
+def add_finding(day: int, health_word: str, **fields: Any) -> None:
+    """Store a finding against one of the source's days."""
+    SourceDay.objects.filter(source__slug="a", day=FIRST_DAY.replace(day=day)).update(**DOUBTS[health_word], **fields)
 
 
-@pytest.mark.parametrize("word", DOUBTS)
-def test_a_doubt_about_a_day_counts_against_its_source_a_day_after_the_days_end(client: Client, word: str) -> None:
+@pytest.mark.parametrize("health_word", DOUBTS)
+def test_a_doubt_about_a_day_counts_against_its_source_a_day_after_the_days_end(
+    client: Client, health_word: str
+) -> None:
     read_source(look_back_days=3, interval_minutes=60)
-    doubt(3, word)  # it ended twelve hours ago
+    add_finding(3, health_word)  # it ended twelve hours ago
     assert get_health(client)[0] in {"ok", "behind"}
     read_on = SourceDay.objects.get(day=FIRST_DAY.replace(day=3))
     with time_machine.travel(read_on.ends_at + timedelta(hours=24), tick=False):
         SourceDay.objects.update(loaded_at=timezone.now())
         health = get_health(client)
-    assert health[0] == word
+    assert health[0] == health_word
     assert "3 Jan 2026" in health[1].partition(".")[0]
 
 
-@pytest.mark.parametrize("word", ["unverified", "partial"])
-def test_what_a_person_accepted_counts_against_no_source(client: Client, word: str) -> None:
+@pytest.mark.parametrize("health_word", ["unverified", "partial"])
+def test_what_a_person_accepted_counts_against_no_source(client: Client, health_word: str) -> None:
     read_source()
-    doubt(1, word)
-    assert get_health(client)[0] == word
-    doubt(1, word, **ACCEPTED)
+    add_finding(1, health_word)
+    assert get_health(client)[0] == health_word
+    add_finding(1, health_word, **ACCEPTED)
     health = get_health(client)
     assert health[0] == "ok"
     assert "1 day with findings that a person accepted" in health[1]
     # The day stays as it is: a partial one is not complete.
-    assert get(client, "sources/a/")["complete_through"] == ("2026-01-03" if word == "unverified" else None)
+    assert get(client, "sources/a/")["complete_through"] == ("2026-01-03" if health_word == "unverified" else None)
 
 
-@pytest.mark.parametrize("word", ["suspect", "mismatched"])
-def test_an_acceptance_hides_no_later_doubt(client: Client, word: str) -> None:
+@pytest.mark.parametrize("health_word", ["suspect", "mismatched"])
+def test_an_acceptance_hides_no_later_doubt(client: Client, health_word: str) -> None:
     read_source()
-    doubt(1, word, findings="f" * 32, **ACCEPTED)
-    assert get_health(client)[0] == word
+    add_finding(1, health_word, findings="f" * 32, **ACCEPTED)
+    assert get_health(client)[0] == health_word
 
 
 def test_many_days_are_named_in_part(client: Client) -> None:
     with time_machine.travel(NOON + timedelta(days=9), tick=False):
         read_source(days=12)
         for day in range(1, 9):
-            doubt(day, "unverified")
+            add_finding(day, "unverified")
         SourceDay.objects.update(loaded_at=timezone.now())
         assert (
             "4 Jan 2026, 5 Jan 2026, 6 Jan 2026, 7 Jan 2026, 8 Jan 2026 and 3 earlier days do" in get_health(client)[1]

@@ -45,8 +45,8 @@ def test_it_reads_every_due_day_and_sums_up(account: Source, capsys: pytest.Capt
     assert "3/3" in output
     assert "inserted" in output
     assert EnvironmentUsage.objects.count() == sum(SourceDay.objects.values_list("records", flat=True)) > 0
-    finished = SyncRun.objects.get()
-    assert (finished.trigger, finished.days_done, finished.days_failed) == ("command", 3, 0)
+    run_after = SyncRun.objects.get()
+    assert (run_after.trigger, run_after.days_done, run_after.days_failed) == ("command", 3, 0)
 
 
 def test_a_range_is_half_open(account: Source) -> None:

@@ -60,8 +60,10 @@ def sum_totals(body: dict[str, Any]) -> dict[tuple[Any, ...], Decimal]:
     """Return the totals by their fields; those of types without a published shape are summed over `model`."""
     sums: dict[tuple[Any, ...], Decimal] = {}
     for total in body["totals"]:
-        known = total["type"] in TABLE
-        group = tuple(sorted((n, str(v)) for n, v in total.items() if n != "billing_value" and (known or n != "model")))
+        is_documented = total["type"] in TABLE
+        group = tuple(
+            sorted((n, str(v)) for n, v in total.items() if n != "billing_value" and (is_documented or n != "model"))
+        )
         sums[group] = sums.get(group, Decimal(0)) + total["billing_value"]
     return sums
 
@@ -89,8 +91,8 @@ def schema_filters() -> st.SearchStrategy[dict[str, Any]]:
         column = {"uuid": "resource_id", "last_name": "resource_name", "type": "resource_type"}.get(field)
         rows = ResourceUsage.objects.filter(resource_type=name).order_by("id")[:50]
         values = [getattr(row, column) if column else row.details.get(field) for row in rows]
-        known = sorted({str(value) for value in values if value not in (None, "")})
-        return {"type": name, "field": field, "values": [*known[:: take + 1], "none-such"]}
+        known_values = sorted({str(value) for value in values if value not in (None, "")})
+        return {"type": name, "field": field, "values": [*known_values[:: take + 1], "none-such"]}
 
     return st.builds(build_filter, fields, st.integers(0, 3))
 

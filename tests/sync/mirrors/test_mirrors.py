@@ -118,11 +118,11 @@ def test_a_path_that_no_vendor_has_is_not_there() -> None:
 def test_bodies_may_be_gzip_and_bombs_are_refused() -> None:
     create_source("gcore")
     plain = json.dumps(REQUESTS["gcore"][1]).encode()
-    zipped = {"Content-Encoding": "gzip"}
-    assert send_request("gcore", key(), content=gzip.compress(plain), headers=zipped).status_code == 200
-    assert send_request("gcore", key(), content=gzip.compress(b" " * 2**24), headers=zipped).status_code == 413
-    assert send_request("gcore", key(), content=b"no gzip", headers=zipped).status_code == 400
-    assert send_request("gcore", key(), content=gzip.compress(plain)[:-9], headers=zipped).status_code == 400
+    gzip_headers = {"Content-Encoding": "gzip"}
+    assert send_request("gcore", key(), content=gzip.compress(plain), headers=gzip_headers).status_code == 200
+    assert send_request("gcore", key(), content=gzip.compress(b" " * 2**24), headers=gzip_headers).status_code == 413
+    assert send_request("gcore", key(), content=b"no gzip", headers=gzip_headers).status_code == 400
+    assert send_request("gcore", key(), content=gzip.compress(plain)[:-9], headers=gzip_headers).status_code == 400
     assert send_request("gcore", key(), content=plain, headers={"Content-Encoding": "br"}).status_code == 415
 
 
@@ -179,8 +179,8 @@ def test_a_failure_that_nobody_expected_has_the_vendors_shape(vendor: str, name:
     assert (response.status_code, response["Content-Type"]) == (500, "application/json")
     assert name in response.json()
     assert b"secretly_renamed" not in response.content
-    refused = client.post(f"/mirror/{vendor}{path}", headers={"Host": "evil.example"})
-    assert (refused.status_code, refused["Content-Type"]) == (400, "application/json")
+    bad_request = client.post(f"/mirror/{vendor}{path}", headers={"Host": "evil.example"})
+    assert (bad_request.status_code, bad_request["Content-Type"]) == (400, "application/json")
     connection.set_rollback(True)  # the query that failed has ended the test's own transaction
 
 

@@ -62,8 +62,8 @@ def list_by_old_sdk(client: Gitpod, filters: dict[str, Any], size: int) -> list[
 
 def ranges() -> st.SearchStrategy[tuple[datetime, datetime]]:
     """Ranges within the synced days, to the microsecond."""
-    places = st.tuples(st.integers(0, LENGTH), st.integers(0, LENGTH)).map(sorted)
-    return places.map(lambda ends: (START + timedelta(microseconds=ends[0]), START + timedelta(microseconds=ends[1])))
+    offsets = st.tuples(st.integers(0, LENGTH), st.integers(0, LENGTH)).map(sorted)
+    return offsets.map(lambda ends: (START + timedelta(microseconds=ends[0]), START + timedelta(microseconds=ends[1])))
 
 
 def test_the_old_sdk_gets_record_for_record_what_the_vendor_gives(pair: Pair, live_server: Any) -> None:
@@ -159,7 +159,7 @@ def test_a_token_stays_good_while_days_are_read_again(pair: Pair) -> None:
         return records
 
     before = list_all()
-    listed, token = fetch_page(40)
+    all_records, token = fetch_page(40)
     pair.server.world.edits["ona", FIRST] = Edit(restated=0.2, vanished=0.2, late=0.2)
     try:
         request_sync(pair.source, FIRST, FIRST + timedelta(days=1), Trigger.COMMAND)
@@ -169,15 +169,15 @@ def test_a_token_stays_good_while_days_are_read_again(pair: Pair) -> None:
         del pair.server.world.edits["ona", FIRST]
     while token:
         more, token = fetch_page(40, token)
-        listed += more
+        all_records += more
     after = list_all()
 
     assert len(set(before) - set(after)) > 10
     assert len(set(after) - set(before)) > 10
-    assert len(listed) == len(set(listed))
-    assert set(before) & set(after) <= set(listed)
-    assert listed[:40] == before[:40]
-    assert listed[40:] == [record for record in after if get_stopped_at(record) > get_stopped_at(before[39])]
+    assert len(all_records) == len(set(all_records))
+    assert set(before) & set(after) <= set(all_records)
+    assert all_records[:40] == before[:40]
+    assert all_records[40:] == [record for record in after if get_stopped_at(record) > get_stopped_at(before[39])]
 
 
 def test_records_without_an_id_or_with_more_digits_are_given_as_they_came(pair: Pair) -> None:

@@ -50,10 +50,10 @@ def list_values(*names: str) -> list[Any]:
 def hours() -> st.SearchStrategy[dict[str, Any]]:
     """Ranges of whole hours within the synced days."""
     max_hours = 24 * DAYS
-    places = st.tuples(st.integers(0, max_hours - 1), st.integers(1, max_hours)).map(
+    bounds_of_hours = st.tuples(st.integers(0, max_hours - 1), st.integers(1, max_hours)).map(
         lambda bounds: (bounds[0], max(bounds[1], bounds[0] + 1))
     )
-    return places.map(
+    return bounds_of_hours.map(
         lambda bounds: dict(zip(("from", "to"), (instant(FIRST, BERLIN_MIDNIGHT + at) for at in bounds), strict=True))
     )
 
@@ -196,6 +196,8 @@ def test_workspaces_can_be_discovered_over_http(pair: Pair, live_server: Any) ->
         pages = [client.get(WORKSPACES, params={"page": page, "per_page": 2}).json()["result"] for page in (1, 2)]
         assert client.get(WORKSPACES, params={"page": 0}).status_code == 400
     stored = set(RecipeUsage.objects.values_list("workspace_id", "external_id", "workspace_name"))
-    listed = [(record["id"], record["external_id"] or "", record["name"]) for page in pages for record in page]
-    assert set(listed) <= stored
-    assert len(listed) == len(set(listed)) == min(4, len(list_values("workspace_id")))
+    workspaces = [
+        (workspace["id"], workspace["external_id"] or "", workspace["name"]) for page in pages for workspace in page
+    ]
+    assert set(workspaces) <= stored
+    assert len(workspaces) == len(set(workspaces)) == min(4, len(list_values("workspace_id")))

@@ -65,7 +65,7 @@ def test_the_command_ends_with_its_parent():
         assert GREETING.match(parent.stdout.readline())
         parent.kill()
         parent.wait()
-        # The sandbox holds the other end of this pipe; it closes when the sandbox is gone.
+        # The sandbox has the other end of this pipe open; it closes when the sandbox exits.
         assert parent.stdout.read() == ""
 
 

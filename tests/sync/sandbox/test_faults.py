@@ -96,11 +96,11 @@ def test_a_request_can_be_sent_to_another_host(sandbox: SandboxServer, client: h
 
 def test_an_answer_can_be_endless(sandbox: SandboxServer, client: httpx2.Client):
     sandbox.faults.next("huge")
-    read = 0
+    byte_count = 0
     with client.stream("POST", f"/ona{LIST}", json=BODY) as response:
         for chunk in response.iter_raw():
-            read += len(chunk)
-            if read > 8_000_000:
+            byte_count += len(chunk)
+            if byte_count > 8_000_000:
                 break
     assert request_page(client).status_code == 200
 
@@ -123,13 +123,13 @@ def test_a_fault_can_be_for_one_vendor_only(sandbox: SandboxServer, client: http
 
 
 def test_faults_strike_in_their_share_of_requests_and_the_same_ones_every_time(sandbox: SandboxServer):
-    def struck(seed: int) -> list[str]:
+    def pick_faults(seed: int) -> list[str]:
         faults = Faults(World(seed=seed, faults={"ona.reset": 0.2, "unavailable": 0.1}))
         return [faults.pick_request_fault("ona") for _ in range(1000)]
 
-    counts = Counter(struck(1))
-    assert struck(1) == struck(1)
-    assert struck(1) != struck(2)
+    counts = Counter(pick_faults(1))
+    assert pick_faults(1) == pick_faults(1)
+    assert pick_faults(1) != pick_faults(2)
     assert 150 < counts["reset"] < 250
     assert 50 < counts["unavailable"] < 130
 
@@ -175,9 +175,9 @@ def test_a_share_of_past_days_changes_some_hours_after_its_end(fault: str):
     world = World(days=400, faults={fault: 0.2})
     days = [date(2026, 1, 1) + timedelta(days=i) for i in range(300)]
     world.set_clock(now)
-    changed = [day for day in days if world.get_edit("ona", day) != PLAIN]
-    assert 30 < len(changed) < 90
-    for day in changed:
+    edited_days = [day for day in days if world.get_edit("ona", day) != PLAIN]
+    assert 30 < len(edited_days) < 90
+    for day in edited_days:
         end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         world.set_clock(end + timedelta(hours=2))
         assert world.get_edit("ona", day) == PLAIN
@@ -238,5 +238,5 @@ def test_a_spoilt_answer_keeps_its_other_records_to_the_last_digit():
     spoilt = corrupt_response(APIResponse(200, body), "surrogate").body
     assert b"0.12345678901234567890}" in spoilt
     assert b"\\ud83d" in spoilt
-    changed = zip(json.loads(body)["resources"], json.loads(spoilt)["resources"], strict=True)
-    assert [before == after for before, after in changed] == [True, False, True]
+    pairs = zip(json.loads(body)["resources"], json.loads(spoilt)["resources"], strict=True)
+    assert [before == after for before, after in pairs] == [True, False, True]

@@ -1,4 +1,4 @@
-"""What is served and counted, and how often a credential may ask."""
+"""What is served and counted, and how many requests a credential may send."""
 
 import socket
 import threading
@@ -36,9 +36,9 @@ def test_answers_are_compressed_only_where_both_sides_want_it(sandbox: SandboxSe
     plain = request_page(client)
     sandbox.settings.compress = True
     packed = request_page(client)
-    refused = client.post(f"/ona{LIST}", json=BODY, headers={"Accept-Encoding": "identity"})
-    assert [response.headers.get("content-encoding") for response in (plain, packed, refused)] == [None, "gzip", None]
-    assert plain.content == packed.content == refused.content
+    identity = client.post(f"/ona{LIST}", json=BODY, headers={"Accept-Encoding": "identity"})
+    assert [response.headers.get("content-encoding") for response in (plain, packed, identity)] == [None, "gzip", None]
+    assert plain.content == packed.content == identity.content
 
 
 def test_a_taken_port_is_an_error(sandbox: SandboxServer):
