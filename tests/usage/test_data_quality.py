@@ -1,4 +1,4 @@
-"""Trust: what an answer is worth is judged by the days it touches, and by no others."""
+"""Data quality: a response is judged by the days of its range, and by no others."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -37,34 +37,34 @@ def at(day: int, month: int = 1) -> datetime:
     return datetime(2026, month, day, tzinfo=UTC)
 
 
-def hold(source: Source, *days: int, **said: Any) -> None:
-    """Hold these days of January, complete and final unless said otherwise."""
+def create_days(source: Source, *days: int, **changes: Any) -> None:
+    """Create these days of January, by default complete and final."""
     for day in days:
         span = Day.of(date(2026, 1, day), source.zone)
-        about = {"complete": True, "final": True, "loaded_at": NOW, "state": "loaded", **said}
-        SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **about)
+        values = {"complete": True, "final": True, "loaded_at": NOW, "state": "loaded", **changes}
+        SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **values)
 
 
-def ask(start: datetime | None = None, end: datetime | None = None, **said: Any) -> DataQuality:
-    """Return the trust in an answer about environments."""
-    about: dict[str, Any] = {"source_ids": None, "row_scope": None, "zone": UTC_ZONE, **said}
-    return assess(about.pop("kind", EnvironmentUsage), start=start, end=end, **about)
+def assess_range(start: datetime | None = None, end: datetime | None = None, **options: Any) -> DataQuality:
+    """Return the data quality of a range, by default of environments in UTC."""
+    values: dict[str, Any] = {"source_ids": None, "row_scope": None, "zone": UTC_ZONE, **options}
+    return assess(values.pop("kind", EnvironmentUsage), start=start, end=end, **values)
 
 
 def test_an_answer_of_a_standby_is_as_old_as_what_that_has_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "replica_lag_seconds" not in ask().meta()
+    assert "replica_lag_seconds" not in assess_range().meta()
     then = NOW - timedelta(seconds=3)
     monkeypatch.setattr(standby._use, "state", standby.StandbyState(then, then, 3.04))
-    found = ask().meta()
-    assert (found["as_of"], found["replica_lag_seconds"]) == ("2026-01-11T09:59:57Z", 3.0)
-    lines = dict(describe_request(ExportRequest(), found["as_of"], found["replica_lag_seconds"], []))
+    meta = assess_range().meta()
+    assert (meta["as_of"], meta["replica_lag_seconds"]) == ("2026-01-11T09:59:57Z", 3.0)
+    lines = dict(describe_request(ExportRequest(), meta["as_of"], meta["replica_lag_seconds"], []))
     assert lines["Read from a standby"] == "3 s behind"
 
 
 def test_a_range_of_complete_final_days_is_complete_to_its_last_day() -> None:
-    hold(SourceFactory(), *range(1, 11))
-    found = ask(at(2), at(6))
-    assert found.meta() == {
+    create_days(SourceFactory(), *range(1, 11))
+    quality = assess_range(at(2), at(6))
+    assert quality.meta() == {
         "from": "2026-01-02T00:00:00Z",
         "to": "2026-01-06T00:00:00Z",
         "tz": "UTC",
@@ -89,23 +89,23 @@ def test_a_range_of_complete_final_days_is_complete_to_its_last_day() -> None:
 
 def test_a_day_never_read_is_missing_and_ends_what_is_complete() -> None:
     source = SourceFactory(slug="a")
-    hold(source, 1, 2, 4, 5)
-    hold(source, 3, complete=False, final=False, loaded_at=None, state="due")
-    found = ask(at(1), at(8))
-    assert not found.complete
-    assert found.complete_through == date(2026, 1, 2)
-    assert [day["day"] for day in found.lists["missing_days"]["days"]] == ["2026-01-03", "2026-01-06", "2026-01-07"]
-    assert found.provisional_from == date(2026, 1, 3)
+    create_days(source, 1, 2, 4, 5)
+    create_days(source, 3, complete=False, final=False, loaded_at=None, state="due")
+    quality = assess_range(at(1), at(8))
+    assert not quality.complete
+    assert quality.complete_through == date(2026, 1, 2)
+    assert [day["day"] for day in quality.lists["missing_days"]["days"]] == ["2026-01-03", "2026-01-06", "2026-01-07"]
+    assert quality.provisional_from == date(2026, 1, 3)
 
 
 def test_a_day_read_in_part_is_partial_and_not_missing() -> None:
     source = SourceFactory(slug="a")
-    hold(source, 1, 3)
-    hold(source, 2, complete=False, final=False, state="partial")
-    found = ask(at(1), at(4))
-    assert found.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-02", "accepted": None}]
-    assert (found.lists["missing_days"]["total"], found.complete) == (0, False)
-    assert found.complete_through == date(2026, 1, 1)
+    create_days(source, 1, 3)
+    create_days(source, 2, complete=False, final=False, state="partial")
+    quality = assess_range(at(1), at(4))
+    assert quality.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-02", "accepted": None}]
+    assert (quality.lists["missing_days"]["total"], quality.complete) == (0, False)
+    assert quality.complete_through == date(2026, 1, 1)
 
 
 def test_no_day_both_waits_for_its_months_close_and_may_still_change() -> None:
@@ -119,92 +119,92 @@ def test_no_day_both_waits_for_its_months_close_and_may_still_change() -> None:
 
 def test_today_is_not_complete_and_days_to_come_are_not_missing() -> None:
     source = SourceFactory(slug="a")
-    hold(source, *range(1, 11))
-    hold(source, 11, complete=False, final=False)
-    found = ask(at(1), at(1, month=2))
-    assert found.lists["missing_days"]["total"] == 0
-    assert found.lists["partial_days"]["total"] == 0
-    assert found.lists["open_days"]["days"] == [{"source": "a", "day": "2026-01-11"}]
-    assert list(describe_quality(found.meta())) == [
+    create_days(source, *range(1, 11))
+    create_days(source, 11, complete=False, final=False)
+    quality = assess_range(at(1), at(1, month=2))
+    assert quality.lists["missing_days"]["total"] == 0
+    assert quality.lists["partial_days"]["total"] == 0
+    assert quality.lists["open_days"]["days"] == [{"source": "a", "day": "2026-01-11"}]
+    assert list(describe_quality(quality.meta())) == [
         "Complete through 10 Jan 2026; today still open.",
         "From 11 Jan 2026 on, numbers may still change.",
     ]
-    assert get_tone(found.meta()) == "plain"
-    assert (found.complete, found.complete_through) == (False, date(2026, 1, 10))
+    assert get_tone(quality.meta()) == "plain"
+    assert (quality.complete, quality.complete_through) == (False, date(2026, 1, 10))
 
 
 def test_a_question_without_bounds_is_about_all_that_is_held() -> None:
-    hold(SourceFactory(), *range(1, 11))
-    hold(SourceFactory(backfill_from=date(2026, 1, 9)), 9, 10)
-    found = ask()
-    assert (found.meta()["from"], found.meta()["to"]) == (None, None)
-    assert (found.lists["missing_days"]["total"], found.lists["open_days"]["total"]) == (0, 2)  # today, of both
-    assert found.complete_through == date(2026, 1, 10)
+    create_days(SourceFactory(), *range(1, 11))
+    create_days(SourceFactory(backfill_from=date(2026, 1, 9)), 9, 10)
+    quality = assess_range()
+    assert (quality.meta()["from"], quality.meta()["to"]) == (None, None)
+    assert (quality.lists["missing_days"]["total"], quality.lists["open_days"]["total"]) == (0, 2)  # today, of both
+    assert quality.complete_through == date(2026, 1, 10)
 
 
 def test_a_range_that_begins_before_a_source_is_held_is_not_complete() -> None:
-    hold(SourceFactory(backfill_from=date(2026, 1, 3)), 3, 4, 5)
-    assert ask(at(3), at(5)).complete
-    found = ask(at(1), at(5))
-    assert (found.complete, found.complete_through, found.lists["missing_days"]["total"]) == (False, None, 0)
-    entirely_before = ask(at(1), at(3))
+    create_days(SourceFactory(backfill_from=date(2026, 1, 3)), 3, 4, 5)
+    assert assess_range(at(3), at(5)).complete
+    quality = assess_range(at(1), at(5))
+    assert (quality.complete, quality.complete_through, quality.lists["missing_days"]["total"]) == (False, None, 0)
+    entirely_before = assess_range(at(1), at(3))
     assert (entirely_before.complete, entirely_before.complete_through) == (False, None)
     for end in (at(3), datetime(1, 1, 1, tzinfo=UTC)):
-        never_held = ask(None, end)
+        never_held = assess_range(None, end)
         assert (never_held.complete, never_held.complete_through, never_held.lists["missing_days"]["total"]) == (
             False,
             None,
             0,
         )
-    assert ask(None, at(5)).complete
+    assert assess_range(None, at(5)).complete
 
 
 def test_a_source_that_begins_later_is_named_and_does_not_spoil_the_others() -> None:
-    hold(SourceFactory(slug="old"), *range(1, 11))
-    hold(SourceFactory(slug="new", backfill_from=date(2026, 1, 9)), 9, 10)
-    found = ask(at(2), at(6))
-    assert (found.complete, found.complete_through) == (True, date(2026, 1, 5))
-    assert found.later_sources == [{"source": "new", "first_day": "2026-01-09"}]
-    assert list(describe_quality(found.meta())) == [
+    create_days(SourceFactory(slug="old"), *range(1, 11))
+    create_days(SourceFactory(slug="new", backfill_from=date(2026, 1, 9)), 9, 10)
+    quality = assess_range(at(2), at(6))
+    assert (quality.complete, quality.complete_through) == (True, date(2026, 1, 5))
+    assert quality.later_sources == [{"source": "new", "first_day": "2026-01-09"}]
+    assert list(describe_quality(quality.meta())) == [
         COMPLETE,
         "Not yet stored at the start of the range: new from 9 Jan 2026 on.",
     ]
-    alone = ask(at(8), at(11), source_ids=[Source.objects.get(slug="new").pk])
+    alone = assess_range(at(8), at(11), source_ids=[Source.objects.get(slug="new").pk])
     assert (alone.complete, get_tone(alone.meta())) == (False, "plain")
     assert list(describe_quality(alone.meta())) == ["Not yet stored at the start of the range: new from 9 Jan 2026 on."]
 
 
 def test_a_day_of_another_zone_than_the_questions_is_named_with_it() -> None:
     berlin = SourceFactory(slug="berlin", time_zone="Europe/Berlin")
-    hold(berlin, *range(1, 11))
-    utc = ask(at(1), at(11))  # its last hour is that of 11 January in Berlin
+    create_days(berlin, *range(1, 11))
+    utc = assess_range(at(1), at(11))  # its last hour is that of 11 January in Berlin
     assert (utc.complete_through, utc.source_zones) == (date(2026, 1, 9), {"berlin": "Europe/Berlin"})
     assert list(describe_completeness(utc.meta())) == [
         "Complete through 9 Jan 2026 (UTC); today still open (berlin 11 Jan 2026 in Europe/Berlin)."
     ]
     zone = berlin.zone
-    own = ask(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 12, tzinfo=zone), zone=zone)
+    own = assess_range(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 12, tzinfo=zone), zone=zone)
     assert list(describe_completeness(own.meta())) == ["Complete through 10 Jan 2026; today still open."]
 
 
 def test_a_missing_day_is_named_and_counts_as_a_warning() -> None:
-    hold(SourceFactory(slug="a"), 1, 2, 4)
-    found = ask(at(1), at(5)).meta()
-    assert list(describe_completeness(found)) == [
+    create_days(SourceFactory(slug="a"), 1, 2, 4)
+    meta = assess_range(at(1), at(5)).meta()
+    assert list(describe_completeness(meta)) == [
         "Not complete: 1 day never read (a 3 Jan 2026).",
         "Complete through 2 Jan 2026.",
     ]
-    assert get_tone(found) == "warn"
+    assert get_tone(meta) == "warn"
 
 
 def test_days_that_follow_each_other_are_named_as_one_and_further_ones_counted() -> None:
-    hold(SourceFactory(slug="a"), 1, 5, 7, 9, 10)
-    hold(SourceFactory(slug="b"), *range(1, 8))
-    (gaps, _) = describe_completeness(ask(at(1), at(11)).meta())
+    create_days(SourceFactory(slug="a"), 1, 5, 7, 9, 10)
+    create_days(SourceFactory(slug="b"), *range(1, 8))
+    (gaps, _) = describe_completeness(assess_range(at(1), at(11)).meta())
     named = "a 2 Jan 2026 – 4 Jan 2026, a 6 Jan 2026, a 8 Jan 2026, b 8 Jan 2026 – 10 Jan 2026"
     assert gaps == f"Not complete: 8 days never read ({named})."
-    hold(SourceFactory(slug="c"), *range(1, 11, 2))
-    (gaps, _) = describe_completeness(ask(at(1), at(11)).meta())
+    create_days(SourceFactory(slug="c"), *range(1, 11, 2))
+    (gaps, _) = describe_completeness(assess_range(at(1), at(11)).meta())
     assert gaps.startswith(
         "Not complete: 13 days never read (a 2 Jan 2026 – 4 Jan 2026, c 2 Jan 2026, c 4 Jan 2026, a 6"
     )
@@ -214,65 +214,71 @@ def test_days_that_follow_each_other_are_named_as_one_and_further_ones_counted()
 def test_only_sources_that_report_the_kind_and_are_asked_for_and_may_be_seen_count() -> None:
     ona, gcore = SourceFactory(vendor="ona"), SourceFactory(vendor="gcore")
     unknown = SourceFactory(vendor="acme")
-    hold(ona, *range(1, 11))
+    create_days(ona, *range(1, 11))
     assert VENDOR_KINDS["gcore"] is ResourceUsage
-    assert {day["source"] for day in ask(at(1), at(3)).lists["missing_days"]["days"]} == {unknown.slug}
-    resources = ask(at(1), at(3), kind=ResourceUsage)
+    assert {day["source"] for day in assess_range(at(1), at(3)).lists["missing_days"]["days"]} == {unknown.slug}
+    resources = assess_range(at(1), at(3), kind=ResourceUsage)
     assert {day["source"] for day in resources.lists["missing_days"]["days"]} == {unknown.slug, gcore.slug}
-    assert ask(at(1), at(3), source_ids=[ona.pk]).complete
-    assert ask(at(1), at(3), row_scope=frozenset({ona.pk})).complete
-    assert ask(at(1), at(3), source_ids=[unknown.pk], row_scope=frozenset({ona.pk})).lists["missing_days"]["days"] == []
+    assert assess_range(at(1), at(3), source_ids=[ona.pk]).complete
+    assert assess_range(at(1), at(3), row_scope=frozenset({ona.pk})).complete
+    assert (
+        assess_range(at(1), at(3), source_ids=[unknown.pk], row_scope=frozenset({ona.pk})).lists["missing_days"]["days"]
+        == []
+    )
 
 
 def test_days_are_those_of_the_source_and_dates_those_of_the_question() -> None:
     tokyo = SourceFactory(time_zone="Asia/Tokyo")
-    hold(tokyo, 1, 2, 3)
-    asked = ask(at(1), at(4))  # to 2026-01-04 09:00 in Tokyo
-    assert [day["day"] for day in asked.lists["missing_days"]["days"]] == ["2026-01-04"]
-    assert asked.complete_through == date(2026, 1, 2)
+    create_days(tokyo, 1, 2, 3)
+    quality = assess_range(at(1), at(4))  # to 2026-01-04 09:00 in Tokyo
+    assert [day["day"] for day in quality.lists["missing_days"]["days"]] == ["2026-01-04"]
+    assert quality.complete_through == date(2026, 1, 2)
     zone = ZoneInfo("Asia/Tokyo")
-    own = ask(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 4, tzinfo=zone), zone=zone)
+    own = assess_range(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 4, tzinfo=zone), zone=zone)
     assert (own.complete, own.complete_through) == (True, date(2026, 1, 3))
 
 
 def test_the_last_restatement_and_the_first_provisional_day_are_told() -> None:
     source = SourceFactory()
-    hold(source, 1, 2, restated_at=at(5))
-    hold(source, 3, restated_at=at(6))
-    hold(source, 4, 5, final=False)
-    found = ask(at(1), at(6))
-    assert (found.restated_since, found.provisional_from) == (at(6), date(2026, 1, 4))
-    assert ask(at(1), at(3)).restated_since == at(5)
-    assert found.complete
+    create_days(source, 1, 2, restated_at=at(5))
+    create_days(source, 3, restated_at=at(6))
+    create_days(source, 4, 5, final=False)
+    quality = assess_range(at(1), at(6))
+    assert (quality.restated_since, quality.provisional_from) == (at(6), date(2026, 1, 4))
+    assert assess_range(at(1), at(3)).restated_since == at(5)
+    assert quality.complete
 
 
 def test_accrued_runtime_depends_on_every_day_up_to_yesterday() -> None:
     source = SourceFactory()
-    hold(source, *range(1, 6))
-    hold(source, 6, 7, 8, 9, final=False)
-    assert ask(at(1), at(3)).complete
-    found = ask(at(1), at(3), accrued=True)
-    assert (found.complete, found.lists["missing_days"]["days"]) == (
+    create_days(source, *range(1, 6))
+    create_days(source, 6, 7, 8, 9, final=False)
+    assert assess_range(at(1), at(3)).complete
+    quality = assess_range(at(1), at(3), accrued=True)
+    assert (quality.complete, quality.lists["missing_days"]["days"]) == (
         False,
         [{"source": source.slug, "day": "2026-01-10"}],
     )
-    assert found.provisional_from == date(2026, 1, 1)
-    hold(source, 10)
-    assert ask(at(1), at(3), accrued=True).complete
+    assert quality.provisional_from == date(2026, 1, 1)
+    create_days(source, 10)
+    assert assess_range(at(1), at(3), accrued=True).complete
 
 
 def test_a_long_list_of_missing_days_is_cut_and_its_length_told() -> None:
     SourceFactory(backfill_from=date(2025, 1, 1))
-    found = ask(None, at(1))
-    assert (len(found.lists["missing_days"]["days"]), found.lists["missing_days"]["total"]) == (MAX_LISTED_DAYS, 365)
+    quality = assess_range(None, at(1))
+    assert (len(quality.lists["missing_days"]["days"]), quality.lists["missing_days"]["total"]) == (
+        MAX_LISTED_DAYS,
+        365,
+    )
 
 
 def test_an_empty_range_touches_nothing(django_assert_num_queries: Any) -> None:
     SourceFactory()
     with django_assert_num_queries(2):
-        found = ask(at(2), at(2))
-    assert (found.lists["missing_days"]["total"], found.complete_through) == (0, None)
-    assert ask(NOW + timedelta(days=2), NOW + timedelta(days=3)).complete is False
+        quality = assess_range(at(2), at(2))
+    assert (quality.lists["missing_days"]["total"], quality.complete_through) == (0, None)
+    assert assess_range(NOW + timedelta(days=2), NOW + timedelta(days=3)).complete is False
 
 
 UNVERIFIED = {"final": False, "verification": "unverified", "findings": "f" * 32}
@@ -281,96 +287,96 @@ ACCEPTANCE = {"reason": "The vendor knows of it.", "at": "2026-01-08T00:00:00Z"}
 
 
 @pytest.mark.parametrize(
-    "said",
+    "values",
     [
         {"state": "suspect", "final": False, "suspicion": {"held": 5, "reported": 1}},
-        # The vendor's answer that made it suspect still stands while it is due, read or failed again.
+        # The vendor's response that made it suspect still counts while the day is due, read or failed again.
         {"state": "due", "final": False, "suspicion": {"held": 5, "reported": 1}},
         {"state": "suspect"},
     ],
 )
-def test_a_suspect_day_makes_an_answer_provisional_from_it_on_and_is_named(said: dict[str, Any]) -> None:
+def test_a_suspect_day_makes_an_answer_provisional_from_it_on_and_is_named(values: dict[str, Any]) -> None:
     source = SourceFactory(slug="a")
-    hold(source, 1, 2, 4, 5)
-    hold(source, 3, **said)
-    found = ask(at(1), at(6))
-    assert found.meta()["suspect_days"] == {"total": 1, "days": [{"source": "a", "day": "2026-01-03"}]}
-    assert (found.provisional_from, found.unsettled_from) == (date(2026, 1, 3), date(2026, 1, 3))
-    assert found.complete  # every record of a read that was taken over is held
+    create_days(source, 1, 2, 4, 5)
+    create_days(source, 3, **values)
+    quality = assess_range(at(1), at(6))
+    assert quality.meta()["suspect_days"] == {"total": 1, "days": [{"source": "a", "day": "2026-01-03"}]}
+    assert (quality.provisional_from, quality.unsettled_from) == (date(2026, 1, 3), date(2026, 1, 3))
+    assert quality.complete  # every record of an accepted read is stored
 
 
 def test_an_unverified_day_is_named_and_complete_keeps_its_meaning() -> None:
     source = SourceFactory(slug="a")
-    hold(source, 1, 3)
-    hold(source, 2, **UNVERIFIED)
-    found = ask(at(1), at(4))
+    create_days(source, 1, 3)
+    create_days(source, 2, **UNVERIFIED)
+    quality = assess_range(at(1), at(4))
     listed = {"total": 1, "days": [{"source": "a", "day": "2026-01-02", "accepted": None}]}
-    assert found.meta()["unverified_days"] == listed
-    assert (found.complete, found.provisional_from) == (True, date(2026, 1, 2))
+    assert quality.meta()["unverified_days"] == listed
+    assert (quality.complete, quality.provisional_from) == (True, date(2026, 1, 2))
 
 
 def test_a_day_whose_stored_records_differ_is_named_and_provisional() -> None:
     source = SourceFactory(slug="a")
-    hold(source, 1, 3)
-    hold(source, 2, final=False, mismatch=[{"code": "records"}])
-    found = ask(at(1), at(4))
-    assert found.meta()["mismatched_days"] == {"total": 1, "days": [{"source": "a", "day": "2026-01-02"}]}
-    assert found.provisional_from == date(2026, 1, 2)
+    create_days(source, 1, 3)
+    create_days(source, 2, final=False, mismatch=[{"code": "records"}])
+    quality = assess_range(at(1), at(4))
+    assert quality.meta()["mismatched_days"] == {"total": 1, "days": [{"source": "a", "day": "2026-01-02"}]}
+    assert quality.provisional_from == date(2026, 1, 2)
 
 
 def test_an_accepted_day_states_its_reason_and_counts_as_provisional_until_its_closing_read() -> None:
     source = SourceFactory(slug="a", backfill_from=date(2025, 12, 30))
     for day, read_at in ((30, at(4)), (31, at(3, month=1))):
         span = Day.of(date(2025, 12, day), source.zone)
-        about = {"complete": True, "loaded_at": read_at, "state": "loaded", **UNVERIFIED, **ACCEPTED}
-        SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **about)
-    hold(source, 1, **UNVERIFIED, **ACCEPTED)
-    settled = ask(datetime(2025, 12, 30, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
+        values = {"complete": True, "loaded_at": read_at, "state": "loaded", **UNVERIFIED, **ACCEPTED}
+        SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **values)
+    create_days(source, 1, **UNVERIFIED, **ACCEPTED)
+    settled = assess_range(datetime(2025, 12, 30, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
     # Of December, whose closing read is due from 4 January on; the 31st was read a day before that.
     assert settled.lists["unverified_days"]["days"] == [{"source": "a", "day": "2025-12-30", "accepted": ACCEPTANCE}]
     assert (settled.provisional_from, settled.unsettled_from) == (None, None)
-    assert ask(datetime(2025, 12, 30, tzinfo=UTC), at(1)).provisional_from == date(2025, 12, 31)
-    assert ask(at(1), at(2)).provisional_from == date(2026, 1, 1)
+    assert assess_range(datetime(2025, 12, 30, tzinfo=UTC), at(1)).provisional_from == date(2025, 12, 31)
+    assert assess_range(at(1), at(2)).provisional_from == date(2026, 1, 1)
 
 
-@pytest.mark.parametrize("said", [{"suspicion": {"held": 1}}, {"state": "suspect"}, {"mismatch": [{"code": "sums"}]}])
-def test_an_acceptance_covers_no_later_doubt(said: dict[str, Any]) -> None:
+@pytest.mark.parametrize("values", [{"suspicion": {"held": 1}}, {"state": "suspect"}, {"mismatch": [{"code": "sums"}]}])
+def test_an_acceptance_covers_no_later_doubt(values: dict[str, Any]) -> None:
     source = SourceFactory(backfill_from=date(2026, 1, 1), look_back_days=0)
     with time_machine.travel(at(5, month=2)):
-        hold(source, 31)
-        hold(source, 1, **UNVERIFIED, **ACCEPTED, **said, loaded_at=at(4, month=2))
-        assert ask(at(1), at(2)).provisional_from == date(2026, 1, 1)
+        create_days(source, 31)
+        create_days(source, 1, **UNVERIFIED, **ACCEPTED, **values, loaded_at=at(4, month=2))
+        assert assess_range(at(1), at(2)).provisional_from == date(2026, 1, 1)
 
 
 def test_an_accepted_partial_day_stays_incomplete_and_says_why() -> None:
     source = SourceFactory(slug="a")
-    hold(source, 1)
-    hold(source, 2, state="partial", complete=False, final=False, rejected=1, findings="f" * 32, **ACCEPTED)
-    found = ask(at(1), at(3))
-    assert not found.complete
-    assert found.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-02", "accepted": ACCEPTANCE}]
+    create_days(source, 1)
+    create_days(source, 2, state="partial", complete=False, final=False, rejected=1, findings="f" * 32, **ACCEPTED)
+    quality = assess_range(at(1), at(3))
+    assert not quality.complete
+    assert quality.lists["partial_days"]["days"] == [{"source": "a", "day": "2026-01-02", "accepted": ACCEPTANCE}]
 
 
 def test_days_that_only_wait_for_their_months_closing_read_are_told_from_those_that_still_change() -> None:
     source = SourceFactory()
-    hold(source, 1)
-    hold(source, *range(2, 8), final=False)  # read more than three days after their end
-    hold(source, 8, 9, 10, final=False)
-    found = ask(at(1), at(11))
-    assert (found.provisional_from, found.unsettled_from) == (date(2026, 1, 2), date(2026, 1, 8))
-    assert ask(at(1), at(7)).unsettled_from is None
+    create_days(source, 1)
+    create_days(source, *range(2, 8), final=False)  # read more than three days after their end
+    create_days(source, 8, 9, 10, final=False)
+    quality = assess_range(at(1), at(11))
+    assert (quality.provisional_from, quality.unsettled_from) == (date(2026, 1, 2), date(2026, 1, 8))
+    assert assess_range(at(1), at(7)).unsettled_from is None
 
 
 def test_a_date_that_a_zone_skipped_is_no_missing_day() -> None:
     apia = SourceFactory(slug="apia", time_zone="Pacific/Apia", backfill_from=date(2011, 12, 28))
     for day in (28, 29, 31):
         span = Day.of(date(2011, 12, day), apia.zone)
-        about = {"complete": True, "final": True, "loaded_at": NOW, "state": "loaded"}
-        SourceDayFactory(source=apia, day=span.date, starts_at=span.start, ends_at=span.end, **about)
+        values = {"complete": True, "final": True, "loaded_at": NOW, "state": "loaded"}
+        SourceDayFactory(source=apia, day=span.date, starts_at=span.start, ends_at=span.end, **values)
     start, end = Day.of(date(2011, 12, 28), apia.zone).start, Day.of(date(2012, 1, 1), apia.zone).start
-    found = ask(start, end, zone=apia.zone)
-    assert (found.lists["missing_days"]["total"], found.complete) == (0, True)
-    assert (found.complete_through, found.provisional_from) == (date(2011, 12, 31), None)
+    quality = assess_range(start, end, zone=apia.zone)
+    assert (quality.lists["missing_days"]["total"], quality.complete) == (0, True)
+    assert (quality.complete_through, quality.provisional_from) == (date(2011, 12, 31), None)
 
 
 def test_only_the_dates_that_a_zone_never_showed_are_skipped() -> None:

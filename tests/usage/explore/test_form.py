@@ -28,14 +28,14 @@ pytestmark = pytest.mark.django_db
 def read_inputs(response: Any) -> list[tuple[str, str]]:
     """Return name and value of every input that a browser would send with the question."""
     (form,) = re.findall(r'<form [^>]*id="explore-form".*?</form>', response.content.decode(), re.DOTALL)
-    found = []
+    inputs = []
     for tag in re.findall(r"<input [^>]*>", form):
         name, value = re.search(r'name="([^"]+)"', tag), re.search(r'value="([^"]*)"', tag)
         if name and ('type="checkbox"' not in tag or " checked" in tag):
-            found.append((name[1], unescape(value[1]) if value else ""))
+            inputs.append((name[1], unescape(value[1]) if value else ""))
     for name, options in re.findall(r'<select name="([^"]+)"[^>]*>(.*?)</select>', form, re.DOTALL):
-        found += [(name, unescape(value)) for value in re.findall(r'<option value="([^"]*)" selected>', options)]
-    return found
+        inputs += [(name, unescape(value)) for value in re.findall(r'<option value="([^"]*)" selected>', options)]
+    return inputs
 
 
 def test_nothing_asked_is_the_last_thirty_days_by_day() -> None:
@@ -52,11 +52,12 @@ def test_nothing_asked_is_the_last_thirty_days_by_day() -> None:
 def test_ranges_with_a_name_are_the_dates_they_stand_for() -> None:
     with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False):
         page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-04-01&to=2026-05-01&group_by=day")
-    found = {
-        one.label: re.sub(r".*from=(.*)&to=(\S{10}).*", r"\1 \2", one.url) for one in page.context["range"].shortcuts
+    ranges = {
+        shortcut.label: re.sub(r".*from=(.*)&to=(\S{10}).*", r"\1 \2", shortcut.url)
+        for shortcut in page.context["range"].shortcuts
     }
-    assert found.pop("Any time") == "?kind=resource-usage&group_by=day"
-    assert found == {
+    assert ranges.pop("Any time") == "?kind=resource-usage&group_by=day"
+    assert ranges == {
         "This month": "2026-05-01 2026-06-01",
         "Last month": "2026-04-01 2026-05-01",
         "Last 7 days": "2026-05-13 2026-05-20",
@@ -67,7 +68,7 @@ def test_ranges_with_a_name_are_the_dates_they_stand_for() -> None:
         "This year": "2026-01-01 2027-01-01",
         "Last year": "2025-01-01 2026-01-01",
     }
-    assert [one.label for one in page.context["range"].shortcuts if one.is_current] == ["Last month"]
+    assert [shortcut.label for shortcut in page.context["range"].shortcuts if shortcut.is_current] == ["Last month"]
 
 
 def test_a_form_becomes_the_address_that_the_api_takes() -> None:
@@ -93,10 +94,10 @@ def test_the_form_of_an_address_asks_for_that_address_again() -> None:
         for name, value in read_inputs(page):
             sent.appendlist(name, value)
         kind = page.context["kind"]
-        again = dict([("kind", kind.name), *parse_form(sent, kind)])
-        asked = {**QueryDict(query).dict()}
-        asked.pop("tz", None)
-        assert again == asked, query
+        actual = dict([("kind", kind.name), *parse_form(sent, kind)])
+        expected = {**QueryDict(query).dict()}
+        expected.pop("tz", None)
+        assert actual == expected, query
 
 
 def test_another_kind_keeps_the_range_and_drops_what_it_does_not_know() -> None:
@@ -132,10 +133,12 @@ def test_a_mistake_stands_beside_its_input_in_the_words_of_the_api(query: str, p
     ResourceUsageFactory()
     client = client_of("viewer")
     page = open_explore(client, f"kind=resource-usage&{query}", 400)
-    said = client.get(f"/api/v1/resource-usage/summary/?{query}").json()["errors"]
+    api_errors = client.get(f"/api/v1/resource-usage/summary/?{query}").json()["errors"]
     form = page.context["form"]
-    found = {field.name: list(field.errors) for field in form if field.errors}
-    assert found == {INPUTS.get(parameter, parameter): [one["detail"] for one in said if one["parameter"] == parameter]}
+    errors = {field.name: list(field.errors) for field in form if field.errors}
+    assert errors == {
+        INPUTS.get(parameter, parameter): [error["detail"] for error in api_errors if error["parameter"] == parameter]
+    }
     assert form.errors == []
     assert b'<button type="submit"' in page.content
 

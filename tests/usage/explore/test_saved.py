@@ -17,33 +17,33 @@ PAGE = "/admin/explore/"
 QUESTION = "from=2026-01-01&to=2026-02-01&group_by=project_id,day"
 
 
-def signed_in(user: User) -> Client:
-    """Return a client of somebody."""
+def sign_in(user: User) -> Client:
+    """Return a client that is signed in as this user."""
     client = Client()
     client.force_login(user)
     return client
 
 
-def save(client: Client, name: str, **said: str) -> list[str]:
-    """Save a view and return what the page then says."""
-    sent = {"kind": "resource-usage", "question": QUESTION, "name": name, **said}
-    response = client.post(f"{PAGE}views/", sent, follow=True)
+def save(client: Client, name: str, **values: str) -> list[str]:
+    """Save a view and return the messages of the page."""
+    data = {"kind": "resource-usage", "question": QUESTION, "name": name, **values}
+    response = client.post(f"{PAGE}views/", data, follow=True)
     return [str(message) for message in response.context["messages"]]
 
 
-def found(client: Client) -> dict[str, str]:
-    """Return the views that a person finds: the address by the name."""
+def get_urls(client: Client) -> dict[str, str]:
+    """Return the URL of each listed view by its name."""
     page = client.get(f"{PAGE}?kind=resource-usage")
-    return {shown.view.name: shown.url for shown in page.context["views"]}
+    return {link.view.name: link.url for link in page.context["views"]}
 
 
 def test_a_view_is_saved_found_again_and_opened() -> None:
     client = client_of("viewer")
     assert save(client, "January") == ["“January” is saved; you find it under Saved views."]
-    assert found(client) == {"January": f"{PAGE}?kind=resource-usage&{QUESTION}"}
-    page = client.get(found(client)["January"])
+    assert get_urls(client) == {"January": f"{PAGE}?kind=resource-usage&{QUESTION}"}
+    page = client.get(get_urls(client)["January"])
     assert page.status_code == 200
-    assert [(shown.view.name, shown.is_current) for shown in page.context["views"]] == [("January", True)]
+    assert [(link.view.name, link.is_current) for link in page.context["views"]] == [("January", True)]
 
 
 def test_a_view_of_last_month_moves_with_the_calendar() -> None:
@@ -51,9 +51,9 @@ def test_a_view_of_last_month_moves_with_the_calendar() -> None:
     with time_machine.travel(datetime(2026, 2, 10, tzinfo=UTC), tick=False):
         save(client, "Last month", moving="last-month")
         save(client, "That month")
-        assert client.get(found(client)["Last month"]).context["moving"] == {"last-month": "last month"}
+        assert client.get(get_urls(client)["Last month"]).context["moving"] == {"last-month": "last month"}
     with time_machine.travel(datetime(2026, 6, 10, tzinfo=UTC), tick=False):
-        views = found(signed_in(User.objects.get(username="viewer")))
+        views = get_urls(sign_in(User.objects.get(username="viewer")))
     assert views["Last month"] == f"{PAGE}?kind=resource-usage&from=2026-05-01&to=2026-06-01&group_by=project_id,day"
     assert views["That month"].endswith(QUESTION)
 
@@ -74,11 +74,11 @@ def test_a_view_is_its_owners_unless_it_is_shared() -> None:
     mine, other = client_of("viewer"), client_of("viewer")
     save(mine, "Mine")
     save(mine, "Ours", shared="on")
-    assert set(found(other)) == {"Ours"}
+    assert set(get_urls(other)) == {"Ours"}
     view = SavedView.objects.get(name="Ours")
-    for sent in ({"name": "Theirs"}, {"delete": "1"}):
-        assert other.post(f"{PAGE}views/{view.pk}/", sent).status_code == 404
-    assert set(found(mine)) == {"Mine", "Ours"}
+    for data in ({"name": "Theirs"}, {"delete": "1"}):
+        assert other.post(f"{PAGE}views/{view.pk}/", data).status_code == 404
+    assert set(get_urls(mine)) == {"Mine", "Ours"}
     assert b"by viewer" in other.get(f"{PAGE}?kind=resource-usage").content
 
 
@@ -93,27 +93,27 @@ def test_views_that_others_share_push_ones_own_away_no_more_than_hidden_ones_pus
     client = client_of("viewer", sources=[mine])
     save(client, "z")
 
-    assert list(found(client)) == ["z", "c", "d"]
+    assert list(get_urls(client)) == ["z", "c", "d"]
 
 
-@pytest.mark.parametrize(("verb", "sent"), [("change", {"name": "Another"}), ("delete", {"delete": "1"})])
-def test_who_may_not_keep_views_is_offered_no_button_that_would_refuse(verb: str, sent: dict[str, str]) -> None:
+@pytest.mark.parametrize(("verb", "data"), [("change", {"name": "Another"}), ("delete", {"delete": "1"})])
+def test_who_may_not_keep_views_is_offered_no_button_that_would_refuse(verb: str, data: dict[str, str]) -> None:
     user = person("viewer")
     view = SavedView.objects.create(owner=user, name="Mine", kind="resource-usage")
     user.groups.clear()
     user.user_permissions.add(Permission.objects.get(codename="view_resourceusage"))
-    client, address = signed_in(User.objects.get(pk=user.pk)), f"{PAGE}views/{view.pk}/"
+    client, address = sign_in(User.objects.get(pk=user.pk)), f"{PAGE}views/{view.pk}/"
 
     page = client.get(f"{PAGE}?kind=resource-usage").content.decode()
     assert "Mine" in page
     assert f"{PAGE}views/" not in page
     assert client.post(f"{PAGE}views/", {"kind": "resource-usage", "question": "", "name": "x"}).status_code == 403
-    assert client.post(address, sent).status_code == 403
+    assert client.post(address, data).status_code == 403
 
     user.user_permissions.add(Permission.objects.get(codename=f"{verb}_savedview"))
-    client = signed_in(User.objects.get(pk=user.pk))
+    client = sign_in(User.objects.get(pk=user.pk))
     assert address in client.get(f"{PAGE}?kind=resource-usage").content.decode()
-    assert client.post(address, sent).status_code == 302
+    assert client.post(address, data).status_code == 302
 
 
 def test_a_view_is_renamed_unshared_and_deleted_by_its_owner() -> None:
@@ -122,9 +122,9 @@ def test_a_view_is_renamed_unshared_and_deleted_by_its_owner() -> None:
     view = SavedView.objects.get()
     back = mine.post(f"{PAGE}views/{view.pk}/", {"name": "Only mine", "back": f"kind=resource-usage&{QUESTION}"})
     assert back["Location"] == f"{PAGE}?kind=resource-usage&{QUESTION}"
-    assert (set(found(mine)), found(other)) == ({"Only mine"}, {})
+    assert (set(get_urls(mine)), get_urls(other)) == ({"Only mine"}, {})
     mine.post(f"{PAGE}views/{view.pk}/", {"delete": "1"})
-    assert found(mine) == {}
+    assert get_urls(mine) == {}
 
 
 def test_two_views_of_one_person_have_two_names() -> None:
@@ -136,7 +136,7 @@ def test_two_views_of_one_person_have_two_names() -> None:
     save(client, "February")
     february = SavedView.objects.get(name="February")
     client.post(f"{PAGE}views/{february.pk}/", {"name": "January"})
-    assert set(found(client)) == {"January", "February"}
+    assert set(get_urls(client)) == {"January", "February"}
 
 
 @pytest.mark.parametrize("question", ["group_by=colour", "from=2026-02-30", "colour=red", "source=nobody"])
@@ -159,9 +159,9 @@ def test_a_shared_view_tells_a_limited_person_of_no_other_source() -> None:
     }
     for name, question in questions.items():
         assert save(everyone, name, question=question, shared="on") != []
-    assert set(found(client_of("viewer", sources=[mine]))) == {"open", "of mine"}
-    assert set(found(client_of("viewer", sources=[other]))) == {"open", "of zebra"}
-    assert set(found(client_of("viewer"))) == set(questions)
+    assert set(get_urls(client_of("viewer", sources=[mine]))) == {"open", "of mine"}
+    assert set(get_urls(client_of("viewer", sources=[other]))) == {"open", "of zebra"}
+    assert set(get_urls(client_of("viewer"))) == set(questions)
 
 
 def test_a_shared_view_of_a_kind_that_one_may_not_see_is_not_listed() -> None:
@@ -169,7 +169,7 @@ def test_a_shared_view_of_a_kind_that_one_may_not_see_is_not_listed() -> None:
     user = person("viewer")
     user.groups.clear()
     user.user_permissions.add(Permission.objects.get(codename="view_recipeusage"))
-    client = signed_in(User.objects.get(pk=user.pk))
+    client = sign_in(User.objects.get(pk=user.pk))
     assert client.get(f"{PAGE}?kind=recipe-usage").context["views"] == []
     assert client.post(f"{PAGE}views/", {"kind": "resource-usage", "question": "", "name": "x"}).status_code == 403
 
@@ -177,6 +177,6 @@ def test_a_shared_view_of_a_kind_that_one_may_not_see_is_not_listed() -> None:
 def test_a_view_is_changed_by_a_form_of_the_portal_only() -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(person("viewer"))
-    sent = {"kind": "resource-usage", "question": "", "name": "x"}
-    assert client.post(f"{PAGE}views/", sent).status_code == 403
+    data = {"kind": "resource-usage", "question": "", "name": "x"}
+    assert client.post(f"{PAGE}views/", data).status_code == 403
     assert client.put(f"{PAGE}views/").status_code in {403, 405}

@@ -31,12 +31,12 @@ pytestmark = pytest.mark.django_db
 UTC_ZONE = ZoneInfo("UTC")
 
 
-def table(query: SummaryQuery) -> Any:
+def get_table(query: SummaryQuery) -> Any:
     """Return the table that the query reads."""
     return choose_rows(query, get_bounds(query) or []).queryset.model
 
 
-def by_unit(used: Any) -> dict[Key, list[Decimal]]:
+def sum_by_unit(used: Any) -> dict[Key, list[Decimal]]:
     """Return the sums, now and before, of all projects of a unit: of the whole range ('') and of each interval."""
     sums: dict[Key, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
     for (unit, _), intervals in used.items():
@@ -46,7 +46,7 @@ def by_unit(used: Any) -> dict[Key, list[Decimal]]:
     return sums
 
 
-def compared(line: dict[str, Any], now: Decimal, was: Decimal) -> None:
+def assert_comparison(line: dict[str, Any], now: Decimal, was: Decimal) -> None:
     """Check what a line says of now, before, and the change."""
     name = "consumed_quantity"
     assert (Decimal(line[name]), Decimal(line["previous"][name])) == (now, was)
@@ -95,28 +95,28 @@ def test_what_the_limit_keeps_and_leaves_is_compared_and_adds_up_to_the_totals(
         SourceDay.objects.update(loaded_at=datetime(2026, 3, 5, tzinfo=UTC))
         own = {"limit": str(limit), "compare": "previous", "measures": "consumed_quantity"}
         own["group_by"] = ",".join(filter(None, ["project_id", interval]))
-        said = {"from": "2026-02-01", "to": "2026-03-01"}
-        found, raw = (summarize(build_query("resource-usage", rolled, **own, **said)) for rolled in (True, False))
-        assert [found[part] for part in ("totals", "results", "others")] == [
+        bounds = {"from": "2026-02-01", "to": "2026-03-01"}
+        summary, raw = (summarize(build_query("resource-usage", rolled, **own, **bounds)) for rolled in (True, False))
+        assert [summary[part] for part in ("totals", "results", "others")] == [
             raw[part] for part in ("totals", "results", "others")
         ]
-        for line in found["totals"]:
-            compared(line, *totals.pop(line["consumed_unit"]))
+        for line in summary["totals"]:
+            assert_comparison(line, *totals.pop(line["consumed_unit"]))
         assert not totals
-        kept: dict[Key, Decimal] = defaultdict(Decimal)
-        for line in found["results"]:
+        kept_sums: dict[Key, Decimal] = defaultdict(Decimal)
+        for line in summary["results"]:
             key, name = (line["consumed_unit"], line["project_id"]), line[interval] if interval else ""
-            compared(line, *used[key].pop(name))
-            kept[key] += Decimal(line["consumed_quantity"])
-        assert not any(used.pop(key) for key in kept)
-        left = by_unit(used)
-        others = found["others"] or {"groups": 0, "totals": []}
+            assert_comparison(line, *used[key].pop(name))
+            kept_sums[key] += Decimal(line["consumed_quantity"])
+        assert not any(used.pop(key) for key in kept_sums)
+        remaining = sum_by_unit(used)
+        others = summary["others"] or {"groups": 0, "totals": []}
         assert others["groups"] == len(used)
         for line in (*others["totals"], *others.get("results", ())):
-            compared(line, *left.pop((line["consumed_unit"], line.get(interval, ""))))
-        assert not left
+            assert_comparison(line, *remaining.pop((line["consumed_unit"], line.get(interval, ""))))
+        assert not remaining
         for unit in {unit for unit, _ in used}:
-            ours = [value for key, value in kept.items() if key[0] == unit]
+            ours = [value for key, value in kept_sums.items() if key[0] == unit]
             assert len(ours) == limit
             largest = max(sum(now for now, _ in sums.values()) for key, sums in used.items() if key[0] == unit)
             assert min(ours) >= largest
@@ -148,12 +148,12 @@ def test_recipe_counts_are_the_sums_of_what_was_reported(rows: Any, zone: str, i
             sums[0] += 1
             sums[1] = sums[1] if tasks is None else (sums[1] or 0) + tasks
         hold_days(rolled=True)
-        said = {"group_by": f"recipe_id,{interval}", "tz": zone}
-        both = [summarize(build_query("recipe-usage", rolled, **said)) for rolled in (True, False)]
+        query = {"group_by": f"recipe_id,{interval}", "tz": zone}
+        both = [summarize(build_query("recipe-usage", rolled, **query)) for rolled in (True, False)]
         assert both[0]["results"] == both[1]["results"]
         assert both[0]["totals"] == both[1]["totals"]
-        found = index_rows(both[0], [interval, "recipe_id", "deleted_recipes"], ("records", "task_count"))
-        assert found == {key: tuple(sums) for key, sums in expected.items()}
+        counts = index_rows(both[0], [interval, "recipe_id", "deleted_recipes"], ("records", "task_count"))
+        assert counts == {key: tuple(sums) for key, sums in expected.items()}
         transaction.set_rollback(True)
 
 
@@ -164,22 +164,22 @@ def test_rollups_are_used_where_the_days_are_whole_and_only_there() -> None:
     month = {"from": "2026-01-01", "to": "2026-02-01"}
     ours = {"vendor": "acme"}
     berlin = {**month, **ours, "tz": "Europe/Berlin"}
-    for said in ({"group_by": "project_id,month"}, {"group_by": "user_id"}, {"project_id": "project-1"}):
-        assert issubclass(table(build_query("environment-usage", **berlin, **said)), Rollup)
+    for query in ({"group_by": "project_id,month"}, {"group_by": "user_id"}, {"project_id": "project-1"}):
+        assert issubclass(get_table(build_query("environment-usage", **berlin, **query)), Rollup)
     accrued = {"basis": "accrued", "measures": "runtime_seconds", "group_by": "user_id,day"}
-    assert table(build_query("environment-usage", **berlin, **accrued)) is EnvironmentAccrual
-    for said in ({"tz": "UTC"}, {"group_by": "hour"}, {"group_by": "environment_id"}, {"measures": "users"}):
-        assert table(build_query("environment-usage", **{**berlin, **said})) is EnvironmentUsage
-    for said in ({"include_withdrawn": "true"}, {"runtime_seconds__gte": "1"}, {"updated_since": "2026-01-01"}):
-        assert table(build_query("environment-usage", **berlin, **said)) is EnvironmentUsage
-    assert issubclass(table(build_query("resource-usage", **month, vendor="gcore")), Rollup)
-    assert table(build_query("resource-usage", **month, group_by="tag:team", vendor="gcore")) is ResourceUsage
+    assert get_table(build_query("environment-usage", **berlin, **accrued)) is EnvironmentAccrual
+    for query in ({"tz": "UTC"}, {"group_by": "hour"}, {"group_by": "environment_id"}, {"measures": "users"}):
+        assert get_table(build_query("environment-usage", **{**berlin, **query})) is EnvironmentUsage
+    for query in ({"include_withdrawn": "true"}, {"runtime_seconds__gte": "1"}, {"updated_since": "2026-01-01"}):
+        assert get_table(build_query("environment-usage", **berlin, **query)) is EnvironmentUsage
+    assert issubclass(get_table(build_query("resource-usage", **month, vendor="gcore")), Rollup)
+    assert get_table(build_query("resource-usage", **month, group_by="tag:team", vendor="gcore")) is ResourceUsage
 
 
 def test_a_range_is_read_off_an_index() -> None:
     many_environments(SourceFactory(), 5000)
-    said = {"from": "2026-01-01T06:00:00Z", "to": "2026-01-01T06:01:00Z", "group_by": "project_id"}
-    query = build_query("environment-usage", **said)
+    filters = {"from": "2026-01-01T06:00:00Z", "to": "2026-01-01T06:01:00Z", "group_by": "project_id"}
+    query = build_query("environment-usage", **filters)
     sql, params = build_statement(query, choose_rows(query, []))
     analyze("usage_environmentusage")
     with connection.cursor() as cursor:

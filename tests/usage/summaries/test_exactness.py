@@ -27,8 +27,8 @@ ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/
 STARTS = [datetime(2026, month, day, tzinfo=UTC) for month, day in ((10, 24), (3, 28), (10, 3), (4, 4))]
 
 
-def seconds(length: timedelta) -> Decimal:
-    """Return a length exactly."""
+def to_seconds(length: timedelta) -> Decimal:
+    """Return the exact seconds of a duration."""
     return Decimal(length // timedelta(microseconds=1)) / 1_000_000
 
 
@@ -79,21 +79,21 @@ def test_stopped_runtime_is_the_sum_of_the_rows(
             if not first <= run.stopped_at.astimezone(on).date() < last:
                 continue
             name = (format_interval_start(run.stopped_at, interval, on),) if interval else ()
-            key = (*name, *(run.source.slug if one == "source" else getattr(run, one) for one in by))
+            key = (*name, *(run.source.slug if column == "source" else getattr(run, column) for column in by))
             sums = expected[key]
             sums[0] += 1
             sums[2] += run.created_at is None
             if run.created_at is not None:
-                sums[1] = (sums[1] or 0) + seconds(run.stopped_at - run.created_at)
-        said = {"group_by": ",".join([*by, interval]).strip(","), "from": str(first), "to": str(last), "tz": zone}
+                sums[1] = (sums[1] or 0) + to_seconds(run.stopped_at - run.created_at)
+        query = {"group_by": ",".join([*by, interval]).strip(","), "from": str(first), "to": str(last), "tz": zone}
         names = [*filter(None, [interval]), *by]
         measures = ("records", "runtime_seconds", "records_without_runtime")
-        both = [summarize(build_query("environment-usage", rolled, **said)) for rolled in (True, False)]
+        both = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
         assert both[0]["results"] == both[1]["results"]
         assert both[0]["totals"] == both[1]["totals"]
-        found = {key: (n, s and Decimal(s), m) for key, (n, s, m) in index_rows(both[0], names, measures).items()}
+        rows = {key: (n, s and Decimal(s), m) for key, (n, s, m) in index_rows(both[0], names, measures).items()}
         grouped = {key: tuple(sums) for key, sums in expected.items()}
-        assert found == grouped if names else list(grouped.values()) in ([], list(found.values()))
+        assert rows == grouped if names else list(grouped.values()) in ([], list(rows.values()))
         total = both[0]["totals"][0]
         assert total["records"] == sum(sums[0] for sums in expected.values())
         known = [sums[1] for sums in expected.values() if sums[1] is not None]
@@ -127,17 +127,17 @@ def test_accrued_runtime_is_every_run_cut_at_every_hour_and_midnight(
                 if lasted > timedelta():
                     key = (
                         format_interval_start(begins, interval, on),
-                        *(run.source.slug if one == "source" else getattr(run, one) for one in by),
+                        *(run.source.slug if column == "source" else getattr(run, column) for column in by),
                     )
-                    expected[key] += seconds(lasted)
-        said = {"group_by": ",".join([*by, interval]), "from": str(first), "to": str(last), "tz": zone}
-        said |= {"basis": "accrued", "measures": "runtime_seconds"}
-        both = [summarize(build_query("environment-usage", rolled, **said)) for rolled in (True, False)]
-        found = [index_rows(one, [interval, *by], ("runtime_seconds",)) for one in both]
-        assert {key: Decimal(value[0]) for key, value in found[0].items()} == dict(expected)
-        assert found[1] == found[0]
+                    expected[key] += to_seconds(lasted)
+        query = {"group_by": ",".join([*by, interval]), "from": str(first), "to": str(last), "tz": zone}
+        query |= {"basis": "accrued", "measures": "runtime_seconds"}
+        both = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
+        sums = [index_rows(summary, [interval, *by], ("runtime_seconds",)) for summary in both]
+        assert {key: Decimal(value[0]) for key, value in sums[0].items()} == dict(expected)
+        assert sums[1] == sums[0]
         assert Decimal(both[1]["totals"][0]["runtime_seconds"] or 0) == sum(expected.values())
-        full = summarize(build_query("environment-usage", **{**said, "measures": ""}))["totals"][0]
+        full = summarize(build_query("environment-usage", **{**query, "measures": ""}))["totals"][0]
         assert Decimal(full["runtime_seconds"] or 0) == sum(expected.values())
         transaction.set_rollback(True)
 
@@ -158,10 +158,10 @@ def test_resource_quantities_are_summed_per_unit_to_the_last_digit(rows: Any, in
             name = format_interval_start(datetime(day.year, day.month, day.day, tzinfo=UTC), interval, ZoneInfo("UTC"))
             expected[(*([name] if interval else []), unit, project, *([tag or None] if team else []))] += quantity
         hold_days(rolled=True)
-        said = {"group_by": ",".join([*by, interval]).strip(",")}
-        both = [summarize(build_query("resource-usage", rolled, **said)) for rolled in (True, False)]
+        query = {"group_by": ",".join([*by, interval]).strip(",")}
+        both = [summarize(build_query("resource-usage", rolled, **query)) for rolled in (True, False)]
         assert both[0]["results"] == both[1]["results"]
         assert both[0]["totals"] == both[1]["totals"]
-        found = index_rows(both[0], [*filter(None, [interval]), *by], ("consumed_quantity",))
-        assert {key: Decimal(value[0]) for key, value in found.items()} == dict(expected)
+        sums = index_rows(both[0], [*filter(None, [interval]), *by], ("consumed_quantity",))
+        assert {key: Decimal(value[0]) for key, value in sums.items()} == dict(expected)
         transaction.set_rollback(True)

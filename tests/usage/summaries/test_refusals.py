@@ -68,11 +68,11 @@ def test_everything_that_is_wrong_with_a_question_is_named_at_once(client: Clien
 def test_more_intervals_than_an_answer_holds_are_refused_by_the_parameter_that_asks_for_them(client: Client) -> None:
     EnvironmentUsageFactory(source=SourceFactory(slug="ona", vendor="ona"))
     years = {"from": "2000-01-01", "to": "2026-01-01"}
-    for address, asked in (
+    for address, query in (
         ("environment-usage/summary/", {"group_by": "hour"}),
         ("usage/summary/", {"interval": "hour", "vendor": "ona"}),
     ):
-        assert set(refused(client.get(f"{API}/{address}", {**years, **asked}))) == {"", next(iter(asked))}
+        assert set(refused(client.get(f"{API}/{address}", {**years, **query}))) == {"", next(iter(query))}
 
 
 ENDS = ["", "0001-01-01", "0001-01-01T00:00:00Z", "9999-12-31", "9999-12-31T23:59:59.999999Z"]
@@ -100,35 +100,35 @@ def test_a_range_that_reaches_to_an_end_of_the_calendar_is_answered_or_refused(
         factory(source=source)
         factory(source=west)
     hold_days(rolled=ROLLED["yes"])
-    questions = [(f"{kind}/summary/", asked) for kind, several in EACH_KIND.items() for asked in several]
+    questions = [(f"{kind}/summary/", params) for kind, several in EACH_KIND.items() for params in several]
     questions += [("usage/summary/", {}), *((f"{kind}/export-manifest/", {}) for kind in EACH_KIND)]
     ranges = list(product(ENDS, ENDS))
     turn += 3 * ROLLED["yes"]
-    for number, (address, asked) in enumerate(questions):
+    for number, (address, params) in enumerate(questions):
         # Each question is asked with every range, in one of the three zones, of records or of roll-ups.
         for first, last in ranges[(number + turn) % 6 :: 6]:
-            query = {"tz": tz, **asked, **({"from": first} if first else {}), **({"to": last} if last else {})}
+            query = {"tz": tz, **params, **({"from": first} if first else {}), **({"to": last} if last else {})}
             assert client.get(f"{API}/{address}", query).status_code in (200, 400), (address, query)
 
 
 def test_an_hour_of_recipes_is_not_cut(client: Client) -> None:
     RecipeUsageFactory(source=SourceFactory(slug="recipes"))
     query = {"group_by": "day", "tz": "Asia/Kolkata"}
-    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["tz"]
-    assert said == (
+    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["tz"]
+    assert message == (
         "The usage of recipes is kept by whole hours of UTC, and 2025-12-31T18:30:00Z lies within one; ask with tz=UTC."
     )
-    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))["from"]
-    assert said.endswith("2026-01-01T00:30:00Z lies within one; give a whole hour or a date.")
+    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))["from"]
+    assert message.endswith("2026-01-01T00:30:00Z lies within one; give a whole hour or a date.")
     assert get(client, "recipe-usage/summary/", group_by="day", tz="Europe/Berlin")["results"]
 
 
 def test_the_period_before_cuts_no_hour_of_recipes_either(client: Client) -> None:
     # Clocks on Lord Howe stand 11 hours ahead in November, and 10 and a half on the first of October.
     RecipeUsageFactory(source=SourceFactory(slug="island", time_zone="Australia/Lord_Howe"))
-    asked = {"from": "2026-11-01", "to": "2026-12-01", "compare": "previous"}
-    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", asked))["compare"]
-    assert "2026-10-01T00:00:00Z lies within one" in said
+    query = {"from": "2026-11-01", "to": "2026-12-01", "compare": "previous"}
+    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["compare"]
+    assert "2026-10-01T00:00:00Z lies within one" in message
     assert get(
         client,
         "recipe-usage/summary/",
@@ -143,18 +143,18 @@ def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
     source = SourceFactory(slug="mumbai", time_zone="Asia/Kolkata")
     starts = datetime(2025, 12, 31, 18, 30, tzinfo=UTC)  # midnight there
     RecipeUsageFactory(source=source, starts_at=starts, day=date(2026, 1, 1))
-    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", {"group_by": "hour", "from": "2026-01-01"}))["from"]
-    assert "mumbai is kept by whole hours of Asia/Kolkata" in said
-    assert said.endswith("ask with tz=Asia/Kolkata.")
-    asked = {"from_": "2026-01-01", "to": "2026-01-02", "tz": "Asia/Kolkata"}
+    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", {"group_by": "hour", "from": "2026-01-01"}))["from"]
+    assert "mumbai is kept by whole hours of Asia/Kolkata" in message
+    assert message.endswith("ask with tz=Asia/Kolkata.")
+    params = {"from_": "2026-01-01", "to": "2026-01-02", "tz": "Asia/Kolkata"}
     for interval, begins in (("hour", "2026-01-01T00:00:00+05:30"), ("day", "2026-01-01")):
-        found = get(client, "recipe-usage/summary/", **asked, group_by=interval, fill="zero")["results"]
-        assert len(found) == (24 if interval == "hour" else 1)
-        assert (found[0][interval], found[0]["task_count"]) == (begins, 12)
+        rows = get(client, "recipe-usage/summary/", **params, group_by=interval, fill="zero")["results"]
+        assert len(rows) == (24 if interval == "hour" else 1)
+        assert (rows[0][interval], rows[0]["task_count"]) == (begins, 12)
     RecipeUsageFactory(source=SourceFactory(slug="berlin", time_zone="Europe/Berlin"))
     query = {"tz": "Asia/Kolkata", "from": "2026-01-01"}
-    (said,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["from"]
-    assert said.endswith("ask with tz=Europe/Berlin, or for other sources alone.")
+    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["from"]
+    assert message.endswith("ask with tz=Europe/Berlin, or for other sources alone.")
 
 
 def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:
@@ -164,13 +164,13 @@ def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:
         ResourceUsageFactory(source=source)
     limited = bearer(sources=[mine])
     for address in ("environment-usage/summary/", "resource-usage/summary/"):
-        found = get(limited, address, group_by="source")
-        assert [row["source"] for row in found["results"]] == ["mine"]
-        assert found["totals"][0]["records"] == 1
-        assert {day["source"] for day in found["meta"]["missing_days"]["days"]} == {"mine"}
+        summary = get(limited, address, group_by="source")
+        assert [row["source"] for row in summary["results"]] == ["mine"]
+        assert summary["totals"][0]["records"] == 1
+        assert {day["source"] for day in summary["meta"]["missing_days"]["days"]} == {"mine"}
         assert get(client, address)["totals"][0]["records"] == 2
-    found = get(limited, "usage/summary/")
-    assert {row["source"] for row in found["results"]} == {"mine"}
+    summary = get(limited, "usage/summary/")
+    assert {row["source"] for row in summary["results"]} == {"mine"}
     assert b"other" not in limited.get(f"{API}/usage/summary/").content
     assert "source" in refused(limited.get(f"{API}/usage/summary/", {"source": "other"}))
 
@@ -180,15 +180,15 @@ def test_one_answer_tells_what_was_used_of_everything(client: Client) -> None:
     EnvironmentUsageFactory(source=ona, environment_class_id="large")
     ResourceUsageFactory(source=gcore)
     RecipeUsageFactory(source=workato, task_count=12, starts_at=at(1, 5))
-    found = get(client, "usage/summary/", interval="month", from_="2026-01-01", to="2026-02-01")
-    assert [tuple(row.values()) for row in found["results"]] == [
+    summary = get(client, "usage/summary/", interval="month", from_="2026-01-01", to="2026-02-01")
+    assert [tuple(row.values()) for row in summary["results"]] == [
         ("2026-01-01", "gcore", "gcore", "instance", None, "instance_minutes", "minutes", "1440", 1),
         ("2026-01-01", "ona", "ona", "large", None, "runtime", "seconds", "3600.000000", 1),
         ("2026-01-01", "workato", "workato", "recipes", None, "jobs_failed", "jobs", "1", 1),
         ("2026-01-01", "workato", "workato", "recipes", None, "jobs_succeeded", "jobs", "3", 1),
         ("2026-01-01", "workato", "workato", "recipes", None, "tasks", "tasks", "12", 1),
     ]
-    assert found["meta"]["complete"] is False
+    assert summary["meta"]["complete"] is False
     assert "interval" in refused(client.get(f"{API}/usage/summary/", {"interval": "hour"}))
     assert get(client, "usage/summary/", vendor="ona", interval="hour")["results"]
 
@@ -207,13 +207,13 @@ def test_a_summary_costs_the_same_few_queries_however_much_there_is(client: Clie
         "recipe-usage": RecipeUsageFactory,
     }[kind]
     by = "source,month" if kind == "recipe-usage" else "source,project_id,month"
-    asked = {"group_by": by, "from": "2026-01-01", "to": "2026-02-01"}
+    params = {"group_by": by, "from": "2026-01-01", "to": "2026-02-01"}
     counts = []
     for _ in range(2):
         factory.create_batch(10)
         hold_days(rolled=ROLLED["yes"])
         with CaptureQueriesContext(connection) as queries:
-            assert client.get(f"{API}/{kind}/summary/", asked).status_code == 200
+            assert client.get(f"{API}/{kind}/summary/", params).status_code == 200
         counts.append(len(queries))
     # The token, the sources twice, their days, whether the rollups hold them, the numbers, and names where there are ids;
     # in the transaction of a test four for the limit of time, which cost nothing otherwise.
@@ -237,12 +237,12 @@ def test_the_ends_of_the_calendar_stand_for_no_bound(client: Client) -> None:
             ("usage/summary/", {}),
         ):
             query = {"from": first, "to": end, **further}
-            answer = client.get(f"{API}/{address}", query)
+            response = client.get(f"{API}/{address}", query)
             # Hours of zones that were not cut by hours then, and ranges that run backwards, are refused as ever.
-            assert answer.status_code in {200, 400}, (address, query, answer.content)
+            assert response.status_code in {200, 400}, (address, query, response.content)
             if everything and "recipe" not in address and not address.startswith("usage/"):
-                said = answer.json()
-                assert len(said.get("results", ())) == 1 or said["rows"] == 1, (address, query, said)
+                body = response.json()
+                assert len(body.get("results", ())) == 1 or body["rows"] == 1, (address, query, body)
 
 
 def test_grouped_by_unit_the_rows_and_totals_are_by_unit_alone(client: Client) -> None:
@@ -252,10 +252,10 @@ def test_grouped_by_unit_the_rows_and_totals_are_by_unit_alone(client: Client) -
             source=source, billing_metric=metric, consumed_unit=unit, consumed_quantity=Decimal(quantity)
         )
 
-    found = get(client, "resource-usage/summary/", group_by="consumed_unit")
+    summary = get(client, "resource-usage/summary/", group_by="consumed_unit")
 
     sums = [{"consumed_unit": "bytes", "n": 10**9}, {"consumed_unit": "minutes", "n": 12}]
-    for rows in (found["totals"], found["results"]):
+    for rows in (summary["totals"], summary["results"]):
         assert "billing_metric" not in rows[0]
         numbers = [{"consumed_unit": row["consumed_unit"], "n": int(Decimal(row["consumed_quantity"]))} for row in rows]
         assert sorted(numbers, key=str) == sums
@@ -281,5 +281,5 @@ def test_resources_are_grouped_and_filtered_by_what_they_are_for(client: Client)
     assert {row["category"]: row["records"] for row in rows} == dict.fromkeys(
         ("compute", "storage", "network", "ai", "other"), 1
     )
-    kept = get(client, "resource-usage/summary/", group_by="resource_type", category="storage,other")["results"]
-    assert {row["resource_type"] for row in kept} == {"volume", "something_new"}
+    filtered = get(client, "resource-usage/summary/", group_by="resource_type", category="storage,other")["results"]
+    assert {row["resource_type"] for row in filtered} == {"volume", "something_new"}

@@ -24,12 +24,12 @@ pytestmark = pytest.mark.django_db
 def test_a_run_belongs_to_the_day_it_stopped_or_to_the_days_it_lasted(client: Client) -> None:
     source = SourceFactory()
     run(source, at(1, 22), at(3, 1), project_id="a")
-    asked = {"group_by": "project_id,day", "from_": "2026-01-01", "to": "2026-01-05"}
-    stopped = get(client, "environment-usage/summary/", **asked)["results"]
+    query = {"group_by": "project_id,day", "from_": "2026-01-01", "to": "2026-01-05"}
+    stopped = get(client, "environment-usage/summary/", **query)["results"]
     assert [(row["day"], row["runtime_seconds"], row["records"]) for row in stopped] == [
         ("2026-01-03", "97200.000000", 1)
     ]
-    accrued = get(client, "environment-usage/summary/", **asked, basis="accrued")
+    accrued = get(client, "environment-usage/summary/", **query, basis="accrued")
     assert [(row["day"], row["runtime_seconds"]) for row in accrued["results"]] == [
         ("2026-01-01", "7200.000000"),
         ("2026-01-02", "86400.000000"),
@@ -40,15 +40,15 @@ def test_a_run_belongs_to_the_day_it_stopped_or_to_the_days_it_lasted(client: Cl
 
 def test_accrued_runtime_is_cut_at_the_range(client: Client) -> None:
     run(SourceFactory(), at(1, 22), at(9, 1))
-    found = get(client, "environment-usage/summary/", basis="accrued", from_="2026-01-02", to="2026-01-04")
-    assert found["totals"][0]["runtime_seconds"] == "172800.000000"
+    summary = get(client, "environment-usage/summary/", basis="accrued", from_="2026-01-02", to="2026-01-04")
+    assert summary["totals"][0]["runtime_seconds"] == "172800.000000"
 
 
 def test_a_run_without_its_beginning_is_counted_apart_and_never_as_zero(client: Client) -> None:
     EnvironmentUsageFactory(created_at=None, project_id="a")
     for basis in ("stopped", "accrued"):
-        found = get(client, "environment-usage/summary/", basis=basis, group_by="project_id")
-        assert found["results"] == [
+        summary = get(client, "environment-usage/summary/", basis=basis, group_by="project_id")
+        assert summary["results"] == [
             {
                 "project_id": "a",
                 "project_name": None,
@@ -64,12 +64,12 @@ def test_units_are_never_added(client: Client) -> None:
     ResourceUsageFactory(source=source, consumed_quantity=Decimal("1.25"), project_id=1)
     ResourceUsageFactory(source=source, consumed_quantity=Decimal(2), project_id=2)
     ResourceUsageFactory(source=source, consumed_quantity=Decimal(7), consumed_unit="bytes", billing_metric="traffic")
-    found = get(client, "resource-usage/summary/", group_by="resource_type")
-    assert [(row["consumed_unit"], row["consumed_quantity"]) for row in found["totals"]] == [
+    summary = get(client, "resource-usage/summary/", group_by="resource_type")
+    assert [(row["consumed_unit"], row["consumed_quantity"]) for row in summary["totals"]] == [
         ("minutes", "3.25"),
         ("bytes", "7"),
     ]
-    assert {row["consumed_unit"]: row["consumed_quantity"] for row in found["results"]} == {
+    assert {row["consumed_unit"]: row["consumed_quantity"] for row in summary["results"]} == {
         "bytes": "7",
         "minutes": "3.25",
     }
@@ -79,11 +79,11 @@ def test_the_limit_leaves_the_rest_to_others_and_totals_to_the_whole(client: Cli
     source = SourceFactory()
     for number in range(1, 6):
         ResourceUsageFactory(source=source, consumed_quantity=Decimal(number), project_id=number)
-    found = get(client, "resource-usage/summary/", group_by="project_id", limit="2")
-    assert [row["project_id"] for row in found["results"]] == [5, 4]
-    assert found["others"]["groups"] == 3
-    assert found["others"]["totals"][0]["consumed_quantity"] == "6"
-    assert found["totals"][0]["consumed_quantity"] == "15"
+    summary = get(client, "resource-usage/summary/", group_by="project_id", limit="2")
+    assert [row["project_id"] for row in summary["results"]] == [5, 4]
+    assert summary["others"]["groups"] == 3
+    assert summary["others"]["totals"][0]["consumed_quantity"] == "6"
+    assert summary["totals"][0]["consumed_quantity"] == "15"
     up = get(client, "resource-usage/summary/", group_by="project_id", order_by="project_id")
     assert [row["project_id"] for row in up["results"]] == [1, 2, 3, 4, 5]
     assert up["others"] is None
@@ -98,16 +98,16 @@ def test_the_limit_keeps_whole_series_and_adds_up_the_others_of_each_interval(cl
             ResourceUsageFactory(
                 source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(quantity)
             )
-    found = get(client, "resource-usage/summary/", group_by="day,project_id", limit="2", measures="consumed_quantity")
-    assert [(row["day"], row["project_id"], row["consumed_quantity"]) for row in found["results"]] == [
+    summary = get(client, "resource-usage/summary/", group_by="day,project_id", limit="2", measures="consumed_quantity")
+    assert [(row["day"], row["project_id"], row["consumed_quantity"]) for row in summary["results"]] == [
         ("2026-01-01", 1, "9"),
         ("2026-01-01", 3, "2"),
         ("2026-01-02", 3, "5"),
         ("2026-01-03", 3, "6"),
     ]
-    left = found["others"]
-    assert (left["groups"], left["totals"][0]["consumed_quantity"]) == (2, "4")
-    assert [(row["day"], row["consumed_quantity"]) for row in left["results"]] == [
+    others = summary["others"]
+    assert (others["groups"], others["totals"][0]["consumed_quantity"]) == (2, "4")
+    assert [(row["day"], row["consumed_quantity"]) for row in others["results"]] == [
         ("2026-01-01", "1"),
         ("2026-01-02", "3"),
     ]
@@ -126,9 +126,9 @@ def test_the_limit_is_of_each_unit_as_units_do_not_compare(client: Client) -> No
             consumed_unit="bytes",
             billing_metric="traffic",
         )
-    found = get(client, "resource-usage/summary/", group_by="project_id", limit="1")
-    assert [(row["project_id"], row["consumed_unit"]) for row in found["results"]] == [(3, "bytes"), (3, "minutes")]
-    assert {one["consumed_unit"]: one["consumed_quantity"] for one in found["others"]["totals"]} == {
+    summary = get(client, "resource-usage/summary/", group_by="project_id", limit="1")
+    assert [(row["project_id"], row["consumed_unit"]) for row in summary["results"]] == [(3, "bytes"), (3, "minutes")]
+    assert {total["consumed_unit"]: total["consumed_quantity"] for total in summary["others"]["totals"]} == {
         "bytes": "3000000000",
         "minutes": "3",
     }
@@ -141,25 +141,25 @@ def test_the_limit_chooses_by_measures_and_what_else_is_ordered_by_arranges(clie
             source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(quantity)
         )
 
-    def chosen(name: str, **asked: str) -> list[Any]:
-        return [row[name] for row in get(client, "resource-usage/summary/", **asked)["results"]]
+    def list_values(name: str, **query: str) -> list[Any]:
+        return [row[name] for row in get(client, "resource-usage/summary/", **query)["results"]]
 
-    assert chosen("project_id", group_by="project_id", limit="2", order_by="project_id") == [1, 3]
-    assert chosen("project_id", group_by="project_id,day", limit="2", order_by="-project_id,day") == [3, 3, 1]
-    assert chosen("day", group_by="day", limit="2") == ["2026-01-01", "2026-01-03"]
+    assert list_values("project_id", group_by="project_id", limit="2", order_by="project_id") == [1, 3]
+    assert list_values("project_id", group_by="project_id,day", limit="2", order_by="-project_id,day") == [3, 3, 1]
+    assert list_values("day", group_by="day", limit="2") == ["2026-01-01", "2026-01-03"]
 
 
 def test_gaps_are_filled_in_the_series_that_the_limit_keeps(client: Client) -> None:
     source = SourceFactory()
     for project, day in ((1, 1), (2, 1), (2, 2)):
         ResourceUsageFactory(source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(day))
-    asked = {"from_": "2026-01-01", "to": "2026-01-03", "group_by": "project_id,day", "fill": "zero"}
-    found = get(client, "resource-usage/summary/", **asked, limit="1", order_by="consumed_quantity,day")
-    assert [(row["project_id"], row["day"], row["consumed_quantity"]) for row in found["results"]] == [
+    query = {"from_": "2026-01-01", "to": "2026-01-03", "group_by": "project_id,day", "fill": "zero"}
+    summary = get(client, "resource-usage/summary/", **query, limit="1", order_by="consumed_quantity,day")
+    assert [(row["project_id"], row["day"], row["consumed_quantity"]) for row in summary["results"]] == [
         (1, "2026-01-02", "0"),
         (1, "2026-01-01", "1"),
     ]
-    assert [(row["day"], row["consumed_quantity"]) for row in found["others"]["results"]] == [
+    assert [(row["day"], row["consumed_quantity"]) for row in summary["others"]["results"]] == [
         ("2026-01-01", "1"),
         ("2026-01-02", "2"),
     ]
@@ -169,8 +169,8 @@ def test_sources_are_ordered_by_their_slugs(client: Client) -> None:
     for slug in ("b", "c", "a"):
         ResourceUsageFactory(source=SourceFactory(slug=slug))
     for order, slugs in (("source", "abc"), ("-source", "cba")):
-        found = get(client, "resource-usage/summary/", group_by="source", order_by=order)
-        assert [row["source"] for row in found["results"]] == [*slugs]
+        summary = get(client, "resource-usage/summary/", group_by="source", order_by=order)
+        assert [row["source"] for row in summary["results"]] == [*slugs]
 
 
 def test_what_the_limit_left_out_is_compared_too(client: Client) -> None:
@@ -179,15 +179,15 @@ def test_what_the_limit_left_out_is_compared_too(client: Client) -> None:
         ResourceUsageFactory(
             source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(quantity)
         )
-    asked = {"from_": "2026-01-02", "to": "2026-01-03", "compare": "previous", "measures": "consumed_quantity"}
+    query = {"from_": "2026-01-02", "to": "2026-01-03", "compare": "previous", "measures": "consumed_quantity"}
     for group_by in ("project_id", "project_id,day"):
-        found = get(client, "resource-usage/summary/", **asked, group_by=group_by, limit="1")
-        (left,) = found["others"]["totals"]
-        assert found["others"].get("results", [{**left, "day": "2026-01-02"}]) == [{**left, "day": "2026-01-02"}]
-        assert (found["others"]["groups"], left["consumed_quantity"]) == (2, "3")
-        assert left["previous"] == {"consumed_quantity": "6"}
-        assert left["change"] == {"consumed_quantity": "-3"}
-        assert left["relative_change"] == {"consumed_quantity": "-0.5"}
+        summary = get(client, "resource-usage/summary/", **query, group_by=group_by, limit="1")
+        (total,) = summary["others"]["totals"]
+        assert summary["others"].get("results", [{**total, "day": "2026-01-02"}]) == [{**total, "day": "2026-01-02"}]
+        assert (summary["others"]["groups"], total["consumed_quantity"]) == (2, "3")
+        assert total["previous"] == {"consumed_quantity": "6"}
+        assert total["change"] == {"consumed_quantity": "-3"}
+        assert total["relative_change"] == {"consumed_quantity": "-0.5"}
 
 
 def test_totals_are_compared_as_the_rows_are_where_one_period_has_no_record(client: Client) -> None:
@@ -195,13 +195,13 @@ def test_totals_are_compared_as_the_rows_are_where_one_period_has_no_record(clie
     run(source, at(6, 8), at(6, 10))
     for number in (5, 6):
         SourceDayFactory(source=source, day=at(number).date(), loaded_at=at(number + 1), records=int(number == 6))
-    asked = {"compare": "previous", "group_by": "project_id", "measures": "records,runtime_seconds"}
+    query = {"compare": "previous", "group_by": "project_id", "measures": "records,runtime_seconds"}
     for first, last, change in (
         ("2026-01-06", "2026-01-07", "7200.000000"),
         ("2026-01-07", "2026-01-08", "-7200.000000"),
     ):
-        found = get(client, "environment-usage/summary/", from_=first, to=last, **asked)
-        (row,), (total,) = found["results"], found["totals"]
+        summary = get(client, "environment-usage/summary/", from_=first, to=last, **query)
+        (row,), (total,) = summary["results"], summary["totals"]
         assert row["change"]["runtime_seconds"] == change
         assert total == {name: value for name, value in row.items() if name not in {"project_id", "project_name"}}
 
@@ -212,13 +212,13 @@ def test_nothing_is_compared_with_a_period_of_which_nothing_is_stored(client: Cl
     for source in (old, new):
         SourceDayFactory(source=source, day=at(6).date(), loaded_at=at(7), records=1)
         run(source, at(6, 8), at(6, 10))
-    asked = {"from_": "2026-01-06", "to": "2026-01-07", "compare": "previous", "measures": "runtime_seconds"}
-    found = get(client, "environment-usage/summary/", **asked, group_by="source")
-    before = {row["source"]: (row["previous"], row["change"]) for row in found["results"]}
+    query = {"from_": "2026-01-06", "to": "2026-01-07", "compare": "previous", "measures": "runtime_seconds"}
+    summary = get(client, "environment-usage/summary/", **query, group_by="source")
+    before = {row["source"]: (row["previous"], row["change"]) for row in summary["results"]}
     assert before["old"] == ({"runtime_seconds": "0"}, {"runtime_seconds": "7200.000000"})
     assert before["new"] == ({"runtime_seconds": None}, {"runtime_seconds": None})
-    assert found["totals"][0]["previous"] == {"runtime_seconds": "0"}
-    alone = get(client, "environment-usage/summary/", **asked, source="new")
+    assert summary["totals"][0]["previous"] == {"runtime_seconds": "0"}
+    alone = get(client, "environment-usage/summary/", **query, source="new")
     assert alone["totals"][0]["previous"] == {"runtime_seconds": None}
     assert alone["meta"]["previous"]["later_sources"] == [{"source": "new", "first_day": "2026-01-06"}]
 
@@ -228,29 +228,29 @@ def test_changes_and_others_have_all_their_digits(client: Client) -> None:
     huge, tiny = Decimal(12345678901234567890123456789), Decimal("0.000000001")
     for day, project, quantity in ((1, 1, tiny), (2, 1, Decimal(f"{huge}0")), (2, 2, huge), (2, 3, tiny)):
         ResourceUsageFactory(source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=quantity)
-    asked = {"from_": "2026-01-02", "to": "2026-01-03", "compare": "previous", "group_by": "project_id"}
-    found = get(client, "resource-usage/summary/", **asked, limit="1")
-    assert found["results"][0]["change"]["consumed_quantity"] == "123456789012345678901234567889.999999999"
-    assert found["others"]["totals"][0]["consumed_quantity"] == "12345678901234567890123456789.000000001"
-    assert found["totals"][0]["change"]["consumed_quantity"] == "135802467913580246791358024679.000000000"
+    query = {"from_": "2026-01-02", "to": "2026-01-03", "compare": "previous", "group_by": "project_id"}
+    summary = get(client, "resource-usage/summary/", **query, limit="1")
+    assert summary["results"][0]["change"]["consumed_quantity"] == "123456789012345678901234567889.999999999"
+    assert summary["others"]["totals"][0]["consumed_quantity"] == "12345678901234567890123456789.000000001"
+    assert summary["totals"][0]["change"]["consumed_quantity"] == "135802467913580246791358024679.000000000"
 
 
 def test_withdrawn_runs_that_lasted_long_after_the_range_are_counted_on_request(client: Client) -> None:
     source = SourceFactory()
     run(source, at(1), at(20), withdrawn_at=at(22))
     run(source, at(2), at(3))
-    asked = {"from_": "2026-01-02", "to": "2026-01-03", "basis": "accrued", "include_withdrawn": "true"}
+    query = {"from_": "2026-01-02", "to": "2026-01-03", "basis": "accrued", "include_withdrawn": "true"}
     for measures in ("records,runtime_seconds", "runtime_seconds"):
-        found = get(client, "environment-usage/summary/", **asked, measures=measures)
-        assert found["totals"][0]["runtime_seconds"] == "172800.000000"
+        summary = get(client, "environment-usage/summary/", **query, measures=measures)
+        assert summary["totals"][0]["runtime_seconds"] == "172800.000000"
 
 
 def test_details_flavors_and_tags_are_dimensions(client: Client) -> None:
     source = SourceFactory()
     ResourceUsageFactory(source=source, details={"flavor": "g1", "volume_type": "ssd"}, tags={"team": "x"})
     ResourceUsageFactory(source=source, details={"flavor": "g1"}, tags={"team": "y", "1": "one"})
-    found = get(client, "resource-usage/summary/", group_by="flavor,tag:team", order_by="tag:team")
-    assert [(row["flavor"], row["tag:team"], row["records"]) for row in found["results"]] == [
+    summary = get(client, "resource-usage/summary/", group_by="flavor,tag:team", order_by="tag:team")
+    assert [(row["flavor"], row["tag:team"], row["records"]) for row in summary["results"]] == [
         ("g1", "x", 1),
         ("g1", "y", 1),
     ]
@@ -262,8 +262,8 @@ def test_deleted_recipes_are_a_row_of_their_own(client: Client) -> None:
     source = SourceFactory()
     RecipeUsageFactory(source=source, recipe_id=None, recipe_name="", folder_id=None, task_count=4)
     RecipeUsageFactory(source=source, recipe_id=1, recipe_name="Deleted recipes", folder_id=None, task_count=5)
-    found = get(client, "recipe-usage/summary/", group_by="recipe_name")["results"]
-    assert [(row["recipe_name"], row["deleted_recipes"], row["task_count"]) for row in found] == [
+    summary = get(client, "recipe-usage/summary/", group_by="recipe_name")["results"]
+    assert [(row["recipe_name"], row["deleted_recipes"], row["task_count"]) for row in summary] == [
         ("Deleted recipes", False, 5),
         ("Deleted recipes", True, 4),
     ]
