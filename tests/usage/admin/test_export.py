@@ -54,12 +54,12 @@ def stored(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
 
 
 @pytest.fixture
-def filled(stored: Filled, db: None) -> Filled:
-    """The sources."""
+def sources(stored: Filled, db: None) -> Filled:
+    """The sources of the stored rows."""
     return stored
 
 
-@pytest.mark.usefixtures("filled")
+@pytest.mark.usefixtures("sources")
 def test_every_list_is_exported_in_every_format_and_no_secret_is_in_a_file(subtests: pytest.Subtests) -> None:
     client = client_of("admin")
     for listed in LISTS:
@@ -70,14 +70,14 @@ def test_every_list_is_exported_in_every_format_and_no_secret_is_in_a_file(subte
 def check_formats(client: Client, listed: str) -> None:
     """Every format has the rows and columns of the list, and none a secret."""
     text, ndjson = (body(client.get(address(listed), {"format": form})).decode() for form in ("csv", "ndjson"))
-    said = parse_rows(text.removeprefix("\ufeff"))
+    csv_rows = parse_rows(text.removeprefix("\ufeff"))
     lines = [json.loads(line) for line in ndjson.splitlines()]
     book = openpyxl.load_workbook(io.BytesIO(body(client.get(address(listed), {"format": "xlsx"}))))
     table = parquet.read_table(io.BytesIO(body(client.get(address(listed), {"format": "parquet"}))))
 
-    assert len(said) == len(lines) == table.num_rows == book["usage"].max_row - 1
-    assert len(said) == LISTS[listed] or (LISTS[listed] is None and said)
-    header = list(said[0])
+    assert len(csv_rows) == len(lines) == table.num_rows == book["usage"].max_row - 1
+    assert len(csv_rows) == LISTS[listed] or (LISTS[listed] is None and csv_rows)
+    header = list(csv_rows[0])
     columns = [name for name in table.column_names if not name.endswith("_exact")]
     assert header == list(lines[0]) == columns == [cell.value for cell in next(book["usage"].iter_rows())]
     assert book["About"]["B1"].value == str(apps.get_model(listed.replace("_", ".", 1))._meta.verbose_name_plural)
@@ -88,7 +88,7 @@ def check_formats(client: Client, listed: str) -> None:
         assert "credential" not in exported.splitlines()[0]
 
 
-def test_a_browser_s_csv_begins_with_a_byte_order_mark_unless_told_otherwise(filled: Filled) -> None:
+def test_a_browser_s_csv_begins_with_a_byte_order_mark_unless_told_otherwise(sources: Filled) -> None:
     client = client_of("admin")
     marked = body(client.get(address("usage_sourceday"), {"format": "csv"}))
     assert marked.startswith(BOM_UTF8)
@@ -98,69 +98,69 @@ def test_a_browser_s_csv_begins_with_a_byte_order_mark_unless_told_otherwise(fil
 
 
 def test_every_list_of_the_portals_own_can_be_exported() -> None:
-    own = [one for one in admin.site._registry.values() if isinstance(one, PortalAdmin)]
-    assert [one.opts.label for one in own if not one.get_export_columns()] == []
-    assert set(LISTS) == {f"{one.opts.app_label}_{one.opts.model_name}" for one in own}
+    own = [model_admin for model_admin in admin.site._registry.values() if isinstance(model_admin, PortalAdmin)]
+    assert [model_admin.opts.label for model_admin in own if not model_admin.get_export_columns()] == []
+    assert set(LISTS) == {f"{model_admin.opts.app_label}_{model_admin.opts.model_name}" for model_admin in own}
 
 
-def test_what_is_exported_is_the_filtered_set_and_not_the_page(filled: Filled) -> None:
-    found = rows(client_of("viewer"), "usage_sourceday", source="gcore-main", state="failed", p="1")
+def test_what_is_exported_is_the_filtered_set_and_not_the_page(sources: Filled) -> None:
+    exported = rows(client_of("viewer"), "usage_sourceday", source="gcore-main", state="failed", p="1")
 
-    assert [(row["source"], row["state"]) for row in found] == [("gcore-main", "failed")]
-    assert found[0]["complete"] == "false"
+    assert [(row["source"], row["state"]) for row in exported] == [("gcore-main", "failed")]
+    assert exported[0]["complete"] == "false"
     assert len(rows(client_of("viewer"), "usage_sourceday", source="ona-main")) == 30
 
 
-def test_text_that_a_spreadsheet_would_run_is_neutralised(filled: Filled) -> None:
+def test_text_that_a_spreadsheet_would_run_is_neutralised(sources: Filled) -> None:
     client = client_of("admin")
 
     assert rows(client, "accounts_apitoken")[0]["name"] == "'=warehouse"
     assert ("'=1+1", "'@SUM(A1)") in {(row["payload"], row["reason"]) for row in rows(client, "usage_rejectedrecord")}
 
 
-def test_the_file_is_named_after_what_it_holds(filled: Filled) -> None:
-    asked = {"source": "gcore-main", "from": "2026-11-01", "to": "2026-11-11", "format": "ndjson"}
+def test_the_file_is_named_after_what_it_holds(sources: Filled) -> None:
+    query = {"source": "gcore-main", "from": "2026-11-01", "to": "2026-11-11", "format": "ndjson"}
 
-    answer = client_of("viewer").get(address("usage_resourceusage"), asked)
-    body(answer)
+    response = client_of("viewer").get(address("usage_resourceusage"), query)
+    body(response)
 
-    named = answer["Content-Disposition"]
-    assert named.startswith('attachment; filename="resource-usage_gcore-main_2026-11-01_2026-11-11_as-of-20')
-    assert named.endswith('Z.ndjson"')
-    assert answer["Portal-Complete"] == "true"
+    disposition = response["Content-Disposition"]
+    assert disposition.startswith('attachment; filename="resource-usage_gcore-main_2026-11-01_2026-11-11_as-of-20')
+    assert disposition.endswith('Z.ndjson"')
+    assert response["Portal-Complete"] == "true"
 
 
 @pytest.mark.parametrize("view", ["export", "export_about"])
-def test_who_may_not_see_a_list_may_not_have_it_as_a_file(filled: Filled, view: str) -> None:
+def test_who_may_not_see_a_list_may_not_have_it_as_a_file(sources: Filled, view: str) -> None:
     assert client_of("viewer").get(address("accounts_apitoken", view)).status_code == 403
     assert Client().get(address("usage_resourceusage", view)).status_code == 302
 
 
-def test_whoever_sees_some_sources_exports_those_and_no_other(filled: Filled, subtests: pytest.Subtests) -> None:
-    client = client_of("viewer", sources=[filled.environments])
+def test_whoever_sees_some_sources_exports_those_and_no_other(sources: Filled, subtests: pytest.Subtests) -> None:
+    client = client_of("viewer", sources=[sources.environments])
     for listed in (name for name in LISTS if name[:5] in {"usage", "sync_"}):
         with subtests.test(listed):
-            found = rows(client, listed)
+            exported = rows(client, listed)
             about = client.get(address(listed, "export_about")).content.decode()
 
-            assert {row.get("source", row.get("slug")) for row in found} <= {"ona-main"}
+            assert {row.get("source", row.get("slug")) for row in exported} <= {"ona-main"}
             assert "gcore-main" not in about
             assert "workato-emea" not in about
 
 
-def test_a_source_that_one_may_not_know_of_is_no_source(filled: Filled) -> None:
-    client = client_of("viewer", sources=[filled.environments])
+def test_a_source_that_one_may_not_know_of_is_no_source(sources: Filled) -> None:
+    client = client_of("viewer", sources=[sources.environments])
 
     known = client.get(address("usage_sourceday"), {"source": "gcore-main"}, follow=True)
     unknown = client.get(address("usage_sourceday"), {"source": "nowhere"}, follow=True)
 
-    said = [[str(message) for message in answer.context["messages"]] for answer in (known, unknown)]
-    assert said[0][0].replace("gcore-main", "nowhere") == said[1][0]
+    messages = [[str(message) for message in response.context["messages"]] for response in (known, unknown)]
+    assert messages[0][0].replace("gcore-main", "nowhere") == messages[1][0]
 
 
-def test_an_unknown_format_is_told_with_those_there_are(filled: Filled) -> None:
-    answer = client_of("viewer").get(address("usage_sourceday"), {"format": "pdf"}, follow=True)
+def test_an_unknown_format_is_told_with_those_there_are(sources: Filled) -> None:
+    response = client_of("viewer").get(address("usage_sourceday"), {"format": "pdf"}, follow=True)
 
-    assert [str(message) for message in answer.context["messages"]] == [
+    assert [str(message) for message in response.context["messages"]] == [
         "“pdf” is not one of: csv, xlsx, ndjson, parquet."
     ]

@@ -124,15 +124,15 @@ def test_rows_that_arrive_on_the_way_move_no_page(staff: Client) -> None:
 def test_a_position_belongs_to_its_filters_and_its_order(staff: Client, changed: dict[str, str]) -> None:
     insert(SourceFactory(slug="a"), list(range(120)))
     SourceFactory(slug="b")
-    at = parse_qs(urlsplit(staff.get(listing(EnvironmentUsage)).context["cl"].page_links[2].url).query)["cursor"][0]
-    assert rows(staff.get(listing(EnvironmentUsage, cursor=at)))
+    cursor = parse_qs(urlsplit(staff.get(listing(EnvironmentUsage)).context["cl"].page_links[2].url).query)["cursor"][0]
+    assert rows(staff.get(listing(EnvironmentUsage, cursor=cursor)))
 
-    answer = staff.get(listing(EnvironmentUsage, cursor=at, **changed))
+    response = staff.get(listing(EnvironmentUsage, cursor=cursor, **changed))
 
-    (said,) = [str(message) for message in answer.context["messages"]]
-    assert said == "That page belongs to other filters or another order; the list begins anew."
-    assert not answer.context["cl"].page_links or not answer.context["cl"].page_links[0].url
-    assert answer.context["cl"].list_query.page_params == {name: [value] for name, value in changed.items()}
+    (notice,) = [str(message) for message in response.context["messages"]]
+    assert notice == "That page belongs to other filters or another order; the list begins anew."
+    assert not response.context["cl"].page_links or not response.context["cl"].page_links[0].url
+    assert response.context["cl"].list_query.page_params == {name: [value] for name, value in changed.items()}
 
 
 @pytest.mark.parametrize("position", ["cursor=nonsense", "before=nonsense", "cursor=", "before=a.b", "cursor=end"])
@@ -158,19 +158,19 @@ def test_a_short_list_is_counted_and_a_long_one_estimated_and_said_to_be(staff: 
 @pytest.mark.parametrize("model_admin", ADMINS)
 def test_every_filter_of_the_api_has_an_input_or_stays_when_the_form_is_sent(staff: Client, model_admin: Any) -> None:
     kind = next(kind for kind in KINDS.values() if kind._meta.model_name == model_admin.__name__.lower()[:-5])
-    asked = staff.get(listing(kind)).context["cl"].list_query
-    inputs = {one.name for one in asked.form}
+    list_query = staff.get(listing(kind)).context["cl"].list_query
+    inputs = {field.name for field in list_query.form}
 
-    for name, one in model_admin.viewset.filterset_class.base_filters.items():
-        covered = name == "details.flavor" or name.endswith(("__gt", "__lt")) or is_name_filter(one)
+    for name, filter_ in model_admin.viewset.filterset_class.base_filters.items():
+        covered = name == "details.flavor" or name.endswith(("__gt", "__lt")) or is_name_filter(filter_)
         assert name in inputs or covered, name
     if kind is ResourceUsage:
-        kept = staff.get(listing(kind, consumed_quantity__gt="5"))
-        assert '<input type="hidden" name="consumed_quantity__gt" value="5">' in kept.content.decode()
+        response = staff.get(listing(kind, consumed_quantity__gt="5"))
+        assert '<input type="hidden" name="consumed_quantity__gt" value="5">' in response.content.decode()
 
 
 @pytest.mark.parametrize(
-    ("kind", "query", "found"),
+    ("kind", "query", "projects"),
     [
         (EnvironmentUsage, {"project_id": "p"}, ["p"]),
         (EnvironmentUsage, {"project_id": "p,q"}, ["p", "q"]),
@@ -181,13 +181,13 @@ def test_every_filter_of_the_api_has_an_input_or_stays_when_the_form_is_sent(sta
     ],
 )
 def test_the_address_takes_the_parameters_of_the_api(
-    staff: Client, kind: Any, query: dict[str, str], found: list[str]
+    staff: Client, kind: Any, query: dict[str, str], projects: list[str]
 ) -> None:
     EnvironmentUsageFactory(project_id="p", stopped_at=datetime(2026, 1, 2, 13, tzinfo=UTC))
     EnvironmentUsageFactory(project_id="q", stopped_at=datetime(2026, 1, 3, 23, 59, 59, 999_999, tzinfo=UTC))
     EnvironmentUsageFactory(project_id="gone", stopped_at=datetime(2026, 1, 8, tzinfo=UTC), withdrawn_at=START)
 
-    assert sorted(row.project_id for row in rows(staff.get(listing(kind, **query)))) == found
+    assert sorted(row.project_id for row in rows(staff.get(listing(kind, **query)))) == projects
 
 
 def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> None:
@@ -205,7 +205,7 @@ def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> 
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "label"),
     [
         ({"from_": "2026-11-01", "to": "2026-12-01"}, "1 Nov 2026 – 30 Nov 2026"),
         ({"from_": "2026-11-01", "to": "2026-11-02"}, "1 Nov 2026"),
@@ -216,10 +216,10 @@ def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> 
         ({}, "Any time"),
     ],
 )
-def test_a_range_is_said_with_its_last_day(staff: Client, query: dict[str, str], said: str) -> None:
-    asked = staff.get(listing(RecipeUsage, **query)).context["cl"].list_query
-    assert asked.range.label == said
-    assert asked.chips == []
+def test_a_range_is_said_with_its_last_day(staff: Client, query: dict[str, str], label: str) -> None:
+    list_query = staff.get(listing(RecipeUsage, **query)).context["cl"].list_query
+    assert list_query.range.label == label
+    assert list_query.chips == []
 
 
 def test_the_periods_before_and_after_are_one_step_away(staff: Client) -> None:
@@ -237,10 +237,12 @@ def test_the_periods_before_and_after_are_one_step_away(staff: Client) -> None:
 def test_a_list_opens_with_this_month_and_any_time_is_one_step_away(staff: Client) -> None:
     EnvironmentUsageFactory(stopped_at=datetime(2026, 11, 2, tzinfo=UTC))
     EnvironmentUsageFactory.create_batch(2, stopped_at=datetime(2026, 10, 2, tzinfo=UTC))
-    answer = staff.get(ENVIRONMENTS, follow=True)
-    assert answer.redirect_chain == [(f"{ENVIRONMENTS}?from=2026-11-01&to=2026-12-01", 302)]
-    assert len(rows(answer)) == 1
-    (any_time,) = [one.url for one in answer.context["cl"].list_query.range.shortcuts if one.label == "Any time"]
+    response = staff.get(ENVIRONMENTS, follow=True)
+    assert response.redirect_chain == [(f"{ENVIRONMENTS}?from=2026-11-01&to=2026-12-01", 302)]
+    assert len(rows(response)) == 1
+    (any_time,) = [
+        shortcut.url for shortcut in response.context["cl"].list_query.range.shortcuts if shortcut.label == "Any time"
+    ]
     assert len(rows(staff.get(ENVIRONMENTS + any_time))) == 3
 
 
@@ -264,13 +266,13 @@ def test_a_pasted_id_leads_to_its_records_whatever_it_is_the_id_of(staff: Client
         (EnvironmentUsage, "r1", "record_id"),
         (RecipeUsage, "88", "folder_id"),
     ):
-        found = staff.get(f"/admin/usage/{kind._meta.model_name}/find/", {"id": pasted}, follow=True)
-        assert list(found.context["cl"].list_query.filters) == [column]
-        assert len(rows(found)) == 1
+        response = staff.get(f"/admin/usage/{kind._meta.model_name}/find/", {"id": pasted}, follow=True)
+        assert list(response.context["cl"].list_query.filters) == [column]
+        assert len(rows(response)) == 1
     for pasted in ("nobody", "abc\x00", ""):
-        missed = staff.get(f"{RECIPES}find/", {"id": pasted}, follow=True)
-        assert missed.status_code == 200
-        assert ("No record of this list has the id" in missed.content.decode()) == bool(pasted)
+        page = staff.get(f"{RECIPES}find/", {"id": pasted}, follow=True)
+        assert page.status_code == 200
+        assert ("No record of this list has the id" in page.content.decode()) == bool(pasted)
 
 
 def test_a_search_for_an_id_that_takes_too_long_is_given_up(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,20 +290,20 @@ def test_a_search_for_an_id_that_takes_too_long_is_given_up(staff: Client, monke
 def test_an_id_of_another_source_is_not_found() -> None:
     mine, other = SourceFactory(slug="mine", vendor="ona"), SourceFactory(slug="other", vendor="ona")
     EnvironmentUsageFactory(source=other, environment_id="secret")
-    answer = client_of("viewer", sources=[mine]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
-    assert "secret" not in answer["Location"]
+    response = client_of("viewer", sources=[mine]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
+    assert "secret" not in response["Location"]
 
 
 def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_does(staff: Client) -> None:
     sent = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
     assert staff.get(sent)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
     page = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01"))
-    (through,) = [one for one in page.context["cl"].list_query.form.common if one.name == "to"]
+    (through,) = [field for field in page.context["cl"].list_query.form.common if field.name == "to"]
     assert (through.label, through.value()) == ("Through", "2026-12-01")
     assert '<input type="date" name="_through" value="2026-11-30"' in str(through)
 
     instants = staff.get(listing(RecipeUsage, to="2026-11-30T12:00:00Z")).context["cl"].list_query.form.common
-    (end,) = [one for one in instants if one.name == "to"]
+    (end,) = [field for field in instants if field.name == "to"]
     assert end.label == "To, not included"
     assert '<input type="text" name="to" value="2026-11-30T12:00:00Z"' in str(end)
 

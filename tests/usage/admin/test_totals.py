@@ -31,18 +31,18 @@ def staff() -> Client:
     return client_of("viewer")
 
 
-def totals_of(staff: Client, kind: type[UsageRecord], **query: Any) -> Any:
-    said = {name.rstrip("_"): value for name, value in query.items()}
-    answer = staff.get(f"/admin/usage/{kind._meta.model_name}/totals/", said, headers={"HX-Request": "true"})
-    assert answer.status_code == 200
-    return answer
+def get_totals(staff: Client, kind: type[UsageRecord], **query: Any) -> Any:
+    params = {name.rstrip("_"): value for name, value in query.items()}
+    response = staff.get(f"/admin/usage/{kind._meta.model_name}/totals/", params, headers={"HX-Request": "true"})
+    assert response.status_code == 200
+    return response
 
 
-def sums(staff: Client, kind: type[UsageRecord], **query: Any) -> dict[tuple[str, str], Any]:
-    found = totals_of(staff, kind, **query).context["totals"]
+def get_sums(staff: Client, kind: type[UsageRecord], **query: Any) -> dict[tuple[str, str], Any]:
+    page_totals = get_totals(staff, kind, **query).context["totals"]
     return {
-        ("", "records"): found.records,
-        **{(line.title, line.unit): line.value for line in (found.metrics or found.sums)},
+        ("", "records"): page_totals.records,
+        **{(line.title, line.unit): line.value for line in (page_totals.metrics or page_totals.sums)},
     }
 
 
@@ -50,15 +50,18 @@ def test_different_units_are_never_added_and_metrics_of_one_unit_are(staff: Clie
     for metric, unit, quantity in (("vm", "minutes", "1440"), ("ip", "minutes", "60.5"), ("disk", "gbminutes", "9")):
         ResourceUsageFactory.create_batch(2, billing_metric=metric, consumed_unit=unit, consumed_quantity=quantity)
     hold_days(rolled=False)
-    found = totals_of(staff, ResourceUsage).context["totals"]
+    page_totals = get_totals(staff, ResourceUsage).context["totals"]
 
-    assert {(line.unit, line.value) for line in found.sums} == {("minutes", Decimal(3001)), ("gbminutes", Decimal(18))}
-    assert {(line.title, line.value, line.records) for line in found.metrics} == {
+    assert {(line.unit, line.value) for line in page_totals.sums} == {
+        ("minutes", Decimal(3001)),
+        ("gbminutes", Decimal(18)),
+    }
+    assert {(line.title, line.value, line.records) for line in page_totals.metrics} == {
         ("vm", Decimal(2880), 2),
         ("ip", Decimal(121), 2),
         ("disk", Decimal(18), 2),
     }
-    page = totals_of(staff, ResourceUsage).content.decode()
+    page = get_totals(staff, ResourceUsage).content.decode()
     assert 'title="3,001 minutes"' in page
     assert '50 <span class="unit">h</span> <span class="exact">3,001 minutes</span>' in page
     assert "By billing metric" in page
@@ -69,7 +72,7 @@ def test_metrics_add_up_to_the_last_digit_however_large_they_are(staff: Client) 
         ResourceUsageFactory(billing_metric=metric, consumed_unit="GB", consumed_quantity=quantity)
     hold_days(rolled=False)
 
-    page = totals_of(staff, ResourceUsage).content.decode()
+    page = get_totals(staff, ResourceUsage).content.decode()
 
     assert f"{10**30:,}.000000000000000000000000000001" in page
     listed = staff.get("/admin/usage/resourceusage/?from=")
@@ -83,13 +86,13 @@ def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_reques
     RecipeUsageFactory(task_count=None, job_succeeded_count=5)
     hold_days(rolled=False)
 
-    assert sums(staff, EnvironmentUsage) == {("", "records"): 3, ("Runtime", "seconds"): Decimal(7200)}
-    assert "1 of the records have no runtime" in totals_of(staff, EnvironmentUsage).content.decode()
-    page = totals_of(staff, EnvironmentUsage, include_withdrawn="true")
+    assert get_sums(staff, EnvironmentUsage) == {("", "records"): 3, ("Runtime", "seconds"): Decimal(7200)}
+    assert "1 of the records have no runtime" in get_totals(staff, EnvironmentUsage).content.decode()
+    page = get_totals(staff, EnvironmentUsage, include_withdrawn="true")
     assert page.context["totals"].records == 4
     assert "Withdrawn records are added too." in page.content.decode()
-    assert sums(staff, RecipeUsage)["Tasks", "tasks"] is None
-    assert sums(staff, RecipeUsage)["Jobs succeeded", "jobs"] == 5
+    assert get_sums(staff, RecipeUsage)["Tasks", "tasks"] is None
+    assert get_sums(staff, RecipeUsage)["Jobs succeeded", "jobs"] == 5
 
 
 def test_a_range_may_begin_within_an_hour_or_a_day(staff: Client) -> None:
@@ -99,15 +102,15 @@ def test_a_range_may_begin_within_an_hour_or_a_day(staff: Client) -> None:
     hold_days(rolled=True)
 
     for kind in (EnvironmentUsage, RecipeUsage):
-        assert sums(staff, kind, from_="2026-01-01T00:10:00Z", to="2026-01-01T00:40:00Z")["", "records"] == 1
+        assert get_sums(staff, kind, from_="2026-01-01T00:10:00Z", to="2026-01-01T00:40:00Z")["", "records"] == 1
 
 
 def test_rollups_answer_where_they_hold_the_days(staff: Client) -> None:
     EnvironmentUsageFactory.create_batch(3)
     hold_days(rolled=True)
     with CaptureQueriesContext(connection) as queries:
-        assert sums(staff, EnvironmentUsage, from_="2026-01-01", to="2026-01-02")["", "records"] == 3
-    assert not [one for one in queries if 'FROM "usage_environmentusage"' in one["sql"]]
+        assert get_sums(staff, EnvironmentUsage, from_="2026-01-01", to="2026-01-02")["", "records"] == 3
+    assert not [query for query in queries if 'FROM "usage_environmentusage"' in query["sql"]]
 
 
 def test_totals_say_how_far_they_can_be_trusted(staff: Client) -> None:
@@ -115,13 +118,13 @@ def test_totals_say_how_far_they_can_be_trusted(staff: Client) -> None:
     EnvironmentUsageFactory(source=source)
     day = SourceDayFactory(source=source, day=FIRST.date(), complete=True, loaded_at=FIRST, final=True)
 
-    asked = {"source": "a", "from_": "2026-01-01", "to": "2026-01-02"}
+    query = {"source": "a", "from_": "2026-01-01", "to": "2026-01-02"}
     assert (
         "Complete: every day of the range was read to its end"
-        in totals_of(staff, EnvironmentUsage, **asked).content.decode()
+        in get_totals(staff, EnvironmentUsage, **query).content.decode()
     )
     SourceDay.objects.filter(pk=day.pk).update(complete=False, final=False)
-    page = totals_of(staff, EnvironmentUsage, **asked).content.decode()
+    page = get_totals(staff, EnvironmentUsage, **query).content.decode()
     assert "Not complete: 1 day not read completely (a 1 Jan 2026)." in page
     assert "From 1 Jan 2026 on, numbers may still change." in page
 
@@ -132,12 +135,12 @@ def test_totals_are_of_the_sources_that_a_person_may_see() -> None:
         ResourceUsageFactory(source=source, billing_metric=metric)
         SourceDayFactory(source=source, day=FIRST.date(), complete=source is mine, loaded_at=FIRST, records=1)
     staff = client_of("viewer", sources=[mine])
-    answer = totals_of(staff, ResourceUsage, from_="2026-01-01", to="2026-01-02")
+    response = get_totals(staff, ResourceUsage, from_="2026-01-01", to="2026-01-02")
 
-    assert answer.context["totals"].records == 1
-    assert "secret-metric" not in answer.content.decode()
-    assert "Complete:" in answer.content.decode()
-    assert "the filters are invalid" in totals_of(staff, ResourceUsage, source="other").content.decode()
+    assert response.context["totals"].records == 1
+    assert "secret-metric" not in response.content.decode()
+    assert "Complete:" in response.content.decode()
+    assert "the filters are invalid" in get_totals(staff, ResourceUsage, source="other").content.decode()
 
 
 def test_totals_that_take_too_long_are_given_up_with_a_sentence(staff: Client, monkeypatch) -> None:
@@ -145,7 +148,7 @@ def test_totals_that_take_too_long_are_given_up_with_a_sentence(staff: Client, m
     many_environments(SourceFactory.create(), 20_000)
     hold_days(rolled=False)
 
-    page = totals_of(staff, EnvironmentUsage).content.decode()
+    page = get_totals(staff, EnvironmentUsage).content.decode()
 
     assert "too many records to add up here. Narrow the range" in page
 
@@ -164,8 +167,8 @@ def test_without_scripts_totals_are_a_page_of_their_own_that_leads_back(staff: C
 def test_the_totals_lead_to_explore_with_the_same_filters(staff: Client) -> None:
     ResourceUsageFactory(tags={"team": "data"})
     hold_days(rolled=False)
-    asked = {"tag": "team:data", "from_": "2026-01-01", "to": "2026-01-02"}
-    explore = totals_of(staff, ResourceUsage, **asked).context["explore"]
+    query = {"tag": "team:data", "from_": "2026-01-01", "to": "2026-01-02"}
+    explore = get_totals(staff, ResourceUsage, **query).context["explore"]
 
     assert explore == "/admin/explore/?kind=resource-usage&tag=team%3Adata&from=2026-01-01&to=2026-01-02"
     assert staff.get(explore).status_code == 200
@@ -175,4 +178,4 @@ def test_the_list_itself_adds_nothing_up(staff: Client) -> None:
     EnvironmentUsageFactory.create_batch(3)
     with CaptureQueriesContext(connection) as queries:
         staff.get("/admin/usage/environmentusage/?from=")
-    assert not [one for one in queries if "sum(" in one["sql"].lower()]
+    assert not [query for query in queries if "sum(" in query["sql"].lower()]

@@ -1,7 +1,7 @@
-"""Row scope at every address of the API: a token or a person limited to one source learns of no other.
+"""Row scope at every URL of the API: a token or a person limited to one source learns of no other source.
 
-The addresses are those that the portal really has: one that is new is asked too, and where its parameters are
-not known here the test fails and names it.
+The URLs are read from the URL configuration. A new one is requested too; the test fails and names it
+where its parameters are unknown.
 """
 
 import re
@@ -23,49 +23,49 @@ from usage.models import Source
 pytestmark = pytest.mark.django_db
 HIDDEN = "zebra"
 RANGE = "from=2026-01-01&to=2026-01-02"
-# What an address needs to be asked in full; all others are asked plainly, and by whatever is wrong with a question.
+# Queries of the routes that need parameters. Every other route is requested without any, and with invalid ones.
 QUESTIONS = {
     "summary": (RANGE, f"{RANGE}&group_by=source", f"{RANGE}&group_by=vendor"),
     "export-manifest": (RANGE, ""),
 }
 ANYWHERE = ("", "count=exact", "source=nothing", "vendor=nothing", f"source={HIDDEN}", "ordering=nothing", "nothing=1")
 EXPORTS = ("format=csv", "format=ndjson")
-# Not of rows: what is there is the same for everyone.
+# Routes without rows: their content is the same for everyone.
 OF_NO_ROWS = ("docs/",)
-# Only posted to.
+# Routes that take only POST.
 ACTIONS = ("/sync/", "/sync-names/", "/accept/", "/acknowledge/")
 
 
-def routes(patterns: Any = None, before: str = "") -> Iterator[str]:
-    """Yield every address under the API, as its regular expression or route reads."""
+def iterate_routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
+    """Yield the pattern of every URL under the API."""
     for pattern in get_resolver().url_patterns if patterns is None else patterns:
-        here = before + str(pattern.pattern)
+        path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, here)
-        elif isinstance(pattern, URLPattern) and here.startswith("api/v1/") and "\\." not in here:
-            yield here.replace("^", "").removesuffix("$").removesuffix("\\Z").removeprefix("api/v1/")
+            yield from iterate_routes(pattern.url_patterns, path)
+        elif isinstance(pattern, URLPattern) and path.startswith("api/v1/") and "\\." not in path:
+            yield path.replace("^", "").removesuffix("$").removesuffix("\\Z").removeprefix("api/v1/")
 
 
-ROUTES = sorted(set(routes()))
+ROUTES = sorted(set(iterate_routes()))
 
 
-def filled(route: str, rows: dict[str, Any], slug: str) -> str:
-    """Return the address of a route for a source's own row; fails for a parameter that is not known here."""
+def build_address(route: str, rows: dict[str, Any], slug: str) -> str:
+    """Return the address of a route for a row of a source; fail for a parameter without a value."""
     key = route.split("/", maxsplit=1)[0]
-    of_route = {"source_slug": slug, "slug": slug, "day": rows[f"sources/{slug}/days"], "pk": rows.get(key)}
-    address = re.sub(r"\(\?P<(\w+)>[^()]*\)", lambda found: str(of_route[found[1]]), route)
+    values = {"source_slug": slug, "slug": slug, "day": rows[f"sources/{slug}/days"], "pk": rows.get(key)}
+    address = re.sub(r"\(\?P<(\w+)>[^()]*\)", lambda match: str(values[match[1]]), route)
     assert re.fullmatch(r"[\w/:.-]+", address), f"No test knows how to ask {route}."
     assert "None" not in address, f"No test knows how to ask {route}."
     return address
 
 
-def token_client(seen: Source) -> Client:
-    return bearer(*Scope.values, sources=[seen])
+def create_token_client(source: Source) -> Client:
+    return bearer(*Scope.values, sources=[source])
 
 
-def staff_client(seen: Source) -> Client:
+def create_staff_client(source: Source) -> Client:
     group = Group.objects.create(name="some")
-    GroupScope.objects.create(group=group).sources.add(seen)
+    GroupScope.objects.create(group=group).sources.add(source)
     user = User.objects.create_user("sam", is_staff=True)
     user.user_permissions.set(Permission.objects.all())
     user.groups.add(group)
@@ -74,20 +74,20 @@ def staff_client(seen: Source) -> Client:
     return client
 
 
-def content(response: Any) -> str:
-    """Return the whole text of an answer, headers included."""
+def get_content(response: Any) -> str:
+    """Return headers and body of a response as text."""
     body = b"".join(response.streaming_content) if response.streaming else response.content
     return f"{response.headers}\n{body.decode()}"
 
 
-def questions(route: str) -> tuple[str, ...]:
-    """Return the query strings to ask an address by."""
-    own = next((asked for name, asked in QUESTIONS.items() if name in route), ())
+def build_queries(route: str) -> tuple[str, ...]:
+    """Return the query strings to request a route with."""
+    own = next((queries for name, queries in QUESTIONS.items() if name in route), ())
     return (*own, *ANYWHERE, *EXPORTS)
 
 
-def stripped(text: str) -> str:
-    """Take out what a request itself said, so that only what the portal adds is left."""
+def strip_request(text: str) -> str:
+    """Remove the values that the request itself sent, so that only what the portal adds remains."""
     return text.replace(f"source={HIDDEN}", "").replace(f"“{HIDDEN}”", "").replace(f"/sources/{HIDDEN}/", "")
 
 
@@ -101,8 +101,8 @@ def rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
 @pytest.fixture(scope="module")
 def clients(rows: dict[str, dict[str, Any]]) -> dict[str, Client]:
     """A token and a person that are limited to one of the sources."""
-    seen = Source.objects.get(slug="seen")
-    return {"token": token_client(seen), "staff": staff_client(seen)}
+    source = Source.objects.get(slug="seen")
+    return {"token": create_token_client(source), "staff": create_staff_client(source)}
 
 
 @pytest.mark.parametrize("limited", ["token", "staff"])
@@ -110,31 +110,31 @@ def clients(rows: dict[str, dict[str, Any]]) -> dict[str, Client]:
 def test_no_address_tells_someone_limited_of_another_source(
     rows: dict[str, dict[str, Any]], clients: dict[str, Client], route: str, limited: str
 ) -> None:
-    hidden, seen = rows[HIDDEN], rows["seen"]
+    hidden, visible = rows[HIDDEN], rows["seen"]
     client = clients[limited]
-    mine, theirs, nobodys = (
-        filled(route, seen, "seen"),
-        filled(route, hidden, HIDDEN),
-        filled(route, dict.fromkeys(hidden, 987654) | {f"sources/{HIDDEN}/days": "2026-01-01"}, HIDDEN),
+    visible_address, hidden_address, unknown_address = (
+        build_address(route, visible, "seen"),
+        build_address(route, hidden, HIDDEN),
+        build_address(route, dict.fromkeys(hidden, 987654) | {f"sources/{HIDDEN}/days": "2026-01-01"}, HIDDEN),
     )
     statuses = set()
-    # Whoever asks, one row scope answers: a token asks all questions, and a person by each way to a scope.
+    # Tokens and people share one row scope, so only the token sends every query.
     for query in (
-        questions(route) if limited == "token" else (questions(route)[0], "", f"source={HIDDEN}", "format=csv")
+        build_queries(route) if limited == "token" else (build_queries(route)[0], "", f"source={HIDDEN}", "format=csv")
     ):
-        answer = client.get(f"{API}/{mine}?{query}")
-        statuses.add(answer.status_code)
-        assert HIDDEN not in stripped(content(answer)), f"{mine}?{query}"
+        response = client.get(f"{API}/{visible_address}?{query}")
+        statuses.add(response.status_code)
+        assert HIDDEN not in strip_request(get_content(response)), f"{visible_address}?{query}"
     if not route.endswith(ACTIONS):
         assert 200 in statuses, f"No test knows how to ask {route}: {statuses}"
-    if theirs != mine:
+    if hidden_address != visible_address:
         for method in ("get", "post"):
-            there, nothing = (
+            hidden_response, unknown_response = (
                 getattr(client, method)(f"{API}/{address}", content_type="application/json")
-                for address in (theirs, nobodys.replace(HIDDEN, "nothing"))
+                for address in (hidden_address, unknown_address.replace(HIDDEN, "nothing"))
             )
-            assert there.status_code == nothing.status_code, theirs
-            assert there.content == nothing.content, theirs
+            assert hidden_response.status_code == unknown_response.status_code, hidden_address
+            assert hidden_response.content == unknown_response.content, hidden_address
 
 
 def test_every_address_of_the_api_is_asked() -> None:

@@ -33,14 +33,14 @@ def client() -> Client:
     return bearer()
 
 
-def sheet(body: bytes) -> list[dict[str, Any]]:
+def read_sheet(body: bytes) -> list[dict[str, Any]]:
     """Return the cells of a workbook by the names of its header, as openpyxl's cells."""
     rows = openpyxl.load_workbook(io.BytesIO(body))["usage"].iter_rows()
     names = [cell.value for cell in next(rows)]
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def arrow(body: bytes) -> pa.Table:
+def read_parquet(body: bytes) -> pa.Table:
     """Return a Parquet file as a table."""
     return parquet.read_table(io.BytesIO(body))
 
@@ -50,31 +50,34 @@ def test_xlsx_and_parquet_say_what_ndjson_says(client: Client, kind: str) -> Non
     EnvironmentUsageFactory.create_batch(3, created_at=None)
     ResourceUsageFactory.create_batch(3, tags={"team": "a"}, region_id=None)
     RecipeUsageFactory.create_batch(3, recipe_id=None, task_count=None)
-    said = [json.loads(line) for line in download(client, kind, format="ndjson").splitlines()]
-    cells, table = sheet(download(client, kind, format="xlsx")), arrow(download(client, kind, format="parquet"))
-    assert len(said) == len(cells) == table.num_rows == 3
-    assert list(cells[0]) == [name for name in table.column_names if not name.endswith("_exact")] == list(said[0])
-    for line, written, typed in zip(said, cells, table.to_pylist(), strict=True):
+    lines = [json.loads(line) for line in download(client, kind, format="ndjson").splitlines()]
+    cells, table = (
+        read_sheet(download(client, kind, format="xlsx")),
+        read_parquet(download(client, kind, format="parquet")),
+    )
+    assert len(lines) == len(cells) == table.num_rows == 3
+    assert list(cells[0]) == [name for name in table.column_names if not name.endswith("_exact")] == list(lines[0])
+    for line, written, typed in zip(lines, cells, table.to_pylist(), strict=True):
         for name, value in line.items():
-            assert agree(as_said(written[name].value), plain(value))
-            assert as_said(typed[name]) == plain(value, empty="")
+            assert is_same(parse(written[name].value), normalize(value))
+            assert parse(typed[name]) == normalize(value, empty="")
 
 
-def plain(value: Any, empty: Any = None) -> Any:
+def normalize(value: Any, empty: Any = None) -> Any:
     """Return a value of JSON as text, numbers in their shortest form; an empty text as `empty`."""
     if isinstance(value, dict):
         return json.dumps(value)
-    return empty if value == "" else as_said(value)
+    return empty if value == "" else parse(value)
 
 
-def agree(cell: Any, value: Any) -> bool:
+def is_same(cell: Any, value: Any) -> bool:
     """Return whether a cell of a workbook, whose instants have milliseconds, is a value."""
     if isinstance(cell, datetime) and isinstance(value, datetime):
         return abs(cell - value) <= timedelta(milliseconds=1)
     return bool(cell == value)
 
 
-def as_said(value: Any) -> Any:
+def parse(value: Any) -> Any:
     """Return a date or an instant as an instant, any other cell as text, numbers in their shortest form."""
     if isinstance(value, str) and value[:1] == "2" and "-" in value[:5]:
         value = datetime.fromisoformat(value)
@@ -90,7 +93,7 @@ def as_said(value: Any) -> Any:
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
 def test_text_in_a_workbook_is_never_a_formula(client: Client, start: str) -> None:
     EnvironmentUsageFactory(user_id=f"{start}1+1", project_id="https://example.com/x", runner_id="007")
-    (row,) = sheet(download(client, "environment-usage", format="xlsx"))
+    (row,) = read_sheet(download(client, "environment-usage", format="xlsx"))
     assert (row["user_id"].value, row["user_id"].data_type) == (f"{start}1+1", "s")
     assert row["project_id"].hyperlink is None
     assert (row["runner_id"].value, row["runner_id"].data_type) == ("007", "s")
@@ -100,7 +103,7 @@ def test_a_number_that_a_cell_would_round_is_written_as_text(client: Client) -> 
     source = SourceFactory()
     for quantity in ("123456789012345", "0.5", "1234567890123456", "12345678901234567890.12"):
         ResourceUsageFactory(source=source, consumed_quantity=Decimal(quantity), project_id=9_007_199_254_740_993)
-    rows = sheet(download(client, "resource-usage", format="xlsx", ordering="day"))
+    rows = read_sheet(download(client, "resource-usage", format="xlsx", ordering="day"))
     assert [(row["consumed_quantity"].data_type, str(row["consumed_quantity"].value)) for row in rows] == [
         ("n", "123456789012345"),
         ("n", "0.5"),
@@ -122,7 +125,7 @@ def test_a_cell_counts_characters_as_a_workbook_does(client: Client) -> None:
         EnvironmentUsageFactory(source=source, user_id=text, record_id=str(number))
     cells = [
         row["user_id"].value
-        for row in sheet(download(client, "environment-usage", format="xlsx", ordering="stopped_at"))
+        for row in read_sheet(download(client, "environment-usage", format="xlsx", ordering="stopped_at"))
     ]
     assert [len(cell.encode("utf-16-le")) // 2 for cell in cells] == [MAX_CELL, MAX_CELL, MAX_CELL - 1]
     assert [cell.endswith(CUT) for cell in cells] == [False, False, True]
@@ -133,7 +136,7 @@ def test_a_value_of_any_length_leaves_the_other_rows_of_a_workbook_as_they_are(c
     source = SourceFactory()
     EnvironmentUsageFactory(source=source, project_id="p" * 2_000, extra={"log": '"' * 200_000})
     EnvironmentUsageFactory(source=source, record_id="after")
-    first, second = sheet(download(client, "environment-usage", format="xlsx", ordering="stopped_at"))
+    first, second = read_sheet(download(client, "environment-usage", format="xlsx", ordering="stopped_at"))
     assert len(first["extra"].value) == MAX_CELL
     assert first["extra"].value.endswith(CUT)
     assert second["record_id"].value == "after"
@@ -144,24 +147,24 @@ def test_instants_in_a_workbook_are_dates_with_a_time_in_the_zone_that_is_asked_
     for zone, expected in (("UTC", (1, 22)), ("Asia/Tokyo", (2, 7)), ("Europe/Berlin", (2, 0))):
         query = {} if zone == "UTC" else {"tz": zone}
         body = download(client, "environment-usage", format="xlsx", **query)
-        (row,) = sheet(body)
+        (row,) = read_sheet(body)
         day, hour = expected
         assert row["stopped_at"].value == datetime(2026, 7, day, hour, 15, 30, 250_000)  # noqa: DTZ001 (a cell has no zone)
         assert row["stopped_at"].number_format == "yyyy-mm-dd hh:mm:ss.000"
         assert row["created_at"].value is None
-        assert describe(body)["Time zone"] == [zone]
-    assert table_of_texts(client) == ["2026-07-01T22:15:30.25Z"]
+        assert read_about(body)["Time zone"] == [zone]
+    assert list_csv_instants(client) == ["2026-07-01T22:15:30.25Z"]
 
 
-def describe(body: bytes) -> dict[str, list[str]]:
+def read_about(body: bytes) -> dict[str, list[str]]:
     """Return the sheet *About* of a workbook."""
-    said: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name, text in openpyxl.load_workbook(io.BytesIO(body))["About"].iter_rows(values_only=True):
-        said.setdefault(str(name), []).append(str(text))
-    return said
+        values.setdefault(str(name), []).append(str(text))
+    return values
 
 
-def table_of_texts(client: Client) -> list[str]:
+def list_csv_instants(client: Client) -> list[str]:
     """Return the instants of a CSV, which are in UTC whatever zone is asked for."""
     lines = download(client, "environment-usage", format="csv", tz="Asia/Tokyo", fields="stopped_at")
     return lines.decode().split()[1:]
@@ -170,13 +173,13 @@ def table_of_texts(client: Client) -> list[str]:
 def test_a_workbook_says_what_it_is_of_and_what_it_is_worth(client: Client) -> None:
     EnvironmentUsageFactory(project_id="a,b")
     body = download(client, "environment-usage", format="xlsx", project_id="a\\,b", **{"from": "2026-01-01"})
-    said = describe(body)
-    assert said["Contents"] == ["environment usage"]
-    assert said["Project"] == ["a\\,b"]
-    assert said["From"] == ["2026-01-01"]
-    assert said["Asked at"][0].startswith("http://testserver/api/v1/environment-usage/?format=xlsx")
-    assert said["How far it can be trusted"][0].startswith("Not complete")
-    assert datetime.fromisoformat(said["As of"][0])
+    about = read_about(body)
+    assert about["Contents"] == ["environment usage"]
+    assert about["Project"] == ["a\\,b"]
+    assert about["From"] == ["2026-01-01"]
+    assert about["Asked at"][0].startswith("http://testserver/api/v1/environment-usage/?format=xlsx")
+    assert about["How far it can be trusted"][0].startswith("Not complete")
+    assert datetime.fromisoformat(about["As of"][0])
     book = openpyxl.load_workbook(io.BytesIO(body))
     assert all(cell.font.bold for cell in book["usage"][1])
     assert {book["usage"].column_dimensions[letter].width > 10 for letter in "ABCD"} == {True}
@@ -184,7 +187,7 @@ def test_a_workbook_says_what_it_is_of_and_what_it_is_worth(client: Client) -> N
 
 def test_a_text_longer_than_a_cell_says_that_it_is_cut(client: Client) -> None:
     EnvironmentUsageFactory(user_id="x" * (MAX_CELL + 1), project_id="y" * MAX_CELL)
-    (row,) = sheet(download(client, "environment-usage", format="xlsx"))
+    (row,) = read_sheet(download(client, "environment-usage", format="xlsx"))
     assert len(row["user_id"].value) == MAX_CELL
     assert row["user_id"].value.endswith(CUT)
     assert row["project_id"].value == "y" * MAX_CELL
@@ -194,10 +197,10 @@ def test_more_rows_than_a_workbook_may_have_are_refused_before_anything_is_sent(
     settings.PORTAL_XLSX_MAX_ROWS = 3
     source = SourceFactory()
     EnvironmentUsageFactory.create_batch(3, source=source)
-    assert len(sheet(download(client, "environment-usage", format="xlsx"))) == 3
+    assert len(read_sheet(download(client, "environment-usage", format="xlsx"))) == 3
     EnvironmentUsageFactory(source=source)
-    said = refused(client.get(f"{API}/environment-usage/", {"format": "xlsx"}))
-    assert said["format"] == ["An XLSX file may have 3 rows and these are more; use csv, or narrow the filters."]
+    errors = refused(client.get(f"{API}/environment-usage/", {"format": "xlsx"}))
+    assert errors["format"] == ["An XLSX file may have 3 rows and these are more; use csv, or narrow the filters."]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +208,7 @@ def test_more_rows_than_a_workbook_may_have_are_refused_before_anything_is_sent(
 )
 def test_a_workbook_holds_characters_that_xml_does_not(client: Client, odd: str) -> None:
     EnvironmentUsageFactory(user_id=f"a{odd}z", project_id=odd)
-    (row,) = sheet(download(client, "environment-usage", format="xlsx"))
+    (row,) = read_sheet(download(client, "environment-usage", format="xlsx"))
     assert unescape(row["user_id"].value) == f"a{odd}z"
     assert unescape(row["project_id"].value) == odd
 
@@ -236,7 +239,7 @@ def test_a_workbook_is_made_with_flat_memory() -> None:
 
 def test_parquet_is_typed(client: Client) -> None:
     ResourceUsageFactory(consumed_quantity=Decimal("0.5"), last_seen=datetime(2026, 1, 1, 5, 0, 0, 7, tzinfo=UTC))
-    table = arrow(download(client, "resource-usage", format="parquet"))
+    table = read_parquet(download(client, "resource-usage", format="parquet"))
     types = {field.name: field.type for field in table.schema}
     assert types["consumed_quantity"] == pa.decimal128(38, 18)
     assert types["consumed_quantity_exact"] == pa.string()
@@ -259,7 +262,7 @@ def test_a_number_that_no_decimal_holds_is_a_text_in_a_column_that_is_always_the
     for number, quantity in enumerate((*FITTING, *BEYOND), start=1):
         ResourceUsageFactory(source=source, day=date(2026, 1, number), consumed_quantity=Decimal(quantity))
     EnvironmentUsageFactory(created_at=None)
-    table = arrow(download(client, "resource-usage", format="parquet", ordering="day"))
+    table = read_parquet(download(client, "resource-usage", format="parquet", ordering="day"))
     assert table["consumed_quantity"].to_pylist() == [*map(Decimal, FITTING), None, None, None]
     assert table["consumed_quantity_exact"].to_pylist() == [*[None] * len(FITTING), *BEYOND]
     hold_days(rolled=True)
@@ -268,44 +271,44 @@ def test_a_number_that_no_decimal_holds_is_a_text_in_a_column_that_is_always_the
     (sums,) = get(client, "environment-usage/export-manifest/")["sums"]
     assert (sums["without"], sums["beyond_decimal"]) == (1, 0)
     chosen = download(client, "resource-usage", format="parquet", fields="consumed_quantity,id")
-    assert arrow(chosen).column_names == ["consumed_quantity", "consumed_quantity_exact", "id"]
+    assert read_parquet(chosen).column_names == ["consumed_quantity", "consumed_quantity_exact", "id"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parquet_file_of_a_kind_has_one_schema(client: Client, kind: str) -> None:
-    empty = arrow(download(client, kind, format="parquet")).schema
+    empty = read_parquet(download(client, kind, format="parquet")).schema
     EnvironmentUsageFactory(created_at=None)
     ResourceUsageFactory(consumed_quantity=Decimal(BEYOND[2]))
     RecipeUsageFactory(task_count=None)
-    assert arrow(download(client, kind, format="parquet")).schema.equals(empty, check_metadata=True)
+    assert read_parquet(download(client, kind, format="parquet")).schema.equals(empty, check_metadata=True)
 
 
 def test_an_empty_parquet_file_has_its_columns(client: Client) -> None:
-    table = arrow(download(client, "recipe-usage", format="parquet"))
+    table = read_parquet(download(client, "recipe-usage", format="parquet"))
     assert (table.num_rows, table.column_names[:3]) == (0, ["id", "source", "day"])
 
 
 def test_without_pyarrow_parquet_is_refused_with_what_to_install(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = builtins.__import__
+    import_ = builtins.__import__
 
-    def without(name: str, *asked: Any, **also: Any) -> Any:
+    def refuse_pyarrow(name: str, *args: Any, **kwargs: Any) -> Any:
         if name.startswith("pyarrow"):
             raise ImportError(name)
-        return found(name, *asked, **also)
+        return import_(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", without)
-    said = refused(client.get(f"{API}/environment-usage/", {"format": "parquet"}))
-    assert "the extra `parquet`" in said["format"][0]
+    monkeypatch.setattr(builtins, "__import__", refuse_pyarrow)
+    errors = refused(client.get(f"{API}/environment-usage/", {"format": "parquet"}))
+    assert "the extra `parquet`" in errors["format"][0]
 
 
 @pytest.mark.parametrize("form", ["xlsx", "parquet"])
 def test_the_accept_header_asks_for_these_formats_as_well(client: Client, form: str) -> None:
     EnvironmentUsageFactory()
-    asked = client.get(f"{API}/environment-usage/", {"format": form})
-    body = b"".join(asked.streaming_content)  # type: ignore[attr-defined]
-    answer = client.get(f"{API}/environment-usage/", headers={"Accept": asked["Content-Type"]})
-    assert answer["Content-Type"] == asked["Content-Type"]
-    assert answer["Content-Disposition"].endswith(f'.{form}"')
-    assert b"".join(answer.streaming_content)[:4] == body[:4]  # type: ignore[attr-defined]
+    expected = client.get(f"{API}/environment-usage/", {"format": form})
+    body = b"".join(expected.streaming_content)  # type: ignore[attr-defined]
+    response = client.get(f"{API}/environment-usage/", headers={"Accept": expected["Content-Type"]})
+    assert response["Content-Type"] == expected["Content-Type"]
+    assert response["Content-Disposition"].endswith(f'.{form}"')
+    assert b"".join(response.streaming_content)[:4] == body[:4]  # type: ignore[attr-defined]

@@ -35,23 +35,23 @@ def client() -> Client:
     return bearer()
 
 
-def digest_of(rows: list[dict[str, str]]) -> str:
-    """Compute the digest as the documentation says."""
+def compute_digest(rows: list[dict[str, str]]) -> str:
+    """Compute the digest as the documentation defines it."""
     heads = (hashlib.md5(f"{row['id']}:{row['revision']}".encode()).hexdigest()[:16] for row in rows)
     return f"{sum(int(head, 16) for head in heads) % 2**64:016x}"
 
 
 def get_manifest(client: Client, address: str) -> Any:
     """Return a manifest, which is the same from records and from roll-ups."""
-    found = []
+    manifests = []
     for rolled in (False, True):
         hold_days(rolled=False)
         SourceDay.objects.update(rolled_up=False)
         hold_days(rolled=rolled)
-        found.append(get(client, address))
-        found[-1].pop("meta")
-    assert found[0] == found[1]
-    return found[0]
+        manifests.append(get(client, address))
+        manifests[-1].pop("meta")
+    assert manifests[0] == manifests[1]
+    return manifests[0]
 
 
 @pytest.mark.parametrize("kind", ["environment-usage", "resource-usage", "recipe-usage"])
@@ -63,15 +63,15 @@ def test_the_manifest_agrees_with_the_export_it_is_linked_from(client: Client, k
     rows = table(b"".join(response.streaming_content))  # type: ignore[attr-defined]
     address = response["Link"].split(">")[0].removeprefix("<http://testserver/api/v1/")
     assert 'rel="describedby"' in response["Link"]
-    said = get_manifest(client, address)
-    assert said["rows"] == len(rows) == 5
-    assert said["digest"] == digest_of(rows)
-    for line in said["sums"]:
+    manifest = get_manifest(client, address)
+    assert manifest["rows"] == len(rows) == 5
+    assert manifest["digest"] == compute_digest(rows)
+    for line in manifest["sums"]:
         assert Decimal(line["sum"]) == sum(Decimal(row[line["measure"]]) for row in rows)
         assert (line["rows"], line["without"]) == (5, 0)
-    assert said["filters"] == {"from": "2026-01-01" if kind == "resource-usage" else "2026-01-01T00:00:00Z"}
+    assert manifest["filters"] == {"from": "2026-01-01" if kind == "resource-usage" else "2026-01-01T00:00:00Z"}
     assert max(row["changed_at"] for row in rows) <= response["Portal-As-Of"]
-    assert said["last_changed_at"] <= response["Portal-As-Of"]
+    assert manifest["last_changed_at"] <= response["Portal-As-Of"]
 
 
 def test_quantities_of_different_units_are_summed_apart(client: Client) -> None:
@@ -105,8 +105,13 @@ def test_what_the_vendor_did_not_say_is_counted_and_not_taken_for_zero(client: C
 
 
 def test_a_manifest_of_nothing_is_a_manifest(client: Client) -> None:
-    said = get_manifest(client, "resource-usage/export-manifest/")
-    assert (said["rows"], said["sums"], said["digest"], said["last_changed_at"]) == (0, [], "0" * 16, None)
+    manifest = get_manifest(client, "resource-usage/export-manifest/")
+    assert (manifest["rows"], manifest["sums"], manifest["digest"], manifest["last_changed_at"]) == (
+        0,
+        [],
+        "0" * 16,
+        None,
+    )
 
 
 def test_any_change_of_a_record_changes_the_digest(client: Client) -> None:
@@ -122,26 +127,26 @@ def test_manifest_and_export_say_how_far_the_set_can_be_trusted(client: Client) 
     query = {"from": "2026-01-01", "to": "2026-01-02"}
     meta = client.get(f"{API}/environment-usage/export-manifest/", query).json()["meta"]
     assert (meta["complete"], meta["complete_through"], meta["tz"]) == (True, "2026-01-01", "UTC")
-    whole = client.get(f"{API}/environment-usage/", {"format": "csv", **query})
-    whole.close()
-    assert (whole["Portal-Complete"], whole["Portal-Complete-Through"]) == ("true", "2026-01-01")
+    complete = client.get(f"{API}/environment-usage/", {"format": "csv", **query})
+    complete.close()
+    assert (complete["Portal-Complete"], complete["Portal-Complete-Through"]) == ("true", "2026-01-01")
     open_ended = client.get(f"{API}/environment-usage/", {"format": "csv", **query, "to": "2026-01-03"})
     open_ended.close()
     assert open_ended["Portal-Complete"] == "false"
 
 
 def test_a_limited_token_s_manifest_knows_of_its_sources_only() -> None:
-    hidden, seen = EnvironmentUsageFactory(), EnvironmentUsageFactory()
-    limited = bearer(sources=[seen.source])
-    said = get_manifest(limited, "environment-usage/export-manifest/")
-    assert said["rows"] == 1
-    assert hidden.source.slug not in str(said)
+    hidden, visible = EnvironmentUsageFactory(), EnvironmentUsageFactory()
+    limited = bearer(sources=[visible.source])
+    manifest = get_manifest(limited, "environment-usage/export-manifest/")
+    assert manifest["rows"] == 1
+    assert hidden.source.slug not in str(manifest)
     assert refused(limited.get(f"{API}/environment-usage/export-manifest/", {"source": hidden.source.slug}))
 
 
 def test_a_manifest_refuses_what_is_no_filter(client: Client) -> None:
-    said = refused(client.get(f"{API}/environment-usage/export-manifest/", {"cursor": "x", "colour": "red"}))
-    assert {"cursor", "colour"} <= set(said)
+    errors = refused(client.get(f"{API}/environment-usage/export-manifest/", {"cursor": "x", "colour": "red"}))
+    assert {"cursor", "colour"} <= set(errors)
 
 
 def test_fields_choose_the_columns_of_an_export(client: Client) -> None:
@@ -150,8 +155,8 @@ def test_fields_choose_the_columns_of_an_export(client: Client) -> None:
     assert body == b"record_id,revision\r\none,1\r\n"
 
 
-def cell(text: str) -> str:
-    """Return a text as it stands in a neutralised cell."""
+def neutralize_cell(text: str) -> str:
+    """Return the text of the neutralised cell."""
     return f"'{text}" if text[:1] in {"\t", "\r"} or text.lstrip(SKIPPED)[:1] in set(SIGNS) else text
 
 
@@ -174,10 +179,10 @@ def test_any_text_and_number_come_through_python_s_csv_reader(rows: list[tuple[s
     source = SourceFactory()
     for text, number in rows:
         ResourceUsageFactory(source=source, resource_name=text, consumed_quantity=number)
-    found: list[dict[str, Any]] = list(
+    parsed: list[dict[str, Any]] = list(
         csv.DictReader(
             io.StringIO(b"".join(stream(ResourceUsage.objects.order_by("id"), "csv")).decode(), newline=""), strict=True
         )
     )
-    assert [row["resource_name"] for row in found] == [cell(text) for text, _ in rows]
-    assert [Decimal(row["consumed_quantity"]) for row in found] == [number for _, number in rows]
+    assert [row["resource_name"] for row in parsed] == [neutralize_cell(text) for text, _ in rows]
+    assert [Decimal(row["consumed_quantity"]) for row in parsed] == [number for _, number in rows]

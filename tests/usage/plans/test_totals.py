@@ -9,7 +9,7 @@ from django.template.response import SimpleTemplateResponse
 from tests.support.api_clients import bearer, get
 from tests.support.long_tables import SEARCHES
 from tests.support.users import client_of
-from tests.usage.admin.test_totals import totals_of
+from tests.usage.admin.test_totals import get_totals
 from usage.admin.lists import totals
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay
 
@@ -34,15 +34,15 @@ def test_totals_are_those_of_the_summary_with_the_same_filters(*, rolled: bool) 
     }
     for name, kind in kinds.items():
         for query in ({}, *SEARCHES[name]):
-            found = totals_of(staff, kind, **query).context_data["totals"]
-            answer = get(caller, f"{name}/summary/", **query)["totals"]
-            assert found.records == sum(line["records"] for line in answer), (name, query)
+            page_totals = get_totals(staff, kind, **query).context_data["totals"]
+            expected = get(caller, f"{name}/summary/", **query)["totals"]
+            assert page_totals.records == sum(line["records"] for line in expected), (name, query)
             if kind is ResourceUsage:
-                assert {(line.title, line.unit, line.value) for line in found.metrics} == {
+                assert {(line.title, line.unit, line.value) for line in page_totals.metrics} == {
                     (line["billing_metric"], line["consumed_unit"], Decimal(line["consumed_quantity"]))
-                    for line in answer
+                    for line in expected
                 }
             else:
                 measures = [measure for measure, *_ in totals.MEASURES[kind]]
-                (line,) = answer
-                assert [str(one.value) for one in found.sums] == [str(line[name]) for name in measures], query
+                (line,) = expected
+                assert [str(row.value) for row in page_totals.sums] == [str(line[name]) for name in measures], query
