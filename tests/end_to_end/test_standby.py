@@ -281,11 +281,10 @@ def test_what_a_page_of_the_primary_promised_is_not_missing_on_the_next_from_the
             insert_run(own, f"paged-{number}")
         # Who has changed something reads from the primary, whose watermark the standby has not replayed.
         portal.ask(f"{API}/sources/ona-main/sync-names/", portal.token, "POST", {})
-        time.sleep(1)
         address = f"environment-usage/?ordering=changed_at&page_size=2&updated_since={start}"
+        wait_for(lambda: len(portal.get(address).json["results"]) == 2, "the records to be settled", every=0.1)
         first = portal.get(address)
         assert first.database == "primary; standby=unreplayed"
-        assert len(first.json["results"]) == 2
         second = portal.ask(first.json["next"].partition(str(portal.port))[2], portal.other)
         assert not second.is_of_standby
         assert [entry["record_id"] for entry in second.json["results"]] == ["paged-2"]

@@ -242,12 +242,12 @@ def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_
     page.focus("#by-2")
     page.keyboard.press("Enter")
     expect(page.locator("#by-2[aria-current]")).to_have_text("User")
-    assert page.evaluate("document.activeElement.id") == "by-2"
+    expect(page.locator("#by-2")).to_be_focused()
     page.focus("#compare-menu")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.id") == "compare-menu"
+    expect(page.locator("#compare-menu")).to_be_focused()
     expect(page.locator(".step-menu:has(#compare-menu) .dropped")).to_be_hidden()
 
 
