@@ -97,8 +97,8 @@ def test_no_secret_is_ever_told(log: Any) -> None:
     token.revoke()
     User.objects.create_user("pat", password=PASSWORD).delete()
     told = json.dumps([entry.changes for entry in log()])
-    for hidden in (SECRET, secret, secret[12:], token.digest.hex(), "argon2", PASSWORD, "gAAAA"):
-        assert hidden not in told
+    for text in (SECRET, secret, secret[12:], token.digest.hex(), "argon2", PASSWORD, "gAAAA"):
+        assert text not in told
     changes = [entry.changes["credential"] for entry in reversed(log()) if "credential" in entry.changes]
     assert changes == [[None, "stored"], ["stored", "stored anew"], ["stored", None]]
     assert {"sources": [None, source.slug]} in [entry.changes for entry in log()]
@@ -112,13 +112,13 @@ def test_limits_memberships_rights_and_second_factors_are_told_of_whom_they_are(
     user = person("viewer")
     user.groups.add(group)
     Authenticator.objects.create(user=user, type="totp", data={"secret": "s3cret"})
-    told = [(entry.kind, entry.object_name, entry.changes) for entry in log()]
-    assert ("group", "finance", {"limit": [None, "limited to sources"]}) in told
-    assert ("group", "finance", {"sources": [None, "main"]}) in told
-    assert ("group", "finance", {"permissions": [None, "usage.view_source"]}) in told
-    assert ("person", "viewer", {"groups": [None, "finance"]}) in told
-    assert ("person", "viewer", {"second factor": [None, "totp"]}) in told
-    assert "s3cret" not in str(told)
+    entries = [(entry.kind, entry.object_name, entry.changes) for entry in log()]
+    assert ("group", "finance", {"limit": [None, "limited to sources"]}) in entries
+    assert ("group", "finance", {"sources": [None, "main"]}) in entries
+    assert ("group", "finance", {"permissions": [None, "usage.view_source"]}) in entries
+    assert ("person", "viewer", {"groups": [None, "finance"]}) in entries
+    assert ("person", "viewer", {"second factor": [None, "totp"]}) in entries
+    assert "s3cret" not in str(entries)
 
 
 def test_a_command_says_that_it_was_one(log: Any) -> None:
@@ -167,12 +167,12 @@ def test_who_is_deleted_stays_on_record(log: Any) -> None:
 def test_an_administrator_reads_filters_and_opens_the_log() -> None:
     Source.objects.filter(pk=SourceFactory.create(slug="zebra").pk).update(enabled=False)
     client: Any = client_of("administrator")
-    listed = reverse("admin:accounts_auditentry_changelist")
-    page = client.get(listed).content.decode()
+    url = reverse("admin:accounts_auditentry_changelist")
+    page = client.get(url).content.decode()
     assert "enabled: yes → no" in page
-    assert "zebra" in client.get(f"{listed}?kind=source").content.decode()
-    assert "zebra" not in client.get(f"{listed}?kind=token").content.decode()
-    assert "enabled" in client.get(f"{listed}?object_name=zebra").content.decode()
+    assert "zebra" in client.get(f"{url}?kind=source").content.decode()
+    assert "zebra" not in client.get(f"{url}?kind=token").content.decode()
+    assert "enabled" in client.get(f"{url}?object_name=zebra").content.decode()
     entry = AuditEntry.objects.filter(kind="source")[0]
     detail = client.get(reverse("admin:accounts_auditentry_change", args=[entry.pk])).content.decode()
     assert "What changed" in detail
@@ -187,28 +187,28 @@ def test_only_administrators_read_it(role: str) -> None:
 
 
 def test_someone_limited_reads_of_their_sources_alone() -> None:
-    seen, _ = SourceFactory.create(slug="seen"), SourceFactory.create(slug="zebra")
-    client = client_of("administrator", sources=[seen])
+    source, _ = SourceFactory.create(slug="seen"), SourceFactory.create(slug="zebra")
+    client = client_of("administrator", sources=[source])
     page = client.get(reverse("admin:accounts_auditentry_changelist")).content.decode()
     assert "seen" in page
     assert "zebra" not in page
     assert "is_active" not in page  # of people nothing is told
-    hidden = AuditEntry.objects.filter(object_name="zebra")[0]
-    assert client.get(reverse("admin:accounts_auditentry_change", args=[hidden.pk])).status_code == 404
+    entry = AuditEntry.objects.filter(object_name="zebra")[0]
+    assert client.get(reverse("admin:accounts_auditentry_change", args=[entry.pk])).status_code == 404
 
 
 def test_someone_limited_reads_of_no_token_and_no_group_not_even_that_it_was_given_their_source() -> None:
-    seen, zebra = SourceFactory.create(slug="seen"), SourceFactory.create(slug="zebra")
-    create_token("warehouse of both", sources=[seen, zebra])
-    GroupScope.objects.create(group=Group.objects.create(name="finance of both")).sources.set([seen, zebra])
-    client: Any = client_of("administrator", sources=[seen])
-    listed = reverse("admin:accounts_auditentry_changelist")
-    for page in (client.get(listed), client.get(f"{listed}?kind=token"), client.get(f"{listed}?kind=group")):
+    source, zebra = SourceFactory.create(slug="seen"), SourceFactory.create(slug="zebra")
+    create_token("warehouse of both", sources=[source, zebra])
+    GroupScope.objects.create(group=Group.objects.create(name="finance of both")).sources.set([source, zebra])
+    client: Any = client_of("administrator", sources=[source])
+    url = reverse("admin:accounts_auditentry_changelist")
+    for page in (client.get(url), client.get(f"{url}?kind=token"), client.get(f"{url}?kind=group")):
         assert "of both" not in page.content.decode()
-    assert {entry.kind for entry in client.get(listed).context["cl"].result_list} == {ObjectKind.SOURCE}
-    hidden = AuditEntry.objects.filter(kind__in=[ObjectKind.TOKEN, ObjectKind.GROUP], source_id=seen.pk)
-    assert len(hidden) == 3  # of the token, of the group, of the reader's own group
-    for entry in hidden:
+    assert {entry.kind for entry in client.get(url).context["cl"].result_list} == {ObjectKind.SOURCE}
+    entries = AuditEntry.objects.filter(kind__in=[ObjectKind.TOKEN, ObjectKind.GROUP], source_id=source.pk)
+    assert len(entries) == 3  # of the token, of the group, of the reader's own group
+    for entry in entries:
         assert client.get(reverse("admin:accounts_auditentry_change", args=[entry.pk])).status_code == 404
 
 

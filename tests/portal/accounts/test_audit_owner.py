@@ -52,19 +52,19 @@ class Portal:
 
         Returns what it printed, and why it failed.
         """
-        command, *rest = arguments
-        printed = StringIO()
+        command, *options = arguments
+        output = StringIO()
 
         def run() -> str:
             try:
-                call_command(command, *rest, stdout=printed, stderr=printed)
+                call_command(command, *options, stdout=output, stderr=output)
             except CommandError as error:
                 return str(error)
             return ""
 
         with override_settings(PORTAL_OWNER_DATABASE=parse_database(self.url("owner")) if has_owner else {}):
             reason = call_on(self.url("app"), run)
-        return printed.getvalue(), reason
+        return output.getvalue(), reason
 
     def give_to_application(self) -> None:
         """Make the application the owner of all that a migration makes, as if it had migrated the database itself."""
@@ -111,25 +111,25 @@ MIGRATED = """
 @pytest.fixture(scope="module")
 def portal(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Portal]:
     """A portal whose one role owned everything at first, as most begin, and that was given an owner then."""
-    made = Portal(os.environ["DATABASE_URL"], f"{database_name()}_roles")
-    app, owner = f'"{made.name}_app"', f'"{made.name}_owner"'
-    with psycopg.connect(made.server, autocommit=True) as server, django_db_blocker.unblock():
+    portal = Portal(os.environ["DATABASE_URL"], f"{database_name()}_roles")
+    app, owner = f'"{portal.name}_app"', f'"{portal.name}_owner"'
+    with psycopg.connect(portal.server, autocommit=True) as server, django_db_blocker.unblock():
         for role in (app, owner):
             server.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
         template = os.environ.get(TEMPLATE_VARIABLE)
-        server.execute(f'CREATE DATABASE "{made.name}" OWNER {app} TEMPLATE "{template or "template1"}"')
+        server.execute(f'CREATE DATABASE "{portal.name}" OWNER {app} TEMPLATE "{template or "template1"}"')
         try:
             if template:
-                made.give_to_application()
+                portal.give_to_application()
             else:
-                assert made.manage("migrate", "--verbosity", "0")[1] == ""
-            made.execute("INSERT INTO auth_group (name) VALUES ('of one role')")
-            server.execute(f'ALTER DATABASE "{made.name}" OWNER TO {owner}')
+                assert portal.manage("migrate", "--verbosity", "0")[1] == ""
+            portal.execute("INSERT INTO auth_group (name) VALUES ('of one role')")
+            server.execute(f'ALTER DATABASE "{portal.name}" OWNER TO {owner}')
             server.execute(f"GRANT {app} TO {owner}")
-            made.migrate_as_owner()
-            yield made
+            portal.migrate_as_owner()
+            yield portal
         finally:
-            server.execute(f'DROP DATABASE "{made.name}" WITH (FORCE)')
+            server.execute(f'DROP DATABASE "{portal.name}" WITH (FORCE)')
             server.execute(f"DROP ROLE {app}, {owner}")
 
 
@@ -175,11 +175,11 @@ def test_the_application_may_only_read_the_log_and_cannot_change_what_writes_it(
 def test_granting_oneself_a_right_on_the_log_gives_none(portal: Portal) -> None:
     """PostgreSQL answers with a warning, not with an error."""
     rights = "INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER"
-    [granted] = portal.execute(
+    [has_right] = portal.execute(
         "GRANT ALL ON accounts_auditentry TO CURRENT_USER",
         f"SELECT has_table_privilege('accounts_auditentry', '{rights}')",
     )
-    assert granted == (False,)
+    assert has_right == (False,)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_each_role_owns_what_is_its_own_and_the_application_makes_months(portal:
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
         "AND relkind IN ('r', 'p', 'v', 'm', 'S') AND relowner {} current_user::regrole"
     )
-    others = {name for (name,) in portal.execute(owned.format("<>"))}
-    assert others == {*OWNED, *(f"{name}_id_seq" for name in OWNED)}
+    functions = {name for (name,) in portal.execute(owned.format("<>"))}
+    assert functions == {*OWNED, *(f"{name}_id_seq" for name in OWNED)}
     assert {"usage_resourceusage", "usage_sourceday", "sync_syncrun"} < {
         name for (name,) in portal.execute(owned.format("="))
     }
@@ -293,7 +293,7 @@ def test_a_migration_leaves_every_table_with_its_role_whoever_made_it(portal: Po
 def test_every_way_by_which_the_application_may_change_the_log_after_all_is_found(
     portal: Portal, grant: str, revoke: str, reason: str
 ) -> None:
-    with granted(portal, grant, revoke), psycopg.connect(portal.url("app")) as connection:
+    with grant_temporarily(portal, grant, revoke), psycopg.connect(portal.url("app")) as connection:
         faults = find_faults(connection.cursor())
     assert any(reason in fault for fault in faults)
     with psycopg.connect(portal.url("app")) as connection:
@@ -301,7 +301,7 @@ def test_every_way_by_which_the_application_may_change_the_log_after_all_is_foun
 
 
 def test_the_start_stops_and_says_what_to_do_where_the_application_may_change_the_log(portal: Portal) -> None:
-    with granted(portal, "ALTER TABLE auth_user OWNER TO {app}", "ALTER TABLE auth_user OWNER TO {owner}"):
+    with grant_temporarily(portal, "ALTER TABLE auth_user OWNER TO {app}", "ALTER TABLE auth_user OWNER TO {owner}"):
         _, reason = portal.manage("check")
     assert "(portal.E018) The role of DATABASE_URL may change the audit log" in reason
     assert "It owns auth_user." in reason
@@ -316,9 +316,9 @@ def test_the_views_for_reports_are_the_owners_and_a_role_that_a_superuser_made_r
     with psycopg.connect(portal.superuser_url, autocommit=True) as superuser:
         superuser.execute(reason.split("again:\n")[1].replace("…", "x"))
         try:
-            printed, reason = portal.manage(*command, has_owner=True)
+            output, reason = portal.manage(*command, has_owner=True)
             assert reason == ""
-            assert "may read the views. Its password and limits are as they were." in printed
+            assert "may read the views. Its password and limits are as they were." in output
             for (view,) in portal.execute(f"SELECT relname {in_schema}"):
                 assert portal.execute(f"SELECT count(*) FROM reporting.{view}", role="bi") == [(0,)]
             with pytest.raises(InsufficientPrivilege):
@@ -329,7 +329,7 @@ def test_the_views_for_reports_are_the_owners_and_a_role_that_a_superuser_made_r
 
 
 @contextmanager
-def granted(portal: Portal, grant: str, revoke: str) -> Iterator[None]:
+def grant_temporarily(portal: Portal, grant: str, revoke: str) -> Iterator[None]:
     """Give the application more than it should have, for the time of the block."""
     roles = {"app": f'"{portal.name}_app"', "owner": f'"{portal.name}_owner"'}
     with psycopg.connect(portal.superuser_url, autocommit=True) as superuser:

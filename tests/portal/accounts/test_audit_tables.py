@@ -112,26 +112,26 @@ def rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
 
 
 def store_rows() -> dict[str, Any]:
-    one, two = SourceFactory.create(slug="one"), SourceFactory.create(slug="two")
-    user, other = User.objects.create_user("first"), User.objects.create_user("second")
-    group, second = Group.objects.create(name="first"), Group.objects.create(name="second")
-    some = ContentType.objects.create(app_label="auth", model="some")
-    permission = Permission.objects.create(content_type=some, codename="some")
-    token, _ = create_token("reports", sources=[one])
+    source, second_source = SourceFactory.create(slug="one"), SourceFactory.create(slug="two")
+    user, second_user = User.objects.create_user("first"), User.objects.create_user("second")
+    group, second_group = Group.objects.create(name="first"), Group.objects.create(name="second")
+    content_type = ContentType.objects.create(app_label="auth", model="some")
+    permission = Permission.objects.create(content_type=content_type, codename="some")
+    token, _ = create_token("reports", sources=[source])
     channel = Channel.objects.create(name="ops", kind="webhook", url="https://hooks.example.com/1")
-    channel.sources.add(one)
+    channel.sources.add(source)
     report = Report.objects.create(name="monthly", owner=user, next_at="2030-01-01T00:00:00Z")
     report.people.add(user)
     role = ReportingRole.objects.create(name="finance_bi", limited=True)
-    role.sources.add(one)
+    role.sources.add(source)
     scope = GroupScope.objects.create(group=group)
-    scope.sources.add(one)
+    scope.sources.add(source)
     group.permissions.add(permission)
     user.groups.add(group)
     user.user_permissions.add(permission)
     account = SocialAccount.objects.create(user=user, provider="sso", uid="1")
-    made = [
-        one,
+    objects = [
+        source,
         SavedView.objects.create(owner=user, name="mine", kind="resource-usage"),
         Note.objects.create(day="2026-01-12", text="sooner"),
         role,
@@ -140,7 +140,7 @@ def store_rows() -> dict[str, Any]:
         user,
         group,
         permission,
-        some,
+        content_type,
         SocialApp.objects.create(provider="openid_connect", name="app", client_id="x", secret="s"),
         channel,
         channel.sources.through.objects.get(),
@@ -159,8 +159,13 @@ def store_rows() -> dict[str, Any]:
         SocialToken.objects.create(account=account, token="t0ken"),
     ]
     view_group = Permission.objects.get(codename="view_group", content_type__app_label="auth")
-    return {row._meta.db_table: row.pk for row in made} | {
-        "params": {"source": two.pk, "group": second.pk, "user": other.pk, "permission": view_group.pk}
+    return {row._meta.db_table: row.pk for row in objects} | {
+        "params": {
+            "source": second_source.pk,
+            "group": second_group.pk,
+            "user": second_user.pk,
+            "permission": view_group.pk,
+        }
     }
 
 
@@ -192,12 +197,12 @@ def test_the_audited_tables_have_a_trigger_for_every_kind_of_statement_and_no_ot
             "SELECT event_object_table, event_manipulation FROM information_schema.triggers "
             "WHERE trigger_name = 'accounts_audit'"
         )
-        found = set(cursor.fetchall())
+        triggers = set(cursor.fetchall())
         # The information schema knows no TRUNCATE; it is bit 5 of a trigger's type.
         cursor.execute("SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal AND tgtype & 32 <> 0")
         truncated = {table for (table,) in cursor.fetchall()}
     rows = {(table, event) for table in NAMES for event in ("INSERT", "UPDATE", "DELETE")}
-    assert found == rows | {("accounts_auditentry", "UPDATE"), ("accounts_auditentry", "DELETE")}
+    assert triggers == rows | {("accounts_auditentry", "UPDATE"), ("accounts_auditentry", "DELETE")}
     assert truncated == {*NAMES, "accounts_auditentry"}
 
 

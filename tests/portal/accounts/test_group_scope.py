@@ -29,7 +29,7 @@ LISTS = (
 )
 
 
-def limited_to(name: str, *sources: Source) -> Group:
+def create_limited_group(name: str, *sources: Source) -> Group:
     group = Group.objects.create(name=name)
     GroupScope.objects.create(group=group).sources.set(sources)
     return group
@@ -54,27 +54,27 @@ def sam(client: Client, hidden: dict[str, Any]) -> Client:
     fill("seen")
     create_token("token-of-zebra", sources=[Source.objects.get(slug="zebra")])
     create_token("token-of-all-zebras")
-    client.force_login(person(limited_to("some", Source.objects.get(slug="seen"))))
+    client.force_login(person(create_limited_group("some", Source.objects.get(slug="seen"))))
     return client
 
 
 def test_limits_add_up_and_a_group_without_one_lifts_none() -> None:
     first, second, _ = (Source.objects.get(slug=slug) for slug in ("a", "b", "c") if fill(slug))
-    a, b, none = limited_to("a", first), limited_to("b", second), limited_to("nothing")
-    free = Group.objects.create(name="free")
+    a, b, empty = create_limited_group("a", first), create_limited_group("b", second), create_limited_group("nothing")
+    unlimited = Group.objects.create(name="free")
     assert get_source_scope(person(a, b)) == frozenset({first.pk, second.pk})
-    assert get_source_scope(person(a, none)) == frozenset({first.pk})
-    assert get_source_scope(person(none)) == frozenset()
-    assert get_source_scope(person(a, free)) == frozenset({first.pk})
-    assert get_source_scope(person(free)) is None
+    assert get_source_scope(person(a, empty)) == frozenset({first.pk})
+    assert get_source_scope(person(empty)) == frozenset()
+    assert get_source_scope(person(a, unlimited)) == frozenset({first.pk})
+    assert get_source_scope(person(unlimited)) is None
     assert get_source_scope(person()) is None
     chief = User.objects.create_superuser("chief")
     chief.groups.add(a)
     assert get_source_scope(chief) is None
     user = person(a, b)
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         get_source_scope(user)
-    assert len(asked) == 1
+    assert len(queries) == 1
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -108,10 +108,10 @@ def test_details_and_buttons_of_another_source_do_not_exist(sam: Client, hidden:
         "accounts_apitoken": ApiToken.objects.get(name="token-of-zebra").pk,
     }
     for name, pk in rows.items():
-        nothing = sam.get(reverse(f"admin:{name}_change", args=[987654]))
-        there = sam.get(reverse(f"admin:{name}_change", args=[pk]))
-        assert there.status_code == nothing.status_code == 404
-        assert b"zebra" not in there.content
+        missing_page = sam.get(reverse(f"admin:{name}_change", args=[987654]))
+        hidden_page = sam.get(reverse(f"admin:{name}_change", args=[pk]))
+        assert hidden_page.status_code == missing_page.status_code == 404
+        assert b"zebra" not in hidden_page.content
     for name, button in (("usage_source", "sync-now"), ("usage_sourceday", "read-again")):
         assert sam.post(reverse(f"admin:{name}_do", args=[rows[name], button])).status_code == 404
 
@@ -133,12 +133,12 @@ def test_an_export_holds_only_sources_within_the_limit(sam: Client) -> None:
 
 
 def test_a_filter_by_another_source_says_the_same_as_by_none(sam: Client) -> None:
-    said = []
+    pages = []
     for slug in ("zebra", "nothing"):
         answer = sam.get(reverse("admin:usage_environmentusage_changelist"), {"source": slug})
         assert answer.status_code == 400
-        said.append(re.sub(r'"X-CSRFToken": "[^"]*"|value="[^"]*"', "", answer.content.decode()).replace(slug, "…"))
-    assert said[0] == said[1]
+        pages.append(re.sub(r'"X-CSRFToken": "[^"]*"|value="[^"]*"', "", answer.content.decode()).replace(slug, "…"))
+    assert pages[0] == pages[1]
 
 
 def test_someone_limited_adds_no_source_and_renames_none(sam: Client) -> None:
@@ -151,12 +151,12 @@ def test_someone_limited_adds_no_source_and_renames_none(sam: Client) -> None:
 def test_someone_limited_makes_no_token_that_sees_more(sam: Client) -> None:
     address = reverse("admin:accounts_apitoken_add")
     assert b"zebra" not in sam.get(address).content
-    more = {"name": "mine", "scopes": ["usage:read"], "lasts": "90"}
-    seen, hidden = (Source.objects.get(slug=slug).pk for slug in ("seen", "zebra"))
-    for wrong in ({}, {"limited": "on", "sources": [hidden]}):
-        assert sam.post(address, {**more, **wrong}).status_code == 200
+    form = {"name": "mine", "scopes": ["usage:read"], "lasts": "90"}
+    source_id, hidden_id = (Source.objects.get(slug=slug).pk for slug in ("seen", "zebra"))
+    for limit in ({}, {"limited": "on", "sources": [hidden_id]}):
+        assert sam.post(address, {**form, **limit}).status_code == 200
         assert not ApiToken.objects.filter(name="mine").exists()
-    sam.post(address, {**more, "limited": "on", "sources": [seen]})
+    sam.post(address, {**form, "limited": "on", "sources": [source_id]})
     assert list(ApiToken.objects.get(name="mine").sources.values_list("slug", flat=True)) == ["seen"]
 
 
@@ -167,6 +167,6 @@ def test_a_groups_limit_is_set_on_its_page(client: Client) -> None:
     address = reverse("admin:auth_group_change", args=[group.pk])
     assert client.get(address).status_code == 200
     rows = {"source_scope-TOTAL_FORMS": 1, "source_scope-INITIAL_FORMS": 0}
-    chosen = {"source_scope-0-sources": [Source.objects.get(slug="seen").pk], "source_scope-0-group": group.pk}
-    assert client.post(address, {"name": "finance", **rows, **chosen}).status_code == 302
+    limit = {"source_scope-0-sources": [Source.objects.get(slug="seen").pk], "source_scope-0-group": group.pk}
+    assert client.post(address, {"name": "finance", **rows, **limit}).status_code == 302
     assert [source.slug for source in GroupScope.objects.get(group=group).sources.all()] == ["seen"]

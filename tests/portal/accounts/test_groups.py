@@ -25,16 +25,16 @@ from tests.support.users import client_of, person
 pytestmark = pytest.mark.django_db
 
 
-def held(group: str) -> set[str]:
+def list_permissions(group: str) -> set[str]:
     """Return the permissions of a group."""
-    found = Permission.objects.filter(group__name=group).values_list("content_type__app_label", "codename")
-    return {f"{app}.{code}" for app, code in found}
+    permissions = Permission.objects.filter(group__name=group).values_list("content_type__app_label", "codename")
+    return {f"{app}.{code}" for app, code in permissions}
 
 
 def test_migrations_make_the_roles_with_every_right_that_is_theirs() -> None:
     """Fails where a right was added to a role and no migration gives it: write one that calls `create_roles`."""
-    made = {role: held(role) for role in ROLES}
-    assert made == {role: set(rights) for role, rights in ROLES.items()}
+    permissions = {role: list_permissions(role) for role in ROLES}
+    assert permissions == {role: set(rights) for role, rights in ROLES.items()}
     assert set(ROLE_DESCRIPTIONS) == set(ROLES)
 
 
@@ -55,13 +55,13 @@ def test_each_role_may_do_what_the_one_before_it_may() -> None:
 
 
 def test_making_roles_again_changes_nothing_and_takes_nothing() -> None:
-    viewers, own = Group.objects.get(name=VIEWER), Group.objects.create(name="finance")
-    more = Permission.objects.get(codename="add_source")
-    viewers.permissions.add(more)
-    own.permissions.add(more)
-    before = {name: held(name) for name in (*ROLES, "finance")}
+    viewers, finance = Group.objects.get(name=VIEWER), Group.objects.create(name="finance")
+    permission = Permission.objects.get(codename="add_source")
+    viewers.permissions.add(permission)
+    finance.permissions.add(permission)
+    before = {name: list_permissions(name) for name in (*ROLES, "finance")}
     create_roles()
-    assert {name: held(name) for name in (*ROLES, "finance")} == before
+    assert {name: list_permissions(name) for name in (*ROLES, "finance")} == before
     assert Group.objects.count() == len(ROLES) + 1
 
 
@@ -69,7 +69,7 @@ def test_a_group_that_a_deployment_already_calls_viewer_becomes_the_role() -> No
     Group.objects.all().delete()
     Group.objects.create(name=VIEWER)
     create_roles()
-    assert held(VIEWER) == set(ROLES[VIEWER])
+    assert list_permissions(VIEWER) == set(ROLES[VIEWER])
 
 
 def test_the_roles_are_made_where_no_permission_exists_yet() -> None:
@@ -77,13 +77,13 @@ def test_the_roles_are_made_where_no_permission_exists_yet() -> None:
     Group.objects.all().delete()
     Permission.objects.all().delete()
     import_module("portal.accounts.migrations.0001_initial").create_roles(apps)
-    assert held(ADMINISTRATOR) == set(ROLES[ADMINISTRATOR])
+    assert list_permissions(ADMINISTRATOR) == set(ROLES[ADMINISTRATOR])
 
 
 def test_a_person_of_a_role_sees_all_sources_unless_they_are_limited() -> None:
-    seen, _ = SourceFactory.create_batch(2)
+    source, _ = SourceFactory.create_batch(2)
     assert get_source_scope(person("operator")) is None
-    assert get_source_scope(person("operator", sources=[seen])) == frozenset({seen.pk})
+    assert get_source_scope(person("operator", sources=[source])) == frozenset({source.pk})
     assert get_source_scope(person("viewer", sources=[])) == frozenset()
 
 
@@ -91,6 +91,6 @@ def test_a_person_of_a_role_sees_all_sources_unless_they_are_limited() -> None:
 def test_a_person_of_a_role_opens_what_the_navigation_offers(role: str, pages: int) -> None:
     client = client_of(role)
     navigation: Any = client.get("/admin/").context["navigation"]
-    offered = [link.url for menu in navigation for link in menu.links]
-    assert len(offered) == pages, offered
-    assert {client.get(url, follow=True).status_code for url in offered} == {HTTPStatus.OK}
+    urls = [link.url for menu in navigation for link in menu.links]
+    assert len(urls) == pages, urls
+    assert {client.get(url, follow=True).status_code for url in urls} == {HTTPStatus.OK}

@@ -23,14 +23,14 @@ from usage.models import Source, SourceDay
 
 pytestmark = pytest.mark.django_db
 START = "/admin/"
-HERE = ("/admin/", "/accounts/")
+PREFIX = ("/admin/", "/accounts/")
 # Would end the session, or the person's way of signing in.
-LEFT_ALONE = re.compile(r"/logout/|/accounts/oidc/|/accounts/login/")
-OF_ONE_SHAPE = 2  # pages of the same kind that are opened
+SKIPPED_PATHS = re.compile(r"/logout/|/accounts/oidc/|/accounts/login/")
+PAGES_PER_SHAPE = 2  # pages of the same kind that are opened
 # Documents are the same for everybody, and all formats of a file have the same rights.
 DOCUMENTS, FILES = re.compile(r"(?<=/documentation/).+"), re.compile(r"/export/")
-ASKED_BY = ("href", "hx-get")
-PRESSED_BY = ("hx-post", "formaction")
+GET_ATTRIBUTES = ("href", "hx-get")
+POST_ATTRIBUTES = ("hx-post", "formaction")
 # The tags that `Offered` reads; with all others, a page takes five times as long to parse.
 READ_TAGS = re.compile(
     r"</form>|<(?:(?:form|input|button|textarea|select|option)\b|\w+\s[^<>]*?\b(?:href|hx-get|hx-post|formaction)=)[^<>]*>"
@@ -50,8 +50,8 @@ class Form:
     has_button: bool = False  # what someone may only look at is a form without one
 
 
-class Offered(HTMLParser):
-    """Reads a page: the addresses it links to, and the forms that change something."""
+class PageParser(HTMLParser):
+    """Parses a page: the addresses of its links, and the forms that change something."""
 
     def __init__(self, page: str, address: str) -> None:
         super().__init__()
@@ -63,30 +63,34 @@ class Offered(HTMLParser):
         self.feed("".join(READ_TAGS.findall(page)))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self.links += [urljoin(self.address, given[name]) for name in ASKED_BY if name in given and tag != "link"]
-        self.forms += [
-            Form(urljoin(self.address, given[name]), has_button=True) for name in PRESSED_BY if given.get(name)
+        attributes = {name: value or "" for name, value in attrs}
+        self.links += [
+            urljoin(self.address, attributes[name]) for name in GET_ATTRIBUTES if name in attributes and tag != "link"
         ]
-        if tag == "form" and given.get("method", "").lower() == "post":
-            self.open = Form(urljoin(self.address, given.get("action", "")))
+        self.forms += [
+            Form(urljoin(self.address, attributes[name]), has_button=True)
+            for name in POST_ATTRIBUTES
+            if attributes.get(name)
+        ]
+        if tag == "form" and attributes.get("method", "").lower() == "post":
+            self.open = Form(urljoin(self.address, attributes.get("action", "")))
             self.forms.append(self.open)
         elif tag in {"input", "button", "textarea", "select", "option"} and self.open is not None:
-            self.note(tag, given)
+            self.note(tag, attributes)
 
-    def note(self, tag: str, given: dict[str, str]) -> None:
+    def note(self, tag: str, attributes: dict[str, str]) -> None:
         """Add what a field of the open form would send."""
         assert self.open is not None
-        kind = given.get("type", "submit" if tag == "button" else "")
+        kind = attributes.get("type", "submit" if tag == "button" else "")
         self.open.has_button |= kind == "submit"
         if tag == "select":
-            self.select = given.get("name", "")
-        elif tag == "option" and self.select and "selected" in given:
-            self.open.fields.append((self.select, given.get("value", "")))
-        elif kind in {"checkbox", "radio"} and "checked" not in given:
+            self.select = attributes.get("name", "")
+        elif tag == "option" and self.select and "selected" in attributes:
+            self.open.fields.append((self.select, attributes.get("value", "")))
+        elif kind in {"checkbox", "radio"} and "checked" not in attributes:
             return
-        elif given.get("name") and "disabled" not in given and tag != "option":
-            self.open.fields.append((given["name"], given.get("value", "")))
+        elif attributes.get("name") and "disabled" not in attributes and tag != "option":
+            self.open.fields.append((attributes["name"], attributes.get("value", "")))
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
@@ -95,98 +99,98 @@ class Offered(HTMLParser):
 
 @dataclass
 class Crawl:
-    """What someone came to see: the status of every address, and of every button pressed."""
+    """The status of every address that was opened, and of every form that was sent."""
 
     opened: dict[str, int] = field(default_factory=dict)
     pressed: dict[str, int] = field(default_factory=dict)
     shapes: Counter[str] = field(default_factory=Counter)
 
-    def everything(self, client: Client) -> "Crawl":
+    def crawl(self, client: Client) -> "Crawl":
         """Follow every link from the first page on, and press every button on the way; nothing stays changed."""
         waiting = [START]
         while waiting:
             address = waiting.pop(0)
-            offered = self.open_page(client, address)
-            if offered is None:
+            page = self.open_page(client, address)
+            if page is None:
                 continue
-            for form in offered.forms:
+            for form in page.forms:
                 if form.has_button:
                     self.press(client, form)
-            waiting += [link for link in offered.links if self.is_new(link)]
+            waiting += [link for link in page.links if self.is_new(link)]
         return self
 
     def is_new(self, link: str) -> bool:
-        """Return whether a page is worth opening: of this site, and not one of many of its kind."""
+        """Return whether to open a page: it is of this site, and not one of many alike."""
         parts = urlsplit(link)
-        if parts.netloc or not parts.path.startswith(HERE) or LEFT_ALONE.search(parts.path) or link in self.opened:
+        if parts.netloc or not parts.path.startswith(PREFIX) or SKIPPED_PATHS.search(parts.path) or link in self.opened:
             return False
         shape = re.sub(r"\d+", "0", DOCUMENTS.sub("", parts.path))
         self.shapes[shape] += 1
-        return self.shapes[shape] <= (1 if FILES.search(shape) else OF_ONE_SHAPE)
+        return self.shapes[shape] <= (1 if FILES.search(shape) else PAGES_PER_SHAPE)
 
-    def open_page(self, client: Client, address: str) -> Offered | None:
-        """Open a page; returns what it offers, None for one that is no page."""
-        answer: Any = client.get(address.split("#")[0])
-        self.opened[address] = answer.status_code
-        if answer.streaming:
-            list(answer.streaming_content)  # a download is read to its end
+    def open_page(self, client: Client, address: str) -> PageParser | None:
+        """Open an address; returns its links and forms, None where it is no page."""
+        response: Any = client.get(address.split("#")[0])
+        self.opened[address] = response.status_code
+        if response.streaming:
+            list(response.streaming_content)  # a download is read to its end
             return None
-        if answer.status_code in {301, 302}:
-            return Offered(f'<a href="{answer.url}">', address)
-        return Offered(answer.content.decode(), address) if "text/html" in answer["Content-Type"] else None
+        if response.status_code in {301, 302}:
+            return PageParser(f'<a href="{response.url}">', address)
+        return PageParser(response.content.decode(), address) if "text/html" in response["Content-Type"] else None
 
     def press(self, client: Client, form: Form) -> None:
-        """Send a form as it stands, and take back what it did."""
+        """Send a form unchanged, and roll back its effect."""
         path = urlsplit(form.action).path
-        if LEFT_ALONE.search(path) or not path.startswith(HERE) or form.action in self.pressed:
+        if SKIPPED_PATHS.search(path) or not path.startswith(PREFIX) or form.action in self.pressed:
             return
         data: dict[str, list[str]] = {}
         for name, value in form.fields:
             data.setdefault(name, []).append(value)
         with transaction.atomic():
-            answer: Any = client.post(form.action, data)
-            self.pressed[form.action] = answer.status_code
+            response: Any = client.post(form.action, data)
+            self.pressed[form.action] = response.status_code
             transaction.set_rollback(True)
 
 
 @pytest.fixture(scope="module")
-def rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def module_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Fill a portal for all tests of the module, each of which is rolled back to it."""
     with keep_rows(django_db_blocker):
-        made = fill()
+        portal = fill()
         # Buttons that ask a vendor are told at once that nobody is there.
         Source.objects.update(base_url="http://127.0.0.1:9/")
-        create_token("reports", sources=[made.resources])
+        create_token("reports", sources=[portal.resources])
         create_token("everything")
         yield
 
 
 @pytest.fixture
-def filled(rows: None, db: None) -> Filled:
+def portal(module_rows: None, db: None) -> Filled:
     return find_filled()
 
 
-def crawled(role: str, **limits: Any) -> Crawl:
-    """Crawl all that a person of a role is offered."""
+def crawl_as(role: str, **limits: Any) -> Crawl:
+    """Crawl every link and form that a person with this role sees."""
     client = Client(raise_request_exception=True)
     client.force_login(person(role, **limits))
-    return Crawl().everything(client)
+    return Crawl().crawl(client)
 
 
-def refused(crawl: Crawl) -> list[str]:
-    """Return what was offered and then refused, or did not exist, or broke."""
+def list_refusals(crawl: Crawl) -> list[str]:
+    """Return the links and forms of the pages that answered 403, 404, 405 or 5xx."""
     return [
         f"{status} {verb} {address}"
-        for verb, answers in (("GET", crawl.opened), ("POST", crawl.pressed))
-        for address, status in answers.items()
+        for verb, statuses in (("GET", crawl.opened), ("POST", crawl.pressed))
+        for address, status in statuses.items()
         if status in {403, 404, 405} or status >= 500
     ]
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "administrator"])
-def test_a_person_sees_no_button_or_link_that_would_be_refused(filled: Filled, role: str) -> None:
-    crawl = crawled(role)
-    assert not refused(crawl), "\n".join(refused(crawl))
+def test_a_person_sees_no_button_or_link_that_would_be_refused(portal: Filled, role: str) -> None:
+    crawl = crawl_as(role)
+    assert not list_refusals(crawl), "\n".join(list_refusals(crawl))
     assert len(crawl.opened) > 25, crawl.opened
     buttons = " ".join(crawl.pressed)
     links = " ".join(crawl.opened)
@@ -195,9 +199,9 @@ def test_a_person_sees_no_button_or_link_that_would_be_refused(filled: Filled, r
 
 
 @pytest.mark.parametrize("role", ["operator", "administrator"])
-def test_a_person_limited_to_a_source_is_offered_nothing_of_another(filled: Filled, role: str) -> None:
-    crawl = crawled(role, sources=[filled.resources])
-    assert not refused(crawl), "\n".join(refused(crawl))
+def test_a_person_limited_to_a_source_is_offered_nothing_of_another(portal: Filled, role: str) -> None:
+    crawl = crawl_as(role, sources=[portal.resources])
+    assert not list_refusals(crawl), "\n".join(list_refusals(crawl))
     assert not [address for address in crawl.opened if "ona-main" in address or "workato-emea" in address]
 
 
@@ -208,33 +212,33 @@ def test_a_person_limited_to_a_source_is_offered_nothing_of_another(filled: Fill
         ("auth.view_user", "auth.add_user"),
     ],
 )
-def test_a_group_of_few_rights_opens_what_it_is_offered_too(filled: Filled, rights: tuple[str, ...]) -> None:
-    someone = User.objects.create_user("few", is_staff=True)
-    someone.user_permissions.set(
+def test_a_group_of_few_rights_opens_what_it_is_offered_too(portal: Filled, rights: tuple[str, ...]) -> None:
+    user = User.objects.create_user("few", is_staff=True)
+    user.user_permissions.set(
         Permission.objects.get(content_type__app_label=app, codename=code)
         for app, code in (right.split(".") for right in rights)
     )
     client = Client()
-    client.force_login(someone)
-    assert not refused(Crawl().everything(client))
+    client.force_login(user)
+    assert not list_refusals(Crawl().crawl(client))
 
 
-def admin_pages(patterns: Any = None, before: str = "") -> Iterator[str]:
+def list_admin_pages(patterns: Any = None, before: str = "") -> Iterator[str]:
     """Yield the names of the admin's addresses that take no more than the key of a row."""
     for pattern in get_resolver().url_patterns if patterns is None else patterns:
-        here = before + str(pattern.pattern)
-        if isinstance(pattern, URLResolver) and (not before or here.startswith("admin/")):
-            yield from admin_pages(pattern.url_patterns, here)
-        elif isinstance(pattern, URLPattern) and here.startswith("admin/") and pattern.name:
+        path = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver) and (not before or path.startswith("admin/")):
+            yield from list_admin_pages(pattern.url_patterns, path)
+        elif isinstance(pattern, URLPattern) and path.startswith("admin/") and pattern.name:
             yield pattern.name
 
 
-def test_what_is_not_offered_is_refused_too(filled: Filled) -> None:
+def test_what_is_not_offered_is_refused_too(portal: Filled) -> None:
     """A viewer who knows the addresses of operators and administrators gets nowhere by them."""
     client = Client()
     client.force_login(person("viewer"))
     day = SourceDay.objects.get(state="suspect")
-    source = filled.resources.pk
+    source = portal.resources.pk
     changes = [
         reverse("admin:usage_sourceday_do", args=[day.pk, "read-again"]),
         reverse("admin:usage_sourceday_do", args=[day.pk, "accept"]),
@@ -247,18 +251,18 @@ def test_what_is_not_offered_is_refused_too(filled: Filled) -> None:
     ]
     for address in changes:
         assert client.post(address).status_code == 403, address
-    hidden = {
+    forbidden_pages = {
         "accounts_apitoken_changelist",
         "accounts_auditentry_changelist",
         "auth_user_changelist",
         "auth_group_changelist",
     }
-    for name in sorted(set(admin_pages())):
+    for name in sorted(set(list_admin_pages())):
         try:
             address = reverse(f"admin:{name}")
         except NoReverseMatch:
             continue
         status = client.get(address).status_code
         assert status < 500, name
-        if name in hidden or (name.endswith("_add") and name != "reports_report_add"):
+        if name in forbidden_pages or (name.endswith("_add") and name != "reports_report_add"):
             assert status in {403, 405}, (name, status)

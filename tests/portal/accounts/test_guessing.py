@@ -136,7 +136,7 @@ def test_one_address_is_slowed_down_over_all_accounts(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "second", "is_same"),
     [
         ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
         ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
@@ -145,5 +145,5 @@ def test_one_address_is_slowed_down_over_all_accounts(monkeypatch: pytest.Monkey
         ("", "", True),
     ],
 )
-def test_the_addresses_of_one_ipv6_network_are_one(one: str, other: str, same: bool) -> None:
-    assert (get_network(one) == get_network(other)) is same
+def test_the_addresses_of_one_ipv6_network_are_one(first: str, second: str, is_same: bool) -> None:
+    assert (get_network(first) == get_network(second)) is is_same

@@ -52,7 +52,7 @@ def client(anna: User) -> Client:
     return client
 
 
-def new(**values: Any) -> dict[str, Any]:
+def build_form(**values: Any) -> dict[str, Any]:
     viewer = Group.objects.get(name="viewer").pk
     return {"username": "pat", "email": "pat@example.com", "role": viewer, "invited": "on", **values}
 
@@ -85,13 +85,13 @@ def is_refused(link: str) -> bool:
 
 
 def test_one_form_makes_a_contractor_with_a_role_and_a_limit(client: Client) -> None:
-    seen, _ = SourceFactory.create(slug="seen"), SourceFactory.create(slug="other")
+    source, _ = SourceFactory.create(slug="seen"), SourceFactory.create(slug="other")
 
-    link = get_link(client.post(ADD, new(limited="on", sources=[seen.pk])))
+    link = get_link(client.post(ADD, build_form(limited="on", sources=[source.pk])))
 
     pat = User.objects.get(username="pat")
     assert (pat.is_staff, pat.is_superuser, pat.has_usable_password()) == (True, False, False)
-    assert get_source_scope(pat) == frozenset({seen.pk})
+    assert get_source_scope(pat) == frozenset({source.pk})
     assert set(pat.groups.values_list("name", flat=True)) == {"viewer", "Sources of pat"}
     assert accept(link).url == "/accounts/login/"
     guest: Any = Client()
@@ -106,7 +106,7 @@ def test_the_form_says_how_the_invitation_is_given(client: Client) -> None:
 
 
 def test_an_account_can_be_made_without_an_invitation(client: Client) -> None:
-    answer: Any = client.post(ADD, new(invited=""))
+    answer: Any = client.post(ADD, build_form(invited=""))
     assert answer.status_code == 302
     assert not Invitation.objects.exists()
     page = client.get(answer.url).content.decode()
@@ -114,7 +114,7 @@ def test_an_account_can_be_made_without_an_invitation(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "field", "said"),
+    ("values", "field", "message"),
     [
         ({"email": "ADMINISTRATOR@example.com"}, "email", "Another user has this address."),
         ({"limited": "on"}, "sources", "Choose at least one source for a limited user"),
@@ -122,32 +122,34 @@ def test_an_account_can_be_made_without_an_invitation(client: Client) -> None:
         ({"username": "administrator"}, "username", "already exists"),
     ],
 )
-def test_what_is_wrong_is_said_beside_its_field(client: Client, values: dict[str, Any], field: str, said: str) -> None:
+def test_what_is_wrong_is_said_beside_its_field(
+    client: Client, values: dict[str, Any], field: str, message: str
+) -> None:
     with MAIL:
-        answer: Any = client.post(ADD, new(**values))
-    assert said in answer.context["adminform"].form.errors[field][0]
+        answer: Any = client.post(ADD, build_form(**values))
+    assert message in answer.context["adminform"].form.errors[field][0]
     assert User.objects.count() == 1
 
 
 def test_nobody_invites_into_more_than_they_may_do() -> None:
-    keeper = person("viewer")
-    keeper.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
+    manager = person("viewer")
+    manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
     client = Client()
-    client.force_login(keeper)
+    client.force_login(manager)
     page = client.get(ADD).content.decode()
     assert "viewer: Looks at usage" in page
     assert "administrator: Also keeps" not in page
     for role in ("operator", "administrator"):
-        answer: Any = client.post(ADD, new(role=Group.objects.get(name=role).pk))
+        answer: Any = client.post(ADD, build_form(role=Group.objects.get(name=role).pk))
         assert "role" in answer.context["adminform"].form.errors
-    assert get_link(client.post(ADD, new()))
+    assert get_link(client.post(ADD, build_form()))
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_who_manages_users_may_invite(role: str) -> None:
     client = Client()
     client.force_login(person(role))
-    assert client.post(ADD, new()).status_code == 403
+    assert client.post(ADD, build_form()).status_code == 403
     assert not Invitation.objects.exists()
 
 
@@ -156,11 +158,11 @@ def test_only_who_manages_users_may_invite(role: str) -> None:
 
 def test_with_mail_the_link_goes_to_the_user_and_not_to_the_inviter(client: Client) -> None:
     with MAIL:
-        answer: Any = client.post(ADD, new(), follow=True)
-    [sent] = mail.outbox
-    assert sent.to == ["pat@example.com"]
-    assert "Your account of the usage portal" in sent.subject
-    [link] = re.findall(r"https?://\S+", str(sent.body))
+        answer: Any = client.post(ADD, build_form(), follow=True)
+    [message] = mail.outbox
+    assert message.to == ["pat@example.com"]
+    assert "Your account of the usage portal" in message.subject
+    [link] = re.findall(r"https?://\S+", str(message.body))
     assert "invitation" not in re.sub(r"<title>.*?</title>", "", answer.content.decode()).split("value=")[0]
     assert urlsplit(link).path not in answer.content.decode()
     added, invited = map(str, answer.context["messages"])
@@ -171,8 +173,8 @@ def test_with_mail_the_link_goes_to_the_user_and_not_to_the_inviter(client: Clie
 
 def test_a_mail_server_that_does_not_answer_is_told_and_the_account_stays(client: Client) -> None:
     with MAIL, patch("portal.accounts.admin.users.send_invitation", side_effect=ConnectionRefusedError):
-        answer: Any = client.post(ADD, new(), follow=True)
-    assert any("did not take the mail" in str(said) for said in answer.context["messages"])
+        answer: Any = client.post(ADD, build_form(), follow=True)
+    assert any("did not take the mail" in str(message) for message in answer.context["messages"])
     pat = User.objects.get(username="pat")
     assert not Invitation.objects.exists()
     with MAIL:
@@ -184,14 +186,14 @@ def test_a_mail_server_that_does_not_answer_is_told_and_the_account_stays(client
 
 
 def test_a_link_works_once(client: Client) -> None:
-    link = get_link(client.post(ADD, new()))
+    link = get_link(client.post(ADD, build_form()))
     assert accept(link).status_code == 302
     assert is_refused(link)
     assert User.objects.get(username="pat").check_password(PASSWORD)
 
 
 def test_opening_a_link_uses_nothing_up_and_takes_the_secret_out_of_the_address(client: Client) -> None:
-    link = get_link(client.post(ADD, new()))
+    link = get_link(client.post(ADD, build_form()))
     for _ in range(2):
         guest, page = open_link(link)
         assert page.redirect_chain == [(ACCEPT, 302)]
@@ -202,7 +204,7 @@ def test_opening_a_link_uses_nothing_up_and_takes_the_secret_out_of_the_address(
 
 def test_a_link_expires(client: Client, settings: Any) -> None:
     settings.PORTAL_INVITATION_HOURS = 5
-    link = get_link(client.post(ADD, new()))
+    link = get_link(client.post(ADD, build_form()))
     with time_machine.travel(timezone.now() + timedelta(hours=4, minutes=59)):
         assert "Set the password" in open_link(link)[1].content.decode()
     with time_machine.travel(timezone.now() + timedelta(hours=5, minutes=1)):
@@ -219,14 +221,14 @@ def test_a_link_that_was_made_up_opens_nothing_and_stores_nothing() -> None:
 
 
 def test_a_weak_password_is_refused_and_the_link_stays(client: Client) -> None:
-    link = get_link(client.post(ADD, new()))
+    link = get_link(client.post(ADD, build_form()))
     for weak in ("short", "Password2026!", "pat@example.com"):
         assert accept(link, new_password1=weak, new_password2=weak).status_code == 200
     assert accept(link).status_code == 302
 
 
 def test_only_the_hash_of_the_secret_is_stored(client: Client) -> None:
-    link = get_link(client.post(ADD, new()))
+    link = get_link(client.post(ADD, build_form()))
     secret = link.split("/")[-2]
     assert len(secret) >= 43
     invitation = Invitation.objects.get()
@@ -236,7 +238,7 @@ def test_only_the_hash_of_the_secret_is_stored(client: Client) -> None:
 
 
 def test_a_new_invitation_replaces_the_one_before_and_one_can_be_withdrawn(client: Client) -> None:
-    first = get_link(client.post(ADD, new()))
+    first = get_link(client.post(ADD, build_form()))
     pat = User.objects.get(username="pat")
     second = get_link(client.post(reverse("admin:auth_user_do", args=[pat.pk, "invite"])))
     assert is_refused(first)
@@ -245,24 +247,24 @@ def test_a_new_invitation_replaces_the_one_before_and_one_can_be_withdrawn(clien
     assert is_refused(second)
 
 
-def spoil(pat: User, anna: User, how: str) -> None:
-    if how == "the user is deactivated":
+def spoil(pat: User, anna: User, event: str) -> None:
+    if event == "the user is deactivated":
         User.objects.filter(pk=pat.pk).update(is_active=False)
-    elif how == "the user was given a password":
+    elif event == "the user was given a password":
         pat.set_password("another-good-phrase")
         pat.save()
-    elif how == "the user came in another way":
+    elif event == "the user came in another way":
         User.objects.filter(pk=pat.pk).update(last_login=timezone.now())
-    elif how == "the user was given more than the inviter has":
+    elif event == "the user was given more than the inviter has":
         User.objects.filter(pk=pat.pk).update(is_superuser=True)
-    elif how == "the inviter is deactivated":
+    elif event == "the inviter is deactivated":
         User.objects.filter(pk=anna.pk).update(is_active=False)
-    elif how == "the inviter may not manage users any more":
+    elif event == "the inviter may not manage users any more":
         anna.groups.set([Group.objects.get(name="operator")])
 
 
 @pytest.mark.parametrize(
-    "how",
+    "event",
     [
         "the user is deactivated",
         "the user was given a password",
@@ -272,16 +274,16 @@ def spoil(pat: User, anna: User, how: str) -> None:
         "the inviter may not manage users any more",
     ],
 )
-def test_a_link_that_somebody_kept_opens_nothing_once(client: Client, anna: User, how: str) -> None:
-    link = get_link(client.post(ADD, new()))
+def test_a_link_that_somebody_kept_opens_nothing_once(client: Client, anna: User, event: str) -> None:
+    link = get_link(client.post(ADD, build_form()))
     pat = User.objects.get(username="pat")
-    spoil(pat, anna, how)
+    spoil(pat, anna, event)
     assert is_refused(link)
     assert not User.objects.get(username="pat").check_password(PASSWORD)
 
 
 def test_who_is_signed_in_accepts_nothing_for_another(client: Client) -> None:
-    link = get_link(client.post(ADD, new()))
+    link = get_link(client.post(ADD, build_form()))
     page = client.get(link, follow=True).content.decode()
     assert "You are signed in already" in page
     client.post(ACCEPT, SET)
@@ -296,36 +298,36 @@ def test_who_came_in_is_not_invited_again(client: Client, anna: User) -> None:
 
 
 def test_nobody_invites_a_user_whom_they_may_not_change() -> None:
-    keeper = person("viewer")
-    keeper.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
-    above = person("administrator")
-    above.set_unusable_password()
-    above.save()
+    manager = person("viewer")
+    manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
+    administrator = person("administrator")
+    administrator.set_unusable_password()
+    administrator.save()
     client = Client()
-    client.force_login(keeper)
-    assert client.post(reverse("admin:auth_user_do", args=[above.pk, "invite"])).status_code == 403
+    client.force_login(manager)
+    assert client.post(reverse("admin:auth_user_do", args=[administrator.pk, "invite"])).status_code == 403
 
 
 # The traces.
 
 
 def test_the_audit_log_tells_who_invited_and_that_it_was_used_and_no_secret(client: Client, anna: User) -> None:
-    link = get_link(client.post(ADD, new()))
+    link = get_link(client.post(ADD, build_form()))
     expires = str(Invitation.objects.get().expires_at.date())
     accept(link)
     entries = AuditEntry.objects.filter(kind=ObjectKind.PERSON, object_name="pat").order_by("id")
-    made, used = [entry for entry in entries if "invitation until" in entry.changes]
-    assert (made.who, used.who) == ("administrator", "")
-    before, after = made.changes["invitation until"]
+    created, accepted = [entry for entry in entries if "invitation until" in entry.changes]
+    assert (created.who, accepted.who) == ("administrator", "")
+    before, after = created.changes["invitation until"]
     assert before is None
     assert after.startswith(expires)
-    assert used.changes["invitation until"][1] is None
-    told = "".join(f"{entry.changes} {entry.url}" for entry in AuditEntry.objects.all())
-    assert link.split("/")[-2] not in told
+    assert accepted.changes["invitation until"][1] is None
+    text = "".join(f"{entry.changes} {entry.url}" for entry in AuditEntry.objects.all())
+    assert link.split("/")[-2] not in text
 
 
 def test_the_secret_is_in_no_log(client: Client, log: StringIO) -> None:  # noqa: F811
-    link = get_link(client.post(ADD, new()))
+    link = get_link(client.post(ADD, build_form()))
     accept(link)
     open_link(link)
     assert link.split("/")[-2] not in log.getvalue()
@@ -333,17 +335,17 @@ def test_the_secret_is_in_no_log(client: Client, log: StringIO) -> None:  # noqa
 
 
 def test_two_users_may_be_limited_to_the_same_sources(client: Client) -> None:
-    seen = Source.objects.get(pk=SourceFactory.create(slug="seen").pk)
+    source = Source.objects.get(pk=SourceFactory.create(slug="seen").pk)
     Group.objects.create(name="Sources of pat")
-    get_link(client.post(ADD, new(limited="on", sources=[seen.pk])))
+    get_link(client.post(ADD, build_form(limited="on", sources=[source.pk])))
     pat = User.objects.get(username="pat")
     assert pat.groups.filter(name=f"Sources of pat ({pat.pk})").exists()
     assert invite(pat, person("admin"))
 
 
 def test_the_group_of_one_user_is_offered_on_their_page_alone(client: Client) -> None:
-    seen = SourceFactory.create(slug="seen")
-    client.post(ADD, new(limited="on", sources=[seen.pk], invited=""))
+    source = SourceFactory.create(slug="seen")
+    client.post(ADD, build_form(limited="on", sources=[source.pk], invited=""))
     pages = {
         user.username: client.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
         for user in (User.objects.get(username="pat"), person("viewer"))

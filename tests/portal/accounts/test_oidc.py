@@ -23,7 +23,7 @@ BEGIN = "/accounts/oidc/sso/login/"
 FAILED = "did not understand each other"
 
 
-def build_settings(identity: Identity, **more: Any) -> dict[str, Any]:
+def build_settings(identity: Identity, **overrides: Any) -> dict[str, Any]:
     """Return the settings for a provider, as portal/settings.py builds them."""
     app = {
         "provider_id": "sso",
@@ -39,7 +39,7 @@ def build_settings(identity: Identity, **more: Any) -> dict[str, Any]:
         "PORTAL_OIDC_CLIENT_SECRET": CLIENT_SECRET,
         "PORTAL_OIDC_NAME": "Example ID",
         "SOCIALACCOUNT_PROVIDERS": providers,
-        **more,
+        **overrides,
     }
 
 
@@ -47,8 +47,8 @@ def build_settings(identity: Identity, **more: Any) -> dict[str, Any]:
 def identity() -> Iterator[Identity]:
     cache.clear()
     create_roles()
-    about = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "name": "Sam Smith"}
-    with provider(**about) as identity, override_settings(**build_settings(identity)):
+    claims = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "name": "Sam Smith"}
+    with provider(**claims) as identity, override_settings(**build_settings(identity)):
         yield identity
 
 
@@ -100,27 +100,27 @@ def test_nothing_is_kept_that_opens_the_provider(identity: Identity) -> None:
     identity.info["phone_number"] = "+49 30 1234"
     sign_in(Client())
     assert not SocialToken.objects.exists()
-    kept = SocialAccount.objects.get().extra_data
-    assert "phone_number" not in kept
-    assert kept["email"] == "sam@example.com"
+    account_data = SocialAccount.objects.get().extra_data
+    assert "phone_number" not in account_data
+    assert account_data["email"] == "sam@example.com"
 
 
 def test_the_question_carries_a_challenge_a_state_and_a_nonce_and_nothing_of_the_address(identity: Identity) -> None:
     client: Any = Client()
     forced = "auth_params=redirect_uri%3Dhttps://evil.example.com%26nonce%3D1&scope=admin&process=connect"
-    sent = parse_qs(urlsplit(client.get(f"{BEGIN}?{forced}").url).query)
-    assert sent["code_challenge_method"] == ["S256"]
-    assert set(sent["scope"][0].split()) == {"openid", "profile", "email"}
-    assert sent["redirect_uri"] == ["http://testserver/accounts/oidc/sso/login/callback/"]
-    assert len(sent["nonce"][0]) >= 16
-    assert len(sent["state"][0]) >= 16
+    params = parse_qs(urlsplit(client.get(f"{BEGIN}?{forced}").url).query)
+    assert params["code_challenge_method"] == ["S256"]
+    assert set(params["scope"][0].split()) == {"openid", "profile", "email"}
+    assert params["redirect_uri"] == ["http://testserver/accounts/oidc/sso/login/callback/"]
+    assert len(params["nonce"][0]) >= 16
+    assert len(params["state"][0]) >= 16
 
 
 def test_an_answer_with_a_wrong_state_is_refused(identity: Identity) -> None:
     client: Any = Client()
     back = get_callback(start_sign_in(client))
-    for wrong in (back.replace("state=", "state=x"), back.split("&state=")[0]):
-        answer = client.get(wrong)
+    for url in (back.replace("state=", "state=x"), back.split("&state=")[0]):
+        answer = client.get(url)
         assert answer.status_code == 401
         assert FAILED in answer.content.decode()
     assert not User.objects.exists()
@@ -151,7 +151,7 @@ def test_a_stolen_code_opens_nothing_without_the_verifier(identity: Identity) ->
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("attribute", "value"),
     [
         ("token", {"nonce": "of-another-question"}),
         ("token", {"nonce": None}),
@@ -164,13 +164,13 @@ def test_a_stolen_code_opens_nothing_without_the_verifier(identity: Identity) ->
         ("config", {"token_endpoint": "http://evil.example.com/token"}),
     ],
 )
-def test_an_answer_that_does_not_hold_is_refused(identity: Identity, wrong: str, told: dict[str, Any]) -> None:
+def test_an_answer_that_does_not_hold_is_refused(identity: Identity, attribute: str, value: dict[str, Any]) -> None:
     client: Any = Client()
-    if wrong == "config":
-        identity.config = told
+    if attribute == "config":
+        identity.config = value
         answer = client.get(BEGIN)
     else:
-        setattr(identity, wrong, told)
+        setattr(identity, attribute, value)
         answer = sign_in(client)
     assert answer.status_code == 401
     assert FAILED in answer.content.decode()
@@ -299,7 +299,7 @@ def test_only_addresses_of_the_named_domains_come_in(identity: Identity) -> None
 
 
 @pytest.mark.parametrize(
-    ("issuer", "https", "good"),
+    ("issuer", "https", "is_valid"),
     [
         ("https://login.example.com/company", True, True),
         ("http://login.example.com", False, False),
@@ -308,14 +308,14 @@ def test_only_addresses_of_the_named_domains_come_in(identity: Identity) -> None
         ("login.example.com", False, False),
     ],
 )
-def test_the_issuer_is_asked_by_https_alone_save_on_this_machine(issuer: str, https: bool, good: bool) -> None:
-    told = {"PORTAL_OIDC_ISSUER": issuer, "PORTAL_OIDC_CLIENT_ID": "x", "PORTAL_OIDC_CLIENT_SECRET": "y"}
-    with override_settings(PORTAL_HTTPS=https, **told):
-        assert [message.id for message in checks.check_openid_provider()] == ([] if good else ["portal.E010"])
+def test_the_issuer_is_asked_by_https_alone_save_on_this_machine(issuer: str, https: bool, is_valid: bool) -> None:
+    variables = {"PORTAL_OIDC_ISSUER": issuer, "PORTAL_OIDC_CLIENT_ID": "x", "PORTAL_OIDC_CLIENT_SECRET": "y"}
+    with override_settings(PORTAL_HTTPS=https, **variables):
+        assert [message.id for message in checks.check_openid_provider()] == ([] if is_valid else ["portal.E010"])
 
 
 def test_a_role_that_there_is_not_is_refused_at_start_up() -> None:
-    for groups, found in ([["staff=viewer"], []], [["staff=chief"], ["portal.E012"]], [["staff"], ["portal.E012"]]):
+    for groups, expected in ([["staff=viewer"], []], [["staff=chief"], ["portal.E012"]], [["staff"], ["portal.E012"]]):
         with override_settings(PORTAL_OIDC_GROUPS=groups):
-            assert [message.id for message in checks.check_openid_provider()] == found
+            assert [message.id for message in checks.check_openid_provider()] == expected
     assert set(ROLES) == {"viewer", "operator", "administrator"}

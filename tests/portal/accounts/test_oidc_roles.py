@@ -19,8 +19,8 @@ def test_the_providers_groups_give_roles_and_take_them_again(identity: Identity)
     with override_settings(**MAPPED):
         sign_in(Client())
         user = User.objects.get()
-        own = Group.objects.create(name="finance")
-        user.groups.add(own)
+        finance = Group.objects.create(name="finance")
+        user.groups.add(finance)
         assert get_roles(user) == {"operator", "finance"}
         identity.person["groups"] = "usage staff"
         sign_in(Client())

@@ -36,26 +36,26 @@ def is_sent_to_set_up(client: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("setting", "needing"),
+    ("setting", "expected"),
     [
         ("optional", set()),
         ("administrators", {"administrator", "admin"}),
         ("all", {"viewer", "operator", "administrator", "admin"}),
     ],
 )
-def test_the_setting_says_of_whom_it_is_required(setting: str, needing: set[str]) -> None:
+def test_the_setting_says_of_whom_it_is_required(setting: str, expected: set[str]) -> None:
     with override_settings(PORTAL_SECOND_FACTOR=setting):
-        found = {
+        roles = {
             role for role in ("viewer", "operator", "administrator", "admin") if is_sent_to_set_up(client_of(role))
         }
-    assert found == needing
+    assert roles == expected
 
 
 def test_a_group_of_their_own_that_may_change_sources_makes_an_administrator() -> None:
     user = person("viewer")
-    own = Group.objects.create(name="keepers")
-    own.permissions.add(Permission.objects.get(codename="change_source"))
-    user.groups.add(own)
+    group = Group.objects.create(name="keepers")
+    group.permissions.add(Permission.objects.get(codename="change_source"))
+    user.groups.add(group)
     client = Client()
     client.force_login(user)
     with override_settings(PORTAL_SECOND_FACTOR="administrators"):
@@ -70,20 +70,20 @@ def test_who_lacks_it_reaches_nothing_but_the_page_that_sets_it_up() -> None:
         for address in ("/admin/usage/source/", "/admin/explore/", "/admin/documentation/docs/index.md"):
             assert client.get(address).url == ACTIVATE
             assert client.post(address).url == ACTIVATE
-        answer = client.get("/api/v1/sources/")
-        assert (answer.status_code, answer["Content-Type"]) == (403, "application/problem+json")
-        assert "needs a second factor" in answer.json()["detail"]
+        api_response = client.get("/api/v1/sources/")
+        assert (api_response.status_code, api_response["Content-Type"]) == (403, "application/problem+json")
+        assert "needs a second factor" in api_response.json()["detail"]
         assert client.get("/admin/", headers={"HX-Request": "true"})["HX-Redirect"] == ACTIVATE
 
-        asked = client.get(ACTIVATE)
-        client.post(asked.url, {"password": PASSWORD})
+        response = client.get(ACTIVATE)
+        client.post(response.url, {"password": PASSWORD})
         form = client.get(ACTIVATE)
         assert "Your account needs a second factor before you go on." in form.content.decode()
         client.post(ACTIVATE, {"code": code_of(form.context["form"].secret)})
         assert client.get("/admin/").status_code == 200
         assert client.get("/api/v1/sources/").status_code == 200
-        refused = client.post("/accounts/2fa/totp/deactivate/")
-        assert "cannot deactivate" in refused.content.decode()
+        refusal = client.post("/accounts/2fa/totp/deactivate/")
+        assert "cannot deactivate" in refusal.content.decode()
     assert Authenticator.objects.filter(type="totp").exists()
 
 
@@ -103,19 +103,21 @@ def test_a_programs_token_needs_none() -> None:
 
 @pytest.fixture
 def identity() -> Iterator[Identity]:
-    about = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "groups": ["viewer"]}
-    with provider(**about) as identity:
-        told = build_settings(identity, PORTAL_OIDC_GROUPS_CLAIM="groups", PORTAL_SECOND_FACTOR="all")
-        with override_settings(**told):
+    claims = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "groups": ["viewer"]}
+    with provider(**claims) as identity:
+        variables = build_settings(identity, PORTAL_OIDC_GROUPS_CLAIM="groups", PORTAL_SECOND_FACTOR="all")
+        with override_settings(**variables):
             yield identity
 
 
-@pytest.mark.parametrize(("trusted", "needed"), [(False, True), (True, False)])
-def test_the_provider_may_ask_for_it_in_place_of_the_portal(identity: Identity, trusted: bool, needed: bool) -> None:
+@pytest.mark.parametrize(("trusted", "is_required"), [(False, True), (True, False)])
+def test_the_provider_may_ask_for_it_in_place_of_the_portal(
+    identity: Identity, trusted: bool, is_required: bool
+) -> None:
     client: Any = Client()
     with override_settings(PORTAL_OIDC_SECOND_FACTOR=trusted):
         sign_in_through_provider(client)
-        assert is_sent_to_set_up(client) is needed
+        assert is_sent_to_set_up(client) is is_required
         assert is_sent_to_set_up(client_of("viewer")), "who signs in with a password needs it all the same"
 
 
@@ -127,10 +129,10 @@ def test_the_code_that_set_up_the_app_opens_nothing_afterwards() -> None:
     code = code_of(client.get(ACTIVATE).context["form"].secret)
     assert client.post(ACTIVATE, {"code": code}).status_code == 302
 
-    for typed in (code, f"{code[:3]} {code[3:]}"):
+    for entry in (code, f"{code[:3]} {code[3:]}"):
         again: Any = Client()
-        asked = again.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
-        assert "Incorrect code" in again.post(asked, {"code": typed}).content.decode()
+        url = again.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
+        assert "Incorrect code" in again.post(url, {"code": entry}).content.decode()
 
 
 def test_a_code_is_taken_once_as_long_as_it_is_valid() -> None:
@@ -138,11 +140,11 @@ def test_a_code_is_taken_once_as_long_as_it_is_valid() -> None:
     TOTP.activate(user, SECRET)
     with time_machine.travel(time.time() // 30 * 30, tick=False) as clock:
         first: Any = Client()
-        asked = first.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
+        url = first.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
         code = format_hotp_value(hotp_value(SECRET, max(yield_hotp_counters_from_time())))
-        assert first.post(asked, {"code": code}).status_code == 302
+        assert first.post(url, {"code": code}).status_code == 302
         clock.shift(50)
         cache.delete(f"allauth.mfa.totp.used?user={user.pk}&code={code}")  # allauth's own note, which lasts for 30 s
         second: Any = Client()
         second.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
-        assert "Incorrect code" in second.post(asked, {"code": code}).content.decode()
+        assert "Incorrect code" in second.post(url, {"code": code}).content.decode()

@@ -43,26 +43,26 @@ def nobody_has_failed_before() -> None:
 def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
     """The lines of the portal's own handler of logs, those of the security log or of another logger."""
     log_settings("json", "WARNING")
-    [handler] = [found for found in logging.getLogger().handlers if getattr(found, "of_portal", False)]
-    written = StringIO()
-    monkeypatch.setattr(handler, "stream", written)
+    [handler] = [item for item in logging.getLogger().handlers if getattr(item, "of_portal", False)]
+    stream = StringIO()
+    monkeypatch.setattr(handler, "stream", stream)
     monkeypatch.setattr(logging.getLogger("portal.request"), "level", logging.INFO)
 
     def read(logger: str = "portal.security") -> list[dict[str, Any]]:
-        parsed = [json.loads(line) for line in written.getvalue().splitlines()]
-        return [line for line in parsed if line["logger"] == logger]
+        events = [json.loads(line) for line in stream.getvalue().splitlines()]
+        return [line for line in events if line["logger"] == logger]
 
-    read.text = written.getvalue  # type: ignore[attr-defined]
+    read.text = stream.getvalue  # type: ignore[attr-defined]
     return read
 
 
 def check_last(lines: Lines, response: Any, event: SecurityEvent, **fields: Any) -> None:
     """Check that the last event of a response is this one, with exactly these fields beside those of every event."""
     line = lines()[-1]
-    everywhere = {name: line.pop(name) for name in ("request_id", "address", "timestamp", "level", "logger")}
+    common = {name: line.pop(name) for name in ("request_id", "address", "timestamp", "level", "logger")}
     assert line == {"event": event, **fields}
-    assert everywhere["request_id"] == response["X-Request-Id"]
-    assert everywhere["address"] == "127.0.0.1"
+    assert common["request_id"] == response["X-Request-Id"]
+    assert common["address"] == "127.0.0.1"
 
 
 def sign_in(client: Any, login: str = "viewer", password: str = PASSWORD) -> Any:
@@ -113,16 +113,16 @@ def test_a_second_factor_that_is_used_or_wrong_and_a_lock_out_after_wrong_codes(
     challenge = sign_in(client).url
     answer = client.post(challenge, {"code": "000000"})
     check_last(lines, answer, SecurityEvent.SECOND_FACTOR_FAILED, user="viewer", factor="totp")
-    used = client.post(challenge, {"code": read_code()})
-    check_last(lines, used, SecurityEvent.SIGNED_IN, user="viewer", methods=["password", "second_factor"])
+    response = client.post(challenge, {"code": read_code()})
+    check_last(lines, response, SecurityEvent.SIGNED_IN, user="viewer", methods=["password", "second_factor"])
     assert lines()[-2]["event"] == SecurityEvent.SECOND_FACTOR_USED
     assert lines()[-2]["factor"] == "totp"
 
     again: Any = Client()
     sign_in(again)
     for _ in range(6):
-        refused = again.post(challenge, {"code": "000000"})
-    check_last(lines, refused, SecurityEvent.LOCKED_OUT, user="viewer")
+        refusal = again.post(challenge, {"code": "000000"})
+    check_last(lines, refusal, SecurityEvent.LOCKED_OUT, user="viewer")
     assert read_code() not in lines.text()  # type: ignore[attr-defined]
     assert "000000" not in lines.text()  # type: ignore[attr-defined]
 
@@ -144,9 +144,9 @@ def test_a_second_factor_that_is_set_up_renewed_and_removed(lines: Lines) -> Non
     check_last(lines, answer, SecurityEvent.SECOND_FACTOR_RENEWED, user="viewer", factor="recovery_codes")
     codes = RecoveryCodes(Authenticator.objects.get(type="recovery_codes")).get_unused_codes()
     client.post("/accounts/2fa/totp/deactivate/")
-    removed = [line["factor"] for line in lines() if line["event"] == SecurityEvent.SECOND_FACTOR_REMOVED]
-    assert sorted(removed) == ["recovery_codes", "totp"]
-    assert not any(hidden in lines.text() for hidden in (secret, *codes))  # type: ignore[attr-defined]
+    factors = [line["factor"] for line in lines() if line["event"] == SecurityEvent.SECOND_FACTOR_REMOVED]
+    assert sorted(factors) == ["recovery_codes", "totp"]
+    assert not any(text in lines.text() for text in (secret, *codes))  # type: ignore[attr-defined]
 
 
 def test_a_password_that_is_changed_or_set_anew(lines: Lines, settings: Any) -> None:
@@ -252,9 +252,9 @@ def test_a_sign_in_through_the_provider_that_succeeds_fails_or_is_refused(
     assert (line["event"], line["methods"], line["error"]) == (SecurityEvent.SIGN_IN_FAILED, ["provider"], "unknown")
     assert line["request_id"] == failed["X-Request-Id"]
     settings.PORTAL_OIDC_DOMAINS = ["example.org"]
-    refused = sign_in_through_provider(Client())
+    response = sign_in_through_provider(Client())
     line = lines()[-2]  # the answer is a 403
     assert (line["event"], line["methods"]) == (SecurityEvent.SIGN_IN_REFUSED, ["provider"])
     assert "example.org" in line["reason"]
-    assert line["request_id"] == refused["X-Request-Id"]
+    assert line["request_id"] == response["X-Request-Id"]
     assert "c0de" not in lines.text()  # type: ignore[attr-defined]

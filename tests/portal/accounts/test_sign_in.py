@@ -27,15 +27,15 @@ def nobody_has_failed_before() -> None:
     cache.clear()
 
 
-def sign_in(client: Any, login: str, password: str = PASSWORD, **more: str) -> Any:
-    return client.post(SIGN_IN, {"login": login, "password": password, **more})
+def sign_in(client: Any, login: str, password: str = PASSWORD, **fields: str) -> Any:
+    return client.post(SIGN_IN, {"login": login, "password": password, **fields})
 
 
 def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_page_they_asked_for(client: Any) -> None:
     person("viewer")
-    asked = client.get("/admin/usage/sourceday/", follow=True)
-    assert asked.redirect_chain[-1][0] == f"{SIGN_IN}?next=/admin/usage/sourceday/"
-    assert 'name="next" value="/admin/usage/sourceday/"' in asked.content.decode()
+    response = client.get("/admin/usage/sourceday/", follow=True)
+    assert response.redirect_chain[-1][0] == f"{SIGN_IN}?next=/admin/usage/sourceday/"
+    assert 'name="next" value="/admin/usage/sourceday/"' in response.content.decode()
     answer = sign_in(client, "viewer", next="/admin/usage/sourceday/")
     assert (answer.status_code, answer.url) == (302, "/admin/usage/sourceday/")
     assert client.get(answer.url).status_code == 200
@@ -50,9 +50,9 @@ def test_a_person_signs_in_by_name_or_by_e_mail(client: Any, login: str) -> None
 
 def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(client: Any) -> None:
     person("viewer")
-    shown = [page_text(sign_in(client, login, "wrong-password")) for login in ("viewer", "nobody")]
-    assert shown[0] == shown[1]
-    assert "password you specified are not correct" in shown[0]
+    pages = [page_text(sign_in(client, login, "wrong-password")) for login in ("viewer", "nobody")]
+    assert pages[0] == pages[1]
+    assert "password you specified are not correct" in pages[0]
 
 
 def page_text(answer: Any) -> str:
@@ -88,8 +88,8 @@ def test_a_way_back_to_a_forgotten_password_is_offered_only_where_mail_is_sent(c
 def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(client: Any) -> None:
     person("viewer")
     assert client.post("/accounts/password/reset/", {"email": "viewer@example.com"}).status_code == 302
-    [sent] = mail.outbox
-    address = urlsplit(re.search(r"https?://\S+", str(sent.body))[0]).path
+    [message] = mail.outbox
+    address = urlsplit(re.search(r"https?://\S+", str(message.body))[0]).path
     form = client.get(address, follow=True)
     changed = {"password1": "another-good-phrase", "password2": "another-good-phrase"}
     client.post(form.redirect_chain[-1][0], changed)
@@ -101,11 +101,11 @@ def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(client: Any)
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     """What the portal's own handler of logs writes."""
-    [handler] = [found for found in logging.getLogger().handlers if getattr(found, "of_portal", False)]
-    written = StringIO()
-    monkeypatch.setattr(handler, "stream", written)
+    [handler] = [item for item in logging.getLogger().handlers if getattr(item, "of_portal", False)]
+    stream = StringIO()
+    monkeypatch.setattr(handler, "stream", stream)
     monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
-    return written
+    return stream
 
 
 def test_the_key_of_a_forgotten_password_is_in_no_log(client: Any, log: StringIO) -> None:
@@ -119,12 +119,12 @@ def test_the_key_of_a_forgotten_password_is_in_no_log(client: Any, log: StringIO
     assert client.get(address).status_code == 404  # of which Django writes a warning of its own
     secret = address.removeprefix("/accounts/password/reset/key/").strip("/")
     assert len(secret) > 20
-    told = log.getvalue()
-    assert secret not in told
-    assert form not in told
-    assert "Not Found: /accounts/password/reset/key/[hidden]" in told
-    assert told.count("/accounts/password/reset/key/[hidden]") == 5
-    assert "/accounts/password/reset/key/done/" in told
+    text = log.getvalue()
+    assert secret not in text
+    assert form not in text
+    assert "Not Found: /accounts/password/reset/key/[hidden]" in text
+    assert text.count("/accounts/password/reset/key/[hidden]") == 5
+    assert "/accounts/password/reset/key/done/" in text
 
 
 @override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com")
@@ -196,23 +196,23 @@ def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
     client: Any = Client()
     person("viewer")
     sign_in(client, "viewer")
-    asked = client.get("/accounts/2fa/totp/activate/")
-    assert asked.url.startswith("/accounts/reauthenticate/")  # a stolen session alone sets up nothing
-    client.post(asked.url, {"password": PASSWORD})
+    response = client.get("/accounts/2fa/totp/activate/")
+    assert response.url.startswith("/accounts/reauthenticate/")  # a stolen session alone sets up nothing
+    client.post(response.url, {"password": PASSWORD})
     form = client.get("/accounts/2fa/totp/activate/")
     secret = form.context["form"].secret
     assert f'value="{secret}"' in form.content.decode()
     client.post("/accounts/2fa/totp/activate/", {"code": code_of(secret)})
-    kept = Authenticator.objects.get(type="totp")
-    assert secret not in str(kept.data)
+    authenticator = Authenticator.objects.get(type="totp")
+    assert secret not in str(authenticator.data)
 
     again: Any = Client()
-    asked = sign_in(again, "viewer")
-    assert asked.url.startswith("/accounts/2fa/authenticate/")
+    response = sign_in(again, "viewer")
+    assert response.url.startswith("/accounts/2fa/authenticate/")
     assert again.get("/admin/").status_code == 302
-    assert again.post(asked.url, {"code": "000000"}).status_code == 200
+    assert again.post(response.url, {"code": "000000"}).status_code == 200
     codes = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()
-    assert again.post(asked.url, {"code": codes[0]}).url == "/admin/"
+    assert again.post(response.url, {"code": codes[0]}).url == "/admin/"
     assert again.get("/admin/").status_code == 200
 
 
@@ -228,9 +228,9 @@ def test_the_sign_in_page_never_leads_to_another_site(client: Any, elsewhere: st
 
 def test_who_asks_too_often_gets_a_page_that_says_so(client: Any) -> None:
     with override_settings(ACCOUNT_RATE_LIMITS={"login": "1/m/ip"}):
-        answers = [sign_in(client, "nobody") for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [200, 429]
-    assert "Try again in a few minutes." in answers[1].content.decode()
+        responses = [sign_in(client, "nobody") for _ in range(2)]
+    assert [answer.status_code for answer in responses] == [200, 429]
+    assert "Try again in a few minutes." in responses[1].content.decode()
 
 
 @pytest.mark.parametrize("page", [SIGN_IN, "/accounts/2fa/", "/admin/", "/"])

@@ -16,8 +16,8 @@ def test_who_presses_a_button_signed_out_comes_back_to_the_page_it_is_on(client:
     person("viewer")
     answer = client.post(BUTTON, headers={"Referer": "http://testserver/admin/explore/?kind=usage"}, follow=True)
     assert answer.redirect_chain[-1][0] == f"{SIGN_IN}?next=/admin/explore/%3Fkind%3Dusage"
-    signed_in = {"login": "viewer", "password": PASSWORD, "next": "/admin/explore/?kind=usage"}
-    assert client.get(client.post(SIGN_IN, signed_in).url).status_code == 200
+    credentials = {"login": "viewer", "password": PASSWORD, "next": "/admin/explore/?kind=usage"}
+    assert client.get(client.post(SIGN_IN, credentials).url).status_code == 200
 
 
 @pytest.mark.parametrize(

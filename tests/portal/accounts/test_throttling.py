@@ -25,16 +25,16 @@ LIST = f"{API}/environment-usage/"
 NOBODY = "redis://127.0.0.1:1/0"
 
 
-def left(response: Any) -> int:
+def get_remaining(response: Any) -> int:
     """Return what the RateLimit field says is left, having checked its form."""
-    found = re.fullmatch(r'"default";r=(\d+);t=(\d+)', response["RateLimit"])
-    assert found, response["RateLimit"]
-    assert 1 <= int(found[2]) <= 60
+    match = re.fullmatch(r'"default";r=(\d+);t=(\d+)', response["RateLimit"])
+    assert match, response["RateLimit"]
+    assert 1 <= int(match[2]) <= 60
     b"".join(response)  # an export that nobody reads would hold its snapshot
-    return int(found[1])
+    return int(match[1])
 
 
-def limited(rate: str, *scopes: str) -> Client:
+def create_limited_client(rate: str, *scopes: str) -> Client:
     _, secret = create_token("busy", scopes or READ, rate=rate)
     return Client(headers={"Authorization": f"Bearer {secret}"})
 
@@ -42,13 +42,13 @@ def limited(rate: str, *scopes: str) -> Client:
 def test_every_answer_says_how_much_is_left_and_the_next_one_is_a_429(settings: Any) -> None:
     settings.PORTAL_API_RATE = "3/min"
     client = bearer()
-    answers = [client.get(LIST) for _ in range(3)]
-    assert [left(answer) for answer in answers] == [2, 1, 0]
-    assert {answer["RateLimit-Policy"] for answer in answers} == {'"default";q=3;w=60'}
-    assert {answer.status_code for answer in answers} == {200}
+    responses = [client.get(LIST) for _ in range(3)]
+    assert [get_remaining(response) for response in responses] == [2, 1, 0]
+    assert {response["RateLimit-Policy"] for response in responses} == {'"default";q=3;w=60'}
+    assert {response.status_code for response in responses} == {200}
     late = client.get(LIST)
     assert "More than 3 requests in 60 seconds" in refused(late, 429)[""][0]
-    assert left(late) == 0
+    assert get_remaining(late) == 0
     assert 1 <= int(late["Retry-After"]) <= 60
     assert f"again in {late['Retry-After']} seconds" in late.json()["detail"]
 
@@ -60,7 +60,7 @@ def test_one_tokens_quota_is_not_anothers(settings: Any) -> None:
 
 
 def test_a_token_may_have_a_rate_of_its_own() -> None:
-    client = limited("2/hour")
+    client = create_limited_client("2/hour")
     assert client.get(LIST)["RateLimit-Policy"] == '"default";q=2;w=3600'
     assert [client.get(LIST).status_code for _ in range(2)] == [200, 429]
     with pytest.raises(ValidationError, match="600/min"):
@@ -68,7 +68,7 @@ def test_a_token_may_have_a_rate_of_its_own() -> None:
 
 
 def test_a_window_that_has_passed_gives_all_of_the_quota_again() -> None:
-    client = limited("1/s")
+    client = create_limited_client("1/s")
     assert client.get(LIST).status_code == 200
     deadline = time.monotonic() + 10
     while client.get(LIST).status_code == 429 and time.monotonic() < deadline:
@@ -78,23 +78,23 @@ def test_a_window_that_has_passed_gives_all_of_the_quota_again() -> None:
 
 @pytest.mark.parametrize("query", ["?format=csv", "?format=ndjson", "?nonsense=1", "?format=bogus"])
 def test_exports_and_refusals_carry_the_standing_too(query: str) -> None:
-    assert left(limited("5/min").get(LIST + query)) == 4
+    assert get_remaining(create_limited_client("5/min").get(LIST + query)) == 4
 
 
 def test_an_answer_that_has_not_changed_carries_the_standing_too() -> None:
-    client = limited("5/min")
+    client = create_limited_client("5/min")
     etag = client.get(LIST)["ETag"]
     again = client.get(LIST, headers={"If-None-Match": etag})
     assert again.status_code == 304
-    assert left(again) == 3
+    assert get_remaining(again) == 3
 
 
 def test_a_post_is_counted_like_any_other_request() -> None:
     SourceFactory(slug="a")
-    client = limited("1/min", Scope.SYNC_RUN)
+    client = create_limited_client("1/min", Scope.SYNC_RUN)
     body = {"from": "2026-01-02", "to": "2026-01-05"}
-    answers = [client.post(f"{API}/sources/a/sync/", body, content_type="application/json") for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [202, 429]
+    responses = [client.post(f"{API}/sources/a/sync/", body, content_type="application/json") for _ in range(2)]
+    assert [response.status_code for response in responses] == [202, 429]
 
 
 def test_staff_are_counted_by_person(settings: Any) -> None:
@@ -114,9 +114,9 @@ def test_pages_and_files_of_staff_count_with_the_api_and_are_refused_by_a_page(s
     client.force_login(User.objects.create_superuser("alex"))
     pages = ["/admin/", "/admin/explore/export/?kind=usage&format=csv", "/admin/usage/sourceday/export/"]
     for remaining, address in enumerate(reversed((*pages, LIST))):
-        assert left(client.get(address)) == 3 - remaining
+        assert get_remaining(client.get(address)) == 3 - remaining
     refusal = client.get("/admin/")
-    assert (refusal.status_code, left(refusal)) == (429, 0)
+    assert (refusal.status_code, get_remaining(refusal)) == (429, 0)
     assert 1 <= int(refusal["Retry-After"]) <= 60
     assert "More than 4 requests in 60 seconds came" in refusal.content.decode()
     assert Client().get("/admin/").status_code == 302
@@ -133,10 +133,10 @@ def test_one_caller_has_so_many_requests_answered_at_once_and_as_many_more_wait(
         wait_for(lambda: requests.waiting["alex"] == 2, "two to wait")
         with pytest.raises(TooManyAtOnce, match="2 requests of yours are under way"):
             requests.enter("alex")
-        assert not any(one.done() for one in waiting)
+        assert not any(future.done() for future in waiting)
         for _ in range(2):
             requests.leave("alex")
-        assert [one.result(timeout=30) for one in waiting] == [None, None]
+        assert [future.result(timeout=30) for future in waiting] == [None, None]
     for caller in ("alex", "alex", "sam"):
         requests.leave(caller)
     assert not requests.answered
@@ -167,11 +167,11 @@ def test_a_request_that_fails_is_no_longer_under_way(settings: Any, monkeypatch:
 
 def test_an_address_that_guesses_tokens_is_told_to_wait_while_good_tokens_go_on(settings: Any) -> None:
     settings.PORTAL_API_FAILURES_RATE = "2/min"
-    good, guessing = bearer(), Client(headers={"Authorization": "Bearer up_guess"})
-    answers = [guessing.get(LIST) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [401, 401, 429]
-    assert int(answers[-1]["Retry-After"]) >= 1
-    assert good.get(LIST).status_code == 200
+    client, guesser = bearer(), Client(headers={"Authorization": "Bearer up_guess"})
+    responses = [guesser.get(LIST) for _ in range(3)]
+    assert [response.status_code for response in responses] == [401, 401, 429]
+    assert int(responses[-1]["Retry-After"]) >= 1
+    assert client.get(LIST).status_code == 200
 
 
 def test_behind_a_proxy_an_address_is_the_one_that_the_proxy_saw(settings: Any) -> None:
@@ -196,9 +196,9 @@ def test_counting_is_one_round_trip_to_redis(settings: Any) -> None:
     count("warm", "5/min")
     connection = get_redis(settings.REDIS_URL).client.connection_pool.connection_class
     send = connection.send_packed_command
-    with patch.object(connection, "send_packed_command", autospec=True, side_effect=send) as sent:
+    with patch.object(connection, "send_packed_command", autospec=True, side_effect=send) as send_command:
         count("warm", "5/min")
-    assert sent.call_count == 1
+    assert send_command.call_count == 1
 
 
 def test_without_redis_the_api_answers_unlimited_and_says_so_once(
@@ -206,10 +206,10 @@ def test_without_redis_the_api_answers_unlimited_and_says_so_once(
 ) -> None:
     settings.REDIS_URL = NOBODY
     get_redis.cache_clear()
-    client = limited("1/min")
-    answers = [client.get(LIST) for _ in range(3)]
-    assert {answer.status_code for answer in answers} == {200}
-    assert not any(answer.has_header("RateLimit") for answer in answers)
+    client = create_limited_client("1/min")
+    responses = [client.get(LIST) for _ in range(3)]
+    assert {response.status_code for response in responses} == {200}
+    assert not any(response.has_header("RateLimit") for response in responses)
     # Not structlog's capture_logs: a logger that was used before passes it by.
     events = [record.msg["event"] for record in caplog.records if record.name == "portal.cache"]
     assert events == ["redis_unavailable"]

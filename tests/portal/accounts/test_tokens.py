@@ -52,10 +52,10 @@ def test_every_token_that_opens_nothing_gets_the_same_answer() -> None:
     revoked, revoked_secret = create_token("revoked")
     revoked.revoke()
     with time_machine.travel(timezone.now() + timedelta(minutes=6), tick=False):
-        answers = [call(secret) for secret in (expired_secret, revoked_secret, "up_12345678_unknown", "", "a b")]
-    for answer in answers:
-        assert refused(answer, 401) == {"": [NOT_ACCEPTED]}
-        assert answer["WWW-Authenticate"] == 'Bearer realm="usage portal"'
+        responses = [call(secret) for secret in (expired_secret, revoked_secret, "up_12345678_unknown", "", "a b")]
+    for response in responses:
+        assert refused(response, 401) == {"": [NOT_ACCEPTED]}
+        assert response["WWW-Authenticate"] == 'Bearer realm="usage portal"'
 
 
 def test_a_token_opens_until_it_expires_and_then_no_more() -> None:
@@ -97,7 +97,7 @@ def test_a_limited_token_whose_source_is_taken_away_sees_nothing_rather_than_eve
     SourceFactory(slug="other")
     token, secret = create_token("limited", [Scope.SYNC_READ], sources=[source])
     client = Client(headers={"Authorization": f"Bearer {secret}"})
-    assert [found["slug"] for found in client.get(f"{API}/sources/").json()["results"]] == ["only"]
+    assert [row["slug"] for row in client.get(f"{API}/sources/").json()["results"]] == ["only"]
     token.sources.clear()
     assert client.get(f"{API}/sources/").json()["results"] == []
 
@@ -115,7 +115,7 @@ def test_the_database_refuses_unknown_scopes_too() -> None:
         ApiToken.objects.update(scopes=["usage:write"])
 
 
-def made(*arguments: str) -> tuple[ApiToken, str, str]:
+def run_create_token(*arguments: str) -> tuple[ApiToken, str, str]:
     """Run `create_token`; return the token, standard output and standard error."""
     out, err = StringIO(), StringIO()
     call_command("create_token", *arguments, stdout=out, stderr=err)
@@ -123,7 +123,7 @@ def made(*arguments: str) -> tuple[ApiToken, str, str]:
 
 
 def test_the_command_prints_the_secret_alone_so_that_a_script_can_keep_it() -> None:
-    token, out, err = made("warehouse", "--scope", "usage:read")
+    token, out, err = run_create_token("warehouse", "--scope", "usage:read")
     assert ApiToken.objects.get_usable(out.strip(), timezone.now()) == token
     assert out.strip() not in err
     assert "warehouse" in err
@@ -134,7 +134,7 @@ def test_the_command_prints_the_secret_alone_so_that_a_script_can_keep_it() -> N
 def test_the_command_limits_to_sources_and_takes_an_expiry() -> None:
     SourceFactory(slug="a")
     SourceFactory(slug="b")
-    token, _, _ = made("finance", "--source", "a", "--source", "b", "--expires", "2999-01-31")
+    token, _, _ = run_create_token("finance", "--source", "a", "--source", "b", "--expires", "2999-01-31")
     assert token.limited
     assert set(token.sources.values_list("slug", flat=True)) == {"a", "b"}
     assert token.expires_at is not None
@@ -142,18 +142,18 @@ def test_the_command_limits_to_sources_and_takes_an_expiry() -> None:
 
 
 def test_the_command_sets_how_often_a_token_may_ask() -> None:
-    token, _, _ = made("busy", "--rate", "50/s")
+    token, _, _ = run_create_token("busy", "--rate", "50/s")
     assert token.rate == "50/s"
 
 
 def test_the_command_counts_an_expiry_in_days_too() -> None:
-    token, _, _ = made("short", "--expires", "90d")
+    token, _, _ = run_create_token("short", "--expires", "90d")
     assert token.expires_at is not None
     assert timedelta(days=89) < token.expires_at - timezone.now() <= timedelta(days=90)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["x", "--source", "nowhere"], "There is no source nowhere"),
         (["x", "--expires", "2020-01-01"], "lies in the past"),
@@ -164,9 +164,9 @@ def test_the_command_counts_an_expiry_in_days_too() -> None:
         ([""], "cannot be blank"),
     ],
 )
-def test_the_command_says_what_it_does_not_understand(arguments: list[str], said: str) -> None:
-    with pytest.raises(CommandError, match=said):
-        made(*arguments)
+def test_the_command_says_what_it_does_not_understand(arguments: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        run_create_token(*arguments)
     assert not ApiToken.objects.exists()
     assert not Source.objects.exists()
 
@@ -174,14 +174,14 @@ def test_the_command_says_what_it_does_not_understand(arguments: list[str], said
 ADD = "/admin/accounts/apitoken/add/"
 
 
-def asked_for(client: Client, **given: Any) -> Any:
+def post_token_form(client: Client, **values: Any) -> Any:
     """Make a token on its page: reading usage, of all sources, for 90 days, unless said otherwise."""
-    return client.post(ADD, {"name": "mine", "scopes": ["usage:read"], "lasts": "90", **given})
+    return client.post(ADD, {"name": "mine", "scopes": ["usage:read"], "lasts": "90", **values})
 
 
 def test_the_page_shows_a_secret_once_and_nothing_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
     client = client_of("administrator")
-    answer = asked_for(client)
+    answer = post_token_form(client)
     secret = answer.context["secret"]
     assert secret in answer.content.decode()
     assert "no-store" in answer["Cache-Control"]
@@ -198,7 +198,7 @@ def test_the_page_shows_a_secret_once_and_nothing_keeps_it(caplog: pytest.LogCap
 
 @pytest.mark.parametrize(("lasts", "days"), [("30", 30), ("90", 90), ("365", 365)])
 def test_a_token_lasts_as_long_as_was_chosen(lasts: str, days: int) -> None:
-    asked_for(client_of("administrator"), lasts=lasts)
+    post_token_form(client_of("administrator"), lasts=lasts)
     ends = ApiToken.objects.get().expires_at
     assert ends is not None
     assert timedelta(days=days, minutes=-5) < ends - timezone.now() <= timedelta(days=days)
@@ -206,13 +206,13 @@ def test_a_token_lasts_as_long_as_was_chosen(lasts: str, days: int) -> None:
 
 def test_a_token_lasts_for_ever_only_where_that_is_chosen() -> None:
     client = client_of("administrator")
-    assert "lasts" in asked_for(client, lasts="").context["adminform"].errors
-    asked_for(client, lasts="forever")
+    assert "lasts" in post_token_form(client, lasts="").context["adminform"].errors
+    post_token_form(client, lasts="forever")
     assert ApiToken.objects.get().expires_at is None
 
 
 @pytest.mark.parametrize(
-    ("given", "wrong"),
+    ("values", "field"),
     [
         ({"lasts": "given"}, "expires_at"),
         ({"lasts": "given", "expires_at": "2020-01-01T00:00"}, "expires_at"),
@@ -223,21 +223,21 @@ def test_a_token_lasts_for_ever_only_where_that_is_chosen() -> None:
         ({"name": ""}, "name"),
     ],
 )
-def test_a_token_that_makes_no_sense_is_refused_beside_the_field(given: dict[str, Any], wrong: str) -> None:
-    answer = asked_for(client_of("administrator"), **given)
-    assert set(answer.context["adminform"].errors) == {wrong}
+def test_a_token_that_makes_no_sense_is_refused_beside_the_field(values: dict[str, Any], field: str) -> None:
+    response = post_token_form(client_of("administrator"), **values)
+    assert set(response.context["adminform"].errors) == {field}
     assert not ApiToken.objects.exists()
 
 
 def test_nobody_gives_a_token_more_than_they_may_do() -> None:
-    keeper = person("viewer")
-    keeper.user_permissions.set(Permission.objects.filter(codename__in=["view_apitoken", "add_apitoken"]))
+    manager = person("viewer")
+    manager.user_permissions.set(Permission.objects.filter(codename__in=["view_apitoken", "add_apitoken"]))
     client = Client()
-    client.force_login(keeper)
+    client.force_login(manager)
     assert "sync:run" not in client.get(ADD).content.decode()
-    assert asked_for(client, scopes=["sync:run"]).status_code == 200
+    assert post_token_form(client, scopes=["sync:run"]).status_code == 200
     assert not ApiToken.objects.exists()
-    assert asked_for(client).context["secret"]
+    assert post_token_form(client).context["secret"]
 
 
 USAGE_PERMISSIONS = ("view_environmentusage", "view_resourceusage", "view_recipeusage")
@@ -245,7 +245,7 @@ READS_SYNC = ("view_source", "view_sourceday", "view_syncrun", "view_restatement
 
 
 @pytest.mark.parametrize(
-    ("scope", "needed"),
+    ("scope", "required"),
     [
         ("usage:read", (*USAGE_PERMISSIONS, "view_directoryentry")),
         ("person:read", ("view_person",)),
@@ -254,24 +254,24 @@ READS_SYNC = ("view_source", "view_sourceday", "view_syncrun", "view_restatement
         ("sync:run", ("change_sourceday",)),
     ],
 )
-def test_a_scope_is_given_by_who_may_do_all_that_it_opens(scope: str, needed: tuple[str, ...]) -> None:
-    keeper = User.objects.create_user("keeper", is_staff=True)
-    makes = ("view_apitoken", "add_apitoken")
+def test_a_scope_is_given_by_who_may_do_all_that_it_opens(scope: str, required: tuple[str, ...]) -> None:
+    manager = User.objects.create_user("keeper", is_staff=True)
+    base = ("view_apitoken", "add_apitoken")
     client = Client()
-    client.force_login(keeper)
-    for missing in needed:
-        held = {*makes, *needed} - {missing}
-        keeper.user_permissions.set(Permission.objects.filter(codename__in=held))
-        assert f'value="{scope}"' not in client.get(ADD).content.decode(), missing
-        assert asked_for(client, scopes=[scope]).status_code == 200
+    client.force_login(manager)
+    for omitted in required:
+        permissions = {*base, *required} - {omitted}
+        manager.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        assert f'value="{scope}"' not in client.get(ADD).content.decode(), omitted
+        assert post_token_form(client, scopes=[scope]).status_code == 200
         assert not ApiToken.objects.exists()
-    keeper.user_permissions.set(Permission.objects.filter(codename__in=[*makes, *needed]))
-    assert asked_for(client, scopes=[scope]).context["secret"]
+    manager.user_permissions.set(Permission.objects.filter(codename__in=[*base, *required]))
+    assert post_token_form(client, scopes=[scope]).context["secret"]
 
 
 def test_revoking_on_the_page_asks_once_more_and_acts_at_once() -> None:
     client = client_of("administrator")
-    secret = asked_for(client).context["secret"]
+    secret = post_token_form(client).context["secret"]
     token = ApiToken.objects.get()
     page = f"/admin/accounts/apitoken/{token.pk}/"
     assert "Whatever uses it stops working" in client.get(f"{page}change/").content.decode()
