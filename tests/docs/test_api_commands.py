@@ -51,11 +51,11 @@ def test_every_command_of_the_page_answers_what_it_says(tmp_path: Path, web_serv
     for source in Source.objects.all():
         Source.objects.filter(pk=source.pk).update(slug=f"{source.vendor}-demo")
     _, secret = create_token("curl", Scope.values)
-    found = read_commands()
-    assert len(found) == len(EXPECTED)
+    commands = read_commands()
+    assert len(commands) == len(EXPECTED)
     variables = {"TOKEN": secret, "PORTAL": f"http://127.0.0.1:{web_server()}"}
-    for comment, command in found.items():
-        status, piece = next(said for start, said in EXPECTED.items() if comment.startswith(start))
+    for comment, command in commands.items():
+        status, piece = next(expected for start, expected in EXPECTED.items() if comment.startswith(start))
         answer = curl.run(command, variables, tmp_path)
         assert (answer.status, piece in answer.body) == (status, True), f"{command}\n{answer}"
         if answer.headers.get("content-type") == "application/json":

@@ -44,8 +44,8 @@ def find_broken_links(page: Path) -> Iterator[str]:
         if "://" in target or target.startswith("mailto:"):
             continue
         led_to = (page.parent / path).resolve() if path else page
-        found = led_to.exists() and led_to.is_relative_to(BASE_DIR)
-        if not found or (anchor and anchor not in list_anchors(led_to)):
+        is_found = led_to.exists() and led_to.is_relative_to(BASE_DIR)
+        if not is_found or (anchor and anchor not in list_anchors(led_to)):
             yield target
 
 
@@ -105,8 +105,10 @@ def test_every_page_is_in_the_index() -> None:
 def test_the_table_of_resource_types_is_that_of_the_reader() -> None:
     rows = re.findall(r"^\| `(\w+)` \|(.+)\|$", (BASE_DIR / "docs/vendors/gcore.md").read_text(), re.MULTILINE)
     table = {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows if name in OWN_FIELDS}
-    own = {name: frozenset(re.findall(r"\b[a-z]+_?[a-z_]+\b", strip_notes(cells[4]))) for name, cells in table.items()}
-    assert own == OWN_FIELDS
+    fields = {
+        name: frozenset(re.findall(r"\b[a-z]+_?[a-z_]+\b", strip_notes(cells[4]))) for name, cells in table.items()
+    }
+    assert fields == OWN_FIELDS
     assert {name for name, cells in table.items() if cells[5] == "(no totals)"} == NOT_TOTALLED
 
 

@@ -33,10 +33,10 @@ def test_the_program_that_reads_the_lake_runs_as_it_stands(
     monkeypatch.setenv("LAKE_CATALOG", build_catalog_url().render_as_string(hide_password=False))
     monkeypatch.setenv("LAKE_URL", f"file://{lake_folder}")
     monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
-    found: dict[str, Any] = {}
-    exec(read_program(), found)
-    found["catalog"].close()
-    assert found["november"] == found["known"]
-    assert (found["november"].num_rows, found["open_days"].num_rows) == (5, 1)
-    assert found["by_source"] == [(source.slug, Decimal(5 * 1800))]
-    assert found["by_project"].rows() == [("project", Decimal(5 * 1800))]
+    variables: dict[str, Any] = {}
+    exec(read_program(), variables)
+    variables["catalog"].close()
+    assert variables["november"] == variables["known"]
+    assert (variables["november"].num_rows, variables["open_days"].num_rows) == (5, 1)
+    assert variables["by_source"] == [(source.slug, Decimal(5 * 1800))]
+    assert variables["by_project"].rows() == [("project", Decimal(5 * 1800))]

@@ -17,8 +17,8 @@ END = FIRST + timedelta(days=2)
 
 def read_examples() -> dict[str, str]:
     """Return the Python examples of the page by the vendor whose mirror they use."""
-    found = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    return {mirror: code for code in found for mirror in re.findall(r"/mirror/(\w+)-demo", code)}
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return {mirror: code for code in blocks for mirror in re.findall(r"/mirror/(\w+)-demo", code)}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -29,20 +29,20 @@ def test_the_example_of_every_vendor_gets_what_the_portal_holds(
     source = Pair(still, read_all(still, vendor, end=END)).source
     Source.objects.filter(pk=source.pk).update(slug=f"{vendor}-demo")
     offset = -1 if vendor == "workato" else 0
-    given: dict[str, Any] = {
+    variables: dict[str, Any] = {
         "PORTAL": live_server.url,
         "TOKEN": key(source),
         "START": instant(FIRST, offset),
         "END": instant(END, offset),
         "WORKSPACES": sorted(set(RecipeUsage.objects.values_list("workspace_id", flat=True))),
     }
-    exec(read_examples()[vendor], given)
-    held = {
+    exec(read_examples()[vendor], variables)
+    count = {
         "ona": EnvironmentUsage.objects.count(),
         "gcore": ResourceUsage.objects.values("resource_key").distinct().count(),
         "workato": RecipeUsage.objects.exclude(recipe_id=None).values("recipe_id", "day").distinct().count(),
     }[vendor]
-    answer = given[name]
-    assert (answer.count if vendor == "gcore" else len(answer)) == held > 0
-    if "client" in given:
-        given["client"].close()
+    answer = variables[name]
+    assert (answer.count if vendor == "gcore" else len(answer)) == count > 0
+    if "client" in variables:
+        variables["client"].close()

@@ -32,15 +32,15 @@ def test_every_view_and_column_is_listed_with_its_type_and_meaning() -> None:
             " WHERE relnamespace = 'reporting'::regnamespace ORDER BY c.oid, attnum"
         )
         views: dict[str, tuple[str, list[tuple[str, ...]]]] = {}
-        for view, about, *column in cursor.fetchall():
-            views.setdefault(view, (about, []))[1].append(tuple(column))
-    assert {name: (about, ROW.findall(rows)) for name, about, rows in SECTION.findall(PAGE)} == views
+        for view, description, *column in cursor.fetchall():
+            views.setdefault(view, (description, []))[1].append(tuple(column))
+    assert {name: (description, ROW.findall(rows)) for name, description, rows in SECTION.findall(PAGE)} == views
 
 
 def test_every_status_is_explained() -> None:
     table = PAGE.split("| `status` | meaning |\n")[1].split("\n\n")[0]
-    listed = [name for names in STATUS_ROW.findall(table) for name in re.findall(r"`(\w+)`", names)]
-    assert sorted(listed) == sorted(set(DayStatus.values) - WITHOUT_ROW)
+    statuses = [name for names in STATUS_ROW.findall(table) for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(statuses) == sorted(set(DayStatus.values) - WITHOUT_ROW)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -49,4 +49,4 @@ def test_every_statement_runs_as_a_role(connect: Callable[..., Reader]) -> None:
     reader.execute("SET search_path = public")
     assert len(STATEMENTS) > 4
     rows = [reader.execute(statement).fetchall() for statement in STATEMENTS]
-    assert any("Koli1" in row for found in rows for row in found)
+    assert any("Koli1" in row for results in rows for row in results)

@@ -41,7 +41,7 @@ def test_what_others_made_is_there_because_a_page_uses_it(folder: str) -> None:
 def test_a_template_holds_nothing_that_the_policy_forbids(template: Path) -> None:
     text = template.read_text()
 
-    assert [what for what, pattern in FORBIDDEN.items() if pattern.search(text)] == []
+    assert [rule for rule, pattern in FORBIDDEN.items() if pattern.search(text)] == []
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(BASE_DIR)))

@@ -38,12 +38,12 @@ def queue(redis_client: redis.Redis) -> redis.Redis:
 
 def messages(queue: redis.Redis) -> list[tuple[str, list[Any], Any]]:
     """Return (task, arguments, expires) of every message that waits, the oldest first."""
-    found = []
+    entries = []
     for raw in reversed(queue.lrange(QUEUE, 0, -1)):
         message = msgspec.json.decode(raw)
         body = msgspec.json.decode(base64.b64decode(message["body"]))
-        found.append((message["headers"]["task"], body[0], message["headers"]["expires"]))
-    return found
+        entries.append((message["headers"]["task"], body[0], message["headers"]["expires"]))
+    return entries
 
 
 def ago(seconds: float) -> str:
@@ -55,9 +55,9 @@ def test_no_message_expires_by_the_clock_of_the_machine_that_sent_it(queue: redi
 
     tasks.tick()
 
-    (load, (source_id, sent_at), load_expires), (check, (checked_at,), check_expires), *others = messages(queue)
+    (load, (source_id, sent_at), load_expires), (check, (checked_at,), check_expires), *other_messages = messages(queue)
     assert (load, source_id, load_expires) == ("sync.tasks.load", Source.objects.get().pk, None)
-    assert [task for task, *_ in others] == ["portal.incidents.tasks.watch", "portal.reports.tasks.plan"]
+    assert [task for task, *_ in other_messages] == ["portal.incidents.tasks.watch", "portal.reports.tasks.plan"]
     assert (check, check_expires) == ("sync.tasks.check_stored_days", None)
     for instant in (sent_at, checked_at):
         assert abs(datetime.fromisoformat(instant) - get_database_time()) < timedelta(minutes=5)

@@ -94,13 +94,13 @@ STARTS = {
 }
 
 
-def started(arguments: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+def run_process(arguments: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a program of the portal with these variables, and no others that the portal reads."""
-    known = {*documented(), "DATABASE_URL", "REDIS_URL"}
-    kept = {name: value for name, value in os.environ.items() if name not in known}
+    removed_names = {*list_documented_variables(), "DATABASE_URL", "REDIS_URL"}
+    environment = {name: value for name, value in os.environ.items() if name not in removed_names}
     return subprocess.run(
         [sys.executable, *arguments],
-        env=kept | {"PORTAL_IGNORE_DOTENV": "1"} | variables,
+        env=environment | {"PORTAL_IGNORE_DOTENV": "1"} | variables,
         cwd=BASE_DIR,
         capture_output=True,
         text=True,
@@ -109,7 +109,7 @@ def started(arguments: list[str], **variables: str) -> subprocess.CompletedProce
     )
 
 
-def documented() -> set[str]:
+def list_documented_variables() -> set[str]:
     """Return the variables that .env.example names."""
     return set(re.findall(r"^#? ?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
 
@@ -123,18 +123,18 @@ def read_by_code() -> set[str]:
     return set(re.findall(calls, text)) | set(re.findall(variables, text))
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_every_wrong_variable_is_named_at_once_with_what_to_set(wrong: dict[tuple[str, str], str]) -> None:
-    done = started(CHECK, **(GOOD | dict(wrong.keys())))
+@pytest.mark.parametrize("expected", WRONG)
+def test_every_wrong_variable_is_named_at_once_with_what_to_set(expected: dict[tuple[str, str], str]) -> None:
+    done = run_process(CHECK, **(GOOD | dict(expected.keys())))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     reports = re.findall(r"\((portal\.E\d+)\) ([A-Z_]+) .*\n\tHINT: .", done.stderr)
-    assert sorted(reports) == sorted((number, name) for (name, _), number in wrong.items())
+    assert sorted(reports) == sorted((number, name) for (name, _), number in expected.items())
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_no_process_starts_without_servers_or_on_wrong_settings(start: str) -> None:
-    done = started(STARTS[start], SECRET_KEY=GOOD["SECRET_KEY"], PORTAL_ENCRYPTION_KEYS="no key")
+    done = run_process(STARTS[start], SECRET_KEY=GOOD["SECRET_KEY"], PORTAL_ENCRYPTION_KEYS="no key")
     assert done.returncode != 0
     assert set(re.findall(r"\((portal\.E\d+)\) ([A-Z_]+) ", done.stderr)) >= {
         ("portal.E003", "DATABASE_URL"),
@@ -144,7 +144,7 @@ def test_no_process_starts_without_servers_or_on_wrong_settings(start: str) -> N
 
 
 def test_good_settings_pass() -> None:
-    done = started(CHECK, **GOOD)
+    done = run_process(CHECK, **GOOD)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -153,13 +153,13 @@ def test_the_production_example_passes_the_deployment_check(capsys: pytest.Captu
     call_command("new_key")
     keys = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
     assert {name for name, value in example.items() if not value} == set(keys)
-    done = started([*CHECK, "--deploy", "--fail-level", "WARNING"], **(example | keys))
+    done = run_process([*CHECK, "--deploy", "--fail-level", "WARNING"], **(example | keys))
     assert (done.returncode, done.stderr) == (0, "")
     assert "no issues (0 silenced)" in done.stdout
 
 
 def test_the_example_names_every_variable_with_a_sentence() -> None:
-    assert documented() == read_by_code()
+    assert list_documented_variables() == read_by_code()
     for paragraph in EXAMPLE.strip().split("\n\n")[1:]:
         *sentences, variable = paragraph.splitlines()
         assert re.match(r"(# )?[A-Z_]+=", variable)
@@ -194,6 +194,6 @@ def test_without_servers_and_without_the_wheels_the_error_says_what_to_do(
 
 def test_new_key_makes_keys_that_pass(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("new_key")
-    made = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
-    assert len(made["SECRET_KEY"]) >= checks.SECRET_KEY_LENGTH
-    assert checks.is_fernet_key(made["PORTAL_ENCRYPTION_KEYS"])
+    keys = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
+    assert len(keys["SECRET_KEY"]) >= checks.SECRET_KEY_LENGTH
+    assert checks.is_fernet_key(keys["PORTAL_ENCRYPTION_KEYS"])

@@ -53,7 +53,9 @@ class Sentry:
 
         def find() -> list[dict[str, Any]]:
             values = [(report, report["exception"]["values"]) for report in self.reports()]
-            return [report for report, found in values if any(one["type"] == kind for one in found)]
+            return [
+                report for report, exceptions in values if any(exception["type"] == kind for exception in exceptions)
+            ]
 
         return wait_for(find, f"a report of {kind}")[0]
 
@@ -64,7 +66,7 @@ def sentry(httpserver: HTTPServer) -> Sentry:
 
 
 @contextmanager
-def renamed(table: str) -> Iterator[None]:
+def rename_table(table: str) -> Iterator[None]:
     """Let a table have another name for the time of the block: who needs it fails."""
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO away")
@@ -76,7 +78,7 @@ def renamed(table: str) -> Iterator[None]:
 
 def ask(port: int, method: str, path: str, body: str = "", **headers: str) -> int:
     """Return the status of an answer to a request with the canary wherever a client may put it."""
-    everywhere = {
+    all_headers = {
         "X-Request-Id": REQUEST_ID,
         "Cookie": f"sessionid={CANARY}",
         "User-Agent": CANARY,
@@ -84,9 +86,9 @@ def ask(port: int, method: str, path: str, body: str = "", **headers: str) -> in
         "Referer": f"http://127.0.0.1/{CANARY}",
         "X-Forwarded-For": CANARY,
     }
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as asking:
-        asking.request(method, path, body or None, everywhere | headers)
-        return asking.getresponse().status
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request(method, path, body or None, all_headers | headers)
+        return connection.getresponse().status
 
 
 @pytest.mark.django_db(transaction=True)
@@ -96,13 +98,13 @@ def test_requests_that_fail_report_where_and_nothing_of_the_request(sentry: Sent
     _, secret = create_token(CANARY, Scope.values)
     bearer = {"Authorization": f"Bearer {secret}"}
     with served(PORTAL_SENTRY_DSN=sentry.dsn, PORTAL_VENDOR_KEY=CANARY) as port:
-        with renamed("usage_environmentusage"):
+        with rename_table("usage_environmentusage"):
             assert ask(port, "GET", f"{API}/environment-usage/?environment_id={CANARY}", **bearer) == 500
-        with renamed("sync_syncrun"):
+        with rename_table("sync_syncrun"):
             days = json.dumps({"from": "2026-11-03", "to": "2026-11-04"})
             json_body = {"Content-Type": "application/json", **bearer}
             assert ask(port, "POST", f"{API}/sources/{source.slug}/sync/", days, **json_body) >= 400
-        with renamed("django_session"):
+        with rename_table("django_session"):
             form = {"Content-Type": "application/x-www-form-urlencoded"}
             ask(port, "POST", "/accounts/login/", f"login={CANARY}&password={CANARY}", **form)
             assert ask(port, "GET", f"/admin/?name={CANARY}") == 500
@@ -122,7 +124,7 @@ def test_tasks_and_days_that_fail_report_where_and_no_credential(sentry: Sentry,
     command = ["-m", "celery", "-A", "portal.celery", "worker", "--concurrency", "1", "--without-mingle"]
     with portal_process(command, PORTAL_SENTRY_DSN=sentry.dsn) as worker:
         wait_for(lambda: " ready." in worker.output(), "the worker")
-        with renamed("sync_syncrunday"):
+        with rename_table("sync_syncrunday"):
             tasks.load.delay(source.pk)
             report = sentry.wait("ProgrammingError")
         # No instant at all: the task itself fails, with its arguments in the message.
@@ -162,7 +164,7 @@ def test_a_report_has_only_what_is_listed() -> None:
         "stacktrace": {"frames": [frame]},
         "mechanism": {"data": CANARY},
     }
-    everything = {
+    event = {
         "event_id": "1",
         "level": "error",
         "exception": {"values": [exception]},
@@ -171,7 +173,7 @@ def test_a_report_has_only_what_is_listed() -> None:
         ),
         "contexts": {"runtime": CANARY, "trace": {"trace_id": "2", "data": CANARY}},
     }
-    report = build_report(everything, {})
+    report = build_report(event, {})
     assert CANARY not in json.dumps(report)
     assert report["exception"]["values"][0]["stacktrace"]["frames"] == [{"filename": "a.py", "lineno": 3}]
 
@@ -179,6 +181,6 @@ def test_a_report_has_only_what_is_listed() -> None:
 def check_clean(sentry: Sentry, *secrets: str) -> None:
     """Check that nothing that is secret, or came from outside, was sent."""
     text = "\n".join(sentry.bodies)
-    own = [os.environ[name] for name in ("SECRET_KEY", "PORTAL_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL")]
-    assert [secret for secret in (CANARY, *secrets, *own) if secret in text] == []
+    variables = [os.environ[name] for name in ("SECRET_KEY", "PORTAL_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL")]
+    assert [secret for secret in (CANARY, *secrets, *variables) if secret in text] == []
     assert sys.executable not in text

@@ -77,7 +77,7 @@ def test_not_ready_where_the_schema_is_older_and_without_work_where_it_is_newer_
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('usage', '9999_next', now())")
         newer = find_unready(), find_waiting()
-        told = client.get("/health/work").json()["reasons"]
+        reasons = client.get("/health/work").json()["reasons"]
         cursor.execute("UPDATE django_migrations SET app = 'gone' WHERE name = '9999_next'")
         of_an_app_that_the_code_has_not = find_unready(), find_waiting()
         cursor.execute("UPDATE django_migrations SET app = 'away' WHERE app = 'usage' RETURNING id")
@@ -85,7 +85,7 @@ def test_not_ready_where_the_schema_is_older_and_without_work_where_it_is_newer_
         cursor.execute("UPDATE django_migrations SET app = 'usage' WHERE app = 'away'")
         cursor.execute("DELETE FROM django_migrations WHERE name = '9999_next'")
     assert (newer, of_an_app_that_the_code_has_not, older) == (([], [NEWER]), ([], []), ([OLDER], []))
-    assert NEWER in told
+    assert NEWER in reasons
     assert find_unready() == []
 
 
@@ -116,8 +116,8 @@ def test_a_hundred_probes_at_once_are_one_check_whose_answer_holds_for_a_second(
 
     shared = SharedCheck(check, "silent")
     with ThreadPoolExecutor(100) as probes:
-        answers = list(probes.map(lambda _: shared.get_reasons(), range(100)))
-    assert answers == [["wrong"]] * 100
+        results = list(probes.map(lambda _: shared.get_reasons(), range(100)))
+    assert results == [["wrong"]] * 100
     assert len(checks) == 1
     shared.ended -= 600
     shared.get_reasons()
@@ -135,13 +135,13 @@ def test_a_check_that_hangs_stays_the_only_one_and_few_probes_wait_for_it(monkey
     shared = SharedCheck(check, "silent")
 
     def probe(_: int) -> tuple[list[str], float]:
-        begun = time.monotonic()
-        return shared.get_reasons(), time.monotonic() - begun
+        started_at = time.monotonic()
+        return shared.get_reasons(), time.monotonic() - started_at
 
     with ThreadPoolExecutor(100) as probes:
-        answers = list(probes.map(probe, range(100)))
-    assert {reason for reasons, _ in answers for reason in reasons} == {"silent"}
-    assert sum(seconds > 10 * CROWDED_SECONDS for _, seconds in answers) <= MAX_WAITING
+        results = list(probes.map(probe, range(100)))
+    assert {reason for reasons, _ in results for reason in reasons} == {"silent"}
+    assert sum(seconds > 10 * CROWDED_SECONDS for _, seconds in results) <= MAX_WAITING
     _, seconds = probe(0)
     assert seconds < 10 * CROWDED_SECONDS
     released.set()

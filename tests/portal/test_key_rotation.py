@@ -79,9 +79,9 @@ def test_everything_encrypted_is_locked_with_the_first_key_and_the_old_key_may_g
     assert "Nothing was changed." in preview
     assert all(opens(OLD, text) for text in list_ciphertexts())
 
-    said = rotate("--yes")
-    assert "authenticator, data: 0 locked with the first key, 2 locked anew, 0 that no key opens" in said.lower()
-    assert "may be removed" in said
+    output = rotate("--yes")
+    assert "authenticator, data: 0 locked with the first key, 2 locked anew, 0 that no key opens" in output.lower()
+    assert "may be removed" in output
     assert [opens(NEW, text) for text in list_ciphertexts()] == [True] * 5
     with override_settings(PORTAL_ENCRYPTION_KEYS=[NEW]):
         assert Source.objects.get(slug="ona").credential == "token of ona"

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def rounds(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The rounds that were begun."""
-    begun: list[dict[str, Any]] = []
-    monkeypatch.setattr("usage.lake.publish.publish", lambda **options: begun.append(options))
-    return begun
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr("usage.lake.publish.publish", lambda **options: calls.append(options))
+    return calls
 
 
 def test_ticks_look_every_ten_minutes_whether_an_hour_has_passed(

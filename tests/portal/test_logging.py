@@ -27,27 +27,27 @@ Lines = Callable[[], list[dict[str, Any]]]
 def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
     """The lines of the portal's own handler of logs."""
     log_settings("json", "INFO")
-    [handler] = [found for found in logging.getLogger().handlers if getattr(found, "of_portal", False)]
-    written = StringIO()
-    monkeypatch.setattr(handler, "stream", written)
-    return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    [handler] = [item for item in logging.getLogger().handlers if getattr(item, "of_portal", False)]
+    stream = StringIO()
+    monkeypatch.setattr(handler, "stream", stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 @pytest.mark.parametrize(
-    "given", ["0af7651916cd43dd8448eb211c80319c", "Root=1-67891233-abcdef012345678912345678", "7f8c:1/2+3_4"]
+    "request_id", ["0af7651916cd43dd8448eb211c80319c", "Root=1-67891233-abcdef012345678912345678", "7f8c:1/2+3_4"]
 )
-def test_the_request_id_of_a_proxy_is_kept(client: Client, lines: Lines, given: str) -> None:
-    assert client.get("/health/live", headers={"X-Request-Id": given})["X-Request-Id"] == given
-    assert lines()[-1]["request_id"] == given
+def test_the_request_id_of_a_proxy_is_kept(client: Client, lines: Lines, request_id: str) -> None:
+    assert client.get("/health/live", headers={"X-Request-Id": request_id})["X-Request-Id"] == request_id
+    assert lines()[-1]["request_id"] == request_id
 
 
 @pytest.mark.parametrize(
-    "given", ["", "short", "a" * 129, "with a space", "ünicode-id", "<script>alert</script>", "a\x00bcdefgh"]
+    "request_id", ["", "short", "a" * 129, "with a space", "ünicode-id", "<script>alert</script>", "a\x00bcdefgh"]
 )
-def test_a_request_id_that_is_not_fit_for_a_line_is_replaced(client: Client, given: str) -> None:
-    answered = client.get("/health/live", headers={"X-Request-Id": given})["X-Request-Id"]
-    assert answered != given
-    assert len(answered) == 32
+def test_a_request_id_that_is_not_fit_for_a_line_is_replaced(client: Client, request_id: str) -> None:
+    new_id = client.get("/health/live", headers={"X-Request-Id": request_id})["X-Request-Id"]
+    assert new_id != request_id
+    assert len(new_id) == 32
 
 
 @pytest.mark.django_db

@@ -64,8 +64,8 @@ def value(samples: dict[tuple[str, Labels], float], name: str, **labels: str) ->
 def test_only_a_token_with_the_scope_reads_metrics() -> None:
     refused(Client().get("/metrics"), 401)
     refused(client_of("administrator").get("/metrics"), 401)
-    others = [scope for scope in Scope if scope != Scope.METRICS_READ]
-    assert "metrics:read" in refused(bearer(*others).get("/metrics"), 403)[""][0]
+    scopes = [scope for scope in Scope if scope != Scope.METRICS_READ]
+    assert "metrics:read" in refused(bearer(*scopes).get("/metrics"), 403)[""][0]
     refused(bearer(Scope.METRICS_READ).post("/metrics"), 405)
     refused(bearer(Scope.METRICS_READ).get(f"{API}/environment-usage/"), 403)
 
@@ -93,21 +93,21 @@ def test_a_source_has_its_lag_its_days_by_status_its_records_and_what_reading_co
     listing.rejected[DAY] = [Rejection("{}", "bad")]
     read_day(source)
     samples = scrape()
-    of = {"source": source.slug}
-    assert value(samples, "portal_source_records", **of) == 2
-    assert value(samples, "portal_source_days", **of, status="partial") == 1
-    assert value(samples, "portal_source_days", **of, status="failed") == 0
-    assert value(samples, "portal_source_requests_total", **of) == 1
-    assert value(samples, "portal_source_records_read_total", **of) == 3
-    assert value(samples, "portal_source_records_rejected_total", **of) == 1
-    assert value(samples, "portal_source_rejected_records", **of) == 1
-    assert value(samples, "portal_source_attempts_total", **of, outcome="partial") == 1
-    assert value(samples, "portal_source_health", **of, health="partial") == 1
-    assert value(samples, "portal_source_info", **of, vendor="scripted") == 1
+    labels = {"source": source.slug}
+    assert value(samples, "portal_source_records", **labels) == 2
+    assert value(samples, "portal_source_days", **labels, status="partial") == 1
+    assert value(samples, "portal_source_days", **labels, status="failed") == 0
+    assert value(samples, "portal_source_requests_total", **labels) == 1
+    assert value(samples, "portal_source_records_read_total", **labels) == 3
+    assert value(samples, "portal_source_records_rejected_total", **labels) == 1
+    assert value(samples, "portal_source_rejected_records", **labels) == 1
+    assert value(samples, "portal_source_attempts_total", **labels, outcome="partial") == 1
+    assert value(samples, "portal_source_health", **labels, health="partial") == 1
+    assert value(samples, "portal_source_info", **labels, vendor="scripted") == 1
     lag = (timezone.now() - SourceDay.objects.get().starts_at).total_seconds()
-    assert value(samples, "portal_source_lag_seconds", **of) == pytest.approx(lag, abs=60)
+    assert value(samples, "portal_source_lag_seconds", **labels) == pytest.approx(lag, abs=60)
     read_at = SourceDay.objects.get().loaded_at.timestamp()
-    assert value(samples, "portal_source_last_success_timestamp_seconds", **of) == pytest.approx(read_at)
+    assert value(samples, "portal_source_last_success_timestamp_seconds", **labels) == pytest.approx(read_at)
 
 
 def test_counters_of_attempts_only_ever_grow(source: Source, listing: Listing) -> None:
@@ -170,8 +170,8 @@ def test_what_is_due_and_who_was_seen(source: Source) -> None:
 
 
 def test_a_token_that_is_limited_to_sources_sees_no_other(source: Source) -> None:
-    hidden = SourceFactory(slug="hidden")
-    SourceDayFactory(source=hidden, state=DayState.DUE, due_at=timezone.now() - timedelta(hours=1))
+    hidden_source = SourceFactory(slug="hidden")
+    SourceDayFactory(source=hidden_source, state=DayState.DUE, due_at=timezone.now() - timedelta(hours=1))
     samples = scrape(bearer(Scope.METRICS_READ, sources=[source]))
     assert {dict(labels)["source"] for _, labels in samples if "source" in dict(labels)} == {source.slug}
     assert value(samples, "portal_queue_days") == 0
@@ -189,20 +189,20 @@ def test_requests_are_counted_by_route_method_and_status_and_make_no_series_of_t
         client.get(f"{API}/{path}")
     client.generic("BREW", f"{API}/environment-usage/")
     samples = scrape()
-    of = {"route": "api:environment-usage-list", "method": "GET"}
-    assert value(samples, "portal_http_requests_total", **of, status="200") == 2
-    assert value(samples, "portal_http_requests_total", **of, status="400") == 1
-    assert value(samples, "portal_http_requests_total", **of | {"method": "other"}, status="405") == 1
+    route_labels = {"route": "api:environment-usage-list", "method": "GET"}
+    assert value(samples, "portal_http_requests_total", **route_labels, status="200") == 2
+    assert value(samples, "portal_http_requests_total", **route_labels, status="400") == 1
+    assert value(samples, "portal_http_requests_total", **route_labels | {"method": "other"}, status="405") == 1
     unknown = [labels for name, labels in samples if name == "portal_http_requests_total" and "nowhere" in str(labels)]
     assert unknown == []
     buckets = {
         dict(labels)["le"]: number
         for (name, labels), number in samples.items()
-        if name == "portal_http_request_duration_seconds_bucket" and ("route", of["route"]) in labels
+        if name == "portal_http_request_duration_seconds_bucket" and ("route", route_labels["route"]) in labels
     }
     assert buckets["+Inf"] == 4
     assert list(buckets.values()) == sorted(buckets.values())
-    assert value(samples, "portal_http_request_duration_seconds_sum", route=of["route"]) > 0
+    assert value(samples, "portal_http_request_duration_seconds_sum", route=route_labels["route"]) > 0
 
 
 def test_without_redis_the_metrics_of_the_database_are_there_and_no_request_is_lost(
@@ -235,17 +235,21 @@ def test_exports_under_way_are_those_of_the_processes_that_live(redis_client: re
 @pytest.mark.django_db(transaction=True)
 def test_two_web_servers_with_several_processes_give_the_same_figures() -> None:
     _, secret = create_token("test", [Scope.METRICS_READ, Scope.SYNC_READ])
-    with served("--workers", "2") as one, served() as two:
-        asked = [ask(port, f"{API}/sources/", secret) for port in (one, two) for _ in range(20)]
-        assert {status for status, _ in asked} == {200}
-        of = {"route": "api:sources-list", "method": "GET", "status": "200"}
+    with served("--workers", "2") as first_port, served() as second_port:
+        responses = [ask(port, f"{API}/sources/", secret) for port in (first_port, second_port) for _ in range(20)]
+        assert {status for status, _ in responses} == {200}
+        labels = {"route": "api:sources-list", "method": "GET", "status": "200"}
 
         def count(samples: Any) -> float:
-            return value(samples, "portal_http_requests_total", **of) or 0
+            return value(samples, "portal_http_requests_total", **labels) or 0
 
         # Each process passes on what it has counted within a second, or later where the machine is busy.
-        wait_for(lambda: count(parse(ask(one, "/metrics", secret)[1])) >= 40, "all requests to be counted", every=0.5)
-        scrapes = [parse(ask(port, "/metrics", secret)[1]) for port in (one, two, one, two)]
+        wait_for(
+            lambda: count(parse(ask(first_port, "/metrics", secret)[1])) >= 40, "all requests to be counted", every=0.5
+        )
+        scrapes = [
+            parse(ask(port, "/metrics", secret)[1]) for port in (first_port, second_port, first_port, second_port)
+        ]
     assert {count(samples) for samples in scrapes} == {40}
     assert all(value(samples, "portal_web_processes") >= 2 for samples in scrapes)
 

@@ -19,7 +19,7 @@ from tests.support.users import client_of
 pytestmark = pytest.mark.django_db
 
 
-def links(client: Client, address: str = "/admin/") -> dict[str, str]:
+def list_links(client: Client, address: str = "/admin/") -> dict[str, str]:
     """Return the links of the navigation on a page: {address: what it says of itself}."""
     page = client.get(address).content.decode()
     places = page[page.index('id="places"') : page.index("</nav>")]
@@ -30,31 +30,31 @@ def links(client: Client, address: str = "/admin/") -> dict[str, str]:
 def test_every_link_opens_for_whoever_sees_it(role: str) -> None:
     client = client_of(role)
 
-    for address in links(client):
+    for address in list_links(client):
         assert client.get(address, follow=True).status_code == 200, address
 
 
 def test_a_viewer_has_no_link_to_tokens_users_or_the_audit_log() -> None:
-    offered = links(client_of("viewer"))
+    urls = list_links(client_of("viewer"))
 
-    assert reverse("admin:usage_environmentusage_changelist") in offered
-    assert not {address for address in offered if address.startswith(("/admin/accounts/", "/admin/auth/"))}
+    assert reverse("admin:usage_environmentusage_changelist") in urls
+    assert not {address for address in urls if address.startswith(("/admin/accounts/", "/admin/auth/"))}
 
 
 def test_the_page_that_is_open_is_marked_and_the_list_it_belongs_to() -> None:
     client = client_of("admin")
     sources, runs = reverse("admin:usage_source_changelist"), reverse("admin:sync_syncrun_changelist")
 
-    assert links(client, sources)[sources] == "page"
-    assert links(client, reverse("admin:usage_source_add"))[sources] == "true"
-    assert links(client, sources)[runs] == ""
-    assert [address for address, said in links(client).items() if said] == ["/admin/"]
+    assert list_links(client, sources)[sources] == "page"
+    assert list_links(client, reverse("admin:usage_source_add"))[sources] == "true"
+    assert list_links(client, sources)[runs] == ""
+    assert [address for address, mark in list_links(client).items() if mark] == ["/admin/"]
 
 
 def test_a_page_looks_up_each_address_of_the_navigation_once() -> None:
     client = client_of("admin")
     with patch.object(navigation, "reverse", wraps=reverse) as lookup:
-        links(client)
+        list_links(client)
 
     assert lookup.call_count == len(list(navigation.list_pages()))
 
@@ -85,19 +85,19 @@ def test_a_label_is_the_same_in_the_menu_and_in_the_heading() -> None:
 def test_every_document_is_a_page_and_its_links_lead_to_pages() -> None:
     client = client_of("viewer")
     index = reverse("admin:document", args=["docs/index.md"])
-    seen, queue = set(), [index]
+    visited, queue = set(), [index]
 
     while queue:
         url = queue.pop()
         page = client.get(url)
         assert page.status_code == 200, url
         assert 'style="' not in page.content.decode(), url  # the content security policy refuses it
-        seen.add(url)
-        found = re.findall(r'href="([^":]+\.md)[#"]', page.content.decode().split('class="card document"')[1])
-        queue += {urljoin(url, link) for link in found} - seen - set(queue)
+        visited.add(url)
+        targets = re.findall(r'href="([^":]+\.md)[#"]', page.content.decode().split('class="card document"')[1])
+        queue += {urljoin(url, link) for link in targets} - visited - set(queue)
 
-    assert reverse("admin:document", args=["docs/staff-guide.md"]) in seen
-    assert reverse("admin:document", args=["README.md"]) in seen
+    assert reverse("admin:document", args=["docs/staff-guide.md"]) in visited
+    assert reverse("admin:document", args=["README.md"]) in visited
     assert '<h2 id="accept-findings">' in client.get(urljoin(index, "staff-guide.md")).content.decode()
 
 

@@ -40,16 +40,16 @@ class Portal:
 
     def request(self, method: str, path: str, body: str = "", kind: str = "", **headers: str) -> tuple[int, bytes]:
         """Return status and body of an answer, which came within ANSWER_SECONDS."""
-        begun = time.monotonic()
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as asking:
-            asking.request(method, path, body or None, {"Content-Type": kind, **headers})
-            answer = asking.getresponse()
-            read = answer.read()
-            for cookie in answer.headers.get_all("Set-Cookie", []):
+        started_at = time.monotonic()
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request(method, path, body or None, {"Content-Type": kind, **headers})
+            response = connection.getresponse()
+            read = response.read()
+            for cookie in response.headers.get_all("Set-Cookie", []):
                 if cookie.startswith("messages="):  # what the next page shows
                     self.cookies.load(cookie)
-        assert time.monotonic() - begun < ANSWER_SECONDS, path
-        return answer.status, read
+        assert time.monotonic() - started_at < ANSWER_SECONDS, path
+        return response.status, read
 
     def call_api(self, method: str, path: str, body: str = "") -> tuple[int, bytes]:
         """Return what the API answers to a token."""
@@ -85,13 +85,13 @@ def portal() -> Iterator[Portal]:
 def assert_answers(portal: Portal) -> None:
     """Ask for everything that uses Redis."""
     sign_in = {"Cookie": f"csrftoken={CSRF}"}
-    wrong = portal.send_form("/accounts/login/", sign_in, login="admin", password="wrong")
-    assert wrong[0] == 200
-    assert b"not correct" in wrong[1]
+    login = portal.send_form("/accounts/login/", sign_in, login="admin", password="wrong")
+    assert login[0] == 200
+    assert b"not correct" in login[1]
     assert portal.send_form("/accounts/login/", sign_in, login="admin", password=PASSWORD)[0] == 302
     assert {portal.call_api("GET", "/environment-usage/")[0] for _ in range(5)} == {200}  # more than the rate
-    guess = portal.request("GET", f"{API}/environment-usage/", Authorization="Bearer up_guess")
-    assert guess[0] == 401
+    api_request = portal.request("GET", f"{API}/environment-usage/", Authorization="Bearer up_guess")
+    assert api_request[0] == 401
     days = json.dumps({"from": "2026-01-01", "to": "2026-01-02"})
     assert portal.call_api("POST", "/sources/main/sync/", days)[0] == 202
     assert portal.open_page("/admin/")[0] == 200

@@ -42,9 +42,9 @@ def list_titles(client: Client, text: str) -> list[str]:
     return [title for hits in find(client, text).values() for title, _ in hits]
 
 
-def name(source: Source, kind: NameKind, vendor_id: str, text: str, **more: Any) -> DirectoryEntry:
+def create_entry(source: Source, kind: NameKind, vendor_id: str, text: str, **values: Any) -> DirectoryEntry:
     """Store a name."""
-    return DirectoryEntry.objects.create(source=source, kind=kind, vendor_id=vendor_id, name=text, **more)
+    return DirectoryEntry.objects.create(source=source, kind=kind, vendor_id=vendor_id, name=text, **values)
 
 
 def test_a_pasted_id_leads_to_its_record() -> None:
@@ -65,9 +65,9 @@ def test_an_id_of_several_records_leads_to_the_latest_and_to_all() -> None:
     )
     client = client_of("viewer")
 
-    found: Any = client.get("/admin/search/", {"q": "r-1"})
+    page: Any = client.get("/admin/search/", {"q": "r-1"})
 
-    (hit,) = found.context["groups"][0].hits
+    (hit,) = page.context["groups"][0].hits
     assert hit.url == f"/admin/usage/resourceusage/{latest.pk}/change/"
     assert "latest record 9 Jan 2026" in hit.detail
     ((_, records),) = hit.links
@@ -86,25 +86,25 @@ def test_numbers_of_recipes_and_workspaces_are_found() -> None:
 
 def test_names_lead_to_their_chart_and_teams_too() -> None:
     source = SourceFactory(slug="main", vendor="ona", time_zone="Europe/Berlin")
-    name(source, NameKind.PROJECT, "p-1", "Payments, new")
-    name(source, NameKind.TEAM, "t-1", "Payments team")
-    group = name(source, NameKind.GROUP, "g-1", "Payments group")
+    create_entry(source, NameKind.PROJECT, "p-1", "Payments, new")
+    create_entry(source, NameKind.TEAM, "t-1", "Payments team")
+    group = create_entry(source, NameKind.GROUP, "g-1", "Payments group")
     client = client_of("viewer")
 
-    found = dict(find(client, "payments")["Names"])
+    urls = dict(find(client, "payments")["Names"])
 
-    assert "kind=environment-usage" in found["Payments, new"]
-    assert "source=main&project_id=p-1&group_by=day" in found["Payments, new"]
-    assert "team=t-1" in found["Payments team"]
-    assert found["Payments group"] == f"/admin/usage/directoryentry/{group.pk}/change/"
-    for address in found.values():
+    assert "kind=environment-usage" in urls["Payments, new"]
+    assert "source=main&project_id=p-1&group_by=day" in urls["Payments, new"]
+    assert "team=t-1" in urls["Payments team"]
+    assert urls["Payments group"] == f"/admin/usage/directoryentry/{group.pk}/change/"
+    for address in urls.values():
         assert client.get(address).status_code == 200
     assert list_titles(client, "p-1") == ["Payments, new"]
 
 
 def test_people_are_found_by_name_only_by_those_who_may_see_it() -> None:
     source = SourceFactory(vendor="ona")
-    name(source, NameKind.USER, "u-1", "Ada Lovelace", email="ada@example.com", pseudonym="Kolibatumi")
+    create_entry(source, NameKind.USER, "u-1", "Ada Lovelace", email="ada@example.com", pseudonym="Kolibatumi")
 
     assert list_titles(client_of("administrator"), "lovelace") == ["Ada Lovelace"]
     viewer = client_of("viewer")
@@ -115,15 +115,15 @@ def test_people_are_found_by_name_only_by_those_who_may_see_it() -> None:
 
 
 def test_someone_limited_to_a_source_finds_nothing_of_another() -> None:
-    mine, other = SourceFactory(slug="mine-a", vendor="ona"), SourceFactory(slug="mine-b", vendor="ona")
-    for source in (mine, other):
+    visible, hidden = SourceFactory(slug="mine-a", vendor="ona"), SourceFactory(slug="mine-b", vendor="ona")
+    for source in (visible, hidden):
         EnvironmentUsageFactory(source=source, record_id=f"run-{source.slug}", project_id="p-shared")
-        name(source, NameKind.PROJECT, f"p-{source.slug}", f"Payments {source.slug}")
+        create_entry(source, NameKind.PROJECT, f"p-{source.slug}", f"Payments {source.slug}")
     owner = person("admin")
     SavedView.objects.create(
         owner=owner, name="Payments view", kind="environment-usage", question="source=mine-b", shared=True
     )
-    client = client_of("viewer", sources=[mine])
+    client = client_of("viewer", sources=[visible])
 
     assert list_titles(client, "payments") == ["Payments mine-a"]
     assert "mine-b" not in "".join(list_titles(client, "mine"))
@@ -181,9 +181,9 @@ def test_a_search_costs_the_same_queries_and_reads_indexes_only() -> None:
             find(client, RUN)
         return len(captured)
 
-    few = count_queries()
+    few_queries = count_queries()
     EnvironmentUsageFactory.create_batch(30, source=source)
-    assert count_queries() == few
+    assert count_queries() == few_queries
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         for column in ("environment_id", "project_id", "user_id"):

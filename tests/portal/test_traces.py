@@ -41,7 +41,7 @@ class Collector:
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
                 for scope in resource.scope_spans:
                     for span in scope.spans:
-                        yield span, {one.key: read(one.value) for one in span.attributes}
+                        yield span, {attribute.key: read(attribute.value) for attribute in span.attributes}
 
     def wait(self, name: str) -> tuple[Any, dict[str, Any]]:
         """Return the first span of a name, once it came."""

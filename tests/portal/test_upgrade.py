@@ -72,14 +72,14 @@ def test_a_day_whose_schema_changed_while_it_was_read_is_read_again_later(source
 
 
 @contextmanager
-def other_transaction(statement: str) -> Iterator[Any]:
+def open_transaction(statement: str) -> Iterator[Any]:
     """Run a statement in a transaction of another connection, which stays open for the time of the block."""
-    with closing(connection.copy()) as other:
-        other.set_autocommit(False)
-        with other.cursor() as cursor:
+    with closing(connection.copy()) as second_connection:
+        second_connection.set_autocommit(False)
+        with second_connection.cursor() as cursor:
             cursor.execute(statement)
-            yield other
-        other.rollback()  # closed alone, the connection would keep its locks until the server has noticed
+            yield second_connection
+        second_connection.rollback()  # closed alone, the connection would keep its locks until the server has noticed
 
 
 def migrate_in_thread(done: threading.Event) -> threading.Thread:
@@ -127,7 +127,7 @@ def test_a_table_that_is_in_use_holds_up_migrate_and_nobody_else(
             transaction.set_rollback(True)
 
     monkeypatch.setattr("django.core.management.commands.migrate.Command.handle", change)
-    with other_transaction("LOCK TABLE usage_source IN ACCESS SHARE MODE"):
+    with open_transaction("LOCK TABLE usage_source IN ACCESS SHARE MODE"):
         with pytest.raises(CommandError, match="A table is in use for too long"):
             call_command("migrate")
     call_command("migrate")

@@ -52,10 +52,10 @@ def port(web_server: Callable[..., int]) -> int:
 def get(port: int, path: str, secret: str = "", seconds: float = 30) -> tuple[int, bytes]:
     """Return status and body of a GET."""
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)) as asking:
-        asking.request("GET", path, headers=headers)
-        answer = asking.getresponse()
-        return answer.status, answer.read()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)) as connection:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
 
 
 def assert_serves(port: int, secret: str) -> None:
@@ -106,36 +106,36 @@ def open_connections() -> int:
 def test_a_body_that_is_too_large_is_refused_unread(port: int) -> None:
     head = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: %s\r\nContent-Length: 99999999\r\n\r\nabc"
     for path, kind in ((b"/accounts/login/", b"multipart/form-data; boundary=x"), (b"/api/v1/sync/", b"text/csv")):
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as asking:
-            asking.sendall(head % (path, kind))
-            assert asking.recv(100).startswith(b"HTTP/1.1 413 ")
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(head % (path, kind))
+            assert client.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
 def web(port: int) -> list[str]:
     return ["-m", "portal.web", "--port", str(port)]
 
 
-def seconds_to_end(process: PortalProcess) -> float:
+def measure_end(process: PortalProcess) -> float:
     """Ask a server to stop; returns how long it took, with nothing of it left."""
-    begun = time.monotonic()
+    started_at = time.monotonic()
     process.terminate()
     process.wait(END_SECONDS)
-    took = time.monotonic() - begun
-    wait_for(lambda: not group_of(process.pid), "the workers to end")
-    return took
+    seconds = time.monotonic() - started_at
+    wait_for(lambda: not list_processes(process.pid), "the workers to end")
+    return seconds
 
 
-def group_of(leader: int) -> list[int]:
+def list_processes(leader: int) -> list[int]:
     """Return the living processes of a session."""
-    found = []
+    pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[3]) == leader and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+            pids.append(int(stat.parent.name))
+    return pids
 
 
 def test_sigterm_ends_the_server_at_any_moment_of_its_start() -> None:
@@ -143,16 +143,16 @@ def test_sigterm_ends_the_server_at_any_moment_of_its_start() -> None:
         with portal_process(web(free_port())) as process:
             time.sleep(0.05)
             wait_for(lambda: moment in process.output(), moment)  # noqa: B023 (called at once)
-            assert seconds_to_end(process) < END_SECONDS
+            assert measure_end(process) < END_SECONDS
 
 
 def test_sigterm_ends_the_server_while_strangers_trickle() -> None:
-    where = free_port()
-    with portal_process(web(where)) as process:
-        wait_for(lambda: answers(where), "the server to answer")
-        with trickling(where, BODY, send=b"a"), trickling(where, HEAD + b"X-Slow: ", send=b"a"):
+    port = free_port()
+    with portal_process(web(port)) as process:
+        wait_for(lambda: answers(port), "the server to answer")
+        with trickling(port, BODY, send=b"a"), trickling(port, HEAD + b"X-Slow: ", send=b"a"):
             time.sleep(1)
-            assert seconds_to_end(process) < END_SECONDS
+            assert measure_end(process) < END_SECONDS
 
 
 def test_a_taken_port_is_refused_and_the_first_server_keeps_it(port: int) -> None:
@@ -173,18 +173,18 @@ def test_an_address_of_another_machine_is_refused_by_its_name() -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced_and_all_end_with_a_server_that_is_killed() -> None:
-    where = free_port()
-    with portal_process(web(where)) as process:
-        wait_for(lambda: answers(where), "the server to answer")
+    port = free_port()
+    with portal_process(web(port)) as process:
+        wait_for(lambda: answers(port), "the server to answer")
         before = children(process.pid)
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
         wait_for(lambda: len({*children(process.pid)} - {before[0]}) == 2, "another worker")
-        wait_for(lambda: answers(where), "the server to answer")
+        wait_for(lambda: answers(port), "the server to answer")
         assert process.poll() is None
         process.kill()
         process.wait()
-        wait_for(lambda: not group_of(process.pid), "the workers to end")
+        wait_for(lambda: not list_processes(process.pid), "the workers to end")
 
 
 # A process that makes a server, which makes a worker and is gone before that has started.
@@ -206,8 +206,8 @@ time.sleep({WAIT_SECONDS})
 
 def test_a_worker_that_starts_after_its_server_was_killed_ends_too() -> None:
     with portal_process(["-c", ORPHAN]) as process:
-        wait_for(lambda: len(group_of(process.pid)) == 2, "the worker to begin")
-        wait_for(lambda: group_of(process.pid) == [process.pid], "the worker to end")
+        wait_for(lambda: len(list_processes(process.pid)) == 2, "the worker to begin")
+        wait_for(lambda: list_processes(process.pid) == [process.pid], "the worker to end")
 
 
 @pytest.fixture
@@ -218,37 +218,37 @@ def small(web_server: Callable[..., int]) -> int:
 
 def test_a_request_without_a_free_connection_is_told_to_come_again(small: int, secret: str) -> None:
     people = [secret, *(create_token(f"person {number}")[1] for number in range(3))]
-    with ThreadPoolExecutor(8) as askers:
+    with ThreadPoolExecutor(8) as pool:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("LOCK TABLE usage_environmentusage IN ACCESS EXCLUSIVE MODE")
-            asked = [askers.submit(get, small, PAGE, person, 60) for person in 2 * people]
-            wait_for(lambda: sum(answer.done() for answer in asked) >= 5, "those without a connection")
+            futures = [pool.submit(get, small, PAGE, person, 60) for person in 2 * people]
+            wait_for(lambda: sum(future.done() for future in futures) >= 5, "those without a connection")
             assert get(small, "/health/live")[0] == 200
-        got = [answer.result() for answer in asked]
-    assert sorted(status for status, _ in got) == [200] * 3 + [503] * 5
-    assert all(b"every connection to it is in use" in body for status, body in got if status == 503)
+        responses = [future.result() for future in futures]
+    assert sorted(status for status, _ in responses) == [200] * 3 + [503] * 5
+    assert all(b"every connection to it is in use" in body for status, body in responses if status == 503)
 
 
 def test_one_person_s_slow_requests_leave_threads_and_connections_to_others(small: int, secret: str) -> None:
-    other = create_token("other")[1]
-    with ThreadPoolExecutor(8) as askers:
+    other_secret = create_token("other")[1]
+    with ThreadPoolExecutor(8) as pool:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("LOCK TABLE usage_environmentusage IN ACCESS EXCLUSIVE MODE")
-            asked = [askers.submit(get, small, PAGE, secret, 60) for _ in range(8)]
-            wait_for(lambda: sum(answer.done() for answer in asked) >= 4, "those beyond the ones that wait")
-            assert get(small, f"{API}/resource-usage/", other)[0] == 200
-        got = [answer.result() for answer in asked]
-    assert sorted(status for status, _ in got) == [200] * 4 + [429] * 4
-    assert all(b"2 requests of yours are under way" in body for status, body in got if status == 429)
+            futures = [pool.submit(get, small, PAGE, secret, 60) for _ in range(8)]
+            wait_for(lambda: sum(future.done() for future in futures) >= 4, "those beyond the ones that wait")
+            assert get(small, f"{API}/resource-usage/", other_secret)[0] == 200
+        responses = [future.result() for future in futures]
+    assert sorted(status for status, _ in responses) == [200] * 4 + [429] * 4
+    assert all(b"2 requests of yours are under way" in body for status, body in responses if status == 429)
 
 
 def test_no_request_fails_once_the_database_has_ended_every_connection(port: int, secret: str) -> None:
-    with ThreadPoolExecutor(8) as askers:
-        assert {status for status, _ in askers.map(lambda _: get(port, PAGE, secret), range(40))} == {200}
+    with ThreadPoolExecutor(8) as pool:
+        assert {status for status, _ in pool.map(lambda _: get(port, PAGE, secret), range(40))} == {200}
         assert open_connections() > 4
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        assert {status for status, _ in askers.map(lambda _: get(port, PAGE, secret), range(8))} == {200}
+        assert {status for status, _ in pool.map(lambda _: get(port, PAGE, secret), range(8))} == {200}

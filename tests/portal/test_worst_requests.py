@@ -69,12 +69,12 @@ def fill() -> None:
 
 def ask(port: int, path: str, headers: dict[str, str]) -> int:
     """Return the status of an answer, once the whole body is here."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as asking:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
         body = json.dumps(REPORT) if path.startswith("/mirror/") else None
-        asking.request("POST" if body else "GET", path, body, headers | {"Content-Type": "application/json"})
-        answer = asking.getresponse()
-        answer.read()
-        return answer.status
+        connection.request("POST" if body else "GET", path, body, headers | {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        return response.status
 
 
 def test_the_process_answers_at_once_while_a_person_does_their_worst(web_server: Callable[..., int]) -> None:
@@ -95,12 +95,12 @@ def test_the_process_answers_at_once_while_a_person_does_their_worst(web_server:
 
 def send_many(port: int, path: str, headers: dict[str, str]) -> float:
     """Send AT_ONCE requests; returns how long the slowest answer of `/health/live` took meanwhile."""
-    with ThreadPoolExecutor(AT_ONCE) as askers:
-        statuses = [askers.submit(ask, port, path, headers) for _ in range(AT_ONCE)]
-        slowest = measure_live(port, lambda: all(one.done() for one in statuses))
-    found = {one.result() for one in statuses}
-    assert found <= {200, 302, 400, 429, 503}, (path, found)
-    assert found & {200, 400}, (path, found)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = [pool.submit(ask, port, path, headers) for _ in range(AT_ONCE)]
+        slowest = measure_live(port, lambda: all(future.done() for future in futures))
+    statuses = {future.result() for future in futures}
+    assert statuses <= {200, 302, 400, 429, 503}, (path, statuses)
+    assert statuses & {200, 400}, (path, statuses)
     return slowest
 
 
@@ -108,8 +108,8 @@ def measure_live(port: int, is_over: Callable[[], bool]) -> float:
     """Return how long the slowest answer of `/health/live` took until all is over."""
     slowest = 0.0
     while not is_over():
-        begun = time.monotonic()
+        started_at = time.monotonic()
         assert ask(port, "/health/live", {}) == 200
-        slowest = max(slowest, time.monotonic() - begun)
+        slowest = max(slowest, time.monotonic() - started_at)
         threading.Event().wait(0.05)
     return slowest

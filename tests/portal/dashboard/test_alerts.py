@@ -37,7 +37,7 @@ def test_failed_days_are_one_line_that_retries_them_all(source: Source) -> None:
 
 
 def test_a_suspect_day_is_accepted_or_read_again(source: Source) -> None:
-    day, other = suspect(source, 5), suspect(source, 7)
+    day, second_day = suspect(source, 5), suspect(source, 7)
     client = client_of("operator")
 
     first, second = list_alerts(client)
@@ -46,9 +46,9 @@ def test_a_suspect_day_is_accepted_or_read_again(source: Source) -> None:
     press(client, second, "Sync again")
 
     day.refresh_from_db()
-    other.refresh_from_db()
+    second_day.refresh_from_db()
     assert (day.state, day.shrink_accepted) == (DayState.DUE, True)
-    assert (other.state, other.shrink_accepted) == (DayState.DUE, False)
+    assert (second_day.state, second_day.shrink_accepted) == (DayState.DUE, False)
 
 
 def test_many_suspect_days_are_shown_in_part_and_the_others_linked_to(source: Source) -> None:
@@ -139,19 +139,19 @@ def test_a_day_whose_findings_may_be_accepted_leads_to_where_that_is_done(source
     day = set_day(source, 5, verification="unverified", findings="f" * 32)
     address = f"/admin/usage/sourceday/{day.pk}/accept/"
 
-    assert address in [way.url for alert in list_alerts(client_of("operator")) for way in alert.links]
-    assert address not in [way.url for alert in list_alerts(client_of("viewer")) for way in alert.links]
+    assert address in [link.url for alert in list_alerts(client_of("operator")) for link in alert.links]
+    assert address not in [link.url for alert in list_alerts(client_of("viewer")) for link in alert.links]
 
 
 def test_a_day_whose_stored_records_differ_is_told_with_what_differs(source: Source) -> None:
-    checked = timezone.now().replace(hour=3, minute=5)
-    found = [{"code": "records", "expected": 5, "stored": 4}, {"code": "sums", "expected": {}, "stored": {}}]
-    day = set_day(source, 5, state="due", mismatch=found, checked_at=checked)
+    checked_at = timezone.now().replace(hour=3, minute=5)
+    differences = [{"code": "records", "expected": 5, "stored": 4}, {"code": "sums", "expected": {}, "stored": {}}]
+    day = set_day(source, 5, state="due", mismatch=differences, checked_at=checked_at)
     client = client_of("operator")
 
     (alert,) = list_alerts(client)
 
-    when = f"{checked.day} {checked:%b %Y} 03:05 UTC"
+    when = f"{checked_at.day} {checked_at:%b %Y} 03:05 UTC"
     assert alert.message == (
         f"{day.day.day} {day.day:%b %Y} differs: the check of stored records on {when} found the number of records "
         "and the sums different. The day is being synced again."

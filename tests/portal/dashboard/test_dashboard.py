@@ -40,42 +40,42 @@ def read_resources(listing: Listing, days: int) -> Source:
     listing.kind = ResourceUsage
     source = make_source("resources", vendor="gcore", backfill_from=TODAY - timedelta(days=days - 1))
     for ago in range(days):
-        on = TODAY - timedelta(days=ago)
+        day = TODAY - timedelta(days=ago)
         units = ("minutes", "gbminutes", "bytes")[: 1 + ago % 3]
-        listing.records[on] = [
+        listing.records[day] = [
             resource(10 * ago + n, unit, f"{(ago * 37 + n) % 101}.{ago:03d}125") for n, unit in enumerate(units)
         ]
-        read_day(source, on)
+        read_day(source, day)
     return source
 
 
 def test_every_units_sums_equal_those_of_the_records(listing: Listing, noon: None) -> None:
     source = read_resources(listing, 60)
-    gone = date(2026, 11, 5)
-    listing.records[gone] = listing.records[gone][:1]  # the vendor takes some back
-    read_day(source, gone)
+    changed_day = date(2026, 11, 5)
+    listing.records[changed_day] = listing.records[changed_day][:1]  # the vendor takes some back
+    read_day(source, changed_day)
 
-    found = build_stats(fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk], ResourceUsage)
+    stats = build_stats(fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk], ResourceUsage)
 
     spans = {
         "so_far": (date(2026, 11, 1), date(2026, 11, 23)),
         "same_days": (date(2026, 10, 1), date(2026, 10, 23)),
         "last": (date(2026, 10, 1), date(2026, 11, 1)),
     }
-    assert {line.measure.key for line in found.rows} == {"minutes", "gbminutes", "bytes"}
+    assert {line.measure.key for line in stats.rows} == {"minutes", "gbminutes", "bytes"}
     for name, (first, end) in spans.items():
-        held = ResourceUsage.objects.current().filter(day__gte=first, day__lt=end).order_by()
-        by_unit = dict(held.values_list("consumed_unit").annotate(Sum("consumed_quantity")))
-        assert {line.measure.key: getattr(line, name) for line in found.rows} == by_unit
-    assert found.so_far.is_stored
-    assert found.same_days.is_stored
+        records = ResourceUsage.objects.current().filter(day__gte=first, day__lt=end).order_by()
+        by_unit = dict(records.values_list("consumed_unit").annotate(Sum("consumed_quantity")))
+        assert {line.measure.key: getattr(line, name) for line in stats.rows} == by_unit
+    assert stats.so_far.is_stored
+    assert stats.same_days.is_stored
 
 
 def test_runtime_is_of_the_days_that_runs_stopped_on(listing: Listing, noon: None) -> None:
     source = make_source("runs", vendor="ona", time_zone="Europe/Berlin", backfill_from=date(2026, 10, 1))
-    for on in (date(2026, 10, 7), date(2026, 11, 2), date(2026, 11, 22)):
-        listing.records[on] = [row(n + on.day * 100, on=on, minutes=n * 7 + on.day) for n in range(5)]
-        read_day(source, on)
+    for day in (date(2026, 10, 7), date(2026, 11, 2), date(2026, 11, 22)):
+        listing.records[day] = [row(n + day.day * 100, on=day, minutes=n * 7 + day.day) for n in range(5)]
+        read_day(source, day)
 
     line = build_stats(fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk], EnvironmentUsage).rows[0]
 
@@ -106,16 +106,16 @@ def test_whole_days_are_compared_with_the_same_days_of_last_month(
 def test_the_page_shows_amounts_their_change_and_all_their_digits(noon: None) -> None:
     source = kept("ona-main", "ona", scale=Decimal(40))
     sums = dict(SourceDay.objects.filter(source=source).values_list("day", "sums__runtime_seconds"))
-    this, same = (
-        sum((Decimal(number) for on, number in sums.items() if on.month == month and on.day < 23), Decimal(0))
+    this_month, same_days = (
+        sum((Decimal(number) for day, number in sums.items() if day.month == month and day.day < 23), Decimal(0))
         for month in (11, 10)
     )
 
     page = client_of("viewer").get("/admin/").content.decode()
 
-    assert scale_amount(this, "seconds").number in page
-    assert f"{this:,f}".rstrip("0").rstrip(".") + " s" in page
-    assert format_change((this - same) / same * 100) in page
+    assert scale_amount(this_month, "seconds").number in page
+    assert f"{this_month:,f}".rstrip("0").rstrip(".") + " s" in page
+    assert format_change((this_month - same_days) / same_days * 100) in page
     assert "1–22 Nov" in page
 
 
@@ -162,11 +162,13 @@ def test_several_sources_of_a_vendor_are_added_up_unit_by_unit(noon: None) -> No
 
     vendors = {vendor.title: vendor for vendor in context["vendors"]}
     assert vendors["Ona"].together is None
-    both = fetch_calendars(parts, {part.pk: TODAY for part in parts}, 30)
-    lines = build_stats(combine_calendars(both.values()), ResourceUsage).rows
+    calendars = fetch_calendars(parts, {part.pk: TODAY for part in parts}, 30)
+    lines = build_stats(combine_calendars(calendars.values()), ResourceUsage).rows
     for line in lines:
-        singles = [one for part in parts for one in build_stats(both[part.pk], ResourceUsage).rows]
-        alone = [one.so_far for one in singles if one.measure == line.measure and one.so_far is not None]
+        single_lines = [single for part in parts for single in build_stats(calendars[part.pk], ResourceUsage).rows]
+        alone = [
+            single.so_far for single in single_lines if single.measure == line.measure and single.so_far is not None
+        ]
         assert len(alone) == 2
         assert line.so_far == sum(alone)
         assert line.change is not None
@@ -179,10 +181,10 @@ def test_a_day_that_one_source_lacks_is_a_gap_of_the_vendor() -> None:
     )
     lacking = UsageCalendar(TODAY, date(2026, 1, 1), {})
 
-    both = combine_calendars([full, lacking])
+    combined = combine_calendars([full, lacking])
 
-    assert not both.get(TODAY).stored
-    assert both.get(TODAY).sums == {"minutes": Decimal(5)}
+    assert not combined.get(TODAY).stored
+    assert combined.get(TODAY).sums == {"minutes": Decimal(5)}
 
 
 def test_a_source_that_was_switched_off_leaves_no_gap_in_its_vendor() -> None:
@@ -192,11 +194,11 @@ def test_a_source_that_was_switched_off_leaves_no_gap_in_its_vendor() -> None:
     yesterday = TODAY - timedelta(days=1)
     off = UsageCalendar(TODAY, TODAY, {yesterday: DayUsage({"minutes": Decimal(2)}, stored=True)}, active=False)
 
-    both = combine_calendars([full, off])
+    combined = combine_calendars([full, off])
 
-    assert both.get(TODAY).stored
-    assert both.first == date(2026, 1, 1)
-    assert (both.get(yesterday).stored, both.get(yesterday).sums) == (False, {"minutes": Decimal(2)})
+    assert combined.get(TODAY).stored
+    assert combined.first == date(2026, 1, 1)
+    assert (combined.get(yesterday).stored, combined.get(yesterday).sums) == (False, {"minutes": Decimal(2)})
 
 
 def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -> None:
@@ -208,9 +210,9 @@ def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -
     calendar = fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk]
     measure = build_stats(calendar, ResourceUsage).rows[-1].measure
 
-    found = {(TODAY - bar.day).days: bar for bar in build_bars(calendar, measure, 30)}
+    bars = {(TODAY - bar.day).days: bar for bar in build_bars(calendar, measure, 30)}
 
-    assert [found[ago].state for ago in (0, 1, 3, 5, 8, 9, 10, 25)] == [
+    assert [bars[ago].state for ago in (0, 1, 3, 5, 8, 9, 10, 25)] == [
         "open",
         "open",
         "whole",
@@ -220,14 +222,14 @@ def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -
         "open",
         "before",
     ]
-    assert found[10].label.endswith("(unverified)")
+    assert bars[10].label.endswith("(unverified)")
     amount = scale_amount(Decimal(of_ago(source, 3).sums[measure.key]), measure.unit)
-    assert found[3].label == f"20 Nov: {amount}"
-    assert found[1].label.endswith("(may still change)")
-    assert found[0].label.endswith("(today still open)")
-    assert found[5].label == "18 Nov: not synced yet"
+    assert bars[3].label == f"20 Nov: {amount}"
+    assert bars[1].label.endswith("(may still change)")
+    assert bars[0].label.endswith("(today still open)")
+    assert bars[5].label == "18 Nov: not synced yet"
     svg = draw_chart(calendar, measure, 30)
-    assert found[8].label.endswith("(incomplete)")
+    assert bars[8].label.endswith("(incomplete)")
     assert svg.count("<rect") == 31  # the part of a day that is held stands before the hatching
     assert "1 day not synced. 1 day incomplete." in svg
     assert 'style="' not in svg
@@ -253,7 +255,7 @@ def test_a_unit_is_escaped_wherever_it_is_scale_amount(noon: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "said", "exact"),
+    ("value", "unit", "expected", "exact"),
     [
         (None, "minutes", "–", ""),
         (Decimal(0), "tasks", "0 tasks", ""),
@@ -269,14 +271,14 @@ def test_a_unit_is_escaped_wherever_it_is_scale_amount(noon: None) -> None:
         (Decimal(10) ** 24, "bytes", "1,000,000 EB", "1,000,000,000,000,000,000,000,000 bytes"),
     ],
 )
-def test_amounts_read_well_and_keep_their_digits(value: Decimal | None, unit: str, said: str, exact: str) -> None:
-    found = scale_amount(value, unit)
-    assert (str(found), found.exact) == (said, exact)
+def test_amounts_read_well_and_keep_their_digits(value: Decimal | None, unit: str, expected: str, exact: str) -> None:
+    amount = scale_amount(value, unit)
+    assert (str(amount), amount.exact) == (expected, exact)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [(None, "–"), ("12.34", "+12.3 %"), ("-4", "−4 %"), ("0.01", "±0 %"), ("2400", "24 times more")],
 )
-def test_a_change_reads_well(change: str | None, said: str) -> None:
-    assert format_change(None if change is None else Decimal(change)) == said
+def test_a_change_reads_well(change: str | None, expected: str) -> None:
+    assert format_change(None if change is None else Decimal(change)) == expected

@@ -55,7 +55,7 @@ def test_the_latest_complete_day_is_compared_with_the_same_weekday() -> None:
 
     week = find(source).week
 
-    assert {(one.key, one.now, one.before) for one in week} == {("p-new", 3600, 0), ("p-gone", 0, 7200)}
+    assert {(mover.key, mover.now, mover.before) for mover in week} == {("p-new", 3600, 0), ("p-gone", 0, 7200)}
     assert week[0].key == "p-gone"  # it moved more of the total
     assert week[0].share == pytest.approx(Decimal(7200) / Decimal(43200))
 
@@ -68,7 +68,7 @@ def test_a_month_is_compared_day_by_day_and_only_where_both_days_are_complete() 
 
     movers = find(source)
 
-    assert [(one.key, one.now) for one in movers.month] == [("p-1", 3600 * 22)]
+    assert [(mover.key, mover.now) for mover in movers.month] == [("p-1", 3600 * 22)]
     (comparison,) = movers.comparisons
     assert (len(comparison.month.pairs), comparison.month.expected) == (22, 23)
     page = client_of("viewer").get("/admin/").content.decode()
@@ -85,9 +85,9 @@ def test_a_day_that_is_not_complete_is_not_the_latest() -> None:
 
 def test_on_the_first_of_a_month_the_month_that_ended_is_compared() -> None:
     source = Source(slug="one", vendor="ona")
-    every = {date(2026, month, day) for month in (9, 10) for day in range(1, 31)} | {date(2026, 10, 31)}
+    days = {date(2026, month, day) for month in (9, 10) for day in range(1, 31)} | {date(2026, 10, 31)}
 
-    comparison = build_comparison(source, dict.fromkeys(every), date(2026, 11, 1))
+    comparison = build_comparison(source, dict.fromkeys(days), date(2026, 11, 1))
 
     assert comparison is not None
     assert comparison.month.pairs[0] == (date(2026, 10, 1), date(2026, 9, 1))
@@ -106,8 +106,8 @@ def test_units_are_never_mixed_and_none_takes_all_the_lines() -> None:
 
     week = find(source).week
 
-    assert [(one.unit, one.now) for one in week].count(("bytes", 1_000_000)) == 2
-    assert {one.unit for one in week} == {"bytes", "minutes"}
+    assert [(mover.unit, mover.now) for mover in week].count(("bytes", 1_000_000)) == 2
+    assert {mover.unit for mover in week} == {"bytes", "minutes"}
 
 
 def test_the_card_names_projects_and_links_to_their_chart() -> None:
@@ -128,12 +128,12 @@ def test_the_card_names_projects_and_links_to_their_chart() -> None:
 
 
 def test_someone_limited_to_a_source_sees_its_movers_alone() -> None:
-    shown, hidden = kept("ona-main", "ona"), kept("ona-other", "ona")
-    for source in (shown, hidden):
-        call(source, f"p-{source.slug}", f"Project of {source.slug}")
-        move(source, f"p-{source.slug}", range(1, 3), "3600")
+    source, other_source = kept("ona-main", "ona"), kept("ona-other", "ona")
+    for each_source in (source, other_source):
+        call(each_source, f"p-{each_source.slug}", f"Project of {each_source.slug}")
+        move(each_source, f"p-{each_source.slug}", range(1, 3), "3600")
 
-    page = client_of("viewer", sources=[shown]).get("/admin/").content.decode()
+    page = client_of("viewer", sources=[source]).get("/admin/").content.decode()
 
     assert "Project of ona-main" in page
     assert "ona-other" not in page
@@ -171,7 +171,7 @@ def test_sums_are_kept_until_a_day_is_read_anew() -> None:
 
     def count_queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert [one.key for one in find(source).week] == ["p-1"]
+            assert [mover.key for mover in find(source).week] == ["p-1"]
         return len(captured)
 
     first = count_queries()

@@ -51,12 +51,12 @@ def test_a_paused_source_is_read_now_with_its_failed_days(source: Source) -> Non
 
 
 def test_a_source_of_which_nothing_was_read_is_pointed_out_once_it_should_have_been(source: Source) -> None:
-    new = kept("new", "gcore", days=1)
-    SourceDay.objects.filter(source=new).delete()
+    new_source = kept("new", "gcore", days=1)
+    SourceDay.objects.filter(source=new_source).delete()
     client = client_of("operator")
     assert list_alerts(client) == []
 
-    Source.objects.filter(pk=new.pk).update(created_at=timezone.now() - timedelta(hours=1))
+    Source.objects.filter(pk=new_source.pk).update(created_at=timezone.now() - timedelta(hours=1))
 
     (alert,) = list_alerts(client)
     assert (alert.subject, alert.message) == ("new", "has not been synced yet.")
@@ -152,7 +152,7 @@ def test_a_token_beyond_a_persons_sources_stays_unknown_to_them(source: Source) 
     assert list_alerts(client_of("administrator", sources=[source])) == []
 
 
-def everything(source: Source) -> None:
+def cause_every_alert(source: Source) -> None:
     """Have everything be wrong that can be, at once."""
     fail(source, 4)
     suspect(source, 5)
@@ -166,7 +166,7 @@ def everything(source: Source) -> None:
 
 
 def test_a_viewer_sees_every_trouble_and_no_button(source: Source) -> None:
-    everything(source)
+    cause_every_alert(source)
 
     page = client_of("viewer").get("/admin/").content.decode()
 
@@ -175,36 +175,36 @@ def test_a_viewer_sees_every_trouble_and_no_button(source: Source) -> None:
 
 
 def test_no_button_that_is_shown_refuses_and_each_that_is_not_does(source: Source) -> None:
-    everything(source)
-    shown = {
+    cause_every_alert(source)
+    urls = {
         role: set(FORM.findall(client_of(role).get("/admin/").content.decode()))
         for role in ("administrator", "operator")
     }
-    assert len(shown["administrator"]) == len(shown["operator"]) + 2  # resume and revoke
+    assert len(urls["administrator"]) == len(urls["operator"]) + 2  # resume and revoke
 
     viewer, operator = client_of("viewer"), client_of("operator")
-    for url in shown["administrator"]:
+    for url in urls["administrator"]:
         assert viewer.post(url).status_code == 403
-    for url in shown["administrator"] - shown["operator"]:
+    for url in urls["administrator"] - urls["operator"]:
         assert operator.post(url).status_code == 403
     assert not SyncRun.objects.exists()
-    for url in shown["operator"]:
+    for url in urls["operator"]:
         assert operator.post(url).status_code == 302
     administrator = client_of("administrator")
-    for url in shown["administrator"]:
+    for url in urls["administrator"]:
         assert administrator.post(url).status_code == 302
 
 
 def test_what_is_beyond_a_persons_sources_cannot_be_changed(source: Source) -> None:
-    other = kept("zebra", "gcore", days=10)
-    fail(other, 4)
-    day = suspect(other, 5)
+    hidden_source = kept("zebra", "gcore", days=10)
+    fail(hidden_source, 4)
+    day = suspect(hidden_source, 5)
     client = client_of("administrator", sources=[source])
 
     for url in (
-        f"/admin/alerts/sync-failed/{other.pk}/",
+        f"/admin/alerts/sync-failed/{hidden_source.pk}/",
         f"/admin/alerts/accept/{day.pk}/",
-        f"/admin/alerts/resume/{other.pk}/",
+        f"/admin/alerts/resume/{hidden_source.pk}/",
     ):
         assert client.post(url).status_code == 404
     assert not SyncRun.objects.exists()

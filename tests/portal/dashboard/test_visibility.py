@@ -81,10 +81,10 @@ def test_who_sees_no_source_is_told_so_and_not_that_there_are_others() -> None:
 
 
 def test_a_limited_person_sees_their_sources_alone_in_lists_sums_and_troubles(noon: None) -> None:
-    mine = kept("mine", "gcore")
+    source = kept("mine", "gcore")
     set_day(kept("zebra", "gcore", scale=Decimal(1000)), 5, state="failed", error="zebra bites", complete=False)
 
-    client = client_of("administrator", sources=[mine])
+    client = client_of("administrator", sources=[source])
     page = client.get("/admin/").content.decode()
 
     context = overview(client)
@@ -119,21 +119,21 @@ def test_the_number_of_queries_does_not_grow_with_sources_days_or_troubles(noon:
     def queries() -> list[str]:
         with CaptureQueriesContext(
             connection,
-        ) as asked:
+        ) as context:
             overview(client)
-        return [query["sql"] for query in asked.captured_queries]
+        return [query["sql"] for query in context.captured_queries]
 
     trouble(kept("gcore-0", "gcore", days=5), 1)
-    few = queries()
+    few_queries = queries()
     for number in range(1, 12):
         trouble(kept(f"gcore-{number}", "gcore", days=40), number % 3 + 1)
         kept(f"ona-{number}", "ona", days=20)
-    many = queries()
+    many_queries = queries()
 
-    assert len(many) == len(few)
-    assert len(many) <= QUERIES, "\n".join(many)
+    assert len(many_queries) == len(few_queries)
+    assert len(many_queries) <= QUERIES, "\n".join(many_queries)
     records = ("usage_environmentusage", "usage_resourceusage", "usage_recipeusage")
-    assert not [sql for sql in many if any(f'"{table}"' in sql for table in records)]
+    assert not [sql for sql in many_queries if any(f'"{table}"' in sql for table in records)]
 
 
 # Who is asking (2), their rights (2), their groups' sources (for the page and for its menu), the sources, their coverage (2), what waits too long,

@@ -46,8 +46,8 @@ def test_help_needs_no_server(tmp_path: Path) -> None:
 
 
 def test_a_free_port_is_free() -> None:
-    with socket.create_server(("127.0.0.1", free_port())) as taken:
-        assert free_port(taken.getsockname()[1]) != taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        assert free_port(server.getsockname()[1]) != server.getsockname()[1]
 
 
 def test_waiting_ends() -> None:

@@ -64,11 +64,11 @@ def _removed(folder: Path) -> Iterator[None]:
         Services(data_dir).remove()
 
 
-def environment(data_dir: Path, **more: str) -> dict[str, str]:
+def environment(data_dir: Path, **overrides: str) -> dict[str, str]:
     """Return the environment of a command that knows nothing of this test run's servers."""
-    own = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORTAL_ENCRYPTION_KEYS"}
-    kept = {name: value for name, value in os.environ.items() if name not in own}
-    return kept | {"PORTAL_DATA_DIR": str(data_dir), "PORTAL_IGNORE_DOTENV": "1"} | more
+    removed_names = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORTAL_ENCRYPTION_KEYS"}
+    variables = {name: value for name, value in os.environ.items() if name not in removed_names}
+    return variables | {"PORTAL_DATA_DIR": str(data_dir), "PORTAL_IGNORE_DOTENV": "1"} | overrides
 
 
 def start_command(data_dir: Path) -> subprocess.Popen[str]:
@@ -91,7 +91,7 @@ def command(data_dir: Path) -> subprocess.Popen[str]:
     return process
 
 
-def ended(process: subprocess.Popen[str]) -> int:
+def end_process(process: subprocess.Popen[str]) -> int:
     """End a `command` and return its exit status."""
     with process:
         assert process.stdin
@@ -155,14 +155,14 @@ def test_killed_servers_start_again_where_they_were_with_their_data(services: Se
     for pid in pids(services.home.root):
         assert pid
         os.kill(pid, signal.SIGKILL)
-    other = Services(services.home.root)
+    second_services = Services(services.home.root)
     try:
-        assert other.start() == before
+        assert second_services.start() == before
         assert query(before[OWNER], "SELECT answer FROM kept_kill") == 42
         with closing(redis.Redis.from_url(before["REDIS_URL"])) as client:
             assert client.get("kept_kill") == b"42"
     finally:
-        other.stop()
+        second_services.stop()
 
 
 def test_a_leftover_process_id_that_is_a_stranger_now_does_not_prevent_a_start(services: Services) -> None:
@@ -182,10 +182,10 @@ def test_a_leftover_process_id_that_is_a_stranger_now_does_not_prevent_a_start(s
 def test_a_port_that_was_taken_meanwhile_is_replaced(services: Services) -> None:
     services.start()
     services.stop()
-    taken = services.home.ports["postgres"]
-    with socket.create_server(("127.0.0.1", taken)):
+    port = services.home.ports["postgres"]
+    with socket.create_server(("127.0.0.1", port)):
         urls = services.start()
-        assert services.home.ports["postgres"] != taken
+        assert services.home.ports["postgres"] != port
         assert query(urls["DATABASE_URL"], "SELECT 1") == 1
         services.stop()
 
@@ -193,11 +193,11 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(services: Services) -> None
 def test_servers_whose_port_was_forgotten_are_found_again(services: Services) -> None:
     services.start()
     (services.home.root / "services.json").unlink()
-    other = Services(services.home.root)
+    second_services = Services(services.home.root)
     try:
-        assert query(other.start()["DATABASE_URL"], "SELECT 1") == 1
+        assert query(second_services.start()["DATABASE_URL"], "SELECT 1") == 1
     finally:
-        other.stop()
+        second_services.stop()
 
 
 def test_two_data_folders_run_side_by_side(services: Services, running: Services) -> None:
@@ -212,9 +212,9 @@ def test_the_servers_run_until_their_last_user_leaves(services: Services) -> Non
     first, second = command(services.home.root), command(services.home.root)
     running = pids(services.home.root)
     assert all(running)
-    assert ended(first) == 0
+    assert end_process(first) == 0
     assert pids(services.home.root) == running
-    assert ended(second) == 0
+    assert end_process(second) == 0
     assert pids(services.home.root) == [None, None]
 
 
@@ -229,7 +229,7 @@ def test_commands_that_start_at_once_do_an_aborted_set_up_again_and_share_one_pa
     urls = {process.stdout.readline().strip() for process in starting if process.stdout}
     assert len(urls) == 1
     assert query(urls.pop(), "SELECT 1") == 1
-    assert [ended(process) for process in starting] == [0, 0, 0]
+    assert [end_process(process) for process in starting] == [0, 0, 0]
     assert pids(data_dir) == [None, None]
 
 
@@ -251,14 +251,14 @@ def test_ctrl_c_reaches_the_command_but_not_the_servers(services: Services) -> N
         assert pid
         assert os.getpgid(pid) != os.getpgid(holder.pid)
         assert os.getsid(pid) != os.getsid(holder.pid)
-    ended(holder)
+    end_process(holder)
 
 
 def test_a_wrong_password_is_refused(running: Services) -> None:
     urls = get_urls(running)
     rules = "SELECT string_agg(DISTINCT auth_method, ',') FROM pg_hba_file_rules"
     assert query(Postgres(running.home).superuser_url, rules) == "scram-sha-256"
-    wrong = {
+    wrong_urls = {
         name: url.replace(running.home.secrets[server], "wrong")
         for name, server, url in (
             ("DATABASE_URL", "portal_app", urls["DATABASE_URL"]),
@@ -266,8 +266,8 @@ def test_a_wrong_password_is_refused(running: Services) -> None:
         )
     }
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        query(wrong["DATABASE_URL"], "SELECT 1")
-    with closing(redis.Redis.from_url(wrong["REDIS_URL"])) as client:
+        query(wrong_urls["DATABASE_URL"], "SELECT 1")
+    with closing(redis.Redis.from_url(wrong_urls["REDIS_URL"])) as client:
         with pytest.raises(redis.AuthenticationError):
             client.ping()
 
@@ -380,10 +380,10 @@ with provide_servers():
 
 
 def test_keys_are_made_once_and_kept(services: Services) -> None:
-    made = services.generated_keys
-    assert set(made) == {"SECRET_KEY", "PORTAL_ENCRYPTION_KEYS"}
-    assert Services(services.home.root).generated_keys == made
-    assert json.loads((services.home.root / "secrets.json").read_text()).items() >= made.items()
+    keys = services.generated_keys
+    assert set(keys) == {"SECRET_KEY", "PORTAL_ENCRYPTION_KEYS"}
+    assert Services(services.home.root).generated_keys == keys
+    assert json.loads((services.home.root / "secrets.json").read_text()).items() >= keys.items()
 
 
 def test_a_server_that_cannot_start_says_why(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,10 +391,10 @@ def test_a_server_that_cannot_start_says_why(services: Services, monkeypatch: py
     services.stop()
     monkeypatch.setattr("portal.embedded.server.START_SECONDS", 0.5)
     version = services.home.servers / "postgres" / "PG_VERSION"
-    found = version.read_text()
+    content = version.read_text()
     version.write_text("12")
     try:
         with pytest.raises(ServiceError, match="initialized by PostgreSQL version 12"):
             services.start()
     finally:
-        version.write_text(found)
+        version.write_text(content)

@@ -60,9 +60,9 @@ class Run:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of its processes: none that names other servers."""
-        own = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORTAL_ENCRYPTION_KEYS", "PORTAL_HTTPS"}
-        kept = {name: value for name, value in os.environ.items() if name not in own}
-        return kept | {"PORTAL_DATA_DIR": str(self.data_dir), "PORTAL_IGNORE_DOTENV": "1"}
+        removed_names = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORTAL_ENCRYPTION_KEYS", "PORTAL_HTTPS"}
+        variables = {name: value for name, value in os.environ.items() if name not in removed_names}
+        return variables | {"PORTAL_DATA_DIR": str(self.data_dir), "PORTAL_IGNORE_DOTENV": "1"}
 
     @property
     def log(self) -> Path:
@@ -74,11 +74,11 @@ class Run:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
-    def said(self, label: str) -> str:
-        """Return what the block says behind `label`."""
-        found = re.search(rf"^  {label} +(\S+)", self.text, re.MULTILINE)
-        assert found, self.text
-        return found[1]
+    def find_value(self, label: str) -> str:
+        """Return the value that follows `label` in the output."""
+        match = re.search(rf"^  {label} +(\S+)", self.text, re.MULTILINE)
+        assert match, self.text
+        return match[1]
 
     def wait(self, condition: Callable[[], Any]) -> None:
         """Ask until `condition` holds; fails with the output where it does not in time."""
@@ -89,9 +89,9 @@ class Run:
 
     def get(self, path: str) -> tuple[int, Any]:
         """Return status and JSON of a GET of `path` with the token that was shown."""
-        address = urlsplit(self.said("Portal"))
+        address = urlsplit(self.find_value("Portal"))
         with closing(http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)) as connection:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self.said('Token')}"})
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.find_value('Token')}"})
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
 
@@ -105,23 +105,23 @@ class Run:
         """Return how many records there are of each kind."""
         return [self.get(f"/api/v1/{kind}/?count=exact&page_size=1")[1]["count"] for kind in KINDS]
 
-    def ended(self, number: int, pid: int | None = None) -> int:
+    def end(self, number: int, pid: int | None = None) -> int:
         """Send a signal to the command, or to one of its programs; returns the command's exit status."""
         os.kill(pid or self.process.pid, number)
         return self.process.wait(PATIENCE)
 
 
-def relatives(data_dir: Path) -> list[int]:
+def list_processes(data_dir: Path) -> list[int]:
     """Return the processes that run on this data folder: its name is in the environment or the command line."""
-    found = []
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
         except OSError:
             continue
         if os.fsencode(data_dir) in words:
-            found.append(int(process.name))
-    return found
+            pids.append(int(process.name))
+    return pids
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def data_dir() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
         yield Path(folder, "demo")
-        for pid in relatives(Path(folder, "demo")):
+        for pid in list_processes(Path(folder, "demo")):
             os.kill(pid, signal.SIGKILL)
         Services(Path(folder, "demo")).remove()
 
@@ -144,7 +144,7 @@ def test_the_demo_fills_itself_survives_kills_stops_cleanly_and_goes_on_where_it
     assert sorted(source["slug"] for source in first.get("/api/v1/sources/")[1]["results"]) == sorted(
         f"{vendor}-demo" for vendor in readers()
     )
-    shown = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "manage.py", "up", "--credentials"],
         cwd=BASE_DIR,
         env=first.environment,
@@ -152,37 +152,37 @@ def test_the_demo_fills_itself_survives_kills_stops_cleanly_and_goes_on_where_it
         text=True,
         check=True,
     )
-    assert shown.stdout.strip() in first.text
+    assert result.stdout.strip() in first.text
     assert "\x1b" not in first.text
     # Celery gives up where a child is killed before its pool is complete: now it is.
     before = first.rows()
     kill_one_process_of_each(first)
     first.wait(lambda: grows(first, before))
     assert first.process.poll() is None
-    held = first.rows()
-    first.ended(signal.SIGKILL)
+    counts = first.rows()
+    first.end(signal.SIGKILL)
     # The programs stop by themselves; only the servers stay, for the next command to adopt.
-    first.wait(lambda: {*relatives(data_dir)} == {*servers(data_dir)})
+    first.wait(lambda: {*list_processes(data_dir)} == {*servers(data_dir)})
 
     second = Run(data_dir)
     second.slow_vendors()
-    assert [second.said(label) for label in ("Login", "Password", "Token")] == [
+    assert [second.find_value(label) for label in ("Login", "Password", "Token")] == [
         "admin",
         demo_file(data_dir)["password"],
         demo_file(data_dir)["token"],
     ]
-    assert all(now >= before for now, before in zip(second.rows(), held, strict=True))
-    assert second.ended(signal.SIGINT) == 0, second.text
+    assert all(now >= before for now, before in zip(second.rows(), counts, strict=True))
+    assert second.end(signal.SIGINT) == 0, second.text
     assert "Traceback" not in second.text
-    assert relatives(data_dir) == []
+    assert list_processes(data_dir) == []
 
 
 def kill_one_process_of_each(run: Run) -> None:
     """Kill a process of the web server and one of the worker; others take their places."""
     for program in ("web", "worker"):
-        started = re.search(rf"{program}\.\d* *started \(pid=(\d+)\)|{program} started \(pid=(\d+)\)", run.text)
-        assert started, run.text
-        parent = int(started[1] or started[2])
+        match = re.search(rf"{program}\.\d* *started \(pid=(\d+)\)|{program} started \(pid=(\d+)\)", run.text)
+        assert match, run.text
+        parent = int(match[1] or match[2])
         run.wait(lambda: len(children(parent)) >= 2)  # noqa: B023 (called at once)
         victim = children(parent)[-1]
         os.kill(victim, signal.SIGKILL)
@@ -226,7 +226,7 @@ def test_no_program_outlives_a_terminal_that_was_killed(tmp_path: Path, program:
         while b"up" not in terminal.stdout.readline().split():
             pass
         terminal.kill()
-        wait_for(lambda: relatives(mark) == [], "the program and its reader to end")
+        wait_for(lambda: list_processes(mark) == [], "the program and its reader to end")
 
 
 def test_where_a_program_ends_by_itself_the_others_are_stopped(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_where_a_program_ends_by_itself_the_others_are_stopped(tmp_path: Path) -
     with killed_at_the_end(mark):
         ran = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert ran.stdout.splitlines()[-1] == "2 (status -9)", ran.stderr
-        assert relatives(mark) == []
+        assert list_processes(mark) == []
 
 
 def test_the_command_fails_and_names_the_program_that_ended_by_itself(
@@ -259,7 +259,7 @@ def killed_at_the_end(mark: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for pid in relatives(mark):
+        for pid in list_processes(mark):
             os.kill(pid, signal.SIGKILL)
 
 
@@ -271,25 +271,25 @@ def servers(data_dir: Path) -> list[int | None]:
 def demo_file(data_dir: Path) -> dict[str, Any]:
     path = data_dir / "demo.json"
     assert path.stat().st_mode & 0o777 == 0o600
-    kept: dict[str, Any] = json.loads(path.read_text())
-    return kept
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
 
 
 @pytest.mark.django_db
 def test_the_demo_is_made_once(tmp_path: Path) -> None:
-    made = demo.create_demo(tmp_path, 8000)
-    assert demo.create_demo(tmp_path, 8000) == made
+    created = demo.create_demo(tmp_path, 8000)
+    assert demo.create_demo(tmp_path, 8000) == created
     assert [Source.objects.count(), User.objects.count(), ApiToken.objects.count()] == [len(readers()), 1, 1]
-    assert User.objects.get(username=demo.LOGIN, is_superuser=True).check_password(made.password)
+    assert User.objects.get(username=demo.LOGIN, is_superuser=True).check_password(created.password)
 
 
 @pytest.mark.django_db
 def test_the_demos_sources_follow_the_sandbox_to_another_port_and_keep_the_rest(tmp_path: Path) -> None:
-    made = demo.create_demo(tmp_path, 8000)
+    created = demo.create_demo(tmp_path, 8000)
     Source.objects.update(interval_minutes=5)
-    with socket.create_server(("127.0.0.1", made.sandbox_port)):
+    with socket.create_server(("127.0.0.1", created.sandbox_port)):
         moved = demo.create_demo(tmp_path, 8000)
-    assert moved.sandbox_port != made.sandbox_port
+    assert moved.sandbox_port != created.sandbox_port
     for source in Source.objects.all():
         assert source.base_url.startswith(f"http://127.0.0.1:{moved.sandbox_port}/{source.vendor}")
         assert source.interval_minutes == 5
@@ -304,13 +304,13 @@ def test_the_demo_leaves_a_password_that_somebody_set(tmp_path: Path) -> None:
 
 @pytest.mark.django_db
 def test_a_revoked_demo_token_is_replaced(tmp_path: Path) -> None:
-    made = demo.create_demo(tmp_path, 8000)
+    created = demo.create_demo(tmp_path, 8000)
     ApiToken.objects.get().revoke()
-    assert demo.create_demo(tmp_path, 8000).token != made.token
+    assert demo.create_demo(tmp_path, 8000).token != created.token
 
 
 def test_a_wanted_port_that_is_taken_is_said_to_be() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
         with pytest.raises(CommandError, match=f"Port {port} of 127.0.0.1 is taken"):
             call_command("up", port=port)

@@ -125,9 +125,9 @@ def test_what_lasts_longer_than_the_delay_is_told_with_its_end(gcore: Source, ma
 def test_a_channel_tells_of_what_its_rules_choose(rules: dict[str, Any], is_told: bool) -> None:
     sources = {slug: SourceFactory.create(slug=slug) for slug in ("own", "other")}
     values = rules.pop("incident", {})
-    chosen = [sources[slug] for slug in rules.pop("sources", [])]
-    channel = make_channel(**rules, limited=bool(chosen))
-    channel.sources.set(chosen)
+    channel_sources = [sources[slug] for slug in rules.pop("sources", [])]
+    channel = make_channel(**rules, limited=bool(channel_sources))
+    channel.sources.set(channel_sources)
     incident = make_incident(**{"source": sources["own"], **values})
     assert outbox.matches_rules(channel, incident) is is_told
 
@@ -252,9 +252,9 @@ def test_a_recipient_that_is_refused_among_others_is_named(mail_server: MailServ
     message = Message.objects.get()
     assert mail_server.recipients == [["ops@example.com"]]
     assert message.sent_at is not None
-    told = "The mail server refused gone@example.com; the others have it."
-    assert describe_outcome(message).endswith(f"; {told}")
-    assert send_test(channel) == told
+    expected = "The mail server refused gone@example.com; the others have it."
+    assert describe_outcome(message).endswith(f"; {expected}")
+    assert send_test(channel) == expected
     deliver_due(5)
     assert len(mail_server.mails) == 2  # it is not sent to the others again
 
@@ -382,10 +382,10 @@ def test_two_deliveries_at_once_claim_a_message_once() -> None:
 
 def test_old_incidents_are_pruned_with_their_messages_and_nothing_that_is_open_is() -> None:
     channel, old, month = make_channel(), datetime(2025, 6, 29, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)
-    ended = make_incident(opened_at=old, resolved_at=old)
+    resolved = make_incident(opened_at=old, resolved_at=old)
     recent = make_incident(opened_at=old, resolved_at=month)
     lasting = make_incident(opened_at=old)
-    for incident in (ended, recent, lasting):
+    for incident in (resolved, recent, lasting):
         Message.objects.create(key=str(incident.pk), channel=channel, incident=incident, event=Event.OPENED)
     for number, created_at in enumerate((old, month)):
         Message.objects.create(key=f"test:{number}", channel=channel, event=Event.TEST, created_at=created_at)

@@ -106,15 +106,15 @@ def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
 
 
 def test_somebody_limited_to_sources_sees_their_incidents_and_those_of_the_portal(gcore: Source) -> None:
-    other = kept("ona-main", "ona", days=8)
+    visible_source = kept("ona-main", "ona", days=8)
     words = {"severity": "critical", "state": "Low", "message": "is wrong."}
     for condition in ("disk_low", "token_expires", "sync_stopped"):
         Incident.objects.create(condition=condition, key="x", subject=condition, **words)
-    client = client_of("administrator", sources=[other])
+    client = client_of("administrator", sources=[visible_source])
     page = open_page(client, LIST)
     assert "disk_low" in page
-    for hidden in ("gcore-main", "token_expires", "sync_stopped"):
-        assert hidden not in re.sub(r"<select.*?</select>", "", page, flags=re.DOTALL)
+    for text in ("gcore-main", "token_expires", "sync_stopped"):
+        assert text not in re.sub(r"<select.*?</select>", "", page, flags=re.DOTALL)
     incident = Incident.objects.get(source=gcore)
     assert client.get(f"{LIST}{incident.pk}/change/").status_code in {302, 404}
     assert client.post(f"{LIST}{incident.pk}/do/acknowledge/").status_code == 404
@@ -130,11 +130,13 @@ def test_the_api_lists_incidents_and_acknowledges_them(gcore: Source) -> None:
     create_token("expiring", expires_at=timezone.now())
     watch()
     client = bearer(Scope.SYNC_READ, Scope.SYNC_RUN)
-    listed = client.get("/api/v1/incidents/?resolved=false&condition=source_failing").json()["results"]
-    assert [(row["condition"], row["source"], row["days"]) for row in listed] == [("source_failing", "gcore-main", 1)]
+    incidents = client.get("/api/v1/incidents/?resolved=false&condition=source_failing").json()["results"]
+    assert [(row["condition"], row["source"], row["days"]) for row in incidents] == [
+        ("source_failing", "gcore-main", 1)
+    ]
     assert len(client.get("/api/v1/incidents/").json()["results"]) == 1  # Those of tokens are for staff.
 
-    path = f"/api/v1/incidents/{listed[0]['id']}/acknowledge/"
+    path = f"/api/v1/incidents/{incidents[0]['id']}/acknowledge/"
     assert bearer(Scope.SYNC_READ).post(path).status_code == 403
     answer = client.post(path)
     assert answer.json()["acknowledged_by"].startswith("token ")
@@ -170,15 +172,15 @@ def test_an_administrator_adds_a_channel_and_sends_a_test(settings: Settings) ->
 )
 def test_a_mistake_in_a_channel_is_named(fields: dict[str, str], error: str) -> None:
     page = post(client_of("administrator"), f"{CHANNELS}add/", **FORM | fields)
-    assert any(error in shown for shown in errors(page)), errors(page)
+    assert any(error in message for message in errors(page)), errors(page)
     assert not Channel.objects.exists()
 
 
 def test_address_and_secret_are_never_shown_again_nor_logged_and_go_to_no_other_host() -> None:
     client = client_of("administrator")
     hook = FORM | {"kind": "webhook", "recipients": ""}
-    given = {"new_url": "https://hooks.example.com/s3cret", "new_secret": "signing words"}
-    post(client, f"{CHANNELS}add/", **hook, **given)
+    values = {"new_url": "https://hooks.example.com/s3cret", "new_secret": "signing words"}
+    post(client, f"{CHANNELS}add/", **hook, **values)
     channel = Channel.objects.get()
     for path in (CHANNELS, f"{CHANNELS}{channel.pk}/change/", "/admin/accounts/auditentry/"):
         page = open_page(client, path)
@@ -192,32 +194,32 @@ def test_address_and_secret_are_never_shown_again_nor_logged_and_go_to_no_other_
     assert errors(page) == ["Enter the secret again, because requests now go to another host."]
     post(client, f"{CHANNELS}{channel.pk}/change/", **hook)
     channel.refresh_from_db()
-    assert (channel.url, channel.secret) == (given["new_url"], given["new_secret"])
+    assert (channel.url, channel.secret) == (values["new_url"], values["new_secret"])
 
 
 def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:
-    own, other = kept("own", "gcore", days=2), kept("other", "gcore", days=2)
-    everything = Channel.objects.create(name="everything", recipients="all@example.com")
-    client = client_of("administrator", sources=[own])
+    source, hidden_source = kept("own", "gcore", days=2), kept("other", "gcore", days=2)
+    full_channel = Channel.objects.create(name="everything", recipients="all@example.com")
+    client = client_of("administrator", sources=[source])
     assert "everything" not in open_page(client, CHANNELS)
-    assert client.post(f"{CHANNELS}{everything.pk}/do/test/").status_code == 404
+    assert client.post(f"{CHANNELS}{full_channel.pk}/do/test/").status_code == 404
     assert "choose those to send messages about" in post(client, f"{CHANNELS}add/", **FORM)
-    assert "Select a valid choice" in post(client, f"{CHANNELS}add/", **FORM, sources=[other.pk])
-    post(client, f"{CHANNELS}add/", **FORM, sources=[own.pk])
-    made = Channel.objects.get(name="ops")
-    assert (made.limited, [source.slug for source in made.sources.all()]) == (True, ["own"])
+    assert "Select a valid choice" in post(client, f"{CHANNELS}add/", **FORM, sources=[hidden_source.pk])
+    post(client, f"{CHANNELS}add/", **FORM, sources=[source.pk])
+    channel = Channel.objects.get(name="ops")
+    assert (channel.limited, [channel_source.slug for channel_source in channel.sources.all()]) == (True, ["own"])
 
 
 def test_somebody_limited_to_sources_sees_no_messages_about_others_that_a_channel_told_of_before(
     gcore: Source,
 ) -> None:
-    own = kept("own", "gcore", days=2)
+    visible_source = kept("own", "gcore", days=2)
     channel = Channel.objects.create(name="ops", recipients="ops@example.com", limited=True)
-    channel.sources.add(own)
+    channel.sources.add(visible_source)
     Message.objects.create(key="opened:1:1", channel=channel, incident=Incident.objects.get(), event="opened")
     page = f"{CHANNELS}{channel.pk}/change/"
     assert "Source failing: gcore-main" in open_page(client_of("administrator"), page)
-    assert "gcore-main" not in open_page(client_of("administrator", sources=[own]), page)
+    assert "gcore-main" not in open_page(client_of("administrator", sources=[visible_source]), page)
 
 
 def test_a_deleted_channel_takes_its_messages_along_and_the_incident_stays(gcore: Source) -> None:

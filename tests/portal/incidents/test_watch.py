@@ -122,9 +122,9 @@ def test_many_restatements_of_one_source_hide_none_of_another(
 ) -> None:
     settings.PORTAL_RESTATED_SHARE, settings.PORTAL_RESTATED_AMOUNTS = 0.02, []
     monkeypatch.setattr("portal.incidents.restatement_alerts.MAX_RESTATEMENTS", 1)
-    other = kept("gcore-other", "gcore", days=12)
+    second_source = kept("gcore-other", "gcore", days=12)
     restate(gcore, "10000", "20000")
-    restate(other, "10000", "20000")
+    restate(second_source, "10000", "20000")
     assert [alert.subject for alert in build_restatement_alerts([gcore])] == ["gcore-main"]
     assert list_open() == [("day_restated", "gcore-main"), ("day_restated", "gcore-other")]
 
@@ -233,26 +233,26 @@ def age(client: redis.Redis, process: str, seconds: float) -> None:
     client.set(build_key(Heartbeat(process)), "", px=KEPT_MILLISECONDS - int(seconds * 1000))
 
 
-def look(started: float) -> set[str]:
+def list_silences(started_at: float) -> set[str]:
     """Look at the processes, and return the conditions of the open incidents."""
-    watch_processes(find_silence(started))
+    watch_processes(find_silence(started_at))
     return set(Incident.objects.filter(OPEN).values_list("condition", flat=True))
 
 
 def test_the_web_processes_tell_of_a_silent_worker_and_a_silent_beat(redis_client: redis.Redis) -> None:
-    started = time.time() - 1000
+    started_at = time.time() - 1000
     age(redis_client, "beat", 10)
     age(redis_client, "worker", 10)
-    assert look(started) == set()
+    assert list_silences(started_at) == set()
 
     age(redis_client, "worker", 200)
-    assert look(started) == {"worker_silent"}
+    assert list_silences(started_at) == {"worker_silent"}
     age(redis_client, "beat", 200)
-    assert look(started) == {"worker_silent", "beat_silent"}
+    assert list_silences(started_at) == {"worker_silent", "beat_silent"}
 
     age(redis_client, "beat", 1)
     age(redis_client, "worker", 1)
-    assert look(started) == set()
+    assert list_silences(started_at) == set()
 
 
 def test_a_worker_that_reads_long_days_is_not_silent_and_the_web_server_watches_and_sends_for_it(
@@ -277,19 +277,19 @@ def test_a_worker_that_reads_long_days_is_not_silent_and_the_web_server_watches_
 
 
 def test_nothing_is_said_of_worker_and_beat_before_they_could_have_given_a_sign(redis_client: redis.Redis) -> None:
-    assert look(time.time() - 100) == set()
+    assert list_silences(time.time() - 100) == set()
 
 
 def test_without_redis_nothing_is_known_of_worker_and_beat(redis_client: redis.Redis, settings: Settings) -> None:
     age(redis_client, "worker", 200)
     age(redis_client, "beat", 1)
-    look(time.time() - 1000)
+    list_silences(time.time() - 1000)
     url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:9/0"
-    assert look(time.time() - 1000) == {ConditionKind.WORKER_SILENT, ConditionKind.REDIS_TROUBLE}
+    assert list_silences(time.time() - 1000) == {ConditionKind.WORKER_SILENT, ConditionKind.REDIS_TROUBLE}
 
     settings.REDIS_URL = url
     age(redis_client, "worker", 1)
-    assert look(time.time() - 1000) == set()
+    assert list_silences(time.time() - 1000) == set()
 
 
 def test_a_watch_that_was_carried_out_sends_what_is_due_and_requests_the_dead_man_url(

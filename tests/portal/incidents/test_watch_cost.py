@@ -25,20 +25,20 @@ def run() -> list[str]:
 def test_the_queries_of_the_watch_do_not_grow_with_sources_and_days_and_read_no_usage() -> None:
     set_day(kept("first", "gcore", days=5), 3, state="failed", complete=False, final=False)
     run()
-    few = run()
+    few_queries = run()
     for number in range(8):
         set_day(kept(f"more-{number}", "gcore", days=30), 3, state="failed", complete=False, final=False)
     run()
-    many = run()
-    assert len(many) == len(few), "\n".join(many)
-    assert not [sql for sql in many if any(f'"{table}"' in sql for table in USAGE)]
+    many_queries = run()
+    assert len(many_queries) == len(few_queries), "\n".join(many_queries)
+    assert not [sql for sql in many_queries if any(f'"{table}"' in sql for table in USAGE)]
 
 
 def test_of_the_days_of_three_million_rows_the_watch_takes_a_small_part_of_a_tick() -> None:
     """At 320 records a day 10,000 days are of 3.2 million rows; a busy machine is given several times what it takes."""
     first = kept("gcore-0", "gcore", days=1000)
-    about = {"vendor": "gcore", "backfill_from": first.backfill_from, "next_sync_at": first.next_sync_at}
-    copy_days(first, [SourceFactory.create(slug=f"gcore-{number}", **about) for number in range(1, 10)])
+    values = {"vendor": "gcore", "backfill_from": first.backfill_from, "next_sync_at": first.next_sync_at}
+    copy_days(first, [SourceFactory.create(slug=f"gcore-{number}", **values) for number in range(1, 10)])
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE usage_sourceday")
     watch()
@@ -47,6 +47,6 @@ def test_of_the_days_of_three_million_rows_the_watch_takes_a_small_part_of_a_tic
 
 def measure() -> float:
     """Return the seconds of one watch."""
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     watch()
-    return time.perf_counter() - began
+    return time.perf_counter() - started_at

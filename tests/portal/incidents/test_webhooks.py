@@ -47,8 +47,8 @@ def sink(server: HTTPServer, settings: Settings) -> HTTPServer:
 
 def make_channel(sink: HTTPServer, **values: Any) -> Channel:
     """Create a channel that posts to the sink at once."""
-    given = {"name": "hook", "kind": "webhook", "url": sink.url_for("/hook/s3cret"), "delay_minutes": 0}
-    return Channel.objects.create(**given | values)
+    defaults = {"name": "hook", "kind": "webhook", "url": sink.url_for("/hook/s3cret"), "delay_minutes": 0}
+    return Channel.objects.create(**defaults | values)
 
 
 def tell(sink: HTTPServer, status: int = 204, **headers: str) -> tuple[Request, Any]:

@@ -109,19 +109,19 @@ def test_what_cannot_be_sent_is_refused_with_what_is_allowed(fields: dict[str, s
     make_report(viewer, name="taken")
     view = make_view(viewer, moving_range=fields.pop("moving_range", "last-month"))
     page = post(sign_in(viewer), f"{LIST}add/", **{**FORM, "view": view.pk, **fields})
-    assert any(error in found.replace("&#x27;", "'") for found in list_errors(page)), list_errors(page)
+    assert any(error in message.replace("&#x27;", "'") for message in list_errors(page)), list_errors(page)
     assert Report.objects.count() == 1
 
 
 def test_nobody_sends_to_people_whom_they_do_not_see() -> None:
-    viewer, other = person("viewer"), person("operator")
+    viewer, recipient = person("viewer"), person("operator")
     view = make_view(viewer)
-    page = post(sign_in(viewer), f"{LIST}add/", **FORM, view=view.pk, people=other.pk)
+    page = post(sign_in(viewer), f"{LIST}add/", **FORM, view=view.pk, people=recipient.pk)
     assert "Select a valid choice" in list_errors(page)[0]
     administrator = person("administrator")
     view = make_view(administrator)
-    post(sign_in(administrator), f"{LIST}add/", **FORM, view=view.pk, people=other.pk)
-    assert list(Report.objects.get().people.all()) == [other]
+    post(sign_in(administrator), f"{LIST}add/", **FORM, view=view.pk, people=recipient.pk)
+    assert list(Report.objects.get().people.all()) == [recipient]
 
 
 def test_a_report_is_its_owners_and_administrators_see_and_stop_it_but_do_not_change_it(settings: Settings) -> None:
@@ -130,10 +130,10 @@ def test_a_report_is_its_owners_and_administrators_see_and_stop_it_but_do_not_ch
     assert client_of("viewer").get(page).status_code == 404
     assert client_of("operator").get(page).status_code == 404
     administrator = client_of("administrator")
-    shown = administrator.get(page).content.decode()
-    assert "Stop</button>" in shown
-    assert "Send now</button>" not in shown
-    assert 'name="addresses"' not in shown
+    content = administrator.get(page).content.decode()
+    assert "Stop</button>" in content
+    assert "Send now</button>" not in content
+    assert 'name="addresses"' not in content
     assert administrator.post(page, {**FORM, "view": report.view_id}).status_code == 403
     for action in ("test", "send", "resume"):
         assert administrator.post(f"{LIST}{report.pk}/do/{action}/").status_code == 403

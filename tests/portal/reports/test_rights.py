@@ -77,15 +77,17 @@ def test_a_report_whose_owner_loses_the_rights_stops_and_says_so(
     assert mail["Subject"] == "Usage portal: Usage of the week is stopped"
     assert "viewer@example.com" in mail_server.recipients[0]
     assert reason.split(":")[0] in " ".join(str(mail.get_payload(decode=True).decode()).split())
-    stopped = Report.objects.get()
-    assert stopped.stop_reason.startswith(reason)
-    assert (stopped.next_at, stopped.stopped_at is not None) == (None, True)
+    stopped_report = Report.objects.get()
+    assert stopped_report.stop_reason.startswith(reason)
+    assert (stopped_report.next_at, stopped_report.stopped_at is not None) == (None, True)
     assert run(3 * 24 * 60) == 0
 
 
 def test_a_report_shows_only_the_sources_that_its_owner_sees_by_then(gcore: Source, mail_server: MailServer) -> None:
-    other = kept("other", "gcore", days=12)
-    ResourceUsageFactory.create(source=other, day=today(other) - timedelta(days=1), consumed_quantity=1000)
+    hidden_source = kept("other", "gcore", days=12)
+    ResourceUsageFactory.create(
+        source=hidden_source, day=today(hidden_source) - timedelta(days=1), consumed_quantity=1000
+    )
     report = make_report(question="group_by=day")
     group = report.owner.groups.create(name="limited")
     GroupScope.objects.create(group=group).sources.add(gcore)
@@ -96,9 +98,9 @@ def test_a_report_shows_only_the_sources_that_its_owner_sees_by_then(gcore: Sour
     assert "1,000" not in text
 
 
-@pytest.mark.parametrize(("setting", "shown"), [("name", "Ada Lovelace"), ("pseudonym", "Kolibatumi")])
+@pytest.mark.parametrize(("setting", "expected"), [("name", "Ada Lovelace"), ("pseudonym", "Kolibatumi")])
 def test_names_of_people_are_sent_while_the_owner_may_see_them_and_as_the_setting_says(
-    setting: str, shown: str, mail_server: MailServer, settings: Settings
+    setting: str, expected: str, mail_server: MailServer, settings: Settings
 ) -> None:
     settings.PORTAL_PERSON_NAMES = setting
     source = kept("ona-main", "ona", days=12)
@@ -111,19 +113,19 @@ def test_names_of_people_are_sent_while_the_owner_may_see_them_and_as_the_settin
     assert run() == 1
     report.owner.groups.set([Group.objects.get(name="operator")])
     assert run(24 * 60) == 1
-    for mail, shows in zip(mail_server.mails, (True, False), strict=True):
+    for mail, has_name in zip(mail_server.mails, (True, False), strict=True):
         for media_type in ("text/plain", "text/html", "text/csv"):
             content = get_part(mail, media_type).decode()
             assert "u-1" in content
             assert {name: name in content for name in names.values()} == {
-                name: shows and name == shown for name in names.values()
+                name: has_name and name == expected for name in names.values()
             }
 
 
 def test_a_shared_view_is_sent_while_it_is_shared(gcore: Source, mail_server: MailServer) -> None:
-    other = person("viewer")
+    owner = person("viewer")
     report = make_report(person("operator"))
-    SavedView.objects.update(owner=other, shared=True)
+    SavedView.objects.update(owner=owner, shared=True)
     assert run() == 1
     SavedView.objects.update(shared=False)
     run(24 * 60)
