@@ -31,22 +31,22 @@ class Asking:
         """Measure every part on every kind."""
         size = TINY if quick else self.size
         kinds = ["environment-usage"] if quick else list(KINDS)
-        found: dict[tuple[str, str], Findings] = {}
+        findings: dict[tuple[str, str], Findings] = {}
         for kind in kinds:
-            with ground(stage, size, kind) as ready, ExitStack() as stack:
+            with ground(stage, size, kind) as grounded, ExitStack() as stack:
                 if quick:  # what is measured gets a server of its own
-                    ready = replace(ready, server=stack.enter_context(ready.portal()))
-                found |= {(part, kind): measure(ready) for part, (measure, _) in PARTS.items()}
+                    grounded = replace(grounded, server=stack.enter_context(grounded.portal()))
+                findings |= {(part, kind): measure(grounded) for part, (measure, _) in PARTS.items()}
         return Report(
             name=self.name,
             title=f"Asking of {size.name} of each kind",
             facts=facts(stage, size),
             tables=[
-                Table(part, columns, [row for kind in kinds for row in found[part, kind].rows])
+                Table(part, columns, [row for kind in kinds for row in findings[part, kind].rows])
                 for part, (_, columns) in PARTS.items()
             ],
-            aims=[aim for part in PARTS for kind in kinds for aim in found[part, kind].aims],
-            figures={part: {kind: found[part, kind].figures for kind in kinds} for part in PARTS},
+            aims=[aim for part in PARTS for kind in kinds for aim in findings[part, kind].aims],
+            figures={part: {kind: findings[part, kind].figures for kind in kinds} for part in PARTS},
             judged=not quick,
         )
 

@@ -64,26 +64,28 @@ def stat(pid: int | str) -> list[str]:
 
 def children(pid: int) -> list[int]:
     """Return the live children of a process."""
-    found = []
-    for other in Path("/proc").iterdir():
+    pids = []
+    for process in Path("/proc").iterdir():
         try:
-            if other.name.isdigit() and int(stat(other.name)[1]) == pid:
-                found.append(int(other.name))
+            if process.name.isdigit() and int(stat(process.name)[1]) == pid:
+                pids.append(int(process.name))
         except OSError:
             continue
-    return found
+    return pids
 
 
 def cpu_of(pid: int) -> float:
     """Return the CPU seconds of a process, of its live children, and of those it has waited for."""
     while True:
-        alive = children(pid)
+        child_pids = children(pid)
         try:
-            ticks = sum(map(int, stat(pid)[11:15])) + sum(int(each) for one in alive for each in stat(one)[11:13])
+            ticks = sum(map(int, stat(pid)[11:15])) + sum(
+                int(number) for child in child_pids for number in stat(child)[11:13]
+            )
         except FileNotFoundError:
             continue
         # A child that was waited for meanwhile would be counted twice, or not at all.
-        if children(pid) == alive:
+        if children(pid) == child_pids:
             return ticks / TICK
 
 
@@ -107,16 +109,16 @@ class Racer:
             self.process.kill()
         finish(self.process)
 
-    def line(self, accepted: Callable[[str], bool]) -> str:
+    def line(self, is_accepted: Callable[[str], bool]) -> str:
         """Return the next line that is `accepted`; raises RuntimeError where the process ends before it."""
-        for said in self.process.stdout or ():
-            if accepted(said):
-                return said
+        for line in self.process.stdout or ():
+            if is_accepted(line):
+                return line
         raise RuntimeError(f"{' '.join(self.command)} ended early; what it said is above.")
 
     def ready(self) -> None:
         """Wait until it is ready to start."""
-        self.line(lambda said: said == "ready\n")
+        self.line(lambda line: line == "ready\n")
 
     def go(self) -> None:
         """Let it start, or after its end let it leave."""
@@ -124,8 +126,8 @@ class Racer:
 
     def result(self) -> Mapping[str, Any]:
         """Wait for its end and return what it reports."""
-        said: Mapping[str, Any] = json.loads(self.line(lambda said: said.startswith('{"records"')))
-        return said
+        line: Mapping[str, Any] = json.loads(self.line(lambda line: line.startswith('{"records"')))
+        return line
 
 
 def race(command: Sequence[str], env: Mapping[str, str], postgres: int, sandbox: int) -> Cost:
@@ -136,10 +138,10 @@ def race(command: Sequence[str], env: Mapping[str, str], postgres: int, sandbox:
     with Racer(command, env) as racer:
         racer.ready()
         before = cpu_of(postgres), cpu_of(sandbox)
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         racer.go()
         result = racer.result()
-        wall = time.perf_counter() - started
+        wall = time.perf_counter() - started_at
         after = cpu_of(postgres), cpu_of(sandbox)
         racer.go()
     return Cost(

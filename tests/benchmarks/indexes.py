@@ -71,13 +71,13 @@ class Subject:
             ],
         }
 
-    def build_questions(self, changed: str) -> dict[str, tuple[str, str]]:
+    def build_questions(self, order: str) -> dict[str, tuple[str, str]]:
         """Return the condition and the order of each page; `changed`: that of those who follow changes."""
         newest = ", ".join(f"{name} DESC" for name in self.order)
-        asked = {"all": ("true", newest), "changes": ("changed_at >= %(changed_at)s", changed)}
-        asked |= {name: (f"{name} = %({name})s", newest) for name in (*self.lists, *self.filters)}
-        asked |= {name: (f"{name} ILIKE '%%' || substr(%({name})s, 3) || '%%'", newest) for name in self.names}
-        return asked | {
+        questions = {"all": ("true", newest), "changes": ("changed_at >= %(changed_at)s", order)}
+        questions |= {name: (f"{name} = %({name})s", newest) for name in (*self.lists, *self.filters)}
+        questions |= {name: (f"{name} ILIKE '%%' || substr(%({name})s, 3) || '%%'", newest) for name in self.names}
+        return questions | {
             name.split()[0]: (f"{name.split()[0]} @> %({name.split()[0]})s", newest) for name in self.documents
         }
 
@@ -129,9 +129,11 @@ def measure_sets(ready: Ground, subject: Subject, times: int) -> dict[str, dict[
     # Values in the statements, as the portal has them: no plan is for any value.
     with psycopg.connect(ready.url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute("SET maintenance_work_mem = '1GB'")
-        own = [definition.replace(" ON ONLY ", " ON ") for definition in drop_indexes(connection, name)]
+        own_indexes = [definition.replace(" ON ONLY ", " ON ") for definition in drop_indexes(connection, name)]
         for title, indexed in subject.build_sets(ready.kind).items():
-            for statement in own if title == MODELS else [f"CREATE INDEX ON {name} {each}" for each in indexed]:
+            for statement in (
+                own_indexes if title == MODELS else [f"CREATE INDEX ON {name} {columns}" for columns in indexed]
+            ):
                 connection.execute(statement)
             connection.execute(f"VACUUM (ANALYZE) {name}")
             (size,) = connection.execute(SIZES, [name]).fetchone() or (0,)
@@ -160,7 +162,7 @@ def measure_loading(connection: Connection, ready: Ground) -> float:
         [name],
     ).fetchone()
     assert columns is not None
-    took = []
+    times = []
     for _ in range(3):
         with connection.transaction(force_rollback=True):
             before = read_cpu(connection.info.backend_pid)
@@ -168,9 +170,9 @@ def measure_loading(connection: Connection, ready: Ground) -> float:
                 f"INSERT INTO {name} (source_id, {columns[0]}) SELECT 99, {columns[0]} FROM {name} "
                 f"WHERE source_id = (SELECT min(source_id) FROM {name}) AND day = (SELECT max(day) FROM {name})"
             )
-            took.append((read_cpu(connection.info.backend_pid) - before) / done.rowcount * 1e6)
+            times.append((read_cpu(connection.info.backend_pid) - before) / done.rowcount * 1e6)
         connection.execute(f"VACUUM {name}")
-    return median(took)
+    return median(times)
 
 
 def ask(connection: Connection, name: str, questions: Mapping[str, tuple[str, str]], times: int) -> dict[str, float]:
@@ -180,16 +182,16 @@ def ask(connection: Connection, name: str, questions: Mapping[str, tuple[str, st
         middle = f"SELECT * FROM {name} WHERE day = (SELECT max(day) - 5 FROM {name}) ORDER BY id LIMIT 1 OFFSET 40"
         sample = cursor.execute(middle).fetchone() or {}
     params = {key: Jsonb(value) if isinstance(value, dict) else value for key, value in sample.items()}
-    found = {}
+    medians = {}
     for question, (condition, order) in questions.items():
         statement = PAGE.format(table=name, condition=condition, order=order)
-        took = []
+        milliseconds = []
         for _ in range(times + 1):
             before = read_cpu(connection.info.backend_pid)
             connection.execute(statement, params).fetchall()
-            took.append((read_cpu(connection.info.backend_pid) - before) * 1e3)
-        found[question] = median(took[1:])
-    return found
+            milliseconds.append((read_cpu(connection.info.backend_pid) - before) * 1e3)
+        medians[question] = median(milliseconds[1:])
+    return medians
 
 
 def build_table(kind: str, measured: Mapping[str, Mapping[str, float]]) -> Table:

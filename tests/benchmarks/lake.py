@@ -56,20 +56,20 @@ def run(stage: Stage, *, quick: bool) -> Report:
     """Publish and export in turns, and report."""
     sizes = (3_200, 1_600) if quick else (ROWS, FEW_ROWS)
     names = ("publish", "export", "export archived", "publish few", "export few archived")
-    took: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(1 if quick else ROUNDS):
         for rows in sizes:
             with ground(stage, replace(MILLION, rows=rows, days=DAYS), KIND) as ready:
                 if rows == sizes[0]:
-                    took["export"].append(measure(ready, "export"))
-                    took["publish"].append(measure(ready, "publish"))
-                    took["export archived"].append(measure(ready, "archived"))
+                    runs["export"].append(measure(ready, "export"))
+                    runs["publish"].append(measure(ready, "publish"))
+                    runs["export archived"].append(measure(ready, "archived"))
                 else:
-                    took["publish few"].append(measure(ready, "publish"))
-                    took["export few archived"].append(measure(ready, "archived"))
-    speed = median(e["seconds"] / p["seconds"] for e, p in zip(took["export"], took["publish"], strict=True))
-    slower = median(a["seconds"] / e["seconds"] for e, a in zip(took["export"], took["export archived"], strict=True))
-    peaks = {name: median(one["peak"] for one in took[name]) for name in names}
+                    runs["publish few"].append(measure(ready, "publish"))
+                    runs["export few archived"].append(measure(ready, "archived"))
+    speed = median(e["seconds"] / p["seconds"] for e, p in zip(runs["export"], runs["publish"], strict=True))
+    slower = median(a["seconds"] / e["seconds"] for e, a in zip(runs["export"], runs["export archived"], strict=True))
+    peaks = {name: median(measurement["peak"] for measurement in runs[name]) for name in names}
     return Report(
         name="lake",
         title=f"The lake: {sizes[0]:,} rows published, and exported",
@@ -81,13 +81,13 @@ def run(stage: Stage, *, quick: bool) -> Report:
                 [
                     (
                         name,
-                        f"{one['rows']:,}",
-                        f"{one['seconds']:.1f}",
-                        f"{one['rows'] / one['seconds']:,.0f}",
-                        f"{one['peak']:.0f}",
+                        f"{measurement['rows']:,}",
+                        f"{measurement['seconds']:.1f}",
+                        f"{measurement['rows'] / measurement['seconds']:,.0f}",
+                        f"{measurement['peak']:.0f}",
                     )
-                    for name, every in took.items()
-                    for one in every
+                    for name, measurements in runs.items()
+                    for measurement in measurements
                 ],
             ),
         ],
@@ -101,7 +101,7 @@ def run(stage: Stage, *, quick: bool) -> Report:
                 1.3,
             ),
         ],
-        figures={"took": took},
+        figures={"took": runs},
         judged=not quick,
     )
 
@@ -109,8 +109,8 @@ def run(stage: Stage, *, quick: bool) -> Report:
 def run_year(stage: Stage, *, quick: bool) -> Report:
     """Let a year go by, and report."""
     with ground(stage, replace(MILLION, rows=2 * DAYS, days=DAYS), "environment-usage") as ready:
-        grown = measure(ready, "grow", str(6 if quick else YEAR), str(SOURCES))
-    rows = grown["rows"]
+        growth = measure(ready, "grow", str(6 if quick else YEAR), str(SOURCES))
+    rows = growth["rows"]
     return Report(
         name="lake-year",
         title=f"The lake: a year of {SOURCES} sources",
@@ -135,7 +135,7 @@ def run_year(stage: Stage, *, quick: bool) -> Report:
         aims=[
             Aim("CPU seconds of a round, last month / second", rows[-1]["cpu"] / rows[min(1, len(rows) - 1)]["cpu"], 3)
         ],
-        figures={"grown": grown},
+        figures={"grown": growth},
         judged=not quick,
     )
 
@@ -146,20 +146,20 @@ def measure(ready: Ground, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.lake", *arguments]
     environment = {**os.environ, **ready.environment, **lake}
     done = subprocess.run(command, cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def publish_all() -> dict[str, Any]:
     """Publish everything."""
     from usage.lake.publish import publish
 
-    started, rows = time.perf_counter(), 0
+    started_at, rows = time.perf_counter(), 0
     while (published := publish()) is not None:
         rows += published.records
         if not published.more:
             break
-    return {"rows": rows, "seconds": time.perf_counter() - started, "peak": get_peak()}
+    return {"rows": rows, "seconds": time.perf_counter() - started_at, "peak": get_peak()}
 
 
 def export_all() -> dict[str, Any]:
@@ -173,12 +173,12 @@ def export_all() -> dict[str, Any]:
 
     kind = KINDS[KIND]
     path = Path(os.environ["BENCH_SCRATCH"]) / "export.parquet"
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     with open_snapshot("default") as snapshot, path.open("wb") as file:
         records = kind.objects.current().order_by("-day", "pk")
         for block in FORMATS["parquet"].write(ExportQuery(snapshot, records, get_columns(RECORD_SERIALIZERS[kind]))):
             file.write(block)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started_at
     return {"rows": kind.objects.current().count(), "seconds": seconds, "peak": get_peak()}
 
 
@@ -202,13 +202,13 @@ def export_archived() -> dict[str, Any]:
     archive = ArchivedRange(kind, days, None, None)
     archive.ensure_readable()
     path = Path(os.environ["BENCH_SCRATCH"]) / "archived.parquet"
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     with open_snapshot("default") as snapshot, path.open("wb") as file:
         records = kind.objects.current().order_by(F("day").desc(), F("source_id").desc(), F("resource_key").desc())
         query = ExportQuery(snapshot, records, get_columns(RECORD_SERIALIZERS[kind]), archive=archive)
         for block in FORMATS["parquet"].write(query):
             file.write(block)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started_at
     return {"rows": parquet.read_metadata(path).num_rows, "seconds": seconds, "peak": get_peak()}
 
 
@@ -235,17 +235,17 @@ def grow(days: int, sources: int) -> dict[str, Any]:
     SourceDay.objects.all().delete()
     with connection.cursor() as cursor:
         cursor.execute(SOURCE, {"first": first, "sources": sources - 2})
-    rows, took = [], []
+    rows, times = [], []
     for number in range(days):
         day = first + timedelta(days=number)
         now = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=25)
         with time_machine.travel(now):
-            took.append(pass_day(day, now))
+            times.append(pass_day(day, now))
         if number % 30 == 29 or number == days - 1:
-            seconds, cpu = (sum(values) / len(took) for values in zip(*took, strict=True))
+            seconds, cpu = (sum(values) / len(times) for values in zip(*times, strict=True))
             rows.append({"days": number + 1, "seconds": seconds, "cpu": cpu, **describe()})
             print(rows[-1], file=sys.stderr, flush=True)
-            took = []
+            times = []
     return {"rows": rows, "peak": get_peak()}
 
 
@@ -259,9 +259,9 @@ def pass_day(day: date, now: datetime) -> tuple[float, float]:
     with connection.cursor() as cursor:
         for statement in (DAY, RUNS, *RESTATE):
             cursor.execute(statement, params | {"restated": RESTATED})
-    started = time.perf_counter(), time.process_time()
+    started_at = time.perf_counter(), time.process_time()
     publish()
-    return time.perf_counter() - started[0], time.process_time() - started[1]
+    return time.perf_counter() - started_at[0], time.process_time() - started_at[1]
 
 
 def describe() -> dict[str, float]:

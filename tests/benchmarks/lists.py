@@ -54,25 +54,25 @@ class Course:
     servers: Mapping[str, tuple[Served, str]]  # and where its list is, up to `page_size=`
     guarded: frozenset[str] = frozenset({OURS})  # who wants a token
 
-    def load(self, name: str, clients: int, rows: int, more: str = "") -> Load:
+    def load(self, name: str, clients: int, rows: int, params: str = "") -> Load:
         """Let the clients ask one server for pages of so many rows."""
         server, address = self.servers[name]
         token = self.ground.token if name in self.guarded else ""
         module = "tests.benchmarks.contenders.clients"
         seconds = str(self.ground.size.seconds)
-        path = f"{address}page_size={rows}{more}"
+        path = f"{address}page_size={rows}{params}"
         command = [sys.executable, "-m", module, str(server.port), str(clients), seconds, path]
         before = server.cpu, cpu_of(self.ground.stage.postmaster)
-        ran = subprocess.run(
+        process = subprocess.run(
             command, cwd=BASE_DIR, env={**os.environ, "BENCH_TOKEN": token}, check=True, stdout=subprocess.PIPE
         )
         after = server.cpu, cpu_of(self.ground.stage.postmaster)
-        said = json.loads(ran.stdout)
-        return Load(**said, server_cpu=after[0] - before[0], postgres_cpu=after[1] - before[1])
+        result = json.loads(process.stdout)
+        return Load(**result, server_cpu=after[0] - before[0], postgres_cpu=after[1] - before[1])
 
 
 @contextmanager
-def course(ground: Ground) -> Iterator[Course]:
+def start_course(ground: Ground) -> Iterator[Course]:
     """Start every contender over the same database."""
     with (
         ground.portal() as portal,
@@ -93,60 +93,62 @@ def course(ground: Ground) -> Iterator[Course]:
 def measure(ground: Ground) -> Findings:
     """Measure pages of every size by everybody, taking turns, and the portal's deep page beside its first."""
     size = ground.size
-    found = Findings()
-    with course(ground) as ready:
+    findings = Findings()
+    with start_course(ground) as ready:
         for name in ready.servers if size.rounds > 1 else ():  # so that nobody is measured cold
             ready.load(name, size.clients, 100)
-        for rows, of_floor in PAGES.items():
+        for rows, floor_share in PAGES.items():
             turns = [{name: ready.load(name, size.clients, rows) for name in ready.servers} for _ in range(size.rounds)]
-            found.figures[str(rows)] = [{name: asdict(load) for name, load in turn.items()} for turn in turns]
-            middle = {name: by_rate([turn[name] for turn in turns]) for name in ready.servers}
-            found.rows += [row(f"{ground.kind}, {name}", rows, load) for name, load in middle.items()]
-            found.aims += aims(f"{ground.kind}, pages of {rows}", middle, of_floor)
-        deep(ready, found)
-    return found
+            findings.figures[str(rows)] = [{name: asdict(load) for name, load in turn.items()} for turn in turns]
+            medians = {name: find_median_rate([turn[name] for turn in turns]) for name in ready.servers}
+            findings.rows += [build_row(f"{ground.kind}, {name}", rows, load) for name, load in medians.items()]
+            findings.aims += build_aims(f"{ground.kind}, pages of {rows}", medians, floor_share)
+        measure_deep(ready, findings)
+    return findings
 
 
-def by_rate(loads: list[Load]) -> Load:
+def find_median_rate(loads: list[Load]) -> Load:
     """Return the load of the middle rate."""
     return sorted(loads, key=lambda load: load.rate)[len(loads) // 2]
 
 
-def row(name: str, rows: int, load: Load) -> tuple[str, ...]:
+def build_row(name: str, rows: int, load: Load) -> tuple[str, ...]:
     """Return one row under COLUMNS; CPU is per request."""
-    each = (f"{cpu / load.requests * 1000:.2f}" for cpu in (load.server_cpu, load.postgres_cpu, load.cpu))
-    return name, f"{rows:,}", f"{load.rate:,.1f}", f"{load.median_ms:.1f}", f"{load.p95_ms:.1f}", *each
+    cpu_times = (f"{cpu / load.requests * 1000:.2f}" for cpu in (load.server_cpu, load.postgres_cpu, load.cpu))
+    return name, f"{rows:,}", f"{load.rate:,.1f}", f"{load.median_ms:.1f}", f"{load.p95_ms:.1f}", *cpu_times
 
 
-def aims(about: str, middle: Mapping[str, Load], of_floor: float | None) -> list[Aim]:
+def build_aims(subject: str, medians: Mapping[str, Load], floor_share: float | None) -> list[Aim]:
     """Return the aims for lists (docs/benchmarks.md)."""
-    ours, stock, floor = (middle[name].rate for name in (OURS, STOCK, FLOOR))
-    found = [Aim(f"{about}: requests/s, portal / stock DRF", ours / stock, 5, at_least=True)]
-    if of_floor is not None:
-        found.append(Aim(f"{about}: requests/s, portal / floor", ours / floor, of_floor, at_least=True))
-    return found
+    ours, stock, floor = (medians[name].rate for name in (OURS, STOCK, FLOOR))
+    aims = [Aim(f"{subject}: requests/s, portal / stock DRF", ours / stock, 5, at_least=True)]
+    if floor_share is not None:
+        aims.append(Aim(f"{subject}: requests/s, portal / floor", ours / floor, floor_share, at_least=True))
+    return aims
 
 
-def deep(ready: Course, found: Findings) -> None:
+def measure_deep(ready: Course, findings: Findings) -> None:
     """Measure a page far down beside the first, one client, page by page in turns."""
     ground = ready.ground
-    cursor = f"&cursor={cursor_behind(ground, ready.servers[OURS][0], ground.size.deep_row)}"
+    cursor = f"&cursor={find_cursor(ground, ready.servers[OURS][0], ground.size.deep_row)}"
     turns = [
         {FIRST: ready.load(OURS, 1, 100), DEEP: ready.load(OURS, 1, 100, cursor)}
         for _ in range(3 if ground.size.rounds > 1 else 1)
     ]
-    found.figures["deep"] = [{name: asdict(load) for name, load in turn.items()} for turn in turns]
+    findings.figures["deep"] = [{name: asdict(load) for name, load in turn.items()} for turn in turns]
     names = {FIRST: "page 1", DEEP: f"page at row {ground.size.deep_row:,}"}
-    middle = {name: by_rate([turn[name] for turn in turns]) for name in names}
-    found.rows += [row(f"{ground.kind}, {said}, one client", 100, middle[name]) for name, said in names.items()]
+    medians = {name: find_median_rate([turn[name] for turn in turns]) for name in names}
+    findings.rows += [
+        build_row(f"{ground.kind}, {label}, one client", 100, medians[name]) for name, label in names.items()
+    ]
     ratio = median(turn[DEEP].median_ms / turn[FIRST].median_ms for turn in turns)
-    found.aims.append(Aim(f"{ground.kind}: median time, {names[DEEP]} / page 1", ratio, 1.3))
+    findings.aims.append(Aim(f"{ground.kind}: median time, {names[DEEP]} / page 1", ratio, 1.3))
 
 
-def cursor_behind(ground: Ground, server: Served, row: int) -> str:
+def find_cursor(ground: Ground, server: Served, row_number: int) -> str:
     """Walk down the list by its cursors until `row` rows have passed, and return the cursor there."""
     cursor = ""
-    for _ in range(row // 1000):
+    for _ in range(row_number // 1000):
         with ground.answer(server, f"/api/v1/{ground.kind}/?page_size=1000{cursor}") as response:
             page: dict[str, Any] = json.loads(response.read())
         cursor = f"&cursor={page['next_cursor']}"

@@ -52,22 +52,22 @@ class Merge:
         rows, records, rounds = (days, FEW_RECORDS, 1) if quick else (self.rows, RECORDS, ROUNDS)
         size = replace(TEN_MILLION, name=f"{rows:,} rows", rows=rows, days=days)
         with ground(stage, size, KIND) as ready:
-            took = merge_days(ready, rounds, records)
+            times = merge_days(ready, rounds, records)
         return Report(
             name="merge",
             title="Merging a day of resources",
             facts=facts(stage, size, rounds),
-            tables=[Table("Seconds of a read and its merge", ("records", *READS), rows_of(took))],
-            aims=aims(took),
-            figures={"seconds": took},
+            tables=[Table("Seconds of a read and its merge", ("records", *READS), build_table_rows(times))],
+            aims=aims(times),
+            figures={"seconds": times},
             judged=not quick and rows >= ROWS,
         )
 
 
 def merge_days(ready: Ground, rounds: int, records: tuple[int, ...]) -> Took:
     """Have the days merged by a fresh process; returns its seconds."""
-    took: Took = json.loads(run("tests.benchmarks.merge", str(rounds), *map(str, records), env=ready.environment))
-    return took
+    times: Took = json.loads(run("tests.benchmarks.merge", str(rounds), *map(str, records), env=ready.environment))
+    return times
 
 
 def facts(stage: Stage, size: Size, rounds: int) -> dict[str, str]:
@@ -80,22 +80,30 @@ def facts(stage: Stage, size: Size, rounds: int) -> dict[str, str]:
     }
 
 
-def rows_of(took: Took) -> list[tuple[str, ...]]:
+def build_table_rows(times: Took) -> list[tuple[str, ...]]:
     """Return the table's rows."""
-    return [(f"{int(records):,}", *(f"{median(reads[read]):.2f}" for read in READS)) for records, reads in took.items()]
+    return [
+        (f"{int(records):,}", *(f"{median(reads[read]):.2f}" for read in READS)) for records, reads in times.items()
+    ]
 
 
-def aims(took: Took) -> list[Aim]:
+def aims(reads_by_size: Took) -> list[Aim]:
     """Return the aims with what was measured."""
-    middle = {records: {read: median(times) for read, times in reads.items()} for records, reads in took.items()}
+    middle = {
+        records: {read: median(times) for read, times in reads.items()} for records, reads in reads_by_size.items()
+    }
     new, changed, unchanged = READS
     small, large = middle
-    found = []
+    results = []
     for records, reads in middle.items():
-        found.append(Aim(f"{int(records):,} records: {changed} / new", reads[changed] / reads[new], MOST_CHANGED))
-        found.append(Aim(f"{int(records):,} records: {unchanged} / new", reads[unchanged] / reads[new], MOST_UNCHANGED))
+        results.append(Aim(f"{int(records):,} records: {changed} / new", reads[changed] / reads[new], MOST_CHANGED))
+        results.append(
+            Aim(f"{int(records):,} records: {unchanged} / new", reads[unchanged] / reads[new], MOST_UNCHANGED)
+        )
     growth = f"{int(large):,} / {int(small):,} records"
-    return found + [Aim(f"{read}: {growth}", middle[large][read] / middle[small][read], MOST_GROWTH) for read in READS]
+    return results + [
+        Aim(f"{read}: {growth}", middle[large][read] / middle[small][read], MOST_GROWTH) for read in READS
+    ]
 
 
 def main(rounds: str, *records: str) -> None:
@@ -106,14 +114,14 @@ def main(rounds: str, *records: str) -> None:
     values = {"vendor": "gcore", "base_url": "https://127.0.0.1", "credential": "none", "backfill_from": FIRST_DAY}
     source, _ = Source.objects.get_or_create(slug="merged", defaults=values)
     first = FIRST_DAY + timedelta(days=source.days.count())
-    took: Took = {number: {read: [] for read in READS} for number in records}
+    times: Took = {number: {read: [] for read in READS} for number in records}
     days = iter(first + timedelta(days=number) for number in range(1 + int(rounds) * len(records)))
     merge_one(source, next(days), FEW_RECORDS[0])  # so that nobody is measured cold
     for _ in range(int(rounds)):
         for number in records:
             for read, seconds in merge_one(source, next(days), int(number)).items():
-                took[number][read].append(seconds)
-    sys.stdout.write(json.dumps(took))
+                times[number][read].append(seconds)
+    sys.stdout.write(json.dumps(times))
 
 
 def merge_one(source: Any, on: date, number: int) -> dict[str, float]:
@@ -134,9 +142,9 @@ def read_timed(source: Any, on: date) -> tuple[float, Any]:
     """Read a day; returns the seconds it took, and the attempt."""
     from tests.support.scripted_vendor import read_day
 
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     attempt = read_day(source, on)
-    return time.perf_counter() - started, attempt
+    return time.perf_counter() - started_at, attempt
 
 
 @contextmanager

@@ -99,13 +99,13 @@ def run(stage: Stage, *, quick: bool) -> Report:
     with course.sandbox:
         if not quick:
             course.floor("pages")  # so that the sandbox and the disk are as warm for the first as for the last
-        facts = facts_of(stage, course, size)
+        facts = list_facts(stage, course, size)
         plain = rounds(course, size.rounds)
         course.sandbox.post("settings", latency_ms=size.latency_ms)
         slow = with_latency(course, plain if quick else {})
     small = plain[PORTAL][0] if quick else one_day(stage, size.small_day)
     memory = {SMALL: small, LARGE: one_day(stage, size.large_day)}
-    report = written(size, facts, plain, slow, memory)
+    report = build_report(size, facts, plain, slow, memory)
     return replace(report, judged=not quick)
 
 
@@ -115,9 +115,9 @@ def rounds(course: Course, times: int) -> Costs:
     for _ in range(times):
         costs[FLOOR_ROWS].append(course.floor("rows"))
         costs[FLOOR].append(course.floor("pages"))
-        first, again = course.loads(1, times=2)
+        first, is_repeated = course.loads(1, times=2)
         costs[PORTAL].append(first)
-        costs[AGAIN].append(again)
+        costs[AGAIN].append(is_repeated)
         costs[PORTAL_4] += course.loads(4)
         costs[DLT].append(course.dlt(1))
     return costs
@@ -149,10 +149,10 @@ def other_python() -> Path:
     return BASE_DIR / ".venvs" / "bench" / "bin" / "python"
 
 
-def facts_of(stage: Stage, course: Course, size: Size) -> dict[str, str]:
+def list_facts(stage: Stage, course: Course, size: Size) -> dict[str, str]:
     """Return what one has to know to judge the numbers."""
-    asked = [str(other_python()), "-c", "from importlib.metadata import version; print(version('dlt'))"]
-    dlt = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    command = [str(other_python()), "-c", "from importlib.metadata import version; print(version('dlt'))"]
+    dlt = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     return surroundings() | {
         "servers": f"PostgreSQL {stage.version} (embedded, fsync on), sandbox on the same machine",
         "dlt": f"{dlt}, its defaults, one listing over all days unless said otherwise",
@@ -165,25 +165,25 @@ def facts_of(stage: Stage, course: Course, size: Size) -> dict[str, str]:
 COLUMNS = ("", "wall s", "records/s", "CPU µs/record", "PostgreSQL µs/record", "sandbox µs/record", "peak MiB")
 
 
-def row(name: str, cost: Cost) -> tuple[str, ...]:
+def build_row(name: str, cost: Cost) -> tuple[str, ...]:
     """Return one contender's row under COLUMNS."""
-    each = (f"{value:.1f}" for value in (cost.cpu_each, cost.postgres_each, cost.sandbox_each))
-    return name, f"{cost.wall:.2f}", f"{cost.rate:,.0f}", *each, f"{cost.peak_mib:.0f}"
+    cpu_times = (f"{value:.1f}" for value in (cost.cpu_each, cost.postgres_each, cost.sandbox_each))
+    return name, f"{cost.wall:.2f}", f"{cost.rate:,.0f}", *cpu_times, f"{cost.peak_mib:.0f}"
 
 
-def written(size: Size, facts: dict[str, str], plain: Costs, slow: Costs, memory: Mapping[str, Cost]) -> Report:
+def build_report(size: Size, facts: dict[str, str], plain: Costs, slow: Costs, memory: Mapping[str, Cost]) -> Report:
     """Return the report of all races."""
     middle = {name: Cost.middle(costs) for name, costs in plain.items()}
     late = {name: Cost.middle(costs) for name, costs in slow.items()}
-    days = {f"portal, one day of {memory[which].records:,}": memory[which] for which in (SMALL, LARGE)}
+    days = {f"portal, one day of {memory[label].records:,}": memory[label] for label in (SMALL, LARGE)}
     return Report(
         name="ona-load",
         title="Loading Ona records",
         facts=facts,
         tables=[
-            Table("Without latency", COLUMNS, [row(*one) for one in middle.items()]),
-            Table(f"With {size.latency_ms:g} ms of latency", COLUMNS, [row(*one) for one in late.items()]),
-            Table("Peak memory, each in a fresh process", COLUMNS, [row(*one) for one in days.items()]),
+            Table("Without latency", COLUMNS, [build_row(*item) for item in middle.items()]),
+            Table(f"With {size.latency_ms:g} ms of latency", COLUMNS, [build_row(*item) for item in late.items()]),
+            Table("Peak memory, each in a fresh process", COLUMNS, [build_row(*item) for item in days.items()]),
         ],
         aims=aims(middle, late, memory),
         figures=figures(plain, slow, memory),

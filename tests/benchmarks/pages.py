@@ -95,11 +95,11 @@ class Opened:
         before = self.server.cpu, cpu_of(postgres)
         connection = http.client.HTTPConnection(HOST, self.server.port, timeout=600)
         for _ in range(times):
-            started = time.perf_counter()
+            started_at = time.perf_counter()
             connection.request("GET", page.address, headers={"Cookie": self.cookie})
             response = connection.getresponse()
             body = response.read()
-            costs.took.append(time.perf_counter() - started)
+            costs.took.append(time.perf_counter() - started_at)
             if response.status != HTTPStatus.OK or page.holds not in body:
                 raise RuntimeError(f"{page.address} is answered by {response.status}: {body[:3000]!r}")
         connection.close()
@@ -127,43 +127,43 @@ class Pages:
         sizes = {SMALL: SMALL_ROWS // 10, LARGE: SMALL_ROWS // 5} if quick else {SMALL: SMALL_ROWS, LARGE: self.rows}
         turns = Turns(1, 2, 1) if quick else Turns(12, 10, 5)
         kinds = ["resource-usage"] if quick else list(KINDS)
-        found = {}
+        findings = {}
         for kind in kinds:
-            with opened(stage, kind, sizes, FEW_DAYS if quick else DAYS) as both:
-                found[kind] = measure(kind, both, turns)
+            with open_portals(stage, kind, sizes, FEW_DAYS if quick else DAYS) as portals:
+                findings[kind] = measure(kind, portals, turns)
         return Report(
             name="pages",
             title=f"Staff pages at {sizes[SMALL]:,} and at {sizes[LARGE]:,} rows of each kind",
             facts=facts(stage, sizes, turns),
             tables=[
-                Table("Pages", TABLE, [row for kind in kinds for row in found[kind].rows]),
-                Table("Large / small", RATIOS, [row for kind in kinds for row in found[kind].figures["ratios"]]),
+                Table("Pages", TABLE, [row for kind in kinds for row in findings[kind].rows]),
+                Table("Large / small", RATIOS, [row for kind in kinds for row in findings[kind].figures["ratios"]]),
             ],
-            aims=[aim for kind in kinds for aim in found[kind].aims],
-            figures={kind: found[kind].figures for kind in kinds},
+            aims=[aim for kind in kinds for aim in findings[kind].aims],
+            figures={kind: findings[kind].figures for kind in kinds},
             judged=not quick,
         )
 
 
 @contextmanager
-def opened(stage: Stage, kind: str, sizes: Mapping[str, int], days: int) -> Iterator[dict[str, Opened]]:
+def open_portals(stage: Stage, kind: str, sizes: Mapping[str, int], days: int) -> Iterator[dict[str, Opened]]:
     """Fill both databases, serve both, and sign somebody in at both."""
     with ExitStack() as stack:
-        both = {}
+        portals = {}
         for number, (name, rows) in enumerate(sizes.items(), start=1):
             size = replace(TEN_MILLION, name=name, rows=rows, days=days)
-            filled = stack.enter_context(ground(stage, size, kind))
+            filled_ground = stack.enter_context(ground(stage, size, kind))
             # What is cached of one database is not the other's.
             redis = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
-            mine = replace(filled, environment={**filled.environment, "REDIS_URL": redis})
-            cookie = signed_in(mine)
-            both[name] = Opened(mine, stack.enter_context(mine.portal()), cookie)
-        yield both
+            own_ground = replace(filled_ground, environment={**filled_ground.environment, "REDIS_URL": redis})
+            cookie = create_session(own_ground)
+            portals[name] = Opened(own_ground, stack.enter_context(own_ground.portal()), cookie)
+        yield portals
 
 
-def signed_in(ground: Ground) -> str:
+def create_session(ground: Ground) -> str:
     """Return the cookie of a session in a database."""
-    ran = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.pages", ground.kind],
         cwd=BASE_DIR,
         env={**os.environ, **ground.environment, "PORTAL_HTTPS": "0"},
@@ -171,7 +171,7 @@ def signed_in(ground: Ground) -> str:
         stdout=subprocess.PIPE,
         text=True,
     )
-    return ran.stdout
+    return process.stdout
 
 
 def find_values(ground: Ground) -> tuple[str, str]:
@@ -179,9 +179,9 @@ def find_values(ground: Ground) -> tuple[str, str]:
     with psycopg.connect(ground.url) as connection:
         column, name = Identifier(OWNERS[ground.kind]), Identifier(table(ground.kind))
         query = SQL("SELECT {0}, id FROM {1} WHERE id > 500 AND length({0}::text) > 1 ORDER BY id LIMIT 1")
-        found = connection.execute(query.format(column, name)).fetchone()
-    assert found is not None
-    return str(found[0]), str(found[1])
+        values = connection.execute(query.format(column, name)).fetchone()
+    assert values is not None
+    return str(values[0]), str(values[1])
 
 
 def build_pages(kind: str, value: str, number: str) -> dict[str, Page]:
@@ -191,13 +191,13 @@ def build_pages(kind: str, value: str, number: str) -> dict[str, Page]:
     today = datetime.now(UTC).date()
     month = f"from={today - timedelta(days=30)}&to={today}"
     year = f"from={today - timedelta(days=DAYS)}&to={today}"
-    listed = f"/admin/usage/{model}/"
+    list_url = f"/admin/usage/{model}/"
     explored = f"/admin/explore/?kind={kind}"
     return {
         "overview": Page("/admin/", b'class="trend"'),
-        "list": Page(f"{listed}?from=", vendor),
-        "list, a source's month": Page(f"{listed}?source={vendor.decode()}&{month}", vendor),
-        f"list, one {OWNERS[kind]}": Page(f"{listed}?{OWNERS[kind]}={value}", b"result_list"),
+        "list": Page(f"{list_url}?from=", vendor),
+        "list, a source's month": Page(f"{list_url}?source={vendor.decode()}&{month}", vendor),
+        f"list, one {OWNERS[kind]}": Page(f"{list_url}?{OWNERS[kind]}={value}", b"result_list"),
         "explore, a month by day": Page(f"{explored}&{month}&group_by=day", b"<table"),
         f"explore, 250 days by month and {OWNERS[kind]}, top 10": Page(
             f"{explored}&{year}&group_by=month,{OWNERS[kind]}&limit=10", b"<table"
@@ -212,32 +212,32 @@ def build_pages(kind: str, value: str, number: str) -> dict[str, Page]:
     }
 
 
-def measure(kind: str, both: Mapping[str, Opened], turns: Turns) -> Findings:
+def measure(kind: str, portals: Mapping[str, Opened], turns: Turns) -> Findings:
     """Open each page at both sizes in turns."""
-    found = Findings(figures={"pages": {}, "ratios": []})
-    pages = {name: build_pages(kind, *find_values(one.ground)) for name, one in both.items()}
+    findings = Findings(figures={"pages": {}, "ratios": []})
+    pages = {name: build_pages(kind, *find_values(portal.ground)) for name, portal in portals.items()}
     for title in [*pages[SMALL]]:
-        costs = {name: Costs() for name in both}
-        for name, one in both.items():
-            one.load(pages[name][title], turns.cold, Costs())
+        costs = {name: Costs() for name in portals}
+        for name, portal in portals.items():
+            portal.load(pages[name][title], turns.cold, Costs())
         for _ in range(turns.rounds):
-            for name, one in both.items():
-                one.load(pages[name][title], turns.times, costs[name])
-        note(found, f"{kind}: {title}", both, costs)
-    return found
+            for name, portal in portals.items():
+                portal.load(pages[name][title], turns.times, costs[name])
+        add_findings(findings, f"{kind}: {title}", portals, costs)
+    return findings
 
 
-def note(found: Findings, title: str, both: Mapping[str, Opened], costs: Mapping[str, Costs]) -> None:
+def add_findings(findings: Findings, title: str, portals: Mapping[str, Opened], costs: Mapping[str, Costs]) -> None:
     """Write down what one page took at both sizes, and the ratios."""
     for name, cost in costs.items():
         cells = (f"{number:.1f}" for number in (cost.median_ms, cost.server_ms, cost.postgres_ms))
-        found.rows.append((title, f"{both[name].ground.size.rows:,}", *cells))
+        findings.rows.append((title, f"{portals[name].ground.size.rows:,}", *cells))
     small, large = costs[SMALL], costs[LARGE]
     ratio = large.median_ms / small.median_ms
     cpu = (large.server_cpu + large.postgres_cpu) / max(small.server_cpu + small.postgres_cpu, 1e-9)
-    found.figures["pages"][title] = {name: vars(cost) for name, cost in costs.items()}
-    found.figures["ratios"].append((title, f"{ratio:.2f}", f"{cpu:.2f}"))
-    found.aims.append(Aim(f"{title}: median time, large / small", ratio, MOST))
+    findings.figures["pages"][title] = {name: vars(cost) for name, cost in costs.items()}
+    findings.figures["ratios"].append((title, f"{ratio:.2f}", f"{cpu:.2f}"))
+    findings.aims.append(Aim(f"{title}: median time, large / small", ratio, MOST))
 
 
 def facts(stage: Stage, sizes: Mapping[str, int], turns: Turns) -> dict[str, str]:
@@ -273,9 +273,11 @@ def main(kind: str) -> None:
         .values_list(OWNERS[kind], flat=True)
     )
     DirectoryEntry.objects.bulk_create(
-        DirectoryEntry(source=source, kind=OWNERS[kind].removesuffix("_id"), vendor_id=str(one), name=f"{NAME} {one}")
+        DirectoryEntry(
+            source=source, kind=OWNERS[kind].removesuffix("_id"), vendor_id=str(number), name=f"{NAME} {number}"
+        )
         for source in Source.objects.all()
-        for one in ids.distinct()
+        for number in ids.distinct()
     )
     client = Client()
     client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])

@@ -47,10 +47,10 @@ class Table:
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
 
         def line(cells: Sequence[str]) -> str:
-            first, *others = cells
+            first, *other_cells = cells
             aligned = [
                 first.ljust(widths[0]),
-                *(f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)),
+                *(f"{cell:>{width}}" for cell, width in zip(other_cells, widths[1:], strict=True)),
             ]
             return f"| {' | '.join(aligned)} |"
 

@@ -147,43 +147,43 @@ def mark_loaded(kind: str, sources: list[Any]) -> None:
     from usage.models import KINDS, SourceDay
 
     with transaction.atomic():
-        made = SourceDay.objects.bulk_create(days_of(kind, sources))
-    for day in made:
+        days = SourceDay.objects.bulk_create(build_days(kind, sources))
+    for day in days:
         with transaction.atomic():
             rollups.write_rollups(KINDS[kind], day).write_to(day)
             day.save(update_fields=["records", "withdrawn", "sums", "stored_digest"])
 
 
-def days_of(kind: str, sources: list[Any]) -> list[Any]:
+def build_days(kind: str, sources: list[Any]) -> list[Any]:
     """Return a complete and final source day for every day that has records."""
     from django.db.models import Count, Q
 
     from usage.days import Day
     from usage.models import KINDS, DayState, SourceDay
 
-    gone = Count("pk", filter=~Q(withdrawn_at=None))
-    held = KINDS[kind].objects.values("source_id", "day").annotate(all=Count("pk"), gone=gone)
-    counted: dict[tuple[int, date], tuple[int, int]] = {
-        (one["source_id"], one["day"]): (one["all"] - one["gone"], one["gone"]) for one in held
+    withdrawn_count = Count("pk", filter=~Q(withdrawn_at=None))
+    groups = KINDS[kind].objects.values("source_id", "day").annotate(all=Count("pk"), gone=withdrawn_count)
+    counts: dict[tuple[int, date], tuple[int, int]] = {
+        (group["source_id"], group["day"]): (group["all"] - group["gone"], group["gone"]) for group in groups
     }
-    spans = {on: Day.of(on, "UTC") for _, on in counted}
+    spans = {day: Day.of(day, "UTC") for _, day in counts}
     return [
         SourceDay(
             source_id=source,
-            day=on,
-            starts_at=spans[on].start,
-            ends_at=spans[on].end,
+            day=day,
+            starts_at=spans[day].start,
+            ends_at=spans[day].end,
             state=DayState.LOADED,
             attempt=1,
             final=True,
             complete=True,
-            loaded_at=spans[on].start + timedelta(hours=27),
-            covered_until=spans[on].end,
+            loaded_at=spans[day].start + timedelta(hours=27),
+            covered_until=spans[day].end,
             records=current,
             withdrawn=withdrawn,
             rolled_up=True,
         )
-        for (source, on), (current, withdrawn) in sorted(counted.items())
+        for (source, day), (current, withdrawn) in sorted(counts.items())
     ]
 
 

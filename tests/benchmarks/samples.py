@@ -61,13 +61,13 @@ def measure_processes(pid: int) -> Held:
     """Return what a process and its children hold; a child that ends meanwhile counts as nothing."""
     memory = {"Rss": 0, "Pss": 0, "Pss_Anon": 0}
     files = 0
-    for each in (pid, *children(pid)):
+    for process_pid in (pid, *children(pid)):
         with suppress(FileNotFoundError, ProcessLookupError):
-            files += sum(1 for _ in Path(f"/proc/{each}/fd").iterdir())
-            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()[1:]:
-                name, _, rest = line.partition(":")
+            files += sum(1 for _ in Path(f"/proc/{process_pid}/fd").iterdir())
+            for line in Path(f"/proc/{process_pid}/smaps_rollup").read_text().splitlines()[1:]:
+                name, _, value = line.partition(":")
                 if name in memory:
-                    memory[name] += int(rest.split()[0])
+                    memory[name] += int(value.split()[0])
     return Held(memory["Rss"] / MIB, memory["Pss"] / MIB, memory["Pss_Anon"] / MIB, files)
 
 

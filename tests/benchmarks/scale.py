@@ -71,14 +71,14 @@ class Scale:
         per_day = FEW_PER_DAY if quick else PER_DAY
         days = {SMALL: 40, LARGE: 40} if quick else {SMALL: SMALL_ROWS // PER_DAY, LARGE: self.rows // PER_DAY}
         turns = Turns(1, 1, 2, 1) if quick else Turns(3, 20, 50, 5)
-        with (filled_once if quick else filled)(stage, days, per_day) as grounds:
+        with (fill_one_database if quick else fill_databases)(stage, days, per_day) as grounds:
             large = grounds[LARGE]
             sizes = measure_sizes(large.url)
             merged = merge_in_turns(grounds, turns, FEW_MERGED if quick else MERGED)
-            asked = ask_in_turns(grounds, turns)
+            latencies = ask_in_turns(grounds, turns)
             end = datetime.now(UTC).date()
             verified = verify(large, end - MONTH, end)
-            used = measure_sizes(large.url)
+            sizes_after = measure_sizes(large.url)
         rows = days[LARGE] * per_day
         million = sum(size for size, _ in sizes.values()) / rows
         return Report(
@@ -92,79 +92,81 @@ class Scale:
             },
             tables=[
                 Table("Seconds of a read and its merge", ("", *READS), merge_rows(merged)),
-                Table("Milliseconds of an answer", ("", *QUESTIONS), ask_rows(asked)),
-                Table("Bytes a row, and scans in this run", ("", "bytes", "scans"), size_rows(sizes, used, rows)),
+                Table("Milliseconds of an answer", ("", *QUESTIONS), ask_rows(latencies)),
+                Table(
+                    "Bytes a row, and scans in this run", ("", "bytes", "scans"), size_rows(sizes, sizes_after, rows)
+                ),
             ],
             aims=[
                 *merge_aims(merged),
                 *(
-                    Aim(f"{question}, large / small", median(asked[LARGE][question]) / median(times), MOST_GROWTH)
-                    for question, times in asked[SMALL].items()
+                    Aim(f"{question}, large / small", median(latencies[LARGE][question]) / median(times), MOST_GROWTH)
+                    for question, times in latencies[SMALL].items()
                 ),
                 Aim("heap and indexes, MB a million rows", million, MOST_BYTES),
                 Aim("verify of a month / COPY of it", verified["verify"] / verified["copy"], MOST_VERIFY),
                 Aim("the same, PostgreSQL's CPU", verified[VERIFY_CPU] / verified[COPY_CPU], MOST_VERIFY),
             ],
-            figures={"merged": merged, "asked": asked, "sizes": sizes, "used": used, "verified": verified},
+            figures={"merged": merged, "asked": latencies, "sizes": sizes, "used": sizes_after, "verified": verified},
             judged=not quick,
         )
 
 
 @contextmanager
-def filled_once(stage: Stage, days: Mapping[str, int], per_day: int) -> Iterator[dict[str, Ground]]:
+def fill_one_database(stage: Stage, days: Mapping[str, int], per_day: int) -> Iterator[dict[str, Ground]]:
     """Fill one database that stands for both, and serve it."""
     count = days[LARGE]
     size = replace(TEN_MILLION, rows=count * per_day, days=count)
-    with ground(stage, size, KIND) as made, made.portal() as server:
-        yield dict.fromkeys(days, replace(made, server=server))
+    with ground(stage, size, KIND) as filled_ground, filled_ground.portal() as server:
+        yield dict.fromkeys(days, replace(filled_ground, server=server))
 
 
 @contextmanager
-def filled(stage: Stage, days: Mapping[str, int], per_day: int) -> Iterator[dict[str, Ground]]:
+def fill_databases(stage: Stage, days: Mapping[str, int], per_day: int) -> Iterator[dict[str, Ground]]:
     """Fill both databases, each with a Redis database of its own."""
     with ExitStack() as stack:
         grounds = {}
         for number, (name, count) in enumerate(days.items(), start=1):
             size = replace(TEN_MILLION, name=name, rows=count * per_day, days=count)
-            made = stack.enter_context(ground(stage, size, KIND))
+            filled_ground = stack.enter_context(ground(stage, size, KIND))
             redis = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
-            grounds[name] = replace(made, environment={**made.environment, "REDIS_URL": redis})
+            grounds[name] = replace(filled_ground, environment={**filled_ground.environment, "REDIS_URL": redis})
         yield grounds
 
 
 def merge_in_turns(grounds: Mapping[str, Ground], turns: Turns, records: int) -> dict[str, dict[str, list[float]]]:
     """Return the seconds of each read, by size."""
-    took: dict[str, dict[str, list[float]]] = {name: {read: [] for read in READS} for name in grounds}
+    times: dict[str, dict[str, list[float]]] = {name: {read: [] for read in READS} for name in grounds}
     for _ in range(turns.merges):
-        for name, each in grounds.items():
-            for read, seconds in merge.merge_days(each, 1, (records,))[str(records)].items():
-                took[name][read] += seconds
-    return took
+        for name, target in grounds.items():
+            for read, seconds in merge.merge_days(target, 1, (records,))[str(records)].items():
+                times[name][read] += seconds
+    return times
 
 
 def ask_in_turns(grounds: Mapping[str, Ground], turns: Turns) -> dict[str, dict[str, list[float]]]:
     """Return the seconds of each answer, by size and question."""
-    took: dict[str, dict[str, list[float]]] = {name: {question: [] for question in QUESTIONS} for name in grounds}
+    times: dict[str, dict[str, list[float]]] = {name: {question: [] for question in QUESTIONS} for name in grounds}
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(each.portal()) for name, each in grounds.items()}
+        servers = {name: stack.enter_context(target.portal()) for name, target in grounds.items()}
         for question, address in QUESTIONS.items():
             for number in range(turns.rounds):
-                for name, each in grounds.items():
+                for name, target in grounds.items():
                     if not number:
-                        ask(each, servers[name], address, turns.cold)
-                    took[name][question] += ask(each, servers[name], address, turns.requests)
-    return took
+                        ask(target, servers[name], address, turns.cold)
+                    times[name][question] += ask(target, servers[name], address, turns.requests)
+    return times
 
 
-def ask(each: Ground, server: Served, address: str, times: int) -> list[float]:
+def ask(target: Ground, server: Served, address: str, times: int) -> list[float]:
     """Return the seconds of so many answers."""
-    took = []
+    latencies = []
     for _ in range(times):
-        started = time.perf_counter()
-        with each.answer(server, address) as response:
+        started_at = time.perf_counter()
+        with target.answer(server, address) as response:
             response.read()
-        took.append(time.perf_counter() - started)
-    return took
+        latencies.append(time.perf_counter() - started_at)
+    return latencies
 
 
 def build_questions() -> dict[str, str]:
@@ -181,9 +183,9 @@ def build_questions() -> dict[str, str]:
 QUESTIONS: Final = build_questions()
 
 
-def verify(each: Ground, first: date, end: date) -> dict[str, float]:
+def verify(target: Ground, first: date, end: date) -> dict[str, float]:
     """Return the seconds that a check and a COPY of these days take, in a fresh process."""
-    seconds: dict[str, float] = json.loads(run("tests.benchmarks.scale", str(first), str(end), env=each.environment))
+    seconds: dict[str, float] = json.loads(run("tests.benchmarks.scale", str(first), str(end), env=target.environment))
     return seconds
 
 
@@ -202,15 +204,18 @@ def merge_rows(merged: Mapping[str, Mapping[str, list[float]]]) -> list[tuple[st
     return [(name, *(f"{median(reads[read]):.2f}" for read in READS)) for name, reads in merged.items()]
 
 
-def ask_rows(asked: Mapping[str, Mapping[str, list[float]]]) -> list[tuple[str, ...]]:
+def ask_rows(latencies: Mapping[str, Mapping[str, list[float]]]) -> list[tuple[str, ...]]:
     """Return the rows of the answers' table."""
-    return [(name, *(f"{median(times) * 1000:.1f}" for times in each.values())) for name, each in asked.items()]
+    return [
+        (name, *(f"{median(times) * 1000:.1f}" for times in questions.values()))
+        for name, questions in latencies.items()
+    ]
 
 
-def size_rows(sizes: Mapping[str, Any], used: Mapping[str, Any], rows: int) -> list[tuple[str, ...]]:
+def size_rows(sizes: Mapping[str, Any], sizes_after: Mapping[str, Any], rows: int) -> list[tuple[str, ...]]:
     """Return the rows of the table of sizes."""
     return [
-        (name, f"{size / rows:.1f}", f"{used[name][1] - scans:,}" if name != "heap" else "")
+        (name, f"{size / rows:.1f}", f"{sizes_after[name][1] - scans:,}" if name != "heap" else "")
         for name, (size, scans) in sizes.items()
     ]
 
@@ -236,21 +241,28 @@ def main(first: str, end: str) -> None:
 
     stored = SourceDay.objects.filter(day__gte=first, day__lt=end, source__slug__startswith="gcore")
     days = list(stored.select_related("source"))
-    spent = {"verify": Spent(), "copy": Spent()}
-    with psycopg.connect(os.environ["DATABASE_URL"]) as other, other.cursor() as cursor, connection.cursor() as own:
-        own.execute("SELECT pg_backend_pid()")
-        (pid,) = own.fetchone()
+    costs = {"verify": Spent(), "copy": Spent()}
+    with (
+        psycopg.connect(os.environ["DATABASE_URL"]) as copy_connection,
+        copy_connection.cursor() as cursor,
+        connection.cursor() as backend_cursor,
+    ):
+        backend_cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = backend_cursor.fetchone()
         for day in days:
-            with spent["verify"].measure(pid):
+            with costs["verify"].measure(pid):
                 ((_, mismatches),) = check_days([day])
             if mismatches:
                 raise RuntimeError(f"{day}: {mismatches}")
             select = f"SELECT * FROM {table(KIND)} WHERE source_id = {day.source_id} AND day = '{day.day}'"
-            with spent["copy"].measure(other.info.backend_pid), cursor.copy(f"COPY ({select}) TO STDOUT") as copy:
+            with (
+                costs["copy"].measure(copy_connection.info.backend_pid),
+                cursor.copy(f"COPY ({select}) TO STDOUT") as copy,
+            ):
                 for _ in copy:
                     pass
-    figures = {name: one.seconds for name, one in spent.items()}
-    figures |= {VERIFY_CPU: spent["verify"].cpu, COPY_CPU: spent["copy"].cpu}
+    figures = {name: cost.seconds for name, cost in costs.items()}
+    figures |= {VERIFY_CPU: costs["verify"].cpu, COPY_CPU: costs["copy"].cpu}
     sys.stdout.write(json.dumps(figures | {"days": len(days)}))
 
 

@@ -79,8 +79,8 @@ def served(application: str, environment: Mapping[str, str], log: Path, threads:
 def wait_for_workers(process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until every worker listens; raises RuntimeError with the log's end where granian ends before."""
     deadline = time.monotonic() + START_SECONDS
-    said = log.stat().st_size if log.exists() else 0
-    while log.read_bytes()[said:].count(b"Started worker-") < WORKERS:
+    log_size = log.stat().st_size if log.exists() else 0
+    while log.read_bytes()[log_size:].count(b"Started worker-") < WORKERS:
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"granian does not answer:\n{log.read_text()[-2000:]}")
         time.sleep(0.05)

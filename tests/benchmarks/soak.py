@@ -111,18 +111,18 @@ class Life:
         with psycopg.connect(self.url, autocommit=True) as connection:
             while connection.execute(ALL_READ).fetchone() != (True,):
                 if time.monotonic() > end:
-                    written = {name: log.read_bytes()[-2000:] for name, log in self.logs.items()}
-                    raise RuntimeError(f"The sources were not read: {written}")
+                    outputs = {name: log.read_bytes()[-2000:] for name, log in self.logs.items()}
+                    raise RuntimeError(f"The sources were not read: {outputs}")
                 time.sleep(0.5)
 
     def run(self, minutes: float, every: float) -> None:
         """Live for so many simulated minutes, with a sample `every` so many."""
         paths, hours = cycle(REQUESTS), count()
-        began = time.monotonic()
+        started_at = time.monotonic()
         waiting, next_hour, next_sample = 0, 0.0, every
         logged_at, logged = 0.0, self.measure_logs()
         with redis.Redis.from_url(self.redis_url) as queue:
-            while (minute := (time.monotonic() - began) / self.tick) < minutes:
+            while (minute := (time.monotonic() - started_at) / self.tick) < minutes:
                 if minute >= next_hour:
                     self.begin_hour(next(hours))
                     next_hour += TICKS_PER_HOUR
@@ -163,8 +163,8 @@ class Life:
 
     def sample(self, minute: float, waiting: int, keys: int, logged: Mapping[str, float]) -> Sample:
         """Look at everything once."""
-        held = {name: measure_processes(pid) for name, pid in self.programs.items()}
-        return Sample(minute, held, *measure_database(self.url), waiting, keys, logged)
+        memory = {name: measure_processes(pid) for name, pid in self.programs.items()}
+        return Sample(minute, memory, *measure_database(self.url), waiting, keys, logged)
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def start_portal(stage: Stage, sources: int, tick: int) -> Iterator[Life]:
         for sandbox in sandboxes:
             # So that today does not grow.
             sandbox.post("now", now=datetime.now(UTC).isoformat())
-        made = create(environment, sources, tick, [sandbox.url for sandbox in sandboxes])
+        created = create(environment, sources, tick, [sandbox.url for sandbox in sandboxes])
         logs = {name: folder / f"{name}.log" for name in ("web", "worker", "beat")}
         web = stack.enter_context(served(PORTAL, environment, logs["web"]))
         pids = {"web": web.pid} | {
@@ -196,8 +196,8 @@ def start_portal(stage: Stage, sources: int, tick: int) -> Iterator[Life]:
         client = stack.enter_context(
             httpx2.Client(
                 base_url=f"http://{HOST}:{web.port}",
-                headers={"Authorization": f"Bearer {made['token']}"},
-                cookies={"sessionid": made["session"]},
+                headers={"Authorization": f"Bearer {created['token']}"},
+                cookies={"sessionid": created["session"]},
                 follow_redirects=True,
                 timeout=60,
             )
@@ -210,7 +210,7 @@ def start_portal(stage: Stage, sources: int, tick: int) -> Iterator[Life]:
             logs | {name: server.log for name, server in servers.items()},
             sandboxes,
             client,
-            made["slugs"],
+            created["slugs"],
         )
 
 
@@ -240,8 +240,8 @@ def create(environment: Mapping[str, str], sources: int, tick: int, addresses: l
     done = subprocess.run(
         command, cwd=BASE_DIR, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True
     )
-    made: dict[str, Any] = json.loads(done.stdout)
-    return made
+    created: dict[str, Any] = json.loads(done.stdout)
+    return created
 
 
 def main(number: int, hour_minutes: int, addresses: list[str]) -> None:

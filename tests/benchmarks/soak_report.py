@@ -82,7 +82,7 @@ def list_measures() -> dict[str, tuple[Measure, float]]:
         "valkey: memory, MiB": (get_held("valkey", "proportional"), MOST_MEMORY),
         "connections": (lambda s: sum(s.connections.values()), MOST_CONNECTIONS),
         **{f"{name}: open files": (get_held(name, "files"), MOST_FILES) for name in PROGRAMS},
-        "dead rows": (lambda s: sum(each.dead for each in s.tables.values()), MOST_DEAD),
+        "dead rows": (lambda s: sum(size.dead for size in s.tables.values()), MOST_DEAD),
         "KiB of tables that are not to grow": (sum_steady, MOST_SIZE),
         "keys in Redis": (lambda s: s.keys, MOST_KEYS),
         "log, bytes a tick": (lambda s: sum(s.logged.values()), MOST_LOG),
@@ -91,7 +91,7 @@ def list_measures() -> dict[str, tuple[Measure, float]]:
 
 def sum_steady(sample: Sample) -> float:
     """Return the KiB of the tables that have no reason to grow."""
-    return sum(each.size for name, each in sample.tables.items() if find_reason(name) is None) / 1024
+    return sum(size.size for name, size in sample.tables.items() if find_reason(name) is None) / 1024
 
 
 def build_aims(samples: Sequence[Sample], sources: int) -> list[Aim]:
@@ -115,7 +115,7 @@ def build_aims(samples: Sequence[Sample], sources: int) -> list[Aim]:
 
 def build_rows(samples: Sequence[Sample]) -> list[tuple[str, ...]]:
     """Return the medians of both quarters and their ratio, with what has no aim of its own."""
-    more: dict[str, Measure] = {
+    counts: dict[str, Measure] = {
         **{f"{name}: resident, MiB": get_held(name, "resident") for name in samples[0].held},
         **{
             f"connections: {name}": get_connections(name)
@@ -124,7 +124,7 @@ def build_rows(samples: Sequence[Sample]) -> list[tuple[str, ...]]:
         **{f"log of {name}, bytes a tick": get_logged(name) for name in samples[0].logged},
         "messages waiting at most": lambda s: s.waiting,
     }
-    measures = {name: measure for name, (measure, _) in list_measures().items()} | more
+    measures = {name: measure for name, (measure, _) in list_measures().items()} | counts
     early, late = split_quarters(samples)
     return [
         (

@@ -36,8 +36,8 @@ class Fork:
         if self.pid == 0:
             os.dup2(read_input, 0)
             os.dup2(write_output, 1)
-            for one in (read_input, write_input, read_output, write_output):
-                os.close(one)
+            for descriptor in (read_input, write_input, read_output, write_output):
+                os.close(descriptor)
             run_module(module, arguments, env)
         os.close(read_input)
         os.close(write_output)
@@ -97,10 +97,10 @@ start = STARTER.start
 def run(module: str, *arguments: str, env: Environment) -> str:
     """Run a module to its end and return what it prints; raises CalledProcessError where it fails."""
     command = [*MODULE, module, *arguments]
-    printed, status = finish(start(command, env))
+    output, status = finish(start(command, env))
     if status:
         raise subprocess.CalledProcessError(status, command)
-    return printed
+    return output
 
 
 def finish(process: Process) -> tuple[str, int]:

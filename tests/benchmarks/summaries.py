@@ -38,21 +38,27 @@ QUESTIONS = {
 def measure(ground: Ground) -> Findings:
     """Ask both several times in turns; raises RuntimeError where their numbers differ."""
     question = QUESTIONS[ground.kind]
-    took: dict[str, list[float]] = {"portal": [], "plain SQL": []}
+    measured: dict[str, list[float]] = {"portal": [], "plain SQL": []}
     with ground.portal() as server, psycopg.connect(ground.url) as connection:
-        ours, theirs = asked(ground, server, question), aggregated(ground.kind, connection, question)
-        check(ground.kind, ours, theirs)
+        portal_groups, sql_groups = (
+            ask_portal(ground, server, question),
+            aggregate_by_sql(ground.kind, connection, question),
+        )
+        check(ground.kind, portal_groups, sql_groups)
         for _ in range(REPEATS):
-            took["portal"].append(seconds(lambda: asked(ground, server, question)))
+            measured["portal"].append(measure_seconds(lambda: ask_portal(ground, server, question)))
         for _ in range(ground.size.rounds):
-            took["plain SQL"].append(seconds(lambda: aggregated(ground.kind, connection, question)))
-    middle = {name: median(times) for name, times in took.items()}
-    ratio = middle["plain SQL"] / middle["portal"]
-    shown = {"portal": f"{ratio:.1f} times", "plain SQL": ""}
+            measured["plain SQL"].append(measure_seconds(lambda: aggregate_by_sql(ground.kind, connection, question)))
+    medians = {name: median(times) for name, times in measured.items()}
+    ratio = medians["plain SQL"] / medians["portal"]
+    ratios = {"portal": f"{ratio:.1f} times", "plain SQL": ""}
     return Findings(
-        rows=[(f"{ground.kind}, {name}", f"{len(ours):,}", f"{middle[name]:.3f}", shown[name]) for name in took],
+        rows=[
+            (f"{ground.kind}, {name}", f"{len(portal_groups):,}", f"{medians[name]:.3f}", ratios[name])
+            for name in measured
+        ],
         aims=aims(ground, ratio),
-        figures={"seconds": took, "groups": len(ours)},
+        figures={"seconds": measured, "groups": len(portal_groups)},
     )
 
 
@@ -63,14 +69,14 @@ def aims(ground: Ground, ratio: float) -> list[Aim]:
     return [Aim(f"{ground.kind}, month x project: plain SQL / portal", ratio, 20, at_least=True)]
 
 
-def seconds(ask: Callable[[], Groups]) -> float:
+def measure_seconds(ask: Callable[[], Groups]) -> float:
     """Return the seconds that an answer takes."""
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     ask()
-    return time.perf_counter() - started
+    return time.perf_counter() - started_at
 
 
-def asked(ground: Ground, server: Served, question: Question) -> Groups:
+def ask_portal(ground: Ground, server: Served, question: Question) -> Groups:
     """Return the portal's answer."""
     group_by, measures = ",".join(("month", *question.dimensions)), ",".join(question.measures)
     address = f"/api/v1/{ground.kind}/summary/?group_by={group_by}&measures={measures}"
@@ -84,7 +90,7 @@ def asked(ground: Ground, server: Served, question: Question) -> Groups:
     }
 
 
-def aggregated(kind: str, connection: "psycopg.Connection[Any]", question: Question) -> Groups:
+def aggregate_by_sql(kind: str, connection: "psycopg.Connection[Any]", question: Question) -> Groups:
     """Return the answer of the plainest aggregate over the current records."""
     dimensions = ", ".join(question.dimensions)
     sums = ", ".join(f"coalesce(sum({name}), 0)" for name in question.measures[1:])
@@ -98,11 +104,13 @@ def aggregated(kind: str, connection: "psycopg.Connection[Any]", question: Quest
     return {tuple(map(str, row[:width])): tuple(map(Decimal, row[width:])) for row in rows}
 
 
-def check(kind: str, ours: Groups, theirs: Groups) -> None:
+def check(kind: str, portal_groups: Groups, sql_groups: Groups) -> None:
     """Raise RuntimeError where the two answers are not the same to the last digit."""
-    if ours != theirs:
-        differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-        key = differing[0]
+    if portal_groups != sql_groups:
+        keys = sorted(
+            key for key in portal_groups.keys() | sql_groups.keys() if portal_groups.get(key) != sql_groups.get(key)
+        )
+        key = keys[0]
         raise RuntimeError(
-            f"{len(differing)} groups of {kind} differ, e.g. {key}: portal {ours.get(key)}, SQL {theirs.get(key)}"
+            f"{len(keys)} groups of {kind} differ, e.g. {key}: portal {portal_groups.get(key)}, SQL {sql_groups.get(key)}"
         )

@@ -31,24 +31,24 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_quick_run_races_everybody_and_writes_what_it_found(results: Path):
-    written = (results / "ona-load.md").read_text()
-    assert written.strip() in (results / "printed").read_text()
+    report_text = (results / "ona-load.md").read_text()
+    assert report_text.strip() in (results / "printed").read_text()
     for contender in ("portal, 1 worker", "portal, 4 workers", "unchanged days again", "dlt rest_api", "floor"):
-        assert contender in written
-    found = json.loads((results / "ona-load.json").read_text())
+        assert contender in report_text
+    result = json.loads((results / "ona-load.json").read_text())
     for race in ("plain", "latency"):
-        for costs in found["figures"][race].values():
+        for costs in result["figures"][race].values():
             assert all(cost["records"] == 600 and cost["wall"] > 0 and cost["cpu"] > 0 for cost in costs)
-    assert found["figures"]["memory"]["large"]["records"] == 2000
-    assert len(found["aims"]) == 9
-    assert {"measured", "machine", "versions", "rows", "rounds"} <= found["facts"].keys()
+    assert result["figures"]["memory"]["large"]["records"] == 2000
+    assert len(result["aims"]) == 9
+    assert {"measured", "machine", "versions", "rows", "rounds"} <= result["facts"].keys()
 
 
 @pytest.mark.slow
 def test_a_quick_run_asks_and_compares_the_answers(results: Path):
-    written = (results / "ask-1m.md").read_text()
+    report_text = (results / "ask-1m.md").read_text()
     for contender in ("stock DRF", "floor", "page at row", "django-import-export", "plain SQL"):
-        assert contender in written
+        assert contender in report_text
     figures = json.loads((results / "ask-1m.json").read_text())["figures"]
     kind = "environment-usage"
     assert all(part.keys() == {kind} for part in figures.values())
@@ -59,20 +59,20 @@ def test_a_quick_run_asks_and_compares_the_answers(results: Path):
 
 @pytest.mark.slow
 def test_a_quick_run_merges_asks_and_verifies(results: Path):
-    found = json.loads((results / "scale.json").read_text())
-    figures = found["figures"]
+    result = json.loads((results / "scale.json").read_text())
+    figures = result["figures"]
     assert all(len(times) == 1 for reads in figures["merged"].values() for times in reads.values())
     assert all(len(times) == 2 for questions in figures["asked"].values() for times in questions.values())
     assert figures["sizes"]["heap"][0] > 4000 * 200
     assert {"resourceusage_once", "resourceusage_search"} <= figures["sizes"].keys()
     assert figures["verified"]["days"] == 60
-    assert len(found["aims"]) == 9
+    assert len(result["aims"]) == 9
 
 
 def test_an_unknown_benchmark_is_refused_and_the_help_names_the_known_ones(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as refused:
+    with pytest.raises(SystemExit) as exit_info:
         main(["speed"])
-    assert refused.value.code == 2
+    assert exit_info.value.code == 2
     assert "there is no benchmark speed" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -39,19 +39,21 @@ def test_a_portal_that_holds_as_much_in_the_evening_as_in_the_morning_passes_whi
 
 
 def test_memory_that_grows_all_day_is_found_at_its_program():
-    grown = [replace(one, held=one.held | {"worker": Held(100, 80 + n, 60, 20)}) for n, one in enumerate(SAMPLES)]
-    assert list_missed(grown) == ["worker: memory, MiB, last / second quarter"]
+    growing = [
+        replace(sample, held=sample.held | {"worker": Held(100, 80 + n, 60, 20)}) for n, sample in enumerate(SAMPLES)
+    ]
+    assert list_missed(growing) == ["worker: memory, MiB, last / second quarter"]
 
 
 def test_one_connection_more_than_in_the_second_quarter_is_found():
-    leaking = [*SAMPLES[:36], *(replace(one, connections={"web.py": 5, "celery": 3}) for one in SAMPLES[36:])]
+    leaking = [*SAMPLES[:36], *(replace(sample, connections={"web.py": 5, "celery": 3}) for sample in SAMPLES[36:])]
     assert list_missed(leaking) == ["connections, last / second quarter"]
 
 
 def test_a_table_that_swells_with_its_dead_rows_is_found():
     swollen = [
-        replace(one, tables={**one.tables, "usage_source": TableSize(30, 10 * n, 8192 * n)})
-        for n, one in enumerate(SAMPLES)
+        replace(sample, tables={**sample.tables, "usage_source": TableSize(30, 10 * n, 8192 * n)})
+        for n, sample in enumerate(SAMPLES)
     ]
     assert list_missed(swollen) == [
         "dead rows, last / second quarter",
@@ -65,7 +67,7 @@ def test_a_queue_that_was_long_once_in_the_last_quarter_is_found():
 
 
 def test_a_portal_that_gets_to_none_of_its_work_does_not_pass_for_flat():
-    idle = [replace(one, synced=30) for one in SAMPLES]
+    idle = [replace(sample, synced=30) for sample in SAMPLES]
     assert list_missed(idle) == ["syncs of a source in a simulated hour, last quarter"]
 
 
@@ -76,9 +78,9 @@ def test_a_request_that_failed_is_found():
 
 def test_the_first_and_the_third_quarter_are_not_compared():
     early, late = split_quarters(SAMPLES)
-    assert [one.minute for one in (early[0], early[-1], late[0], late[-1])] == [390, 720, 1110, 1440]
-    assert compare(SAMPLES, lambda one: one.minute) == 1275 / 555
-    assert compare(SAMPLES, lambda one: float(one.minute > 1000)) == float("inf")
+    assert [sample.minute for sample in (early[0], early[-1], late[0], late[-1])] == [390, 720, 1110, 1440]
+    assert compare(SAMPLES, lambda sample: sample.minute) == 1275 / 555
+    assert compare(SAMPLES, lambda sample: float(sample.minute > 1000)) == float("inf")
     assert compare(SAMPLES, lambda _: 0.0) == 1
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.ground import TINY, Ground, Size, ground
-from tests.benchmarks.lists import COLUMNS, Course, by_rate, row
+from tests.benchmarks.lists import COLUMNS, Course, build_row, find_median_rate
 from tests.benchmarks.report import Aim, Report, Table, surroundings
 from tests.benchmarks.stage import Stage
 
@@ -24,13 +24,13 @@ def run(stage: Stage, *, quick: bool) -> Report:
         for name in course.servers:  # so that nobody is measured cold
             course.load(name, size.clients, ROWS)
         turns = [{name: course.load(name, size.clients, ROWS) for name in course.servers} for _ in range(size.rounds)]
-    middle = {name: by_rate([turn[name] for turn in turns]) for name in turns[0]}
+    middle = {name: find_median_rate([turn[name] for turn in turns]) for name in turns[0]}
     ratio = median(turn[label(MANY)].rate / turn[label(FEW)].rate for turn in turns)
     return Report(
         name="threads",
         title=f"Pages of {ROWS} with {MANY} and with {FEW} threads",
         facts=facts(stage, size),
-        tables=[Table("Lists", COLUMNS, [row(name, ROWS, load) for name, load in middle.items()])],
+        tables=[Table("Lists", COLUMNS, [build_row(name, ROWS, load) for name, load in middle.items()])],
         aims=[Aim(f"requests/s, {label(MANY)} / {label(FEW)}", ratio, 0.9, at_least=True)],
         figures={"turns": [{name: asdict(load) for name, load in turn.items()} for turn in turns]},
         judged=not quick,

@@ -39,19 +39,19 @@ class Client:
         self.socket.sendall(self.request)
 
     def receive(self) -> int:
-        """Take what has come; returns its bytes. The answer is whole once `answered`."""
-        came = self.socket.recv_into(self.buffer)
-        if not came:
+        """Read what has arrived and return its size in bytes. `is_answered` tells when the response is complete."""
+        size = self.socket.recv_into(self.buffer)
+        if not size:
             raise ConnectionError("The server closed the connection.")
         if self.missing:
-            self.missing -= came
+            self.missing -= size
         else:
-            self.head += self.buffer[:came]
+            self.head += self.buffer[:size]
             self._read_head()
-        return came
+        return size
 
     @property
-    def answered(self) -> bool:
+    def is_answered(self) -> bool:
         """Whether the answer is here to its last byte."""
         return bool(self.head) and self.head.endswith(b"\r\n\r\n") and not self.missing
 
@@ -70,30 +70,30 @@ def race(port: int, clients: int, seconds: float, request: bytes) -> dict[str, A
     """Let the clients ask for so long, and wait for the last answers; returns counts, bytes, times and own CPU."""
     buffer = memoryview(bytearray(ENOUGH))
     selector = selectors.DefaultSelector()
-    cpu, started = time.process_time(), time.perf_counter()
+    cpu, started_at = time.process_time(), time.perf_counter()
     for client in [Client(port, request, buffer) for _ in range(clients)]:
         selector.register(client.socket, selectors.EVENT_READ, client)
         client.ask()
-    took: list[float] = []
+    latencies: list[float] = []
     size = 0
     while selector.get_map():
         for key, _ in selector.select():
             client = key.data
             size += client.receive()
-            if not client.answered:
+            if not client.is_answered:
                 continue
             now = time.perf_counter()
-            took.append(now - client.sent_at)
-            if now - started < seconds:
+            latencies.append(now - client.sent_at)
+            if now - started_at < seconds:
                 client.ask()
             else:
                 selector.unregister(client.socket)
                 client.socket.close()
-    lasted = time.perf_counter() - started
-    cuts = quantiles(took, n=100) if len(took) > 1 else took * 99
+    elapsed = time.perf_counter() - started_at
+    cuts = quantiles(latencies, n=100) if len(latencies) > 1 else latencies * 99
     return {
-        "requests": len(took),
-        "seconds": lasted,
+        "requests": len(latencies),
+        "seconds": elapsed,
         "bytes": size,
         "cpu": time.process_time() - cpu,
         "median_ms": cuts[49] * 1000,

@@ -32,10 +32,10 @@ def table(kind: str) -> str:
 def select(kind: str, limit: str = "") -> str:
     """Return the plainest SELECT of what a list or an export of a kind gives, its source named by the slug."""
     # NULL where a record never changed.
-    filled = {"first_seen_at": "COALESCE(t.first_seen_at, t.changed_at) AS first_seen_at"}
-    chosen = ", ".join(filled.get(column, f"t.{column}") for column in COLUMNS[kind])
+    expressions = {"first_seen_at": "COALESCE(t.first_seen_at, t.changed_at) AS first_seen_at"}
+    selected = ", ".join(expressions.get(column, f"t.{column}") for column in COLUMNS[kind])
     order = ORDER[kind]
     return (
-        f"SELECT s.slug AS source, {chosen} FROM {table(kind)} t JOIN usage_source s ON s.id = t.source_id "
+        f"SELECT s.slug AS source, {selected} FROM {table(kind)} t JOIN usage_source s ON s.id = t.source_id "
         f"WHERE t.withdrawn_at IS NULL ORDER BY t.{order} DESC, t.id DESC{limit}"
     )

@@ -69,26 +69,26 @@ class Answer(msgspec.Struct):
     pagination: Pagination
 
 
-def rows_of(records: Iterable[Record]) -> list[Row]:
+def build_rows(records: Iterable[Record]) -> list[Row]:
     """Return the rows of a page, in the order of COLUMNS."""
     parse = datetime.fromisoformat
     return [
         (
-            one.id,
-            one.environment_id,
-            one.project_id,
-            one.user_id,
-            one.runner_id,
-            one.environment_class_id,
-            parse(one.created_at) if one.created_at else None,
-            parse(one.stopped_at),
+            record.id,
+            record.environment_id,
+            record.project_id,
+            record.user_id,
+            record.runner_id,
+            record.environment_class_id,
+            parse(record.created_at) if record.created_at else None,
+            parse(record.stopped_at),
             None,
         )
-        for one in records
+        for record in records
     ]
 
 
-def pages(base_url: str, day: date) -> Iterator[list[Row]]:
+def iterate_pages(base_url: str, day: date) -> Iterator[list[Row]]:
     """Yield the rows of a day's pages, read over one connection."""
     decode = msgspec.json.Decoder(Answer).decode
     span = {"startTime": f"{day}T00:00:00Z", "endTime": f"{day + timedelta(days=1)}T00:00:00Z"}
@@ -99,7 +99,7 @@ def pages(base_url: str, day: date) -> Iterator[list[Row]]:
             pagination = {"pageSize": 100, "token": token}
             body = msgspec.json.encode({"filter": {"dateRange": span}, "pagination": pagination})
             answer = decode(client.post(base_url + LIST, content=body).content)
-            yield rows_of(answer.records)
+            yield build_rows(answer.records)
             token = answer.pagination.next_token
             if not token:
                 return
@@ -127,10 +127,10 @@ def main() -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
         database.execute("CREATE TABLE floor (LIKE usage_environmentusage INCLUDING ALL)")
         if kind == "rows":
-            held = {day: list(pages(base_url, day)) for day in days}
-            lane.run(lambda: sum(load_day(database, day, held[day]) for day in days))
+            pages_by_day = {day: list(iterate_pages(base_url, day)) for day in days}
+            lane.run(lambda: sum(load_day(database, day, pages_by_day[day]) for day in days))
         else:
-            lane.run(lambda: sum(load_day(database, day, pages(base_url, day)) for day in days))
+            lane.run(lambda: sum(load_day(database, day, iterate_pages(base_url, day)) for day in days))
 
 
 if __name__ == "__main__":

@@ -38,10 +38,10 @@ def load(worker: int) -> int:
     from sync.engine.load import load_next
     from sync.models import LoadAttempt
 
-    good = {LoadAttempt.Outcome.LOADED, LoadAttempt.Outcome.UNCHANGED}
+    expected = {LoadAttempt.Outcome.LOADED, LoadAttempt.Outcome.UNCHANGED}
     records = 0
     while (attempt := load_next(1, worker=f"worker-{worker}")) is not None:
-        if attempt.outcome not in good:
+        if attempt.outcome not in expected:
             raise RuntimeError(f"{attempt.source_day}: {attempt.outcome} {attempt.error}")
         records += attempt.fetched
     return records

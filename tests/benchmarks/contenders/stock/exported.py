@@ -17,9 +17,9 @@ def main(kind: str, rows: str) -> None:
     from tests.benchmarks.contenders.stock.models import MODELS
 
     def work() -> int:
-        chosen = MODELS[kind]._default_manager.filter(withdrawn_at=None)[: int(rows)]
-        written: str = modelresource_factory(MODELS[kind])().export(chosen).csv
-        return written.count("\r\n") - 1
+        records = MODELS[kind]._default_manager.filter(withdrawn_at=None)[: int(rows)]
+        text: str = modelresource_factory(MODELS[kind])().export(records).csv
+        return text.count("\r\n") - 1
 
     lane.run(work)
 

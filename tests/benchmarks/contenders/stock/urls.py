@@ -35,18 +35,18 @@ class UncountedPages(Pages):
     django_paginator_class = Uncounted
 
 
-def viewset(of: Any, pages: type[Pages]) -> type[ModelViewSet[Any]]:
+def build_viewset(model_class: Any, paginator: type[Pages]) -> type[ModelViewSet[Any]]:
     """Return a model's view set, as the tutorial writes it."""
 
     class Serializer(ModelSerializer[Any]):
         class Meta:
-            model = of
+            model = model_class
             fields = "__all__"
 
     class ViewSet(ModelViewSet[Any]):
-        queryset = of._default_manager.filter(withdrawn_at=None)
+        queryset = model_class._default_manager.filter(withdrawn_at=None)
         serializer_class = Serializer
-        pagination_class = pages
+        pagination_class = paginator
         renderer_classes = (JSONRenderer,)
 
     return ViewSet
@@ -56,7 +56,7 @@ def urls(pages: type[Pages]) -> list[Any]:
     """Return the addresses of every kind."""
     router = SimpleRouter()
     for name, model in MODELS.items():
-        router.register(name, viewset(model, pages), basename=name)
+        router.register(name, build_viewset(model, pages), basename=name)
     return router.urls
 
 
