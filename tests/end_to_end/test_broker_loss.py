@@ -89,7 +89,7 @@ def test_a_day_waits_while_redis_is_away_and_is_read_when_it_is_back(
 def test_a_worker_survives_the_death_of_redis_and_books_no_day_as_failed(
     upstream: SandboxServer, source: Source, valkey: Valkey
 ) -> None:
-    upstream.settings.latency_ms = 100
+    upstream.settings.latency_ms = 500  # so that days are left when Redis dies
     with portal_process(WORKER, REDIS_URL=valkey.url, PORTAL_TICK_SECONDS="5") as worker:
 
         def all_read() -> bool:

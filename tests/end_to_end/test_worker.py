@@ -70,7 +70,7 @@ def waiting_days() -> int:
 def test_the_tick_fills_every_source_though_its_worker_is_killed_on_the_way(
     upstream: SandboxServer, sources: list[Source], redis_client: object
 ) -> None:
-    upstream.settings.latency_ms = 60
+    upstream.settings.latency_ms = 500  # so that days are left when it is killed
     with portal_process(WORKER, PORTAL_LEASE_SECONDS="2") as worker:
         tasks.tick.delay()
         wait_for(lambda: SourceDay.objects.filter(state=DayState.LOADING).exists(), "the worker to begin")

@@ -5,6 +5,7 @@ import http.client
 import io
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from django.db import connection
@@ -13,6 +14,7 @@ from django.test import Client
 
 from tests.support.api_clients import API
 from tests.support.factories import SourceFactory
+from tests.support.processes import wait_for
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import Column, get_columns
 from usage.exports import FORMATS, export
@@ -20,9 +22,9 @@ from usage.exports.copy import ExportQuery
 from usage.models import Source
 from usage.snapshot import open_snapshot
 
-# Rows of 510 bytes that hardly shrink: as CSV about 20 MB, and packed more than a socket's buffers hold. Otherwise an
-# export has ended before a test looks.
-MANY = 40_000
+# Rows of 1.4 KB that hardly shrink: as CSV 28 MB, and packed more than buffers of sockets hold. Otherwise an export has
+# ended before a test looks.
+MANY = 20_000
 
 
 def many_runs(count: int = MANY) -> Source:
@@ -31,9 +33,11 @@ def many_runs(count: int = MANY) -> Source:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO usage_environmentusage (source_id, day, record_id, project_id, created_at, stopped_at)
-            SELECT %s, '2026-01-01', 'run-' || g || '-' || (
-                       SELECT string_agg(md5(g || ':' || part), '') FROM generate_series(1, 12) AS part
+            INSERT INTO usage_environmentusage
+                (source_id, day, record_id, environment_class_id, project_id, created_at, stopped_at)
+            SELECT %s, '2026-01-01', 'run-' || g, (
+                       SELECT translate(string_agg(encode(sha512((g || ':' || part)::bytea), 'base64'), ''), E'\\n', '')
+                       FROM generate_series(1, 14) AS part
                    ), 'p' || g %% 7, timestamptz '2026-01-01Z', timestamptz '2026-01-01Z' + g * interval '0.1 second'
             FROM generate_series(1, %s) AS g
             """,
@@ -66,12 +70,30 @@ def table(body: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(body.decode(), newline=""), strict=True))
 
 
-def opened(port: int, secret: str, form: str = "csv", **headers: str) -> tuple[Any, http.client.HTTPResponse]:
-    """Ask for an export over HTTP; returns the connection and the answer, its body not read."""
-    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    address = f"{API}/environment-usage/?format={form}&ordering=stopped_at"
-    asking.request("GET", address, headers={"Authorization": f"Bearer {secret}", **headers})
-    return asking, asking.getresponse()
+def get_url(port: int, form: str) -> str:
+    """Return the address of the export of all environment usage."""
+    return f"http://127.0.0.1:{port}{API}/environment-usage/?format={form}&ordering=stopped_at"
+
+
+@contextmanager
+def request_export(port: int, secret: str, form: str = "csv", **headers: str) -> Iterator[http.client.HTTPResponse]:
+    """Request an export over HTTP; yields the response, its body not read."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as http_connection:
+        http_connection.request("GET", get_url(port, form), headers={"Authorization": f"Bearer {secret}", **headers})
+        with closing(http_connection.getresponse()) as response:
+            yield response
+
+
+@contextmanager
+def open_export(port: int, secret: str, form: str = "csv", **headers: str) -> Iterator[http.client.HTTPResponse]:
+    """Request an export once the one before has given back its slot; yields the response, its body not read."""
+    with ExitStack() as stack:
+
+        def request() -> http.client.HTTPResponse | None:
+            response = stack.enter_context(request_export(port, secret, form, **headers))
+            return None if response.status == 503 else response
+
+        yield wait_for(request, "a slot for the export")
 
 
 def unpacked(body: bytes) -> bytes:
@@ -82,13 +104,13 @@ def unpacked(body: bytes) -> bytes:
     return whole
 
 
-def copying() -> list[int]:
+def list_exporting_backends() -> list[int]:
     """Return the process ids of exports that run on this database."""
-    asked = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY (%%' AND state = 'active'"
+    running = "datname = current_database() AND query LIKE 'COPY (%%' AND state = 'active'"
     with connection.cursor() as cursor:
         # In the transaction of a test, the first answer would stay.
         cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(asked)
+        cursor.execute(f"SELECT pid FROM pg_stat_activity WHERE {running}")
         return [pid for (pid,) in cursor.fetchall()]
 
 

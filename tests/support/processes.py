@@ -74,7 +74,7 @@ def portal_process(arguments: Sequence[str], root: Path = BASE_DIR, /, **setting
         process.log.close()
 
 
-def wait_for(question: Callable[[], T], what: str = "", *, every: float = 0.02) -> T:
+def wait_for(question: Callable[[], T | None], what: str = "", *, every: float = 0.02) -> T:
     """Return the first true answer to `question`, asked `every` so many seconds; fails the test after WAIT_SECONDS."""
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:

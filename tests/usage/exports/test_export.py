@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +15,7 @@ from django.test import Client
 
 from portal.accounts.models import create_token
 from tests.support.api_clients import API, bearer, get, refused
-from tests.support.exports import download, many_runs, opened, respond, stream, table
+from tests.support.exports import download, many_runs, open_export, respond, stream, table
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import get_columns
@@ -217,10 +216,9 @@ def secret() -> str:
 
 def test_an_export_is_compressed_for_those_who_can_read_it(port: int, secret: str) -> None:
     EnvironmentUsageFactory.create_batch(50)
-    asking, answer = opened(port, secret, **{"Accept-Encoding": "gzip"})
-    with closing(asking):
-        assert answer.headers["Content-Encoding"] == "gzip"
-        assert len(answer.read()) > 100
+    with open_export(port, secret, **{"Accept-Encoding": "gzip"}) as response:
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert len(response.read()) > 100
 
 
 def test_keys_are_written_the_same_in_every_format(client: Client) -> None:

@@ -10,6 +10,7 @@ import io
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -27,7 +28,7 @@ from usage.columns import (
     NUMBER,
     Column,
 )
-from usage.exports.copy import ExportQuery, Record
+from usage.exports.copy import BLOCK_BYTES, ExportQuery, Record
 from usage.exports.formats.base import ExportFormat
 
 BATCH_BYTES = 8 * 1024 * 1024  # of CSV, which becomes one row group
@@ -48,7 +49,7 @@ class Format(ExportFormat):
         return find_spec("pyarrow") is not None
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
-        """Yield each row group, and the footer; raises ValidationError without pyarrow."""
+        """Yield row groups and the footer in blocks of 64 KB; raises ValidationError without pyarrow."""
         try:
             import pyarrow as pa
             from pyarrow import parquet
@@ -63,9 +64,8 @@ class Format(ExportFormat):
         with parquet.ParquetWriter(pa.PythonFile(out, "w"), schema, compression="zstd") as writer:
             for batch in batch_bytes(records):
                 writer.write_table(parse_batch(batch, schema), row_group_size=len(batch))
-                if block := out.take():
-                    yield block
-        yield out.take()
+                yield from out.take()
+        yield from out.take()
 
 
 class StreamBuffer(io.RawIOBase):
@@ -89,11 +89,10 @@ class StreamBuffer(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
-    def take(self) -> bytes:
-        """Return what was written since the last call."""
-        block = bytes(self._pending)
-        self._pending.clear()
-        return block
+    def take(self) -> Iterator[bytes]:
+        """Yield what was written since the last call, in blocks of 64 KB: the server reads some ahead of its reader."""
+        taken, self._pending = io.BytesIO(self._pending), bytearray()
+        yield from iter(partial(taken.read, BLOCK_BYTES), b"")
 
 
 def split_numbers(columns: Iterable[Column]) -> Iterator[Column]:
