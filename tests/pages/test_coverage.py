@@ -22,6 +22,7 @@ from tests.support.browser import (  # noqa: F401
     sign_in,
 )
 from tests.support.filled_portal import Filled, fill_once
+from tests.support.processes import wait_for
 from tests.support.users import person
 from usage.models import Source, SourceDay
 
@@ -104,14 +105,14 @@ def test_arrow_keys_move_over_the_days_and_each_is_named_in_words(filled: Filled
         ("ArrowLeft", "14 November 2026: failed, 3 records"),
     ):
         page.keyboard.press(key)
-        assert focused(page).startswith(named), key
+        wait_for(lambda: focused(page).startswith(named), key)  # noqa: B023 (called at once)
 
     page.keyboard.press("Enter")
     expect(page.locator("#panel")).to_contain_text("The last sync failed")
     expect(page.locator("#panel .panel-title")).to_be_focused()
     assert page.url.endswith("day=2026-11-14")
     page.keyboard.press("Escape")
-    assert focused(page).startswith("14 November 2026")
+    wait_for(lambda: focused(page).startswith("14 November 2026"), "the focus to return to the day")
 
 
 def test_a_range_is_chosen_by_keys_confirmed_and_its_run_followed(filled: Filled, as_person: AsPerson) -> None:

@@ -121,7 +121,7 @@ def test_a_view_is_saved_and_found_again(filled: Filled, as_person: AsPerson) ->
     page.click(".explore-change summary")
     page.fill(".explore-change input[name=name]", "November")
     page.click(".explore-change >> text=Save")
-    expect(page.locator(".explore-views")).to_contain_text("November")
+    expect(page.locator(".explore-views a[aria-current]")).to_have_text("November")
     page.click(".explore-change summary")
     page.click("text=Delete")
     expect(page.locator("#saved-heading + p")).to_contain_text("None yet")

@@ -353,7 +353,7 @@ def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Fille
 
     page.click(".you summary")
     page.click("text=Sign out")
-    page.wait_for_load_state()
+    page.wait_for_url("**/login/**")
     page.goto("/admin/usage/source/")
 
     assert page.locator("input[name=password]").is_visible()

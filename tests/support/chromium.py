@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.support.processes import WAIT_SECONDS
 
 # Chromium as a program without windows: each window of the other one draws its own frame, too.
 PACKAGE = "chromium-headless-shell"
@@ -66,6 +68,7 @@ def needed() -> None:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Run a headless Chromium for the time of the block."""
+    expect.set_options(timeout=WAIT_SECONDS * 1000)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path(), args=list(ARGUMENTS))
         yield chromium
