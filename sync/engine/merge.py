@@ -126,11 +126,10 @@ class DayMerge:
         """Return whether no record of this day was ever stored."""
         return bool(self.fetch(self.sql.count_stored)[0][0] == 0)
 
-    def insert_all(self) -> bool:
-        """Insert every row of an empty day; False where a key exists already."""
+    def insert_all(self) -> None:
+        """Insert every row of an empty day; raises IntegrityError where a key comes twice."""
         self.measure()
         self.merged.inserted = self.execute(self.sql.insert)
-        return self.merged.inserted == self.distinct
 
     def apply(self, *, withdraw: bool, keep_old: bool) -> MergeResult:
         """Withdraw what vanished (unless the read was partial), update what differs, insert what is new.
@@ -153,7 +152,7 @@ class DayMerge:
         if self.other_days:
             self.move_from_other_days()
         if self.fetch(self.sql.count_spool)[0][0]:
-            merged.inserted = self.execute(self.sql.insert)
+            merged.inserted = self.execute(self.sql.insert_missing)
         return merged
 
     def hold_records(self) -> None:

@@ -50,9 +50,10 @@ class MergeStatements:
             "SELECT %(source)s, %(day)s, statement_timestamp(), "
             f"{', '.join(incoming[name] for name in columns)} FROM {self.spool} n "
             # In an order that indexes share, so that a day's rows fill few of their pages.
-            f"ORDER BY {', '.join(f'n.{name}' for name in (key if kind.instant == 'day' else [kind.instant]))} "
-            "ON CONFLICT DO NOTHING"
+            f"ORDER BY {', '.join(f'n.{name}' for name in (key if kind.instant == 'day' else [kind.instant]))}"
         )
+        # Searches each unique index twice for a row, a tenth of the insert's CPU.
+        self.insert_missing = f"{self.insert} ON CONFLICT DO NOTHING"
         # Of several rows with one key the last is the latest.
         self.drop_repeated = (
             f"DELETE FROM {self.spool} n USING (SELECT {keys}, max(ctid) AS last FROM {self.spool} "

@@ -4,7 +4,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 from datetime import date
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from psycopg.errors import UniqueViolation
 
 from sync.engine.acceptance import is_accepted, is_kept
 from sync.engine.attempts import RunningAttempt
@@ -238,13 +239,14 @@ def fill_empty(steps: DayMerge) -> bool:
     """Insert the rows of a day that never had any, the usual first load; False where that needs a merge."""
     if not steps.is_empty() or steps.find_other_days():
         return False
-    savepoint = transaction.savepoint()
-    if steps.insert_all():
-        transaction.savepoint_commit(savepoint)
-        return True
-    # A row came twice.
-    transaction.savepoint_rollback(savepoint)
-    return False
+    try:
+        with transaction.atomic():
+            steps.insert_all()
+    except IntegrityError as error:
+        if isinstance(error.__cause__, UniqueViolation):  # A row came twice.
+            return False
+        raise
+    return True
 
 
 def record_restatement(attempt: RunningAttempt, day: SourceDay, before: StoredTotals, merged: MergeResult) -> None:

@@ -78,10 +78,10 @@ def test_a_record_that_two_days_report_at_once_is_stored_once(
     ensure_days(source, DAY, NEXT_DAY + timedelta(days=1))
     both_are_about_to_insert, insert_all = Barrier(2), DayMerge.insert_all
 
-    def wait_and_insert_all(steps: DayMerge) -> bool:
+    def wait_and_insert_all(steps: DayMerge) -> None:
         with suppress(BrokenBarrierError):  # the other waits for this one, as it is to
             both_are_about_to_insert.wait(timeout=1)
-        return insert_all(steps)
+        insert_all(steps)
 
     monkeypatch.setattr(DayMerge, "insert_all", wait_and_insert_all)
     with ThreadPoolExecutor(2) as pool:
