@@ -123,7 +123,7 @@ def test_a_person_cancels_an_export(
     as_person: AsPerson, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = slowly(monkeypatch)
-    many_runs(20_000)
+    many_runs(8_000)
     page = as_person("viewer")
     page.goto("/admin/usage/environmentusage/?from=")
 

@@ -45,7 +45,7 @@ def test_the_page_is_told_how_many_rows_were_sent(filled: Filled) -> None:
 
 def test_the_rows_are_counted_while_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SAVE_SECONDS", 0)
-    many_runs(20_000)
+    many_runs(8_000)
     client, ident = client_of("viewer"), uuid4().hex
 
     answer = client.get(address("usage_environmentusage"), {"export": ident})
@@ -56,7 +56,7 @@ def test_the_rows_are_counted_while_they_are_sent(monkeypatch: pytest.MonkeyPatc
     assert "<progress" in words
     assert followed.status_code == 200
     assert len(list(answer.streaming_content)) > 1  # type: ignore[attr-defined]
-    assert "Done: 20,000 rows." in follow_export(client, "usage_environmentusage", ident)[0]
+    assert "Done: 8,000 rows." in follow_export(client, "usage_environmentusage", ident)[0]
 
 
 def test_nobody_is_told_of_the_export_of_someone_else(filled: Filled) -> None:
@@ -68,7 +68,7 @@ def test_nobody_is_told_of_the_export_of_someone_else(filled: Filled) -> None:
 
 def test_an_export_is_cancelled_by_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SAVE_SECONDS", 0)
-    many_runs(20_000)
+    many_runs(8_000)
     client, ident = client_of("viewer"), uuid4().hex
     answer = client.get(address("usage_environmentusage"), {"export": ident})
     blocks = iter(answer.streaming_content)  # type: ignore[attr-defined]
@@ -84,7 +84,7 @@ def test_an_export_is_cancelled_by_who_asked_for_it(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_export_that_nobody_takes_is_told_as_such() -> None:
-    many_runs(20_000)
+    many_runs(8_000)
     client, ident = client_of("viewer"), uuid4().hex
     answer = client.get(address("usage_environmentusage"), {"export": ident})
     next(answer.streaming_content)  # type: ignore[attr-defined]
@@ -207,7 +207,7 @@ def test_the_page_about_an_export_adds_up_what_it_holds() -> None:
 
 def test_a_list_that_takes_too_long_to_add_up_can_still_be_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.admin.exporting.base.ABOUT_SECONDS", 0.001)
-    many_runs(20_000)
+    many_runs(8_000)
     hold_days(rolled=False)
 
     page = client_of("viewer").get(address("usage_environmentusage", "export_about"))
