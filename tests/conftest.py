@@ -17,13 +17,20 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connections
 from django.http import HttpResponseBase
 from django.test import Client
+from pytest_django.plugin import blocking_manager_key
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 import portal.cache
 import sync.heartbeats
 from tests.support import factories
 from tests.support.api_clients import served
-from tests.support.database import create_months, create_template, replace_flush
+from tests.support.database import (
+    create_months,
+    create_template,
+    remember_migrated_rows,
+    replace_flush,
+    restore_migrated_rows,
+)
 from tests.support.rendered_templates import leave_out_inputs
 from tests.support.sandbox import sandbox  # noqa: F401
 from tests.support.scripted_vendor import listing, source  # noqa: F401
@@ -44,6 +51,7 @@ WhiteNoiseMiddleware.add_files_from_finders = share_static_files(WhiteNoiseMiddl
 leave_out_inputs(django.test.client)
 
 PROCESS_FIXTURES = {"web_server", "running", "as_person"}
+COMMITTING_FIXTURES = {"live_server", "transactional_db"}
 PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "command_forks", "served", "Services"}
 
 
@@ -66,6 +74,16 @@ def order_slow(item: pytest.Item) -> int:
     if is_slow and not item.get_closest_marker("django_db") and not commits:
         return 0
     return (2 if is_slow else 3) if commits else 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give a test that is rolled back the rows of the migrations, which a test that commits deletes."""
+    marker, fixtures = item.get_closest_marker("django_db"), set(getattr(item, "fixturenames", ()))
+    commits = (marker is not None and marker.kwargs.get("transaction")) or COMMITTING_FIXTURES & fixtures
+    if not commits and (marker is not None or "db" in fixtures):
+        with item.config.stash[blocking_manager_key].unblock():
+            restore_migrated_rows()
 
 
 def pytest_collection() -> None:
@@ -97,6 +115,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
     """Create the months of usage beside the tables."""
     with django_db_blocker.unblock():
         create_months()
+        remember_migrated_rows()
 
 
 @pytest.fixture(scope="session")

@@ -92,16 +92,11 @@ def commit_rows(blocker: DjangoDbBlocker) -> Iterator[None]:
     For what other connections read. The tests are not to be marked as `transaction=True`: their end deletes all rows.
     """
     with blocker.unblock():
-        migrated = _read_tables()
         delete_all_rows()
         try:
             yield
         finally:
-            delete_all_rows()
-            if _is_superuser():
-                _write_tables(migrated)
-            else:
-                create_roles()
+            empty_database()
 
 
 def create_months() -> None:
@@ -133,6 +128,33 @@ def measure_filled_tables() -> dict[str, int]:
 
 
 _stored: dict[Hashable, dict[str, bytes]] = {}
+_migrated: dict[str, bytes] = {}
+_is_emptied = False
+
+
+def remember_migrated_rows() -> None:
+    """Keep what the migrations stored beside KEPT_TABLES: the roles."""
+    _migrated.update(_read_tables())
+
+
+def empty_database() -> None:
+    """Delete the rows of every table; `restore_migrated_rows` is needed before a test that is rolled back."""
+    global _is_emptied
+    delete_all_rows()
+    _is_emptied = True
+
+
+def restore_migrated_rows() -> None:
+    """Store what the migrations had stored, where a test that commits has deleted it."""
+    global _is_emptied
+    if not _is_emptied:
+        return
+    delete_all_rows()
+    if _is_superuser():
+        _write_tables(_migrated)
+    else:
+        create_roles()
+    _is_emptied = False
 
 
 def store_or_restore(key: Hashable, create: Callable[[], object]) -> None:
@@ -141,6 +163,7 @@ def store_or_restore(key: Hashable, create: Callable[[], object]) -> None:
     Needs a database whose user is a superuser; otherwise it creates them anew each time.
     """
     if key in _stored:
+        delete_all_rows()
         _write_tables(_stored[key])
         return
     create()
@@ -191,5 +214,5 @@ def _list_columns(table: str) -> str:
 
 
 def replace_flush() -> None:
-    """Let every test that commits end with `delete_all_rows` in place of Django's flush."""
-    TransactionTestCase._fixture_teardown = lambda case: delete_all_rows()  # type: ignore[attr-defined]
+    """Let every test that commits end with `empty_database` in place of Django's flush."""
+    TransactionTestCase._fixture_teardown = lambda case: empty_database()  # type: ignore[attr-defined]
