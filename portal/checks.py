@@ -5,11 +5,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import psycopg
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from psycopg.conninfo import make_conninfo
 
 from portal import error_reports, traces
 from portal.accounts.audit.owner import find_faults
@@ -25,6 +27,9 @@ POSTGRES_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
 SECRET_KEY_LENGTH = 50
 OLDEST_POSTGRES = 15
+# Options of a database that are Django's own and not PostgreSQL's.
+DJANGO_OPTIONS = frozenset({"assume_role", "isolation_level", "pool", "server_side_binding"})
+HOST_NAME = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]", re.IGNORECASE)
 POSITIVE = (
     "PORTAL_TICK_SECONDS",
     "PORTAL_LEASE_SECONDS",
@@ -48,6 +53,7 @@ POSITIVE = (
 )
 LONGEST_HOURS = 30 * 24
 XLSX_SHEET_ROWS = 1_048_575  # besides the header
+LONGEST_EXPORT_SECONDS = 7 * 24 * 3600  # PostgreSQL's own limit is 24 days
 RATES = ("PORTAL_API_RATE", "PORTAL_API_FAILURES_RATE")
 PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}_")
 
@@ -122,6 +128,26 @@ def check_database_url(**_: Any) -> Iterator[CheckMessage]:
 
 
 @register()
+def check_database_options(**_: Any) -> Iterator[CheckMessage]:
+    """The addresses of databases have a name, and only options that PostgreSQL has."""
+    databases = {
+        "DATABASE_URL": settings.DATABASES["default"],
+        "PORTAL_OWNER_DATABASE_URL": settings.PORTAL_OWNER_DATABASE,
+        "DATABASE_REPLICA_URL": settings.DATABASE_REPLICA,
+    }
+    for variable, database in databases.items():
+        options = {name: value for name, value in database.get("OPTIONS", {}).items() if name not in DJANGO_OPTIONS}
+        if database.get("HOST") and not (database["NAME"] or "service" in options):
+            hint = "Set it like postgres://user:password@host:5432/name."
+            yield Error(f"{variable} names no database.", hint=hint, id="portal.E022")
+        try:
+            make_conninfo(**options)
+        except psycopg.ProgrammingError as error:
+            hint = "Leave it out; what stands behind the ? are options of libpq, such as sslmode=require."
+            yield Error(f"{variable} has an {str(error).strip()}.", hint=hint, id="portal.E022")
+
+
+@register()
 def check_owner_url(**_: Any) -> Iterator[CheckMessage]:
     """PORTAL_OWNER_DATABASE_URL is the database of DATABASE_URL with another role."""
     owner, application = settings.PORTAL_OWNER_DATABASE, settings.DATABASES["default"]
@@ -165,7 +191,7 @@ def check_redis_url(**_: Any) -> Iterator[CheckMessage]:
 
 
 def is_redis_url(url: str) -> bool:
-    """Return whether a URL names a Redis server, or sentinels and a master."""
+    """Return whether a URL names a Redis server and a database by its number, or sentinels and a master."""
     try:
         parse_sentinels(url)
     except ValueError:
@@ -273,6 +299,9 @@ def check_positive_numbers(**_: Any) -> Iterator[CheckMessage]:
     if settings.PORTAL_XLSX_MAX_ROWS > XLSX_SHEET_ROWS:
         hint = f"Set it to {XLSX_SHEET_ROWS} at most: a sheet holds no more."
         yield Error("PORTAL_XLSX_MAX_ROWS is more than a sheet holds.", hint=hint, id="portal.E007")
+    if settings.PORTAL_EXPORT_SECONDS > LONGEST_EXPORT_SECONDS:
+        hint = f"Set it to {LONGEST_EXPORT_SECONDS} at most."
+        yield Error("PORTAL_EXPORT_SECONDS is more than 7 days.", hint=hint, id="portal.E007")
     if settings.PORTAL_DB_CONN_MAX_AGE < 0:
         yield Error("PORTAL_DB_CONN_MAX_AGE is negative.", hint="Set it to 0 or more.", id="portal.E007")
 
@@ -387,7 +416,15 @@ def check_traces(**_: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.security)
 def check_host_names(**_: Any) -> Iterator[CheckMessage]:
-    """With e-mail, ALLOWED_HOSTS is no wildcard: links in mails use the host name of a request."""
+    """ALLOWED_HOSTS lists host names; with e-mail it is no wildcard: links in mails use the host name of a request."""
+    for entry in settings.ALLOWED_HOSTS:
+        if not HOST_NAME.fullmatch(entry):
+            yield Error(
+                f"ALLOWED_HOSTS contains {entry!r}, which is not a host name.",
+                hint="List the names that the portal is reached by, without https:// and port, with commas between: "
+                "portal.example.com,10.0.0.5.",
+                id="portal.E013",
+            )
     if settings.PORTAL_EMAIL_URL and "*" in settings.ALLOWED_HOSTS:
         yield Error(
             "ALLOWED_HOSTS accepts every name, and the portal sends mail with links to itself.",

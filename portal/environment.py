@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -54,6 +55,22 @@ class EnvironmentVariables(environ.Env):  # type: ignore[misc]  # django-environ
         if cast is bool and not value and self.ENVIRON[var].strip().lower() not in FALSE_WORDS:
             return self._add_unreadable(var, KINDS[bool], default)
         return value
+
+    @classmethod
+    def parse_value(cls, value: Any, cast: Any) -> Any:
+        """Return a text as `cast`; raises ValueError.
+
+        django-environ keeps the spaces around the items of a list, and leaves what is no digit out of a number: `5%`
+        would be 5, and `1e3` 13.
+        """
+        if cast is list:
+            return [item for part in value.split(",") if (item := part.strip())]
+        if cast is float:
+            number = float(value)
+            if not isfinite(number):
+                raise ValueError(f"{value} is no number")
+            return number
+        return super().parse_value(value, cast)
 
     def choice(self, var: str, choices: tuple[str, ...], default: str) -> str:
         """Return the value, one of `choices`."""

@@ -52,9 +52,10 @@ class SentinelAddress:
 
 def parse_sentinels(url: str) -> SentinelAddress | None:
     """Return the sentinels of a URL, None for a URL of one server; raises ValueError for a malformed URL."""
-    if not url.startswith(SCHEME):
-        return None
     parts = urlsplit(url)
+    if not url.startswith(SCHEME):
+        _ = parts.port, int(parts.path.strip("/") or 0)
+        return None
     login, _, places = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     name, _, database = parts.path.strip("/").partition("/")

@@ -199,7 +199,15 @@ def test_celery_is_given_one_url_for_each_sentinel() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sentinel://one", "sentinel:///main", "sentinel://one:port/main", "sentinel://one/main/x"]
+    "url",
+    [
+        "sentinel://one",
+        "sentinel:///main",
+        "sentinel://one:port/main",
+        "sentinel://one/main/x",
+        "redis://one:port/0",
+        "redis://one/main",
+    ],
 )
 def test_a_malformed_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -77,11 +77,24 @@ WRONG = [
         ("PORTAL_CREDENTIAL_PREFIX", "KEY"): "portal.E015",
         ("PORTAL_DEAD_MAN_URL", "https://169.254.169.254/ping"): "portal.E031",
         ("PORTAL_LATE_HOURS", "some"): "portal.E001",
+        ("PORTAL_RESTATED_SHARE", "5%"): "portal.E001",
+        ("PORTAL_REPORT_FILE_MB", "nan"): "portal.E001",
+        ("PORTAL_EXPORT_SECONDS", "31536000"): "portal.E007",
         ("PORTAL_SESSION_IDLE_MINUTES", "721"): "portal.E016",
         ("PORTAL_API_RATE", "many"): "portal.E009",
         ("PORTAL_API_FAILURES_RATE", "0/min"): "portal.E009",
         ("ALLOWED_HOSTS", "portal.example.com,*"): "portal.E013",  # mail is sent
         ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
+    },
+    {
+        ("DATABASE_URL", "postgres://portal@127.0.0.1:9"): "portal.E022",
+        ("REDIS_URL", "redis://127.0.0.1:port/0"): "portal.E004",
+        ("ALLOWED_HOSTS", "https://portal.example.com"): "portal.E013",
+    },
+    {
+        ("DATABASE_URL", "postgres://portal@127.0.0.1:9/portal?sslmod=require"): "portal.E022",
+        ("REDIS_URL", "redis://127.0.0.1/main"): "portal.E004",
+        ("ALLOWED_HOSTS", "127.0.0.1,portal.example.com:443"): "portal.E013",
     },
 ]
 CHECK = ["manage.py", "check"]
@@ -182,6 +195,16 @@ def test_an_old_postgres_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTAL_TICK_SECONDS", " ")
     assert EnvironmentVariables().int("PORTAL_TICK_SECONDS", default=60) == 60
+
+
+def test_spaces_around_the_items_of_a_list_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", "portal.example.com, 127.0.0.1,")
+    assert EnvironmentVariables().list("ALLOWED_HOSTS") == ["portal.example.com", "127.0.0.1"]
+
+
+def test_numbers_are_read_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_HTTP_TIMEOUT_SECONDS", "1e2")
+    assert EnvironmentVariables().float("PORTAL_HTTP_TIMEOUT_SECONDS") == 100
 
 
 def test_without_servers_and_without_the_wheels_the_error_says_what_to_do(
