@@ -14,11 +14,14 @@ from typing import Any
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
+from usage.management.arguments import build_number_type, parse_port
+
 HOST = "127.0.0.1"
 PORT = 8000
 WORKERS = 2
 # Most of them wait: for the database, or for a client that sends or reads slowly.
 THREADS = 64
+MOST = 1_000  # processes, and threads of each
 # A fifth of Python's own: while threads of large answers use the CPU, a small answer waits less for its turns.
 SWITCH_SECONDS = 0.001
 # Granian waits for ever for requests under way, and a worker that is still starting does not receive the first SIGTERM.
@@ -68,9 +71,10 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the command line."""
     parser = ArgumentParser(prog="python -m portal.web", description=__doc__)
     parser.add_argument("--host", default=HOST, help=f"The address to listen on. Default: {HOST}.")
-    parser.add_argument("--port", type=int, default=PORT, help=f"Default: {PORT}.")
-    parser.add_argument("--workers", type=int, default=WORKERS, help=f"Processes. Default: {WORKERS}.")
-    parser.add_argument("--threads", type=int, default=THREADS, help=f"Threads of each process. Default: {THREADS}.")
+    parser.add_argument("--port", type=parse_port, default=PORT, help=f"Default: {PORT}.")
+    count = build_number_type(1, MOST)
+    parser.add_argument("--workers", type=count, default=WORKERS, help=f"Processes. Default: {WORKERS}.")
+    parser.add_argument("--threads", type=count, default=THREADS, help=f"Threads of each process. Default: {THREADS}.")
     return parser
 
 

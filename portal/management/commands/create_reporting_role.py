@@ -8,9 +8,14 @@ from django.core.management.base import BaseCommand, CommandError
 
 from portal.accounts.audit.owner import connect_as_owner
 from portal.management.commands.create_token import get_sources
+from usage.management.arguments import build_number_type
 from usage.models import PersonNames, ReportingRole
 from usage.reporting.roles import RoleLimits, RoleRefused, change_role, create_role
 from usage.reporting.schema import SchemaRefused, write_views
+
+# Of PostgreSQL; 0 seconds would be no limit.
+MAX_SECONDS = 2_147_483
+MAX_CONNECTIONS = 262_143
 
 
 class Command(BaseCommand):
@@ -34,13 +39,13 @@ class Command(BaseCommand):
         limits = RoleLimits()
         parser.add_argument(
             "--seconds",
-            type=int,
+            type=build_number_type(1, MAX_SECONDS),
             default=limits.seconds,
             help=f"How long a statement of a new role may take. Default: {limits.seconds}.",
         )
         parser.add_argument(
             "--connections",
-            type=int,
+            type=build_number_type(1, MAX_CONNECTIONS),
             default=limits.connections,
             help=f"How many connections a new role may have. Default: {limits.connections}.",
         )

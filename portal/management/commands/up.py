@@ -20,6 +20,7 @@ from portal.embedded.runner import ProgramRunner
 from portal.embedded.server import is_port_free
 from portal.startup import wait_for_servers
 from sync.tasks import tick
+from usage.management.arguments import LARGEST_PORT, build_number_type
 
 HOST = "127.0.0.1"
 PORT = 8000
@@ -34,7 +35,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--credentials", action="store_true", help="Print address, login and token of the demo again, and end."
         )
-        parser.add_argument("--port", type=int, help=f"Default: {PORT}, or the next one that is free.")
+        port = build_number_type(1, LARGEST_PORT)
+        parser.add_argument("--port", type=port, help=f"Default: {PORT}, or the next one that is free.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["credentials"]:

@@ -1,7 +1,6 @@
 """`add_source`: set up an account at a vendor from the command line."""
 
 from argparse import ArgumentParser
-from datetime import date
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -10,6 +9,7 @@ from django.core.management import BaseCommand, CommandError
 from sync.errors import SyncError
 from sync.sources import build_source, parse_options
 from sync.vendors import readers
+from usage.management.arguments import parse_date
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the vendor"
         )
-        parser.add_argument("--backfill-from", type=date.fromisoformat, metavar="DAY", help="first day; 90 days ago")
+        parser.add_argument("--backfill-from", type=parse_date, metavar="DAY", help="first day; 90 days ago")
         parser.add_argument("--look-back-days", type=int, metavar="N", help="days that stay provisional")
         parser.add_argument("--max-concurrency", type=int, metavar="N", help="workers that may read it at once")
         parser.add_argument("--requests-per-minute", type=int, metavar="N", help="over all workers")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import timedelta
 from time import sleep
 from typing import Any
 
@@ -27,9 +27,11 @@ from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
 from usage.days import get_today
 from usage.formatting import format_count
+from usage.management.arguments import build_number_type, parse_date
 from usage.models import DayState, Source, SourceDay
 
 POLL_SECONDS = 0.5
+MAX_WORKERS = 100
 
 
 @contextmanager
@@ -49,18 +51,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="Sources to read; default: all enabled sources.")
-        parser.add_argument("--from", dest="from_day", type=date.fromisoformat, help="First day, e.g. 2026-11-01.")
+        parser.add_argument("--from", dest="from_day", type=parse_date, help="First day, e.g. 2026-11-01.")
         parser.add_argument(
             "--to",
             dest="to_day",
-            type=date.fromisoformat,
+            type=parse_date,
             help="The day after the last (default: tomorrow).",
         )
         parser.add_argument(
             "--names", action="store_true", help="Read the names of the sources' ids in place of usage."
         )
         parser.add_argument(
-            "--workers", type=int, default=0, help="Readers at once (default: what each source allows)."
+            "--workers",
+            type=build_number_type(1, MAX_WORKERS),
+            help="Readers of each source at once (default: what the source allows).",
         )
 
     @show_only_warnings()
@@ -142,7 +146,7 @@ def select_sources(slugs: list[str]) -> list[Source]:
     if unknown:
         existing = ", ".join(Source.objects.values_list("slug", flat=True)) or "none yet"
         raise CommandError(f"No source is named {', '.join(unknown)}; there are: {existing}.")
-    return [by_slug[slug] for slug in slugs]
+    return [by_slug[slug] for slug in dict.fromkeys(slugs)]
 
 
 def build_progress_bar(console: Console) -> Progress:
@@ -160,7 +164,7 @@ def build_progress_bar(console: Console) -> Progress:
     )
 
 
-def read_run(run: SyncRun, bar: Progress, workers: int) -> None:
+def read_run(run: SyncRun, bar: Progress, workers: int | None) -> None:
     """Read the run's days with as many threads as the source allows, until none waits."""
     task = bar.add_task(run.source.slug, total=run.days_total, records=0, rate=0)
     records_read = 0

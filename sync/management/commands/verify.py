@@ -19,6 +19,7 @@ from usage.data_quality import VENDOR_KINDS
 from usage.formatting import format_count
 from usage.integrity import Mismatch, check_day
 from usage.lake import LakeUnavailable, require_lake
+from usage.management.arguments import parse_date
 from usage.models import Source, SourceDay
 
 
@@ -30,13 +31,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slugs", nargs="*", metavar="SOURCE", help="Sources to check; default: all of them.")
-        parser.add_argument("--from", dest="from_day", type=date.fromisoformat, help="First day, e.g. 2026-11-01.")
-        parser.add_argument("--to", dest="to_day", type=date.fromisoformat, help="The day after the last.")
+        parser.add_argument("--from", dest="from_day", type=parse_date, help="First day, e.g. 2026-11-01.")
+        parser.add_argument("--to", dest="to_day", type=parse_date, help="The day after the last.")
         parser.add_argument("--repair", action="store_true", help="Read days that differ again, and check them anew.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        first, end = options["from_day"], options["to_day"]
+        if first and end and first >= end:
+            raise CommandError(f"--to: {end} must lie after --from {first}: it is the day after the last.")
         sources = select_sources(options["slugs"]) if options["slugs"] else list(Source.objects.all())
-        days = select_days(sources, options["from_day"], options["to_day"])
+        days = select_days(sources, first, end)
         self.report_pruned(days)
         checked_count, mismatched_days = 0, []
         unchecked = list_unknown_vendors(days)
