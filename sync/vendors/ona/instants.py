@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sync.vendors.decoding import EARLIEST, LATEST
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST: Final = datetime.min.replace(tzinfo=UTC)
-LAST: Final = datetime.max.replace(tzinfo=UTC)
 SECOND: Final = 1_000_000_000
 MICROSECOND: Final = 1000
 
@@ -25,15 +25,15 @@ def build_timestamp(nanoseconds: int) -> Timestamp:
 
 
 def floor(nanoseconds: int) -> datetime:
-    """Return an instant cut to microseconds; an instant outside of the calendar becomes its nearest end."""
+    """Return an instant cut to microseconds, within EARLIEST and LATEST: every zone has days to either side of them."""
     try:
-        return EPOCH + timedelta(microseconds=nanoseconds // MICROSECOND)
+        return min(max(EPOCH + timedelta(microseconds=nanoseconds // MICROSECOND), EARLIEST), LATEST)
     except OverflowError:
-        return LAST if nanoseconds > 0 else FIRST
+        return LATEST if nanoseconds > 0 else EARLIEST
 
 
 def ceil(nanoseconds: int) -> datetime:
-    """Return an instant rounded up to microseconds, within the calendar as `floor`."""
+    """Return an instant rounded up to microseconds, within EARLIEST and LATEST."""
     return floor(nanoseconds + MICROSECOND - 1)
 
 

@@ -104,6 +104,19 @@ def test_strangers_learn_nothing_of_which_sources_there_are(vendor: str, slug: s
         assert "There is no source" in body["message"] or status != 404
 
 
+@pytest.mark.parametrize(
+    ("vendor", "body"),
+    [
+        ("ona", {"filter": {"dateRange": {"startTime": "0001-01-01T00:00:00Z", "endTime": "9999-12-31T23:59:59Z"}}}),
+        ("gcore", {"time_from": "0001-01-01T00:00:00Z", "time_to": "9999-12-31T23:59:59Z"}),
+    ],
+)
+def test_a_range_over_the_calendar_is_answered(vendor: str, body: dict[str, Any]) -> None:
+    create_source(vendor)
+    response = send_request(vendor, key(), content=json.dumps(body).encode())
+    assert (response.status_code, response["Portal-Complete"]) == (200, "false")
+
+
 def test_a_source_of_another_vendor_is_not_there() -> None:
     create_source("ona")
     assert send_request("gcore", key(), "ona").status_code == 404
