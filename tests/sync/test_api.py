@@ -83,6 +83,7 @@ def test_a_run_that_was_cancelled_says_so_and_is_joined_by_nobody(client: Client
         ({"from": "1990-01-05", "to": "2026-01-01"}, "to", "too long"),
         ({"from": "1989-12-31", "to": "2026-01-01"}, "from", "too early"),
         ({**DAYS, "force": True}, "force", "Unknown member; allowed are: from, to."),
+        ({**DAYS, "\ud800": True}, "\\ud800", "Unknown member; allowed are: from, to."),
         ({"from": "yesterday", "to": "2026-01-01"}, "from", "YYYY-MM-DD"),
     ],
 )

@@ -76,7 +76,8 @@ def flatten_detail(detail: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Yield (name, message) pairs of a validation error's nested detail; messages about the body have no name."""
     if isinstance(detail, dict):
         for key, value in detail.items():
-            part = "" if key == "non_field_errors" else str(key)
+            # A member's name may have half a surrogate pair, which no answer can have.
+            part = "" if key == "non_field_errors" else str(key).encode(errors="backslashreplace").decode()
             yield from flatten_detail(value, f"{name}/{part}" if name and part else name or part)
     elif isinstance(detail, list):
         for value in detail:
