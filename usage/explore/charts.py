@@ -82,7 +82,7 @@ def build_charts(answer: Answer, rows: AnswerRows, question: Question) -> dict[s
 def list_intervals(answer: Answer, rows: AnswerRows) -> list[str]:
     """Return the intervals of the range; those that have rows where the answer has no bounds."""
     if not answer.bounds:
-        return sorted({row[rows.interval] for row in rows.results})
+        return list(dict.fromkeys(row[rows.interval] for row in rows.results))
     zone = ZoneInfo(answer.summary["meta"]["tz"])
     return [format_label(bound, rows.interval, zone) for bound in answer.bounds[:-1]]
 

@@ -5,8 +5,8 @@ form's own. `parse_form` makes the summary's parameters of them and leaves out w
 the kind can be changed at any time; a parameter in an address is never left out, but validated.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -61,7 +61,7 @@ def get_interval(kind: Kind, data: QueryDict) -> str:
     return next((name for name in split_names(data, "group_by") if name in kind.intervals), "")
 
 
-def get_zone(data: QueryDict) -> ZoneInfo:
+def get_zone(data: Mapping[str, Any]) -> ZoneInfo:
     """Return the zone of an address, UTC if it has none or an invalid one."""
     try:
         return parse_zone(data.get("tz") or "UTC")

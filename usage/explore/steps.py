@@ -2,20 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from usage.api.filters.fields import CommaSeparatedFilter
 from usage.api.filters.values import TagsFilter
 from usage.datetimes import format_iso
 from usage.explore.kinds import Kind
-from usage.explore.params import Params, encode, get_values
+from usage.explore.params import Params, encode, get_values, get_zone
 from usage.explore.rows import AnswerRows, Row
 from usage.labels import get_label
 from usage.param_values import join_values, write_tag, write_value
 from usage.ranges import get_range, parse_dates
-from usage.summaries.intervals import get_next_date
+from usage.summaries.intervals import get_next_date, get_next_hour
 from usage.summaries.query import CHANGE
 
 # What usage is broken down by, in the order in which it is usually read.
@@ -34,7 +35,6 @@ DIMENSIONS: Final = {
 }
 # What a selected interval is cut into; a day is one row.
 SHORTER: Final = {"year": "month", "quarter": "month", "month": "day", "week": "day"}
-HOUR: Final = timedelta(hours=1)
 LIMITS: Final = ("5", "8", "10", "15", "20", "50", "100")
 
 
@@ -53,6 +53,11 @@ class Question:
 
     kind: Kind
     params: Params
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The zone of the intervals."""
+        return get_zone(dict(self.params))
 
     @cached_property
     def interval(self) -> str:
@@ -138,7 +143,7 @@ class Question:
         """Return the bounds of an interval by its name, within the range of the question."""
         if self.interval == "hour":
             start = datetime.fromisoformat(label)
-            return format_iso(start) or "", format_iso(start + HOUR) or ""
+            return format_iso(start) or "", format_iso(get_next_hour(start, self.zone)) or ""
         first = date.fromisoformat(label)
         end = get_next_date(first, self.interval)
         params = dict(self.params)

@@ -1,7 +1,8 @@
 """One summary over all vendors: quantities per vendor, source, service, metric and unit."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ QUANTITIES: Final = {
 }
 DIMENSIONS: Final = ("vendor", "source", "service", "metric", "unit")
 PARTITION: Final = ("vendor", "metric", "unit")
+CUTTING_PARAMS: Final = frozenset({"from", "to", "tz"})
 Row = dict[str, Any]
 
 
@@ -84,9 +86,24 @@ def summarize_all(
 ) -> dict[str, Any]:
     """Return the summary of every kind of usage; `interval` '' gives one row over the whole range.
 
-    `filterset` is valid; `take_slot`: see `summarize`. Raises ValidationError where the interval would cut the records
-    of a kind.
+    `filterset` is valid; `take_slot`: see `summarize`. Raises ValidationError where the range or the interval would cut
+    the records of a kind.
     """
+    kinds = list_reported_kinds(filterset, row_scope)
+    try:
+        return summarize_kinds(kinds, filterset, interval, row_scope, take_slot)
+    except ValidationError as error:
+        raise ValidationError(add_advice(error.detail, kinds)) from None
+
+
+def summarize_kinds(
+    kinds: Sequence[str],
+    filterset: CombinedFilterSet,
+    interval: str,
+    row_scope: frozenset[int] | None,
+    take_slot: Callable[[], None],
+) -> dict[str, Any]:
+    """Return the summary of these kinds of usage, which are those that the sources report."""
     cleaned, source_ids = filterset.form.cleaned_data, filterset.get_source_ids()
     quality = assess(
         None,
@@ -96,14 +113,25 @@ def summarize_all(
         zone=cleaned["tz"],
         row_scope=row_scope,
         reads_rollups=lambda: all(
-            reads_rollups(build_kind_query(kind, filterset, interval, row_scope))
-            for kind in list_reported_kinds(filterset, row_scope)
+            reads_rollups(build_kind_query(kind, filterset, interval, row_scope)) for kind in kinds
         ),
     )
-    kinds = list_reported_kinds(filterset, row_scope)
     rows = [row for kind in kinds for row in build_rows(kind, filterset, interval, row_scope, take_slot)]
-    rows.sort(key=lambda row: [str(row.get(name, "")) for name in (interval, *DIMENSIONS)])
+    rows.sort(key=lambda row: (get_start(row, interval), [str(row[name]) for name in DIMENSIONS]))
     return {"meta": quality.meta(), "totals": build_totals(rows), "results": rows}
+
+
+def get_start(row: Row, interval: str) -> Any:
+    """Return what orders the intervals of rows: an instant for hours, which a zone may show twice, else the label."""
+    return datetime.fromisoformat(row[interval]) if interval == "hour" else row.get(interval, "")
+
+
+def add_advice(detail: Any, kinds: Sequence[str]) -> dict[str, list[str]]:
+    """Return the messages of a ValidationError; where kinds differ in what would cut a record, no zone serves all."""
+    advice = " Where no zone suits all of them, ask for other vendors alone." if len(kinds) > 1 else ""
+    return {
+        name: [f"{text}{advice if name in CUTTING_PARAMS else ''}" for text in texts] for name, texts in detail.items()
+    }
 
 
 def build_totals(rows: Iterable[Row]) -> list[Row]:

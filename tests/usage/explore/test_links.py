@@ -1,6 +1,7 @@
 """Links of Explore's table ask for the very value of their cell: with commas, or none at all."""
 
 import re
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 
@@ -55,6 +56,17 @@ def test_every_link_leads_to_what_its_cell_is_of(client: Client, question: str, 
         (chip,) = narrowed.context["chips"]
         assert chip.label.endswith((f": {text}", rf"k:{text}".replace(",", r"\,").replace("none", "~none")))
         assert narrowed.context["answer"].summary["totals"][0]["records"] == 1
+
+
+@pytest.mark.parametrize("hour", [14, 15])
+def test_the_link_of_an_hour_that_a_zone_makes_longer_has_all_of_it(client: Client, hour: int) -> None:
+    stopped = datetime(2026, 4, 4, hour, 20, tzinfo=UTC)
+    EnvironmentUsageFactory(source=SourceFactory(), stopped_at=stopped, day=stopped.date(), project_id="long")
+    question = (
+        "kind=environment-usage&project_id=long&group_by=hour&tz=Australia/Lord_Howe&from=2026-04-05&to=2026-04-06"
+    )
+    ((_, url),) = find_links(client.get(f"{PAGE}?{question}"))
+    assert client.get(url).context["answer"].summary["totals"][0]["records"] == 1
 
 
 def test_a_repeated_filter_is_one_input_and_a_link_replaces_all_of_it(client: Client) -> None:

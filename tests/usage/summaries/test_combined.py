@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import API, bearer, get, refused
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.support.source_days import hold_days
 
@@ -57,3 +57,26 @@ def test_totals_are_of_what_is_asked_for() -> None:
     assert list(totals(source="one")) == [("gcore", "GB"), ("gcore", "minutes")]
     assert totals(source="one")["gcore", "minutes"]["quantity"] == "7"
     assert totals(from_="2030-01-01", to="2030-02-01") == {}
+
+
+def test_an_hour_that_clocks_show_twice_comes_in_the_order_of_time() -> None:
+    runs = SourceFactory(slug="autumn", vendor="ona")
+    for hour in (0, 1, 2):
+        stopped = datetime(2026, 10, 25, hour, 10, tzinfo=UTC)
+        EnvironmentUsageFactory(source=runs, stopped_at=stopped, day=stopped.date())
+    hold_days(rolled=False)
+    asked = {"from_": "2026-10-25", "to": "2026-10-26", "tz": "Europe/Berlin", "source": "autumn", "interval": "hour"}
+    hours = [row["hour"] for row in get(bearer(), "usage/summary/", **asked)["results"]]
+    assert hours == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+@pytest.mark.parametrize("interval", ["", "&interval=day"])
+def test_where_no_zone_suits_all_vendors_the_refusal_says_to_ask_for_some(zone: str, interval: str) -> None:
+    source, begins = SourceFactory(slug="india", vendor="workato", time_zone="Asia/Kolkata"), STOPPED.replace(minute=30)
+    RecipeUsageFactory(source=source, starts_at=begins)
+    hold_days(rolled=False)
+    for bounds in ("&from=2026-01-01&to=2026-02-01", ""):
+        if bounds or interval:
+            response = bearer().get(f"{API}/usage/summary/?tz={zone}{bounds}{interval}")
+            assert refused(response)[""][0].endswith("ask for other vendors alone.")
