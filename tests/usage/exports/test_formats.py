@@ -193,6 +193,14 @@ def test_a_text_longer_than_a_cell_says_that_it_is_cut(client: Client) -> None:
     assert row["project_id"].value == "y" * MAX_CELL
 
 
+def test_a_workbook_of_one_column_has_empty_cells_where_it_is_null(client: Client) -> None:
+    for created_at in (None, datetime(2026, 1, 1, 5, tzinfo=UTC)):
+        EnvironmentUsageFactory(created_at=created_at)
+    query = {"format": "xlsx", "fields": "created_at", "ordering": "stopped_at"}
+    cells = read_sheet(download(client, "environment-usage", **query))
+    assert [row["created_at"].value for row in cells] == [None, datetime(2026, 1, 1, 5)]  # noqa: DTZ001
+
+
 def test_more_rows_than_a_workbook_may_have_are_refused_before_anything_is_sent(client: Client, settings: Any) -> None:
     settings.PORTAL_XLSX_MAX_ROWS = 3
     source = SourceFactory()

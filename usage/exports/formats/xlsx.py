@@ -75,8 +75,10 @@ class Format(ExportFormat):
         """Yield the file once it is complete; raises ValidationError where there are more rows than are allowed."""
         require_rows_at_most(query, settings.PORTAL_XLSX_MAX_ROWS)
         with tempfile.TemporaryFile(prefix="portal-xlsx-") as file:
-            rows = csv.reader(str(record, "utf-8") for record in query.read_records(SHORT_CELL_SQL))
-            write_workbook(file, next(rows), [column.kind for column in query.columns], rows, query.about, query.zone)
+            lines = csv.reader(str(record, "utf-8") for record in query.read_records(SHORT_CELL_SQL))
+            # The null of a file of one column is an empty line.
+            names, rows = next(lines), (cells or [""] for cells in lines)
+            write_workbook(file, names, [column.kind for column in query.columns], rows, query.about, query.zone)
             file.seek(0)
             yield from iter(partial(file.read, BLOCK_BYTES), b"")
 
