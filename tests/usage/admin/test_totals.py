@@ -179,3 +179,23 @@ def test_the_list_itself_adds_nothing_up(staff: Client) -> None:
     with CaptureQueriesContext(connection) as queries:
         staff.get("/admin/usage/environmentusage/?from=")
     assert not [query for query in queries if "sum(" in query["sql"].lower()]
+
+
+@pytest.mark.parametrize(("column", "verb"), [("pruned_at", "were pruned"), ("archived_at", "are archived")])
+def test_totals_say_that_they_have_the_sums_of_days_without_records(staff: Client, column: str, verb: str) -> None:
+    source = SourceFactory(slug="a")
+    EnvironmentUsageFactory(source=source)
+    hold_days(rolled=True)
+    EnvironmentUsage.objects.all().delete()
+    at = dict.fromkeys({"pruned_at", column}, FIRST)
+    SourceDay.objects.update(state="loaded", complete=True, final=True, loaded_at=FIRST, **at)
+
+    query = {"source": "a", "from_": "2026-01-01", "to": "2026-01-02"}
+    response = get_totals(staff, EnvironmentUsage, **query)
+    assert response.context["totals"].records == 1
+    page = response.content.decode()
+    assert f"The records of 1 day {verb}, so their sums come from roll-ups: a 1 Jan 2026." in page
+    assert "not in these numbers" not in page
+    narrowed = get_totals(staff, EnvironmentUsage, **query, runtime_seconds__gte="1")
+    assert narrowed.context["totals"].records == 0
+    assert "not in these numbers" in narrowed.content.decode()

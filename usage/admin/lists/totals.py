@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS
@@ -20,6 +21,7 @@ from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageReco
 from usage.snapshot import consistent_snapshot
 from usage.summaries.metrics import METRICS_BY_KIND
 from usage.summaries.query import build_query
+from usage.summaries.rows import reads_rollups
 from usage.summaries.sql import fetch_groups
 from usage.units import explain_units
 
@@ -83,9 +85,10 @@ class Totals:
 
 def compute_totals(kind: type[UsageRecord], filterset: UsageFilterSet, row_scope: frozenset[int] | None) -> Totals:
     """Return the totals of a valid filter set; raises QueryTimeout where a sum takes longer than SECONDS."""
+    query = build_query(METRICS_BY_KIND[kind], filterset, row_scope)
     with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=SECONDS):
-        meta = assess_filtered(filterset, row_scope).meta()
-        groups = fetch_groups(build_query(METRICS_BY_KIND[kind], filterset, row_scope), lambda: None).totals
+        meta = assess_filtered(filterset, row_scope, reads_rollups=partial(reads_rollups, query)).meta()
+        groups = fetch_groups(query, lambda: None).totals
     quality, tone = list(describe_quality(meta)), get_tone(meta)
     records = sum(int(measures["records"]) for measures in groups.values())
     if kind is ResourceUsage:

@@ -1,5 +1,6 @@
 """The data quality of the rows that a filter set keeps."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -7,10 +8,17 @@ from usage.api.filters.fields import UTC_ZONE
 from usage.data_quality import DataQuality, assess
 
 
-def assess_filtered(filterset: Any, row_scope: frozenset[int] | None, *, reads_lake: bool = False) -> DataQuality:
+def assess_filtered(
+    filterset: Any,
+    row_scope: frozenset[int] | None,
+    *,
+    reads_rollups: Callable[[], bool] = lambda: False,
+    reads_lake: bool = False,
+) -> DataQuality:
     """Return the data quality of what a valid filter set of a kind of usage keeps, within the row scope.
 
-    `reads_lake`: the answer is an export, which has the records of archived days.
+    `reads_rollups`: whether the answer is made from roll-ups. `reads_lake`: the answer is an export, which has the
+    records of archived days.
     """
     cleaned = filterset.form.cleaned_data
     names_zone = bool({"tz", "from", "to"} & set(filterset.data or ()))
@@ -21,6 +29,7 @@ def assess_filtered(filterset: Any, row_scope: frozenset[int] | None, *, reads_l
         end=convert_bound(cleaned.get("to")),
         zone=(cleaned.get("tz") or UTC_ZONE) if names_zone else None,
         row_scope=row_scope,
+        reads_rollups=reads_rollups,
         reads_lake=reads_lake,
     )
 
