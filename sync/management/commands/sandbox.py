@@ -15,7 +15,8 @@ from sync.sandbox.upstream import Settings, Upstream
 from sync.sandbox.world import World
 from usage.management.arguments import build_number_type, parse_port
 
-MOST = 500_000  # days, records a day and requests a minute
+MOST_DAYS = 500_000
+MOST = 100_000_000  # records a day, and requests a minute
 
 
 class Command(BaseCommand):
@@ -23,16 +24,26 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        plain, size, count = World(), build_number_type(0, MOST), build_number_type(1, MOST)
+        plain = World()
         parser.add_argument("--port", type=parse_port, default=8900, help="0 takes any free port. Default: 8900.")
         parser.add_argument("--seed", type=int, default=plain.seed, help="Same seed, same history.")
-        parser.add_argument("--days", type=count, default=plain.days, help="How far history reaches back.")
+        parser.add_argument(
+            "--days", type=build_number_type(1, MOST_DAYS), default=plain.days, help="How far history reaches back."
+        )
         parser.add_argument("--scale", type=float, default=plain.scale, help="Multiplies the number of records.")
-        parser.add_argument("--records-per-day", type=size, help="Exactly so many, in place of a busy-looking curve.")
+        parser.add_argument(
+            "--records-per-day",
+            type=build_number_type(0, MOST),
+            help="Exactly so many, in place of a busy-looking curve.",
+        )
         parser.add_argument("--credential", default=plain.credential, help="What every vendor accepts.")
         parser.add_argument("--zone", default=plain.zone, help="Time zone of the accounts that have a zone.")
         parser.add_argument("--latency-ms", type=float, default=0.0, help="Waited before every answer.")
-        parser.add_argument("--requests-per-minute", type=count, help="Answer 429 to what a credential asks beyond.")
+        parser.add_argument(
+            "--requests-per-minute",
+            type=build_number_type(1, MOST),
+            help="Answer 429 to what a credential asks beyond.",
+        )
         parser.add_argument("--fault", action="append", default=[], metavar="[VENDOR.]NAME=P", help="Repeatable.")
         parser.add_argument("--compress", action="store_true", help="Compress answers for clients that accept it.")
         parser.add_argument("--with-parent", type=int, metavar="PID", help="Stop when this starting process is gone.")
