@@ -3,13 +3,15 @@
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from email.utils import parseaddr
 from typing import Any
 
 import psycopg
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks  # noqa: A004
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from psycopg.conninfo import make_conninfo
 
@@ -55,6 +57,7 @@ LONGEST_HOURS = 30 * 24
 XLSX_SHEET_ROWS = 1_048_575  # besides the header
 LONGEST_EXPORT_SECONDS = 7 * 24 * 3600  # PostgreSQL's own limit is 24 days
 RATES = ("PORTAL_API_RATE", "PORTAL_API_FAILURES_RATE")
+DOMAINS_HINT = "List what stands behind the @ of e-mail addresses, with commas between: example.com,example.org."
 PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}_")
 
 
@@ -379,12 +382,37 @@ def check_openid_provider(**_: Any) -> Iterator[CheckMessage]:
             yield Error(
                 f"{name} is missing.", hint="Set it to what the provider has issued to the portal.", id="portal.E011"
             )
+    for domain in settings.PORTAL_OIDC_DOMAINS:
+        if not is_address(f"user@{domain}"):
+            yield Error(
+                f"PORTAL_OIDC_DOMAINS contains {domain!r}, which is not a domain.", hint=DOMAINS_HINT, id="portal.E023"
+            )
     unknown = sorted(set(parse_group_roles().values()) - set(ROLES))
     if unknown:
         yield Error(
             "PORTAL_OIDC_GROUPS names a role that does not exist.",
             hint=f"List groups of the provider as group=role, with commas between them; roles are {', '.join(ROLES)}.",
             id="portal.E012",
+        )
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an e-mail address."""
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
+
+
+@register()
+def check_sender(**_: Any) -> Iterator[CheckMessage]:
+    """PORTAL_EMAIL_FROM is an e-mail address, with or without a name."""
+    if settings.PORTAL_EMAIL_URL and not is_address(parseaddr(settings.DEFAULT_FROM_EMAIL)[1]):
+        yield Error(
+            "PORTAL_EMAIL_FROM is not an e-mail address.",
+            hint="Set it like portal@example.com, or Usage portal <portal@example.com>.",
+            id="portal.E024",
         )
 
 

@@ -5,20 +5,18 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+
+from portal.checks import DOMAINS_HINT, is_address
 
 
 @register(Tags.security)
 def check_report_domains(**_: Any) -> Iterator[CheckMessage]:
     """PORTAL_REPORT_DOMAINS lists domains of e-mail addresses."""
     for domain in settings.PORTAL_REPORT_DOMAINS:
-        try:
-            validate_email(f"report@{domain}")
-        except ValidationError:
+        if not is_address(f"report@{domain}"):
             yield Error(
                 f"PORTAL_REPORT_DOMAINS contains {domain!r}, which is not a domain.",
-                hint="List what stands behind the @ of e-mail addresses, with commas between: example.com,example.org.",
+                hint=DOMAINS_HINT,
                 id="portal.E034",
             )
 

@@ -85,11 +85,13 @@ WRONG = [
         ("PORTAL_API_FAILURES_RATE", "0/min"): "portal.E009",
         ("ALLOWED_HOSTS", "portal.example.com,*"): "portal.E013",  # mail is sent
         ("PORTAL_EMAIL_URL", "mail.example.com"): "portal.E001",
+        ("PORTAL_EMAIL_FROM", "Usage portal"): "portal.E024",  # mail is sent
     },
     {
         ("DATABASE_URL", "postgres://portal@127.0.0.1:9"): "portal.E022",
         ("REDIS_URL", "redis://127.0.0.1:port/0"): "portal.E004",
         ("ALLOWED_HOSTS", "https://portal.example.com"): "portal.E013",
+        ("PORTAL_OIDC_DOMAINS", "@example.com"): "portal.E023",
     },
     {
         ("DATABASE_URL", "postgres://portal@127.0.0.1:9/portal?sslmod=require"): "portal.E022",
