@@ -82,7 +82,8 @@ def test_it_drops_what_it_showed_and_can_be_repeated(source: Source) -> None:
     assert "Dropped" in prune("--yes")
     assert EnvironmentUsage.objects.count() == 0
     assert SourceDay.objects.filter(pruned_at__isnull=False).count() == 3
-    assert "Dropped 0 tables" in prune("--yes")
+    assert "Dropped 0 tables" in (output := prune("--yes"))
+    assert "\n  0 tables; days by source: none\n" in output
 
 
 @pytest.mark.parametrize("yes", [[], ["--yes"]])

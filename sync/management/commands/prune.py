@@ -80,9 +80,10 @@ def describe_partitions(pruning: PruningPreview) -> Iterator[str]:
         size = format_size(partition.bytes)
         rows = "" if partition.rows is None else f"about {format_count(partition.rows, 'row')}, "
         yield f"  {partition.month:%Y-%m}  {partition.table}: {rows}{size}"
-    total = format_size(sum(partition.bytes for partition in pruning.partitions))
+    size = format_size(sum(partition.bytes for partition in pruning.partitions))
+    tables = ", ".join(filter(None, (format_count(len(pruning.partitions), "table"), size)))
     days = ", ".join(f"{source} {number:,}" for source, number in pruning.days.items())
-    yield f"  {format_count(len(pruning.partitions), 'table')}, {total}; days by source: {days or 'none'}"
+    yield f"  {tables}; days by source: {days or 'none'}"
 
 
 def describe_rows(rows: dict[str, int]) -> str:
