@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AbstractUser, AnonymousUser, User
 from django.utils import timezone
+from django.utils.text import Truncator
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -17,6 +18,7 @@ from portal.standby import choose_database
 from usage.api.access import Access
 
 CHALLENGE = 'Bearer realm="usage portal"'
+NAME_LENGTH = 200  # of who requested a run, accepted findings or acknowledged an incident
 NOT_ACCEPTED = "The token is not accepted: it is unknown, expired or revoked."
 
 
@@ -29,8 +31,9 @@ class TokenAccess:
 
     @property
     def name(self) -> str:
-        """The token's name and visible prefix."""
-        return f"token {self.token}"
+        """The token's name and visible prefix; a name that runs, acceptances and incidents could not store is cut."""
+        name, prefix = f"token {self.token.name}", f" ({self.token.prefix}…)"
+        return f"{Truncator(name).chars(NAME_LENGTH - len(prefix))}{prefix}"
 
     def refusal(self, scope: str, permission: str) -> str:
         """Return a sentence that names the missing scope, else ''."""

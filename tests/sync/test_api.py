@@ -8,7 +8,7 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from portal.accounts.models import Scope
+from portal.accounts.models import Scope, create_token
 from sync.engine.cancel import cancel
 from sync.models import SyncRun, Trigger
 from tests.support.api_clients import API, bearer, get, refused
@@ -48,6 +48,15 @@ def test_a_range_is_queued_and_the_answer_says_where_to_look(client: Client, sou
     assert run.requested_by.startswith("token test (up_")
     due_days = SourceDay.objects.filter(source=source, state=DayState.DUE).order_by("day")
     assert [str(day.day) for day in due_days] == ["2026-01-02", "2026-01-03", "2026-01-04"]
+
+
+def test_a_token_of_the_longest_name_requests_a_run_under_a_part_of_it(source: Source) -> None:
+    token, secret = create_token("n" * 200, [Scope.SYNC_RUN])
+    response = post_sync(Client(headers={"Authorization": f"Bearer {secret}"}))
+    assert response.status_code == 202
+    requested_by = SyncRun.objects.get().requested_by
+    assert requested_by.startswith("token nnn")
+    assert requested_by.endswith(f"n… ({token.prefix}…)")
 
 
 def test_a_second_request_for_the_same_range_joins_the_first(client: Client, source: Source) -> None:
