@@ -80,6 +80,8 @@ def test_a_day_that_fails_gives_status_1_and_its_reason(account: Source, sandbox
     ],
 )
 def test_what_cannot_be_read_is_refused_in_words(account: Source, arguments: list[str], reason: str) -> None:
+    Source.objects.update(halted_at=datetime.now(UTC), halt_reason="The key was refused.")
     with pytest.raises(CommandError, match=re.escape(reason)) as refused:
         call_command("sync", *arguments)
     assert refused.value.returncode == 1
+    assert Source.objects.get().halt_reason == "The key was refused."

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from time import sleep
 from typing import Any
 
@@ -22,7 +22,7 @@ from sync.engine.connect import find_misconfiguration
 from sync.engine.failures import halt_source
 from sync.engine.load import load_next
 from sync.engine.names import read_names, request_names
-from sync.engine.plan import plan_now, request_sync, resume
+from sync.engine.plan import check_range, plan_now, request_sync, resume
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
 from usage.days import get_today
@@ -127,14 +127,20 @@ class Command(BaseCommand):
         if error := find_misconfiguration(source):
             halt_source(source, error)
             raise error
+        days = get_days(source, options["from_day"], options["to_day"])
+        if days is not None:
+            check_range(source, *days)  # before the source is resumed
         if source.halted_at is not None:
             resume(source)
             source.refresh_from_db()
-        if options["from_day"] is None and options["to_day"] is None:
-            return plan_now(source, Trigger.COMMAND)
-        first = options["from_day"] or source.backfill_from
-        end = options["to_day"] or get_today(source.zone, get_database_time()) + timedelta(days=1)
-        return request_sync(source, first, end, Trigger.COMMAND)
+        return plan_now(source, Trigger.COMMAND) if days is None else request_sync(source, *days, Trigger.COMMAND)
+
+
+def get_days(source: Source, first: date | None, end: date | None) -> tuple[date, date] | None:
+    """Return the days `[first, end)` of a source, an open side closed; None where both are open."""
+    if first is None and end is None:
+        return None
+    return first or source.backfill_from, end or get_today(source.zone, get_database_time()) + timedelta(days=1)
 
 
 def select_sources(slugs: list[str]) -> list[Source]:
