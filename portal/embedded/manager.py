@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from portal.embedded.paths import DataFolder
+from portal.embedded.paths import DataFolder, build_folder_error
 from portal.embedded.server import Postgres, Server, Valkey
 from portal.environment import BASE_DIR, read_environment
 
@@ -83,8 +83,12 @@ class Services:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        self.home.create_root()
-        with (self.home.root / "services.start.lock").open("w") as lock:
+        try:
+            self.home.create_root()
+            lock = (self.home.root / "services.start.lock").open("w")
+        except OSError as error:
+            raise build_folder_error(self.home.root, error) from None
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.home.create_servers()
             yield

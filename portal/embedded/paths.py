@@ -24,6 +24,12 @@ class ServiceError(Exception):
     """An embedded server cannot run; the message explains why, and what to do."""
 
 
+def build_folder_error(root: Path, error: OSError) -> ServiceError:
+    """Return the error of a data folder that cannot be made or written to."""
+    reason = f"{root} cannot be used as the data folder: {error.strerror}."
+    return ServiceError(f"{reason} Set PORTAL_DATA_DIR to a folder that this user may write to.")
+
+
 @dataclass(frozen=True)
 class DataFolder:
     """The data folder of a portal; `servers/` in it has the files of the embedded servers.

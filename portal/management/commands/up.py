@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from portal.embedded.demo import LOGIN, Demo, create_demo, read_stored
+from portal.embedded.paths import build_folder_error
 from portal.embedded.runner import ProgramRunner
 from portal.embedded.server import is_port_free
 from portal.startup import wait_for_servers
@@ -43,7 +44,10 @@ class Command(BaseCommand):
             self._print_banner(*read_demo(settings.PORTAL_DATA_DIR))
             return
         port = choose_port(options["port"])
-        settings.PORTAL_DATA_DIR.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.PORTAL_DATA_DIR.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(str(build_folder_error(settings.PORTAL_DATA_DIR, error))) from None
         wait_for_servers()
         call_command("migrate", interactive=False, verbosity=0)
         # The programs need no right to change the audit log.

@@ -309,6 +309,13 @@ def test_a_revoked_demo_token_is_replaced(tmp_path: Path) -> None:
     assert demo.create_demo(tmp_path, 8000).token != created.token
 
 
+def test_a_data_folder_that_cannot_be_made_is_refused_with_what_to_set(settings: Any, tmp_path: Path) -> None:
+    settings.PORTAL_DATA_DIR = tmp_path / "file"
+    settings.PORTAL_DATA_DIR.touch()
+    with pytest.raises(CommandError, match="Set PORTAL_DATA_DIR to a folder"):
+        call_command("up")
+
+
 def test_a_wanted_port_that_is_taken_is_said_to_be() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
