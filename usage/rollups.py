@@ -7,7 +7,6 @@ has caught up.
 
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
-from functools import cache
 from time import monotonic
 from typing import Any, Final
 
@@ -127,7 +126,6 @@ def list_columns(table: type[Rollup]) -> tuple[str, ...]:
     return ("source_id", "day", *table.dimensions, "records", *table.sums, *table.latest)
 
 
-@cache
 def build_groups(kind: type[UsageRecord]) -> str:
     """Return the CTE `groups`: a day's records by the dimensions of the kind's finest roll-up, in one scan.
 
@@ -163,7 +161,6 @@ def build_select(table: type[Rollup]) -> str:
     )
 
 
-@cache
 def build_write(kind: type[UsageRecord]) -> str:
     """Return the statement that stores the roll-ups of one day, and gives its totals."""
     writes = ", ".join(
@@ -173,7 +170,6 @@ def build_write(kind: type[UsageRecord]) -> str:
     return f"WITH {build_groups(kind)}, {writes} {build_totals(kind)}"
 
 
-@cache
 def build_comparison(kind: type[UsageRecord]) -> str:
     """Return the SELECT of a day's totals, and of how many rows each roll-up lacks, has too many or with other sums."""
     differences = ", ".join(f"({build_difference(table)})" for table in list_tables(kind))

@@ -15,7 +15,7 @@ from typing import Any, Final
 from django.db import connection
 
 from sync.engine.guard import GUARDED_RECORDS, Loss
-from sync.engine.merge_sql import get_statements
+from sync.engine.merge_sql import MergeStatements
 from sync.engine.nameless import Nameless, adopt_ids, name_records
 from sync.engine.spool import Spool
 from usage.integrity import Mismatch, find_mismatches
@@ -64,7 +64,7 @@ class DayMerge:
 
     def __init__(self, kind: type[UsageRecord], source_day: SourceDay) -> None:
         self.kind = kind
-        self.sql = get_statements(kind)
+        self.sql = MergeStatements(kind)
         self.params: dict[str, Any] = build_parameters(source_day)
         self.distinct = 0
         self.digest = ""

@@ -1,30 +1,28 @@
-"""The SQL of a merge, built once for each kind of usage from its model."""
+"""The SQL of a merge, built from the model of a kind of usage."""
 
-from functools import cache
-
-from django.db import connection
+from django.db import connection, models
 
 from sync.engine.guard import build_loss_statement
-from sync.engine.spool import get_wire_columns
+from sync.engine.spool import build_spooled_values, get_wire_columns
 from usage.models import UsageRecord
 from usage.revisions import REVISE, build_insert
 from usage.stored import build_day_filter, build_digest, build_hash
 
 
 class MergeStatements:
-    """The SQL of one kind of usage, built once from its model: `t` is the table, `n` the spooled rows."""
+    """The SQL of one kind of usage: `t` is the table, `n` the spooled rows."""
 
     def __init__(self, kind: type[UsageRecord]) -> None:
         meta = kind._meta
         self.table = connection.ops.quote_name(meta.db_table)
         self.spool = f"pg_temp.spool_{meta.model_name}"
-        columns = list(kind.row._fields)  # type: ignore[attr-defined]
+        incoming = build_spooled_values(kind)
+        columns = list(incoming)
         key = [name for name in kind.key if name != "day"]
-        json = {name for name in columns if meta.get_field(name).get_internal_type() == "JSONField"}
-        incoming = {name: f"COALESCE(n.{name}::jsonb, '{{}}')" if name in json else f"n.{name}" for name in columns}
         value_columns = [name for name in columns if name not in key]
         same = " AND ".join(build_equality(name, nullable=meta.get_field(name).null) for name in key)
         # As text: to JSONB 1.5 and 1.50 are equal, and what is stored would not be what was read.
+        json = {name for name in value_columns if isinstance(meta.get_field(name), models.JSONField)}
         text = {name: "::text" if name in json else "" for name in value_columns}
         stored = ", ".join(f"t.{name}{text[name]}" for name in value_columns)
         read = ", ".join(f"{incoming[name]}{text[name]}" for name in value_columns)
@@ -48,7 +46,7 @@ class MergeStatements:
         self.insert = (
             f"INSERT INTO {self.table} (source_id, day, changed_at, {', '.join(columns)}) "
             "SELECT %(source)s, %(day)s, statement_timestamp(), "
-            f"{', '.join(incoming[name] for name in columns)} FROM {self.spool} n "
+            f"{', '.join(incoming.values())} FROM {self.spool} n "
             # In an order that indexes share, so that a day's rows fill few of their pages.
             f"ORDER BY {', '.join(f'n.{name}' for name in (key if kind.instant == 'day' else [kind.instant]))}"
         )
@@ -113,9 +111,3 @@ def build_equality(name: str, *, nullable: bool) -> str:
     if nullable:
         return f"COALESCE(t.{name}, -1) = COALESCE(n.{name}, -1)"
     return f"t.{name} = n.{name}"
-
-
-@cache
-def get_statements(kind: type[UsageRecord]) -> MergeStatements:
-    """Return the statements of a kind of usage."""
-    return MergeStatements(kind)

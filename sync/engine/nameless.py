@@ -6,11 +6,11 @@ row and a stored record whose names have no counterpart are the same record if a
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from django.db import connection, models
+from django.db import connection
 
+from sync.engine.spool import build_spooled_values
 from usage.models import UsageRecord
 from usage.revisions import REVISE, build_insert
 from usage.stored import build_day_filter
@@ -39,12 +39,12 @@ class NamelessStatements:
     """
 
     def __init__(self, kind: type[UsageRecord], spool: str) -> None:
-        self.kind = kind
         self.spool = spool
         self.table = connection.ops.quote_name(kind._meta.db_table)
         (self.key,) = kind.key
-        self.columns = [name for name in kind.row._fields if name != self.key]  # type: ignore[attr-defined]
-        self.of_day = f"t.id = named.id AND {build_day_filter(kind)}"
+        self.columns = build_spooled_values(kind)
+        del self.columns[self.key]
+        of_day = f"t.id = named.id AND {build_day_filter(kind)}"
         self.current = f"{build_day_filter(kind)} AND t.withdrawn_at IS NULL"
         self.detect = (
             f"SELECT EXISTS (SELECT FROM {spool} n WHERE {build_nameless(f'n.{self.key}')}), "
@@ -60,9 +60,9 @@ class NamelessStatements:
             f"WITH {new_ids} SELECT count(*) FILTER (WHERE id IS NULL AND {nameless}), "
             "count(*) FILTER (WHERE id IS NOT NULL), (SELECT count(*) FROM named) FROM apart"
         )
-        update = f"UPDATE {self.table} t SET {self.key} = named.read, {REVISE} FROM named WHERE {self.of_day}"
+        update = f"UPDATE {self.table} t SET {self.key} = named.read, {REVISE} FROM named WHERE {of_day}"
         insert = build_insert(kind, "t", "t.revision")
-        revisions = f"kept AS ({insert} FROM {self.table} t JOIN named ON {self.of_day})"
+        revisions = f"kept AS ({insert} FROM {self.table} t JOIN named ON {of_day})"
         self.name = f"WITH {new_ids} {update}"
         self.name_kept = f"WITH {new_ids}, {revisions} {update}"
 
@@ -70,19 +70,14 @@ class NamelessStatements:
         """Return the CTE of unmatched rows of both sides: `id` of a stored record, `place` (ctid) of a spooled row."""
         key = self.key
         columns = ", ".join(
-            f"CASE WHEN t.id IS NULL THEN {self._build_incoming(name)} ELSE t.{name} END AS {name}"
-            for name in self.columns
+            f"CASE WHEN t.id IS NULL THEN {incoming} ELSE t.{name} END AS {name}"
+            for name, incoming in self.columns.items()
         )
         return (
             f"apart AS (SELECT t.id, n.ctid AS place, COALESCE(t.{key}, n.{key}) AS name, {columns} "
             f"FROM (SELECT * FROM {self.table} t WHERE {self.current}) t FULL JOIN {self.spool} n ON n.{key} = t.{key} "
             f"WHERE t.id IS NULL OR n.{key} IS NULL)"
         )
-
-    def _build_incoming(self, name: str) -> str:
-        """Return a column of the spool as the table stores it."""
-        is_json = isinstance(self.kind._meta.get_field(name), models.JSONField)
-        return f"COALESCE(n.{name}::jsonb, '{{}}')" if is_json else f"n.{name}"
 
     def _build_pairs(self, candidates: str) -> str:
         """Return the CTEs that pair equal candidates of both sides: the first with the first, and so on."""
@@ -110,12 +105,6 @@ def build_nameless(name: str) -> str:
     return f"starts_with({name}, %(prefix)s)"
 
 
-@cache
-def build_statements(kind: type[UsageRecord], spool_table: str) -> NamelessStatements:
-    """Return the statements of a kind of usage and a spool table."""
-    return NamelessStatements(kind, spool_table)
-
-
 def adopt_ids(kind: type[UsageRecord], spool_table: str, where: dict[str, Any]) -> Nameless:
     """Rename rows without an id to their current records of the day; each record is used once.
 
@@ -124,7 +113,7 @@ def adopt_ids(kind: type[UsageRecord], spool_table: str, where: dict[str, Any]) 
     """
     if not kind.nameless_prefix:
         return Nameless()
-    sql, params = build_statements(kind, spool_table), where | {"prefix": kind.nameless_prefix}
+    sql, params = NamelessStatements(kind, spool_table), where | {"prefix": kind.nameless_prefix}
     with connection.cursor() as cursor:
         cursor.execute(sql.detect, params)
         nameless_read, nameless_stored = cursor.fetchone()
@@ -147,7 +136,7 @@ def name_records(kind: type[UsageRecord], spool_table: str, where: dict[str, Any
     """
     if not kind.nameless_prefix:
         return 0
-    sql, params = build_statements(kind, spool_table), where | {"prefix": kind.nameless_prefix}
+    sql, params = NamelessStatements(kind, spool_table), where | {"prefix": kind.nameless_prefix}
     with connection.cursor() as cursor:
         cursor.execute(sql.detect, params)
         if not cursor.fetchone()[1]:

@@ -7,14 +7,13 @@ unnamed file. A day that comes back unchanged is recognised by its digest and ne
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import cache
 from hashlib import blake2b
 from tempfile import SpooledTemporaryFile
 from types import GenericAlias, TracebackType
 from typing import Any, Self, get_type_hints
 
 import msgspec
-from django.db import connection
+from django.db import connection, models
 
 from sync.errors import SpoolError
 from sync.vendors.base import Rejection
@@ -40,18 +39,22 @@ WIRE_TYPES = {
 _encode = msgspec.msgpack.Encoder().encode
 
 
-@cache
 def get_wire_columns(kind: type[UsageRecord]) -> dict[str, str]:
     """Return the columns a reader fills, in COPY order, with their types on the wire."""
     fields = kind.row._fields  # type: ignore[attr-defined]
     return {name: WIRE_TYPES[str(kind._meta.get_field(name).db_type(connection))] for name in fields}
 
 
-@cache
 def get_decoder(kind: type[UsageRecord]) -> msgspec.msgpack.Decoder[list[tuple[Any, ...]]]:
     """Return the decoder of a block; plain tuples are faster to make than named tuples."""
     row = GenericAlias(tuple, tuple(get_type_hints(kind.row).values()))
     return msgspec.msgpack.Decoder(GenericAlias(list, (row,)))
+
+
+def build_spooled_values(kind: type[UsageRecord]) -> dict[str, str]:
+    """Return, by column, the SQL of the value of a spooled row `n` as the table stores it."""
+    json = {field.name for field in kind._meta.fields if isinstance(field, models.JSONField)}
+    return {name: f"COALESCE(n.{name}::jsonb, '{{}}')" if name in json else f"n.{name}" for name in kind.row._fields}  # type: ignore[attr-defined]
 
 
 class Digest:

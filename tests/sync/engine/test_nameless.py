@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from sync.engine.nameless import Nameless, adopt_ids, build_statements, name_records
+from sync.engine.nameless import Nameless, NamelessStatements, adopt_ids, name_records
 from sync.models import LoadAttempt
 from tests.support.scripted_vendor import DAY, Listing, read_day, row
 from usage.models import EnvironmentRow, EnvironmentUsage, ResourceUsage, Source, SourceDay
@@ -206,7 +206,7 @@ def test_a_day_whose_runs_all_lose_their_ids_is_joined_once_and_not_run_by_run(
     store(source, listing, *(row(n) for n in range(500)))
     assert adopt(source, *(build_nameless(n) for n in range(500))) == Nameless(adopted=500)
     with connection.cursor() as cursor:
-        sql = build_statements(EnvironmentUsage, SPOOL)
+        sql = NamelessStatements(EnvironmentUsage, SPOOL)
         cursor.execute(f"EXPLAIN {sql.adopt}", build_where(source) | {"prefix": "~"})
         plan = "\n".join(line for (line,) in cursor.fetchall())
     # Each record looked up in the whole spool is a nested loop over it: its cost grows with the square of the day.
