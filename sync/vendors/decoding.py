@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from sync.http import VendorHTTP
 from sync.http.errors import describe_body
 from sync.vendors.base import Rejection
 from sync.vendors.large_records import RECORD_BYTES, shorten_record
@@ -41,6 +42,7 @@ ESCAPE = re.compile(
 )
 NO_UTF_8 = re.compile("[\udc80-\udcff]+")
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
+INVALID_JSON = (*DECODE_ERRORS, RecursionError)
 
 
 class ErrorEnvelope(msgspec.Struct):
@@ -66,7 +68,7 @@ def find_error_envelope(body: bytes) -> str | None:
         empty = not (decode_value(envelope.error) or decode_value(envelope.errors))
         if empty and bytes(envelope.success) != b"false":
             return None
-    except (*DECODE_ERRORS, RecursionError):
+    except INVALID_JSON:
         return None
     return f"The vendor answered with an error: {describe_body(body, 'application/json') or 'it gives no reason'}"
 
@@ -83,6 +85,16 @@ def decode_body(decode: Callable[[bytes], T], body: bytes) -> T:
         if repaired == body:
             raise
     return decode(repaired)
+
+
+def decode_answer(http: VendorHTTP, decode: Callable[[bytes], T], body: bytes, expected: str) -> T:
+    """Return an answer as `decode` reads it; raises InvalidResponse where it is an error or not what is `expected`."""
+    if envelope_error := find_error_envelope(body):
+        raise http.build_invalid_response(envelope_error, body)
+    try:
+        return decode_body(decode, body)
+    except (*INVALID_JSON, InvalidRecord) as error:
+        raise http.build_invalid_response(f"Not {expected}: {describe_error(error)}", body) from None
 
 
 def repair_text(data: bytes) -> bytes:

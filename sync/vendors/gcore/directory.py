@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from sync.http import VendorHTTP
-from sync.vendors.decoding import decode_body, describe_error, find_error_envelope
+from sync.vendors.decoding import decode_answer
 from sync.vendors.names import Name, NameListing, read_listing
 from usage.models import NameKind
 
@@ -85,10 +85,4 @@ class DirectoryReader:
     def fetch(self, path: str, page_type: type[P], params: dict[str, str | int]) -> P:
         """Return one page; raises InvalidResponse where it is of another shape."""
         body = self.http.get(path, params)
-        if envelope_error := find_error_envelope(body):
-            raise self.http.build_invalid_response(envelope_error, body)
-        try:
-            return decode_body(msgspec.json.Decoder(page_type).decode, body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            reason = f"Not a list of names at {path}: {describe_error(error)}"
-            raise self.http.build_invalid_response(reason, body) from None
+        return decode_answer(self.http, msgspec.json.Decoder(page_type).decode, body, f"a list of names at {path}")

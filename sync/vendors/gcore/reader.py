@@ -8,7 +8,7 @@ import msgspec
 
 from sync.errors import InvalidResponse, ListingChanged
 from sync.vendors.base import Comparison, Page, Pages, Rejection, VendorReader
-from sync.vendors.decoding import decode_record, describe_error, find_error_envelope, reject_record
+from sync.vendors.decoding import decode_answer, decode_record, reject_record
 from sync.vendors.gcore.directory import DirectoryReader
 from sync.vendors.gcore.mapping import KeyBuilder, build_identity, build_keyless_row
 from sync.vendors.gcore.schema import ORDER, USAGE_REPORT, UsageReport, parse_report
@@ -90,12 +90,7 @@ class Reader(VendorReader):
             "order_by": ORDER,
         }
         answer = self.http.post(USAGE_REPORT, msgspec.json.encode(body))
-        if envelope_error := find_error_envelope(answer):
-            raise self.http.build_invalid_response(envelope_error, answer)
-        try:
-            return parse_report(answer)
-        except (msgspec.DecodeError, InvalidRecord, UnicodeDecodeError, RecursionError) as error:
-            raise self.http.build_invalid_response(f"Not a usage report: {describe_error(error)}", answer) from None
+        return decode_answer(self.http, parse_report, answer, "a usage report")
 
 
 def build_page(report: UsageReport, keys: KeyBuilder, sums: RowSums) -> Page:

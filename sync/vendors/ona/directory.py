@@ -8,7 +8,7 @@ import msgspec
 
 from sync.errors import CredentialError, RequestRejected
 from sync.http import VendorHTTP
-from sync.vendors.decoding import decode_body, describe_error, find_error_envelope
+from sync.vendors.decoding import decode_answer
 from sync.vendors.names import Name, NameListing, get_refusal, read_listing
 from usage.models import NameKind
 
@@ -227,13 +227,8 @@ class DirectoryReader:
     def fetch(self, path: str, answer_type: type[T], params: Mapping[str, Any]) -> T:
         """Return one answer; raises InvalidResponse where it is of another shape."""
         body = self.http.post(path, msgspec.json.encode(params))
-        if envelope_error := find_error_envelope(body):
-            raise self.http.build_invalid_response(envelope_error, body)
-        try:
-            return decode_body(msgspec.json.Decoder(answer_type).decode, body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            reason = f"Not an answer of {path.rpartition('/')[2]}: {describe_error(error)}"
-            raise self.http.build_invalid_response(reason, body) from None
+        expected = f"an answer of {path.rpartition('/')[2]}"
+        return decode_answer(self.http, msgspec.json.Decoder(answer_type).decode, body, expected)
 
 
 def build_pagination(token: str) -> dict[str, Any]:

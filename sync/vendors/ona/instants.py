@@ -6,6 +6,7 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sync.vendors.decoding import EARLIEST, LATEST
+from usage.days import Day
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND: Final = 1_000_000_000
@@ -22,6 +23,12 @@ def build_timestamp(nanoseconds: int) -> Timestamp:
     """Return an instant as protobuf has it."""
     seconds, nanos = divmod(nanoseconds, SECOND)
     return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def build_date_range(day: Day) -> dict[str, str]:
+    """Return a day as the `dateRange` of a request, which is half-open too."""
+    start, end = (instant.isoformat().replace("+00:00", "Z") for instant in (day.start, day.end))
+    return {"startTime": start, "endTime": end}
 
 
 def floor(nanoseconds: int) -> datetime:

@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import msgspec
 
 from sync.vendors.base import Page, Rejection
-from sync.vendors.decoding import decode_body, decode_record, describe_error, find_error_envelope, reject_record
+from sync.vendors.decoding import (
+    INVALID_JSON,
+    decode_body,
+    decode_record,
+    describe_error,
+    find_error_envelope,
+    reject_record,
+)
 from sync.vendors.record_limits import (
     ALTERATIONS_KEY,
     Alterations,
@@ -173,7 +180,7 @@ def parse_records(body: bytes, day: Day, nameless: Counter[str]) -> tuple[Page, 
             raise NotAPage("it holds neither records nor pagination")
         records = decode_records(fields.get("records", b"null")) or []
         token = get_token(decode_pagination(fields.get("pagination", b"null")))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except INVALID_JSON as error:
         raise NotAPage(describe_error(error).rstrip(".")) from None
     rows: list[EnvironmentRow] = []
     rejected: list[Rejection] = []
@@ -266,7 +273,7 @@ def parse_value(name: str, raw: msgspec.Raw | None) -> Any:
     """Return the value of a field; raises InvalidRecord for a number or text that cannot be represented."""
     try:
         return None if raw is None else decode_value(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except INVALID_JSON:
         raise InvalidRecord(f"{name} holds a value that cannot be kept.") from None
 
 

@@ -17,6 +17,7 @@ from sync.vendors.names import NameListing
 from sync.vendors.ona.connect import LIST
 from sync.vendors.ona.directory import DirectoryReader
 from sync.vendors.ona.duplicates import DuplicateDetector
+from sync.vendors.ona.instants import build_date_range
 from sync.vendors.ona.mapping import NotAPage, parse_page
 from sync.vendors.ona.runtime import RuntimeSum, compare_runtime
 from usage.days import Day
@@ -200,6 +201,5 @@ def split_day(day: Day) -> list[Day]:
 
 def encode_request(day: Day, page_size: int, token: str) -> bytes:
     """Return the body that requests one page; the vendor's range is half-open too."""
-    start, end = (instant.isoformat().replace("+00:00", "Z") for instant in (day.start, day.end))
     pagination = {"pageSize": page_size, "token": token} if token else {"pageSize": page_size}
-    return encode({"filter": {"dateRange": {"startTime": start, "endTime": end}}, "pagination": pagination})
+    return encode({"filter": {"dateRange": build_date_range(day)}, "pagination": pagination})

@@ -11,7 +11,9 @@ import msgspec
 from sync.errors import LeaseLost, SyncError
 from sync.http import VendorHTTP
 from sync.vendors.base import Comparison, Page
+from sync.vendors.decoding import INVALID_JSON
 from sync.vendors.ona.connect import RUNTIME
+from sync.vendors.ona.instants import build_date_range
 from usage.days import Day
 from usage.models import Verification
 
@@ -73,7 +75,7 @@ class RuntimeSum:
         return abs(seconds * MICROSECONDS - self.microseconds) <= TOLERANCE_SECONDS * MICROSECONDS
 
 
-def compare_runtime(http: VendorHTTP, day: Day, total: RuntimeSum, gap: str = "") -> Comparison:
+def compare_runtime(http: VendorHTTP, day: Day, total: RuntimeSum, gap: str) -> Comparison:
     """Request the vendor's total of `day` once; verified where the complete sum of the runs read, `total`, equals it.
 
     `gap`: why the sum is incomplete, beside the reasons in `total.gap`. Any other answer of the vendor, or
@@ -103,7 +105,7 @@ def parse_seconds(http: VendorHTTP, body: bytes) -> int:
     """Return the total in an answer; raises InvalidResponse where it has none."""
     try:
         seconds = decode_total(body).total_runtime_seconds
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except INVALID_JSON as error:
         raise http.build_invalid_response(f"Ona's answer is not a total of runtime: {error}.", body) from None
     if seconds is None:
         raise http.build_invalid_response("Ona's answer holds no totalRuntimeSeconds.", body)
@@ -112,5 +114,4 @@ def parse_seconds(http: VendorHTTP, body: bytes) -> int:
 
 def encode_request(day: Day) -> bytes:
     """Return the body that requests the runtime of a half-open range."""
-    start, end = (instant.isoformat().replace("+00:00", "Z") for instant in (day.start, day.end))
-    return msgspec.json.encode({"dateRange": {"startTime": start, "endTime": end}})
+    return msgspec.json.encode({"dateRange": build_date_range(day)})

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from sync.errors import ErrorCode, ListingChanged
 from sync.vendors.base import Comparison, Page, Pages, VendorReader
-from sync.vendors.decoding import decode_body, describe_error, find_error_envelope
+from sync.vendors.decoding import decode_answer
 from sync.vendors.names import Name, NameListing, read_listing
 from sync.vendors.workato.deleted import HourSums
 from sync.vendors.workato.options import Options
@@ -27,10 +27,10 @@ from sync.vendors.workato.schema import (
 from usage.days import Day
 from usage.models import NameKind, RecipeUsage
 
-T = TypeVar("T")
-
 WORKSPACES_PER_PAGE = 100
 ROWS_PER_PAGE = 1000
+decode_statistics = msgspec.json.Decoder(Statistics, strict=False).decode
+decode_workspaces = msgspec.json.Decoder(Workspaces, strict=False).decode
 
 
 class Reader(VendorReader):
@@ -124,7 +124,7 @@ class Reader(VendorReader):
     def fetch_workspaces(self, page: int, per_page: int) -> list[Workspace]:
         """Return one page of the account's workspaces."""
         answer = self.http.get(WORKSPACES, {"page": page, "per_page": per_page})
-        return self.decode_answer(answer, Workspaces, "a list of workspaces").result
+        return decode_answer(self.http, decode_workspaces, answer, "a list of workspaces").result
 
     def read_rows(self, row_reader: RowReader, request: dict[str, Any]) -> Iterator[ReadRows]:
         """Yield the rows of one answer, slice by slice.
@@ -132,7 +132,7 @@ class Reader(VendorReader):
         Raises InvalidResponse where a row has no known metric or a time of another zone than the source's.
         """
         answer = self.http.post(USAGE, msgspec.json.encode(request))
-        raws = self.decode_answer(answer, Statistics, "usage statistics").data or []
+        raws = decode_answer(self.http, decode_statistics, answer, "usage statistics").data or []
         row_reader.scan_order(raws)
         for start in range(0, len(raws), ROWS_PER_PAGE):
             try:
@@ -144,15 +144,6 @@ class Reader(VendorReader):
                 raise self.http.build_invalid_response(
                     str(error), error.row, code=ErrorCode.TIME_ZONE_MISMATCH
                 ) from None
-
-    def decode_answer(self, answer: bytes, shape: type[T], name: str) -> T:
-        """Return an answer as `shape`; raises InvalidResponse where it is not `name`, or is an error."""
-        if envelope_error := find_error_envelope(answer):
-            raise self.http.build_invalid_response(envelope_error, answer)
-        try:
-            return decode_body(msgspec.json.Decoder(shape, strict=False).decode, answer)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.http.build_invalid_response(f"Not {name}: {describe_error(error)}", answer) from None
 
 
 def get_ids(workspaces: list[Workspace]) -> list[int]:

@@ -20,8 +20,8 @@ from sync.vendors.gcore.sandbox.kinds import KINDS
 from sync.vendors.gcore.sandbox.names import LISTINGS, build_names
 from sync.vendors.gcore.sandbox.report import MatchingRecords, build_report
 from sync.vendors.gcore.sandbox.stock import Stock
+from sync.vendors.gcore.schema import USAGE_REPORT
 
-PATH = "/cloud/v1/usage_report"
 STEP = 5  # minutes between which the figures of today stand still
 MAX_CACHED_RECORDS = 2_000_000  # records in memory, over all days and requests
 FILTERS = {kind.type: kind.filters for kind in KINDS}
@@ -69,7 +69,7 @@ class Sandbox:
 
     def _find_error(self, request: APIRequest) -> APIResponse | None:
         """Return the error of a request that is refused; the scheme `APIKey` may come in any case."""
-        if request.path != PATH:
+        if request.path != USAGE_REPORT:
             return self.build_error(404, "The requested resource is not found.")
         if request.method != "POST":
             return self.build_error(405, "The method is not allowed here.")

@@ -18,9 +18,8 @@ from sync.vendors.workato.request import (
 from sync.vendors.workato.sandbox.history import History
 from sync.vendors.workato.sandbox.shapes import SHAPES, reshape_rows
 from sync.vendors.workato.sandbox.statistics import build_statistics
+from sync.vendors.workato.schema import USAGE, WORKSPACES
 
-USAGE = "/api/v2/managed_users/statistics/usage"
-WORKSPACES = "/api/managed_users"
 encode = msgspec.json.Encoder().encode
 Row = dict[str, Any]
 
