@@ -163,9 +163,7 @@ def build_json_select(queryset: QuerySet[Any], columns: Sequence[Column], keys: 
     )
 
 
-def build_cell_select(
-    queryset: QuerySet[Any], columns: Sequence[Column], sql_by_kind: Mapping[str, str] = CELL_SQL
-) -> Statement:
+def build_cell_select(queryset: QuerySet[Any], columns: Sequence[Column], sql_by_kind: Mapping[str, str]) -> Statement:
     """Return a SELECT of the cells of a CSV row, named as the API names them; texts are not neutralised."""
     rows = build_rows(queryset, columns)
     return Statement(f"SELECT {render_cells(columns, sql_by_kind)} FROM {rows.sql}", rows.params)  # noqa: S608 (as above)

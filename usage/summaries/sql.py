@@ -8,9 +8,9 @@ from itertools import chain
 from typing import Any, Final
 
 from django.db import connections
-from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
+from usage.columns import build_select
 from usage.models import NameKind
 from usage.summaries.metrics import Measure
 from usage.summaries.query import SummaryQuery
@@ -224,14 +224,14 @@ def build_rows(query: SummaryQuery, rows: Rows) -> tuple[str, list[Any]]:
     """Return the SELECT of the rows to add up, each with the place of its interval, and its parameters."""
     expressions = {f"dimension_{place}": dimension.expression for place, dimension in enumerate(query.dimensions)}
     columns = list(dict.fromkeys([*expressions, *list_columns(query, rows)]))
-    inner, params = compile_select(rows.queryset.annotate(**expressions), columns)
+    inner = build_select(rows.queryset.annotate(**expressions), columns)
     names, array = ", ".join(columns), get_array_type(rows)
     if rows.form == "split":
-        return SPLIT_RUNS.format(array=array, inner=inner, names=names), [list(rows.bounds), *params]
+        return SPLIT_RUNS.format(array=array, inner=inner.sql, names=names), [list(rows.bounds), *inner.params]
     if not query.interval:
-        return f"SELECT * FROM ({inner}) AS t ({names})", params  # noqa: S608 (our own names)
+        return f"SELECT * FROM ({inner.sql}) AS t ({names})", list(inner.params)  # noqa: S608 (our own names)
     bucket = f"width_bucket(t.{rows.instant}, %s::{array}) AS bucket"
-    return f"SELECT t.*, {bucket} FROM ({inner}) AS t ({names})", [list(rows.bounds), *params]  # noqa: S608 (our own names)
+    return f"SELECT t.*, {bucket} FROM ({inner.sql}) AS t ({names})", [list(rows.bounds), *inner.params]  # noqa: S608 (our own names)
 
 
 def get_array_type(rows: Rows) -> str:
@@ -249,10 +249,3 @@ def list_columns(query: SummaryQuery, rows: Rows) -> list[str]:
     if rows.form == "split":
         return ["id", "created_at", "stopped_at", *(name for name in columns if name != "runtime_seconds")]
     return [rows.instant, *columns]
-
-
-def compile_select(queryset: QuerySet[Any], columns: list[str]) -> tuple[str, list[Any]]:
-    """Return the SELECT of columns of a queryset, also where no row can pass its filters, and its parameters."""
-    compiler = queryset.values_list(*columns).query.get_compiler(queryset.db, elide_empty=False)
-    sql, params = compiler.as_sql()
-    return sql, list(params)
