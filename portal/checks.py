@@ -53,6 +53,11 @@ POSITIVE = (
     "PORTAL_LAKE_MINUTES",
     "PORTAL_LAKE_TAG_DAYS",
 )
+HOST_LISTS = {
+    "PORTAL_ALLOWED_VENDOR_HOSTS": ("api.example.com,127.0.0.1:9000", "portal.E008"),
+    "PORTAL_ALLOWED_WEBHOOK_HOSTS": ("hooks.intern,10.0.0.5:8080", "portal.E030"),
+}
+ABOUT_PORTS = "Without a port an entry means 443; the port * means every port."
 LONGEST_HOURS = 30 * 24
 XLSX_SHEET_ROWS = 1_048_575  # besides the header
 LONGEST_EXPORT_SECONDS = 7 * 24 * 3600  # PostgreSQL's own limit is 24 days
@@ -333,16 +338,13 @@ def check_pool_size(**_: Any) -> Iterator[CheckMessage]:
 
 
 @register(Tags.security)
-def check_vendor_hosts(**_: Any) -> Iterator[CheckMessage]:
-    """PORTAL_ALLOWED_VENDOR_HOSTS lists hosts, not URLs or patterns."""
-    for entry in settings.PORTAL_ALLOWED_VENDOR_HOSTS:
-        if not parse_allowed_host(entry)[0]:
-            yield Error(
-                f"PORTAL_ALLOWED_VENDOR_HOSTS contains {entry!r}, which is not a host.",
-                hint="List host names or addresses, with commas between them: api.example.com,127.0.0.1:9000. Without "
-                "a port an entry means 443; the port * means every port.",
-                id="portal.E008",
-            )
+def check_allowed_hosts(**_: Any) -> Iterator[CheckMessage]:
+    """The hosts that may be called are hosts, not URLs or patterns."""
+    for name, (example, error_id) in HOST_LISTS.items():
+        for entry in getattr(settings, name):
+            if not parse_allowed_host(entry)[0]:
+                hint = f"List host names or addresses, with commas between them: {example}. {ABOUT_PORTS}"
+                yield Error(f"{name} contains {entry!r}, which is not a host.", hint=hint, id=error_id)
 
 
 @register(Tags.security)

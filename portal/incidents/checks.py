@@ -8,21 +8,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 
 from portal.incidents.restatement_alerts import parse_amounts
 from sync.errors import SyncError
-from sync.http.address import parse_allowed_host
 from sync.http.outgoing import parse_target
-
-
-@register(Tags.security)
-def check_webhook_hosts(**_: Any) -> Iterator[CheckMessage]:
-    """PORTAL_ALLOWED_WEBHOOK_HOSTS lists hosts, not URLs or patterns."""
-    for entry in settings.PORTAL_ALLOWED_WEBHOOK_HOSTS:
-        if not parse_allowed_host(entry)[0]:
-            yield Error(
-                f"PORTAL_ALLOWED_WEBHOOK_HOSTS contains {entry!r}, which is not a host.",
-                hint="List host names or addresses, with commas between them: hooks.intern,10.0.0.5:8080. Without a "
-                "port an entry means 443; the port * means every port.",
-                id="portal.E030",
-            )
 
 
 @register(Tags.security)
