@@ -46,7 +46,7 @@ def build_view_urls(wrap: Callable[..., Any], save: View, change: View, explore:
 
 def list_saved_views(request: HttpRequest) -> HttpResponse:
     """Show the views that this person may open."""
-    require_view_permission(request)
+    require_permission(request, "usage.view_savedview")
     views = saved.list_views(request, "")
     context = {
         **admin.site.each_context(request),
@@ -124,14 +124,14 @@ def get_pinned(request: HttpRequest) -> saved.ListedView | None:
 
 def get_view(request: HttpRequest, pk: int) -> SavedView:
     """Return a view that this person may open; raises Http404 for any other."""
-    require_view_permission(request)
+    require_permission(request, "usage.view_savedview")
     view = get_object_or_404(SavedView.objects.select_related("owner"), pk=pk)
     if not saved.ViewAccess.build(request).may_open(view):
         raise Http404
     return view
 
 
-def require_view_permission(request: HttpRequest) -> None:
+def require_permission(request: HttpRequest, permission: str) -> None:
     """Raise PermissionDenied for a person without the permission."""
-    if not request.user.has_perm("usage.view_savedview"):
+    if not request.user.has_perm(permission):
         raise PermissionDenied

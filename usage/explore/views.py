@@ -45,7 +45,7 @@ from usage.explore.query import (
     list_totals_notes,
 )
 from usage.explore.rows import build_rows, get_unit
-from usage.explore.saved_pages import build_view_urls
+from usage.explore.saved_pages import build_view_urls, require_permission
 from usage.explore.steps import Question
 from usage.explore.table import build_table
 from usage.explore.title import build_title, describe_filters, list_question_chips
@@ -355,12 +355,6 @@ def change_view(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.error(request, get_first_error(form))
     return redirect(url)
-
-
-def require_permission(request: HttpRequest, permission: str) -> None:
-    """Raise PermissionDenied for a person without the permission."""
-    if not request.user.has_perm(permission):
-        raise PermissionDenied
 
 
 def get_first_error(form: saved.SavedViewForm) -> str:
