@@ -1,10 +1,11 @@
 """Integrity: compare the stored records of a day with the counts, sums, digest and roll-ups of its last merge."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from usage.data_quality import VENDOR_KINDS
 from usage.models import SourceDay, UsageRecord
@@ -47,13 +48,25 @@ def check_day(pk: int, *, skip_locked: bool = False) -> list[Mismatch] | None:
     None where it was never read, its records were pruned, its vendor is unknown, or, with `skip_locked`, a merge has
     locked it.
     """
+    days = SourceDay.objects.readable().filter(pk=pk, loaded_at__isnull=False)
+    return check_locked(days, find_mismatches, skip_locked=skip_locked)
+
+
+def check_locked(
+    days: QuerySet[SourceDay],
+    find: Callable[[type[UsageRecord], SourceDay], list[Mismatch]],
+    *,
+    skip_locked: bool,
+) -> list[Mismatch] | None:
+    """Return what `find` returns for the only day of `days`, which is locked meanwhile.
+
+    None where there is none, its vendor is unknown, or, with `skip_locked`, another transaction has locked it.
+    """
     with transaction.atomic():
-        days = SourceDay.objects.select_related("source").select_for_update(
-            of=("self",), no_key=True, skip_locked=skip_locked
-        )
-        day = days.readable().filter(pk=pk, loaded_at__isnull=False).first()
+        locked = days.select_related("source").select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)
+        day = locked.first()
         kind = VENDOR_KINDS.get(day.source.vendor) if day else None
-        return None if day is None or kind is None else find_mismatches(kind, day)
+        return None if day is None or kind is None else find(kind, day)
 
 
 def find_mismatches(kind: type[UsageRecord], day: SourceDay) -> list[Mismatch]:

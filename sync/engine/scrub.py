@@ -4,6 +4,7 @@ from datetime import timedelta
 from functools import partial
 from math import ceil
 from time import monotonic
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -98,12 +99,7 @@ def postpone_check(day: SourceDay) -> None:
 
 def record_check(day: SourceDay, mismatches: list[Mismatch]) -> None:
     """Write on the day when it was checked and what differs; a day that differs is due, unless it is archived."""
-    row = SourceDay.objects.filter(pk=day.pk)
-    if mismatches and day.archived_at is not None:
-        row.update(checked_at=Now(), mismatch=[mismatch.as_json() for mismatch in mismatches])
-    elif mismatches:
-        row.update(
-            checked_at=Now(), mismatch=[mismatch.as_json() for mismatch in mismatches], final=False, due_at=Now()
-        )
-    else:
-        row.update(checked_at=Now(), mismatch=None)
+    columns: dict[str, Any] = {"mismatch": [mismatch.as_json() for mismatch in mismatches] or None}
+    if mismatches and day.archived_at is None:
+        columns |= {"final": False, "due_at": Now()}
+    SourceDay.objects.filter(pk=day.pk).update(checked_at=Now(), **columns)

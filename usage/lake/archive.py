@@ -19,7 +19,7 @@ from usage.lake import LakeUnavailable, require_lake
 from usage.lake.archive_tables import Archive, open_archive, publish_archive_tables
 from usage.lake.contents import Contents, count_strays, read_contents
 from usage.lake.days import Row, read_days
-from usage.lake.publish import BUSY, hold_lock, publish_again, publish_all
+from usage.lake.publish import publish_again, publish_all, require_lock
 from usage.lake.staging import DamagedDay, stage_day
 from usage.models import SourceDay
 from usage.partitions import Month
@@ -48,9 +48,7 @@ def archive_month(month: Month) -> int:
         raise PruningRefused(obstacles)
     with name_failures():
         publish_all()
-    with hold_lock() as is_held:
-        if not is_held:
-            raise LakeUnavailable(BUSY)
+    with require_lock():
         days = SourceDay.objects.readable().filter(day__gte=month, day__lt=first_of_next_month(month))
         # Before anything is read: a merge in between leaves another state.
         states = get_states(days)

@@ -87,6 +87,15 @@ def hold_lock() -> Iterator[bool]:
         lock_connection.close()
 
 
+@contextmanager
+def require_lock() -> Iterator[None]:
+    """Hold the lock of the publisher for the block; raises LakeUnavailable where another process has it."""
+    with hold_lock() as is_held:
+        if not is_held:
+            raise LakeUnavailable(BUSY)
+        yield
+
+
 def is_due(days: Table, now: datetime) -> bool:
     """Return whether the last commit is long enough ago."""
     snapshot = days.current_snapshot()

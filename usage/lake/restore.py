@@ -12,10 +12,9 @@ from django.db import connection, models, transaction
 from usage.data_quality import VENDOR_KINDS
 from usage.days import first_of_next_month
 from usage.integrity import find_mismatches
-from usage.lake import LakeUnavailable
 from usage.lake.archive_tables import Archive, open_archive
 from usage.lake.contents import read_contents
-from usage.lake.publish import BUSY, hold_lock
+from usage.lake.publish import require_lock
 from usage.lake.staging import REVISIONS, DamagedDay, execute, name_table, stage_day
 from usage.models import RecordRevision, SourceDay
 from usage.partitions import Month, ensure_partitions
@@ -34,9 +33,7 @@ def restore_month(month: Month) -> int:
     Raises RestoringRefused where no day is archived, or a day differs in the lake, and LakeUnavailable where
     the lake cannot be read.
     """
-    with hold_lock() as is_held:
-        if not is_held:
-            raise LakeUnavailable(BUSY)
+    with require_lock():
         days = list(select_archived(month))
         if not days:
             raise RestoringRefused(f"No day of {month:%Y-%m} is archived.")
