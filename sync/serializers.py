@@ -1,7 +1,6 @@
 """The fields of sources, days, runs, restatements and rejected records in the API, and the bodies of requests."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -117,13 +116,13 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
         return int(source.condition.lag.total_seconds())
 
 
-def annotate_condition(sources: list[Source], now: datetime | None = None) -> list[Source]:
+def annotate_condition(sources: list[Source]) -> list[Source]:
     """Set `coverage` and `condition` of each source, in two queries for all of them; returns the sources."""
-    covered = get_coverage(sources)
+    covered, now = get_coverage(sources), timezone.now()
     for source in sources:
         annotated: Any = source
         annotated.coverage = covered[source.pk]
-        annotated.condition = Condition(source, annotated.coverage, now or timezone.now())
+        annotated.condition = Condition(source, annotated.coverage, now)
     return sources
 
 

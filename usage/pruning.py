@@ -183,7 +183,7 @@ def lock_tables() -> None:
         cursor.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
 
 
-def mark_days(month: Month, archived: States | None = None) -> None:
+def mark_days(month: Month, archived: States | None) -> None:
     """Mark the days of a month as pruned; raises PruningRefused where a day is an obstacle."""
     days = SourceDay.objects.readable().filter(day__gte=month, day__lt=first_of_next_month(month))
     locked = get_states(days.select_for_update(of=("self",), no_key=True, nowait=True), "archive_digest")

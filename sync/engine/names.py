@@ -27,7 +27,7 @@ from sync.http import HTTPStats
 from sync.models import Subject, SyncRun, Trigger
 from sync.vendors.base import VendorReader
 from sync.vendors.names import NameListing
-from sync.vendors.record_limits import NAME_BYTES, Alterations, fit_text
+from sync.vendors.record_limits import Alterations, fit_text
 from usage.days import get_today
 from usage.directory.store import NameChanges, ReadName, iterate_names_in_usage, store_names
 from usage.models import Directory, NameKind, Source
@@ -190,8 +190,8 @@ def collect_names(listings: Iterable[NameListing]) -> NamesRead:
                 ReadName(
                     listing.kind,
                     name.vendor_id,
-                    fit_text("name", name.name.strip(), Alterations(), NAME_BYTES),
-                    fit_text("email", name.email.strip(), Alterations(), NAME_BYTES),
+                    fit_text("name", name.name.strip(), Alterations()),
+                    fit_text("email", name.email.strip(), Alterations()),
                     teams.get(name.vendor_id, []) if is_user and teams is not None else None,
                     groups.get(name.vendor_id, []) if is_user and groups is not None else None,
                     is_gone=name.is_gone,

@@ -91,11 +91,11 @@ def check_number(name: str, number: Decimal) -> Decimal:
     return number
 
 
-def fit_text(name: str, text: str, alterations: Alterations, limit: int = NAME_BYTES) -> str:
-    """Return `text` as it can be stored: cut to `limit` bytes, without NUL characters; adds to `alterations`."""
-    if len(text) * 4 > limit and (size := len(text.encode())) > limit:
+def fit_text(name: str, text: str, alterations: Alterations) -> str:
+    """Return `text` as it can be stored: cut to NAME_BYTES, without NUL characters; adds to `alterations`."""
+    if len(text) * 4 > NAME_BYTES and (size := len(text.encode())) > NAME_BYTES:
         alterations.cut[name] = size
-        text = text.encode()[:limit].decode(errors="ignore")
+        text = text.encode()[:NAME_BYTES].decode(errors="ignore")
     if "\0" in text:
         alterations.replaced.add(name)
         text = text.replace("\0", REPLACEMENT)

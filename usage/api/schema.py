@@ -7,12 +7,10 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
 from usage.api.renderers import PROBLEM_MEDIA_TYPE
+from usage.exports import FORMATS
 
-BINARY: Final = (
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "application/vnd.apache.parquet",
-)
-STREAMED: Final = ("text/csv", "application/x-ndjson", *BINARY)
+STREAMED: Final = {export_format.media_type for export_format in FORMATS.values()}
+BINARY: Final = {FORMATS[name].media_type for name in ("xlsx", "parquet")}
 
 RATE_LIMIT: Final = {
     "RateLimit": "How many requests are left, and the seconds until there are more.",
@@ -72,7 +70,7 @@ class ApiSchema(AutoSchema):
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        exports = set(STREAMED) & set(bodies.get("200", {}).get("content", ()))
+        exports = STREAMED & set(bodies.get("200", {}).get("content", ()))
         for media_type in exports:
             # OpenAPI 3.1 gives bytes no schema, and text that of a string.
             bodies["200"]["content"][media_type]["schema"] = {} if media_type in BINARY else {"type": "string"}
@@ -113,4 +111,4 @@ def get_content_headers(body: dict[str, Any]) -> dict[str, str]:
     """Return the headers of a successful response by its media types."""
     media_types = set(body.get("content", ()))
     page_headers = PAGE_HEADERS if "application/json" in media_types else {}
-    return page_headers | (EXPORT_HEADERS if media_types & set(STREAMED) else {})
+    return page_headers | (EXPORT_HEADERS if media_types & STREAMED else {})

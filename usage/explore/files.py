@@ -25,13 +25,14 @@ from usage.explore.table import get_columns
 from usage.exports.about import ExportRequest, Line, describe_request
 from usage.exports.copy import BLOCK_BYTES, batch_records
 from usage.exports.file_names import build_export_name
+from usage.exports.formats import FORMATS
 from usage.exports.formats.csv import finish_records
 from usage.exports.formats.xlsx import write_workbook
 from usage.exports.response import build_quality_headers
 from usage.models import UsageRecord
 
 CSV: Final = "text/csv; charset=utf-8; header=present"
-XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+XLSX: Final = FORMATS["xlsx"].media_type
 COMPARED: Final = ("previous", "change", "relative_change")
 LINES: Final = "result: a row of the answer; others: what the limit left out; total: of all that was asked for."
 

@@ -18,8 +18,9 @@ def build_abilities_table(codes: set[str], *, is_superuser: bool = False) -> Tab
     return Table("What they may do", ("", "allowed"), rows)
 
 
-def build_sources_table(limit: SourceLimit, title: str, request: HttpRequest) -> Table:
+def build_sources_table(limit: SourceLimit, request: HttpRequest) -> Table:
     """Return the sources within a limit, without those that the reader may not see."""
+    title = "Sources they see"
     if limit is None:
         return Table(title, ("source",), [["All sources, also those added later."]])
     sources = filter_by_staff_scope(Source.objects.filter(pk__in=limit).defer("credential"), request, "id")

@@ -142,7 +142,7 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
         limit = get_groups_limit([obj])
         return (
             build_abilities_table(codes),
-            build_sources_table(limit, "Sources they see", request),
+            build_sources_table(limit, request),
             build_members_table(obj, request),
         )
 

@@ -260,7 +260,7 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         """Return what they may do and which sources they see."""
         return (
             build_abilities_table(get_user_codes(obj), is_superuser=obj.is_superuser),
-            build_sources_table(get_source_scope(obj), "Sources they see", request),
+            build_sources_table(get_source_scope(obj), request),
         )
 
     def get_page_actions(self, request: HttpRequest, obj: User) -> Sequence[PageAction]:

@@ -89,7 +89,7 @@ class Month:
         return (padded[start : start + 7] for start in range(0, len(padded), 7))
 
 
-def build_months(days: Sequence[CalendarDay], selected_day: date | None = None) -> list[Month]:
+def build_months(days: Sequence[CalendarDay], selected_day: date | None) -> list[Month]:
     """Return the months of a year that have days to be stored, and the month of the selected day."""
     months = [Month([*group]) for _, group in groupby(days, key=lambda day: day.date.replace(day=1))]
     selected_month = selected_day.replace(day=1) if selected_day else None
