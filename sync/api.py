@@ -68,6 +68,12 @@ class Conflict(APIException):
     status_code = HTTPStatus.CONFLICT
 
 
+def get_caller_name(request: Request) -> str:
+    """Return the name that runs and acceptances record."""
+    access = get_access(request)
+    return access.name if access else ""
+
+
 class SyncViewSet(ReadViewSet):
     """Lists and details that need the scope sync:read."""
 
@@ -130,8 +136,6 @@ class SourceViewSet(SyncViewSet):
         A second request for the range of a run that has not ended returns that run.
         """
         source: Source = self.get_object()
-        access = get_access(request)
-        requested_by = access.name if access else ""
         serializer = SyncRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         days = (serializer.validated_data["from"], serializer.validated_data["to"])
@@ -140,7 +144,7 @@ class SourceViewSet(SyncViewSet):
         except SyncError as error:
             raise ValidationError({"from" if days[0] < EARLIEST else "to": [error.reason]}) from None
         try:
-            run = request_sync(source, *days, Trigger.API, requested_by)
+            run = request_sync(source, *days, Trigger.API, get_caller_name(request))
         except SyncError as error:
             raise Conflict(error.reason) from None
         return self.build_run_response(request, run)
@@ -156,9 +160,8 @@ class SourceViewSet(SyncViewSet):
         A second request before the run has ended returns that run.
         """
         source: Source = self.get_object()
-        access = get_access(request)
         try:
-            run = request_names(source, Trigger.API, access.name if access else "")
+            run = request_names(source, Trigger.API, get_caller_name(request))
         except SyncError as error:
             raise Conflict(error.reason) from None
         return self.build_run_response(request, run)
@@ -213,11 +216,10 @@ class SourceDayViewSet(SyncViewSet):
         read with other findings ends the acceptance.
         """
         source_day: SourceDay = self.get_object()
-        access = get_access(request)
         serializer = AcceptanceRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         try:
-            accept_findings(source_day, access.name if access else "", serializer.validated_data["reason"])
+            accept_findings(source_day, get_caller_name(request), serializer.validated_data["reason"])
         except SyncError as error:
             raise Conflict(error.reason) from None
         return self.build_row_response(self.get_queryset().filter(pk=source_day.pk), self.columns)
