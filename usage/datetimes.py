@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from usage.days import midnight
 
@@ -19,18 +19,33 @@ UTC_ZONE = ZoneInfo("UTC")
 
 def add_day(last: str) -> str:
     """Return the text of the date after a date, the end of a range with that last day; other text as it is."""
-    try:
-        return (date.fromisoformat(last) + timedelta(days=1)).isoformat() if DATE.fullmatch(last) else last
-    except (ValueError, OverflowError):
-        return last
+    return shift_date(last, 1)
 
 
 def subtract_day(end: str) -> str:
     """Return the text of the date before a date, the last day of a range with that end; other text as it is."""
+    return shift_date(end, -1)
+
+
+def is_date(text: str) -> bool:
+    """Return whether a text is a date as an address has it: `2026-01-31`."""
     try:
-        return (date.fromisoformat(end) - timedelta(days=1)).isoformat() if DATE.fullmatch(end) else end
+        return bool(DATE.fullmatch(text) and date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def shift_date(text: str, days: int) -> str:
+    """Return the text of the date so many days after a date; other text as it is."""
+    try:
+        return (date.fromisoformat(text) + timedelta(days=days)).isoformat() if DATE.fullmatch(text) else text
     except (ValueError, OverflowError):
-        return end
+        return text
+
+
+def list_zones() -> list[str]:
+    """Return the time zones that a form offers."""
+    return sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
 
 
 def parse_zone(text: str) -> ZoneInfo:

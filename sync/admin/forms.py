@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
@@ -14,6 +13,7 @@ from sync.errors import SyncError
 from sync.source_changes import get_first_possible_last_day, has_archived_days, has_loaded_days, require_no_reading
 from sync.sources import Option, fill_defaults, find_errors, find_option_error, has_new_origin, list_options
 from sync.vendors import readers
+from usage.datetimes import list_zones
 from usage.days import get_today
 from usage.formatting import format_date
 from usage.models import Source
@@ -111,8 +111,7 @@ class SourceForm(forms.ModelForm[Source]):
         if "vendor" not in self.fields:  # a person without permission to change it
             return
         set_choices(self, "vendor", [(name, reader.title) for name, reader in readers().items()])
-        zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
-        set_choices(self, "time_zone", [("", "The vendor's own, or UTC"), *((zone, zone) for zone in zones)])
+        set_choices(self, "time_zone", [("", "The vendor's own, or UTC"), *((zone, zone) for zone in list_zones())])
         for vendor in list_offered_vendors(self.instance):
             for option in list_options(readers()[vendor]):
                 name = get_option_field_name(vendor, option.name)

@@ -14,8 +14,8 @@ from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
 from usage.admin.filter_form import clean_params
-from usage.api.filters.fields import UTC_ZONE, CommaSeparatedFilter
-from usage.datetimes import parse_zone
+from usage.api.filters.fields import CommaSeparatedFilter
+from usage.datetimes import UTC_ZONE, parse_zone
 from usage.explore.kinds import Kind
 from usage.param_values import join_values, list_values, merge_texts
 from usage.summaries.query import CHANGE

@@ -11,6 +11,7 @@ from django.conf import settings
 from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
 
+from usage.datetimes import is_date
 from usage.lake.catalog import Lake, get_table_name
 
 SNAPSHOT_OF: Final = "usage-portal.snapshot."
@@ -70,16 +71,9 @@ def set_tags(table: Table, snapshot_ids: dict[str, int]) -> None:
 def drop_old_tags(table: Table, now: datetime) -> None:
     """Remove the tags of days before those that are kept."""
     first = now.astimezone(UTC).date() - timedelta(days=settings.PORTAL_LAKE_TAG_DAYS)
+    # Other tags than those of days are not the portal's, and stay.
     old = [name for name in list_tags(table) if is_date(name) and date.fromisoformat(name) < first]
     if old:
         with table.manage_snapshots() as manage:
             for name in old:
                 manage.remove_tag(name)
-
-
-def is_date(name: str) -> bool:
-    """Return whether a tag is set by the portal; other tags stay."""
-    try:
-        return date.fromisoformat(name).isoformat() == name
-    except ValueError:
-        return False

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
-from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import admin, messages
@@ -20,6 +19,7 @@ from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import Table, render_badge, render_prose
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
+from usage.datetimes import list_zones
 from usage.fields import LockedText
 from usage.formatting import format_count, format_timestamp
 from usage.models import Source
@@ -29,9 +29,9 @@ KEPT_HELP = "Stored encrypted and never shown again. Empty: the stored value is 
 SIGNING_HELP = "Signs each request (Standard Webhooks): any text, or whsec_ and base64. Not needed for Slack and Teams."
 
 
-def list_zones() -> list[tuple[str, str]]:
-    """Return the time zones that a form offers."""
-    return [(zone, zone) for zone in sorted(available_timezones()) if "/" in zone or zone == "UTC"]
+def list_zone_choices() -> list[tuple[str, str]]:
+    """Return the time zones as the choices of a field."""
+    return [(zone, zone) for zone in list_zones()]
 
 
 class ChannelForm(forms.ModelForm[Channel]):
@@ -62,7 +62,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         widget=forms.CheckboxSelectMultiple,
         help_text="None: all sources, and conditions without a source, such as a silent worker.",
     )
-    time_zone = forms.ChoiceField(choices=list_zones, initial="UTC", help_text="The zone of the quiet hours.")
+    time_zone = forms.ChoiceField(choices=list_zone_choices, initial="UTC", help_text="The zone of the quiet hours.")
 
     limit: ClassVar[frozenset[int] | None] = None
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from portal.accounts.permissions import get_visible_users, request_user
-from portal.incidents.admin.channels import list_zones
+from portal.incidents.admin.channels import list_zone_choices
 from portal.reports.answer import list_moving_views
 from portal.reports.models import Report, Wait
 from portal.reports.schedule import get_next
@@ -25,7 +25,7 @@ class ReportForm(forms.ModelForm[Report]):
 
     request: HttpRequest
 
-    time_zone = forms.ChoiceField(choices=list_zones, initial="UTC", help_text="The zone of the time.")
+    time_zone = forms.ChoiceField(choices=list_zone_choices, initial="UTC", help_text="The zone of the time.")
     view = forms.ModelChoiceField(
         SavedView.objects.none(),
         label="Saved view",

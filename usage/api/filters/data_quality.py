@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from usage.api.filters.fields import UTC_ZONE
 from usage.data_quality import DataQuality, assess
+from usage.datetimes import UTC_ZONE
 
 
 def assess_filtered(

@@ -16,10 +16,9 @@ from django_filters import rest_framework as django_filters
 from drf_spectacular.drainage import set_override
 
 from usage.api.filters.widgets import MomentInput, ValuesInput
-from usage.datetimes import parse_moment, parse_zone
+from usage.datetimes import UTC_ZONE, parse_moment, parse_zone
 from usage.param_values import parse_value, split_values
 
-UTC_ZONE = ZoneInfo("UTC")
 LARGEST = 2**63 - 1
 WHOLE = re.compile(r"-?\d{1,19}", re.ASCII)
 

@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
-from usage.api.filters.fields import UTC_ZONE
-from usage.datetimes import to_instant
+from usage.datetimes import UTC_ZONE, to_instant
 
 SEEN = ("first_seen", "last_seen")
 # Programs send 0001-01-01 or 9999-12-31 where they mean no bound. There is no usage beyond these instants,

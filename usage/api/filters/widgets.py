@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
@@ -11,17 +10,8 @@ from django.forms.renderers import BaseRenderer
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from usage.datetimes import THROUGH, add_day, subtract_day
+from usage.datetimes import THROUGH, add_day, is_date, subtract_day
 from usage.param_values import list_texts, merge_texts, parse_value, split_values
-
-
-def is_date(text: str) -> bool:
-    """Return whether a text is a date as an address has it: `2026-01-31`."""
-    try:
-        return len(text) == len("2026-01-31") and bool(date.fromisoformat(text))
-    except ValueError:
-        return False
-
 
 IN_HOURS: Final = "__hours"  # ends the name of an input whose parameter is in seconds
 HOURS: Final = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
