@@ -28,7 +28,7 @@ DECIMAL: Final = "decimal"  # a number that a decimal of a fixed size holds, els
 BEYOND_DECIMAL: Final = "beyond decimal"  # a number that no such decimal holds, else null
 PLAIN: Final = "plain"  # what PostgreSQL writes the same everywhere, and no spreadsheet can run
 
-KINDS: Final["tuple[tuple[type[models.Field[Any, Any]], str], ...]"] = (
+FIELD_KINDS: Final["tuple[tuple[type[models.Field[Any, Any]], str], ...]"] = (
     (models.DateTimeField, INSTANT),
     (models.DateField, DAY),
     (models.DecimalField, NUMBER),
@@ -130,7 +130,7 @@ def select_columns(
 def get_kind(model: type[models.Model], path: str) -> str:
     """Return the kind of the field at an ORM path."""
     field = get_field(model, path)
-    return next((kind for base, kind in KINDS if isinstance(field, base)), PLAIN)
+    return next((kind for base, kind in FIELD_KINDS if isinstance(field, base)), PLAIN)
 
 
 def get_field(model: type[models.Model], path: str) -> Any:

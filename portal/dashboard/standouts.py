@@ -14,7 +14,7 @@ from portal.dashboard.usage_stats import DateSpan, UsageCalendar
 from portal.incidents.alerts import AlertLink
 from usage.decimals import subtract_exactly
 from usage.formatting import Amount, get_sign, scale_amount
-from usage.models import KINDS, Source, UsageRecord
+from usage.models import KIND_NAMES, Source, UsageRecord
 from usage.param_values import write_value
 
 ONE_DAY: Final = timedelta(days=1)
@@ -125,7 +125,7 @@ def build_url(mover: Mover, days: ComparedDays, *, week: bool) -> str:
     """Return the address of Explore that charts a mover by day over both sides of the comparison."""
     source, last = mover.comparison.source, days.pairs[-1][0]
     first = last - CHART_BEFORE if week else days.pairs[0][1]
-    name = next(name for name, kind in KINDS.items() if kind is mover.kind)
+    name = KIND_NAMES[mover.kind]
     params = {
         "kind": name,
         "from": str(first),

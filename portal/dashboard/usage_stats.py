@@ -16,11 +16,11 @@ from django.db.models import BooleanField, Case, Q, When
 from usage import decimals
 from usage.data_quality import VENDOR_KINDS
 from usage.days import iterate_dates
-from usage.models import DayStatus, Source, SourceDay, UsageRecord
+from usage.labels import get_label
+from usage.models import KIND_NAMES, DayStatus, Source, SourceDay, UsageRecord
 from usage.models.day_status import AWAITS_CLOSE
 from usage.notes import fetch_notes
 from usage.summaries.combined import QUANTITIES
-from usage.summaries.metrics import METRICS
 
 ONE_DAY: Final = timedelta(days=1)
 # A vendor's units may be free text: more of them than this are left to Explore.
@@ -271,11 +271,8 @@ def sum_span(calendar: UsageCalendar, span: DateSpan, measure: str) -> Decimal |
 
 def list_measures(kind: type[UsageRecord] | None) -> dict[str, DayMeasure]:
     """Return the measures of a kind by their names; {} for a kind whose sums are named by their units."""
-    name = next((name for name, metric_set in METRICS.items() if metric_set.kind is kind), "")
-    quantities = QUANTITIES.get(name, ())
-    return {
-        key: DayMeasure(key, metric.replace("_", " ").capitalize(), unit) for key, metric, unit in quantities if metric
-    }
+    quantities = QUANTITIES[KIND_NAMES[kind]] if kind else ()
+    return {name: DayMeasure(name, get_label(name), unit) for name, metric, unit in quantities if metric}
 
 
 def get_kind(source: Source) -> type[UsageRecord] | None:

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django import forms
+from django.db.models import QuerySet
 from django.forms import BoundField
 from django.forms.utils import ErrorList
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django_filters import rest_framework as django_filters
 
 from usage.admin.lists.suggestions import get_suggested_params
-from usage.api.filters import MomentFilter, NumbersFilter, SourceRelatedFilterSet, TextsFilter
+from usage.api.access import filter_by_staff_scope, get_staff_name_access
+from usage.api.filters import MomentFilter, NumbersFilter, SourceRelatedFilterSet, TextsFilter, UsageFilterSet
 from usage.api.filters.fields import CommaSeparatedField, IntegerTextField, MomentField
 from usage.api.filters.names import TeamFilter, is_name_filter
 from usage.api.filters.values import BoundFilter, ContainsFilter, DetailFilter, ExactNumberField
@@ -21,13 +23,12 @@ from usage.api.filters.widgets import (
     AddressSelect,
     HoursInput,
     RepeatedInput,
-    is_date,
     to_hours,
     to_seconds,
 )
-from usage.datetimes import THROUGH, add_day
+from usage.datetimes import THROUGH, add_day, is_date
 from usage.labels import get_label
-from usage.models import EnvironmentUsage, UsageRecord
+from usage.models import EnvironmentUsage, Source, UsageRecord
 
 GROUPS: Final = ("Ids and names", "Sizes", "Details of the resource", "Times", "Other")
 INCLUDED: Final = "This day is included."
@@ -151,6 +152,14 @@ def get_group(param_filter: django_filters.Filter) -> str:
         return "Sizes"
     identifying = (TextsFilter, NumbersFilter, ContainsFilter, TeamFilter)
     return "Ids and names" if isinstance(param_filter, identifying) else "Other"
+
+
+def build_filterset(
+    filterset_class: type[UsageFilterSet], params: QueryDict, rows: QuerySet[Any], request: HttpRequest
+) -> UsageFilterSet:
+    """Return the filter set of parameters over `rows`, with the sources and names that this person may see."""
+    sources = filter_by_staff_scope(Source.objects.all(), request, "id")
+    return filterset_class(params, rows, sources=sources, names=get_staff_name_access(request))
 
 
 def clean_params(data: QueryDict) -> QueryDict:

@@ -21,7 +21,7 @@ from usage.api.directory import COLUMNS
 from usage.data_quality import VENDOR_KINDS
 from usage.directory.lookup import NAMED_COLUMNS, TEAM, annotate_shown_names, find_names
 from usage.formatting import NOTHING, format_age, format_date
-from usage.models import KINDS, DirectoryEntry, EnvironmentUsage, NameKind, UsageRecord
+from usage.models import KIND_NAMES, DirectoryEntry, EnvironmentUsage, NameKind, UsageRecord
 from usage.param_values import write_value
 from usage.ranges import DEFAULT_RANGE, get_range
 from usage.text_search import build_search
@@ -44,11 +44,17 @@ def build_usage_links(request: HttpRequest, entry: Any) -> UsageLinks | None:
     if model is None or column is None or not request.user.has_perm(f"usage.view_{model._meta.model_name}"):
         return None
     first, end = get_range(DEFAULT_RANGE, entry.source.zone)
-    name = next(name for name, kind in KINDS.items() if kind is model)
     filters = [("source", entry.source.slug), (column, write_value(entry.vendor_id))]
     is_zoned = model.instant != "day" and entry.source.time_zone != "UTC"
     zone = [("tz", entry.source.time_zone)] if is_zoned else []
-    question = [("kind", name), ("from", str(first)), ("to", str(end)), *zone, *filters, ("group_by", "day")]
+    question = [
+        ("kind", KIND_NAMES[model]),
+        ("from", str(first)),
+        ("to", str(end)),
+        *zone,
+        *filters,
+        ("group_by", "day"),
+    ]
     records = reverse(f"admin:usage_{model._meta.model_name}_changelist")
     return UsageLinks(
         f"{reverse('admin:explore')}?{urlencode(question, safe=SAFE)}", f"{records}?{urlencode(filters, safe=SAFE)}"

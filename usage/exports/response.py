@@ -142,17 +142,17 @@ def export(
     filename: str,
     format_name: str,
     columns: Sequence[Column],
-    get_trust: Callable[[], DataQuality] | None = None,
+    assess_quality: Callable[[], DataQuality] | None = None,
     find_archive: Callable[[], ArchivedRange | None] = lambda: None,
     observer: ExportObserver | None = None,
     request: ExportRequest | None = None,
 ) -> StreamingHttpResponse:
     """Return a download of all rows of `queryset`, in its order, in one of FORMATS.
 
-    `get_trust` and `find_archive` are called in the same state of the database; then headers state the data quality,
-    and records of archived days come from the lake. Raises SlotsTaken where too many are under way, ExportTooSlow,
-    ValidationError where the format cannot represent the rows, what `find_archive` and `observer` raise, and what the
-    database or the lake raises before the first block.
+    `assess_quality` and `find_archive` are called in the same state of the database; then headers state the data
+    quality, and records of archived days come from the lake. Raises SlotsTaken where too many are under way,
+    ExportTooSlow, ValidationError where the format cannot represent the rows, what `find_archive` and `observer` raise,
+    and what the database or the lake raises before the first block.
     """
     export_format, request, sentences = FORMATS[format_name], request or ExportRequest(), list[str]()
     with ExitStack() as stack:
@@ -167,9 +167,9 @@ def export(
             archive = find_archive()
             if archive is not None:
                 archive.ensure_readable()
-        if get_trust is not None:
+        if assess_quality is not None:
             with snapshot.share():
-                meta = get_trust().meta()
+                meta = assess_quality().meta()
             headers |= build_quality_headers(meta)
             sentences += [*describe_quality(meta), *filter(None, [queryset.model.totals_note])]
         try:

@@ -24,7 +24,7 @@ from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import Column, get_columns
 from usage.exports.formats.parquet import build_schema, split_numbers
 from usage.lake.storage import LakeFileIO, check_properties, get_account
-from usage.models import KINDS, UsageRecord
+from usage.models import KIND_NAMES, KINDS, UsageRecord
 
 # It logs every table that it loads.
 logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)
@@ -89,7 +89,7 @@ class Lake:
 
 def get_table_name(kind: type[UsageRecord]) -> str:
     """Return e.g. `environment_usage`."""
-    return next(name for name, model in KINDS.items() if model is kind).replace("-", "_")
+    return KIND_NAMES[kind].replace("-", "_")
 
 
 def get_lake_columns(kind: type[UsageRecord]) -> list[Column]:

@@ -19,12 +19,11 @@ from usage.data_quality import VENDOR_KINDS
 from usage.days import first_of_next_month
 from usage.lake.catalog import DAYS_SCHEMA
 from usage.lake.files import Key
-from usage.models import KINDS, SourceDay, UsageRecord
+from usage.models import KIND_NAMES, SourceDay, UsageRecord
 from usage.snapshot import Snapshot
 from usage.stored import RECORD_DIGEST
 
 Row = dict[str, Any]
-NAMES_OF_KINDS: Final = {kind: name for name, kind in KINDS.items()}
 # Read from PostgreSQL, and the same in the lake unless a day has changed.
 DESCRIBED: Final = DAYS_SCHEMA.names[3:-3]
 # While these are the same, so are the records.
@@ -89,7 +88,7 @@ def read_known_days(snapshot: Snapshot, month: date, now: datetime) -> Iterator[
     """Yield the id of the source, the kind and the row of each day of a month that was read; of known vendors."""
     for source_id, vendor, row in read_source_days(snapshot, month):
         if (kind := VENDOR_KINDS.get(vendor)) is not None:
-            yield source_id, kind, row | {"kind": NAMES_OF_KINDS[kind], "published_at": now}
+            yield source_id, kind, row | {"kind": KIND_NAMES[kind], "published_at": now}
 
 
 def build_change(

@@ -5,6 +5,7 @@ from usage.models.day_status import DayState, DayStatus, Verification
 from usage.models.directory import PERSONS, Directory, DirectoryEntry, NameKind
 from usage.models.notes import Note
 from usage.models.records import (
+    KIND_NAMES,
     KINDS,
     EnvironmentRow,
     EnvironmentUsage,
@@ -30,6 +31,7 @@ from usage.models.source import Source
 
 __all__ = [
     "KINDS",
+    "KIND_NAMES",
     "PERSONS",
     "DayState",
     "DayStatus",

@@ -369,3 +369,4 @@ KINDS: dict[str, type[UsageRecord]] = {
     "resource-usage": ResourceUsage,
     "recipe-usage": RecipeUsage,
 }
+KIND_NAMES: Final = {kind: name for name, kind in KINDS.items()}

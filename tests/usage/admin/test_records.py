@@ -21,8 +21,7 @@ from tests.support.factories import (
     SourceFactory,
 )
 from tests.support.users import client_of
-from usage.admin.lists.details import API_NAMES
-from usage.models import EnvironmentUsage, RecipeUsage, RecordRevision, ResourceUsage, UsageRecord
+from usage.models import KIND_NAMES, EnvironmentUsage, RecipeUsage, RecordRevision, ResourceUsage, UsageRecord
 
 pytestmark = pytest.mark.django_db
 KINDS: list[tuple[type[UsageRecord], Any]] = [
@@ -86,7 +85,7 @@ def test_a_record_shows_every_field_and_how_far_its_day_can_be_trusted(kind, fac
     for field in kind._meta.concrete_fields:
         if field.name != "details":
             assert f'data-field="{field.name}"' in page or field.name == "tags", field.name
-    assert quote(reverse(f"api:{API_NAMES[kind]}-detail", args=[record.pk]), safe="") in page
+    assert quote(reverse(f"api:{KIND_NAMES[kind]}-detail", args=[record.pk]), safe="") in page
     if kind is ResourceUsage:
         assert 'data-field="flavor"' in page
         assert "&lt;i&gt;g2&lt;/i&gt;" in page

@@ -10,7 +10,6 @@ from tests.support.api_clients import bearer, get
 from tests.support.long_tables import SEARCHES
 from tests.support.users import client_of
 from tests.usage.admin.test_totals import get_totals
-from usage.admin.lists import totals
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("long_tables")]
@@ -43,6 +42,6 @@ def test_totals_are_those_of_the_summary_with_the_same_filters(*, rolled: bool) 
                     for line in expected
                 }
             else:
-                measures = [measure for measure, *_ in totals.MEASURES[kind]]
+                measures = kind.measures
                 (line,) = expected
                 assert [str(row.value) for row in page_totals.sums] == [str(line[name]) for name in measures], query

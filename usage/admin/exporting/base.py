@@ -10,7 +10,7 @@ import time
 from datetime import datetime
 from decimal import Decimal
 from logging import getLogger
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -37,10 +37,10 @@ from usage.admin.exporting.menu import (
     find_available_formats,
 )
 from usage.admin.exporting.messages import describe_progress, flatten_messages
-from usage.admin.filter_form import clean_params
+from usage.admin.filter_form import build_filterset, clean_params
 from usage.admin.lists.pagination import count_rows
-from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
-from usage.api.filters import EnvironmentUsageFilterSet, RecipeUsageFilterSet, ResourceUsageFilterSet, UsageFilterSet
+from usage.api.access import get_staff_name_access, get_staff_scope
+from usage.api.filters import UsageFilterSet
 from usage.api.filters.data_quality import assess_filtered
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import Column, get_columns
@@ -54,10 +54,11 @@ from usage.exports.formats.csv import parse_bom
 from usage.exports.formats.xlsx import TOO_MANY_ROWS
 from usage.exports.progress import ExportProgress, ExportState, ExportTracker, StoppedByOwner
 from usage.formatting import NOTHING, format_number, format_timestamp
-from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
+from usage.models import KIND_NAMES
 from usage.slots import SlotsTaken
 from usage.snapshot import consistent_snapshot
 from usage.standby import get_data_time
+from usage.summaries.combined import FILTERS
 from usage.timeouts import QueryTimeout
 
 log = getLogger(__name__)
@@ -66,11 +67,6 @@ ABOUT_SECONDS = 20.0
 ID = re.compile(r"[0-9a-f]{32}")
 STOP_POLLING = 286  # htmx polls no more
 FAILED = "The portal failed to read the rows; the failure was logged."
-FILTERS: Final[dict[type[Any], type[UsageFilterSet]]] = {
-    EnvironmentUsage: EnvironmentUsageFilterSet,
-    ResourceUsage: ResourceUsageFilterSet,
-    RecipeUsage: RecipeUsageFilterSet,
-}
 
 
 class ExportingAdmin(admin.ModelAdmin[Any]):
@@ -117,7 +113,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
 
     def build_export_menu(self, request: HttpRequest) -> ExportMenu:
         """Return the formats that the rows of the page's filters can be exported in."""
-        params = {NAMES: "1"} if self.model in FILTERS else {}
+        params = {NAMES: "1"} if self.model in KIND_NAMES else {}
         return build_menu(str(self.opts.verbose_name_plural), self.get_export_url_name(), request.GET, **params)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
@@ -157,21 +153,21 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         if tracker is not None:
             total = count_rows(rows)
             tracker.record_start(total.number, estimated=not total.is_exact)
-        get_trust = (lambda: self.assess_export(request)) if self.model in FILTERS else None
-        find = (lambda: self.find_archived(request)) if self.model in FILTERS else (lambda: None)
+        assess_quality = (lambda: self.assess_export(request)) if self.model in KIND_NAMES else None
+        find = (lambda: self.find_archived(request)) if self.model in KIND_NAMES else (lambda: None)
         filename = build_filename(str(self.opts.verbose_name_plural), request.GET, format_name)
         filters = [(name, text) for name, texts in request.GET.lists() for text in texts]
         export_request = ExportRequest(
             title=str(self.opts.verbose_name_plural),
             url=request.build_absolute_uri(f"{self.get_list_url()}?{urlencode(filters)}"),
             params=filters,
-            zone=self.build_filterset(request).form.cleaned_data["tz"] if self.model in FILTERS else UTC_ZONE,
+            zone=self.build_filterset(request).form.cleaned_data["tz"] if self.model in KIND_NAMES else UTC_ZONE,
             bom=bom,
         )
         columns = self.get_export_columns()
-        if params.get(NAMES) == "1" and self.model in FILTERS:
+        if params.get(NAMES) == "1" and self.model in KIND_NAMES:
             columns += build_name_columns(self.model, get_staff_name_access(request))
-        return export(rows, filename, format_name, columns, get_trust, find, tracker, export_request)
+        return export(rows, filename, format_name, columns, assess_quality, find, tracker, export_request)
 
     def get_export_rows(self, request: HttpRequest) -> QuerySet[Any]:
         """Return all rows of the list; raises IncorrectLookupParameters where the filters are not understood."""
@@ -260,13 +256,13 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "columns": [column.name for column in self.get_export_columns()],
         }
         with consistent_snapshot(rows.db, seconds=ABOUT_SECONDS):
-            if self.model not in FILTERS:
+            if self.model not in KIND_NAMES:
                 return manifest | {"rows": rows.order_by().count(), "as_of": format_iso(get_data_time())}
-            trust = self.assess_export(request)
+            quality = self.assess_export(request)
             totals = compute_totals(rows, self.build_filterset(request), get_staff_scope(request))
             version = get_directory_version(get_staff_scope(request))
             manifest |= totals.to_dict() | {"directory_version": version}
-            return manifest | {"as_of": format_iso(trust.as_of), "meta": trust.meta()}
+            return manifest | {"as_of": format_iso(quality.as_of), "meta": quality.meta()}
 
     def build_about_context(self, request: HttpRequest, manifest: dict[str, Any] | None) -> dict[str, Any]:
         """Return the context of the page; `manifest` is None where the rows took too long to add up."""
@@ -280,7 +276,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "as_of": format_to_the_second(manifest["as_of"]) if manifest else "",
             "last_change": format_to_the_second(manifest.get("last_changed_at")) if manifest else "",
             "sums": [build_sum_row(line) for line in manifest.get("sums", ())] if manifest else (),
-            "trust": [*describe_quality(manifest["meta"]), *filter(None, [self.model.totals_note])]
+            "quality": [*describe_quality(manifest["meta"]), *filter(None, [self.model.totals_note])]
             if manifest and "meta" in manifest
             else [],
             "listed": f"{self.get_list_url()}{'?' if query else ''}{query}",
@@ -298,10 +294,8 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
 
     def build_filterset(self, request: HttpRequest) -> UsageFilterSet:
         """Return the valid filter set of the filtered records of usage."""
-        sources, names = filter_by_staff_scope(Source.objects.all(), request, "id"), get_staff_name_access(request)
-        filterset = FILTERS[self.model](
-            clean_params(request.GET), self.model.objects.none(), sources=sources, names=names
-        )
+        params, rows = clean_params(request.GET), self.model.objects.none()
+        filterset = build_filterset(FILTERS[KIND_NAMES[self.model]], params, rows, request)
         filterset.is_valid()
         return filterset
 

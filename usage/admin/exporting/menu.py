@@ -41,7 +41,7 @@ class ExportMenu:
 def build_menu(list_name: str, view: str, list_params: QueryDict, **params: str) -> ExportMenu:
     """Return the menu of a list with these filters; `view` is the name of its export's URL.
 
-    `further`: parameters of every download.
+    `params`: parameters of every download.
     """
     filters, url = extract_filters(list_params), reverse(f"admin:{view}")
     links = [

@@ -17,19 +17,20 @@ from django.utils.text import capfirst
 from django.views.decorators.http import require_GET
 
 from usage.admin.base import ReadOnlyAdmin
-from usage.admin.lists.details import API_NAMES, Related, Renderer, build_page
+from usage.admin.filter_form import build_filterset
+from usage.admin.lists.details import Related, Renderer, build_page
 from usage.admin.lists.pagination import PAGE_SECONDS, KeysetList
 from usage.admin.lists.query import ListOptions, ListQuery
 from usage.admin.lists.suggestions import MOST, TOO_MANY, find_suggestions, get_suggested_params
 from usage.admin.lists.totals import TOO_MANY as TOO_MANY_TO_ADD
 from usage.admin.lists.totals import compute_totals
-from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
+from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.api.filters.data_quality import convert_bound
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import THROUGH, UTC_ZONE
 from usage.directory.lookup import find_record_names
 from usage.labels import get_label
-from usage.models import Source, UsageRecord
+from usage.models import KIND_NAMES, UsageRecord
 from usage.param_values import write_value
 from usage.ranges import get_range
 from usage.timeouts import QueryTimeout, limit_query_time
@@ -175,12 +176,10 @@ class UsageAdmin(ReadOnlyAdmin):
 
     def find_column(self, request: HttpRequest, text: str) -> str:
         """Return the name of the first column of ids that has this value, '' for none."""
-        names = get_staff_name_access(request)
         for column in self.id_columns:
             rows = self.get_queryset(request).select_related(None)
-            visible = filter_by_staff_scope(Source.objects.all(), request, "id")
             params = QueryDict(urlencode({column: write_value(text)}))
-            filterset = self.viewset.filterset_class(params, rows, sources=visible, names=names)
+            filterset = build_filterset(self.viewset.filterset_class, params, rows, request)
             if filterset.is_valid() and filterset.qs.order_by().exists():
                 return column
         return ""
@@ -190,7 +189,7 @@ class UsageAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         query = self.get_list_query(request)
-        kind = urlencode({"kind": API_NAMES[self.kind]})
+        kind = urlencode({"kind": KIND_NAMES[self.kind]})
         explore = f"{reverse('admin:explore')}?{'&'.join(filter(None, (kind, query.filters.urlencode())))}"
         context: dict[str, Any] = {
             "opts": self.opts,
@@ -219,7 +218,7 @@ class UsageAdmin(ReadOnlyAdmin):
         part = request.GET.get("part", "").strip().replace("\x00", "")[:200]
         try:
             names = get_staff_name_access(request)
-            suggestions = find_suggestions(self.kind, parameter, part, sources, start, end, names=names)
+            suggestions = find_suggestions(self.kind, parameter, part, sources, start, end, names)
         except QueryTimeout:
             return JsonResponse({"options": [], "more": False, "words": TOO_MANY})
         options = [{"value": value, "label": name} for value, name in suggestions[:MOST]]

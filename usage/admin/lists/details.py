@@ -20,13 +20,12 @@ from usage.api.access import get_staff_name_access
 from usage.directory.lookup import NAMED_COLUMNS, Names, build_name_name, find_record_names
 from usage.formatting import NOTHING, format_exact_timestamp, format_number, format_timestamp
 from usage.labels import get_label
-from usage.models import KINDS, SourceDay, UsageRecord
+from usage.models import KIND_NAMES, SourceDay, UsageRecord
 from usage.param_values import write_tag, write_value
 from usage.revisions import Revision, list_revisions
 
 PORTAL_COLUMNS: Final = ("source", "day", "first_seen_at", "changed_at", "revision", "withdrawn_at", "id")
 JSON_COLUMNS: Final = ("details", "tags", "extra")
-API_NAMES: Final = {kind: name for name, kind in KINDS.items()}
 Renderer = Callable[[Any], SafeString | str]
 # A link to related records: its label, and the filters that find them.
 Related = tuple[str, dict[str, str]]
@@ -106,7 +105,7 @@ def build_page(
         day_url=reverse("admin:usage_sourceday_change", args=[day.pk]) if day and may_open_day else "",
         status=day.describe_status() if day else "Its day is not stored.",
         versions=[build_version(revision) for revision in revisions],
-        api_url=reverse(f"api:{API_NAMES[type(record)]}-detail", args=[record.pk]),
+        api_url=reverse(f"api:{KIND_NAMES[type(record)]}-detail", args=[record.pk]),
     )
 
 

@@ -95,7 +95,7 @@ class KeysetList(ChangeList):
         page = fetch_page(self.queryset, ordering, self.list_per_page, self.parse_cursor(request, key))
         self.result_list = page.rows
         if page.has_previous or page.has_next:
-            self.page_links = self.build_links(page, key, ordering)
+            self.page_links = self.build_links(page, key)
             self.row_count = count_rows(self.queryset)
         else:
             self.row_count = RowCount(len(page.rows), is_exact=True)
@@ -117,23 +117,19 @@ class KeysetList(ChangeList):
             messages.warning(request, "That page belongs to other filters or another order; the list begins anew.")
             return None
 
-    def build_links(self, page: KeysetPage, key: str, ordering: Ordering) -> tuple[PageLink, ...]:
+    def build_links(self, page: KeysetPage, key: str) -> tuple[PageLink, ...]:
         """Return the links to the first, previous, next and last page."""
         first, previous, following, last = self.get_link_labels()
         return (
             PageLink(first, self.build_url() if page.has_previous else ""),
-            PageLink(previous, self.build_neighbour_url(page, key, ordering, backwards=True)),
-            PageLink(following, self.build_neighbour_url(page, key, ordering, backwards=False)),
+            PageLink(previous, self.build_cursor_url(BACKWARDS, page.previous_cursor, key)),
+            PageLink(following, self.build_cursor_url(FORWARDS, page.next_cursor, key)),
             PageLink(last, self.build_url(**{BACKWARDS: END}) if page.has_next else ""),
         )
 
-    def build_neighbour_url(self, page: KeysetPage, key: str, ordering: Ordering, *, backwards: bool) -> str:
-        """Return the address of the previous or the next page, '' if there is none."""
-        if not page.rows or not (page.has_previous if backwards else page.has_next):
-            return ""
-        row = page.rows[0 if backwards else -1]
-        cursor = Cursor(tuple(getattr(row, column) for column in ordering.columns), backwards)
-        return self.build_url(**{BACKWARDS if backwards else FORWARDS: cursor.sign(key)})
+    def build_cursor_url(self, name: str, cursor: Cursor | None, key: str) -> str:
+        """Return the address of the page at a cursor, '' for none."""
+        return self.build_url(**{name: cursor.sign(key)}) if cursor else ""
 
     def build_url(self, **position: str) -> str:
         """Return the address of this list with its filters, at a position."""

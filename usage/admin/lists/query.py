@@ -12,15 +12,15 @@ from django.http import HttpRequest, QueryDict
 from rest_framework.exceptions import ValidationError
 
 from usage.admin.filter_chips import Chip, FilterChips
-from usage.admin.filter_form import FilterForm, build_filter_form, build_select, clean_params
+from usage.admin.filter_form import FilterForm, build_filter_form, build_filterset, build_select, clean_params
 from usage.admin.lists.pagination import POSITION
-from usage.api.access import filter_by_staff_scope, get_staff_name_access
+from usage.api.access import get_staff_scope
 from usage.api.filters import UsageFilterSet, find_param_errors
-from usage.api.filters.fields import UTC_ZONE
 from usage.api.pagination import Ordering, Orderings
-from usage.data_quality import VENDOR_KINDS
+from usage.data_quality import select_reporting_sources
+from usage.datetimes import UTC_ZONE
 from usage.labels import get_label
-from usage.models import Source, UsageRecord
+from usage.models import UsageRecord
 from usage.ranges import RangeMenu, build_range_menu
 
 ORDERING = "ordering"
@@ -72,8 +72,7 @@ class ListQuery:
         filters = params.copy()
         for name in NOT_FILTERS:
             filters.pop(name, None)
-        visible = filter_by_staff_scope(Source.objects.all(), request, "id")
-        filterset = filterset_class(filters, rows, sources=visible, names=get_staff_name_access(request))
+        filterset = build_filterset(filterset_class, filters, rows, request)
         errors = {
             name: [str(text) for text in texts] for name, texts in find_param_errors(filters, filterset, ()).items()
         }
@@ -82,8 +81,8 @@ class ListQuery:
         except ValidationError as error:
             detail: Any = error.detail
             errors[ORDERING] = [str(text) for text in detail[ORDERING]]
-        other_vendors = [vendor for vendor, kind in VENDOR_KINDS.items() if kind is not rows.model]
-        sources = tuple(visible.exclude(vendor__in=other_vendors).values_list("slug", "vendor"))
+        reporting = select_reporting_sources(rows.model, None, get_staff_scope(request))
+        sources = tuple(reporting.values_list("slug", "vendor"))
         return cls(params, filters, rows.model, filterset, errors, sources, options)
 
     @property

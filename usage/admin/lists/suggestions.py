@@ -14,7 +14,7 @@ from django.db import connection, models
 
 from usage.api.filters.values import DETAIL_NUMBERS, DETAIL_TEXTS
 from usage.columns import NameLookup
-from usage.directory.access import NO_PEOPLE, NameAccess
+from usage.directory.access import NameAccess
 from usage.directory.lookup import NAMED_COLUMNS
 from usage.models import (
     EnvironmentAccrual,
@@ -183,9 +183,9 @@ def find_suggestions(
     parameter: str,
     part: str,
     source_ids: Sequence[int],
-    start: datetime | None = None,
-    end: datetime | None = None,
-    names: NameAccess = NO_PEOPLE,
+    start: datetime | None,
+    end: datetime | None,
+    names: NameAccess,
 ) -> list[tuple[str, str]]:
     """Return up to MOST values with `part` in them or in their name, and a further one where there are more.
 
@@ -196,11 +196,12 @@ def find_suggestions(
         return find_zones(part)
     source = SUGGESTED[kind][parameter]
     bounds = source.get_bounds(start, end)
+    spellings = [connection.ops.prep_for_like_query(spelling) for spelling in list_spellings(part)]
     parameters: dict[str, Any] = {
         "sources": list(source_ids),
         "rows_per_source": max(1, source.row_limit // max(1, len(source_ids))),
-        "parts": [f"%{escape_like(spelling)}%" for spelling in list_spellings(part)],
-        "beginnings": [f"{escape_like(spelling)}%" for spelling in list_spellings(part)],
+        "parts": [f"%{spelling}%" for spelling in spellings],
+        "beginnings": [f"{spelling}%" for spelling in spellings],
         "most": MOST + 1,
         **bounds,
     }
@@ -221,8 +222,3 @@ def find_zones(part: str) -> list[tuple[str, str]]:
     zone_part = part.lower().replace(" ", "_")
     names = sorted(name for name in available_timezones() if zone_part in name.lower())
     return [(name, "") for name in names[: MOST + 1]]
-
-
-def escape_like(part: str) -> str:
-    """Return a text with the wildcards of LIKE escaped."""
-    return part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -12,13 +12,11 @@ from usage.api.filters import UsageFilterSet
 from usage.api.filters.data_quality import assess_filtered
 from usage.data_quality.messages import describe_quality, get_tone
 from usage.decimals import add_exactly
-from usage.formatting import (
-    Amount,
-    format_number,
-    scale_amount,
-)
-from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
+from usage.formatting import Amount, format_number, scale_amount
+from usage.labels import get_label
+from usage.models import KIND_NAMES, ResourceUsage, UsageRecord
 from usage.snapshot import consistent_snapshot
+from usage.summaries.combined import QUANTITIES
 from usage.summaries.metrics import METRICS_BY_KIND
 from usage.summaries.query import build_query
 from usage.summaries.rows import reads_rollups
@@ -27,15 +25,6 @@ from usage.units import explain_units
 
 SECONDS = 5.0
 TOO_MANY: Final = "These are too many records to add up here. Narrow the range."
-MEASURES: Final[dict[type[UsageRecord], tuple[tuple[str, str, str], ...]]] = {
-    EnvironmentUsage: (("runtime_seconds", "Runtime", "seconds"),),
-    ResourceUsage: (("consumed_quantity", "", ""),),
-    RecipeUsage: (
-        ("task_count", "Tasks", "tasks"),
-        ("job_succeeded_count", "Jobs succeeded", "jobs"),
-        ("job_failed_count", "Jobs failed", "jobs"),
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +88,7 @@ def compute_totals(kind: type[UsageRecord], filterset: UsageFilterSet, row_scope
         metrics.sort(key=lambda metric: (metric.unit, -(metric.value or 0), metric.title))
         return Totals(records, add_by_unit(metrics), metrics, quality, tone)
     measures: dict[str, Any] = next(iter(groups.values()), {})
-    sums = [ListSum(title, measures.get(name), unit) for name, title, unit in MEASURES[kind]]
+    sums = [ListSum(get_label(name), measures.get(name), unit) for name, _, unit in QUANTITIES[KIND_NAMES[kind]]]
     return Totals(records, sums, (), quality, tone, int(measures.get("records_without_runtime") or 0))
 
 
