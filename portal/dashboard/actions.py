@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import ApiToken
-from sync.admin.actions import get_username, has_sync_permission, start_runs
+from sync.admin.actions import accept_day, get_username, has_sync_permission, start_runs, sync_day, sync_days
 from sync.engine import plan
 from sync.models import Trigger
 from usage.models import DayStatus, Source, SourceDay
@@ -32,7 +32,7 @@ def sync_status(status: DayStatus) -> Callable[[HttpRequest, Source], None]:
 
     def run(request: HttpRequest, source: Source) -> None:
         days = SourceDay.objects.with_status().filter(Q(source=source, status=status)).select_related("source")
-        start_runs(request, lambda: plan.reread(days, Trigger.ADMIN, get_username(request)))
+        sync_days(request, days)
 
     return run
 
@@ -40,16 +40,6 @@ def sync_status(status: DayStatus) -> Callable[[HttpRequest, Source], None]:
 def sync_source(request: HttpRequest, source: Source) -> None:
     """Sync what the schedule would sync next."""
     start_runs(request, lambda: plan.plan_now(source, Trigger.ADMIN, get_username(request)))
-
-
-def sync_day(request: HttpRequest, day: SourceDay) -> None:
-    """Sync a day again."""
-    start_runs(request, lambda: plan.reread([day], Trigger.ADMIN, get_username(request)))
-
-
-def accept_day(request: HttpRequest, day: SourceDay) -> None:
-    """Accept what the vendor reports for a suspect day."""
-    start_runs(request, lambda: plan.accept_shrink(day, get_username(request)))
 
 
 def run_page_action(name: str) -> Callable[[HttpRequest, Any], None]:

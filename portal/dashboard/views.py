@@ -22,12 +22,12 @@ from portal.incidents.system_alerts import list_open_alerts
 from portal.incidents.token_alerts import build_token_alerts
 from sync.admin.badges import HEALTH, build_health_badge
 from sync.health import Condition, Health
-from sync.vendors import readers
+from sync.vendors import get_title, readers
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.data_quality.messages import describe_through
 from usage.explore.saved_pages import get_pinned
 from usage.formatting import format_age, format_date, format_number
-from usage.models import KINDS, Source, UsageRecord
+from usage.models import KIND_NAMES, KINDS, Source, UsageRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def build_vendor(
         combined = combine_calendars([calendars[condition.source.pk] for condition in conditions])
         together = build_table(combined, kind, days)
     return VendorSection(
-        title=get_vendor_title(source),
+        title=get_title(source.vendor),
         reports=str(kind._meta.verbose_name_plural) if kind else "",
         cards=[
             build_card(condition, calendars[condition.source.pk], permissions, days, visible=visible)
@@ -193,13 +193,7 @@ def build_vendor(
 def rank_source(source: Source) -> tuple[int, str, str, str]:
     """Return the place of a source on the page."""
     kinds: list[Any] = [*KINDS.values(), None]
-    return kinds.index(get_kind(source)), get_vendor_title(source), source.vendor, source.slug
-
-
-def get_vendor_title(source: Source) -> str:
-    """Return the vendor's own name."""
-    reader = readers().get(source.vendor)
-    return reader.title if reader else source.vendor
+    return kinds.index(get_kind(source)), get_title(source.vendor), source.vendor, source.slug
 
 
 def can_view_usage(request: HttpRequest, kind: type[UsageRecord] | None) -> bool:
@@ -231,14 +225,13 @@ def build_usage_links(source: Source, kind: type[UsageRecord] | None, calendar: 
     """Return where this month's usage of a source is charted and listed."""
     if kind is None:
         return []
-    name = next(name for name, model in KINDS.items() if model is kind)
     this_month = {
         "source": source.slug,
         "from": str(ComparedMonths.build(calendar.today).so_far.first),
         "to": str(calendar.today + timedelta(days=1)),
         "tz": source.time_zone,
     }
-    explore = urlencode({"kind": name, **this_month, "group_by": "day"})
+    explore = urlencode({"kind": KIND_NAMES[kind], **this_month, "group_by": "day"})
     records = reverse(f"admin:usage_{kind._meta.model_name}_changelist")
     return [
         AlertLink("Explore", f"{reverse('admin:explore')}?{explore}"),

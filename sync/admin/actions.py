@@ -6,10 +6,12 @@ from django.contrib import messages
 from django.http import HttpRequest
 from kombu.exceptions import OperationalError
 
+from sync.engine import plan
 from sync.errors import SyncError
-from sync.models import Subject, SyncRun
+from sync.models import Subject, SyncRun, Trigger
 from sync.tasks import load, read_names
 from usage.formatting import format_count
+from usage.models import SourceDay
 
 
 def get_username(request: HttpRequest) -> str:
@@ -17,10 +19,10 @@ def get_username(request: HttpRequest) -> str:
     return str(request.user.get_username())
 
 
-def start_runs(request: HttpRequest, plan: Callable[[], SyncRun | Iterable[SyncRun] | None]) -> list[SyncRun]:
+def start_runs(request: HttpRequest, plan_runs: Callable[[], SyncRun | Iterable[SyncRun] | None]) -> list[SyncRun]:
     """Plan runs, wake workers for them, and report what will happen, or why nothing will."""
     try:
-        planned = plan()
+        planned = plan_runs()
     except SyncError as error:
         messages.error(request, error.reason)
         return []
@@ -35,6 +37,21 @@ def start_runs(request: HttpRequest, plan: Callable[[], SyncRun | Iterable[SyncR
     if not runs:
         messages.info(request, "There is nothing to sync.")
     return runs
+
+
+def sync_days(request: HttpRequest, days: Iterable[SourceDay]) -> None:
+    """Sync days again."""
+    start_runs(request, lambda: plan.reread(days, Trigger.ADMIN, get_username(request)))
+
+
+def sync_day(request: HttpRequest, day: SourceDay) -> None:
+    """Sync a day again."""
+    sync_days(request, [day])
+
+
+def accept_day(request: HttpRequest, day: SourceDay) -> None:
+    """Accept what the vendor reports for a suspect day."""
+    start_runs(request, lambda: plan.accept_shrink(day, get_username(request)))
 
 
 def wake_workers(run: SyncRun) -> bool:

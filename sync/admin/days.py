@@ -13,11 +13,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from sync.admin.acceptance import show_acceptance
-from sync.admin.actions import get_username, has_sync_permission, start_runs
+from sync.admin.actions import accept_day, has_sync_permission, sync_day, sync_days
 from sync.admin.badges import build_status_badge, build_verification_badge
 from sync.admin.coverage.panel import DayPanel
-from sync.engine import plan
-from sync.models import Trigger
 from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import render_badge, render_json, render_number, render_prose
@@ -103,7 +101,7 @@ class SourceDayAdmin(ReadOnlyAdmin):
     @admin.action(description="Sync again", permissions=["sync"])
     def read_again(self, request: HttpRequest, days: QuerySet[SourceDay]) -> None:
         """Sync the selected days again."""
-        start_runs(request, lambda: plan.reread(days, Trigger.ADMIN, get_username(request)))
+        sync_days(request, days)
 
     @admin.action(description="Accept what the vendor reports (suspect days)", permissions=["sync"])
     def accept(self, request: HttpRequest, days: QuerySet[SourceDay]) -> None:
@@ -112,24 +110,16 @@ class SourceDayAdmin(ReadOnlyAdmin):
         if not suspect:
             messages.error(request, "None of the chosen days is suspect; there is nothing to accept.")
         for day in suspect:
-            self.accept_day(request, day)
-
-    def sync_day(self, request: HttpRequest, day: SourceDay) -> None:
-        """Sync one day again."""
-        start_runs(request, lambda: plan.reread([day], Trigger.ADMIN, get_username(request)))
-
-    def accept_day(self, request: HttpRequest, day: SourceDay) -> None:
-        """Accept what the vendor reports for one suspect day."""
-        start_runs(request, lambda: plan.accept_shrink(day, get_username(request)))
+            accept_day(request, day)
 
     def get_page_actions(self, request: HttpRequest, obj: SourceDay) -> Sequence[PageAction]:
         """Return the buttons that the panel shows."""
         if not has_sync_permission(request) or obj.pruned_at is not None:
             return ()
-        sync_again = PageAction("read-again", "Sync again", self.sync_day)
+        sync_again = PageAction("read-again", "Sync again", sync_day)
         if obj.state != DayState.SUSPECT:
             return (sync_again,)
-        return sync_again, PageAction("accept", "Accept what the vendor reports", self.accept_day)
+        return sync_again, PageAction("accept", "Accept what the vendor reports", accept_day)
 
     @admin.display(description="day")
     def get_day(self, day: SourceDay) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -128,11 +130,6 @@ def build_progress(request: HttpRequest, runs: Iterable[SyncRun], url: str, page
     return LiveProgress(statuses, f"{url}?{query}", page, announcement, refresh=ended and announced_before is not None)
 
 
-def render_progress(request: HttpRequest, progress: LiveProgress) -> HttpResponse:
-    """Return the part of the page alone."""
-    return TemplateResponse(request, "admin/sources/progress.html", {"live": progress})
-
-
 def list_open_runs(source: Source, shown: Iterable[int] = ()) -> list[SyncRun]:
     """Return the runs of a source that wait for days, the newest first, and those that the page showed before."""
     running = source.runs.filter(finished_at=None)
@@ -147,6 +144,11 @@ def parse_shown_runs(request: HttpRequest) -> list[int]:
     return [int(key) for key in request.GET.get("runs", "").split(",")[:MAX_RUNS] if key.isdecimal()]
 
 
-def reload_if_signed_out(admin: Any, request: HttpRequest) -> HttpResponse | None:
-    """Return a response that reloads the page, and so leads to the sign-in, where the person is signed out."""
-    return None if admin.admin_site.has_permission(request) else HttpResponseClientRefresh()
+def show_progress(admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
+    """Return the part of a row's page alone; without a session, reload the page, which leads to the sign-in."""
+    if not admin.admin_site.has_permission(request):
+        return HttpResponseClientRefresh()
+    row = get_object_or_404(admin.get_queryset(request), pk=pk)
+    if not admin.has_view_permission(request, row):
+        raise PermissionDenied
+    return TemplateResponse(request, "admin/sources/progress.html", {"live": admin.build_progress(request, row)})

@@ -11,10 +11,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sync.admin.actions import get_username, has_sync_permission, start_runs
+from sync.admin.actions import has_sync_permission, sync_day, sync_days
 from sync.admin.badges import build_rejected_badge
-from sync.engine import plan
-from sync.models import Trigger
 from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import render_verbatim
@@ -126,11 +124,11 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         except QueryTimeout:
             messages.error(request, "These are too many records at once. Narrow the filter, by source or by day.")
             return
-        start_runs(request, lambda: plan.reread(days, Trigger.ADMIN, get_username(request)))
+        sync_days(request, days)
 
     def sync_day(self, request: HttpRequest, record: RejectedRecord) -> None:
         """Sync the day of one record again."""
-        start_runs(request, lambda: plan.reread([record.source_day], Trigger.ADMIN, get_username(request)))
+        sync_day(request, record.source_day)
 
     def get_page_actions(self, request: HttpRequest, obj: RejectedRecord) -> Sequence[PageAction]:
         """Return the button that syncs its day again."""

@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from sync.admin.actions import get_username, has_sync_permission
 from sync.admin.badges import build_progress_bar, build_run_badge, build_run_day_badge
-from sync.admin.live import LiveProgress, build_progress, reload_if_signed_out, render_progress
+from sync.admin.live import LiveProgress, build_progress, show_progress
 from sync.engine.cancel import cancel
 from sync.errors import SyncError
 from sync.messages import get_advice
@@ -120,12 +118,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return the progress of a run: the part of its page that reloads itself."""
-        if (response := reload_if_signed_out(self, request)) is not None:
-            return response
-        run = get_object_or_404(self.get_queryset(request), pk=pk)
-        if not self.has_view_permission(request, run):
-            raise PermissionDenied
-        return render_progress(request, self.build_progress(request, run))
+        return show_progress(self, request, pk)
 
     def build_progress(self, request: HttpRequest, run: SyncRun) -> LiveProgress:
         """Return the progress of a run."""

@@ -28,8 +28,7 @@ from sync.admin.live import (
     build_progress,
     list_open_runs,
     parse_shown_runs,
-    reload_if_signed_out,
-    render_progress,
+    show_progress,
 )
 from sync.admin.runs import build_runs_table
 from sync.admin.source_status import (
@@ -48,7 +47,7 @@ from sync.errors import SyncError
 from sync.health import Condition
 from sync.models import Trigger
 from sync.source_changes import bring_back, delete_source, has_loaded_days, resume_if_connected, retire, save_source
-from sync.vendors import readers
+from sync.vendors import get_title
 from usage.admin.base import PageAction, PortalAdmin
 from usage.admin.display import Table, render_json, render_number
 from usage.api.access import get_staff_scope
@@ -248,12 +247,7 @@ class SourceAdmin(PortalAdmin):
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return the progress of the source's runs: the part of its page that reloads itself."""
-        if (response := reload_if_signed_out(self, request)) is not None:
-            return response
-        source = get_object_or_404(self.get_queryset(request), pk=pk)
-        if not self.has_view_permission(request, source):
-            raise PermissionDenied
-        return render_progress(request, self.build_progress(request, source))
+        return show_progress(self, request, pk)
 
     @method_decorator(sensitive_post_parameters("new_credential"))
     def test_view(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
@@ -358,8 +352,7 @@ class SourceAdmin(PortalAdmin):
     @admin.display(description="vendor")
     def get_vendor(self, source: Source) -> str:
         """The vendor's own name."""
-        reader = readers().get(source.vendor)
-        return reader.title if reader else source.vendor
+        return get_title(source.vendor)
 
     @admin.display(description="health")
     def get_health(self, source: Any) -> SafeString:

@@ -21,6 +21,12 @@ def mirrors() -> dict[str, type[VendorMirror]]:
     return {name: import_module(f"{__name__}.{name}.mirror").Mirror for name in names}
 
 
+def get_title(vendor: str) -> str:
+    """Return the vendor's own name; of a vendor without a reader, the name of its folder."""
+    reader = readers().get(vendor)
+    return reader.title if reader else vendor
+
+
 def list_vendors() -> list[str]:
     """Return the vendors' names."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
