@@ -67,12 +67,12 @@ class Condition:
     @property
     def health(self) -> Health:
         """The first of the healths that apply."""
-        source, paused_until = self.source, self.source.paused_until
+        source = self.source
         applies = {
             Health.RETIRED: source.retired_after is not None,
             Health.DISABLED: not source.enabled,
             Health.HALTED: source.halted_at is not None,
-            Health.PAUSED: paused_until is not None and paused_until > self.now,
+            Health.PAUSED: source.is_paused(self.now),
             Health.NEVER_READ: not self.coverage.held,
             Health.FAILING: self.coverage.failed > 0 or source.failures > 0,
             Health.MISMATCHED: bool(self.coverage.lasting_mismatched),

@@ -60,7 +60,7 @@ class Progress:
             return ""
         if not source.enabled:
             return "The source is switched off: the run goes on when it is switched on."
-        if source.paused_until is not None and source.paused_until > self.now:
+        if source.is_paused(self.now):
             return f"The vendor failed day after day, so it is left alone until {source.paused_until:%H:%M} UTC."
         if self.per_second is None and self.took > PATIENCE:
             return "No worker has begun it yet. If that lasts, check that workers run."

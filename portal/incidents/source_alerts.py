@@ -1,7 +1,7 @@
 """Alerts about sources that are not synced: halted, paused, behind, or because no worker or schedule runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
@@ -80,7 +80,7 @@ def find_stopped_sync(enabled: Sequence[Condition]) -> list[Alert]:
     expected = [
         condition.source
         for condition in enabled
-        if not condition.source.halted_at and not is_paused(condition.source, now)
+        if not condition.source.halted_at and not condition.source.is_paused(now)
     ]
     if not expected:
         return []
@@ -110,11 +110,6 @@ def find_stopped_sync(enabled: Sequence[Condition]) -> list[Alert]:
             "lost meanwhile.",
         )
     ]
-
-
-def is_paused(source: Source, now: datetime) -> bool:
-    """Return whether a source is paused."""
-    return source.paused_until is not None and source.paused_until > now
 
 
 def build_source_alert(

@@ -88,8 +88,8 @@ def claim_day(source_id: int, worker: str, run: SyncRun | None = None) -> Claim 
 
 
 def is_paused(source: Source) -> bool:
-    """Return whether the source waits because its reads failed day after day."""
-    return source.paused_until is not None and source.paused_until > get_database_time()
+    """Return whether the source is paused by the database's clock, which is only asked where it may be."""
+    return source.paused_until is not None and source.is_paused(get_database_time())
 
 
 def get_database_time() -> datetime:

@@ -1,5 +1,6 @@
 """A source: one account at one vendor, and how it is read."""
 
+from datetime import datetime
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -130,6 +131,10 @@ class Source(models.Model):
         Such a source is neither read nor mirrored: check `zone_exists`.
         """
         return get_zone(self.time_zone) or UTC
+
+    def is_paused(self, now: datetime) -> bool:
+        """Return whether it is left alone because its reads failed day after day."""
+        return self.paused_until is not None and self.paused_until > now
 
     @property
     def zone_exists(self) -> bool:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sync.engine.claim import get_database_time
+from sync.engine.claim import get_database_time, is_paused
 from sync.engine.clamp import clamp_waits
 from sync.engine.connect import find_misconfiguration
 from sync.engine.failures import halt_source
@@ -209,11 +209,10 @@ def has_days_to_come(run: SyncRun) -> bool:
     """Return whether days of the run are still read: some wait, and their source is neither halted nor paused."""
     waiting_run_days = SyncRunDay.objects.filter(run=run, outcome=SyncRunDay.Outcome.WAITING)
     source = Source.objects.get(pk=run.source_id)
-    is_paused = source.paused_until is not None and source.paused_until > get_database_time()
     if source.halted_at is not None or not source.enabled:
         return False
     is_loading = SourceDay.objects.filter(run_days__in=waiting_run_days, state=DayState.LOADING).exists()
-    return is_loading or (waiting_run_days.exists() and not is_paused)
+    return is_loading or (waiting_run_days.exists() and not is_paused(source))
 
 
 def describe_failure(run: SyncRun) -> str:
