@@ -29,7 +29,7 @@ SETTLED = f"""(
         )
     ))
 )"""  # noqa: S608 (our own names)
-# See SourceDay.awaits_close.
+# The same as usage/models/day_status.py has it.
 AWAITS_CLOSE = f"""(
     NOT stored.final AND stored.complete AND stored.state = 'loaded'
     AND stored.suspicion IS NULL AND stored.mismatch IS NULL AND stored.verification <> 'unverified'

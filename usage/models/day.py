@@ -1,6 +1,6 @@
 """A source day: the unit of reading, verifying, replacing, queueing, retrying and data quality."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
 
 from django.db import models
@@ -192,14 +192,6 @@ class SourceDay(models.Model):
         """The first instant at which a read is final: the look-backs of the day and of its month have passed."""
         return self.span.final_from(self.source.look_back_days)
 
-    @property
-    def awaits_close(self) -> bool:
-        """Whether the day is sound and past its look-back, and only the closing read of its month is to come."""
-        look_back = timedelta(days=self.source.look_back_days)
-        sound = self.complete and self.state == DayState.LOADED and self.verification != Verification.UNVERIFIED
-        past = self.loaded_at is not None and self.loaded_at >= self.ends_at + look_back
-        return sound and past and not self.final and self.mismatch is None
-
     def describe_status(self) -> str:
         """Return e.g. `Complete, final, verified; restated 3 Nov 2026.`; the day is fetched `with_status`."""
         status = DayStatus(self.status)
@@ -212,8 +204,3 @@ class SourceDay(models.Model):
         if self.restated_at is not None:
             parts.append(f"restated {format_date(self.restated_at)}")
         return "; ".join(parts) + "."
-
-    @property
-    def empty(self) -> bool:
-        """Whether the day was read to its end and the vendor reported nothing."""
-        return self.complete and not self.records

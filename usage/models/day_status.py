@@ -78,7 +78,7 @@ LOOK_BACK_ENDS = ExpressionWrapper(
     + ExpressionWrapper(F("source__look_back_days") * Value(timedelta(days=1)), output_field=DurationField()),
     output_field=DateTimeField(),
 )
-# See SourceDay.awaits_close.
+# The day is sound and past its look-back, and only the closing read of its month is to come.
 AWAITS_CLOSE = (
     Q(state=DayState.LOADED, complete=True, final=False, loaded_at__gte=LOOK_BACK_ENDS)
     & Q(mismatch__isnull=True, suspicion__isnull=True)

@@ -43,7 +43,9 @@ def test_a_first_load_stores_every_record(source: Source, listing: Listing) -> N
 def test_an_empty_day_is_loaded_and_says_so(source: Source, listing: Listing) -> None:
     read_day(source)
 
-    assert get_day(source).empty
+    day = get_day(source)
+    assert day.complete
+    assert not day.records
     assert get_day(source).state == DayState.LOADED
 
 
@@ -149,7 +151,8 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
         DayState.LOADED,
         None,
     )
-    assert day.empty
+    assert day.complete
+    assert not day.records
     assert held(source) == {}
 
 
