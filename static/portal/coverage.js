@@ -2,7 +2,7 @@
    Without this script every year and every day is a link, and a range is two dates. */
 const PITCH = 12;
 const DAY = 86400000;
-const pointed = document.getElementById("pointed");
+const dayDescription = document.getElementById("day-description");
 
 const parseDate = (text) => new Date(`${text}T00:00:00Z`);
 const formatDate = (date) => date.toISOString().slice(0, 10);
@@ -37,13 +37,13 @@ function showDay(year, number) {
     cursor.setAttribute("x", Math.floor(place / 7) * PITCH - 1);
     cursor.setAttribute("y", (place % 7) * PITCH - 1);
     year.dataset.at = number;
-    pointed.textContent = `${formatLongDate(parseDate(getDay(year)))}: ${description}`;
+    dayDescription.textContent = `${formatLongDate(parseDate(getDay(year)))}: ${description}`;
 }
 
 function clearDay(year) {
     year.querySelector(".cursor")?.remove();
     delete year.dataset.at;
-    pointed.textContent = "";
+    dayDescription.textContent = "";
 }
 
 function findDay(year, event) {

@@ -6,7 +6,7 @@
 window.exploreMarks = (() => {
   const TRIANGLE = 5;
 
-  function hatching(context, colour) {
+  function createHatching(context, colour) {
     const tile = document.createElement("canvas");
     tile.width = tile.height = 8;
     const pen = tile.getContext("2d");
@@ -21,7 +21,7 @@ window.exploreMarks = (() => {
     return context.createPattern(tile, "repeat");
   }
 
-  function places(chart, days) {
+  function listPlaces(chart, days) {
     const axis = chart.scales.x;
     const width = chart.data.labels.length > 1 ? axis.getPixelForValue(1) - axis.getPixelForValue(0) : axis.width;
     return days.map((day, at) => ({ day, middle: axis.getPixelForValue(at), width })).filter((place) => place.day);
@@ -31,8 +31,8 @@ window.exploreMarks = (() => {
     id: "exploreMarks",
     beforeDatasetsDraw(chart, _, options) {
       const { ctx, chartArea } = chart;
-      const pattern = hatching(ctx, options.colours.missing);
-      for (const { day, middle, width } of places(chart, options.days)) {
+      const pattern = createHatching(ctx, options.colours.missing);
+      for (const { day, middle, width } of listPlaces(chart, options.days)) {
         if (!day.missing && !day.provisional) continue;
         ctx.fillStyle = day.missing ? pattern : options.colours.provisional;
         ctx.fillRect(middle - width / 2, chartArea.top, width, chartArea.bottom - chartArea.top);
@@ -41,13 +41,13 @@ window.exploreMarks = (() => {
     afterDatasetsDraw(chart, _, options) {
       const { ctx, chartArea } = chart;
       ctx.fillStyle = options.colours.noted;
-      for (const { day: texts, middle } of places(chart, options.notes || [])) {
+      for (const { day: texts, middle } of listPlaces(chart, options.notes || [])) {
         if (!texts.length) continue;
         ctx.fillRect(middle - 1, chartArea.top, 2, chartArea.bottom - chartArea.top);
         ctx.fillRect(middle - 1, chartArea.top, 2 * TRIANGLE, 1.4 * TRIANGLE);
       }
       ctx.fillStyle = options.colours.restated;
-      for (const { day, middle } of places(chart, options.days)) {
+      for (const { day, middle } of listPlaces(chart, options.days)) {
         if (!day.restated) continue;
         ctx.beginPath();
         ctx.moveTo(middle - TRIANGLE, chartArea.top);

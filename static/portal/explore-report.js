@@ -16,18 +16,18 @@ window.exploreReport = (() => {
     return lines;
   }
 
-  function picture(chart, { title, details, quality }) {
+  function drawPicture(chart, { title, details, quality }) {
     const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
+    const getColour = (name) => style.getPropertyValue(name).trim();
     const ratio = chart.currentDevicePixelRatio;
     const width = chart.width + 2 * MARGIN;
     const canvas = document.createElement("canvas");
     const pen = canvas.getContext("2d");
     const texts = [
-      [`${title}: ${chart.canvas.dataset.drawn}`, `600 18px ${FONT}`, colour("--body-fg"), 25],
-      [details, `13px ${FONT}`, colour("--body-quiet-color"), 19],
+      [`${title}: ${chart.canvas.dataset.drawn}`, `600 18px ${FONT}`, getColour("--body-fg"), 25],
+      [details, `13px ${FONT}`, getColour("--body-quiet-color"), 19],
     ];
-    const last = [quality, `12px ${FONT}`, colour("--body-quiet-color"), 17];
+    const last = [quality, `12px ${FONT}`, getColour("--body-quiet-color"), 17];
     const blocks = [...texts, last].map(([text, font, fill, height]) => {
       pen.font = font;
       return { font, fill, height, lines: wrap(pen, text, chart.width) };
@@ -36,7 +36,7 @@ window.exploreReport = (() => {
     canvas.width = width * ratio;
     canvas.height = (heights.reduce((sum, height) => sum + height) + chart.height + 3 * MARGIN) * ratio;
     pen.scale(ratio, ratio);
-    pen.fillStyle = colour("--body-bg");
+    pen.fillStyle = getColour("--body-bg");
     pen.fillRect(0, 0, canvas.width, canvas.height);
     let top = MARGIN;
     const write = ({ font, fill, height, lines }) => {
@@ -56,11 +56,11 @@ window.exploreReport = (() => {
     return canvas;
   }
 
-  function savePng(chart, said) {
-    picture(chart, said).toBlob((blob) => {
+  function savePng(chart, caption) {
+    drawPicture(chart, caption).toBlob((blob) => {
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
-      link.download = `${said.title} ${said.details.split(" · ")[0]}.png`.replace(/[^\p{L}\p{N}.]+/gu, "-").toLowerCase();
+      link.download = `${caption.title} ${caption.details.split(" · ")[0]}.png`.replace(/[^\p{L}\p{N}.]+/gu, "-").toLowerCase();
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     });

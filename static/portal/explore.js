@@ -5,18 +5,18 @@
   const LONGEST_NAME = 36;
   const BARS_AT_MOST = 62; // intervals; more are drawn as lines
   let drawn = null;
-  let asked = "";
+  let sentForm = "";
   let open = false;
   let focused = "";
 
   const $ = (id) => document.getElementById(id);
   // Long names often differ at their end only.
-  const short = (name) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME / 2)}…${name.slice(1 - LONGEST_NAME / 2)}` : name);
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const lighter = (rgb) => rgb.replace(/^rgb\((.*)\)$/, "rgba($1, 0.5)");
+  const shorten = (name) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME / 2)}…${name.slice(1 - LONGEST_NAME / 2)}` : name);
+  const getColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const lighten = (rgb) => rgb.replace(/^rgb\((.*)\)$/, "rgba($1, 0.5)");
 
   // Thousands apart, every digit as it is: numbers come as texts because a double would lose some.
-  function exact(text) {
+  function formatExact(text) {
     if (text === null || text === undefined) return "–";
     const [whole, part = ""] = text.split(".");
     const digits = part.replace(/0+$/, "");
@@ -24,55 +24,55 @@
   }
 
   // The number as the axis has it: seconds in hours, bytes in the size that suits the chart.
-  function asDrawn(text, { drawn_in: unit, size }) {
+  function formatDrawn(text, { drawn_in: unit, size }) {
     const number = Number(text) / size;
     return `${number.toLocaleString("en", { maximumFractionDigits: Math.abs(number) < 10 ? 2 : 1 })} ${unit}`;
   }
 
   // What people read comes first: 2,703.6 h (9,732,960 seconds).
-  function amount(text, panel) {
-    const all = `${exact(text)} ${panel.unit}`.trim();
-    return panel.drawn_in !== panel.unit && text !== null ? `${asDrawn(text, panel)} (${all})` : all;
+  function formatAmount(text, panel) {
+    const all = `${formatExact(text)} ${panel.unit}`.trim();
+    return panel.drawn_in !== panel.unit && text !== null ? `${formatDrawn(text, panel)} (${all})` : all;
   }
 
-  const drawable = (values, { size }) => values.map((value) => (value === null ? null : Number(value) / size));
+  const toNumbers = (values, { size }) => values.map((value) => (value === null ? null : Number(value) / size));
 
-  function tick(value) {
+  function formatTick(value) {
     const format = { notation: Math.abs(value) >= 1e5 ? "compact" : "standard", maximumFractionDigits: 2 };
     return value.toLocaleString("en", format);
   }
 
-  function axes({ drawn_in: unit }, { across, stacked }) {
-    const text = { color: colour("--body-quiet-color") };
-    const grid = { color: colour("--hairline-color") };
+  function buildAxes({ drawn_in: unit }, { across, stacked }) {
+    const text = { color: getColour("--body-quiet-color") };
+    const grid = { color: getColour("--hairline-color") };
     const title = { display: Boolean(unit), text: unit, ...text };
-    const numbers = { beginAtZero: true, stacked, grid, title, ticks: { ...text, callback: tick } };
+    const numbers = { beginAtZero: true, stacked, grid, title, ticks: { ...text, callback: formatTick } };
     const names = { offset: true, stacked, grid: { display: false }, ticks: { ...text, maxRotation: 0, autoSkipPadding: 12 } };
     if (!across) return { x: names, y: numbers };
-    names.ticks = { ...text, autoSkip: false, callback: (_, at) => short(drawn ? drawn.data.labels[at] : across[at]) };
+    names.ticks = { ...text, autoSkip: false, callback: (_, at) => shorten(drawn ? drawn.data.labels[at] : across[at]) };
     return { x: numbers, y: names };
   }
 
   // Beyond the eighth the colours come again, lighter.
-  function seriesColour(series, at, count) {
-    if (series.name === "Others" && at === count - 1) return colour("--series-others");
-    const full = colour(`--series-${(at % 8) + 1}`);
-    return at < 8 ? full : lighter(full);
+  function getSeriesColour(series, at, count) {
+    if (series.name === "Others" && at === count - 1) return getColour("--series-others");
+    const full = getColour(`--series-${(at % 8) + 1}`);
+    return at < 8 ? full : lighten(full);
   }
 
-  function seriesOf(panel, type, before) {
+  function buildSeries(panel, type, before) {
     const provisional = panel.days.map((day) => Boolean(day && day.provisional));
     const sets = panel.series.map((series, at) => {
-      const full = seriesColour(series, at, panel.series.length);
+      const full = getSeriesColour(series, at, panel.series.length);
       return {
-        label: short(series.name),
+        label: shorten(series.name),
         query: series.query,
-        data: drawable(series.values, panel),
-        said: series.values,
+        data: toNumbers(series.values, panel),
+        texts: series.values,
         type,
         pointStyle: type === "bar" ? "rect" : "line",
         stack: "now",
-        backgroundColor: type === "bar" ? series.values.map((_, place) => (provisional[place] ? lighter(full) : full)) : full,
+        backgroundColor: type === "bar" ? series.values.map((_, place) => (provisional[place] ? lighten(full) : full)) : full,
         borderColor: full,
         borderWidth: type === "bar" ? 0 : 2,
         pointRadius: series.values.length > 40 ? 0 : 2.5,
@@ -83,12 +83,12 @@
     if (panel.before.length) {
       sets.push({
         label: before,
-        data: drawable(panel.before, panel),
-        said: panel.before,
+        data: toNumbers(panel.before, panel),
+        texts: panel.before,
         type: "line",
         stack: "before",
-        borderColor: colour("--body-quiet-color"),
-        backgroundColor: colour("--body-quiet-color"),
+        borderColor: getColour("--body-quiet-color"),
+        backgroundColor: getColour("--body-quiet-color"),
         borderDash: [6, 4],
         borderWidth: 2,
         pointRadius: 0,
@@ -99,43 +99,43 @@
     return sets;
   }
 
-  function overTime(charts, panel, type) {
-    const marks = { days: panel.days, notes: charts.notes, colours: { noted: colour("--body-quiet-color"), missing: colour("--missing-bg"), provisional: colour("--provisional-bg"), restated: colour("--restated-fg") } };
+  function buildTimeChart(charts, panel, type) {
+    const marks = { days: panel.days, notes: charts.notes, colours: { noted: getColour("--body-quiet-color"), missing: getColour("--missing-bg"), provisional: getColour("--provisional-bg"), restated: getColour("--restated-fg") } };
     const footer = (items) => {
       const day = items.length ? panel.days[items[0].dataIndex] : null;
       const notes = (items.length && charts.notes && charts.notes[items[0].dataIndex]) || [];
       return [...(day ? day.words : []), ...notes];
     };
     return {
-      data: { labels: charts.labels, datasets: seriesOf(panel, type, charts.before) },
+      data: { labels: charts.labels, datasets: buildSeries(panel, type, charts.before) },
       plugins: [window.exploreMarks],
-      options: options(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1, step: (at) => intervalStep(charts, at) }, axes(panel, { stacked: panel.stacked && type === "bar" })),
+      options: buildOptions(panel, { exploreMarks: marks, footer, many: panel.series.length + panel.before.length > 1, step: (at) => buildIntervalQuery(charts, at) }, buildAxes(panel, { stacked: panel.stacked && type === "bar" })),
     };
   }
 
-  function intervalStep({ step, bounds }, at) {
+  function buildIntervalQuery({ step, bounds }, at) {
     const [from, to] = bounds[at].map(encodeURIComponent);
     return step.replace("{from}", from).replace("{to}", to);
   }
 
-  function bars(panel, before) {
-    const set = (label, values, fill) => ({ type: "bar", label, pointStyle: "rect", said: values, data: drawable(values, panel), backgroundColor: fill, maxBarThickness: 28 });
-    const fills = panel.labels.map((name, at) => colour(name === "Others" && at === panel.labels.length - 1 ? "--series-others" : "--series-1"));
+  function buildBarChart(panel, before) {
+    const set = (label, values, fill) => ({ type: "bar", label, pointStyle: "rect", texts: values, data: toNumbers(values, panel), backgroundColor: fill, maxBarThickness: 28 });
+    const fills = panel.labels.map((name, at) => getColour(name === "Others" && at === panel.labels.length - 1 ? "--series-others" : "--series-1"));
     const sets = [set(panel.title, panel.values, fills)];
-    if (panel.before.length) sets.push(set(before, panel.before, lighter(colour("--series-1"))));
+    if (panel.before.length) sets.push(set(before, panel.before, lighten(getColour("--series-1"))));
     const made = {
       data: { labels: panel.labels, datasets: sets },
-      options: options(panel, { many: sets.length > 1, step: (at) => panel.queries[at] }, axes(panel, { across: panel.labels })),
+      options: buildOptions(panel, { many: sets.length > 1, step: (at) => panel.queries[at] }, buildAxes(panel, { across: panel.labels })),
     };
     made.options.indexAxis = "y";
     made.options.interaction = { mode: "nearest", axis: "y", intersect: false };
     return made;
   }
 
-  function options(panel, { exploreMarks = null, footer = () => [], many, step }, scales) {
+  function buildOptions(panel, { exploreMarks = null, footer = () => [], many, step }, scales) {
     return {
       onClick: (_, found) => found.length && goTo(step(found[0].index)),
-      onHover: (event, found) => point(event, found.length && step(found[0].index)),
+      onHover: (event, found) => showPointer(event, found.length && step(found[0].index)),
       responsive: true,
       maintainAspectRatio: false,
       animation: false,
@@ -147,20 +147,20 @@
           display: many,
           position: "bottom",
           onClick: (_, item, { chart }) => goTo(chart.data.datasets[item.datasetIndex].query),
-          onHover: (event, item, { chart }) => point(event, chart.data.datasets[item.datasetIndex].query),
-          onLeave: (event) => point(event, ""),
-          labels: { color: colour("--body-fg"), boxWidth: 12, boxHeight: 12, usePointStyle: true, pointStyleWidth: 24 },
+          onHover: (event, item, { chart }) => showPointer(event, chart.data.datasets[item.datasetIndex].query),
+          onLeave: (event) => showPointer(event, ""),
+          labels: { color: getColour("--body-fg"), boxWidth: 12, boxHeight: 12, usePointStyle: true, pointStyleWidth: 24 },
         },
         tooltip: {
-          filter: (item) => item.dataset.said[item.dataIndex] !== null,
-          callbacks: { label: (item) => `${item.dataset.label}: ${amount(item.dataset.said[item.dataIndex], panel)}`, footer },
+          filter: (item) => item.dataset.texts[item.dataIndex] !== null,
+          callbacks: { label: (item) => `${item.dataset.label}: ${formatAmount(item.dataset.texts[item.dataIndex], panel)}`, footer },
         },
       },
     };
   }
 
   // Where a click leads somewhere, the pointer says so.
-  function point({ chart, native }, query) {
+  function showPointer({ chart, native }, query) {
     (chart || drawn).canvas.classList.toggle("explore-leads", Boolean(query) && native?.type !== "mouseout");
   }
 
@@ -179,7 +179,7 @@
     const panel = charts.panels[Number($("chart-panel").value) || 0];
     const type = $("chart-type");
     if (type && !type.dataset.chosen) type.value = charts.labels.length > BARS_AT_MOST || !panel.stacked ? "line" : "bar";
-    const config = charts.labels.length ? overTime(charts, panel, type.value) : bars(panel, charts.before);
+    const config = charts.labels.length ? buildTimeChart(charts, panel, type.value) : buildBarChart(panel, charts.before);
     const canvas = place.querySelector("canvas");
     canvas.setAttribute("aria-label", `Chart: ${panel.title}. The table below has the same numbers.`);
     drawn = new window.Chart(canvas, config);
@@ -187,18 +187,18 @@
     $("chart-png").hidden = false;
   }
 
-  function arrived() {
+  function showAnswer() {
     draw();
     const page = $("explore");
-    if (page) tell(page.dataset.status, "visually-hidden");
+    if (page) showStatus(page.dataset.status, "visually-hidden");
   }
 
-  function tell(words, look) {
-    $("explore-status").textContent = words;
-    $("explore-status").className = look;
+  function showStatus(text, className) {
+    $("explore-status").textContent = text;
+    $("explore-status").className = className;
   }
 
-  const said = () => ($("explore-form") ? new URLSearchParams(new FormData($("explore-form"))).toString() : "");
+  const serializeForm = () => ($("explore-form") ? new URLSearchParams(new FormData($("explore-form"))).toString() : "");
 
   document.addEventListener("click", (event) => {
     if (event.target.id === "chart-png" && drawn) window.exploreReport.savePng(drawn, $("explore-chart").dataset);
@@ -208,7 +208,7 @@
     if (["chart-type", "chart-panel"].includes(event.target.id)) draw();
   });
   document.addEventListener("htmx:beforeRequest", () => {
-    asked = said();
+    sentForm = serializeForm();
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.target.id !== "explore") return;
@@ -224,7 +224,7 @@
       event.detail.isError = false;
     }
     // Somebody went on typing: the next answer is about that, and this one would take it away.
-    if (said() !== asked) event.detail.shouldSwap = false;
+    if (serializeForm() !== sentForm) event.detail.shouldSwap = false;
     open = Boolean($("explore-fold")?.open && document.activeElement?.closest("#explore-fold"));
     focused = document.activeElement?.id || "";
   });
@@ -234,9 +234,9 @@
     $("explore-fold").open = true;
     $(focused)?.focus({ preventScroll: true });
   });
-  document.addEventListener("htmx:sendError", () => tell("The portal cannot be reached; try again.", "notice notice-bad"));
-  document.addEventListener("htmx:afterSettle", arrived);
-  document.addEventListener("htmx:historyRestore", arrived);
+  document.addEventListener("htmx:sendError", () => showStatus("The portal cannot be reached; try again.", "notice notice-bad"));
+  document.addEventListener("htmx:afterSettle", showAnswer);
+  document.addEventListener("htmx:historyRestore", showAnswer);
   document.addEventListener("DOMContentLoaded", draw);
   new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   for (const media of ["(prefers-color-scheme: dark)", "print"]) window.matchMedia(media).addEventListener("change", draw);

@@ -75,6 +75,6 @@
         if (!panel || !panel.classList.contains("ended")) return;
         panel.querySelector("[data-export-stop]").hidden = true;
         panel.querySelector("[data-export-dismiss]").hidden = false;
-        document.getElementById("export-said").textContent = `${panel.querySelector("h2").textContent}. ${panel.querySelector(".export-words").textContent}`;
+        document.getElementById("export-announcement").textContent = `${panel.querySelector("h2").textContent}. ${panel.querySelector(".export-text").textContent}`;
     });
 })();

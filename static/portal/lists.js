@@ -3,7 +3,7 @@
 
 (() => {
 /* Whoever opens the filters types at once. */
-document.querySelector(".asking .fold")?.addEventListener("toggle", (event) => {
+document.querySelector(".filter-bar .fold")?.addEventListener("toggle", (event) => {
     if (event.target.open) {
         event.target.querySelector("[aria-invalid], input:not([type=hidden])")?.focus({ preventScroll: true });
     }
@@ -16,7 +16,7 @@ status.setAttribute("role", "status");
 document.querySelector("main")?.append(status);
 
 /* Only where the browser lets a page copy: on https, and on this machine. */
-for (const field of navigator.clipboard ? document.querySelectorAll(".copied") : []) {
+for (const field of navigator.clipboard ? document.querySelectorAll(".copyable") : []) {
     const button = document.createElement("button");
     const label = field.closest("div").querySelector("dt").textContent;
     button.type = "button";

@@ -62,10 +62,10 @@ def test_a_day_of_the_picture_is_named_and_opened(filled: Filled, as_person: AsP
     # From the first of January on: to the right by weeks, down by days.
     for _ in range(45):
         page.keyboard.press("ArrowRight")
-    expect(page.locator("#pointed")).to_have_text("5 November 2026: complete, final, verified")
+    expect(page.locator("#day-description")).to_have_text("5 November 2026: complete, final, verified")
     for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
         page.keyboard.press(key)
-    expect(page.locator("#pointed")).to_have_text("14 November 2026: failed")
+    expect(page.locator("#day-description")).to_have_text("14 November 2026: failed")
 
     page.keyboard.press("Enter")
 
@@ -80,7 +80,7 @@ def test_the_mouse_names_the_day_that_it_presses(filled: Filled, as_person: AsPe
     assert box is not None
 
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    expect(page.locator("#pointed")).to_have_text("14 November 2026: failed")
+    expect(page.locator("#day-description")).to_have_text("14 November 2026: failed")
     page.mouse.down()
     page.mouse.up()
 

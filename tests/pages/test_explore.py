@@ -142,7 +142,7 @@ def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPer
     assert summed == Decimal(next(line for line in lines if line["line"] == "total")["runtime_seconds"])
     pointed_at = """() => {
         const chart = Chart.getChart(document.querySelector("#explore-chart canvas"));
-        const dataset = chart.data.datasets[0], dataIndex = dataset.said.findIndex((value) => value !== null);
+        const dataset = chart.data.datasets[0], dataIndex = dataset.texts.findIndex((value) => value !== null);
         return chart.options.plugins.tooltip.callbacks.label({ dataset, dataIndex });
     }"""
     assert re.search(r": [\d,.]+ h \([\d,.]+ seconds\)$", page.evaluate(pointed_at))
@@ -175,7 +175,7 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_pers
     missing = drawn["labels"].index("2026-11-13 Fri")
     assert page.evaluate(strokes, missing) > 10 + page.evaluate(strokes, missing - 6)
     expect(page.locator(".explore-legend")).to_contain_text("not read, or not completely")
-    expect(page.locator(".explore-worth")).to_contain_text("3 days not read completely")
+    expect(page.locator(".explore-quality")).to_contain_text("3 days not read completely")
     units = {panel["unit"] for panel in drawn["panels"] if panel["title"].startswith("Consumed")}
     assert units == {"minutes", "gbminutes", "bytes"}
     page.select_option("#chart-panel", "1")

@@ -49,7 +49,7 @@ def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: As
     total.wait_for()
 
     download = export_as(page, "csv")
-    expect(page.locator(".export-panel .export-words")).to_have_text("Done: 10 rows.")
+    expect(page.locator(".export-panel .export-text")).to_have_text("Done: 10 rows.")
 
     rows = table(download)
     assert download.suggested_filename.startswith("resource-usage_gcore-main_2026-11-01_2026-11-11_as-of-")
@@ -71,10 +71,10 @@ def test_the_progress_of_a_long_export_reaches_its_end(
     download = export_as(page, "xlsx")
     page.wait_for_selector(".export-panel")
 
-    expect(page.locator(".export-panel .export-words")).to_have_text("Done: 4,000 rows.")
+    expect(page.locator(".export-panel .export-text")).to_have_text("Done: 4,000 rows.")
     assert download.failure() is None
     assert download.suggested_filename.endswith(".xlsx")
-    assert "Done: 4,000 rows." in page.inner_text("#export-said")
+    assert "Done: 4,000 rows." in page.inner_text("#export-announcement")
     page.click(".export-panel [data-export-dismiss]")
     expect(page.locator(".export-panel")).to_have_count(0)
 
@@ -89,7 +89,7 @@ def test_an_export_that_waits_begins_by_itself(
     try:
         page.click("summary:has-text('Export')")
         page.click("[data-export=csv]")
-        expect(page.locator(".export-words")).to_contain_text("Another export is under way.")
+        expect(page.locator(".export-text")).to_contain_text("Another export is under way.")
         accessible(page)
         picture(page, "export-waits")
     except BaseException:
@@ -100,7 +100,7 @@ def test_an_export_that_waits_begins_by_itself(
         slots.get_slots().release()
 
     assert len(table(download.value)) == 30
-    expect(page.locator(".export-words")).to_have_text("Done: 30 rows.")
+    expect(page.locator(".export-text")).to_have_text("Done: 30 rows.")
 
 
 def test_more_rows_than_a_workbook_may_have_are_exported_as_csv_instead(
@@ -111,7 +111,7 @@ def test_more_rows_than_a_workbook_may_have_are_exported_as_csv_instead(
     page.goto("/admin/usage/sourceday/?source=ona-main")
     page.click("summary:has-text('Export')")
     page.click("[data-export=xlsx]")
-    expect(page.locator(".export-words")).to_contain_text("An XLSX file may have 5 rows")
+    expect(page.locator(".export-text")).to_contain_text("An XLSX file may have 5 rows")
 
     with page.expect_download() as download:
         page.click("text=Export as CSV instead")
@@ -128,12 +128,12 @@ def test_a_person_cancels_an_export(
     page.goto("/admin/usage/environmentusage/?from=")
 
     download = export_as(page, "csv")
-    expect(page.locator(".export-words")).to_contain_text("rows sent.")
+    expect(page.locator(".export-text")).to_contain_text("rows sent.")
     picture(page, "export-under-way")
     accessible(page)
     page.click("[data-export-stop]")
 
-    expect(page.locator(".export-words")).to_contain_text("Cancelled after")
+    expect(page.locator(".export-text")).to_contain_text("Cancelled after")
     assert begun
     assert download.suggested_filename.endswith(".csv")
 

@@ -201,10 +201,10 @@ def test_a_page_prints_as_a_report(filled: Filled, as_person: AsPerson) -> None:
     report = page.locator(".report")
     expect(report).to_contain_text("Environments by project")
     expect(report).to_contain_text("1 Nov 2026 – 30 Nov 2026 (UTC) · Compared with 1 Oct 2026 – 28 Oct 2026")
-    expect(page.locator(".explore-worth > p")).to_be_visible()
+    expect(page.locator(".explore-quality > p")).to_be_visible()
     expect(page.locator(".explore-table")).to_be_visible()
     for away in (
-        ".asking",
+        ".filter-bar",
         "#explore-form",
         ".tabs",
         "#chart-png",
@@ -216,7 +216,7 @@ def test_a_page_prints_as_a_report(filled: Filled, as_person: AsPerson) -> None:
     expect(page.locator(".explore-table tfoot")).to_have_css("display", "table-row-group")  # once, not on each sheet
     picture(page, "explore-print")
     page.emulate_media(media="screen")
-    expect(page.locator(".asking")).to_be_visible()
+    expect(page.locator(".filter-bar")).to_be_visible()
 
 
 def test_a_long_answer_says_on_paper_how_many_rows_there_are(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811

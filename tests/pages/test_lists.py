@@ -49,7 +49,7 @@ def listing(name: str) -> str:
 
 
 def open_filters(page: Page) -> None:
-    page.locator(".asking summary", has_text="Filters").first.click()
+    page.locator(".filter-bar summary", has_text="Filters").first.click()
 
 
 def test_the_lists_and_their_records_are_accessible_and_fit(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
@@ -100,7 +100,7 @@ def measure_top(page: Page) -> float:
 def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(listing("resources"))
-    page.locator(".asking summary", has_text="Filters").first.focus()
+    page.locator(".filter-bar summary", has_text="Filters").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_label("From")).to_be_focused()
     page.get_by_label("Resource type").focus()
@@ -128,7 +128,7 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled,
     expect(page.locator("#result_list tbody tr")).to_have_count(asked.count())
     consumed = asked.aggregate(sum=Sum("consumed_quantity"))["sum"]
     expect(page.locator(".totals dl")).to_contain_text(f"{consumed:,.2f}")
-    expect(page.locator(".totals .trusted")).to_contain_text("Not complete")
+    expect(page.locator(".totals .data-quality")).to_contain_text("Not complete")
     picture(page, "list-filtered")
     page.emulate_media(media="print")  # on paper, too, it is told what the numbers are of
     expect(page.locator(".applied")).to_contain_text("Resource type: volume")

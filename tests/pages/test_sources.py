@@ -80,7 +80,7 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
 
     accessible(page)
     assert page.evaluate("window.notReloaded") is True
-    expect(page.locator("#progress-said")).to_contain_text("has ended, done")
+    expect(page.locator("#progress-announcement")).to_contain_text("has ended, done")
     expect(page.locator("#latest-runs")).to_contain_text(f"{DAYS} of {DAYS} days")
     records = ResourceUsage.objects.current().count()
     expect(page.locator("#page-facts")).to_contain_text(f"{records:,}")

@@ -108,7 +108,7 @@ def test_the_page_asks_every_other_second_while_it_goes_and_no_more_when_it_has_
 
 def test_what_is_said_aloud_is_said_once_for_every_quarter(run: SyncRun) -> None:
     client = client_of("viewer")
-    assert "progress-said" not in client.get(get_run_url(run), headers=HTMX).content.decode()
+    assert "progress-announcement" not in client.get(get_run_url(run), headers=HTMX).content.decode()
 
     load_next(run.source_id)
     page = client.get(get_run_url(run), headers=HTMX).content.decode()
@@ -116,7 +116,7 @@ def test_what_is_said_aloud_is_said_once_for_every_quarter(run: SyncRun) -> None
     match = re.search(r'hx-get="([^"]+)"', page)
     assert match
 
-    assert "progress-said" not in client.get(match[1].replace("&amp;", "&"), headers=HTMX).content.decode()
+    assert "progress-announcement" not in client.get(match[1].replace("&amp;", "&"), headers=HTMX).content.decode()
 
 
 def test_failures_so_far_are_told_with_what_to_do(run: SyncRun) -> None:
