@@ -10,10 +10,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
-from django.utils.html import escape, format_html
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from portal.dashboard.usage_stats import DayMeasure, DayUsage, UsageCalendar
+from usage.admin.display import render_trend
 from usage.days import iterate_dates
 from usage.formatting import format_count, scale_amount
 from usage.models.day_status import TODAY_OPEN
@@ -84,13 +85,7 @@ def draw_chart(calendar: UsageCalendar, measure: DayMeasure, days: int) -> SafeS
         for position, bar in enumerate(bars)
         if bar.note
     )
-    return format_html(
-        '<svg class="trend" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
-        days * STEP - GAP,
-        HEIGHT,
-        describe_chart(bars, measure),
-        SafeString(shapes),
-    )
+    return render_trend(days * STEP - GAP, HEIGHT, describe_chart(bars, measure), shapes)
 
 
 def draw_bar(bar: Bar, top: Decimal) -> Iterator[tuple[str, str, str]]:

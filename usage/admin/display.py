@@ -93,3 +93,14 @@ def render_verbatim(text: str) -> SafeString | str:
 def render_badge(text: str, tone: str) -> SafeString:
     """Return a short text on a quiet colour; `tone` is good, busy, warn, bad or plain."""
     return format_html('<span class="badge badge-{}">{}</span>', tone, text)
+
+
+def render_trend(width: int, height: int, description: str, shapes: str) -> SafeString:
+    """Return the picture of bars over time, stretched to its place; `shapes` is SVG."""
+    return format_html(
+        '<svg class="trend" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        width,
+        height,
+        description,
+        SafeString(shapes),
+    )

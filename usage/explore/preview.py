@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from django.utils.html import escape, format_html
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 
+from usage.admin.display import render_trend
 from usage.decimals import add_exactly
 from usage.explore.charts import list_intervals
 from usage.explore.quality import AnswerQuality, describe_answer_quality
@@ -85,13 +86,7 @@ def draw_chart(rows: AnswerRows, intervals: Sequence[str]) -> SafeString:
         if interval in sums
     )
     description = [f"{get_label(rows.main)} by {rows.interval}", *(str(value) for value in key if value)]
-    return format_html(
-        '<svg class="trend" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
-        max(1, len(intervals) * STEP - GAP),
-        HEIGHT,
-        ", ".join(description),
-        SafeString(bars),
-    )
+    return render_trend(max(1, len(intervals) * STEP - GAP), HEIGHT, ", ".join(description), bars)
 
 
 def draw_bar(place: int, share: float, label: str) -> str:
