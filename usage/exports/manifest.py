@@ -24,6 +24,7 @@ from usage.exports.archive import ArchivedRange, ExportPart, find_archive
 from usage.models import SourceDay, UsageRecord
 from usage.rollups import BEYOND_COUNTS, MISSING_COUNTS
 from usage.stored import RECORD_DIGEST
+from usage.summaries.combined import QUANTITIES
 from usage.summaries.metrics import METRICS_BY_KIND
 from usage.summaries.query import build_query
 from usage.summaries.rows import get_rollup_rows
@@ -31,12 +32,7 @@ from usage.summaries.rows import get_rollup_rows
 # A unit (None for a kind without), the number of its rows, when the last of them changed, and the sum of their digests;
 # then of each measure the sum, how many rows have a value, and how many of these are beyond a Parquet decimal.
 Group = tuple[Any, ...]
-UNITS = {
-    "runtime_seconds": "seconds",
-    "task_count": "tasks",
-    "job_succeeded_count": "jobs",
-    "job_failed_count": "jobs",
-}
+UNITS = {measure: unit for quantities in QUANTITIES.values() for measure, _, unit in quantities}
 
 
 @dataclass(frozen=True, slots=True)
