@@ -9,6 +9,7 @@ import smtplib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.mime.base import MIMEBase
+from html import escape
 from typing import Any, Final
 from uuid import UUID
 
@@ -123,14 +124,9 @@ def build_portal_body(content: Content, envelope: dict[str, Any]) -> dict[str, A
 
 def build_slack_body(content: Content, envelope: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
     """Return the body of a webhook of Slack; text of vendors and people mentions no user and links nowhere."""
-    title, *lines = [escape_slack(line) for line in (content.title, *content.lines)]
+    title, *lines = [escape(line, quote=False) for line in (content.title, *content.lines)]
     link = [f"<{content.url}|Show it in the portal>"] if content.url else []
     return {"text": "\n".join([f"*{title}*", *lines, *link])}
-
-
-def escape_slack(text: str) -> str:
-    """Return a text whose control characters Slack shows as they are."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def build_teams_body(content: Content, envelope: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001

@@ -14,14 +14,9 @@ MEASURES: Final = {
 }
 
 
-def get_sum_unit(key: str) -> str:
-    """Return the unit of a sum: `seconds` for `runtime_seconds`, `GB` for `GB`."""
-    return MEASURES[key][1] if key in MEASURES else key
-
-
 def scale_sum(key: str, number: Decimal | None) -> Amount:
-    """Return a sum, scaled for people."""
-    return scale_amount(number, get_sum_unit(key))
+    """Return a sum, scaled for people: in `seconds` for `runtime_seconds`, in `GB` for `GB`."""
+    return scale_amount(number, MEASURES[key][1] if key in MEASURES else key)
 
 
 def format_sum(key: str, number: Decimal | None) -> str:

@@ -114,7 +114,11 @@ class TouchedDays:
 
 def fetch_touched_days(touched: Collection[TouchedDays], now: datetime) -> dict[str, Any]:
     """Return the columns of TOUCHED_DAYS over these days, by `now`."""
-    skipped = [(days.source.pk, day) for days in touched for day in find_skipped(days)]
+    skipped = [
+        (days.source.pk, day)
+        for days in touched
+        for day in find_skipped_dates(days.first, days.last + timedelta(days=1), days.source.zone)
+    ]
     parameters: dict[str, Any] = {
         "ids": [days.source.pk for days in touched],
         "slugs": [days.source.slug for days in touched],
@@ -136,8 +140,3 @@ def get_last_expected_day(source: Source, now: datetime) -> date:
     """Return the last day that a source should have by `now`: today in its zone, or its last day if it is retired."""
     today = get_today(source.zone, now)
     return min(today, source.retired_after or today)
-
-
-def find_skipped(days: TouchedDays) -> tuple[date, ...]:
-    """Return the touched dates that the source's zone never showed, such as 30 December 2011 in Samoa."""
-    return find_skipped_dates(days.first, days.last + timedelta(days=1), days.source.zone)

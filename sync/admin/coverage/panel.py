@@ -102,7 +102,8 @@ class DayPanel:
     @property
     def sums(self) -> Sequence[tuple[str, str]]:
         """The sum of each measure or unit; different units are never added."""
-        return [build_sum(name, Decimal(number)) for name, number in self.row.sums.items()] if self.row else ()
+        sums = self.row.sums.items() if self.row else ()
+        return [(get_sum_label(name), format_exact_sum(name, Decimal(number))) for name, number in sums]
 
     @property
     def suspicion(self) -> dict[str, Any] | None:
@@ -195,11 +196,6 @@ class DayPanel:
     def calendar_url(self) -> str:
         """The day in the calendar."""
         return f"{reverse('admin:coverage')}?{urlencode({'source': self.source.slug, 'day': self.day.date})}"
-
-
-def build_sum(name: str, number: Decimal) -> tuple[str, str]:
-    """Return the label of a sum and its number."""
-    return get_sum_label(name), format_exact_sum(name, number)
 
 
 def build_witness(witness: dict[str, Any]) -> WitnessFigures:
