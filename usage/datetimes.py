@@ -19,12 +19,12 @@ UTC_ZONE = ZoneInfo("UTC")
 
 def add_day(last: str) -> str:
     """Return the text of the date after a date, the end of a range with that last day; other text as it is."""
-    return shift_date(last, 1)
+    return move_date(last, 1)
 
 
 def subtract_day(end: str) -> str:
     """Return the text of the date before a date, the last day of a range with that end; other text as it is."""
-    return shift_date(end, -1)
+    return move_date(end, -1)
 
 
 def is_date(text: str) -> bool:
@@ -35,7 +35,7 @@ def is_date(text: str) -> bool:
         return False
 
 
-def shift_date(text: str, days: int) -> str:
+def move_date(text: str, days: int) -> str:
     """Return the text of the date so many days after a date; other text as it is."""
     try:
         return (date.fromisoformat(text) + timedelta(days=days)).isoformat() if DATE.fullmatch(text) else text
