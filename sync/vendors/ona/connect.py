@@ -34,6 +34,14 @@ STATUSES: Final = {
     "unimplemented": 501,
     "unavailable": 503,
 }
+# The ids of a record: their names in protobuf, and in JSON.
+ID_FIELDS: Final = {
+    "environment_id": "environmentId",
+    "user_id": "userId",
+    "project_id": "projectId",
+    "runner_id": "runnerId",
+    "environment_class_id": "environmentClassId",
+}
 CODES: Final = {status: code for code, status in STATUSES.items()}
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 Filter = ListEnvironmentUsageRecordsRequest.Filter

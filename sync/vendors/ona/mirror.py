@@ -20,7 +20,7 @@ from django.db.models.fields.tuple_lookups import TupleGreaterThan
 from sync.api_messages import APIRequest, APIResponse
 from sync.vendors.base import VendorMirror
 from sync.vendors.ona import connect
-from sync.vendors.ona.connect import CODES, JSON, PROTO, STATUSES, ConnectError, ListRequest
+from sync.vendors.ona.connect import CODES, ID_FIELDS, JSON, PROTO, STATUSES, ConnectError, ListRequest
 from sync.vendors.ona.instants import build_timestamp, ceil, floor, restore_nanoseconds
 from sync.vendors.ona.usage_pb2 import (
     EnvironmentUsageRecord,
@@ -31,13 +31,6 @@ from sync.vendors.record_limits import ALTERATIONS_KEY
 from usage.models import EnvironmentUsage
 
 NAMELESS: Final = EnvironmentUsage.nameless_prefix
-ID_FIELDS: Final = {
-    "environment_id": "environmentId",
-    "user_id": "userId",
-    "project_id": "projectId",
-    "runner_id": "runnerId",
-    "environment_class_id": "environmentClassId",
-}
 COLUMNS: Final = ("id", "record_id", *ID_FIELDS, "created_at", "stopped_at", "extra")
 
 Position = tuple[datetime, int]

@@ -9,17 +9,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from sync.vendors.ona.connect import ID_FIELDS
 from sync.vendors.ona.instants import SECOND, build_timestamp
 from sync.vendors.ona.usage_pb2 import EnvironmentUsageRecord, ListEnvironmentUsageRecordsResponse
 
 EPOCH: Final = date(1970, 1, 1).toordinal()
-ID_FIELDS: Final = {
-    "environment_id": "environmentId",
-    "user_id": "userId",
-    "project_id": "projectId",
-    "runner_id": "runnerId",
-    "environment_class_id": "environmentClassId",
-}
 PROTO_FIELDS: Final = {name: field for field, name in ID_FIELDS.items()}
 FAULT_COUNT: Final = 6
 SECONDS: Final = tuple(f"{second:02d}" for second in range(60))
