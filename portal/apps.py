@@ -16,7 +16,7 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the start-up checks and the Celery application, and have each tick publish to the lake."""
-        from portal import celery, checks, lake  # noqa: F401
+        from portal import celery, checks, database_checks, lake  # noqa: F401
         from sync.tasks import AFTER_TICK
         from usage.lake import is_enabled
 

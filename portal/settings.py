@@ -1,4 +1,4 @@
-"""Settings, read from the environment (docs/operations.md); portal/checks.py validates them."""
+"""Settings, read from the environment (docs/operations.md). `checks.py` and `database_checks.py` validate them."""
 
 import gc
 from pathlib import Path

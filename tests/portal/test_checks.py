@@ -10,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
 
-from portal import checks
+from portal import checks, database_checks
 from portal.embedded import ServiceError
 from portal.embedded.paths import DataFolder
 from portal.environment import BASE_DIR, EnvironmentVariables
@@ -188,9 +188,9 @@ def test_the_operations_page_has_every_variable_in_its_table() -> None:
 
 @pytest.mark.django_db
 def test_an_old_postgres_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(checks.check_postgres_version(["default"])) == []
-    monkeypatch.setattr(checks, "OLDEST_POSTGRES", 99)
-    [message] = checks.check_postgres_version(["default"])
+    assert list(database_checks.check_postgres_version(["default"])) == []
+    monkeypatch.setattr(database_checks, "OLDEST_POSTGRES", 99)
+    [message] = database_checks.check_postgres_version(["default"])
     assert message.id == "portal.E006"
 
 

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from portal.accounts.audit.models import AuditEntry
-from portal.checks import check_reporting_roles
+from portal.database_checks import check_reporting_roles
 from tests.support.servers import database_name
 from tests.usage.reporting.conftest import Reader, remove_if_there, sign_in
 from usage.models import ReportingRole
