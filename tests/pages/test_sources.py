@@ -162,6 +162,7 @@ def test_a_rejected_record_is_followed_to_its_day_and_read_again(
 ) -> None:
     page = as_person("operator")
     page.goto("/admin/usage/rejectedrecord/?status=open")
+    expect(page.locator("tbody .field-get_reason")).to_have_css("white-space", "normal")  # a long one wraps
     # An empty input that was left out of the address can be filled again, also where the page is come back to.
     page.evaluate(
         "document.getElementById('filter-form').addEventListener('submit', (event) => event.preventDefault())"
