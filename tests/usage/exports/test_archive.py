@@ -245,7 +245,7 @@ def test_charts_coverage_and_totals_of_lists_say_archived(sources: list[Source])
     assert "3 days whose records are archived" in coverage.description
     address = reverse("admin:usage_resourceusage_totals")
     page = client_of("administrator").get(address, {"from": "2025-06-28", "to": "2025-07-02", "source": "gcore-2"})
-    assert "an export has them, or the lake" in page.content.decode()
+    assert "are archived, so their sums come from roll-ups" in page.content.decode()
 
 
 def fetch_files() -> list[bytes]:
