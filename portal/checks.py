@@ -51,6 +51,8 @@ HOST_LISTS = {
     "PORTAL_ALLOWED_WEBHOOK_HOSTS": ("hooks.intern,10.0.0.5:8080", "portal.E030"),
 }
 ABOUT_PORTS = "Without a port an entry means 443; the port * means every port."
+# Very long times overflow where they are added to others.
+TEN_YEARS = {"SECONDS": 3_650 * 24 * 3_600, "MINUTES": 3_650 * 24 * 60, "HOURS": 3_650 * 24, "DAYS": 3_650}
 LONGEST_HOURS = 30 * 24
 XLSX_SHEET_ROWS = 1_048_575  # besides the header
 LONGEST_EXPORT_SECONDS = 7 * 24 * 3600  # PostgreSQL's own limit is 24 days
@@ -178,10 +180,13 @@ def check_sources(databases: Sequence[str] | None, **_: Any) -> Iterator[CheckMe
 
 @register()
 def check_positive_numbers(**_: Any) -> Iterator[CheckMessage]:
-    """Durations, sizes and counts are positive."""
+    """Durations, sizes and counts are positive, and no duration is longer than ten years."""
     for name in POSITIVE:
         if getattr(settings, name) <= 0:
             yield Error(f"{name} is not positive.", hint="Set it to a number above 0.", id="portal.E007")
+        most = TEN_YEARS.get(name.rpartition("_")[2])
+        if most is not None and getattr(settings, name) > most:
+            yield Error(f"{name} is more than ten years.", hint=f"Set it to {most} at most.", id="portal.E007")
     if settings.PORTAL_XLSX_MAX_ROWS > XLSX_SHEET_ROWS:
         hint = f"Set it to {XLSX_SHEET_ROWS} at most: a sheet holds no more."
         yield Error("PORTAL_XLSX_MAX_ROWS is more than a sheet holds.", hint=hint, id="portal.E007")

@@ -92,6 +92,8 @@ WRONG = [
         ("REDIS_URL", "redis://127.0.0.1:port/0"): "portal.E004",
         ("ALLOWED_HOSTS", "https://portal.example.com"): "portal.E013",
         ("PORTAL_OIDC_DOMAINS", "@example.com"): "portal.E023",
+        ("PORTAL_LATE_HOURS", "99999999"): "portal.E007",
+        ("PORTAL_SCRUB_DAYS", "3651"): "portal.E007",
     },
     {
         ("DATABASE_URL", "postgres://portal@127.0.0.1:9/portal?sslmod=require"): "portal.E022",
