@@ -27,7 +27,7 @@ PASSWORD, SENTINEL_PASSWORD, NAME = "p@ss,word", "of-the-sentinels", "portal"
 DAYS = 16
 CONCURRENCY = 2
 # A busy machine may stop a worker for seconds: the day of one that lives is not to be read again.
-LEASE_SECONDS = "8"
+LEASE_SECONDS = "15"
 COMMON = 'bind 127.0.0.1\nsave ""\ndir {folder}\n'
 SERVER = COMMON + 'requirepass "{password}"\nmasterauth "{password}"\nrepl-diskless-sync-delay 0\n'
 SENTINEL = COMMON + (
