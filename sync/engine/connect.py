@@ -55,7 +55,7 @@ def find_misconfiguration(source: Source) -> SourceMisconfigured | None:
             code=ErrorCode.CREDENTIAL_LOCKED,
         )
     if problem := find_variable_problem(source.credential_env):
-        reason = f"{source.slug}: {problem} Give the source another one, then resume the source."
+        reason = f"{problem} Give the source another one, then resume the source."
         return SourceMisconfigured(reason, code=ErrorCode.VARIABLE_NOT_ALLOWED)
     if not source.zone_exists:
         return SourceMisconfigured(
@@ -81,7 +81,7 @@ def get_reader_class(source: Source) -> type[VendorReader]:
     """Return the reader class of a source's vendor; raises SyncError where the portal knows no such vendor."""
     reader_classes = readers()
     if source.vendor not in reader_classes:
-        reason = f"{source.slug}: no vendor is named {source.vendor!r}; known are {', '.join(reader_classes)}."
+        reason = f"No vendor is named {source.vendor!r}; known are {', '.join(reader_classes)}."
         raise SyncError(reason, code=ErrorCode.VENDOR_UNKNOWN)
     return reader_classes[source.vendor]
 

@@ -85,3 +85,10 @@ def test_what_cannot_be_read_is_refused_in_words(account: Source, arguments: lis
         call_command("sync", *arguments)
     assert refused.value.returncode == 1
     assert Source.objects.get().halt_reason == "The key was refused."
+
+
+def test_a_source_that_cannot_be_read_is_named_once(account: Source) -> None:
+    Source.objects.update(vendor="nobody")
+    with pytest.raises(CommandError, match="nobody") as refused:
+        call_command("sync", account.slug)
+    assert str(refused.value).count(f"{account.slug}: ") == 1
