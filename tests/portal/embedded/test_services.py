@@ -337,8 +337,15 @@ services.stop()
 """
     packages = readable_packages(folder)
     arguments = [str(place / "var"), str(packages), str(user.pw_uid), str(user.pw_gid)]
+    # This user may not write what `make coverage` collects of processes.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=BASE_DIR, check=False
+        [sys.executable, "-c", script, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=BASE_DIR,
+        check=False,
     )
     assert done.stderr == ""
     assert done.stdout.split() == ["42", "0o40700", user.pw_name]
