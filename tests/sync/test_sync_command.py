@@ -89,6 +89,6 @@ def test_what_cannot_be_read_is_refused_in_words(account: Source, arguments: lis
 
 def test_a_source_that_cannot_be_read_is_named_once(account: Source) -> None:
     Source.objects.update(vendor="nobody")
-    with pytest.raises(CommandError, match="nobody") as refused:
+    with pytest.raises(CommandError, match="nobody") as error:
         call_command("sync", account.slug)
-    assert str(refused.value).count(f"{account.slug}: ") == 1
+    assert str(error.value).count(f"{account.slug}: ") == 1

@@ -338,14 +338,9 @@ services.stop()
     packages = readable_packages(folder)
     arguments = [str(place / "var"), str(packages), str(user.pw_uid), str(user.pw_gid)]
     # This user may not write what `make coverage` collects of processes.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        cwd=BASE_DIR,
-        check=False,
+        [sys.executable, "-c", script, *arguments], env=env, capture_output=True, text=True, cwd=BASE_DIR, check=False
     )
     assert done.stderr == ""
     assert done.stdout.split() == ["42", "0o40700", user.pw_name]
@@ -405,10 +400,3 @@ def test_a_server_that_cannot_start_says_why(services: Services, monkeypatch: py
             services.start()
     finally:
         version.write_text(content)
-
-
-@pytest.mark.parametrize("name", ["file", "file/inside"])
-def test_a_data_folder_that_cannot_be_used_is_refused_with_what_to_set(folder: Path, name: str) -> None:
-    (folder / "file").touch()
-    with pytest.raises(ServiceError, match=r"Not a directory.*Set PORTAL_DATA_DIR to a folder"):
-        Services(folder / name).start()

@@ -65,8 +65,8 @@ def test_an_hour_that_clocks_show_twice_comes_in_the_order_of_time() -> None:
         stopped = datetime(2026, 10, 25, hour, 10, tzinfo=UTC)
         EnvironmentUsageFactory(source=runs, stopped_at=stopped, day=stopped.date())
     hold_days(rolled=False)
-    asked = {"from_": "2026-10-25", "to": "2026-10-26", "tz": "Europe/Berlin", "source": "autumn", "interval": "hour"}
-    hours = [row["hour"] for row in get(bearer(), "usage/summary/", **asked)["results"]]
+    query = {"from_": "2026-10-25", "to": "2026-10-26", "tz": "Europe/Berlin", "source": "autumn", "interval": "hour"}
+    hours = [row["hour"] for row in get(bearer(), "usage/summary/", **query)["results"]]
     assert hours == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00"]
 
 
