@@ -54,7 +54,7 @@ def parse_sentinels(url: str) -> SentinelAddress | None:
     """Return the sentinels of a URL, None for a URL of one server; raises ValueError for a malformed URL."""
     parts = urlsplit(url)
     if not url.startswith(SCHEME):
-        _ = parts.port, int(parts.path.strip("/") or 0)
+        _ = parts.port, int(parts.path.strip("/") or 0)  # either raises ValueError where it is no number
         return None
     login, _, places = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")

@@ -315,7 +315,7 @@ def test_a_folder_that_the_servers_may_not_enter_keeps_its_mode(tmp_path: Path) 
 
 
 def test_a_normal_user_runs_the_servers(folder: Path) -> None:
-    """As root, a process that becomes `daemon` after its imports stands for the normal user."""
+    """As root, a process that becomes `daemon` after its imports stands for the normal user; coverage may not write as it."""
     user = pwd.getpwnam("daemon") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     place = folder / "normal user"
     place.mkdir()
@@ -335,9 +335,7 @@ with psycopg.connect(urls["DATABASE_URL"]) as connection:
 print(oct(services.home.root.stat().st_mode), Path(services.home.servers / "postgres").owner())
 services.stop()
 """
-    packages = readable_packages(folder)
-    arguments = [str(place / "var"), str(packages), str(user.pw_uid), str(user.pw_gid)]
-    # This user may not write what `make coverage` collects of processes.
+    arguments = [str(place / "var"), str(readable_packages(folder)), str(user.pw_uid), str(user.pw_gid)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], env=env, capture_output=True, text=True, cwd=BASE_DIR, check=False
