@@ -33,7 +33,8 @@ class Rollup(models.Model):
     sums: ClassVar[tuple[str, ...]]
     latest: ClassVar[tuple[str, ...]] = ()
 
-    source = models.ForeignKey(Source, models.PROTECT, related_name="+", db_index=False)
+    # As in the records (records.py); a day may have thousands of rows.
+    source = models.ForeignKey(Source, models.PROTECT, related_name="+", db_index=False, db_constraint=False)
     day = models.DateField()
     records = models.BigIntegerField()
 
