@@ -154,9 +154,10 @@ def parse_utc(text: str) -> datetime:
 
 def encode_precise_times(created: str, stopped: str) -> str | None:
     """Return the times that are finer than microseconds as JSON text; raises ValueError as `parse_utc`."""
-    times = (("createdAt", created), ("stoppedAt", stopped))
-    fields = [f'"{name}":"{text}"' for name, text in times if is_too_precise(text)]
-    return f"{{{','.join(fields)}}}" if fields else None
+    fields = f'"createdAt":"{created}"' if is_too_precise(created) else ""
+    if is_too_precise(stopped):
+        fields += f'{"," if fields else ""}"stoppedAt":"{stopped}"'
+    return f"{{{fields}}}" if fields else None
 
 
 def is_too_precise(text: str) -> bool:
