@@ -4,13 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from portal.environment import BASE_DIR
+from sync.vendors.ona.mapping import parse_page
 from tests.benchmarks.__main__ import main
+from tests.benchmarks.contenders import floor
 from tests.benchmarks.report import Aim, Report, Table
+from usage.days import Day
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,24 @@ def test_a_quick_run_merges_asks_and_verifies(results: Path):
     assert {"resourceusage_once", "resourceusage_search"} <= figures["sizes"].keys()
     assert figures["verified"]["days"] == 60
     assert len(result["aims"]) == 9
+
+
+def test_the_floor_of_loading_stores_the_rows_that_the_portal_stores():
+    times = [
+        ("2026-05-01T09:00:00Z", "2026-05-01T10:00:00.123456Z"),
+        ("2026-05-01T09:00:00.123456789Z", "2026-05-01T10:00:00Z"),
+        ("2026-05-01T09:00:00.123456001Z", "2026-05-01T10:00:00.999999999Z"),
+    ]
+    ids = {"environmentId": "e", "projectId": "p", "userId": "u", "runnerId": "r", "environmentClassId": "c"}
+    records = [
+        {"id": f"run-{number}", "createdAt": created, "stoppedAt": stopped, **ids}
+        for number, (created, stopped) in enumerate(times)
+    ]
+    records.append({"id": "run-without-start", "stoppedAt": "2026-05-01T10:00:00Z"})
+    body = msgspec.json.encode({"records": records, "pagination": {}})
+    page, _ = parse_page(body, Day.containing(datetime(2026, 5, 1, tzinfo=UTC), "UTC"), Counter())
+    assert [row[-1] is None for row in page.rows] == [True, False, False, True]
+    assert floor.build_rows(msgspec.json.decode(body, type=floor.Answer).records) == page.rows
 
 
 def test_an_unknown_benchmark_is_refused_and_the_help_names_the_known_ones(capsys: pytest.CaptureFixture[str]):
