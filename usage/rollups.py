@@ -25,6 +25,7 @@ from usage.models import (
     RecipeWorkspaceDay,
     ResourceDay,
     Rollup,
+    Source,
     SourceDay,
     UsageRecord,
 )
@@ -285,10 +286,14 @@ def check_rollups(pk: int) -> dict[str, int]:
 
 
 def list_orphans() -> list[tuple[str, date, str]]:
-    """Return (source, day, roll-up) of roll-up rows whose source day does not exist."""
+    """Return (source, day, roll-up) of roll-up rows whose source day does not exist.
+
+    The source is its slug, or its number where it does not exist either: no constraint holds that it does.
+    """
     day = SourceDay.objects.filter(source_id=OuterRef("source_id"), day=OuterRef("day"))
+    slugs = dict(Source.objects.values_list("pk", "slug"))
     return [
-        (slug, on, str(table._meta.model_name))
+        (slugs.get(source_id, f"source {source_id}"), on, str(table._meta.model_name))
         for table in ROLLUPS
-        for slug, on in table.objects.exclude(Exists(day)).values_list("source__slug", "day").distinct()
+        for source_id, on in table.objects.exclude(Exists(day)).values_list("source_id", "day").distinct()
     ]

@@ -79,9 +79,9 @@ def test_a_record_changed_behind_the_engines_back_is_found(two_days: Source) -> 
     assert "scripted 2026-11-03" in run_failing_check()
 
 
-def test_a_rollup_of_a_day_that_does_not_exist_is_found(two_days: Source) -> None:
+def create_rollup(source_id: int) -> None:
     EnvironmentDay.objects.create(
-        source=SourceFactory(slug="other"),
+        source_id=source_id,
         day=DAY,
         project_id="",
         records=1,
@@ -90,4 +90,14 @@ def test_a_rollup_of_a_day_that_does_not_exist_is_found(two_days: Source) -> Non
         last_changed_at=timezone.now(),
     )
 
+
+def test_a_rollup_of_a_day_that_does_not_exist_is_found(two_days: Source) -> None:
+    create_rollup(SourceFactory(slug="other").pk)
+
     assert "other 2026-11-03: rows of environmentday belong to no day" in run_failing_check()
+
+
+def test_a_rollup_of_a_source_that_does_not_exist_is_found(two_days: Source) -> None:
+    create_rollup(987_654)
+
+    assert "source 987654 2026-11-03: rows of environmentday belong to no day" in run_failing_check()
