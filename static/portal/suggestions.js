@@ -72,6 +72,7 @@ class Suggestions {
     }
 
     async load() {
+        clearTimeout(this.timer);
         this.loading?.abort();
         this.loading = new AbortController();
         const query = new URLSearchParams({ part: split(this.input)[1] });
@@ -96,6 +97,7 @@ class Suggestions {
     }
 
     show(found) {
+        const pointed = this.options[this.active]?.value;
         this.options = found.options.filter((option) => option.value !== this.input.value);
         this.active = -1;
         this.input.removeAttribute("aria-activedescendant");
@@ -125,6 +127,10 @@ class Suggestions {
         const open = this.options.length > 0;
         this.list.hidden = !open;
         this.input.setAttribute("aria-expanded", String(open));
+        const place = this.options.findIndex((option) => option.value === pointed);
+        if (place >= 0) { // who has pointed at an option keeps it when the list is read again
+            this.point(place);
+        }
         status.textContent = open ? `${this.options.length} suggestion${this.options.length === 1 ? "" : "s"}.` : text;
     }
 
