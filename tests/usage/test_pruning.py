@@ -209,6 +209,17 @@ def test_sums_of_roll_ups_stay_complete_and_name_the_pruned_days(source: Source,
     assert (overall["totals"], overall["meta"]["pruned_days"]["total"]) == (combined, 30)
 
 
+def test_the_last_page_of_a_list_names_the_pruned_days_of_its_range(source: Source, client: Client) -> None:
+    assert "pruned_days" not in get(client, "environment-usage/", **RANGE)
+    drop_month(MONTH)
+
+    page = get(client, "environment-usage/", **RANGE | {"from_": "2025-06-30", "to": "2025-07-02"})
+    assert [row["day"] for row in page["results"]] == ["2025-07-01"]
+    assert page["pruned_days"] == {"total": 1, "days": [{"source": "main", "day": "2025-06-30"}]}
+    assert "archived_days" not in page
+    assert "pruned_days" not in get(client, "environment-usage/", from_="2025-07-01")
+
+
 def test_pages_and_files_say_which_days_were_pruned_and_what_follows(source: Source, client: Client) -> None:
     drop_month(MONTH)
 

@@ -45,6 +45,22 @@ ORDERING_HELP: Final = "- reverses. A row that changes while the pages are read 
 
 # The order of changes: its index has a block of ids in place of each (usage/models/records.py).
 CHANGES: Final = ("changed_at", "id")
+# The schema of the days whose records a list has no more.
+DROPPED_DAYS: Final = {
+    "type": "object",
+    "required": ["total", "days"],
+    "properties": {
+        "total": {"type": "integer"},
+        "days": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["source", "day"],
+                "properties": {"source": {"type": "string"}, "day": {"type": "string", "format": "date"}},
+            },
+        },
+    },
+}
 
 Orderings = Mapping[str, tuple[str, ...]]
 
@@ -320,24 +336,15 @@ class KeysetPaginator(BasePagination):
             "format": "date-time",
             "description": "With updated_since: the pages hold every change before it; the next updated_since.",
         }
-        archived_days = {
-            "type": "object",
-            "required": ["total", "days"],
-            "properties": {
-                "total": {"type": "integer"},
-                "days": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["source", "day"],
-                        "properties": {"source": {"type": "string"}, "day": {"type": "string", "format": "date"}},
-                    },
-                },
-            },
-            "description": "On the last page, where the list lacks records for it: days of the range whose records "
-            "are archived. An export has them.",
+        archived = "On the last page: days of the range whose records are archived. An export has them."
+        pruned = "On the last page: days of the range whose records were dropped for their age. Sums may have them."
+        members = {
+            "count": count,
+            "settled_until": settled_until,
+            "archived_days": DROPPED_DAYS | {"description": archived},
+            "pruned_days": DROPPED_DAYS | {"description": pruned},
+            "results": schema,
         }
-        members = {"count": count, "settled_until": settled_until, "archived_days": archived_days, "results": schema}
         return {"type": "object", "required": [*neighbours, "results"], "properties": neighbours | members}
 
 

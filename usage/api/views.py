@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
@@ -46,7 +46,7 @@ from usage.data_quality import MAX_LISTED_DAYS, DataQuality
 from usage.datetimes import format_iso
 from usage.directory.lookup import get_directory_version, list_name_columns, select_usage_columns
 from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_totals, export
-from usage.exports.archive import find_archive, select_archived_days
+from usage.exports.archive import find_archive, select_dropped_days
 from usage.exports.file_names import build_export_name
 from usage.exports.formats.csv import parse_bom
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
@@ -222,18 +222,18 @@ class UsageViewSet(ReadViewSet):
         return response
 
     def get_last_page_members(self) -> dict[str, Any]:
-        """Return the archived days of the range, whose records an export has and the list has not."""
-        days = select_archived_days(self.get_valid_filterset(self.request), get_row_scope(self.request))
-        archived = list(days.values_list("source__slug", "day")[:MAX_LISTED_DAYS])
-        if not archived:
-            return {}
-        archived_days = [{"source": slug, "day": day.isoformat()} for slug, day in archived]
-        return {
-            "archived_days": {
-                "total": days.count() if len(archived) == MAX_LISTED_DAYS else len(archived),
-                "days": archived_days,
-            }
-        }
+        """Return the days of the range whose records the list has no more: archived days, and pruned days."""
+        days = select_dropped_days(self.get_valid_filterset(self.request), get_row_scope(self.request))
+        is_archived = Q(archived_at__isnull=False)
+        conditions = {"archived_days": is_archived, "pruned_days": ~is_archived}
+        counts = days.aggregate(**{name: Count("pk", filter=condition) for name, condition in conditions.items()})
+        members = {}
+        for name, condition in conditions.items():
+            if counts[name]:
+                listed = days.filter(condition).values_list("source__slug", "day")[:MAX_LISTED_DAYS]
+                named_days = [{"source": slug, "day": day.isoformat()} for slug, day in listed]
+                members[name] = {"total": counts[name], "days": named_days}
+        return members
 
     @extend_schema(responses=ManifestSerializer, filters=True)
     @action(detail=False, url_path="export-manifest", url_name="export-manifest")

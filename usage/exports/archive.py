@@ -233,7 +233,8 @@ def find_archive(filterset: Any, row_scope: frozenset[int] | None) -> ArchivedRa
     Raises ValidationError where another filter is given than the lake answers.
     """
     columns = ("source_id", "source__slug", "day", "starts_at", "ends_at", "records")
-    days = [ArchivedDay(*row) for row in select_archived_days(filterset, row_scope).values_list(*columns)]
+    dropped_days = select_dropped_days(filterset, row_scope).filter(archived_at__isnull=False)
+    days = [ArchivedDay(*row) for row in dropped_days.values_list(*columns)]
     if not days:
         return None
     refuse_other_filters(filterset, days)
@@ -242,14 +243,14 @@ def find_archive(filterset: Any, row_scope: frozenset[int] | None) -> ArchivedRa
     return ArchivedRange(filterset._meta.model, filled, cleaned.get("from"), cleaned.get("to")) if filled else None
 
 
-def select_archived_days(filterset: Any, row_scope: frozenset[int] | None) -> QuerySet[SourceDay]:
-    """Return the archived days that may have records in the range, the earliest first.
+def select_dropped_days(filterset: Any, row_scope: frozenset[int] | None) -> QuerySet[SourceDay]:
+    """Return the pruned and archived days that had records in the range, the earliest first.
 
     The range of `updated_since` lies in no day that was not read since.
     """
     kind, cleaned = filterset._meta.model, filterset.form.cleaned_data
     sources = select_reporting_sources(kind, filterset.get_source_ids(), row_scope)
-    days = SourceDay.objects.filter(source__in=sources.order_by().values("pk"), archived_at__isnull=False)
+    days = SourceDay.objects.filter(source__in=sources.order_by().values("pk"), pruned_at__isnull=False)
     days = days.filter(Q(records__gt=0) | Q(withdrawn__gt=0))
     if (start := cleaned.get("from")) is not None:
         days = days.filter(**({"ends_at__gt": start} if isinstance(start, datetime) else {"day__gte": start}))
