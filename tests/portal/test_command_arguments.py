@@ -17,6 +17,8 @@ WRONG = {
     "sandbox --port 65536": "--port: “65536” is not a whole number from 0 to 65535",
     "sandbox --days 0": f"--days: “0” {FROM_1} 500000",
     "sandbox --requests-per-minute 0": f"--requests-per-minute: “0” {FROM_1}",
+    "sandbox --scale nan": "--scale: “nan” is not a number from 0 to 1000",
+    "sandbox --latency-ms -1": "--latency-ms: “-1” is not a number from 0 to 600000",
     "up --port 0": f"--port: “0” {FROM_1} 65535",
     "create_reporting_role bi --seconds 0": f"--seconds: “0” {FROM_1}",
     "create_reporting_role bi --connections many": f"--connections: “many” {FROM_1}",

@@ -3,11 +3,12 @@
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import date
-from typing import Final
+from typing import Final, TypeVar
 
 from usage.datetimes import DATE
 
 LARGEST_PORT: Final = 65_535
+T = TypeVar("T", int, float)
 
 
 def parse_date(text: str) -> date:
@@ -22,14 +23,25 @@ def parse_date(text: str) -> date:
 
 def build_number_type(least: int, most: int) -> Callable[[str], int]:
     """Return the type of whole numbers from `least` to `most`; it raises ArgumentTypeError."""
+    return build_range_type(int, "whole number", least, most)
 
-    def parse_number(text: str) -> int:
+
+def build_decimal_type(least: int, most: int) -> Callable[[str], float]:
+    """Return the type of numbers from `least` to `most`, with decimals or without; it raises ArgumentTypeError."""
+    return build_range_type(float, "number", least, most)
+
+
+def build_range_type(number_type: Callable[[str], T], name: str, least: int, most: int) -> Callable[[str], T]:
+    """Return the type of numbers from `least` to `most`; it raises ArgumentTypeError."""
+
+    def parse_number(text: str) -> T:
         try:
-            if least <= int(text) <= most:
-                return int(text)
+            number = number_type(text)
+            if least <= number <= most:
+                return number
         except ValueError:
             pass
-        raise ArgumentTypeError(f"“{text}” is not a whole number from {least} to {most}.")
+        raise ArgumentTypeError(f"“{text}” is not a {name} from {least} to {most}.")
 
     return parse_number
 

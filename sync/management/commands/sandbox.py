@@ -13,10 +13,12 @@ from django.core.management.base import BaseCommand, CommandError
 from sync.sandbox.faults import parse_fault
 from sync.sandbox.upstream import Settings, Upstream
 from sync.sandbox.world import World
-from usage.management.arguments import build_number_type, parse_port
+from usage.management.arguments import build_decimal_type, build_number_type, parse_port
 
 MOST_DAYS = 500_000
 MOST = 100_000_000  # records a day, and requests a minute
+MOST_TIMES = 1_000
+MOST_MS = 600_000
 
 
 class Command(BaseCommand):
@@ -30,7 +32,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--days", type=build_number_type(1, MOST_DAYS), default=plain.days, help="How far history reaches back."
         )
-        parser.add_argument("--scale", type=float, default=plain.scale, help="Multiplies the number of records.")
+        parser.add_argument(
+            "--scale",
+            type=build_decimal_type(0, MOST_TIMES),
+            default=plain.scale,
+            help="Multiplies the number of records.",
+        )
         parser.add_argument(
             "--records-per-day",
             type=build_number_type(0, MOST),
@@ -38,7 +45,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--credential", default=plain.credential, help="What every vendor accepts.")
         parser.add_argument("--zone", default=plain.zone, help="Time zone of the accounts that have a zone.")
-        parser.add_argument("--latency-ms", type=float, default=0.0, help="Waited before every answer.")
+        parser.add_argument(
+            "--latency-ms", type=build_decimal_type(0, MOST_MS), default=0.0, help="Waited before every answer."
+        )
         parser.add_argument(
             "--requests-per-minute",
             type=build_number_type(1, MOST),
