@@ -44,12 +44,15 @@ class EnvironmentVariables(environ.Env):  # type: ignore[misc]  # django-environ
         self.names: set[str] = set()
 
     def get_value(self, var: str, cast: Any = None, default: Any = "", parse_default: bool = False) -> Any:
-        """Return the value as `cast`, or `default` if it is unset, empty or malformed."""
+        """Return the value as `cast`, or `default` if it is unset, empty or malformed.
+
+        Not by django-environ, to which a value that begins with `$`, such as a password, is the name of a variable.
+        """
         self.names.add(var)
         if not self.ENVIRON.get(var, "").strip():
             return default
         try:
-            value = super().get_value(var, cast, default, parse_default)
+            value = self.parse_value(self.ENVIRON[var], cast)
         except (ValueError, TypeError):
             return self._add_unreadable(var, KINDS[cast], default)
         if cast is bool and not value and self.ENVIRON[var].strip().lower() not in FALSE_WORDS:

@@ -206,6 +206,17 @@ def test_spaces_around_the_items_of_a_list_are_left_out(monkeypatch: pytest.Monk
     assert EnvironmentVariables().list("ALLOWED_HOSTS") == ["portal.example.com", "127.0.0.1"]
 
 
+def test_a_value_that_begins_with_a_dollar_is_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_OIDC_CLIENT_SECRET", "$HOME-made")
+    monkeypatch.setenv("PORTAL_TICK_SECONDS", "$PORTAL_POOL")
+    env = EnvironmentVariables()
+    assert env.str("PORTAL_OIDC_CLIENT_SECRET", default="") == "$HOME-made"
+    assert (env.int("PORTAL_TICK_SECONDS", default=60), env.unreadable) == (
+        60,
+        {"PORTAL_TICK_SECONDS": "a whole number"},
+    )
+
+
 def test_numbers_are_read_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTAL_HTTP_TIMEOUT_SECONDS", "1e2")
     assert EnvironmentVariables().float("PORTAL_HTTP_TIMEOUT_SECONDS") == 100
