@@ -6,7 +6,7 @@ worker of another release is different: a table that a migration fills would lac
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from django.db import connection
@@ -25,7 +25,8 @@ class SchemaDiffers(Exception):
     """The schema is not that of the code; the message has the remedy."""
 
 
-def compare_schema(applied: set[Key]) -> str:
+@lru_cache(maxsize=1)
+def compare_schema(applied: frozenset[Key]) -> str:
     """Return OLDER or NEWER, "" where the applied migrations are those of the code."""
     loader = load_migrations()
     if not set(loader.graph.leaf_nodes()) <= applied:
@@ -45,7 +46,7 @@ def check_schema() -> None:
     """Raise SchemaDiffers unless the schema is that of the code."""
     with connection.cursor() as cursor:
         cursor.execute(APPLIED)
-        if difference := compare_schema(set(cursor.fetchall())):
+        if difference := compare_schema(frozenset(cursor.fetchall())):
             raise SchemaDiffers(difference)
 
 

@@ -71,11 +71,11 @@ def list_opened(probe: Connection) -> Iterator[bool]:
         yield not isinstance(field.from_db_value(ciphertext, None, None), LockedText)
 
 
-def fetch_applied(probe: Connection) -> set[Key]:
+def fetch_applied(probe: Connection) -> frozenset[Key]:
     """Return the migrations that were applied, by app and name."""
     if fetch_value(probe, "SELECT to_regclass('django_migrations')") is None:
-        return set()
-    return set(probe.execute(APPLIED).fetchall())
+        return frozenset()
+    return frozenset(probe.execute(APPLIED).fetchall())
 
 
 def fetch_value(probe: Connection, statement: str) -> Any:

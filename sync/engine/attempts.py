@@ -1,5 +1,6 @@
 """The rows of an attempt and of the runs that wait for its day."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -103,26 +104,30 @@ def write_attempt(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> No
 def write_runs(claim: Claim, ending: Ending, counts: Mapping[str, Any]) -> None:
     """Add the attempt to the runs that wait for the day; a deferred day goes on waiting."""
     waiting_run_days = SyncRunDay.objects.filter(source_day=claim.source_day, outcome=SyncRunDay.Outcome.WAITING)
-    runs = list(waiting_run_days.values_list("run_id", flat=True))
     increments = {name: F(name) + value for name, value in counts.items() if value}
-    if runs and increments:
-        SyncRun.objects.filter(pk__in=runs).order_by("pk").update(**increments)
     if ending.outcome != LoadAttempt.Outcome.DEFERRED:
-        end_run_days(waiting_run_days, ending)
+        end_run_days(waiting_run_days, ending, increments)
+    elif increments:
+        SyncRun.objects.filter(pk__in=waiting_run_days.values("run_id")).update(**increments)
 
 
-def end_run_days(waiting_run_days: QuerySet[SyncRunDay], ending: Ending) -> None:
-    """End the waiting days of runs, and finish each run that waits for no other day."""
-    days_by_run: dict[int, int] = {}
-    for run_id in list(waiting_run_days.values_list("run_id", flat=True)):
-        days_by_run[run_id] = days_by_run.get(run_id, 0) + 1
+def end_run_days(
+    waiting_run_days: QuerySet[SyncRunDay], ending: Ending, increments: Mapping[str, Any] | None = None
+) -> None:
+    """End the waiting days of runs, and finish each run that waits for no other day.
+
+    `increments`: other columns of the runs to write.
+    """
+    days_by_run = Counter(waiting_run_days.values_list("run_id", flat=True))
     if not days_by_run:
         return
     waiting_run_days.update(outcome=SyncRunDay.Outcome.FAILED if ending.failed else SyncRunDay.Outcome.DONE)
     column = "days_failed" if ending.failed else "days_done"
-    error = {"error": ending.error, "error_code": ending.error_code} if ending.failed else {}
+    columns = dict(increments or {})
+    if ending.failed:
+        columns |= {"error": ending.error, "error_code": ending.error_code}
     for run_id, days in sorted(days_by_run.items()):
-        SyncRun.objects.filter(pk=run_id).update(**{column: F(column) + days}, **error)
+        SyncRun.objects.filter(pk=run_id).update(**{column: F(column) + days}, **columns)
     still_waiting = SyncRunDay.objects.filter(outcome=SyncRunDay.Outcome.WAITING).values("run_id")
     finished_runs = SyncRun.objects.filter(pk__in=days_by_run, finished_at=None).exclude(pk__in=still_waiting)
     if run_ids := list(finished_runs.values_list("pk", flat=True)):

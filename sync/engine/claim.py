@@ -6,11 +6,10 @@ import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from sync.engine.totals import add_to_total
@@ -128,18 +127,21 @@ def get_next_day(source: Source, run: SyncRun | None) -> SourceDay | None:
 def lease_day(source: Source, source_day: SourceDay, worker: str) -> Claim:
     """Write the lease and the new attempt, and end the attempt of a worker that died."""
     is_taken_over = source_day.state == DayState.LOADING
-    columns: dict[str, Any] = {"state": DayState.LOADING, "lease_expires_at": get_lease_end(), "leased_by": worker}
+    source_day.state = DayState.LOADING
+    source_day.attempt += 1
     if is_taken_over:
         # A day that kills its workers goes behind the other days, with a reason.
-        columns |= {"failures": F("failures") + 1, "error": LEASE_ENDED, "error_code": ErrorCode.LEASE_LOST}
-    SourceDay.objects.filter(pk=source_day.pk).update(attempt=F("attempt") + 1, **columns)
+        source_day.failures += 1
+        source_day.error, source_day.error_code = LEASE_ENDED, ErrorCode.LEASE_LOST
+    columns = {name: getattr(source_day, name) for name in ("state", "attempt", "failures", "error", "error_code")}
+    leased = SourceDay.objects.filter(pk=source_day.pk)  # which is locked: nobody has changed it since it was read
+    leased.update(**columns, lease_expires_at=get_lease_end(), leased_by=worker)
     # An attempt without an end belongs to a worker that died or could not reach the database.
     lost_attempts = LoadAttempt.objects.filter(source_day=source_day, finished_at=None).update(
         outcome=LoadAttempt.Outcome.LOST, finished_at=Now(), error=LEASE_ENDED, error_code=ErrorCode.LEASE_LOST
     )
     if lost_attempts:
         add_to_total(source, LoadAttempt.Outcome.LOST, lost_attempts)
-    source_day.refresh_from_db()
     LoadAttempt.objects.create(source_day=source_day, number=source_day.attempt, worker=worker)
     source_day.source = source
     waiting_run_days = SyncRunDay.objects.filter(source_day=source_day, outcome=SyncRunDay.Outcome.WAITING)

@@ -91,8 +91,7 @@ def reset_failures(source: Source) -> None:
 
     Not in the merge's transaction, which has locked days: every writer locks the source before its days.
     """
-    if source.failures or source.paused_until is not None:
-        Source.objects.filter(pk=source.pk).update(failures=0, paused_until=None)
+    Source.objects.filter(pk=source.pk).update(failures=0, paused_until=None)
 
 
 def describe_error(error: SyncError) -> dict[str, Any]:

@@ -89,20 +89,22 @@ def read_and_store(attempt: RunningAttempt, progress: Progress | None) -> str:
     with open_span("read day"), open_reader(claim.source, before_request=claim.renew) as reader:
         attempt.http = reader.http.stats
         with Spool(reader.kind) as spool:
+            attempt.reached = reader.account.opened_at
             comparison = read_day(reader, attempt, spool, progress)
             if comparison.verification == Verification.UNVERIFIED:
                 spool.clear()
+                attempt.reached = get_database_time()
                 comparison = read_day(reader, attempt, spool, progress)
             with open_span("store day"):
                 outcome = store_day(attempt, spool, comparison)
         annotate_span({"outcome": str(outcome), "records": attempt.fetched})
-    try_step("source", partial(reset_failures, claim.source))
+    if claim.source.failures or claim.source.paused_until is not None:
+        try_step("source", partial(reset_failures, claim.source))
     return outcome
 
 
 def read_day(reader: VendorReader, attempt: RunningAttempt, spool: Spool, progress: Progress | None) -> Comparison:
     """Fill the spool from one pass over a listing that does not change; raises ListingChanged if it keeps changing."""
-    attempt.reached = get_database_time()
     for passes_left in reversed(range(READS_OF_A_CHANGING_LISTING)):
         try:
             comparison = read_pages(reader, attempt.claim, spool, progress)

@@ -75,7 +75,6 @@ class DayMerge:
     def copy(self, spool: Spool) -> None:
         """Copy what was read into the transaction's own table."""
         with connection.cursor() as cursor:
-            cursor.execute(self.sql.drop_spool)
             cursor.execute(self.sql.create_spool)
             with cursor.copy(self.sql.copy) as copy:
                 copy.set_types(self.sql.wire_types)

@@ -34,9 +34,11 @@ class MergeStatements:
 
         wire = get_wire_columns(kind)
         self.wire_types = list(wire.values())
-        self.drop_spool = f"DROP TABLE IF EXISTS {self.spool}"
         created = ", ".join(f"{name} {type_name}" for name, type_name in wire.items())
-        self.create_spool = f"CREATE TEMPORARY TABLE spool_{meta.model_name} ({created}) ON COMMIT DROP"
+        self.create_spool = (
+            f"DROP TABLE IF EXISTS {self.spool}; "
+            f"CREATE TEMPORARY TABLE spool_{meta.model_name} ({created}) ON COMMIT DROP"
+        )
         self.copy = f"COPY {self.spool} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
         self.count_spool = f"SELECT count(*) FROM {self.spool}"
         self.measure_spool = (

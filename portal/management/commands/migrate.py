@@ -53,7 +53,7 @@ class Command(DjangoCommand):
 
     def write_views(self) -> None:
         """Make the views for reports, unless the schema is not that of the code: `migrate` may have a target."""
-        if compare_schema(set(MigrationRecorder(connection).applied_migrations())):
+        if compare_schema(frozenset(MigrationRecorder(connection).applied_migrations())):
             return
         try:
             if write_views():
