@@ -65,8 +65,8 @@ def test_without_the_extra_a_report_has_no_chart(monkeypatch: pytest.MonkeyPatch
 
 
 def test_counts_that_do_not_add_up_over_groups_are_lines_and_not_stacked() -> None:
-    axes = Figure().subplots()
+    axes: Any = Figure().subplots()
     panel = {"series": [{"name": "a", "values": ["1", None]}, {"name": "b", "values": ["2", "4"]}], "size": 1.0}
     draw_intervals(axes, {**panel, "stacked": False}, ["3 Nov", "4 Nov"])
-    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[1.0, 0.0], [2.0, 4.0]]
+    assert [[y for _, y in line.get_xydata()] for line in axes.get_lines()] == [[1.0, 0.0], [2.0, 4.0]]
     assert not axes.patches
