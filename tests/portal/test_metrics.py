@@ -234,6 +234,7 @@ def test_each_process_of_the_web_server_writes_its_counts_by_one_thread(
         "portal.metrics.http_requests.threading.Thread",
         lambda **options: Mock(**options, start=lambda: started.append(options)),
     )
+    monkeypatch.setattr("portal.metrics.http_requests.is_web_server", lambda: False)
     request = RequestFactory().get("/")
     request.resolver_match = None
     counts.record(request, 404, 0.1)

@@ -1,13 +1,17 @@
-"""Connections of the pool: one that the database has ended empties the pool, a statement that fails does not."""
+"""The pool of the web server: what empties it, and which processes have one."""
 
+import gc
+import runpy
+import sys
 from contextlib import closing
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import psycopg
 import pytest
 from django.db import connection
 
-from portal.pool import PooledConnection
+from portal.environment import BASE_DIR
+from portal.pool import PooledConnection, StandbyConnection
 
 pytestmark = pytest.mark.django_db
 
@@ -29,3 +33,25 @@ def test_the_pool_is_emptied_by_a_connection_that_has_ended_alone(
         with pytest.raises(psycopg.OperationalError):
             pooled.execute(statement)
     assert len(drained) == drains
+
+
+@pytest.mark.parametrize("is_web", [True, False])
+def test_the_web_server_alone_has_a_pool_and_a_standby_that_is_given_up_soon(
+    is_web: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://portal:secret@primary:5432/portal?sslmode=require")
+    monkeypatch.setenv("DATABASE_REPLICA_URL", "postgres://reader:other@standby:5433/portal?sslmode=verify-full")
+    monkeypatch.setenv("PORTAL_DB_POOL_SIZE", "5")
+    monkeypatch.delitem(sys.modules, "portal.wsgi", raising=False)  # by which the settings know the web server
+    if is_web:
+        monkeypatch.setitem(sys.modules, "portal.wsgi", ModuleType("portal.wsgi"))
+    databases = runpy.run_path(str(BASE_DIR / "portal/settings.py"))["DATABASES"]
+    gc.enable()  # which the settings leave to the end of a start
+    assert ("standby" in databases, "pool" in databases["default"]["OPTIONS"]) == (is_web, is_web)
+    if is_web:
+        primary, standby = databases["default"], databases["standby"]
+        assert [standby[name] for name in ("HOST", "PORT", "USER", "CONN_MAX_AGE")] == ["standby", 5433, "reader", 0]
+        assert (primary["OPTIONS"]["sslmode"], standby["OPTIONS"]["sslmode"]) == ("require", "verify-full")
+        assert primary["OPTIONS"]["pool"]["max_size"] == standby["OPTIONS"]["pool"]["max_size"] == 5
+        assert standby["OPTIONS"]["pool"]["connection_class"] is StandbyConnection
+        assert standby["OPTIONS"]["pool"]["timeout"] < primary["OPTIONS"]["pool"]["timeout"]
