@@ -1,5 +1,7 @@
 """Redis as requests use it: one that fails is left alone for a while, and used again once it answers."""
 
+from types import SimpleNamespace
+
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -10,7 +12,7 @@ def test_a_redis_that_failed_is_left_alone_then_tried_by_one_request_and_its_out
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("portal.cache.time.monotonic", lambda: now)
+    monkeypatch.setattr("portal.cache.time", SimpleNamespace(monotonic=lambda: now))
     redis = GuardedRedis("redis://127.0.0.1:1/0")
     calls: list[float] = []
 

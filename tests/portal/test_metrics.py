@@ -4,8 +4,8 @@ import http.client
 import re
 from contextlib import closing
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import redis
@@ -230,10 +230,8 @@ def test_each_process_of_the_web_server_writes_its_counts_by_one_thread(
     counts: RequestCounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Any] = []
-    monkeypatch.setattr(
-        "portal.metrics.http_requests.threading.Thread",
-        lambda **options: Mock(**options, start=lambda: started.append(options)),
-    )
+    thread = SimpleNamespace(Thread=lambda **options: SimpleNamespace(start=lambda: started.append(options)))
+    monkeypatch.setattr("portal.metrics.http_requests.threading", thread)
     monkeypatch.setattr("portal.metrics.http_requests.is_web_server", lambda: False)
     request = RequestFactory().get("/")
     request.resolver_match = None
@@ -243,7 +241,8 @@ def test_each_process_of_the_web_server_writes_its_counts_by_one_thread(
     for _ in range(2):
         counts.record(request, 404, 0.1)
     assert started == [{"target": counts.flush_forever, "daemon": True}]
-    monkeypatch.setattr("portal.metrics.http_requests.os.getpid", lambda: -1)  # of a worker that was forked from it
+    worker = SimpleNamespace(getpid=lambda: -1)  # that was forked from it
+    monkeypatch.setattr("portal.metrics.http_requests.os", worker)
     counts.record(request, 404, 0.1)
     assert len(started) == 2
 
