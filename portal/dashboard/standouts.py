@@ -103,8 +103,6 @@ def build_line(mover: Mover, *, week: bool, shared: str) -> StandoutLine:
 
 def describe_days(days: ComparedDays) -> str:
     """Return the compared days: `Mon 30 Nov against Mon 23 Nov`, `1–22 Nov against 1–22 Oct`."""
-    if not days.pairs:
-        return ""
     first, last = days.pairs[0], days.pairs[-1]
     if len(days.pairs) == 1:
         return " against ".join(f"{day:%a} {day.day} {day:%b}" for day in first)

@@ -17,6 +17,8 @@ from django.utils import timezone
 from portal.beat import Scheduler, format_database_time
 from portal.celery import app
 from portal.environment import BASE_DIR
+from portal.incidents import tasks as incident_tasks
+from portal.reports import tasks as report_tasks
 from sync import tasks
 from sync.engine.claim import claim_day, get_database_time
 from sync.engine.plan import plan_due
@@ -98,6 +100,32 @@ def test_stale_calls_to_read_a_day_or_to_roll_up_do_nothing(queue: redis.Redis, 
 
     assert SourceDay.objects.get().attempt == 0
     assert (rolled, messages(queue)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("task", "function"),
+    [
+        (incident_tasks.watch, "portal.incidents.tasks.watching.watch"),
+        (incident_tasks.deliver, "portal.incidents.tasks.deliver_due"),
+        (report_tasks.plan, "portal.reports.tasks.plan_reports"),
+    ],
+)
+def test_a_stale_call_to_watch_to_send_or_to_plan_does_nothing_and_one_of_this_minute_is_carried_out(
+    task: Any, function: str, queue: redis.Redis, monkeypatch: Any
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(function, lambda *_: calls.append(1))
+    task(ago(61))
+    assert (calls, messages(queue)) == ([], [])
+    task(ago(5))
+    assert calls == [1]
+
+
+def test_reports_that_are_due_are_sent_at_once(queue: redis.Redis, monkeypatch: Any) -> None:
+    for added in (0, 2):
+        monkeypatch.setattr("portal.reports.tasks.plan_reports", lambda _, added=added: added)
+        report_tasks.plan()
+        assert [task for task, *_ in messages(queue)] == ["portal.incidents.tasks.deliver"] * bool(added)
 
 
 def test_a_tick_calls_for_no_more_workers_than_a_source_has_places_for(queue: redis.Redis) -> None:

@@ -5,15 +5,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
+from pytest_django import Settings
 
 from portal import checks, database_checks
 from portal.embedded import ServiceError
 from portal.embedded.paths import DataFolder
-from portal.environment import BASE_DIR, EnvironmentVariables
+from portal.environment import BASE_DIR, EnvironmentVariables, read_environment
 
 EXAMPLE = (BASE_DIR / ".env.example").read_text()
 GOOD = {
@@ -94,6 +97,7 @@ WRONG = [
         ("PORTAL_OIDC_DOMAINS", "@example.com"): "portal.E023",
         ("PORTAL_LATE_HOURS", "99999999"): "portal.E007",
         ("PORTAL_SCRUB_DAYS", "3651"): "portal.E007",
+        ("PORTAL_XLSX_MAX_ROWS", "1048576"): "portal.E007",
     },
     {
         ("DATABASE_URL", "postgres://portal@127.0.0.1:9/portal?sslmod=require"): "portal.E022",
@@ -101,6 +105,17 @@ WRONG = [
         ("ALLOWED_HOSTS", "127.0.0.1,portal.example.com:443"): "portal.E013",
     },
 ]
+# What may be left unset.
+OPTIONAL = {
+    "DATABASE_REPLICA_URL": "postgres://portal@127.0.0.1:10/portal",
+    "PORTAL_OIDC_ISSUER": "https://login.example.com",
+    "PORTAL_OIDC_CLIENT_ID": "portal",
+    "PORTAL_OIDC_CLIENT_SECRET": "secret",
+    "PORTAL_OIDC_DOMAINS": "example.com,sub.example.org",
+    "PORTAL_REPORT_DOMAINS": "example.com,sub.example.org",
+    "PORTAL_SENTRY_DSN": "https://key@sentry.example.com/1",
+    "PORTAL_TRACES_URL": "http://127.0.0.1:4318/v1/traces",
+}
 CHECK = ["manage.py", "check"]
 # `manage.py` starts servers where none is named.
 STARTS = {
@@ -160,9 +175,28 @@ def test_no_process_starts_without_servers_or_on_wrong_settings(start: str) -> N
     }
 
 
-def test_good_settings_pass() -> None:
-    done = run_process(CHECK, **GOOD)
+@pytest.mark.parametrize("optional", [{}, OPTIONAL])
+def test_good_settings_pass(optional: dict[str, str]) -> None:
+    done = run_process(CHECK, **GOOD, **optional)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "module", "check", "number"),
+    [
+        ("PORTAL_SENTRY_DSN", "error_reports", checks.check_sentry, "portal.E018"),
+        ("PORTAL_TRACES_URL", "traces", checks.check_traces, "portal.E021"),
+    ],
+)
+def test_a_setting_whose_library_is_not_installed_is_named_with_the_extra(
+    setting: str, module: str, check: Any, number: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"portal.{module}.find_spec", lambda _: None)
+    assert list(check()) == []
+    setattr(settings, setting, OPTIONAL[setting])
+    (message,) = check()
+    assert (message.id, message.msg) == (number, f"{setting} needs a library that is not installed.")
+    assert "the extra `" in message.hint
 
 
 def test_the_production_example_passes_the_deployment_check(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,6 +233,15 @@ def test_an_old_postgres_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTAL_TICK_SECONDS", " ")
     assert EnvironmentVariables().int("PORTAL_TICK_SECONDS", default=60) == 60
+
+
+def test_the_file_of_variables_adds_those_that_are_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("PORTAL_TICK_SECONDS=30\nPORTAL_LATE_HOURS=7\n")
+    monkeypatch.setattr("portal.environment.BASE_DIR", tmp_path)
+    with patch.dict(os.environ, PORTAL_TICK_SECONDS="90", PORTAL_IGNORE_DOTENV="0"):
+        os.environ.pop("PORTAL_LATE_HOURS", None)
+        env = read_environment()
+        assert [env.int(name) for name in ("PORTAL_TICK_SECONDS", "PORTAL_LATE_HOURS")] == [90, 7]
 
 
 def test_spaces_around_the_items_of_a_list_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -176,6 +177,16 @@ def test_a_report_has_only_what_is_listed() -> None:
     report = build_report(event, {})
     assert CANARY not in json.dumps(report)
     assert report["exception"]["values"][0]["stacktrace"]["frames"] == [{"filename": "a.py", "lineno": 3}]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"), [({"event": "day_failed", "source": CANARY}, "day_failed"), (f"GET {CANARY}", None)]
+)
+def test_a_report_has_the_event_of_a_line_of_our_own_and_nothing_of_others(line: Any, message: str | None) -> None:
+    record = logging.LogRecord("portal", logging.ERROR, "a.py", 3, line, None, None)
+    report = build_report({"event_id": "1", "logentry": {"message": CANARY}}, {"log_record": record})
+    assert CANARY not in json.dumps(report)
+    assert (report.get("message"), report["exception"], "contexts" in report) == (message, {"values": []}, False)
 
 
 def check_clean(sentry: Sentry, *secrets: str) -> None:

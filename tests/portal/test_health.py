@@ -89,6 +89,15 @@ def test_not_ready_where_the_schema_is_older_and_without_work_where_it_is_newer_
     assert find_unready() == []
 
 
+def test_not_ready_where_no_migration_was_ever_applied() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_migrations RENAME TO away")
+        try:
+            assert find_unready() == [OLDER]
+        finally:
+            cursor.execute("ALTER TABLE away RENAME TO django_migrations")
+
+
 def test_not_ready_where_no_key_opens_a_stored_credential(settings: Settings) -> None:
     SourceFactory(credential="secret", credential_env="")
     settings.PORTAL_ENCRYPTION_KEYS = ["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]

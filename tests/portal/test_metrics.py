@@ -4,11 +4,13 @@ import http.client
 import re
 from contextlib import closing
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
-from django.test import Client
+from django.conf import settings as django_settings
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
@@ -17,6 +19,7 @@ from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
 from portal.incidents.models import Channel, Incident, Message
 from portal.metrics.http_requests import PROCESSES, RequestCounts
+from portal.metrics.work import collect_standby
 from portal.reports.models import Report
 from sync.engine.claim import claim_day
 from sync.engine.load import load_next
@@ -30,6 +33,7 @@ from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, r
 from tests.support.users import client_of, person
 from usage.models import DayState, Source, SourceDay
 from usage.slots import hold_slot
+from usage.standby import STANDBY
 
 pytestmark = pytest.mark.django_db
 Labels = tuple[tuple[str, str], ...]
@@ -220,6 +224,38 @@ def test_without_redis_the_metrics_of_the_database_are_there_and_no_request_is_l
     samples = scrape(client)
     assert value(samples, "portal_redis_up") == 1
     assert value(samples, "portal_http_requests_total", route="api:sources-list", method="GET", status="200") == 1
+
+
+def test_each_process_of_the_web_server_writes_its_counts_by_one_thread(
+    counts: RequestCounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    thread = SimpleNamespace(Thread=lambda **options: SimpleNamespace(start=lambda: started.append(options)))
+    monkeypatch.setattr("portal.metrics.http_requests.threading", thread)
+    monkeypatch.setattr("portal.metrics.http_requests.is_web_server", lambda: False)
+    request = RequestFactory().get("/")
+    request.resolver_match = None
+    counts.record(request, 404, 0.1)
+    assert started == []
+    monkeypatch.setattr("portal.metrics.http_requests.is_web_server", lambda: True)
+    for _ in range(2):
+        counts.record(request, 404, 0.1)
+    assert started == [{"target": counts.flush_forever, "daemon": True}]
+    worker = SimpleNamespace(getpid=lambda: -1)  # that was forked from it
+    monkeypatch.setattr("portal.metrics.http_requests.os", worker)
+    counts.record(request, 404, 0.1)
+    assert len(started) == 2
+
+
+@pytest.mark.parametrize(("lag", "figures"), [(None, (0, None)), (3.5, (1, 3.5))])
+def test_a_standby_says_whether_it_serves_the_figures_and_how_far_it_is_behind(
+    lag: float | None, figures: tuple[float, float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(collect_standby()) == []
+    monkeypatch.setitem(django_settings.DATABASES, STANDBY, {})
+    monkeypatch.setattr("portal.metrics.work.get_replica_lag", lambda: lag)
+    samples = {sample.name: sample.value for metric in collect_standby() for sample in metric.samples}
+    assert (samples["portal_standby_up"], samples.get("portal_standby_lag_seconds")) == figures
 
 
 def test_exports_under_way_are_those_of_the_processes_that_live(redis_client: redis.Redis) -> None:

@@ -1,6 +1,6 @@
 """The search: ids, names, sources, views, pages and settings; each person finds what they may see and no more."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from portal.incidents.models import Incident
+from sync.models import SyncRun, Trigger
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
@@ -82,6 +84,36 @@ def test_numbers_of_recipes_and_workspaces_are_found() -> None:
     assert "Recipe 9001" in list_titles(client, "9001")
     assert "Workspace 501" in list_titles(client, "501")
     assert find(client, "99999999999999999999") == {}
+
+
+def test_the_number_of_a_run_or_an_incident_leads_to_its_page_for_who_may_see_it() -> None:
+    source = SourceFactory(slug="main", vendor="ona")
+    day = datetime(2026, 1, 3, tzinfo=UTC).date()
+    run = SyncRun.objects.create(
+        pk=10**6, source=source, trigger=Trigger.ADMIN, from_day=day, to_day=day + timedelta(days=1)
+    )
+    words = {"subject": "Disk of a", "severity": "critical", "state": "Low", "message": "is full."}
+    incident = Incident.objects.create(pk=10**6 + 1, condition="disk_low", key="host:a", **words)
+    client = client_of("viewer")
+
+    for row, label, page in (
+        (run, "Run of the sync", f"/admin/sync/syncrun/{run.pk}/change/"),
+        (incident, "Incident", f"/admin/incidents/incident/{incident.pk}/change/"),
+    ):
+        assert find(client, str(row.pk)) == {"Ids": [(f"{label} {row.pk}", page)]}
+        assert client.get(page).status_code == 200
+
+    user = User.objects.create_user("somebody", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="view_recipeusage"))
+    client = Client()
+    client.force_login(user)
+    assert find(client, str(incident.pk)) == {}
+
+
+def test_a_form_that_no_menu_has_is_found_by_who_may_open_it() -> None:
+    pages = find(client_of("administrator"), "add token")["Pages"]
+    assert pages == [("Add an API token", "/admin/accounts/apitoken/add/")]
+    assert "Pages" not in find(client_of("viewer"), "add token")
 
 
 def test_names_lead_to_their_chart_and_teams_too() -> None:

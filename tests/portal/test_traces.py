@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.sdk.trace import TracerProvider
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from portal.accounts.models import Scope, create_token
+from portal.traces import start_traces
 from sync import tasks
 from sync.engine.plan import ensure_days
+from sync.tracing import open_span
 from tests.portal.test_error_reports import CANARY, REQUEST_ID, ask
 from tests.support.api_clients import API, served
 from tests.support.processes import portal_process, wait_for
@@ -104,3 +107,30 @@ def test_a_task_the_day_that_it_reads_and_its_requests_are_one_trace(
     assert (day_facts["error.type"], day.status.code) == ("CredentialError", day.status.STATUS_CODE_ERROR)
     assert (task_facts["task"], task_facts["outcome"]) == ("sync.tasks.load", "SUCCESS")
     collector.check_clean()
+
+
+def test_spans_of_a_process_go_to_its_collector_under_its_name(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    providers = []
+
+    class Provider(TracerProvider):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            providers.append(self)
+
+    monkeypatch.setattr("opentelemetry.sdk.trace.TracerProvider", Provider)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "portal-of-the-test")
+    tracers: list[Any] = []
+    for module in ("portal.traces", "sync.tracing"):
+        monkeypatch.setattr(f"{module}.TRACERS", tracers)
+    for url in ("", "127.0.0.1:4318", "ftp://127.0.0.1/"):
+        start_traces(url)
+        assert tracers == []
+    start_traces(collector.url)
+    with open_span("read day"):
+        pass
+    (provider,) = providers
+    provider.shutdown()
+    assert [span.name for span, _ in collector.list_spans()] == ["read day"]
+    assert b"portal-of-the-test" in collector.bodies[0]

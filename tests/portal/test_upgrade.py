@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from io import StringIO
 from typing import Any
 
 import pytest
 import structlog
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
 from portal.celery import Task
@@ -131,3 +132,23 @@ def test_a_table_that_is_in_use_holds_up_migrate_and_nobody_else(
         with pytest.raises(CommandError, match="A table is in use for too long"):
             call_command("migrate")
     call_command("migrate")
+
+
+def test_a_plan_is_shown_and_no_view_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = StringIO()
+    monkeypatch.setattr(migrate, "write_views", lambda: pytest.fail("made views"))
+    call_command("migrate", plan=True, stdout=output)
+    assert "No planned migration operations." in output.getvalue()
+
+
+def test_another_fault_of_the_database_ends_migrate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def fail(*_: object, **__: object) -> None:
+        calls.append(1)
+        raise OperationalError("the disk is full")
+
+    monkeypatch.setattr("django.core.management.commands.migrate.Command.handle", fail)
+    with pytest.raises(OperationalError, match="the disk is full"):
+        call_command("migrate")
+    assert calls == [1]

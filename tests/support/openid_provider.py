@@ -49,7 +49,7 @@ class Identity:
 
     def build_discovery(self) -> dict[str, Any]:
         """Return the discovery document."""
-        return {
+        document = {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
@@ -58,6 +58,7 @@ class Identity:
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
             **self.config,
         }
+        return {name: value for name, value in document.items() if name != self.omitted}
 
     def authorize(self, query: str) -> str:
         """Store the request and return the URL of the callback."""

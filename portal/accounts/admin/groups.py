@@ -105,8 +105,6 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         """Offer the permissions that the user has."""
-        if db_field.name != "permissions":
-            return super().formfield_for_manytomany(db_field, request, **kwargs)
         permissions = get_assignable_permissions(request_user(request)).order_by(
             "content_type__app_label", "content_type__model", "codename"
         )

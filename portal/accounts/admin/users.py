@@ -177,10 +177,8 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         return response if invited is None else self.invite(request, invited)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Show groups as checkboxes."""
-        if db_field.name == "groups":
-            kwargs["widget"] = forms.CheckboxSelectMultiple
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
+        """Show groups, the only field of this kind on the pages, as checkboxes."""
+        return super().formfield_for_manytomany(db_field, request, **kwargs, widget=forms.CheckboxSelectMultiple)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse users who may do or see more than the reader."""

@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -17,6 +18,7 @@ from portal.incidents.models import OPEN, Incident, Message, Severity
 from portal.incidents.serializers import IncidentSerializer
 from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
 from portal.incidents.token_alerts import build_token_alerts
+from portal.incidents.watch import list_unsettled_sources, stays_open
 from sync.admin.actions import get_username
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import Table, render_badge, render_prose
@@ -108,16 +110,19 @@ class IncidentAdmin(ReadOnlyAdmin):
     def get_object(self, request: HttpRequest, *args: Any) -> Any:
         """Return the incident, with what is wrong of its subject now."""
         incident = super().get_object(request, *args)
-        if incident is not None:
-            incident.alerts = find_alerts(request, incident)
+        incident.alerts = find_alerts(request, incident)
         return incident
 
     def get_page_summary(self, request: HttpRequest, obj: Incident) -> str:
         """Return whether it is open, and since when."""
         if obj.resolved_at is not None:
             return f"Resolved on {format_instant(obj.resolved_at)}."
-        ending = "" if obj.alerts or obj.source_id is None else " It no longer applies, and ends with the next tick."  # type: ignore[attr-defined]
-        return f"Open since {format_instant(obj.opened_at)}.{ending}"
+        opened = f"Open since {format_instant(obj.opened_at)}."
+        if obj.alerts or obj.source_id is None or not request.user.has_perm("usage.view_source"):  # type: ignore[attr-defined]
+            return opened
+        if stays_open(obj, list_unsettled_sources(), timezone.now()):
+            return f"{opened} Its days are being synced again."
+        return f"{opened} It no longer applies, and ends with the next tick."
 
     def get_page_actions(self, request: HttpRequest, obj: Incident) -> Sequence[PageAction]:
         """Return the button by which a person acknowledges the incident."""
@@ -136,8 +141,6 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """Add the buttons of the overview that resolve it."""
-        if obj is None or obj.resolved_at is not None:
-            return {}
         page_actions = [(action, self.action_url(obj, action)) for action in self.get_page_actions(request, obj)]
         buttons = {button.url: button for alert in obj.alerts for button in alert.buttons}
         alert_actions = [

@@ -36,7 +36,8 @@ class Command(DjangoCommand):
 
     def migrate(self, *args: Any, **options: Any) -> None:
         """Apply the migrations, again where a migration did not get a table; what was applied before stays."""
-        for tries_left in reversed(range(TRIES)):
+        tries_left = TRIES
+        while True:
             try:
                 with connection.execute_wrapper(limit_lock_wait):
                     super().handle(*args, **options)
@@ -46,6 +47,7 @@ class Command(DjangoCommand):
             except OperationalError as error:
                 if not isinstance(error.__cause__, LockNotAvailable):
                     raise
+                tries_left -= 1
                 if not tries_left:
                     raise CommandError("A table is in use for too long, such as by an export: run it again.") from error
             self.stdout.write("A table is in use; trying again …")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialApp
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from portal.accounts.audit.context import build_wrapper
 from portal.accounts.audit.models import AuditEntry, ObjectKind
-from portal.accounts.models import GroupScope, create_token
+from portal.accounts.models import GroupScope, Scope, create_token
 from sync.engine import plan
 from tests.support.factories import SourceFactory
 from tests.support.users import PASSWORD, client_of, person
@@ -177,6 +178,19 @@ def test_an_administrator_reads_filters_and_opens_the_log() -> None:
     detail = client.get(reverse("admin:accounts_auditentry_change", args=[entry.pk])).content.decode()
     assert "What changed" in detail
     assert 'name="_save"' not in detail
+
+
+def test_lists_and_objects_are_shown_as_text(log: Any) -> None:
+    create_token("reports", [Scope.USAGE_READ, Scope.SYNC_READ])
+    SocialApp.objects.create(name="sso", provider="openid_connect", settings={"server_url": "https://id.example.com"})
+    client = client_of("administrator")
+    pages = {
+        entry.object_name: client.get(reverse("admin:accounts_auditentry_change", args=[entry.pk])).content.decode()
+        for entry in log()
+        if entry.object_name in {"reports", "sso"}
+    }
+    assert "sync:read, usage:read" in pages["reports"]
+    assert "{&quot;server_url&quot;: &quot;https://id.example.com&quot;}" in pages["sso"]
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])

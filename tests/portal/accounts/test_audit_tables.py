@@ -15,6 +15,7 @@ from pytest_django import DjangoDbBlocker
 
 from portal.accounts.audit.models import Action, AuditEntry
 from portal.accounts.audit.tables import AUDITED, NOT_AUDITED, Link, Row
+from portal.accounts.audit.triggers import install_triggers, remove_triggers
 from portal.accounts.models import GroupScope, Invitation, create_token
 from portal.incidents.models import Channel
 from portal.reports.models import Report
@@ -287,3 +288,18 @@ def test_a_page_shows_an_emptied_table_and_the_address_that_changed() -> None:
     page = client_of("administrator").get(reverse("admin:accounts_auditentry_changelist")).content.decode()
     assert "verified of e-mail address a_b@example.com: no → yes" in page
     assert "rows: 0 → 0" in page
+
+
+def test_the_migration_that_made_the_triggers_can_be_undone_and_applied_again() -> None:
+    with connection.schema_editor() as editor:
+        remove_triggers(None, editor)
+    SourceFactory.create(slug="unseen")
+    assert not AuditEntry.objects.filter(object_name="unseen").exists()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_proc WHERE proname LIKE 'accounts_audit%'")
+        assert cursor.fetchone() == (0,)
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a table that waits for its checks takes no trigger
+    with connection.schema_editor() as editor:
+        install_triggers(None, editor)
+    SourceFactory.create(slug="seen")
+    assert AuditEntry.objects.filter(object_name="seen").exists()

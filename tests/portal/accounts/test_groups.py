@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import AnonymousUser, Group, Permission
 
 from portal.accounts.authentication import get_source_scope
 from portal.accounts.roles import (
@@ -78,6 +78,11 @@ def test_the_roles_are_made_where_no_permission_exists_yet() -> None:
     Permission.objects.all().delete()
     import_module("portal.accounts.migrations.0001_initial").create_roles(apps)
     assert list_permissions(ADMINISTRATOR) == set(ROLES[ADMINISTRATOR])
+
+
+def test_who_has_no_account_sees_no_source() -> None:
+    SourceFactory.create()
+    assert get_source_scope(AnonymousUser()) == frozenset()
 
 
 def test_a_person_of_a_role_sees_all_sources_unless_they_are_limited() -> None:

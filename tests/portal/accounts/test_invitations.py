@@ -113,6 +113,29 @@ def test_an_account_can_be_made_without_an_invitation(client: Client) -> None:
     assert "Has not signed in yet, and has no invitation." in page
 
 
+def test_a_user_without_a_role_may_do_nothing_yet(client: Client) -> None:
+    get_link(client.post(ADD, build_form(role="")))
+    assert not User.objects.get(username="pat").groups.exists()
+    assert "none: no permissions" in client.get("/admin/auth/user/").content.decode()
+
+
+def test_the_list_and_the_page_of_a_user_say_whether_they_came_in_and_may_come_in(client: Client) -> None:
+    link = get_link(client.post(ADD, build_form()))
+    page = reverse("admin:auth_user_change", args=[User.objects.get(username="pat").pk])
+
+    def read_states() -> set[str]:
+        return set(re.findall(r">(Invited|Active|Inactive)<", client.get("/admin/auth/user/").content.decode()))
+
+    assert read_states() == {"Active", "Invited"}
+    assert "Has not signed in yet. The invitation works until " in client.get(page).content.decode()
+    accept(link)
+    assert read_states() == {"Active"}
+    assert "Signs in with a password." in client.get(page).content.decode()
+    User.objects.filter(username="pat").update(is_active=False)
+    assert read_states() == {"Active", "Inactive"}
+    assert "Inactive: cannot sign in." in client.get(page).content.decode()
+
+
 @pytest.mark.parametrize(
     ("values", "field", "message"),
     [

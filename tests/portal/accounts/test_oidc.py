@@ -208,6 +208,13 @@ def test_a_token_that_lacks_a_claim_is_refused(identity: Identity, missing: str)
     assert not User.objects.exists()
 
 
+def test_a_provider_without_user_info_says_who_it_is_in_the_id_token(identity: Identity) -> None:
+    identity.omitted = "userinfo_endpoint"
+    identity.token = {"email": "pat@example.com", "email_verified": True, "preferred_username": "pat"}
+    assert sign_in(Client()).status_code == 302
+    assert (User.objects.get().username, User.objects.get().email) == ("pat", "pat@example.com")
+
+
 def test_an_answer_without_an_id_token_is_refused(identity: Identity) -> None:
     identity.omitted = "id_token"
     assert sign_in(Client()).status_code == 401
@@ -312,6 +319,12 @@ def test_the_issuer_is_asked_by_https_alone_save_on_this_machine(issuer: str, ht
     variables = {"PORTAL_OIDC_ISSUER": issuer, "PORTAL_OIDC_CLIENT_ID": "x", "PORTAL_OIDC_CLIENT_SECRET": "y"}
     with override_settings(PORTAL_HTTPS=https, **variables):
         assert [message.id for message in checks.check_openid_provider()] == ([] if is_valid else ["portal.E010"])
+
+
+def test_every_name_of_a_list_of_domains_is_a_domain() -> None:
+    with override_settings(PORTAL_OIDC_DOMAINS=["example.com", "@example.com", "sub.example.org"]):
+        (message,) = checks.check_openid_provider()
+    assert (message.id, "'@example.com'" in message.msg) == ("portal.E023", True)
 
 
 def test_a_role_that_there_is_not_is_refused_at_start_up() -> None:

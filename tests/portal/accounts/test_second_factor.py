@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import time_machine
+from allauth.mfa.base import forms as mfa_forms
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from django.contrib.auth.models import Group, Permission
 from django.core.cache import cache
 from django.test import Client, override_settings
 
+from portal.accounts.forms import build_code_key
 from portal.accounts.models import create_token
 from tests.portal.accounts.test_oidc import build_settings
 from tests.portal.accounts.test_oidc import sign_in as sign_in_through_provider
@@ -148,3 +150,21 @@ def test_a_code_is_taken_once_as_long_as_it_is_valid() -> None:
         second: Any = Client()
         second.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
         assert "Incorrect code" in second.post(url, {"code": code}).content.decode()
+
+
+def test_of_two_requests_with_the_same_code_at_once_one_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = person("viewer")
+    TOTP.activate(user, SECRET)
+    clean_code = mfa_forms.AuthenticateForm.clean_code
+
+    def come_second(form: Any) -> str:
+        code: str = clean_code(form)
+        cache.add(build_code_key(user, code), "used", 60)  # by the other request, which has looked for it before too
+        return code
+
+    monkeypatch.setattr(mfa_forms.AuthenticateForm, "clean_code", come_second)
+    client: Any = Client()
+    url = client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
+    code = format_hotp_value(hotp_value(SECRET, max(yield_hotp_counters_from_time())))
+    assert "Incorrect code" in client.post(url, {"code": code}).content.decode()
+    assert client.get("/admin/").status_code == 302

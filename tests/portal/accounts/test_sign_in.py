@@ -79,8 +79,11 @@ def test_nobody_signs_up_and_no_other_page_of_allauth_is_open(client: Any) -> No
 def test_a_way_back_to_a_forgotten_password_is_offered_only_where_mail_is_sent(client: Any) -> None:
     assert client.get("/accounts/password/reset/").status_code == 404
     assert "forgot" not in client.get(SIGN_IN).content.decode().replace("forgotten", "")
+    viewer = client_of("viewer")
+    assert "/accounts/password/reset/" not in viewer.get("/accounts/password/change/").content.decode()
     with override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com"):
         assert client.get("/accounts/password/reset/").status_code == 200
+        assert "/accounts/password/reset/" in viewer.get("/accounts/password/change/").content.decode()
         assert "I forgot my password" in client.get(SIGN_IN).content.decode()
 
 

@@ -154,6 +154,15 @@ def test_a_request_that_waits_in_vain_is_refused(settings: Any, monkeypatch: pyt
     requests.enter("alex")
 
 
+def test_a_request_that_is_counted_twice_is_under_way_once(settings: Any) -> None:
+    settings.PORTAL_REQUESTS_AT_ONCE = 1
+    request = HttpRequest()
+    for _ in range(2):
+        throttling.count_request(request, "user:1")
+    assert throttling.under_way.answered == {"user:1": 1}
+    throttling.under_way.leave("user:1")
+
+
 def test_a_request_that_fails_is_no_longer_under_way(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PORTAL_REQUESTS_AT_ONCE = 1
     client = bearer()

@@ -1,5 +1,6 @@
 """Portal tokens: what they open, for how long, and that nobody can read them afterwards."""
 
+import re
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -267,6 +268,18 @@ def test_a_scope_is_given_by_who_may_do_all_that_it_opens(scope: str, required: 
         assert not ApiToken.objects.exists()
     manager.user_permissions.set(Permission.objects.filter(codename__in=[*base, *required]))
     assert post_token_form(client, scopes=[scope]).context["secret"]
+
+
+def test_the_list_says_which_tokens_can_be_used() -> None:
+    now = timezone.now()
+    for name, days in (("Usable", 90), ("Expires soon", 3), ("Expired", -1), ("Revoked", 90)):
+        token, _ = create_token(name.lower(), expires_at=now + timedelta(days=days))
+        if name == "Revoked":
+            token.revoke()
+    page = client_of("administrator").get("/admin/accounts/apitoken/").content.decode()
+    for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)[1:]:
+        (state,) = re.findall(r">(Usable|Expires soon|Expired|Revoked)<", row)
+        assert f">{state.lower()}<" in row
 
 
 def test_revoking_on_the_page_asks_once_more_and_acts_at_once() -> None:

@@ -1,6 +1,7 @@
 """Alerts of days: each problem in plain words, its button, and what the button does."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -13,6 +14,7 @@ from tests.support.users import client_of
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
+NOW = timezone.now()
 
 
 def test_failed_days_are_one_line_that_retries_them_all(source: Source) -> None:
@@ -157,3 +159,27 @@ def test_a_day_whose_stored_records_differ_is_told_with_what_differs(source: Sou
         "and the sums different. The day is being synced again."
     )
     assert "1 day of gcore-main will be synced" in press(client, alert, "Sync again")
+
+
+@pytest.mark.parametrize(
+    ("values", "remedy", "buttons"),
+    [
+        ({}, "They are being synced again.", 1),
+        (
+            {"final": True, "rolled_up": True, "pruned_at": NOW, "archived_at": NOW},
+            "No sync repairs what is archived.",
+            0,
+        ),
+    ],
+)
+def test_several_days_whose_stored_records_differ_are_one_line(
+    source: Source, values: dict[str, Any], remedy: str, buttons: int
+) -> None:
+    for ago in (5, 7):
+        set_day(source, ago, mismatch=[{"code": "digest"}], **values)
+
+    (alert,) = list_alerts(client_of("operator"))
+
+    assert alert.message.startswith("2 days, the latest ")
+    assert alert.message.endswith(f" differ by the check of stored records. {remedy}")
+    assert len(alert.buttons) == buttons

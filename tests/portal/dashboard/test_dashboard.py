@@ -235,6 +235,19 @@ def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -
     assert 'style="' not in svg
 
 
+def test_the_chart_of_days_without_usage_says_so(noon: None) -> None:
+    calendar = UsageCalendar(
+        TODAY, TODAY, {TODAY: DayUsage({"minutes": Decimal(0)}, stored=True, complete=True, settled=True)}
+    )
+    measure = build_stats(calendar, ResourceUsage).rows[0].measure
+
+    svg = draw_chart(calendar, measure, 30)
+
+    assert "No usage." in svg
+    assert "Highest on" not in svg
+    assert 'class="bar-none"' in svg
+
+
 def test_a_month_adds_up_to_the_last_digit(noon: None) -> None:
     source = kept("gcore-main", "gcore", days=20)
     SourceDay.objects.filter(source=source).update(sums={"GBS": "0.0000000000000000000000001"})

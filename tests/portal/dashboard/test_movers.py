@@ -98,6 +98,17 @@ def test_a_source_without_a_complete_day_of_late_is_not_compared() -> None:
     assert build_comparison(Source(slug="one"), {date(2026, 10, 1): ()}, date(2026, 11, 1)) is None
 
 
+def test_a_source_with_one_complete_day_is_named_as_not_compared() -> None:
+    source = kept("ona-main", "ona", days=2)
+    move(source, "p-1", range(1, 2), "3600")
+
+    movers = find(source)
+
+    assert (movers.week, movers.month) == ([], [])
+    page = client_of("viewer").get("/admin/").content.decode()
+    assert "ona-main: not compared, because the days before are not complete." in page
+
+
 def test_units_are_never_mixed_and_none_takes_all_the_lines() -> None:
     source = kept("gcore-main", "gcore")
     for number in range(4):

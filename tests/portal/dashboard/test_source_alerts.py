@@ -35,6 +35,15 @@ def test_a_halted_source_says_why_and_only_who_keeps_sources_resumes_it(source: 
     assert source.halted_at is None
 
 
+def test_a_source_that_somebody_resumed_meanwhile_has_nothing_left_to_do(source: Source) -> None:
+    Source.objects.update(halted_at=timezone.now(), halt_reason="The vendor refused the credential (HTTP 401).")
+    client = client_of("administrator")
+    (alert,) = list_alerts(client)
+    Source.objects.update(halted_at=None, halt_reason="")
+
+    assert "There is nothing left to do for gcore-main." in press(client, alert, "Resume")
+
+
 def test_a_paused_source_is_read_now_with_its_failed_days(source: Source) -> None:
     Source.objects.update(paused_until=timezone.now() + timedelta(minutes=20), failures=4)
     (key,) = fail(source, 4)

@@ -49,6 +49,15 @@ def test_all_is_well_is_said_calmly(noon: None) -> None:
     assert ">Alerts</h2>" not in page
 
 
+def test_a_source_that_has_no_complete_day_yet_is_being_synced(noon: None) -> None:
+    kept("gcore-main", "gcore", days=1)
+
+    page = client_of("viewer").get("/admin/").content.decode()
+
+    assert "No alerts. 1 source is being synced." in page
+    assert "Complete through" not in page
+
+
 def test_the_charts_show_thirty_or_ninety_days_and_nothing_else(noon: None) -> None:
     kept("ona-main", "ona")
     client = client_of("viewer")

@@ -321,3 +321,22 @@ def test_a_wanted_port_that_is_taken_is_said_to_be() -> None:
         port = server.getsockname()[1]
         with pytest.raises(CommandError, match=f"Port {port} of 127.0.0.1 is taken"):
             call_command("up", port=port)
+
+
+@pytest.mark.parametrize(("is_terminal", "color"), [(True, "1"), (False, None)])
+def test_the_programs_colour_their_output_on_a_terminal_alone(
+    is_terminal: bool, color: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal, raising=False)
+    with patch.dict(os.environ, clear=True):
+        up.set_environment(None)
+        assert os.environ.get("FORCE_COLOR") == color
+        assert os.environ["PORTAL_HTTPS"] == "off"
+        assert "PORTAL_ALLOWED_VENDOR_HOSTS" not in os.environ
+
+
+def test_without_the_demo_the_banner_has_addresses_and_no_login() -> None:
+    banner = "\n".join(up.build_banner("http://127.0.0.1:8000", None))
+    assert "http://127.0.0.1:8000/admin/" in banner
+    assert "Ctrl-C stops everything" in banner
+    assert not re.search("Login|Password|Token", banner)

@@ -91,6 +91,17 @@ def test_an_incident_is_told_of_once_and_its_end_once(gcore: Source, mail_server
     assert len(set(mail_server.ids)) == 2
 
 
+def test_a_message_whose_turn_does_not_come_in_time_is_left_to_the_next_tick(
+    gcore: Source, mail_server: MailServer
+) -> None:
+    make_channel()
+    set_day(gcore, 5, **FAILED)
+    watch()
+    assert deliver_due(0) == 0
+    assert Message.objects.get().attempts == 0
+    assert deliver_due(5) == 1
+
+
 def test_what_heals_within_the_delay_tells_nobody(gcore: Source, mail_server: MailServer) -> None:
     make_channel(delay_minutes=10)
     day = set_day(gcore, 5, **FAILED)

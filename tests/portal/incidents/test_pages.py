@@ -1,9 +1,12 @@
 """The pages and the API of incidents and channels: who sees and does what."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -18,11 +21,12 @@ from sync.models import SyncRun
 from tests.support.api_clients import bearer
 from tests.support.dashboard_data import kept, set_day
 from tests.support.smtp_server import serve_mail
-from tests.support.users import client_of
+from tests.support.users import client_of, person
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/incidents/incident/"
+SUMMARY_ENDS = r"Open since [^.<]*\. (It[^<]*?\.)\s*<"
 CHANNELS = "/admin/incidents/channel/"
 FORM = {
     "name": "ops",
@@ -56,6 +60,13 @@ def open_page(client: Client, path: str) -> str:
 def post(client: Client, path: str, **fields: Any) -> str:
     """Send a form, and return the page that follows."""
     return client.post(path, fields, follow=True).content.decode()
+
+
+def sign_in(user: User) -> Client:
+    """Return a client of somebody."""
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 def errors(page: str) -> list[str]:
@@ -103,6 +114,76 @@ def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
     }.items():
         answer: Any = client.get(f"{LIST}{query}")
         assert {row.subject for row in answer.context["cl"].result_list} == subjects, query
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("status=done", "“done” is not a status: use open, unacknowledged or past."),
+        ("condition=fire", "“fire” is not a condition."),
+    ],
+)
+def test_a_filter_that_does_not_exist_is_named_above_the_list(gcore: Source, query: str, reason: str) -> None:
+    answer: Any = client_of("viewer").get(f"{LIST}?{query}", follow=True)
+    assert reason in answer.content.decode()
+    assert answer.context["cl"].result_count == 1
+
+
+def test_a_past_incident_has_its_end_and_no_buttons_though_it_is_wrong_again(gcore: Source) -> None:
+    Incident.objects.update(resolved_at=timezone.now())
+    page = open_page(client_of("operator"), f"{LIST}{Incident.objects.get().pk}/change/")
+    assert "Resolved on " in page
+    assert "Acknowledge</button>" not in page
+    assert "/admin/alerts/" not in page
+
+
+def test_an_incident_of_a_token_has_the_links_and_buttons_of_the_overview() -> None:
+    token, _ = create_token("expired", expires_at=timezone.now())
+    watch()
+    page = f"{LIST}{Incident.objects.get().pk}/change/"
+    content = open_page(client_of("administrator"), page)
+    assert f'action="/admin/alerts/revoke/{token.pk}/"' in content
+    assert f'<a href="/admin/accounts/apitoken/{token.pk}/change/">API token expired</a>' in content
+
+
+def test_an_incident_of_no_source_says_since_when_it_is_open_and_no_more() -> None:
+    words = {"severity": "critical", "state": "Low", "message": "is full."}
+    incident = Incident.objects.create(condition="disk_low", key="host:a", subject="Disk of a", **words)
+    page = open_page(client_of("operator"), f"{LIST}{incident.pk}/change/")
+    assert "Open since " in page
+    assert "no longer applies" not in page
+    assert "Acknowledge</button>" in page
+
+
+def test_an_open_incident_says_whether_it_still_applies(gcore: Source) -> None:
+    client, page = client_of("viewer"), f"{LIST}{Incident.objects.get().pk}/change/"
+    assert not set(re.findall(SUMMARY_ENDS, open_page(client, page)))
+    set_day(gcore, 5, state="due", due_at=timezone.now() - timedelta(seconds=1))
+    assert re.findall(SUMMARY_ENDS, open_page(client, page)) == ["Its days are being synced again."]
+    set_day(gcore, 5, state="loaded", failures=0, error="", complete=True)
+    assert re.findall(SUMMARY_ENDS, open_page(client, page)) == ["It no longer applies, and ends with the next tick."]
+
+
+def test_somebody_who_sees_no_sources_is_not_told_that_an_incident_of_one_ends(gcore: Source) -> None:
+    user = User.objects.create_user("somebody", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_incident"))
+    page = open_page(sign_in(user), f"{LIST}{Incident.objects.get().pk}/change/")
+    assert "Open since " in page
+    assert not re.findall(SUMMARY_ENDS, page)
+    assert "/admin/alerts/" not in page
+
+
+def test_whoever_acknowledges_second_is_told_so_and_does_not_take_it_over(
+    gcore: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acknowledge_first(_: Any) -> str:
+        Incident.objects.update(acknowledged_at=timezone.now(), acknowledged_by="administrator")
+        return "operator"
+
+    monkeypatch.setattr("portal.incidents.admin.incidents.get_username", acknowledge_first)
+    page = post(client_of("operator"), f"{LIST}{Incident.objects.get().pk}/do/acknowledge/")
+    assert "It is resolved, or somebody looks after it already." in page
+    assert Incident.objects.get().acknowledged_by == "administrator"
 
 
 def test_somebody_limited_to_sources_sees_their_incidents_and_those_of_the_portal(gcore: Source) -> None:
@@ -162,6 +243,7 @@ def test_an_administrator_adds_a_channel_and_sends_a_test(settings: Settings) ->
     [
         ({"recipients": ""}, "Give at least one address, one a line."),
         ({"recipients": "ops@example.com\nnobody"}, "&#x27;nobody&#x27; is not an e-mail address"),
+        ({"recipients": "ops@example.com\n" * 51}, "50 addresses are allowed; these are 51."),
         ({"kind": "webhook"}, "Give the address of the webhook."),
         ({"kind": "webhook", "new_url": "https://169.254.169.254/"}, "is an address of a private network"),
         ({"quiet_from": "22:00"}, "Give both ends of the quiet hours"),
@@ -195,6 +277,40 @@ def test_address_and_secret_are_never_shown_again_nor_logged_and_go_to_no_other_
     post(client, f"{CHANNELS}{channel.pk}/change/", **hook)
     channel.refresh_from_db()
     assert (channel.url, channel.secret) == (values["new_url"], values["new_secret"])
+
+
+def test_somebody_who_may_only_see_channels_sees_no_inputs_and_sends_no_test() -> None:
+    channel = Channel.objects.create(name="ops", recipients="ops@example.com", enabled=False)
+    user = person("viewer")
+    user.user_permissions.add(Permission.objects.get(codename="view_channel"))
+    client = sign_in(user)
+    assert ">Off<" in open_page(client, CHANNELS)
+    page = open_page(client, f"{CHANNELS}{channel.pk}/change/")
+    assert "ops@example.com" in page
+    assert "everything, of" not in page
+    assert "everything; from warning on" in page
+    for text in ('name="name"', 'name="new_url"', "Send a test</button>"):
+        assert text not in page
+    assert client.post(f"{CHANNELS}{channel.pk}/do/test/").status_code == 403
+
+
+def test_a_channel_whose_address_no_key_opens_is_listed_and_keeps_it(settings: Settings) -> None:
+    url = "https://hooks.example.com/s3cret"
+    channel = Channel.objects.create(name="ops", kind="webhook", url=url)
+    keys, settings.PORTAL_ENCRYPTION_KEYS = settings.PORTAL_ENCRYPTION_KEYS, ["Q" * 43 + "="]
+    client = client_of("administrator")
+    assert "an address that no key opens" in open_page(client, CHANNELS)
+    post(client, f"{CHANNELS}{channel.pk}/change/", **FORM | {"kind": "webhook", "name": "hook", "recipients": ""})
+    locked = Channel.objects.get()
+    locked.full_clean()
+    settings.PORTAL_ENCRYPTION_KEYS = keys
+    channel.refresh_from_db()
+    assert (channel.name, channel.url) == ("hook", url)
+
+
+def test_a_time_zone_that_does_not_exist_is_refused_wherever_a_channel_is_made() -> None:
+    with pytest.raises(ValidationError, match="'Nowhere' is no time zone"):
+        Channel(name="ops", recipients="ops@example.com", time_zone="Nowhere").full_clean()
 
 
 def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:

@@ -1,7 +1,9 @@
 """The watch: an incident for each condition, from its beginning to its end, however many watches run."""
 
+import re
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -12,12 +14,13 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from portal.accounts.models import create_token
-from portal.incidents import tasks
+from portal.incidents import outbox, tasks
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import OPEN, Channel, Incident, Message, Severity
 from portal.incidents.processes import find_silence
 from portal.incidents.restatement_alerts import build_restatement_alerts
-from portal.incidents.watch import watch, watch_processes
+from portal.incidents.system_alerts import build_redis_alert
+from portal.incidents.watch import PROCESS_LOCK, open_incident, ping_dead_man, watch, watch_processes
 from portal.incidents.watcher import look_once
 from sync.engine.claim import get_database_time
 from sync.heartbeats import KEPT_MILLISECONDS, Heartbeat, build_key
@@ -155,6 +158,14 @@ def test_a_disk_that_is_nearly_full_and_a_database_without_connections_are_incid
     assert list_open() == []
 
 
+def test_rows_that_were_not_frozen_for_long_are_an_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.incidents.system_alerts.OLDEST_TRANSACTION", 1)
+    assert list_open() == [("database_trouble", "Database")]
+    incident = Incident.objects.get()
+    assert re.fullmatch(r"has not frozen rows for [\d,]+ transactions; at 2\.1 billion it stops\.", incident.message)
+    assert "autovacuum" in incident.detail
+
+
 def test_a_failed_day_that_is_tried_again_neither_ends_its_incident_nor_opens_another(gcore: Source) -> None:
     set_day(gcore, 5, **FAILED)
     watch()
@@ -186,6 +197,16 @@ def test_more_days_end_the_acknowledgement_of_an_incident(gcore: Source) -> None
     assert incident.message.startswith("2 days, the latest ")
 
 
+def test_another_error_of_the_same_days_leaves_the_acknowledgement(gcore: Source) -> None:
+    set_day(gcore, 5, **FAILED)
+    watch()
+    Incident.objects.update(acknowledged_at=timezone.now(), acknowledged_by="operator")
+    set_day(gcore, 5, error="HTTP 500.")
+    watch()
+    incident = Incident.objects.get()
+    assert (incident.acknowledged_by, incident.detail.split(". ")[0]) == ("operator", "HTTP 500")
+
+
 def test_a_part_of_the_watch_that_fails_leaves_its_incidents_as_they_are(
     gcore: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +228,15 @@ def test_the_database_refuses_a_second_open_incident_of_a_condition_and_a_subjec
     Incident.objects.create(**words, message="is full")
     with pytest.raises(IntegrityError, match="incident_one_open"), transaction.atomic():
         Incident.objects.create(**words, message="is full")
+
+
+def test_an_incident_that_another_process_has_just_opened_is_not_told_of_twice() -> None:
+    Channel.objects.create(name="ops", recipients="ops@example.com")
+    alerts, now = [build_redis_alert()], timezone.now()
+    channels = outbox.list_channels()
+    open_incident(alerts, channels, now)
+    open_incident(alerts, channels, now + timedelta(seconds=1))
+    assert (Incident.objects.count(), Message.objects.count()) == (1, 1)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -255,6 +285,31 @@ def test_the_web_processes_tell_of_a_silent_worker_and_a_silent_beat(redis_clien
     assert list_silences(started_at) == set()
 
 
+def test_while_another_process_looks_at_the_processes_nothing_is_opened() -> None:
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [PROCESS_LOCK])
+        watch_processes(None)
+        assert not Incident.objects.exists()
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [PROCESS_LOCK])
+    watch_processes(None)
+    assert Incident.objects.get().condition == ConditionKind.REDIS_TROUBLE
+
+
+def test_where_the_worker_is_silent_the_web_server_sends_what_is_due_at_once(
+    gcore: Source, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.incidents.watcher.connection.close", lambda: None)
+    Channel.objects.create(name="ops", recipients="ops@example.com", delay_minutes=0)
+    age(redis_client, "beat", 10)
+    age(redis_client, "worker", 200)
+    age(redis_client, "tick", 200)
+    set_day(gcore, 5, **FAILED)
+    with serve_mail(settings) as server:
+        look_once(time.time() - 1000)
+    assert [mail["Subject"].partition(": ")[2] for mail in server.mails] == ["Worker silent: Worker"]
+    assert [incident.condition for incident in Incident.objects.all()] == ["worker_silent"]  # no tick is run for it
+
+
 def test_a_worker_that_reads_long_days_is_not_silent_and_the_web_server_watches_and_sends_for_it(
     gcore: Source, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +345,12 @@ def test_without_redis_nothing_is_known_of_worker_and_beat(redis_client: redis.R
     settings.REDIS_URL = url
     age(redis_client, "worker", 1)
     assert list_silences(time.time() - 1000) == set()
+
+
+def test_without_a_dead_man_url_nothing_is_requested(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.PORTAL_DEAD_MAN_URL = ""
+    monkeypatch.setattr("portal.incidents.watch.send_request", lambda *_: pytest.fail("requested"))
+    ping_dead_man()
 
 
 def test_a_watch_that_was_carried_out_sends_what_is_due_and_requests_the_dead_man_url(

@@ -4,9 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from portal.reports import chart
-from portal.reports.chart import draw_chart
+from portal.reports.chart import draw_chart, draw_intervals
 from tests.portal.reports.test_sending import get_part, make_report, run
 from tests.support.dashboard_data import kept, today
 from tests.support.factories import ResourceUsageFactory
@@ -25,7 +26,14 @@ def fill() -> None:
 
 
 @pytest.mark.parametrize(
-    "question", ["group_by=day", "group_by=resource_type,day", "group_by=resource_type", "measures=records"]
+    "question",
+    [
+        "group_by=day",
+        "group_by=resource_type,day",
+        "group_by=resource_type",
+        "group_by=day&measures=resources",
+        "measures=records",
+    ],
 )
 def test_the_mail_shows_the_chart_of_the_page_as_a_picture(question: str, settings: Any) -> None:
     fill()
@@ -44,7 +52,8 @@ def test_the_mail_shows_the_chart_of_the_page_as_a_picture(question: str, settin
     assert isinstance(content, bytes)
     assert content.startswith(b"\x89PNG")
     assert int.from_bytes(content[16:20]) == 800
-    assert 'src="cid:chart" alt="Consumed: instance_minutes (h)"' in html
+    title = "Resources: instance_minutes, minutes" if "measures" in question else "Consumed: instance_minutes (h)"
+    assert f'src="cid:chart" alt="{title}"' in html
 
 
 def test_without_the_extra_a_report_has_no_chart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +62,11 @@ def test_without_the_extra_a_report_has_no_chart(monkeypatch: pytest.MonkeyPatch
     answer: Any = None
     assert draw_chart(answer) is None
     chart.load_figure_class.cache_clear()
+
+
+def test_counts_that_do_not_add_up_over_groups_are_lines_and_not_stacked() -> None:
+    axes: Any = Figure().subplots()
+    panel = {"series": [{"name": "a", "values": ["1", None]}, {"name": "b", "values": ["2", "4"]}], "size": 1.0}
+    draw_intervals(axes, {**panel, "stacked": False}, ["3 Nov", "4 Nov"])
+    assert [[y for _, y in line.get_xydata()] for line in axes.get_lines()] == [[1.0, 0.0], [2.0, 4.0]]
+    assert not axes.patches

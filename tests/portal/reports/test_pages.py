@@ -1,10 +1,12 @@
 """The pages of reports: who makes, sees, tries, sends and stops them."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -180,6 +182,50 @@ def test_its_owner_tries_sends_stops_and_resumes_a_report(settings: Settings) ->
     assert "Sent next at " in page
     assert "Not final from" in page  # what was sent stands among the latest messages
     assert Report.objects.get().stopped_at is None
+
+
+LATER = timezone.now() + timedelta(days=20)
+PAST = timezone.now() - timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("values", "kept_at"),
+    [
+        ({"next_at": LATER}, None),
+        ({"next_at": PAST}, PAST),
+        ({"next_at": None, "stopped_at": PAST, "stop_reason": "viewer stopped it."}, None),
+    ],
+)
+def test_a_changed_report_is_sent_by_its_new_schedule_after_what_is_due_and_not_if_it_is_stopped(
+    values: dict[str, Any], kept_at: datetime | None
+) -> None:
+    viewer = person("viewer")
+    report = make_report(viewer, **values)
+    page = post(
+        sign_in(viewer), f"{LIST}{report.pk}/change/", **FORM | {"frequency": "weekly"}, view=make_view(viewer).pk
+    )
+    assert list_errors(page) == []
+    assert "Every week on Monday at 07:00 (Europe/Berlin)" in page
+    report.refresh_from_db()
+    assert report.owner == viewer
+    if "stopped_at" in values or kept_at:
+        assert report.next_at == kept_at
+    else:
+        local_time = report.next_at.astimezone(ZoneInfo("Europe/Berlin"))
+        assert (local_time.isoweekday(), local_time.hour, report.next_at < LATER) == (1, 7, True)
+
+
+def test_a_test_of_a_report_that_is_refused_says_why_and_stops_nothing() -> None:
+    viewer = person("viewer")
+    report = make_report(viewer)
+    client, path = sign_in(viewer), f"{LIST}{report.pk}/do/test/"
+    User.objects.update(email="")
+    assert "The test was not sent. You have no e-mail address, to which the test could be sent." in post(client, path)
+    SavedView.objects.all().delete()
+    assert "The test was not sent. Its saved view was deleted." in post(client, path)
+    report.refresh_from_db()
+    assert (report.stopped_at, report.next_at is not None) == (None, True)
+    assert not Message.objects.filter(event="stopped").exists()
 
 
 def test_a_test_that_no_mail_server_takes_says_why() -> None:

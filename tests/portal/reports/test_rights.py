@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -50,6 +50,17 @@ def delete_view(user: User) -> None:
     SavedView.objects.filter(owner=user).delete()
 
 
+def lose_usage(user: User) -> None:
+    """Leave somebody the right to send reports, and none to see usage."""
+    user.groups.clear()
+    user.user_permissions.add(Permission.objects.get(codename="add_report"))
+
+
+def fix_range(user: User) -> None:
+    """Give the views of somebody dates that stay."""
+    SavedView.objects.filter(owner=user).update(moving_range="")
+
+
 def forbid_domain(user: User) -> None:
     """No longer allow the domain of the only recipient."""
     settings.PORTAL_REPORT_DOMAINS = []
@@ -62,7 +73,9 @@ def forbid_domain(user: User) -> None:
         (deactivate, "Its owner, viewer, is deactivated."),
         (lose_sources, "Its owner, viewer, may no longer see any source."),
         (lose_source_of_view, "The saved view asks for what is not there for viewer any more: source."),
+        (lose_usage, "Its owner, viewer, may no longer see this usage."),
         (delete_view, "Its saved view was deleted."),
+        (fix_range, "The range of its saved view no longer moves with the calendar."),
         (forbid_domain, "None of its recipients is left"),
     ],
 )

@@ -5,7 +5,7 @@ import io
 import signal
 import threading
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from email.header import decode_header, make_header
 from email.message import Message as Mail
 from typing import Any
@@ -26,7 +26,7 @@ from portal.incidents.models import Message
 from portal.reports.answer import build_params
 from portal.reports.content import build_mail, format_cell
 from portal.reports.models import Report
-from portal.reports.schedule import get_next, plan_reports, request_now
+from portal.reports.schedule import get_next, plan_reports, request_now, stop_report
 from tests.support.api_clients import get
 from tests.support.dashboard_data import kept, set_day, today
 from tests.support.factories import ResourceUsageFactory
@@ -187,6 +187,15 @@ def test_a_file_that_is_too_large_is_a_link_that_needs_signing_in(
     assert sign_in(User.objects.get(username="viewer")).get(path)["Content-Type"].startswith("text/csv")
 
 
+def test_a_report_without_a_file_has_its_table_alone(gcore: Source, mail_server: MailServer) -> None:
+    make_report(file_format="none")
+    assert run() == 1
+    (mail,) = mail_server.mails
+    assert {part.get_content_type() for part in mail.walk() if part.get_filename()} <= {"image/png"}
+    assert "instance_minutes" in get_part(mail, "text/plain").decode()
+    assert "Attached" not in get_part(mail, "text/plain").decode()
+
+
 def test_a_report_is_sent_once_for_each_date_by_two_schedulers_at_once(gcore: Source, mail_server: MailServer) -> None:
     before: Any = make_report().next_at
     for _ in range(3):
@@ -255,6 +264,53 @@ def test_a_report_waits_until_its_range_is_complete(gcore: Source, mail_server: 
     assert run(60) == 1
     (mail,) = mail_server.mails
     assert "not complete" not in get_subject(mail)
+
+
+@pytest.fixture
+def fifth() -> Iterator[None]:
+    """It is the 5th of November."""
+    with time_machine.travel(datetime(2026, 11, 5, 12, tzinfo=UTC)):
+        yield
+
+
+def test_a_range_that_is_not_over_is_waited_for_too(fifth: None, gcore: Source, mail_server: MailServer) -> None:
+    make_report(wait="complete", wait_days=2)
+    SavedView.objects.update(moving_range="this-month")
+    assert run() == 0
+    assert Message.objects.get().error == "Waits, because not complete: today still open."
+
+
+def test_days_in_doubt_are_named_in_the_subject(gcore: Source, mail_server: MailServer) -> None:
+    set_day(gcore, 5, mismatch=[{"code": "digest"}])
+    make_report()
+    assert run() == 1
+    assert get_subject(mail_server.mails[0]).endswith(" – some days are in doubt")
+
+
+def test_what_is_claimed_while_a_report_is_stopped_is_not_sent(gcore: Source, mail_server: MailServer) -> None:
+    report = make_report()
+    plan_reports(timezone.now())
+    Message.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    assert stop_report(report, "viewer stopped it.")
+    assert not stop_report(report, "administrator stopped it.")
+    assert deliver_due(20) == 1
+    (mail,) = mail_server.mails
+    assert get_subject(mail) == "Usage portal: Usage of the week is stopped"
+    assert "viewer stopped it." in str(mail.get_payload(decode=True))
+    dropped = Message.objects.get(event="report")
+    assert (dropped.error, dropped.abandoned_at is not None) == ("The report was stopped.", True)
+
+
+def test_the_end_of_a_report_that_nobody_has_an_address_for_is_not_tried_again(
+    gcore: Source, mail_server: MailServer
+) -> None:
+    report = make_report(addresses="")
+    User.objects.update(email="")
+    stop_report(report, "viewer stopped it.")
+    assert deliver_due(20) == 0
+    message = Message.objects.get()
+    assert message.error.startswith("None of its recipients is left")
+    assert (message.abandoned_at is not None, mail_server.mails) == (True, [])
 
 
 def test_a_report_that_waited_for_days_is_sent_with_its_gaps_in_the_subject(
