@@ -154,6 +154,11 @@ def test_bad_texts_within_objects_are_replaced_and_keys_that_become_one_are_coun
     }
 
 
+def test_a_record_whose_fault_is_in_a_field_that_comes_again_is_rejected_with_the_fault_alone() -> None:
+    with pytest.raises(InvalidRecord, match=r"^(x: )?[Aa] number with too many digits"):
+        decode_record(b'{"x": 1e999999, "x": 1}')
+
+
 def test_a_vendors_own_field_of_the_marks_name_is_left_out_and_counted() -> None:
     row = build_keyless_row(decode_record(json.dumps(build_volume(1, **{ALTERATIONS_KEY: {"cut": "own"}})).encode()))
 
