@@ -108,8 +108,6 @@ class SourceForm(forms.ModelForm[Source]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "vendor" not in self.fields:  # a person without permission to change it
-            return
         set_choices(self, "vendor", [(name, reader.title) for name, reader in readers().items()])
         set_choices(self, "time_zone", [("", "The vendor's own, or UTC"), *((zone, zone) for zone in list_zones())])
         for vendor in list_offered_vendors(self.instance):

@@ -105,17 +105,18 @@ def read_and_store(attempt: RunningAttempt, progress: Progress | None) -> str:
 
 def read_day(reader: VendorReader, attempt: RunningAttempt, spool: Spool, progress: Progress | None) -> Comparison:
     """Fill the spool from one pass over a listing that does not change; raises ListingChanged if it keeps changing."""
-    for passes_left in reversed(range(READS_OF_A_CHANGING_LISTING)):
+    passes_left = READS_OF_A_CHANGING_LISTING
+    while True:
         try:
             comparison = read_pages(reader, attempt.claim, spool, progress)
         except ListingChanged:
+            passes_left -= 1
             if not passes_left:
                 raise
             spool.clear()
         else:
             attempt.fetched = spool.fetched
             return comparison
-    raise AssertionError("the last pass returns or raises")
 
 
 def read_pages(reader: VendorReader, claim: Claim, spool: Spool, progress: Progress | None) -> Comparison:

@@ -171,8 +171,6 @@ def describe_doubt(loss: Loss, doubt: Doubt) -> str:
             )
         case Doubt.NAMELESS:
             figures += ", beside records without an id"
-        case Doubt.SHRINK:
-            pass
     return f"{figures}. Nothing was changed; a second read that agrees, or a person, decides."
 
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from sync.sources import build_source
+from sync.sources import build_source, find_errors
 from sync.vendors import readers
 from tests.support.factories import SourceDayFactory
 from usage.models import Source
@@ -125,6 +125,12 @@ def test_the_first_day_lies_in_the_last_ten_years() -> None:
     messages = get_errors(backfill_from=timezone.now().date().replace(year=1999))["backfill_from"]
 
     assert messages[0].startswith("A day from ")
+
+
+def test_a_first_day_that_is_missing_is_no_wrong_day() -> None:
+    source = build_source(slug="one", vendor="ona", credential_env="PORTAL_VENDOR_ONE")
+    source.backfill_from = None  # type: ignore[assignment]
+    assert find_errors(source) == {}
 
 
 def test_the_first_day_is_one_of_the_sources_zone() -> None:

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.accounts.models import Scope
+from sync import pruning
 from sync.admin.coverage.messages import describe_day
 from sync.admin.coverage.status import build_calendar_day
 from sync.engine.acceptance import withdraw_acceptance
@@ -29,6 +30,7 @@ from usage.data_quality.coverage import get_coverage
 from usage.days import Day
 from usage.models import DayState, DayStatus, EnvironmentUsage, RejectedRecord, Source, SourceDay
 from usage.partitions import list_partitions
+from usage.pruning import PruningRefused
 from usage.rollups import roll_up_days
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +102,14 @@ def test_it_is_refused_while_a_day_is_not_final_and_names_the_first_of_them(sour
     assert "late 2025-06-20 (never read)" in text
     assert "late 2025-06-21" not in text
     assert "and 10 more" in text
+    assert EnvironmentUsage.objects.count() == 3
+
+
+def test_a_day_that_became_due_since_the_preview_keeps_every_month(source: Source) -> None:
+    SourceDay.objects.filter(day=FIRST).update(state=DayState.DUE)
+    with pytest.raises(PruningRefused) as error:
+        pruning.prune(KEPT)
+    assert [obstacle.day for obstacle in error.value.obstacles] == [FIRST]
     assert EnvironmentUsage.objects.count() == 3
 
 

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from sync.engine.cancel import cancel
 from sync.models import SyncRun
 from sync.sandbox.server import SandboxServer
 from tests.support.processes import portal_process
@@ -92,3 +94,33 @@ def test_a_source_that_cannot_be_read_is_named_once(account: Source) -> None:
     with pytest.raises(CommandError, match="nobody") as error:
         call_command("sync", account.slug)
     assert str(error.value).count(f"{account.slug}: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("cancelled_by", "reason"),
+    [
+        ("ada", "acme: Cancelled by ada; 3 days went back unread."),
+        ("", "acme: 3 days wait: the vendor keeps failing and is left alone"),
+    ],
+)
+def test_days_that_nobody_reads_give_status_1_and_say_why(
+    account: Source, monkeypatch: pytest.MonkeyPatch, cancelled_by: str, reason: str
+) -> None:
+    def read_nothing(run: SyncRun, *_: object) -> None:
+        if cancelled_by:
+            cancel(run, cancelled_by)
+        connection.close()
+
+    monkeypatch.setattr("sync.management.commands.sync.read_run", read_nothing)
+    with pytest.raises(CommandError, match=re.escape(reason)) as error:
+        call_command("sync", "acme")
+    assert error.value.returncode == 1
+
+
+def test_a_source_whose_first_day_is_to_come_has_nothing_to_sync(
+    account: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Source.objects.update(backfill_from=datetime.now(UTC).date() + timedelta(days=1))
+    call_command("sync", "acme")
+    assert "acme" not in capsys.readouterr().out
+    assert not SyncRun.objects.exists()

@@ -1,5 +1,6 @@
 """Instants as nanoseconds since 1970-01-01T00:00:00Z: Ona's timestamps have nine fractional digits, datetimes six."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from usage.days import Day
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND: Final = 1_000_000_000
 MICROSECOND: Final = 1000
+FRACTION: Final = re.compile(r"\.([0-9]{1,9})")
 
 
 def to_nanoseconds(instant: datetime) -> int:
@@ -49,7 +51,5 @@ def restore_nanoseconds(text: Any, instant: datetime) -> int:
     stored = to_nanoseconds(instant)
     if not isinstance(text, str):
         return stored
-    digits = text.partition(".")[2][:9].rstrip("Zz")
-    if not (digits.isascii() and digits.isdigit()):
-        return stored
-    return stored - stored % SECOND + int(digits.ljust(9, "0"))
+    fraction = FRACTION.search(text)
+    return stored if fraction is None else stored - stored % SECOND + int(fraction[1].ljust(9, "0"))

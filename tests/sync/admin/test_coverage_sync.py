@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from sync.models import SyncRun
 from tests.support.filled_portal import Filled
+from tests.support.source_pages import sign_in
 from tests.support.users import client_of
 from usage.models import Source, SourceDay
 
@@ -44,6 +45,12 @@ def test_a_confirmed_range_is_read_and_its_run_shown(operator: Client, sources: 
     assert (run.from_day, run.to_day, run.days_total) == (date(2026, 10, 18), date(2026, 10, 23), 5)
     days = SourceDay.objects.filter(source=sources.resources, day__range=("2026-10-18", "2026-10-22"))
     assert list(days.values_list("state", flat=True)) == ["due"] * 5
+
+
+def test_who_may_not_see_runs_is_led_back_to_the_calendar(client: Client, sources: Filled) -> None:
+    sign_in(client, "view_source", "view_sourceday", "change_sourceday")
+    assert client.post(READ, RANGE)["Location"] == "/admin/coverage/?source=gcore-main&year=2026"
+    assert SyncRun.objects.get(requested_by="sam").days_total == 5
 
 
 def test_the_same_range_asked_twice_is_one_run(operator: Client) -> None:

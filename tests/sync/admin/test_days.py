@@ -17,6 +17,7 @@ from usage.models import RejectedRecord, Restatement, SourceDay
 pytestmark = pytest.mark.django_db
 DAYS = "/admin/usage/sourceday/"
 REJECTED = "/admin/usage/rejectedrecord/"
+RUNS = "/admin/sync/syncrun/"
 RESTATEMENTS = "/admin/usage/restatement/"
 
 
@@ -125,6 +126,46 @@ def test_the_vendors_word_is_taken_for_suspect_days_only(staff: Client) -> None:
     staff.post(reverse("admin:usage_sourceday_do", args=[suspect.pk, "accept"]))
     suspect.refresh_from_db()
     assert (suspect.shrink_accepted, suspect.state) == (True, "due")
+
+
+def test_the_suspect_days_among_those_chosen_are_accepted(staff: Client) -> None:
+    suspect = SourceDay.objects.get(state="suspect")
+    chosen = [suspect.pk, SourceDay.objects.filter(state="loaded").values_list("pk", flat=True)[0]]
+
+    response = staff.post(DAYS, {"action": "accept", "_selected_action": chosen}, follow=True)
+
+    assert list_messages(response) == ["1 day of gcore-main will be synced, starting now."]
+    suspect.refresh_from_db()
+    assert (suspect.shrink_accepted, suspect.state) == (True, "due")
+
+
+@pytest.mark.parametrize(
+    ("verification", "badge"),
+    [("unverified", "Unverified, accepted"), ("verified", "Verified")],
+)
+def test_the_list_says_whose_difference_from_the_vendors_totals_was_accepted(
+    staff: Client, verification: str, badge: str
+) -> None:
+    accepted = {"accepted_at": timezone.now(), "accepted_by": "ada", "accepted_reason": "Known.", "findings": "f" * 32}
+    SourceDay.objects.filter(source__slug="gcore-main").update(verification=verification, final=False, **accepted)
+    page = staff.get(f"{DAYS}?source=gcore-main").content.decode()
+    assert f">{badge}</span>" in page
+
+
+@pytest.mark.parametrize(("state", "count"), [("running", 1), ("failures", 1), ("cancelled", 1), ("done", 1)])
+def test_runs_are_filtered_by_how_they_ended(staff: Client, sources: Filled, state: str, count: int) -> None:
+    SyncRun.objects.all().delete()
+    ended = {"finished_at": timezone.now()}
+    for values in ({}, ended, ended | {"days_failed": 1}, ended | {"cancelled_at": timezone.now()}):
+        SyncRun.objects.create(
+            source=sources.resources, trigger="command", from_day="2026-11-01", to_day="2026-11-02", **values
+        )
+    assert staff.get(f"{RUNS}?progress={state}").context["cl"].result_count == count
+
+
+def test_a_state_that_no_run_has_is_told_and_filters_nothing(staff: Client) -> None:
+    response = staff.get(f"{RUNS}?progress=lost", follow=True)
+    assert list_messages(response) == ["“lost” is no state of a run."]
 
 
 def test_a_halted_source_is_named_instead_of_read(staff: Client, sources: Filled) -> None:

@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from sync.engine.load import load_next
 from sync.engine.plan import request_sync
-from sync.models import LoadAttempt, SyncRun, Trigger
+from sync.models import LoadAttempt, Subject, SyncRun, Trigger
 from sync.progress import measure_progress
 from tests.support.scripted_vendor import DAY, Listing, make_source, row
+from tests.support.source_pages import sign_in
 from tests.support.users import client_of
 from usage.days import Day
 from usage.models import DayState, Source, SourceDay
@@ -127,6 +128,21 @@ def test_failures_so_far_are_told_with_what_to_do(run: SyncRun) -> None:
 
     assert "2 days failed. api.example.com cannot answer now (HTTP 503)." in text
     assert "The vendor has a problem of its own" in text
+
+
+def test_names_that_could_not_be_read_are_told_with_the_reason(run: SyncRun) -> None:
+    SyncRun.objects.update(subject=Subject.NAMES, days_failed=1, days_total=1, error="The vendor refused.")
+
+    text = get_text(client_of("viewer").get(get_run_url(run), headers=HTMX))
+
+    assert "The names could not be read. The vendor refused." in text
+    assert "day failed" not in text
+
+
+def test_the_progress_is_shown_to_nobody_who_may_not_see_runs(run: SyncRun, client: Client) -> None:
+    sign_in(client, "view_sourceday")
+
+    assert client.get(get_run_url(run), headers=HTMX).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,17 @@ def test_an_acceptance_may_be_withdrawn_once(day: SourceDay) -> None:
         withdraw_acceptance(day)
 
 
+@pytest.mark.parametrize(("verification", "final"), [(Verification.UNVERIFIED, False), (Verification.VERIFIED, True)])
+def test_a_day_is_final_without_its_acceptance_unless_it_differs_from_the_vendors_totals(
+    day: SourceDay, verification: Verification, final: bool
+) -> None:
+    accept_findings(day, "alex", "Known.")
+    span_end = {"covered_until": day.ends_at, "finalized_at": day.ends_at}
+    SourceDay.objects.filter(pk=day.pk).update(verification=verification, final=True, **span_end)
+
+    assert withdraw_acceptance(day).final is final
+
+
 def test_a_long_name_is_cut_to_what_the_column_takes(day: SourceDay) -> None:
     column: Any = SourceDay._meta.get_field("accepted_by")
 

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import connection
 
 from sync.engine.load import load_next
 from sync.engine.plan import plan_due, plan_source
@@ -17,9 +18,9 @@ from sync.errors import (
     VendorUnavailable,
 )
 from sync.models import LoadAttempt, SyncRun
-from tests.support.scripted_vendor import Listing, make_source, row
+from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
 from usage.days import Day, get_today
-from usage.models import DayState, Source, SourceDay
+from usage.models import DayState, EnvironmentUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
 
@@ -217,3 +218,26 @@ def test_a_day_that_cannot_be_stored_fails_alone_and_leaves_nothing_behind(
 
     assert (attempt.outcome, attempt.inserted) == ("failed", 0)
     assert load_next(planned_source.pk).outcome == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("NEW.user_id := 'changed on the way'; RETURN NEW;", "would differ from the records read; nothing was changed"),
+        ("RAISE EXCEPTION 'no' USING ERRCODE = 'check_violation';", "Unexpected IntegrityError"),
+    ],
+)
+def test_a_day_that_the_database_does_not_store_as_it_was_read_fails(
+    source: Source, listing: Listing, body: str, reason: str
+) -> None:
+    table = EnvironmentUsage._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE FUNCTION pg_temp.spoil() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} END$$")
+        cursor.execute(f"CREATE TRIGGER spoil BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION pg_temp.spoil()")
+    listing.records[DAY] = [row(1), row(2)]
+
+    attempt = read_day(source)
+
+    assert (attempt.outcome, attempt.inserted) == ("failed", 0)
+    assert reason in attempt.error
+    assert not EnvironmentUsage.objects.exists()

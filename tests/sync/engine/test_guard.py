@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sync.engine.acceptance import accept_findings, withdraw_acceptance
+from sync.engine.guard import Loss
 from sync.engine.plan import accept_shrink, plan_due
 from sync.models import LoadAttempt
 from tests.support.scripted_vendor import DAY, Listing, held, make_source, read_day, row
@@ -37,6 +38,22 @@ def final_day(listing: Listing) -> Source:
     read_day(source, CLOSED)
     assert get_day(CLOSED).final
     return source
+
+
+@pytest.mark.parametrize(
+    ("suspicion", "is_within"),
+    [
+        (None, True),
+        ({"would_withdraw": 90, "blanked": {"user_id": 7}}, True),
+        ({"would_withdraw": 89, "blanked": {"user_id": 7}}, False),
+        ({"would_withdraw": 90, "blanked": {"user_id": 6}}, False),
+        ({"would_withdraw": 90}, False),
+    ],
+)
+def test_a_person_accepted_no_more_than_the_read_that_they_saw_takes_away(
+    suspicion: dict[str, Any] | None, is_within: bool
+) -> None:
+    assert Loss(stored=100, reported=10, vanishing=90, blanked={"user_id": 7}).is_within(suspicion) is is_within
 
 
 def test_a_final_day_loses_a_few_records_as_a_restatement(final_day: Source, listing: Listing) -> None:

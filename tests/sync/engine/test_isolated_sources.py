@@ -14,10 +14,10 @@ from django.test import Client
 from django.urls import reverse
 
 from portal.health.readiness import find_unready
-from sync.engine.connect import open_reader
+from sync.engine.connect import get_credential, open_reader
 from sync.engine.load import load_next
 from sync.engine.plan import plan_due, plan_now, plan_source, resume
-from sync.errors import SourceMisconfigured, SyncError
+from sync.errors import CredentialError, ErrorCode, SourceMisconfigured, SyncError
 from sync.models import SyncRun, Trigger
 from tests.support.api_clients import bearer
 from tests.support.scripted_vendor import Listing, make_source, row
@@ -118,6 +118,19 @@ def test_a_variable_that_holds_no_vendors_credential_is_never_sent(
 
     with pytest.raises(SourceMisconfigured, match=f"{variable} does not begin with PORTAL_VENDOR_"):
         open_reader(Source.objects.get()).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        ("", "one has no credential; set one, or the name of a variable that holds it."),
+        ("PORTAL_VENDOR_UNSET", "The environment variable PORTAL_VENDOR_UNSET is not set where the worker runs."),
+    ],
+)
+def test_a_source_without_a_credential_says_what_is_missing(variable: str, reason: str) -> None:
+    with pytest.raises(CredentialError) as error:
+        get_credential(Source(slug="one", credential_env=variable))
+    assert (error.value.reason, error.value.code) == (reason, ErrorCode.CREDENTIAL_MISSING)
 
 
 def test_a_setting_names_another_prefix(bad: Source, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

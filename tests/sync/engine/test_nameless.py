@@ -9,8 +9,8 @@ from django.db import connection
 
 from sync.engine.nameless import Nameless, NamelessStatements, adopt_ids, name_records
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, read_day, row
-from usage.models import EnvironmentRow, EnvironmentUsage, ResourceUsage, Source, SourceDay
+from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
+from usage.models import DayState, EnvironmentRow, EnvironmentUsage, ResourceUsage, Source, SourceDay
 from usage.revisions import list_revisions
 
 pytestmark = pytest.mark.django_db
@@ -221,3 +221,27 @@ def test_a_run_that_gets_its_id_and_has_other_digits_is_one_change(source: Sourc
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.changed, attempt.unchanged) == (LoadAttempt.Outcome.LOADED, 1, 0)
+
+
+# Days that are read.
+
+
+def test_a_read_in_which_a_run_lacks_its_id_changes_nothing(source: Source, listing: Listing) -> None:
+    store(source, listing, *(row(n) for n in range(5)))
+    store(source, listing, *(row(n) for n in range(4)), build_nameless(4))
+    attempt = LoadAttempt.objects.latest("pk")
+    assert (attempt.inserted, attempt.changed, attempt.withdrawn, attempt.unchanged) == (0, 0, 0, 5)
+    assert held(source) == {f"run-{n}": 1 for n in range(5)}
+
+
+def test_a_run_without_an_id_beside_one_that_vanished_is_held_back_until_a_second_read_agrees(
+    source: Source, listing: Listing
+) -> None:
+    store(source, listing, *(row(n) for n in range(5)))
+    store(source, listing, *(row(n) for n in range(4)), build_nameless(4, user_id="other"))
+    day = SourceDay.objects.get()
+    assert day.state == DayState.SUSPECT
+    assert "1 of the 5 stored would be withdrawn, beside records without an id." in day.error
+    assert held(source) == {f"run-{n}": 1 for n in range(5)}
+    read_day(source)
+    assert held(source) == {**{f"run-{n}": 1 for n in range(4)}, "~4": 1}

@@ -1,7 +1,7 @@
 """The names of a source: read daily and on demand, stored in one transaction, and no harm to usage whatever happens."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -13,9 +13,9 @@ from django.urls import reverse
 
 from sync.engine.cancel import cancel
 from sync.engine.claim import claim_day
-from sync.engine.names import plan_names, read_names, request_names
+from sync.engine.names import claim_names, plan_names, read_names, request_names
 from sync.engine.plan import ensure_days
-from sync.errors import CredentialError, SyncError, VendorUnavailable
+from sync.errors import CredentialError, LeaseLost, SyncError, VendorUnavailable
 from sync.models import Subject, SyncRun, Trigger
 from sync.sandbox.server import SandboxServer
 from sync.source_changes import delete_source
@@ -32,6 +32,7 @@ from usage.models import Directory, DirectoryEntry, NameKind, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
 Script = dict[str, Any]
+OLD = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -201,6 +202,66 @@ def test_a_worker_whose_lease_was_taken_over_changes_nothing(source: Source, scr
     run = read(source)
     assert run.days_done == 1
     assert get_stored_names(source) == {"a": ("of the second", False)}
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_a_lease_is_renewed_once_a_third_of_it_has_passed(
+    source: Source, script: Script, settings: Any, is_taken_over: bool
+) -> None:
+    request_names(source, Trigger.ADMIN)
+    claim = claim_names(source.pk)
+    assert claim is not None
+    lease_end = Directory.objects.get().lease_expires_at
+    claim.renew()
+    assert Directory.objects.get().lease_expires_at == lease_end, "it was just taken"
+
+    claim.renewed_at -= settings.PORTAL_LEASE_SECONDS
+    Directory.objects.update(attempt=claim.attempt + is_taken_over, lease_expires_at=OLD)
+    with pytest.raises(LeaseLost) if is_taken_over else nullcontext():
+        claim.renew()
+    assert (Directory.objects.get().lease_expires_at > OLD) is not is_taken_over
+
+
+def test_the_failure_of_a_worker_whose_lease_was_taken_over_is_not_recorded(source: Source, script: Script) -> None:
+    def take_over() -> None:
+        Directory.objects.update(attempt=99)
+
+    script["during"] = take_over
+    script["error"] = VendorUnavailable("scripted.example cannot answer now.")
+    assert read(source).finished_at is None
+    directory = Directory.objects.get()
+    assert (directory.error, directory.failures) == ("", 0)
+
+
+def test_names_of_a_vendor_that_the_portal_does_not_know_are_not_asked_for(source: Source) -> None:
+    with pytest.raises(SyncError, match="its vendor gives no names"):
+        request_names(source, Trigger.API)
+    assert not SyncRun.objects.exists()
+
+
+def test_a_team_whose_id_cannot_be_stored_is_left_out_of_the_teams_of_its_users(source: Source, script: Script) -> None:
+    teams = NameListing(NameKind.TEAM, [Name("t1", "One")], members={"t1": ["ada", "ada"], "x\0": ["ada"]})
+    script["listings"] = [NameListing(NameKind.USER, [Name("ada", "Ada")]), teams]
+    assert read(source).error == ""
+    assert DirectoryEntry.objects.get(kind=NameKind.USER).team_ids == ["t1"]
+
+
+@pytest.mark.parametrize(
+    ("lease", "error", "reason"),
+    [
+        (OLD, VendorUnavailable("It cannot answer now."), "scripted: It cannot answer now."),
+        (datetime(2999, 1, 1, tzinfo=UTC), None, "scripted: another worker reads its names, or the source is paused."),
+    ],
+)
+def test_the_command_tells_of_each_source_whose_names_it_could_not_read(
+    source: Source, script: Script, lease: datetime, error: SyncError | None, reason: str
+) -> None:
+    script["error"] = error
+    Directory.objects.create(source=source, lease_expires_at=lease)
+    with pytest.raises(CommandError) as refused:
+        call_command("sync", "scripted", "--names")
+    assert refused.value.returncode == 1
+    assert str(refused.value) == reason
 
 
 def test_a_source_that_is_deleted_or_a_run_that_is_cancelled_meanwhile_is_no_error(

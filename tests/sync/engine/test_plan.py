@@ -208,6 +208,15 @@ def test_a_halted_or_disabled_source_is_not_planned_until_it_is_resumed() -> Non
     assert len(plan_due()) == 1
 
 
+def test_a_source_that_another_planned_or_halted_meanwhile_is_not_planned() -> None:
+    source = make_source(backfill_from=datetime.now(UTC).date())
+    assert plan_source(source.pk) is not None
+    assert plan_source(source.pk) is None, "it is not due"
+    Source.objects.update(next_sync_at=None, halted_at=datetime.now(UTC), halt_reason="The key was refused.")
+    assert plan_source(source.pk) is None
+    assert SyncRun.objects.count() == 1
+
+
 def test_asking_twice_for_the_same_range_joins_the_first_run() -> None:
     source = make_source(backfill_from=date(2026, 11, 1))
     first = request_sync(source, date(2026, 10, 1), date(2026, 10, 4), Trigger.API, "etl")

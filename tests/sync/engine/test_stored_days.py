@@ -238,6 +238,41 @@ def test_the_scrub_checks_every_day_within_its_time_oldest_first(
     assert not SourceDay.objects.filter(checked_at__lt=OLD + timedelta(days=1)).exists()
 
 
+def test_a_scrub_that_takes_too_long_checks_one_day(source: Source, listing: Listing, settings: Any) -> None:
+    for number in range(2):
+        read_day(source, DAY + timedelta(days=number))
+    SourceDay.objects.update(checked_at=OLD)
+    settings.PORTAL_SCRUB_DAYS, settings.PORTAL_TICK_SECONDS = 1, 24 * 60 * 60
+
+    scrub(-1)
+
+    assert SourceDay.objects.filter(checked_at__gt=OLD).count() == 1
+
+
+def test_a_day_that_a_merge_has_locked_is_left_to_it(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_day(source)
+    SourceDay.objects.update(checked_at=OLD)
+    monkeypatch.setattr("sync.engine.scrub.check_day", lambda pk, *, skip_locked: None if skip_locked else [])
+
+    assert scrub(60) == []
+    assert get_day().checked_at == OLD
+
+
+def test_verify_checks_the_days_of_a_range_and_leaves_out_those_pruned_meanwhile(
+    source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        read_day(source, DAY + timedelta(days=number))
+    bounds = ["--from", str(DAY), "--to", str(DAY + timedelta(days=2))]
+    assert run_verify(*bounds) == (0, "2 days checked: every one is stored as it was read.\n")
+
+    pruned = get_day().pk
+    monkeypatch.setattr("sync.management.commands.verify.check_day", lambda pk: None if pk == pruned else check_day(pk))
+    assert run_verify(*bounds) == (0, "1 days checked: every one is stored as it was read.\n")
+
+
 def test_a_day_that_cannot_be_checked_keeps_no_other_from_its_check(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from sync.vendors import mirrors, readers
 from sync.vendors.gcore.schema import USAGE_REPORT
 from sync.vendors.ona.connect import LIST
 from sync.vendors.workato.schema import USAGE
-from tests.support.factories import SourceFactory
+from tests.support.factories import EnvironmentUsageFactory, SourceFactory
 from tests.support.mirrored_portal import FIRST, ZONES, instant, key
 from usage.models import Source, SourceDay
 
@@ -126,6 +126,46 @@ def test_a_path_that_no_vendor_has_is_not_there() -> None:
     response = Client().post("/mirror/ona/api/v1/everything")
     assert response.status_code == 404
     assert response["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "status", "allow"), [("gcore", 405, "POST"), ("ona", 405, "POST"), ("workato", 404, "")]
+)
+def test_a_method_that_the_vendor_does_not_take_is_refused(vendor: str, status: int, allow: str) -> None:
+    create_source(vendor)
+    response = Client(headers={"Authorization": f"Bearer {key()}"}).delete(f"/mirror/{vendor}{REQUESTS[vendor][0]}")
+    assert (response.status_code, response.get("Allow", "")) == (status, allow)
+
+
+def test_a_body_that_is_neither_json_nor_protobuf_is_refused_with_what_is_taken() -> None:
+    create_source("ona")
+    response = send_request("ona", key(), headers={"Content-Type": "text/plain"})
+    assert (response.status_code, response["Accept-Post"]) == (415, "application/json, application/proto")
+
+
+def test_a_source_whose_time_zone_is_unknown_is_answered_with_the_vendors_503() -> None:
+    SourceFactory(slug="gcore", vendor="gcore", time_zone="Mars/Olympus")
+    response = send_request("gcore", key())
+    assert response.status_code == 503
+    assert (
+        json.loads(response.content)["message"] == "The time zone of gcore is unknown here, so its days have no bounds."
+    )
+
+
+def test_a_page_looks_behind_records_that_only_the_nanoseconds_leave_out() -> None:
+    source = create_source("ona")
+    start = f"{FIRST}T12:00:00"
+    for number in range(100, 106):
+        EnvironmentUsageFactory(
+            source=source,
+            record_id=f"run-{number}",
+            stopped_at=datetime.fromisoformat(f"{start}.000001Z"),
+            extra={"stoppedAt": f"{start}.000001{number}Z"},
+        )
+    dates = {"startTime": f"{start}.000001104Z", "endTime": f"{start}.000002Z"}
+    body = {"filter": {"dateRange": dates}, "pagination": {"pageSize": 1}}
+    response = send_request("ona", key(), content=json.dumps(body).encode())
+    assert [record["id"] for record in json.loads(response.content)["records"]] == ["run-104"]
 
 
 def test_bodies_may_be_gzip_and_bombs_are_refused() -> None:

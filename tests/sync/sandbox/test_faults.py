@@ -14,7 +14,7 @@ from sync.api_messages import APIResponse
 from sync.errors import SyncError
 from sync.sandbox.faults import ANSWER_FAULTS, DAY_FAULTS, Faults, VendorFaults, parse_fault
 from sync.sandbox.hostile import corrupt_response
-from sync.sandbox.server import SandboxServer
+from sync.sandbox.server import HUGE_CHUNK, SandboxServer
 from sync.sandbox.upstream import ELSEWHERE, WRONG_BODIES
 from sync.sandbox.world import PLAIN, Edit, World
 from sync.vendors import readers
@@ -103,6 +103,12 @@ def test_an_answer_can_be_endless(sandbox: SandboxServer, client: httpx2.Client)
             if byte_count > 8_000_000:
                 break
     assert request_page(client).status_code == 200
+
+
+def test_an_endless_answer_ends_after_a_gibibyte(client: httpx2.Client, sandbox: SandboxServer, monkeypatch):
+    monkeypatch.setattr("sync.sandbox.server.HUGE_CHUNKS", 2)
+    sandbox.faults.next("huge")
+    assert request_page(client).content == b"{" + b" " * 2 * len(HUGE_CHUNK)
 
 
 def test_a_small_answer_can_unpack_to_a_very_large_one(sandbox: SandboxServer, client: httpx2.Client):

@@ -42,8 +42,10 @@ def test_answers_are_compressed_only_where_both_sides_want_it(sandbox: SandboxSe
 
 
 def test_a_taken_port_is_an_error(sandbox: SandboxServer):
+    second = SandboxServer(port=sandbox.port)
     with pytest.raises(OSError, match="in use"):
-        SandboxServer(port=sandbox.port).start()
+        second.start()
+    second.stop()
 
 
 def test_a_credential_gets_no_more_requests_a_minute_than_allowed(sandbox: SandboxServer, client: httpx2.Client):

@@ -16,10 +16,10 @@ from sync.engine.plan import ensure_days
 from sync.vendors.decoding import PAYLOAD_BYTES, decode_record
 from sync.vendors.gcore.mapping import build_keyless_row
 from sync.vendors.gcore.schema import USAGE_REPORT
-from sync.vendors.large_records import split_entries, split_fields
+from sync.vendors.large_records import MAX_UNCUT_BYTES, RECORD_BYTES, split_entries, split_fields
 from sync.vendors.ona.connect import LIST
 from sync.vendors.record_limits import ALTERATIONS_KEY, JSON_BYTES, TAGS_KEPT, InvalidRecord
-from sync.vendors.workato.schema import USAGE
+from sync.vendors.workato.schema import UNCUT_FIELDS, USAGE
 from tests.support.gcore_reports import TOTAL, VOLUME
 from tests.support.ona_reader import RECORD
 from tests.support.users import client_of
@@ -142,6 +142,27 @@ def test_a_bad_text_in_a_field_without_a_column_costs_nothing_and_is_marked(http
     assert first.extra == {"note": "\ufffd!", "a\ufffdb": 1, ALTERATIONS_KEY: {"replaced": ["a\ufffdb", "note"]}}
     assert second.extra[ALTERATIONS_KEY] == {"cut": {"note": 3_000_000}}
     assert second.extra["note"] == "x" * 1000
+
+
+def test_bad_texts_within_objects_are_replaced_and_keys_that_become_one_are_counted() -> None:
+    note = {"x\ud800": 1} | {"x\ufffd": 2, "inner": {"y": ["a\ud800", True, None]}}
+    row = build_keyless_row(decode_record(json.dumps(build_volume(1, note=note)).encode()))
+
+    assert json.loads(row.extra or "") == {
+        "note": {"x\ufffd": 1, "inner": {"y": ["a\ufffd", True, None]}},
+        ALTERATIONS_KEY: {"dropped": {"note": 1}, "replaced": ["note"]},
+    }
+
+
+def test_a_record_whose_fault_is_in_a_field_that_comes_again_is_rejected_with_the_fault_alone() -> None:
+    with pytest.raises(InvalidRecord, match=r"^(x: )?[Aa] number with too many digits"):
+        decode_record(b'{"x": 1e999999, "x": 1}')
+
+
+def test_a_vendors_own_field_of_the_marks_name_is_left_out_and_counted() -> None:
+    row = build_keyless_row(decode_record(json.dumps(build_volume(1, **{ALTERATIONS_KEY: {"cut": "own"}})).encode()))
+
+    assert json.loads(row.extra or "") == {ALTERATIONS_KEY: {"dropped": {ALTERATIONS_KEY: 1}}}
 
 
 @pytest.mark.django_db
@@ -268,6 +289,21 @@ def test_a_record_of_a_million_fields_is_rejected() -> None:
     raw = b"{" + b",".join(b'"f%d":1' % number for number in range(20_000)) + b"}"
     with pytest.raises(InvalidRecord, match="more than 1,000 fields"):
         decode_record(raw)
+
+
+@pytest.mark.parametrize("length", [RECORD_BYTES, MAX_UNCUT_BYTES])
+def test_usage_within_a_large_record_is_read_whole_or_rejects_the_record(length: int) -> None:
+    name = next(iter(UNCUT_FIELDS))
+    hours = [{"note": "x" * 1000}] * (length // 1000)
+    raw = json.dumps({"list": ["y" * 1000] * 100, name: hours}).encode()
+
+    if length < MAX_UNCUT_BYTES:
+        fields = decode_record(raw, UNCUT_FIELDS)
+        assert fields[name] == hours
+        assert fields[ALTERATIONS_KEY] == {"list": 100 - len(fields["list"])}
+    else:
+        with pytest.raises(InvalidRecord, match=rf"^{name}: 26\d,\d{{3}} bytes long, where 262,144 can be read$"):
+            decode_record(raw, UNCUT_FIELDS)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tests.support.source_pages import build_form, get_page_url
 from tests.support.users import client_of
 from usage.data_quality import assess
 from usage.days import get_today
+from usage.formatting import format_instant
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
@@ -134,6 +135,27 @@ def test_a_source_without_a_stored_day_is_deleted_with_what_was_planned(staff: C
     for model in (Source, SourceDay, SyncRun, LoadAttempt):
         assert not model.objects.exists()
     assert AuditEntry.objects.filter(kind=ObjectKind.SOURCE, action="deleted", object_name="one").exists()
+
+
+def test_a_source_of_which_nothing_was_planned_is_deleted_alone(staff: Client, source: Source) -> None:
+    page = staff.get(reverse("admin:usage_source_delete", args=[source.pk])).content.decode()
+    assert "The source one" in page
+    assert "planned and never stored" not in page
+
+
+def test_a_source_of_which_no_day_is_stored_is_not_retired(source: Source) -> None:
+    with pytest.raises(SyncError, match="delete it, or switch it off"):
+        retire(source, source.backfill_from)
+    assert Source.objects.get().retired_after is None
+
+
+def test_a_paused_source_says_until_when(staff: Client, source: Source) -> None:
+    until = timezone.now() + timedelta(hours=1)
+    Source.objects.update(paused_until=until)
+    page = staff.get(get_page_url(source)).content.decode()
+    assert f"Paused until {format_instant(until)}." in page
+    Source.objects.update(paused_until=timezone.now() - timedelta(hours=1))
+    assert "Paused until" not in staff.get(get_page_url(source)).content.decode()
 
 
 def test_a_source_with_a_stored_day_is_neither_deleted_nor_moved(staff: Client, source: Source) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sync.vendors.gcore.sandbox import Sandbox
+from sync.vendors.gcore.sandbox.names import LISTINGS
 from tests.support.gcore_contract import COMMON, EXACT, TABLE, Row, identity, span, summed, totals_of
 from tests.support.gcore_sandbox import DAY, PATH, ask
 from tests.support.gcore_sandbox import vendor as vendor
@@ -194,6 +195,19 @@ def test_the_key_is_asked_for_and_the_scheme_may_come_in_any_case(vendor: Sandbo
 def test_other_paths_and_methods_are_refused(vendor: Sandbox) -> None:
     assert answered(vendor, "/cloud/v1/other", {}, authorization="APIKey sandbox-key").status == 404
     assert answered(vendor, PATH, span(DAY), authorization="APIKey sandbox-key", method="GET").status == 405
+
+
+@pytest.mark.parametrize("path", LISTINGS)
+def test_a_listing_of_names_takes_no_other_method(vendor: Sandbox, path: str) -> None:
+    assert answered(vendor, path, authorization="APIKey sandbox-key").status == 405
+
+
+@pytest.mark.parametrize("params", [{"limit": 0}, {"limit": 1001}, {"offset": -1}, {"limit": "all"}])
+def test_a_page_of_names_that_the_vendor_does_not_take_is_a_400(vendor: Sandbox, params: dict[str, Any]) -> None:
+    path = next(iter(LISTINGS))
+    response = answered(vendor, path, authorization="APIKey sandbox-key", method="GET", query=params)
+    assert response.status == 400
+    assert "limit and offset are whole numbers" in parse_content(response)["message"]
 
 
 def test_projects_regions_and_types_narrow_and_null_does_not(vendor: Sandbox) -> None:

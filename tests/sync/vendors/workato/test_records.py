@@ -72,6 +72,21 @@ def test_two_hours_of_one_time_that_say_the_same_are_both_kept(httpserver: HTTPS
     assert comparison.verification == Verification.VERIFIED
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "hour"),
+    [
+        ("2026-10-25T01:00:00+02:00", "2026-10-25T02:00:00", 0),
+        ("2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00", 1),
+        ("2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00", 2),
+    ],
+)
+def test_an_end_without_an_offset_is_the_hour_after_a_start_that_has_one(start: str, end: str, hour: int):
+    fields = RECIPE | {"from": start, "to": end}
+    built = build_row(decode_record(msgspec.json.encode(fields)), AUTUMN, by_recipe=True)
+    assert built.ends_at == datetime(2026, 10, 25, hour, tzinfo=UTC)
+    assert built.ends_at - built.starts_at == timedelta(hours=1)
+
+
 @pytest.mark.parametrize("hours", [(1, 2, 3), (2, 1, 2, 3)])
 def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_partial(
     httpserver: HTTPServer, scripted: VendorReader, hours: tuple[int, ...]

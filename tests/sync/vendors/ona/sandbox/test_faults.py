@@ -9,7 +9,10 @@ import pytest
 
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
+from sync.vendors.ona.instants import to_nanoseconds
 from sync.vendors.ona.sandbox import Sandbox
+from sync.vendors.ona.sandbox.pages import HistoryView, Position, Window
+from sync.vendors.ona.sandbox.runs import Run
 from tests.sync.vendors.ona.sandbox.requests import END, START, list_ids, list_pages, list_records, request_page
 
 
@@ -128,3 +131,27 @@ def test_growth_within_a_filter_is_of_that_project_and_range(
     sandbox.faults.next("growth")
     list_pages(client, size=2, **filters)
     assert len(list_ids(list_records(client, size=2, **filters))) == len(plain) + 1
+
+
+def test_growth_of_a_day_outside_the_range_or_of_an_unknown_project_adds_nothing(ona: Sandbox):
+    bounds = to_nanoseconds(START), to_nanoseconds(END)
+    view = HistoryView(ona.blocks, Window(*bounds, "no such project"), Run.encode_json)
+    plain = ona.list_runs(START, END + timedelta(days=1))
+    view.insert_before(view.first_position)
+    HistoryView(ona.blocks, Window(*bounds, ""), Run.encode_json).insert_before(Position(END.toordinal(), 0))
+    assert ona.list_runs(START, END + timedelta(days=1)) == plain
+
+
+def test_the_record_before_a_page_may_be_of_another_day_and_the_first_page_has_none(ona: Sandbox):
+    start, end = START - timedelta(days=2), END
+    project = ona.list_runs(start, end)[0].environment.project_id
+    view = HistoryView(ona.blocks, Window(to_nanoseconds(start), to_nanoseconds(end), project), Run.encode_json)
+    position = view.seek(view.first_position)
+    assert position is not None
+    assert view.seek_back(position) is None
+    listed = []
+    while position is not None:
+        listed.append(position)
+        position = view.seek(position._replace(offset=position.offset + 1))
+    assert {place.ordinal for place in listed} == {start.toordinal(), start.toordinal() + 1, start.toordinal() + 2}
+    assert [view.seek_back(place) for place in listed[1:]] == listed[:-1]

@@ -1,7 +1,7 @@
 """A history that is stable, grows with the clock and looks real."""
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -53,6 +53,14 @@ def test_weekdays_are_busy_and_weekends_are_not():
     weekdays = [number for back, number in enumerate(counts, 1) if (START - timedelta(days=back)).weekday() < 5]
     assert max(weekend) * 2 < min(weekdays)
     assert 250 < min(weekdays) <= max(weekdays) < 900
+
+
+def test_the_days_around_the_turn_of_the_year_are_quiet():
+    now = datetime(2027, 1, 6, tzinfo=UTC)
+    quiet = [len(list_runs(datetime(2026, 12, day, tzinfo=UTC), now=lambda: now)) for day in (24, 29, 31)]
+    quiet.append(len(list_runs(datetime(2027, 1, 1, tzinfo=UTC), now=lambda: now)))
+    busy = len(list_runs(datetime(2026, 12, 23, tzinfo=UTC), now=lambda: now))
+    assert 0 < max(quiet) * 2 < busy
 
 
 def test_office_hours_are_busier_than_the_night():

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from sync.sandbox.server import SandboxServer
+from sync.vendors.ona.directory import MEMBERS, MEMBERSHIPS, PROJECTS, TEAM_MEMBERS
 from sync.vendors.ona.sandbox import LIST, Sandbox
 from tests.sync.vendors.ona.sandbox.requests import (
     END,
@@ -166,3 +167,20 @@ def test_other_paths_methods_and_content_types_are_refused(client: httpx2.Client
     assert get_error(client.post("/api/gitpod.v1.UsageService/Other", json={})) == (404, "not_found")
     assert client.get(LIST).status_code == 405
     assert client.post(LIST, content=b"a=1", headers={"Content-Type": "text/plain"}).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        (MEMBERS, {"organizationId": "another"}, "permission_denied"),
+        (TEAM_MEMBERS, {"teamId": "another"}, "not_found"),
+        (MEMBERSHIPS, {"groupId": "another"}, "not_found"),
+        (PROJECTS, {"pagination": {"pageSize": 101}}, "invalid_argument"),
+        (PROJECTS, {"pagination": {"pageSize": -1}}, "invalid_argument"),
+        (PROJECTS, {"pagination": {"token": "made-up"}}, "invalid_argument"),
+    ],
+)
+def test_names_of_what_is_not_there_and_pages_of_any_size_are_refused(
+    client: httpx2.Client, path: str, body: dict[str, Any], code: str
+):
+    assert get_error(client.post(f"/api{path}", json=body))[1] == code
