@@ -15,7 +15,7 @@ from tests.support.api_clients import API, bearer, refused
 from tests.support.api_clients import get as got
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory
 from tests.support.source_days import hold_days
-from tests.usage.directory.conftest import name
+from tests.usage.directory.conftest import create_name
 from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind, Source
 
 pytestmark = pytest.mark.django_db
@@ -68,8 +68,8 @@ def test_a_page_with_names_pages_and_orders_as_one_without(client: Client, sourc
 
 def test_numbers_of_projects_and_regions_have_names_too(client: Client) -> None:
     record = ResourceUsageFactory()
-    name(record.source, NameKind.PROJECT, "11", "web-shop")
-    name(record.source, NameKind.REGION, "7", "São Paulo")
+    create_name(record.source, NameKind.PROJECT, "11", "web-shop")
+    create_name(record.source, NameKind.REGION, "7", "São Paulo")
     (row,) = get(client, "resource-usage/", fields="project_name,region_name,region_id")["results"]
     assert row == {"project_name": "web-shop", "region_name": "São Paulo", "region_id": 7}
     (summed,) = get(client, "resource-usage/summary/", group_by="region_id", **RANGE)["results"]
@@ -81,7 +81,7 @@ def test_numbers_of_projects_and_regions_have_names_too(client: Client) -> None:
 def test_a_name_of_an_id_that_no_column_of_numbers_holds_finds_nothing(client: Client) -> None:
     source = ResourceUsageFactory.create(project_id=3).source
     for number in (str(2**63), "\u0663"):  # the digit three in Arabic
-        name(source, NameKind.PROJECT, number, "Web")
+        create_name(source, NameKind.PROJECT, number, "Web")
     assert get(client, "resource-usage/", project_name="Web")["results"] == []
 
 
@@ -148,13 +148,13 @@ def test_summaries_give_the_name_beside_the_id(client: Client, source: Source) -
     assert {row["user_id"]: row["user_name"] for row in answer}["unknown"] is None
     everything = get(client, "usage/summary/", **RANGE)["results"]
     assert [row["service_name"] for row in everything] == [None]
-    name(source, NameKind.ENVIRONMENT_CLASS, "class-1", "Large")
+    create_name(source, NameKind.ENVIRONMENT_CLASS, "class-1", "Large")
     assert [row["service_name"] for row in get(client, "usage/summary/", **RANGE)["results"]] == ["Large"]
 
 
 def test_a_summary_of_recipes_has_the_names_of_today_unless_it_is_grouped_by_names(client: Client) -> None:
     record = RecipeUsageFactory()
-    name(record.source, NameKind.WORKSPACE, "501", "Renamed customer")
+    create_name(record.source, NameKind.WORKSPACE, "501", "Renamed customer")
     (row,) = get(client, "recipe-usage/summary/", group_by="workspace_id", **RANGE)["results"]
     assert row["workspace_name"] == "Renamed customer"
     (row,) = get(client, "recipe-usage/summary/", group_by="workspace_id,workspace_name", **RANGE)["results"]

@@ -7,7 +7,7 @@ from django.test import Client
 
 from tests.support.factories import SourceFactory
 from tests.support.users import client_of
-from tests.usage.directory.conftest import name
+from tests.usage.directory.conftest import create_name
 from usage.models import DirectoryEntry, NameKind, Source
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +60,7 @@ def test_a_name_leads_to_its_usage_and_its_teams(source: Source) -> None:
 
 def test_names_of_another_source_are_not_shown(source: Source) -> None:
     other = SourceFactory(slug="zebra", vendor="ona")
-    hidden = name(other, NameKind.PROJECT, "p9", "Hidden project")
+    hidden = create_name(other, NameKind.PROJECT, "p9", "Hidden project")
     client = client_of("viewer", sources=[source])
 
     assert "Hidden project" not in list_names(client)
