@@ -9,7 +9,7 @@ from django.utils.dateparse import parse_datetime
 from tests.support.api_clients import API, bearer, get
 from tests.support.exports import table
 from tests.support.factories import EnvironmentUsageFactory, SourceFactory
-from tests.usage.test_watermark import START, Elsewhere, elsewhere  # noqa: F401
+from tests.usage.test_watermark import START, OtherWorker, other_worker  # noqa: F401
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = f"{API}/environment-usage/"
@@ -42,16 +42,16 @@ def test_an_export_of_changes_says_up_to_when_it_has_them_all(client: Client) ->
     assert exported(client, updated_since=answer["Portal-Settled-Until"])[0] == []
 
 
-def test_what_a_merge_under_way_may_yet_add_to_is_in_neither(client: Client, elsewhere: Elsewhere) -> None:  # noqa: F811
+def test_what_a_merge_under_way_may_yet_add_to_is_in_neither(client: Client, other_worker: OtherWorker) -> None:  # noqa: F811
     source = SourceFactory()
     EnvironmentUsageFactory(source=source, record_id="before")
-    elsewhere.begin()
+    other_worker.begin()
     EnvironmentUsageFactory(source=source, record_id="behind the mark")
 
     rows, answer = exported(client, updated_since=START)
     manifest = get(client, "environment-usage/export-manifest/", updated_since=START)
-    elsewhere.load(source, "late")
-    elsewhere.commit()
+    other_worker.load(source, "late")
+    other_worker.commit()
     later, _ = exported(client, updated_since=answer["Portal-Settled-Until"])
 
     assert manifest["settled_until"] == answer["Portal-Settled-Until"]
