@@ -33,7 +33,7 @@ def read_contents() -> tuple[int, ...]:
     """Return what an archived day is compared by."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {build_record_hashes(ResourceUsage)} FROM usage_resourceusage t")
-        return tuple(int(one) for one in cursor.fetchone())
+        return tuple(int(value) for value in cursor.fetchone())
 
 
 @pytest.mark.usefixtures("added")

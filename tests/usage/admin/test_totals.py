@@ -130,11 +130,11 @@ def test_totals_say_how_far_they_can_be_trusted(staff: Client) -> None:
 
 
 def test_totals_are_of_the_sources_that_a_person_may_see() -> None:
-    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other")
-    for source, metric in ((mine, "seen"), (other, "secret-metric")):
+    own_source, other_source = SourceFactory(slug="mine"), SourceFactory(slug="other")
+    for source, metric in ((own_source, "seen"), (other_source, "secret-metric")):
         ResourceUsageFactory(source=source, billing_metric=metric)
-        SourceDayFactory(source=source, day=FIRST.date(), complete=source is mine, loaded_at=FIRST, records=1)
-    staff = client_of("viewer", sources=[mine])
+        SourceDayFactory(source=source, day=FIRST.date(), complete=source is own_source, loaded_at=FIRST, records=1)
+    staff = client_of("viewer", sources=[own_source])
     response = get_totals(staff, ResourceUsage, from_="2026-01-01", to="2026-01-02")
 
     assert response.context["totals"].records == 1

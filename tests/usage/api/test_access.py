@@ -36,16 +36,18 @@ def fill(slug: str) -> dict[str, Any]:
     run = SyncRun.objects.create(
         source=source, trigger=Trigger.API, from_day=FIRST_DAY, to_day=FIRST_DAY.replace(day=2)
     )
-    restated = Restatement.objects.create(source_day=day, attempt=2, records_before=3, records_after=4)
-    rejected = RejectedRecord.objects.create(source_day=day, payload=slug, payload_digest="d", reason="r", attempt=1)
-    words = {
+    restatement = Restatement.objects.create(source_day=day, attempt=2, records_before=3, records_after=4)
+    rejected_record = RejectedRecord.objects.create(
+        source_day=day, payload=slug, payload_digest="d", reason="r", attempt=1
+    )
+    fields = {
         "key": f"source:{source.pk}",
         "subject": slug,
         "severity": "warning",
         "state": "Late",
         "message": "is late.",
     }
-    incident = Incident.objects.create(condition="source_late", source=source, **words)
+    incident = Incident.objects.create(condition="source_late", source=source, **fields)
     entry = DirectoryEntry.objects.create(source=source, kind="project", vendor_id=f"project of {slug}", name=slug)
     return {
         "directory": entry.pk,
@@ -55,8 +57,8 @@ def fill(slug: str) -> dict[str, Any]:
         "sources": slug,
         f"sources/{slug}/days": FIRST_DAY,
         "sync-runs": run.pk,
-        "restatements": restated.pk,
-        "rejected-records": rejected.pk,
+        "restatements": restatement.pk,
+        "rejected-records": rejected_record.pk,
         "incidents": incident.pk,
     }
 
@@ -78,11 +80,11 @@ def test_only_health_answers_strangers() -> None:
 @pytest.mark.parametrize(("paths", "scope"), [(USAGE, Scope.USAGE_READ), (SYNC, Scope.SYNC_READ)])
 def test_a_token_without_the_scope_is_told_which_one_is_missing(paths: tuple[str, ...], scope: str) -> None:
     fill("seen")
-    others = bearer(*(other for other in Scope.values if other != scope))
-    only = bearer(scope)
+    other_scopes_client = bearer(*(name for name in Scope.values if name != scope))
+    scope_client = bearer(scope)
     for path in paths:
-        assert refused(others.get(f"{API}/{path}/"), 403) == {"": [f"The token lacks the scope {scope}."]}
-        assert only.get(f"{API}/{path}/").status_code == 200
+        assert refused(other_scopes_client.get(f"{API}/{path}/"), 403) == {"": [f"The token lacks the scope {scope}."]}
+        assert scope_client.get(f"{API}/{path}/").status_code == 200
 
 
 def test_reading_is_not_enough_to_ask_for_a_run() -> None:
@@ -110,25 +112,25 @@ def test_a_limited_token_cannot_learn_that_other_sources_exist(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", [*USAGE, "sources", "sync-runs", "restatements", "rejected-records", "incidents"])
 def test_a_row_of_another_source_is_as_if_it_did_not_exist(kind: str) -> None:
-    hidden = fill("hidden")
+    hidden_keys = fill("hidden")
     fill("seen")
-    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
-    there = limited.get(f"{API}/{kind}/{hidden[kind]}/")
-    not_there = limited.get(f"{API}/{kind}/{'nothing' if kind == 'sources' else 987654}/")
-    assert there.status_code == not_there.status_code == 404
-    assert there.content == not_there.content
-    assert bearer(*Scope.values).get(f"{API}/{kind}/{hidden[kind]}/").status_code == 200
+    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    hidden_response = limited_client.get(f"{API}/{kind}/{hidden_keys[kind]}/")
+    missing_response = limited_client.get(f"{API}/{kind}/{'nothing' if kind == 'sources' else 987654}/")
+    assert hidden_response.status_code == missing_response.status_code == 404
+    assert hidden_response.content == missing_response.content
+    assert bearer(*Scope.values).get(f"{API}/{kind}/{hidden_keys[kind]}/").status_code == 200
 
 
 def test_filters_of_a_limited_token_offer_only_its_sources() -> None:
     fill("hidden")
     fill("seen")
-    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
     for query in ({"source": "hidden"}, {"vendor": "vendor-of-hidden"}):
-        errors = refused(limited.get(f"{API}/environment-usage/", query))
+        errors = refused(limited_client.get(f"{API}/environment-usage/", query))
         ((name, value),) = query.items()
-        seen = {"source": "seen", "vendor": "vendor-of-seen"}[name]
-        assert errors[name] == [f"There is no “{value}”; there are: {seen}."]
+        visible_value = {"source": "seen", "vendor": "vendor-of-seen"}[name]
+        assert errors[name] == [f"There is no “{value}”; there are: {visible_value}."]
 
 
 def test_a_limited_token_cannot_ask_for_a_run_of_another_source() -> None:

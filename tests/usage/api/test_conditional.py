@@ -34,9 +34,9 @@ def test_an_answer_that_did_not_change_is_not_sent_again(client: Client) -> None
 
 
 def test_an_answer_is_private_and_differs_by_who_asks(client: Client) -> None:
-    answer = client.get(f"{API}/environment-usage/")
-    assert set(answer["Cache-Control"].split(", ")) == {"private", "no-cache"}
-    assert {"Accept", "Authorization", "Cookie"} <= set(answer["Vary"].split(", "))
+    response = client.get(f"{API}/environment-usage/")
+    assert set(response["Cache-Control"].split(", ")) == {"private", "no-cache"}
+    assert {"Accept", "Authorization", "Cookie"} <= set(response["Vary"].split(", "))
 
 
 def test_a_packed_answer_has_the_tag_of_the_plain_one(client: Client) -> None:

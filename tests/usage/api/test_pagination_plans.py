@@ -13,7 +13,7 @@ from tests.support.api_clients import bearer, get
 from tests.support.database import keep_rows
 from tests.support.factories import SourceFactory
 from tests.support.plans import analyze, find_large_sorts, find_scans
-from tests.usage.api.test_pagination import START, deep_cursor
+from tests.usage.api.test_pagination import START, build_deep_cursor
 from usage.models import EnvironmentUsage, Source
 
 pytestmark = pytest.mark.django_db
@@ -82,7 +82,9 @@ def test_a_page_is_read_off_an_index_without_a_sort_and_a_deep_one_costs_what_th
 ) -> None:
     first = explain(get_page_sql(client, ordering=ordering, page_size="50"))
     deep = explain(
-        get_page_sql(client, ordering=ordering, page_size="50", cursor=deep_cursor(client, ordering, ROWS - 5_000))
+        get_page_sql(
+            client, ordering=ordering, page_size="50", cursor=build_deep_cursor(client, ordering, ROWS - 5_000)
+        )
     )
     for plan in (first, deep):
         assert get_scan(plan)["Node Type"] in {"Index Scan", "Index Only Scan"}, plan
@@ -95,7 +97,7 @@ def test_a_page_of_changes_does_not_read_all_that_one_merge_stored(client: Clien
     analyze("usage_environmentusage")
 
     for ordering in ("changed_at", "-changed_at"):
-        cursor = deep_cursor(client, ordering, ROWS // 2)
+        cursor = build_deep_cursor(client, ordering, ROWS // 2)
         deep = explain(get_page_sql(client, ordering=ordering, page_size="50", cursor=cursor))
         assert get_scan(deep)["Node Type"] == "Index Scan", deep
         assert get_scan(deep)["Actual Rows"] < 1_000, deep

@@ -34,11 +34,11 @@ def save(owner: User, name: str = "Spend", **values: Any) -> SavedView:
 @pytest.fixture
 def source() -> Source:
     """A source with usage of two projects in January."""
-    made: Source = SourceFactory(slug="gcore-main", vendor="gcore")
+    created: Source = SourceFactory(slug="gcore-main", vendor="gcore")
     for project, minutes in ((5, 600), (6, 60)):
-        ResourceUsageFactory(source=made, project_id=project, consumed_quantity=Decimal(minutes))
+        ResourceUsageFactory(source=created, project_id=project, consumed_quantity=Decimal(minutes))
     hold_days(rolled=True)
-    return made
+    return created
 
 
 def test_the_page_lists_ones_own_and_shared_views_with_their_question_in_words() -> None:
@@ -49,8 +49,8 @@ def test_the_page_lists_ones_own_and_shared_views_with_their_question_in_words()
 
     page: Any = sign_in(viewer).get(PAGE)
 
-    assert [shown.view.name for shown in page.context["own"]] == ["Mine"]
-    assert [shown.view.name for shown in page.context["shared"]] == ["Theirs"]
+    assert [link.view.name for link in page.context["own"]] == ["Mine"]
+    assert [link.view.name for link in page.context["shared"]] == ["Theirs"]
     text = page.content.decode()
     assert "By project and day; source: gcore-main" in text
     assert "last month" in text
@@ -82,11 +82,11 @@ def test_every_link_of_a_permalinks_page_leads_on(source: Source) -> None:
     page: Any = client.get(permalink)
     (by_type,) = [link.url for link in page.context["by_dimension"] if "resource_type" in link.url]
 
-    answer = client.get(f"{permalink}{by_type}", follow=True)
+    response = client.get(f"{permalink}{by_type}", follow=True)
 
-    assert answer.redirect_chain[0][0].startswith("/admin/explore/?kind=resource-usage&")
-    assert "group_by=resource_type" in answer.redirect_chain[0][0].replace("%2C", ",")
-    assert answer.context["question_title"] == "Resources by resource type"
+    assert response.redirect_chain[0][0].startswith("/admin/explore/?kind=resource-usage&")
+    assert "group_by=resource_type" in response.redirect_chain[0][0].replace("%2C", ",")
+    assert response.context["question_title"] == "Resources by resource type"
 
 
 def test_a_permalink_opens_for_others_only_where_it_is_shared_and_tells_of_nothing_hidden(source: Source) -> None:
@@ -167,8 +167,8 @@ def test_a_view_is_shared_and_deleted_from_its_page() -> None:
     view = save(viewer)
     client = sign_in(viewer)
 
-    answer = client.post(f"{PAGE}{view.pk}/", {"name": "Spend", "shared": "on"})
-    assert (answer.status_code, answer["Location"]) == (302, PAGE)
+    response = client.post(f"{PAGE}{view.pk}/", {"name": "Spend", "shared": "on"})
+    assert (response.status_code, response["Location"]) == (302, PAGE)
     assert SavedView.objects.get(pk=view.pk).shared
 
     client.post(f"{PAGE}{view.pk}/", {"delete": "1"})

@@ -67,7 +67,7 @@ DAYS = {"from_": "2025-06-28", "to": "2025-07-02"}
 
 @dataclass
 class Archived:
-    """An archived month: its sources, the folder of the lake, and answers from before it was archived."""
+    """An archived month: its sources, the folder of the lake, and responses from before it was archived."""
 
     folder: Path
     sources: list[Source]

@@ -87,9 +87,9 @@ def test_a_byte_order_mark_is_there_where_it_is_asked_for_and_in_csv_only(client
 
 
 def test_json_that_is_no_object_begins_no_formula_either() -> None:
-    for said in (-1, "=1+1", "+1", "@a", "\ta", "\ra", [-1]):
-        record = EnvironmentUsageFactory(extra=said)
+    for value in (-1, "=1+1", "+1", "@a", "\ta", "\ra", [-1]):
+        record = EnvironmentUsageFactory(extra=value)
         (row,) = table(b"".join(stream(EnvironmentUsage.objects.filter(pk=record.pk), "csv")))
-        assert json.loads(row["extra"]) == said
+        assert json.loads(row["extra"]) == value
         # A number is left alone as every number is; all else begins with a sign of JSON's own.
         assert row["extra"][0] in {'"', "["} or row["extra"] == "-1"

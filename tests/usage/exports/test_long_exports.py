@@ -83,8 +83,8 @@ def hurried_port(web_server: Callable[..., int]) -> int:
 
 def test_an_export_is_the_whole_filtered_set_and_not_a_page() -> None:
     rows = table(download(bearer(), "environment-usage", format="csv", project_id="p3", ordering="stopped_at"))
-    kept = EnvironmentUsage.objects.filter(project_id="p3").order_by("stopped_at", "id")
-    assert [row["record_id"] for row in rows] == list(kept.values_list("record_id", flat=True))
+    expected = EnvironmentUsage.objects.filter(project_id="p3").order_by("stopped_at", "id")
+    assert [row["record_id"] for row in rows] == list(expected.values_list("record_id", flat=True))
     assert len(rows) == MANY // 7
 
 
@@ -107,8 +107,8 @@ def test_blocks_are_of_64_kilobytes_and_memory_stays_flat() -> None:
 def test_a_workbook_that_fails_while_it_is_made_is_an_error_and_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
     read_records = ExportQuery.read_records
 
-    def fail_midway(query: ExportQuery, *given: Any) -> Iterator[Record]:
-        records = read_records(query, *given)
+    def fail_midway(query: ExportQuery, *args: Any) -> Iterator[Record]:
+        records = read_records(query, *args)
         yield from islice(records, 1000)
         kill(list_exporting_backends())
         yield from records
@@ -121,8 +121,8 @@ def test_a_workbook_that_fails_while_it_is_made_is_an_error_and_no_download(monk
 
 def test_a_parquet_file_that_breaks_off_is_taken_by_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.exports.formats.parquet.BATCH_BYTES", 64 * 1024)
-    answer = respond(EnvironmentUsage.objects.order_by("id"), "x.parquet", "parquet")
-    blocks = iter(answer.streaming_content)
+    response = respond(EnvironmentUsage.objects.order_by("id"), "x.parquet", "parquet")
+    blocks = iter(response.streaming_content)
     body = next(blocks)
     kill(list_exporting_backends())
     sent: list[bytes] = []
@@ -168,9 +168,9 @@ def test_an_export_that_packs_well_and_fails_before_any_of_it_is_sent_is_an_erro
             kill(list_exporting_backends())
             yield from blocks
 
-    answer = StreamingHttpResponse(ExportStream(failing()), content_type="text/csv")
-    packing = GZipMiddleware(lambda _: answer)
-    with closing(answer), pytest.raises((psycopg.Error, DatabaseError)):
+    response = StreamingHttpResponse(ExportStream(failing()), content_type="text/csv")
+    packing = GZipMiddleware(lambda _: response)
+    with closing(response), pytest.raises((psycopg.Error, DatabaseError)):
         packing(RequestFactory().get("/", headers={"Accept-Encoding": "gzip"}))
 
 
@@ -192,10 +192,10 @@ def test_asking_for_the_headers_alone_leaves_no_export_running(port: int, secret
     asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     with closing(asking):
         asking.request("HEAD", f"{API}/environment-usage/?format=csv", headers={"Authorization": f"Bearer {secret}"})
-        answer = asking.getresponse()
-        assert answer.status == 200
-        assert answer.headers["Content-Disposition"].endswith('.csv"')
-        assert answer.read() == b""
+        response = asking.getresponse()
+        assert response.status == 200
+        assert response.headers["Content-Disposition"].endswith('.csv"')
+        assert response.read() == b""
     wait_for(lambda: not list_exporting_backends(), "the export to stop")
 
 

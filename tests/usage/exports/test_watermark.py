@@ -21,25 +21,25 @@ def client() -> Client:
     return bearer()
 
 
-def exported(client: Client, **query: str) -> tuple[list[dict[str, str]], Any]:
-    """Return the rows of an export and its answer."""
-    answer = client.get(LIST, {"format": "csv", **query})
-    return table(b"".join(answer.streaming_content)), answer  # type: ignore[attr-defined]
+def fetch_export(client: Client, **query: str) -> tuple[list[dict[str, str]], Any]:
+    """Return the rows of an export and its response."""
+    response = client.get(LIST, {"format": "csv", **query})
+    return table(b"".join(response.streaming_content)), response  # type: ignore[attr-defined]
 
 
 def test_an_export_of_changes_says_up_to_when_it_has_them_all(client: Client) -> None:
     EnvironmentUsageFactory.create_batch(3)
 
-    rows, answer = exported(client, updated_since=START)
+    rows, response = fetch_export(client, updated_since=START)
     manifest = get(client, "environment-usage/export-manifest/", updated_since=START)
 
-    mark = parse_datetime(answer["Portal-Settled-Until"])
+    mark = parse_datetime(response["Portal-Settled-Until"])
     assert mark is not None
-    assert max(row["changed_at"] for row in rows) < answer["Portal-Settled-Until"]
-    assert answer["Portal-Settled-Until"] <= answer["Portal-As-Of"]
+    assert max(row["changed_at"] for row in rows) < response["Portal-Settled-Until"]
+    assert response["Portal-Settled-Until"] <= response["Portal-As-Of"]
     assert manifest["rows"] == len(rows) == 3
-    assert manifest["settled_until"] > answer["Portal-Settled-Until"]  # nothing is under way, so it is now
-    assert exported(client, updated_since=answer["Portal-Settled-Until"])[0] == []
+    assert manifest["settled_until"] > response["Portal-Settled-Until"]  # nothing is under way, so it is now
+    assert fetch_export(client, updated_since=response["Portal-Settled-Until"])[0] == []
 
 
 def test_what_a_merge_under_way_may_yet_add_to_is_in_neither(client: Client, other_worker: OtherWorker) -> None:  # noqa: F811
@@ -48,13 +48,13 @@ def test_what_a_merge_under_way_may_yet_add_to_is_in_neither(client: Client, oth
     other_worker.begin()
     EnvironmentUsageFactory(source=source, record_id="behind the mark")
 
-    rows, answer = exported(client, updated_since=START)
+    rows, response = fetch_export(client, updated_since=START)
     manifest = get(client, "environment-usage/export-manifest/", updated_since=START)
     other_worker.load(source, "late")
     other_worker.commit()
-    later, _ = exported(client, updated_since=answer["Portal-Settled-Until"])
+    later, _ = fetch_export(client, updated_since=response["Portal-Settled-Until"])
 
-    assert manifest["settled_until"] == answer["Portal-Settled-Until"]
+    assert manifest["settled_until"] == response["Portal-Settled-Until"]
     assert manifest["rows"] == len(rows)
     assert "behind the mark" not in {row["record_id"] for row in rows}
     assert {"late", "behind the mark"} <= {row["record_id"] for row in later}
@@ -63,5 +63,5 @@ def test_what_a_merge_under_way_may_yet_add_to_is_in_neither(client: Client, oth
 def test_without_following_changes_nothing_is_said_of_a_mark(client: Client) -> None:
     EnvironmentUsageFactory()
 
-    assert "Portal-Settled-Until" not in exported(client)[1]
+    assert "Portal-Settled-Until" not in fetch_export(client)[1]
     assert "settled_until" not in get(client, "environment-usage/export-manifest/")

@@ -218,8 +218,8 @@ def test_of_two_that_archive_one_is_refused() -> None:
         assert "Another process is publishing" in str(pool.submit(archive_elsewhere).result())
     assert is_stored()
     with ThreadPoolExecutor(2) as pool:
-        found = [done.result() for done in [pool.submit(archive_elsewhere) for _ in range(2)]]
-    assert 3 in found
+        results = [future.result() for future in [pool.submit(archive_elsewhere) for _ in range(2)]]
+    assert 3 in results
     assert SourceDay.objects.filter(archived_at__isnull=False).count() == 3
 
 

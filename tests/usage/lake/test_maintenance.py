@@ -114,8 +114,12 @@ def test_manifests_are_gathered_so_that_a_reader_opens_few(
             table = lake.usage[EnvironmentUsage]
             current = table.current_snapshot()
             assert current is not None
-            live = [one for one in current.manifests(table.io) if one.added_files_count or one.existing_files_count]
-            counts.append(len(live))
+            manifests = [
+                manifest
+                for manifest in current.manifests(table.io)
+                if manifest.added_files_count or manifest.existing_files_count
+            ]
+            counts.append(len(manifests))
     assert max(counts) <= 3
     assert_equal()
 
@@ -141,20 +145,20 @@ def test_manifests_of_files_that_went_go_too(source: Source, listing: Listing, m
 def test_a_new_column_is_null_in_the_days_of_old_files(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, at = DAY + timedelta(days=1), LATER + timedelta(days=90)
+    next_day, published_at = DAY + timedelta(days=1), LATER + timedelta(days=90)
     store(source, listing, DAY, range(3))
-    store(source, listing, other, range(10, 13))
+    store(source, listing, next_day, range(10, 13))
     with monkeypatch.context() as release:
         for module in ("catalog", "publish", "maintenance"):
             release.setattr(f"usage.lake.{module}.get_lake_columns", list_old_columns)
-        with published(at) as lake:
+        with published(published_at) as lake:
             assert len(list_files(lake.usage[EnvironmentUsage])) == 1
     store(source, listing, DAY, range(3), minutes=50, runner_id="runner")
 
-    with published(at + timedelta(days=1)) as lake:
+    with published(published_at + timedelta(days=1)) as lake:
         rows = read_usage(lake, EnvironmentUsage)
 
-    assert [(row["day"], row["runner_id"]) for row in rows] == [(DAY, "runner")] * 3 + [(other, None)] * 3
+    assert [(row["day"], row["runner_id"]) for row in rows] == [(DAY, "runner")] * 3 + [(next_day, None)] * 3
 
 
 def test_a_damaged_file_of_one_table_keeps_no_other_from_its_upkeep(

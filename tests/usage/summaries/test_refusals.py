@@ -158,21 +158,21 @@ def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
 
 
 def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:
-    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other")
-    for source in (mine, other):
+    own_source, other_source = SourceFactory(slug="mine"), SourceFactory(slug="other")
+    for source in (own_source, other_source):
         EnvironmentUsageFactory(source=source, environment_class_id="c")
         ResourceUsageFactory(source=source)
-    limited = bearer(sources=[mine])
+    limited_client = bearer(sources=[own_source])
     for address in ("environment-usage/summary/", "resource-usage/summary/"):
-        summary = get(limited, address, group_by="source")
+        summary = get(limited_client, address, group_by="source")
         assert [row["source"] for row in summary["results"]] == ["mine"]
         assert summary["totals"][0]["records"] == 1
         assert {day["source"] for day in summary["meta"]["missing_days"]["days"]} == {"mine"}
         assert get(client, address)["totals"][0]["records"] == 2
-    summary = get(limited, "usage/summary/")
+    summary = get(limited_client, "usage/summary/")
     assert {row["source"] for row in summary["results"]} == {"mine"}
-    assert b"other" not in limited.get(f"{API}/usage/summary/").content
-    assert "source" in refused(limited.get(f"{API}/usage/summary/", {"source": "other"}))
+    assert b"other" not in limited_client.get(f"{API}/usage/summary/").content
+    assert "source" in refused(limited_client.get(f"{API}/usage/summary/", {"source": "other"}))
 
 
 def test_one_answer_tells_what_was_used_of_everything(client: Client) -> None:
