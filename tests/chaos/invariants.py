@@ -35,11 +35,11 @@ def check_sums(day: SourceDay) -> Iterator[str]:
     """Check that a day holds what it says: count, sums and roll-ups are of the same records."""
     kind = kind_of(day.source)
     records = kind.objects.current().filter(source=day.source_id, day=day.day)
-    if (held := records.count()) != day.records:
-        yield f"{day} says {day.records} records and holds {held}"
-    said = {name: Decimal(total) for name, total in day.sums.items()}
-    if (sums := add_up(kind, records)) != {name: total for name, total in said.items() if total}:
-        yield f"{day} says {said} and its records add up to {sums}"
+    if (record_count := records.count()) != day.records:
+        yield f"{day} says {day.records} records and holds {record_count}"
+    stored_sums = {name: Decimal(total) for name, total in day.sums.items()}
+    if (sums := add_up(kind, records)) != {name: total for name, total in stored_sums.items() if total}:
+        yield f"{day} says {stored_sums} and its records add up to {sums}"
     if day.rolled_up and (wrong := count_differences(kind, day)):
         yield f"{day}: roll-ups differ from the records: {wrong}"
 

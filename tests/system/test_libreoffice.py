@@ -55,8 +55,8 @@ def convert(folder: Path, *options: str, **files: bytes) -> dict[str, Any]:
     command = [find_program("soffice"), profile, "--headless", "--norestore", *options]
     command += ["--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(saved), *map(str, paths)]
     quiet = {**os.environ, "HOME": str(folder)}
-    done = subprocess.run(command, env=quiet, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, env=quiet, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert result.returncode == 0, result.stderr
     return {name: openpyxl.load_workbook(saved / f"{path.stem}.xlsx") for name, path in zip(files, paths, strict=True)}
 
 
@@ -100,9 +100,9 @@ def assert_same_cells(ours: Any, theirs: Any) -> None:
         assert ours[sheet].dimensions == theirs[sheet].dimensions
         for row in ours[sheet].iter_rows():
             for cell in row:
-                other = theirs[sheet][cell.coordinate]
-                assert describe(other) == describe(cell), (sheet, cell.coordinate)
-                assert other.is_date == cell.is_date
+                their_cell = theirs[sheet][cell.coordinate]
+                assert describe(their_cell) == describe(cell), (sheet, cell.coordinate)
+                assert their_cell.is_date == cell.is_date
 
 
 def test_every_cell_of_a_workbook_is_what_libreoffice_shows(client: Client, tmp_path: Path) -> None:
