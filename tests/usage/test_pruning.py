@@ -75,10 +75,10 @@ def list_month_tables() -> dict[str, int]:
 
 def list_refusals(month: date = MONTH) -> list[str]:
     """Return the obstacles that keep a month from being dropped."""
-    with pytest.raises(PruningRefused) as refused:
+    with pytest.raises(PruningRefused) as error:
         drop_month(month)
     assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
-    return [str(obstacle) for obstacle in refused.value.obstacles]
+    return [str(obstacle) for obstacle in error.value.obstacles]
 
 
 @pytest.fixture

@@ -119,14 +119,16 @@ def test_no_address_of_the_api_breaks_for_a_source_of_a_zone_that_postgresql_doe
     sources_by_vendor: dict[str, Source],
 ) -> None:
     client = bearer(Scope.USAGE_READ, Scope.SYNC_READ)
-    plain = ("sources/", "sync-runs/", "restatements/", "rejected-records/", "schema/", "usage/summary/")
-    own = [
+    fixed_paths = ("sources/", "sync-runs/", "restatements/", "rejected-records/", "schema/", "usage/summary/")
+    source_paths = [
         f"sources/{source.slug}/{suffix}"
         for source in sources_by_vendor.values()
         for suffix in ("", "days/", "days/2026-10-25/")
     ]
-    ranges = [f"{kind}-usage/{suffix}" for kind in ("environment", "resource", "recipe") for suffix in ("", "summary/")]
-    for address in (*plain, *own, *ranges):
+    range_paths = [
+        f"{kind}-usage/{suffix}" for kind in ("environment", "resource", "recipe") for suffix in ("", "summary/")
+    ]
+    for address in (*fixed_paths, *source_paths, *range_paths):
         assert client.get(f"{API}/{address}").status_code == 200, address
     for interval in INTERVALS:
         query = {"group_by": interval, "tz": NOWHERE}
@@ -225,9 +227,9 @@ def test_gaps_are_filled_with_no_row_for_a_date_that_the_zone_skips(zone: str, o
 @pytest.mark.parametrize(("zone", "on"), SKIPPED)
 def test_runtime_accrues_on_no_date_that_the_zone_skips(zone: str, on: date) -> None:
     source = SourceFactory(time_zone=zone, backfill_from=on - timedelta(days=2))
-    stopped = get_noon(on, zone)
+    stopped_at = get_noon(on, zone)
     EnvironmentUsageFactory(
-        source=source, created_at=stopped - timedelta(days=2), stopped_at=stopped, day=on + timedelta(days=1)
+        source=source, created_at=stopped_at - timedelta(days=2), stopped_at=stopped_at, day=on + timedelta(days=1)
     )
     hold_days(rolled=True)
     accrued = EnvironmentAccrual.objects.order_by("accrued_on").values_list("accrued_on", flat=True)

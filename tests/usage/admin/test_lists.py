@@ -253,8 +253,8 @@ def test_headers_order_by_what_an_index_allows(staff: Client) -> None:
     assert '<a href="?project_id=p&amp;ordering=project_id">Project' in page
     assert page.count("&amp;ordering=") == 4
     assert 'aria-sort="descending"><a href="?project_id=p&amp;ordering=stopped_at">' in page
-    again = staff.get(listing(EnvironmentUsage, ordering="project_id")).content.decode()
-    assert 'aria-sort="ascending"><a href="?ordering=-project_id">Project' in again
+    ascending_page = staff.get(listing(EnvironmentUsage, ordering="project_id")).content.decode()
+    assert 'aria-sort="ascending"><a href="?ordering=-project_id">Project' in ascending_page
 
 
 def test_a_pasted_id_leads_to_its_records_whatever_it_is_the_id_of(staff: Client) -> None:
@@ -295,8 +295,8 @@ def test_an_id_of_another_source_is_not_found() -> None:
 
 
 def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_does(staff: Client) -> None:
-    sent = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
-    assert staff.get(sent)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
+    form_url = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
+    assert staff.get(form_url)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
     page = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01"))
     (through,) = [field for field in page.context["cl"].list_query.form.common if field.name == "to"]
     assert (through.label, through.value()) == ("Through", "2026-12-01")
@@ -307,6 +307,6 @@ def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_
     assert end.label == "To, not included"
     assert '<input type="text" name="to" value="2026-11-30T12:00:00Z"' in str(end)
 
-    mistaken = staff.get(listing(RecipeUsage, _through="yesterday"), follow=True)
-    assert set(faults(mistaken)) == {"to"}
+    response = staff.get(listing(RecipeUsage, _through="yesterday"), follow=True)
+    assert set(faults(response)) == {"to"}
     assert staff.get(listing(RecipeUsage, _through="9999-12-31"), follow=True).status_code == 200

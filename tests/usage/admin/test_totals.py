@@ -75,8 +75,8 @@ def test_metrics_add_up_to_the_last_digit_however_large_they_are(staff: Client) 
     page = get_totals(staff, ResourceUsage).content.decode()
 
     assert f"{10**30:,}.000000000000000000000000000001" in page
-    listed = staff.get("/admin/usage/resourceusage/?from=")
-    assert f"{10**30:,} GB" in listed.content.decode()
+    response = staff.get("/admin/usage/resourceusage/?from=")
+    assert f"{10**30:,} GB" in response.content.decode()
 
 
 def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_request(staff: Client) -> None:
@@ -155,8 +155,8 @@ def test_totals_that_take_too_long_are_given_up_with_a_sentence(staff: Client, m
 
 def test_without_scripts_totals_are_a_page_of_their_own_that_leads_back(staff: Client) -> None:
     EnvironmentUsageFactory(user_id="u1")
-    listed = staff.get("/admin/usage/environmentusage/?user_id=u1").content.decode()
-    assert 'href="totals/?user_id=u1"' in listed
+    list_page = staff.get("/admin/usage/environmentusage/?user_id=u1").content.decode()
+    assert 'href="totals/?user_id=u1"' in list_page
 
     page = staff.get("/admin/usage/environmentusage/totals/?user_id=u1").content.decode()
 
@@ -187,8 +187,8 @@ def test_totals_say_that_they_have_the_sums_of_days_without_records(staff: Clien
     EnvironmentUsageFactory(source=source)
     hold_days(rolled=True)
     EnvironmentUsage.objects.all().delete()
-    at = dict.fromkeys({"pruned_at", column}, FIRST)
-    SourceDay.objects.update(state="loaded", complete=True, final=True, loaded_at=FIRST, **at)
+    timestamps = dict.fromkeys({"pruned_at", column}, FIRST)
+    SourceDay.objects.update(state="loaded", complete=True, final=True, loaded_at=FIRST, **timestamps)
 
     query = {"source": "a", "from_": "2026-01-01", "to": "2026-01-02"}
     response = get_totals(staff, EnvironmentUsage, **query)
@@ -196,6 +196,6 @@ def test_totals_say_that_they_have_the_sums_of_days_without_records(staff: Clien
     page = response.content.decode()
     assert f"The records of 1 day {verb}, so their sums come from roll-ups: a 1 Jan 2026." in page
     assert "not in these numbers" not in page
-    narrowed = get_totals(staff, EnvironmentUsage, **query, runtime_seconds__gte="1")
-    assert narrowed.context["totals"].records == 0
-    assert "not in these numbers" in narrowed.content.decode()
+    filtered_response = get_totals(staff, EnvironmentUsage, **query, runtime_seconds__gte="1")
+    assert filtered_response.context["totals"].records == 0
+    assert "not in these numbers" in filtered_response.content.decode()

@@ -55,15 +55,19 @@ def test_names_are_columns_that_fields_may_choose_and_no_others_come_along(clien
 def test_a_page_with_names_pages_and_orders_as_one_without(client: Client, source: Source) -> None:
     for number in range(30):
         EnvironmentUsageFactory(source=source, project_id=f"p{number % 3}", user_id=f"u{number % 4}")
-    plain = get(client, "environment-usage/", fields="id", page_size=7)
-    named = get(client, "environment-usage/", fields="id,user_name,project_name", page_size=7)
-    while plain["next_cursor"]:
-        assert [row["id"] for row in named["results"]] == [row["id"] for row in plain["results"]]
-        plain = get(client, "environment-usage/", fields="id", page_size=7, cursor=plain["next_cursor"])
-        named = get(
-            client, "environment-usage/", fields="id,user_name,project_name", page_size=7, cursor=named["next_cursor"]
+    id_page = get(client, "environment-usage/", fields="id", page_size=7)
+    name_page = get(client, "environment-usage/", fields="id,user_name,project_name", page_size=7)
+    while id_page["next_cursor"]:
+        assert [row["id"] for row in name_page["results"]] == [row["id"] for row in id_page["results"]]
+        id_page = get(client, "environment-usage/", fields="id", page_size=7, cursor=id_page["next_cursor"])
+        name_page = get(
+            client,
+            "environment-usage/",
+            fields="id,user_name,project_name",
+            page_size=7,
+            cursor=name_page["next_cursor"],
         )
-    assert named["next_cursor"] is None
+    assert name_page["next_cursor"] is None
 
 
 def test_numbers_of_projects_and_regions_have_names_too(client: Client) -> None:
@@ -194,13 +198,13 @@ def test_by_team_and_day_with_a_limit_and_a_comparison(client: Client, source: S
 
 def test_a_new_name_changes_the_tag_and_the_directory_version_and_no_record(client: Client, source: Source) -> None:
     address = f"{API}/environment-usage/"
-    named = {"fields": "id,project_name"}
-    before = client.get(address, named)["ETag"], client.get(address)["ETag"]
+    params = {"fields": "id,project_name"}
+    before = client.get(address, params)["ETag"], client.get(address)["ETag"]
     manifest = get(client, "environment-usage/export-manifest/", **RANGE)
     changed_at = list(EnvironmentUsage.objects.values_list("changed_at", "revision"))
     DirectoryEntry.objects.filter(vendor_id="p1").update(name="Renamed")
     Directory.objects.update(version=4)
-    assert client.get(address, named, headers={"If-None-Match": before[0]}).status_code == 200
+    assert client.get(address, params, headers={"If-None-Match": before[0]}).status_code == 200
     assert client.get(address, headers={"If-None-Match": before[1]}).status_code == 304
     after = get(client, "environment-usage/export-manifest/", **RANGE)
     assert (manifest["directory_version"], after["directory_version"]) == (3, 4)
@@ -210,8 +214,8 @@ def test_a_new_name_changes_the_tag_and_the_directory_version_and_no_record(clie
 
 def test_a_list_of_names_says_which_are_gone(client: Client, source: Source) -> None:
     DirectoryEntry.objects.filter(vendor_id="p2").update(gone_at="2026-01-05T00:00:00Z")
-    gone = get(client, "directory/", gone="true")["results"]
-    assert [(row["source"], row["kind"], row["vendor_id"], row["name"]) for row in gone] == [
+    results = get(client, "directory/", gone="true")["results"]
+    assert [(row["source"], row["kind"], row["vendor_id"], row["name"]) for row in results] == [
         ("main", "project", "p2", "=SUM(1)")
     ]
     (ada,) = get(client, "directory/", name__contains="lovel", kind="user")["results"]
@@ -220,12 +224,14 @@ def test_a_list_of_names_says_which_are_gone(client: Client, source: Source) -> 
 
 
 def test_a_list_costs_no_more_statements_with_names_and_a_summary_one_more(client: Client, source: Source) -> None:
-    def count(address: str, **query: Any) -> int:
-        with CaptureQueriesContext(connection) as captured:
+    def count_queries(address: str, **query: Any) -> int:
+        with CaptureQueriesContext(connection) as queries:
             get(client, address, **query)
-        return len(captured)
+        return len(queries)
 
-    count("environment-usage/")
-    assert count("environment-usage/", fields="id,user_name,project_name") == count("environment-usage/", fields="id")
-    grouped = count("environment-usage/summary/", group_by="project_id,user_id", **RANGE)
-    assert grouped == count("environment-usage/summary/", group_by="source", **RANGE) + 1
+    count_queries("environment-usage/")
+    assert count_queries("environment-usage/", fields="id,user_name,project_name") == count_queries(
+        "environment-usage/", fields="id"
+    )
+    grouped = count_queries("environment-usage/summary/", group_by="project_id,user_id", **RANGE)
+    assert grouped == count_queries("environment-usage/summary/", group_by="source", **RANGE) + 1

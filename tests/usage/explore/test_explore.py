@@ -234,16 +234,16 @@ def test_a_ranking_may_be_in_the_order_of_its_changes() -> None:
         ResourceUsageFactory(source=source, day=date(2026, 1, 5), project_id=project, consumed_quantity=before)
         ResourceUsageFactory(source=source, day=date(2026, 1, 6), project_id=project, consumed_quantity=now)
     client = client_of("viewer")
-    question = "kind=resource-usage&from=2026-01-06&to=2026-01-07&group_by=project_id&compare=previous"
-    page = open_explore(client, question)
+    query = "kind=resource-usage&from=2026-01-06&to=2026-01-07&group_by=project_id&compare=previous"
+    page = open_explore(client, query)
     (change, _) = [head for head in page.context["table"].heads if head.label == "Change"]
-    by_change = open_explore(client, change.query)
-    assert change.query == f"{question}&order_by=-change_consumed_quantity"
-    assert [str(row[0].text) for row in by_change.context["table"].rows] == ["2", "1"]
-    assert by_change.context["charts"]["panels"][0]["labels"] == ["2", "1"]
+    sorted_page = open_explore(client, change.query)
+    assert change.query == f"{query}&order_by=-change_consumed_quantity"
+    assert [str(row[0].text) for row in sorted_page.context["table"].rows] == ["2", "1"]
+    assert sorted_page.context["charts"]["panels"][0]["labels"] == ["2", "1"]
     assert page.context["charts"]["panels"][0]["labels"] == ["1", "2"]
-    assert by_change.context["charts"]["before"] == "5 Jan 2026"
-    assert b'aria-sort="descending"' in by_change.content
+    assert sorted_page.context["charts"]["before"] == "5 Jan 2026"
+    assert b'aria-sort="descending"' in sorted_page.content
 
 
 def test_baselines_are_offered_with_their_dates() -> None:

@@ -90,11 +90,11 @@ def test_the_form_of_an_address_asks_for_that_address_again() -> None:
     client = client_of("viewer")
     for query in QUESTIONS:
         page = open_explore(client, query)
-        sent = QueryDict(mutable=True)
+        form = QueryDict(mutable=True)
         for name, value in read_inputs(page):
-            sent.appendlist(name, value)
+            form.appendlist(name, value)
         kind = page.context["kind"]
-        actual = dict([("kind", kind.name), *parse_form(sent, kind)])
+        actual = dict([("kind", kind.name), *parse_form(form, kind)])
         expected = {**QueryDict(query).dict()}
         expected.pop("tz", None)
         assert actual == expected, query

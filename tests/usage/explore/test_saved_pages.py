@@ -90,20 +90,20 @@ def test_every_link_of_a_permalinks_page_leads_on(source: Source) -> None:
 
 
 def test_a_permalink_opens_for_others_only_where_it_is_shared_and_tells_of_nothing_hidden(source: Source) -> None:
-    hidden = SourceFactory(slug="zebra", vendor="gcore")
+    hidden_source = SourceFactory(slug="zebra", vendor="gcore")
     owner = person("operator")
-    view, secret = save(owner), save(owner, "Zebra", question="source=zebra", shared=True)
-    colleague, limited = client_of("viewer"), client_of("viewer", sources=[source])
+    view, hidden_view = save(owner), save(owner, "Zebra", question="source=zebra", shared=True)
+    colleague, limited_client = client_of("viewer"), client_of("viewer", sources=[source])
     assert colleague.get(f"{PAGE}{view.pk}/").status_code == 404
 
     SavedView.objects.filter(pk=view.pk).update(shared=True)
 
     assert colleague.get(f"{PAGE}{view.pk}/").status_code == 200
-    assert limited.get(f"{PAGE}{view.pk}/").status_code == 200
-    for address in (f"{PAGE}{secret.pk}/", f"{PAGE}{secret.pk}/preview/"):
-        assert limited.get(address).status_code == 404
-    assert limited.post(f"{PAGE}{secret.pk}/pin/").status_code == 404
-    assert hidden.slug not in limited.get(PAGE).content.decode()
+    assert limited_client.get(f"{PAGE}{view.pk}/").status_code == 200
+    for address in (f"{PAGE}{hidden_view.pk}/", f"{PAGE}{hidden_view.pk}/preview/"):
+        assert limited_client.get(address).status_code == 404
+    assert limited_client.post(f"{PAGE}{hidden_view.pk}/pin/").status_code == 404
+    assert hidden_source.slug not in limited_client.get(PAGE).content.decode()
 
 
 def test_one_view_is_pinned_to_the_overview_in_the_place_of_another(source: Source) -> None:
@@ -149,17 +149,17 @@ def test_the_preview_of_days_is_a_chart_and_a_broken_view_says_so(source: Source
     viewer = person("viewer")
     ResourceUsageFactory(source=source, project_id=5, day=date(2026, 1, 3))
     hold_days(rolled=True)
-    days = save(viewer, "Days", question="from=2026-01-01&to=2026-01-04&group_by=day")
-    broken = save(viewer, "Broken", question="from=never")
+    days_view = save(viewer, "Days", question="from=2026-01-01&to=2026-01-04&group_by=day")
+    broken_view = save(viewer, "Broken", question="from=never")
     client = sign_in(viewer)
 
-    chart = client.get(f"{PAGE}{days.pk}/preview/").content.decode()
+    chart = client.get(f"{PAGE}{days_view.pk}/preview/").content.decode()
     assert chart.count("<rect") == 2
     assert 'x="16"' in chart  # the third day, though the second has no usage
-    assert "has a mistake" in client.get(f"{PAGE}{broken.pk}/preview/").content.decode()
-    assert client.get(f"{PAGE}{broken.pk}/").status_code == 400
+    assert "has a mistake" in client.get(f"{PAGE}{broken_view.pk}/preview/").content.decode()
+    assert client.get(f"{PAGE}{broken_view.pk}/").status_code == 400
     assert client.get(f"{PAGE}999999/").status_code == 404
-    assert client.get(f"{PAGE}{days.pk}/pin/").status_code == 405
+    assert client.get(f"{PAGE}{days_view.pk}/pin/").status_code == 405
 
 
 def test_a_view_is_shared_and_deleted_from_its_page() -> None:

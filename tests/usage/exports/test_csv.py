@@ -76,14 +76,14 @@ def test_text_that_no_spreadsheet_would_run_stays_as_it_is(client: Client, text:
 
 def test_a_byte_order_mark_is_there_where_it_is_asked_for_and_in_csv_only(client: Client) -> None:
     EnvironmentUsageFactory(user_id="Zoë")
-    plain = download(client, "environment-usage", format="csv")
-    assert download(client, "environment-usage", format="csv", bom="1") == BOM_UTF8 + plain
-    assert download(client, "environment-usage", format="csv", bom="0") == plain
+    content = download(client, "environment-usage", format="csv")
+    assert download(client, "environment-usage", format="csv", bom="1") == BOM_UTF8 + content
+    assert download(client, "environment-usage", format="csv", bom="0") == content
     errors = refused(client.get(f"{API}/environment-usage/", {"format": "csv", "bom": "yes"}))
     assert errors["bom"] == ["“yes” is not one of: 0, 1."]
     for form in ("ndjson", "json"):
-        refusal = refused(client.get(f"{API}/environment-usage/", {"format": form, "bom": "1"}))
-        assert refusal["bom"] == ["Only of format=csv."]
+        errors = refused(client.get(f"{API}/environment-usage/", {"format": form, "bom": "1"}))
+        assert errors["bom"] == ["Only of format=csv."]
 
 
 def test_json_that_is_no_object_begins_no_formula_either() -> None:

@@ -278,8 +278,8 @@ def test_a_number_that_no_decimal_holds_is_a_text_in_a_column_that_is_always_the
     assert (sums["rows"], sums["without"], sums["beyond_decimal"]) == (7, 0, 3)
     (sums,) = get(client, "environment-usage/export-manifest/")["sums"]
     assert (sums["without"], sums["beyond_decimal"]) == (1, 0)
-    chosen = download(client, "resource-usage", format="parquet", fields="consumed_quantity,id")
-    assert read_parquet(chosen).column_names == ["consumed_quantity", "consumed_quantity_exact", "id"]
+    body = download(client, "resource-usage", format="parquet", fields="consumed_quantity,id")
+    assert read_parquet(body).column_names == ["consumed_quantity", "consumed_quantity_exact", "id"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

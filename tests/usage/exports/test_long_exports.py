@@ -125,10 +125,10 @@ def test_a_parquet_file_that_breaks_off_is_taken_by_no_reader(monkeypatch: pytes
     blocks = iter(response.streaming_content)
     body = next(blocks)
     kill(list_exporting_backends())
-    sent: list[bytes] = []
+    chunks: list[bytes] = []
     with pytest.raises((psycopg.Error, DatabaseError)):
-        sent.extend(blocks)
-    body += b"".join(sent)
+        chunks.extend(blocks)
+    body += b"".join(chunks)
     assert body.endswith(BROKEN)
     with pytest.raises(pa.ArrowInvalid):
         parquet.read_table(io.BytesIO(body))
@@ -162,16 +162,16 @@ def test_an_export_that_packs_well_and_fails_before_any_of_it_is_sent_is_an_erro
         EnvironmentUsage.objects.order_by("id"), "csv", [replace(day, name=f"day_{n}") for n in range(200)]
     )
 
-    def failing() -> Iterator[bytes]:
+    def fail_after_first_block() -> Iterator[bytes]:
         with closing(blocks):
             yield next(blocks)
             kill(list_exporting_backends())
             yield from blocks
 
-    response = StreamingHttpResponse(ExportStream(failing()), content_type="text/csv")
-    packing = GZipMiddleware(lambda _: response)
+    response = StreamingHttpResponse(ExportStream(fail_after_first_block()), content_type="text/csv")
+    middleware = GZipMiddleware(lambda _: response)
     with closing(response), pytest.raises((psycopg.Error, DatabaseError)):
-        packing(RequestFactory().get("/", headers={"Accept-Encoding": "gzip"}))
+        middleware(RequestFactory().get("/", headers={"Accept-Encoding": "gzip"}))
 
 
 @pytest.mark.parametrize("name", ["csv", "ndjson"])
@@ -179,20 +179,22 @@ def test_what_an_export_that_fails_midway_has_sent_breaks_its_reader_too(name: s
     blocks = ExportStream(stream(EnvironmentUsage.objects.order_by("id"), name))
     body = next(blocks)
     kill(list_exporting_backends())
-    sent: list[bytes] = []
+    chunks: list[bytes] = []
     with pytest.raises((psycopg.Error, DatabaseError)):
-        sent.extend(blocks)
-    body += b"".join(sent)
+        chunks.extend(blocks)
+    body += b"".join(chunks)
     assert body.endswith(BROKEN)
     with pytest.raises((csv.Error, json.JSONDecodeError)):
         table(body) if name == "csv" else [json.loads(line) for line in body.splitlines()]
 
 
 def test_asking_for_the_headers_alone_leaves_no_export_running(port: int, secret: str) -> None:
-    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    with closing(asking):
-        asking.request("HEAD", f"{API}/environment-usage/?format=csv", headers={"Authorization": f"Bearer {secret}"})
-        response = asking.getresponse()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with closing(connection):
+        connection.request(
+            "HEAD", f"{API}/environment-usage/?format=csv", headers={"Authorization": f"Bearer {secret}"}
+        )
+        response = connection.getresponse()
         assert response.status == 200
         assert response.headers["Content-Disposition"].endswith('.csv"')
         assert response.read() == b""

@@ -48,13 +48,13 @@ def test_old_snapshots_tags_and_their_files_go(source: Source, listing: Listing,
         store(source, listing, DAY, range(5), minutes=30 + number)
         with published(LATER + timedelta(hours=number)) as lake:
             pass
-    known = export_rows(EnvironmentUsage)
+    expected = export_rows(EnvironmentUsage)
     (folder / "usage/environment_usage/data/left-by-a-killed-publisher.parquet").write_bytes(b"PAR1")
     store(source, listing, DAY, range(5), minutes=50)
     with published(LATER + timedelta(days=2)) as lake:
         table = lake.usage[EnvironmentUsage]
         assert len(list_data(folder)) == len(table.snapshots()) == 2
-        assert read_usage(lake, EnvironmentUsage, LATER.date().isoformat()) == known
+        assert read_usage(lake, EnvironmentUsage, LATER.date().isoformat()) == expected
     store(source, listing, DAY, range(5), minutes=51)
     with published(LATER + timedelta(days=5)) as lake:
         day = (LATER + timedelta(days=2)).date()

@@ -99,13 +99,13 @@ def test_a_check_finds_a_damaged_file_which_brings_nothing_back() -> None:
         ("scales_of_resource_usage", "resources", "consumed_quantity", 3),
     ):
         path = find_file(table, source, FIRST)
-        good = path.read_bytes()
+        original = path.read_bytes()
         damage(path, column, value)
         assert find_damage(source)
         with pytest.raises(RestoringRefused, match=f"{source} 2025-06-2"):
             restore_month(MONTH)
         assert is_archived()
-        path.write_bytes(good)
+        path.write_bytes(original)
         assert find_damage(source) == []
     damage(find_file("environment_usage", "environments", FIRST), "runtime_seconds", Decimal(1))
     assert find_damage("environments") == ["archive", "sums"], "no restore needs it, but readers of the lake do"

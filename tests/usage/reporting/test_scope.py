@@ -115,11 +115,11 @@ def test_a_role_is_refused_everything_but_the_views(connect: Callable[..., Reade
         cursor.execute("SELECT current_user")
         superuser = cursor.fetchone()[0]
     for statement in REFUSED:
-        with pytest.raises(psycopg.Error) as refused:
+        with pytest.raises(psycopg.Error) as error:
             reader.execute(statement.format(superuser=superuser))
         # The second: a view of several tables takes no rows, whatever the rights.
         refusals = (InsufficientPrivilege, ObjectNotInPrerequisiteState)
-        assert isinstance(refused.value, refusals), (statement, refused.value)
+        assert isinstance(error.value, refusals), (statement, error.value)
 
 
 def test_a_session_is_read_only_and_bounded_unless_it_says_otherwise(connect: Callable[..., Reader]) -> None:

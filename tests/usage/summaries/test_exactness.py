@@ -46,13 +46,18 @@ RUNS = st.lists(
 
 def store_runs(runs: Any, start: datetime, zones: tuple[str, str]) -> list[EnvironmentUsage]:
     """Store runs of two sources, and their days, rolled up."""
-    sources = [SourceFactory(time_zone=zone, slug=f"s{at}") for at, zone in enumerate(zones)]
-    for after, length, project, user, at in runs:
-        stopped = start + timedelta(microseconds=after)
-        created = None if length is None else stopped - timedelta(microseconds=length)
-        day = stopped.astimezone(ZoneInfo(zones[at])).date()
+    sources = [SourceFactory(time_zone=zone, slug=f"s{index}") for index, zone in enumerate(zones)]
+    for after, length, project, user, index in runs:
+        stopped_at = start + timedelta(microseconds=after)
+        created_at = None if length is None else stopped_at - timedelta(microseconds=length)
+        day = stopped_at.astimezone(ZoneInfo(zones[index])).date()
         EnvironmentUsageFactory(
-            source=sources[at], stopped_at=stopped, created_at=created, day=day, project_id=project, user_id=user
+            source=sources[index],
+            stopped_at=stopped_at,
+            created_at=created_at,
+            day=day,
+            project_id=project,
+            user_id=user,
         )
     hold_days(rolled=True)
     return list(EnvironmentUsage.objects.select_related("source"))
@@ -122,14 +127,14 @@ def test_accrued_runtime_is_every_run_cut_at_every_hour_and_midnight(
         for run in store_runs(runs, start, zones):
             if run.created_at is None:
                 continue
-            for begins, ends in pieces:
-                lasted = min(run.stopped_at, ends) - max(run.created_at, begins)
-                if lasted > timedelta():
+            for starts, ends in pieces:
+                duration = min(run.stopped_at, ends) - max(run.created_at, starts)
+                if duration > timedelta():
                     key = (
-                        format_interval_start(begins, interval, on),
+                        format_interval_start(starts, interval, on),
                         *(run.source.slug if column == "source" else getattr(run, column) for column in by),
                     )
-                    expected[key] += to_seconds(lasted)
+                    expected[key] += to_seconds(duration)
         query = {"group_by": ",".join([*by, interval]), "from": str(first), "to": str(last), "tz": zone}
         query |= {"basis": "accrued", "measures": "runtime_seconds"}
         both = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
