@@ -240,8 +240,8 @@ def test_days_are_those_of_the_source_and_dates_those_of_the_question() -> None:
     assert [day["day"] for day in quality.lists["missing_days"]["days"]] == ["2026-01-04"]
     assert quality.complete_through == date(2026, 1, 2)
     zone = ZoneInfo("Asia/Tokyo")
-    own = assess_range(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 4, tzinfo=zone), zone=zone)
-    assert (own.complete, own.complete_through) == (True, date(2026, 1, 3))
+    own_quality = assess_range(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 4, tzinfo=zone), zone=zone)
+    assert (own_quality.complete, own_quality.complete_through) == (True, date(2026, 1, 3))
 
 
 def test_the_last_restatement_and_the_first_provisional_day_are_told() -> None:
@@ -337,10 +337,10 @@ def test_an_accepted_day_states_its_reason_and_counts_as_provisional_until_its_c
         values = {"complete": True, "loaded_at": read_at, "state": "loaded", **UNVERIFIED, **ACCEPTED}
         SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **values)
     create_days(source, 1, **UNVERIFIED, **ACCEPTED)
-    settled = assess_range(datetime(2025, 12, 30, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
+    quality = assess_range(datetime(2025, 12, 30, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
     # Of December, whose closing read is due from 4 January on; the 31st was read a day before that.
-    assert settled.lists["unverified_days"]["days"] == [{"source": "a", "day": "2025-12-30", "accepted": ACCEPTANCE}]
-    assert (settled.provisional_from, settled.unsettled_from) == (None, None)
+    assert quality.lists["unverified_days"]["days"] == [{"source": "a", "day": "2025-12-30", "accepted": ACCEPTANCE}]
+    assert (quality.provisional_from, quality.unsettled_from) == (None, None)
     assert assess_range(datetime(2025, 12, 30, tzinfo=UTC), at(1)).provisional_from == date(2025, 12, 31)
     assert assess_range(at(1), at(2)).provisional_from == date(2026, 1, 1)
 

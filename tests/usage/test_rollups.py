@@ -44,7 +44,7 @@ from usage.rollups import (
 )
 
 pytestmark = pytest.mark.django_db
-MANY = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 NEXT = DAY + timedelta(days=1)
 STOPPED_DIMENSIONS = ("project_id", "environment_class_id", "runner_id", "user_id")
 Groups = dict[tuple[Any, ...], list[Any]]
@@ -150,7 +150,7 @@ runs = st.builds(
 listings = st.lists(st.lists(runs, max_size=12), min_size=1, max_size=4)
 
 
-@MANY
+@EXAMPLES
 @given(listings)
 def test_environment_rollups_follow_every_restatement_to_the_last_digit(
     source: Source, listing: Listing, reads: list[list[Any]]
@@ -172,7 +172,7 @@ resources = st.lists(
 )
 
 
-@MANY
+@EXAMPLES
 @given(st.lists(resources, min_size=1, max_size=3))
 def test_resource_rollups_follow_every_restatement_to_the_last_digit(
     source: Source, listing: Listing, reads: list[list[Any]]
@@ -191,7 +191,7 @@ counts = st.one_of(st.none(), st.integers(0, 2**62))
 recipes = st.lists(st.tuples(st.integers(1, 2), optional_ids, optional_ids, texts, counts, counts, counts), max_size=10)
 
 
-@MANY
+@EXAMPLES
 @given(st.lists(recipes, min_size=1, max_size=3), st.booleans())
 def test_recipe_rollups_follow_every_restatement_and_take_missing_for_missing(
     source: Source, listing: Listing, reads: list[list[Any]], accepted: bool

@@ -136,14 +136,14 @@ def test_filters_of_a_limited_token_offer_only_its_sources() -> None:
 def test_a_limited_token_cannot_ask_for_a_run_of_another_source() -> None:
     fill("hidden")
     fill("seen")
-    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
     body = {"from": "2026-01-01", "to": "2026-01-02"}
     for slug in ("hidden", "nothing"):
-        response = limited.post(f"{API}/sources/{slug}/sync/", body, content_type="application/json")
+        response = limited_client.post(f"{API}/sources/{slug}/sync/", body, content_type="application/json")
         assert refused(response, 404) == {"": ["Not found."]}
 
 
-def signed_in(*permissions: str, staff: bool = True) -> Client:
+def sign_in(*permissions: str, staff: bool = True) -> Client:
     """Return a client of a member of staff with these permissions, one that has its CSRF token checked."""
     user = User.objects.create_user("person", is_staff=staff)
     for permission in permissions:
@@ -156,7 +156,7 @@ def signed_in(*permissions: str, staff: bool = True) -> Client:
 
 def test_staff_see_what_djangos_permissions_let_them_see() -> None:
     fill("seen")
-    client = signed_in("usage.view_environmentusage", "usage.view_source")
+    client = sign_in("usage.view_environmentusage", "usage.view_source")
     assert client.get(f"{API}/environment-usage/").status_code == 200
     assert client.get(f"{API}/sources/seen/").status_code == 200
     errors = refused(client.get(f"{API}/resource-usage/"), 403)
@@ -164,13 +164,13 @@ def test_staff_see_what_djangos_permissions_let_them_see() -> None:
 
 
 def test_someone_who_is_signed_in_but_not_staff_is_a_stranger() -> None:
-    client = signed_in("usage.view_environmentusage", staff=False)
+    client = sign_in("usage.view_environmentusage", staff=False)
     assert client.get(f"{API}/environment-usage/").status_code == 401
 
 
 def test_a_session_needs_the_csrf_token_to_change_anything() -> None:
     SourceFactory(slug="seen")
-    client = signed_in("usage.change_sourceday", "usage.view_source")
+    client = sign_in("usage.change_sourceday", "usage.view_source")
     errors = refused(client.post(f"{API}/sources/seen/sync/", {}, content_type="application/json"), 403)
     assert "CSRF" in errors[""][0]
 
@@ -185,6 +185,6 @@ def test_a_session_asks_for_a_run_with_the_permission_that_the_pages_ask_for(rol
 
 
 def test_a_bad_token_is_refused_even_beside_a_good_session() -> None:
-    client = signed_in("usage.view_environmentusage")
+    client = sign_in("usage.view_environmentusage")
     response = client.get(f"{API}/environment-usage/", headers={"Authorization": "Bearer up_nothing"})
     assert response.status_code == 401

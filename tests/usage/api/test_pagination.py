@@ -168,8 +168,8 @@ def test_a_cursor_belongs_to_its_list_and_cannot_be_made_up(client: Client, sour
     insert(source, list(range(5)))
     cursor = get(client, "environment-usage/", page_size="2")["next_cursor"]
     assert refused(client.get(f"{API}/recipe-usage/", {"cursor": cursor}))["cursor"]
-    for damaged in (cursor[:-1], "x" + cursor, cursor.partition(".")[0], ".", "..", "é"):
-        assert refused(client.get(f"{API}/environment-usage/", {"cursor": damaged}))["cursor"]
+    for damaged_cursor in (cursor[:-1], "x" + cursor, cursor.partition(".")[0], ".", "..", "é"):
+        assert refused(client.get(f"{API}/environment-usage/", {"cursor": damaged_cursor}))["cursor"]
 
 
 def test_the_default_ordering_may_be_said_or_left_unsaid_on_the_way(client: Client, source: Source) -> None:
@@ -198,5 +198,5 @@ def build_deep_cursor(client: Client, ordering: str, row: int) -> str:
 
 def test_a_cursor_made_for_a_page_is_the_one_that_the_page_gives(client: Client, source: Source) -> None:
     insert(source, list(range(5)))
-    given_out = get(client, "environment-usage/", page_size="2")["next_cursor"]
-    assert build_deep_cursor(client, "-stopped_at", 1) == given_out
+    expected = get(client, "environment-usage/", page_size="2")["next_cursor"]
+    assert build_deep_cursor(client, "-stopped_at", 1) == expected

@@ -76,8 +76,8 @@ def test_numbers_of_projects_and_regions_have_names_too(client: Client) -> None:
     create_name(record.source, NameKind.REGION, "7", "São Paulo")
     (row,) = get(client, "resource-usage/", fields="project_name,region_name,region_id")["results"]
     assert row == {"project_name": "web-shop", "region_name": "São Paulo", "region_id": 7}
-    (summed,) = get(client, "resource-usage/summary/", group_by="region_id", **RANGE)["results"]
-    assert (summed["region_id"], summed["region_name"]) == (7, "São Paulo")
+    (total,) = get(client, "resource-usage/summary/", group_by="region_id", **RANGE)["results"]
+    assert (total["region_id"], total["region_name"]) == (7, "São Paulo")
     assert get(client, "resource-usage/", region_name="São Paulo", project_name__contains="WEB")["results"]
     assert not get(client, "resource-usage/", region_name="Frankfurt")["results"]
 
@@ -127,8 +127,8 @@ def test_filters_take_names_and_a_part_of_them(client: Client, source: Source) -
     assert {row["user_id"] for row in list_rows(client, team="t1")} == {"u1", "u2"}
     assert {row["user_id"] for row in list_rows(client, team="~none")} == {"u3", "unknown"}
     assert {row["user_id"] for row in list_rows(client, team="t2,~none")} == {"u1", "u3", "unknown"}
-    summed = get(client, "environment-usage/summary/", project_name="Payments", **RANGE)
-    assert summed["totals"][0]["records"] == 2
+    summary = get(client, "environment-usage/summary/", project_name="Payments", **RANGE)
+    assert summary["totals"][0]["records"] == 2
     manifest = get(client, "environment-usage/export-manifest/", project_name="Payments", **RANGE)
     assert manifest["rows"] == 2
 
@@ -141,8 +141,8 @@ def test_a_name_of_one_source_is_no_name_in_another(client: Client, source: Sour
     limited_client = bearer("usage:read", "person:read", sources=[other_record.source])
     assert get(limited_client, "directory/")["results"] == []
     assert list_rows(limited_client, project_name="Payments") == []
-    (grouped,) = get(limited_client, "environment-usage/summary/", group_by="project_id", **RANGE)["results"]
-    assert grouped["project_name"] is None
+    (group,) = get(limited_client, "environment-usage/summary/", group_by="project_id", **RANGE)["results"]
+    assert group["project_name"] is None
 
 
 def test_summaries_give_the_name_beside_the_id(client: Client, source: Source) -> None:
@@ -233,5 +233,5 @@ def test_a_list_costs_no_more_statements_with_names_and_a_summary_one_more(clien
     assert count_queries("environment-usage/", fields="id,user_name,project_name") == count_queries(
         "environment-usage/", fields="id"
     )
-    grouped = count_queries("environment-usage/summary/", group_by="project_id,user_id", **RANGE)
-    assert grouped == count_queries("environment-usage/summary/", group_by="source", **RANGE) + 1
+    summary_count = count_queries("environment-usage/summary/", group_by="project_id,user_id", **RANGE)
+    assert summary_count == count_queries("environment-usage/summary/", group_by="source", **RANGE) + 1

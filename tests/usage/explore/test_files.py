@@ -179,7 +179,7 @@ def test_everything_is_exported_with_a_total_per_metric_and_unit() -> None:
 
 def test_a_file_that_cannot_be_made_says_why() -> None:
     client = client_of("viewer")
-    for query, word in (
+    for query, message in (
         ("kind=resource-usage&group_by=colour&format=csv", "group_by"),
         ("kind=resource-usage&format=pdf", "Give csv or xlsx."),
         ("kind=resource-usage&format=csv&bom=yes", "“yes” is not one of: 0, 1."),
@@ -187,15 +187,15 @@ def test_a_file_that_cannot_be_made_says_why() -> None:
     ):
         response = client.get(f"{FILE}?{query}")
         assert response.status_code == 400
-        assert word in response.content.decode()
+        assert message in response.content.decode()
         assert response["Content-Type"].startswith("text/plain")
 
 
 def test_a_workbook_has_intervals_as_dates_and_hours_of_the_zone_that_is_asked_for() -> None:
     EnvironmentUsageFactory(stopped_at=datetime(2026, 1, 4, 22, 30, tzinfo=UTC))
-    client, when = client_of("viewer"), "from=2026-01-04&to=2026-01-06&tz=Europe/Berlin"
+    client, range_query = client_of("viewer"), "from=2026-01-04&to=2026-01-06&tz=Europe/Berlin"
     for interval, expected in (("hour", datetime(2026, 1, 4, 23)), ("week", datetime(2025, 12, 29))):  # noqa: DTZ001 (a cell has no zone)
-        book = fetch_workbook(client, f"kind=environment-usage&group_by={interval}&{when}")
+        book = fetch_workbook(client, f"kind=environment-usage&group_by={interval}&{range_query}")
         assert book["usage"]["B2"].value == expected
         assert book["usage"]["B2"].is_date
         assert ("Time zone", "Europe/Berlin") in list(book["About"].iter_rows(values_only=True))
@@ -215,9 +215,9 @@ def test_a_file_is_streamed_and_holds_a_slot_until_its_end() -> None:
     for extension in ("csv", "xlsx"):
         download = client.get(address + extension)
         assert download.streaming
-        busy = client.get(address + extension)
-        assert (busy.status_code, busy["Retry-After"]) == (503, "10")
-        assert "as the portal makes at once" in busy.content.decode()
+        refused_response = client.get(address + extension)
+        assert (refused_response.status_code, refused_response["Retry-After"]) == (503, "10")
+        assert "as the portal makes at once" in refused_response.content.decode()
         assert download.getvalue()
     assert client.get(address + "pdf").status_code == 400
     assert client.get(address + "csv").status_code == 200

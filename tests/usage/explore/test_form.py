@@ -151,12 +151,12 @@ def test_what_nobody_understands_is_named() -> None:
 
 
 def test_a_question_that_takes_too_long_is_stopped_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: Any) -> Any:
+    def sleep(*_: Any) -> Any:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(20)")
 
     monkeypatch.setattr(explore_query, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(explore_query, "summarize", slow)
+    monkeypatch.setattr(explore_query, "summarize", sleep)
     ResourceUsageFactory()
     client = client_of("viewer")
     page = open_explore(client, "kind=resource-usage&group_by=day")

@@ -189,7 +189,7 @@ def test_a_chart_is_marked_by_the_days_of_its_own_vendor_only() -> None:
     page = open_explore(client_of("viewer"), "kind=usage&from=2026-11-01&to=2026-11-18&interval=day")
     missing = {
         panel["title"].split(": ")[1].split(", ")[0]: [
-            at for at, day in enumerate(panel["days"]) if day and day["missing"]
+            index for index, day in enumerate(panel["days"]) if day and day["missing"]
         ]
         for panel in page.context["charts"]["panels"]
     }

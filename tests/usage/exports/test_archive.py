@@ -60,7 +60,7 @@ ADDRESSES = (
     ("resourceusage", "format=ndjson&ordering=resource_type&from=2025-06-29&to=2025-07-03"),
 )
 MANIFESTS = [
-    (kind, chosen) for kind in KINDS for chosen in RANGES if kind != "resource-usage" or "T" not in str(chosen)
+    (kind, params) for kind in KINDS for params in RANGES if kind != "resource-usage" or "T" not in str(params)
 ]
 DAYS = {"from_": "2025-06-28", "to": "2025-07-02"}
 
@@ -137,10 +137,10 @@ def make_sources() -> list[Source]:
 def list_requests() -> Iterator[Request]:
     """Yield exports of the API."""
     for kind in KINDS:
-        for chosen in RANGES if kind != "resource-usage" else RANGES[:3]:
-            yield kind, {"format": "csv", **chosen}
-        for form in ("ndjson", "parquet", "xlsx"):
-            yield kind, {"format": form, "from": "2025-06-29", "to": "2025-07-03"}
+        for params in RANGES if kind != "resource-usage" else RANGES[:3]:
+            yield kind, {"format": "csv", **params}
+        for extension in ("ndjson", "parquet", "xlsx"):
+            yield kind, {"format": extension, "from": "2025-06-29", "to": "2025-07-03"}
     yield "environment-usage", {"format": "xlsx", **RANGES[3]}
     for ordering in ("stopped_at", "project_id", "-project_id", "-changed_at", "environment_id"):
         yield "environment-usage", {"format": "csv", "ordering": ordering, "fields": "record_id,runtime_seconds"}
@@ -200,19 +200,19 @@ def test_manifests_are_the_same_too_and_say_what_comes_from_the_lake(archived: A
     assert "restore_archive" in refused(refusal)["project_id"][0]
 
 
-def fetch_manifest(client: Client, kind: str, chosen: dict[str, str]) -> Any:
+def fetch_manifest(client: Client, kind: str, params: dict[str, str]) -> Any:
     """Return the manifest of an export."""
-    return get(client, f"{kind}/export-manifest/", **{f"{name}_": value for name, value in chosen.items()})
+    return get(client, f"{kind}/export-manifest/", **{f"{name}_": value for name, value in params.items()})
 
 
 def test_lists_and_sums_say_which_days_are_archived_and_where_to_ask(archived: Archived) -> None:
-    client, chosen = bearer(), {**DAYS, "source": "gcore-1"}
-    page = get(client, "resource-usage/", **chosen)
+    client, params = bearer(), {**DAYS, "source": "gcore-1"}
+    page = get(client, "resource-usage/", **params)
     assert page["archived_days"]["total"] == 3
     assert page["archived_days"]["days"][0] == {"source": "gcore-1", "day": "2025-06-28"}
-    assert "archived_days" not in get(client, "resource-usage/", **chosen, page_size="5")
+    assert "archived_days" not in get(client, "resource-usage/", **params, page_size="5")
     assert "archived_days" not in get(client, "resource-usage/", from_="2025-07-01", source="gcore-1")
-    rolled_up = get(client, "resource-usage/summary/", **chosen)
+    rolled_up = get(client, "resource-usage/summary/", **params)
     assert (rolled_up["totals"], rolled_up["meta"]["complete"]) == (archived.totals, True)
     assert rolled_up["meta"]["archived_days"]["answered_from"] == "roll-ups"
     assert rolled_up["meta"]["pruned_days"]["total"] == 0
@@ -220,7 +220,7 @@ def test_lists_and_sums_say_which_days_are_archived_and_where_to_ask(archived: A
     assert f"The records of 3 days are archived, so their sums come from roll-ups: {days}." in list(
         describe_quality(rolled_up["meta"])
     )
-    meta = get(client, "resource-usage/summary/", **chosen, group_by="resource_id")["meta"]
+    meta = get(client, "resource-usage/summary/", **params, group_by="resource_id")["meta"]
     assert (meta["complete"], meta["archived_days"]["answered_from"]) == (False, None)
     quality = describe_answer_quality(meta)
     assert quality.tone == "warn"

@@ -207,11 +207,11 @@ def test_httpx_raises_where_an_export_fails_midway(port: int, secret: str, form:
     headers = {"Authorization": f"Bearer {secret}", "Accept-Encoding": encoding}
     with ExitStack() as stack:
 
-        def request() -> httpx2.Response | None:
+        def open_stream() -> httpx2.Response | None:
             response = stack.enter_context(httpx2.stream("GET", get_url(port, form), headers=headers, timeout=60))
             return None if response.status_code == 503 else response
 
-        blocks = wait_for(request, "a slot for the export").iter_raw()
+        blocks = wait_for(open_stream, "a slot for the export").iter_raw()
         next(blocks)
         kill(wait_for(list_exporting_backends, "the export to run"))
         with pytest.raises(httpx2.RemoteProtocolError):
@@ -222,8 +222,8 @@ def test_httpx_raises_where_an_export_fails_midway(port: int, secret: str, form:
 def test_curl_exits_with_an_error_where_an_export_fails_midway(
     port: int, secret: str, tmp_path: Path, form: str
 ) -> None:
-    target, slowly = tmp_path / form, ["--limit-rate", "1M", "--fail", "--retry", "10", "--retry-delay", "1"]
-    command = ["curl", "-sS", *slowly, "-o", str(target), "-H", f"Authorization: Bearer {secret}", get_url(port, form)]
+    target, options = tmp_path / form, ["--limit-rate", "1M", "--fail", "--retry", "10", "--retry-delay", "1"]
+    command = ["curl", "-sS", *options, "-o", str(target), "-H", f"Authorization: Bearer {secret}", get_url(port, form)]
     with subprocess.Popen(command) as curl:
         wait_for(target.exists, "curl to receive")
         kill(wait_for(list_exporting_backends, "the export to run"))
@@ -254,8 +254,8 @@ def test_a_reader_that_stalls_loses_its_connection_and_holds_nothing(hurried_por
 
 
 def test_a_reader_that_stalls_for_ever_gives_its_place_to_others(hurried_port: int, secret: str) -> None:
-    with open_export(hurried_port, secret) as stalled:
-        stalled.read(BLOCK_BYTES)
+    with open_export(hurried_port, secret) as stalled_response:
+        stalled_response.read(BLOCK_BYTES)
         with request_export(hurried_port, secret) as response:
             assert response.status == 503
         with open_export(hurried_port, secret) as response:
@@ -265,9 +265,9 @@ def test_a_reader_that_stalls_for_ever_gives_its_place_to_others(hurried_port: i
 def test_an_export_beyond_those_sent_at_once_is_told_when_to_come_again(port: int, secret: str) -> None:
     with open_export(port, secret) as response:
         response.read(BLOCK_BYTES)
-        with request_export(port, secret) as refusal:
-            assert (refusal.status, refusal.headers["Retry-After"]) == (503, "10")
-            assert refusal.headers["Content-Type"] == "application/problem+json"
+        with request_export(port, secret) as refused_response:
+            assert (refused_response.status, refused_response.headers["Retry-After"]) == (503, "10")
+            assert refused_response.headers["Content-Type"] == "application/problem+json"
         response.read()
     with open_export(port, secret) as response:
         assert response.status == 200

@@ -45,7 +45,7 @@ def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_bef
         ("recipe-usage", {"group_by": "day"}),
     ]
     before = [get(client, f"{kind}/summary/", **JUNE, **params)["results"] for kind, params in summaries]
-    stored = {kind: kind.objects.current().count() for kind in (EnvironmentUsage, ResourceUsage)}
+    counts = {kind: kind.objects.current().count() for kind in (EnvironmentUsage, ResourceUsage)}
 
     assert archive_month(MONTH) == 9
 
@@ -56,7 +56,7 @@ def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_bef
     assert [get(client, f"{kind}/summary/", **JUNE, **params)["results"] for kind, params in summaries] == before
     assert all(before)
     with open_archive() as archive:
-        assert {kind: len(read_usage(archive.lake, kind)) for kind in stored} == stored
+        assert {kind: len(read_usage(archive.lake, kind)) for kind in counts} == counts
         assert len(read_all_days(archive.lake)) == 9
         snapshots = [table.current_snapshot() for table in (*archive.lake.tables, *archive.own_tables)]
     published = publish()
@@ -69,12 +69,12 @@ def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_bef
 
 @pytest.mark.usefixtures("runs")
 def test_the_lake_is_on_its_disk_before_a_month_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = []
-    monkeypatch.setattr("os.sync", lambda: stored.append(is_stored()))
+    states = []
+    monkeypatch.setattr("os.sync", lambda: states.append(is_stored()))
 
     archive_month(MONTH)
 
-    assert stored == [True]
+    assert states == [True]
 
 
 def test_a_month_is_refused_that_may_still_change_or_is_not_of_its_days_or_has_no_lake(
@@ -118,14 +118,14 @@ def test_what_is_missing_or_different_in_the_lake_keeps_the_month(monkeypatch: p
     publish()
     revisions, first = "UPDATE usage_recordrevision SET revision =", "day = '2025-06-28'"
     runs = "UPDATE usage_environmentusage SET"
-    for change, back in (
+    for change, undo in (
         (f"{runs} user_id = 'x' WHERE record_id = 'run-3'", f"{runs} user_id = 'user' WHERE record_id = 'run-3'"),
         (f"{runs} user_id = 'x' WHERE record_id = 'run-2'", f"{runs} user_id = 'user' WHERE record_id = 'run-2'"),
         (f"{revisions} revision + 9 WHERE {first}", f"{revisions} revision - 9 WHERE {first}"),
     ):
         with run_beside(monkeypatch, "read_contents", partial(execute, change), first=True):
             assert "columns of its records, withdrawn records or revisions differ" in get_refusal()
-        execute(back)
+        execute(undo)
     # What is stored as it was read is published once more.
     with run_beside(monkeypatch, "publish_archive_tables", partial(move_file, "environment_usage", [])):
         assert archive_month(MONTH) == 3

@@ -38,11 +38,11 @@ def test_a_month_comes_back_byte_for_byte_and_the_lake_stays_as_it_is(month: Sou
     before = read_everything()
     assert len(before["usage_recordrevision"]) >= 6
     assert len(before["usage_resourceusage"]) == 7
-    mark = get_watermark()
-    for upkeep in (datetime.now(UTC), datetime.now(UTC) + timedelta(days=10)):  # and again
+    watermark = get_watermark()
+    for published_at in (datetime.now(UTC), datetime.now(UTC) + timedelta(days=10)):  # and again
         archive_month(MONTH)
         assert read_everything() == {name: [] for name in before} | {"days": before["days"]}
-        with time_machine.travel(upkeep):
+        with time_machine.travel(published_at):
             publish()
 
         assert restore_month(MONTH) == 9
@@ -50,7 +50,7 @@ def test_a_month_comes_back_byte_for_byte_and_the_lake_stays_as_it_is(month: Sou
         assert read_everything() == before
         assert not SourceDay.objects.exclude(pruned_at=None, archived_at=None, archive_digest="").exists()
         assert [check_day(pk) for pk in SourceDay.objects.values_list("pk", flat=True)] == [[]] * 9
-    changes = get(bearer(), "environment-usage/", updated_since=mark.isoformat())
+    changes = get(bearer(), "environment-usage/", updated_since=watermark.isoformat())
     assert changes["results"] == []
     published = publish()
     assert published is not None

@@ -26,9 +26,9 @@ def test_an_address_names_the_bucket_and_the_path_in_it(location: str, scheme: s
 
 @pytest.mark.parametrize("properties", [{"adls.sas-token": "sig=secret"}, {"adls.account-key": "secret!"}])
 def test_credentials_that_errors_would_show_or_that_end_the_process_are_refused(properties: Any) -> None:
-    with pytest.raises(LakeUnavailable, match="|".join(properties)) as refused:
+    with pytest.raises(LakeUnavailable, match="|".join(properties)) as error:
         check_properties({"warehouse": "file:///srv/lake", **properties})
-    assert "secret" not in str(refused.value)
+    assert "secret" not in str(error.value)
     check_properties({"warehouse": "file:///srv/lake", "adls.account-key": "c2VjcmV0"})
 
 

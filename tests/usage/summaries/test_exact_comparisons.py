@@ -143,18 +143,18 @@ def test_recipe_counts_are_the_sums_of_what_was_reported(rows: Any, zone: str, i
         source = SourceFactory(time_zone="Europe/Berlin")
         expected: dict[Key, list[Any]] = defaultdict(lambda: [0, None])
         for after, recipe, tasks in rows:
-            starts = datetime(2026, 3, 27, tzinfo=UTC) + timedelta(hours=after)
-            day = starts.astimezone(source.zone).date()
-            RecipeUsageFactory(source=source, starts_at=starts, day=day, recipe_id=recipe, task_count=tasks)
-            sums = expected[(format_interval_start(starts, interval, ZoneInfo(zone)), recipe, recipe is None)]
+            starts_at = datetime(2026, 3, 27, tzinfo=UTC) + timedelta(hours=after)
+            day = starts_at.astimezone(source.zone).date()
+            RecipeUsageFactory(source=source, starts_at=starts_at, day=day, recipe_id=recipe, task_count=tasks)
+            sums = expected[(format_interval_start(starts_at, interval, ZoneInfo(zone)), recipe, recipe is None)]
             sums[0] += 1
             sums[1] = sums[1] if tasks is None else (sums[1] or 0) + tasks
         hold_days(rolled=True)
         query = {"group_by": f"recipe_id,{interval}", "tz": zone}
-        both = [summarize(build_query("recipe-usage", rolled, **query)) for rolled in (True, False)]
-        assert both[0]["results"] == both[1]["results"]
-        assert both[0]["totals"] == both[1]["totals"]
-        counts = index_rows(both[0], [interval, "recipe_id", "deleted_recipes"], ("records", "task_count"))
+        summaries = [summarize(build_query("recipe-usage", rolled, **query)) for rolled in (True, False)]
+        assert summaries[0]["results"] == summaries[1]["results"]
+        assert summaries[0]["totals"] == summaries[1]["totals"]
+        counts = index_rows(summaries[0], [interval, "recipe_id", "deleted_recipes"], ("records", "task_count"))
         assert counts == {key: tuple(sums) for key, sums in expected.items()}
         transaction.set_rollback(True)
 

@@ -93,13 +93,13 @@ def test_stopped_runtime_is_the_sum_of_the_rows(
         query = {"group_by": ",".join([*by, interval]).strip(","), "from": str(first), "to": str(last), "tz": zone}
         names = [*filter(None, [interval]), *by]
         measures = ("records", "runtime_seconds", "records_without_runtime")
-        both = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
-        assert both[0]["results"] == both[1]["results"]
-        assert both[0]["totals"] == both[1]["totals"]
-        rows = {key: (n, s and Decimal(s), m) for key, (n, s, m) in index_rows(both[0], names, measures).items()}
+        summaries = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
+        assert summaries[0]["results"] == summaries[1]["results"]
+        assert summaries[0]["totals"] == summaries[1]["totals"]
+        rows = {key: (n, s and Decimal(s), m) for key, (n, s, m) in index_rows(summaries[0], names, measures).items()}
         grouped = {key: tuple(sums) for key, sums in expected.items()}
         assert rows == grouped if names else list(grouped.values()) in ([], list(rows.values()))
-        total = both[0]["totals"][0]
+        total = summaries[0]["totals"][0]
         assert total["records"] == sum(sums[0] for sums in expected.values())
         known = [sums[1] for sums in expected.values() if sums[1] is not None]
         assert Decimal(total["runtime_seconds"] or 0) == sum(known)
@@ -137,11 +137,11 @@ def test_accrued_runtime_is_every_run_cut_at_every_hour_and_midnight(
                     expected[key] += to_seconds(duration)
         query = {"group_by": ",".join([*by, interval]), "from": str(first), "to": str(last), "tz": zone}
         query |= {"basis": "accrued", "measures": "runtime_seconds"}
-        both = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
-        sums = [index_rows(summary, [interval, *by], ("runtime_seconds",)) for summary in both]
+        summaries = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
+        sums = [index_rows(summary, [interval, *by], ("runtime_seconds",)) for summary in summaries]
         assert {key: Decimal(value[0]) for key, value in sums[0].items()} == dict(expected)
         assert sums[1] == sums[0]
-        assert Decimal(both[1]["totals"][0]["runtime_seconds"] or 0) == sum(expected.values())
+        assert Decimal(summaries[1]["totals"][0]["runtime_seconds"] or 0) == sum(expected.values())
         full = summarize(build_query("environment-usage", **{**query, "measures": ""}))["totals"][0]
         assert Decimal(full["runtime_seconds"] or 0) == sum(expected.values())
         transaction.set_rollback(True)
@@ -164,9 +164,9 @@ def test_resource_quantities_are_summed_per_unit_to_the_last_digit(rows: Any, in
             expected[(*([name] if interval else []), unit, project, *([tag or None] if team else []))] += quantity
         hold_days(rolled=True)
         query = {"group_by": ",".join([*by, interval]).strip(",")}
-        both = [summarize(build_query("resource-usage", rolled, **query)) for rolled in (True, False)]
-        assert both[0]["results"] == both[1]["results"]
-        assert both[0]["totals"] == both[1]["totals"]
-        sums = index_rows(both[0], [*filter(None, [interval]), *by], ("consumed_quantity",))
+        summaries = [summarize(build_query("resource-usage", rolled, **query)) for rolled in (True, False)]
+        assert summaries[0]["results"] == summaries[1]["results"]
+        assert summaries[0]["totals"] == summaries[1]["totals"]
+        sums = index_rows(summaries[0], [*filter(None, [interval]), *by], ("consumed_quantity",))
         assert {key: Decimal(value[0]) for key, value in sums.items()} == dict(expected)
         transaction.set_rollback(True)

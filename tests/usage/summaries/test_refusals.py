@@ -98,11 +98,11 @@ def test_a_range_that_reaches_to_an_end_of_the_calendar_is_answered_or_refused(
         factory(source=source)
         factory(source=west)
     hold_days(rolled=ROLLED["yes"])
-    questions = [(f"{kind}/summary/", params) for kind, several in EACH_KIND.items() for params in several]
-    questions += [("usage/summary/", {}), *((f"{kind}/export-manifest/", {}) for kind in EACH_KIND)]
+    requests = [(f"{kind}/summary/", params) for kind, several in EACH_KIND.items() for params in several]
+    requests += [("usage/summary/", {}), *((f"{kind}/export-manifest/", {}) for kind in EACH_KIND)]
     ranges = list(product(ENDS, ENDS))
     turn += 3 * ROLLED["yes"]
-    for number, (address, params) in enumerate(questions):
+    for number, (address, params) in enumerate(requests):
         # Each question is asked with every range, in one of the three zones, of records or of roll-ups.
         for first, last in ranges[(number + turn) % 6 :: 6]:
             query = {"tz": tz, **params, **({"from": first} if first else {}), **({"to": last} if last else {})}

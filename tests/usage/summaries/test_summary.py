@@ -84,16 +84,16 @@ def test_the_limit_leaves_the_rest_to_others_and_totals_to_the_whole(client: Cli
     assert summary["others"]["groups"] == 3
     assert summary["others"]["totals"][0]["consumed_quantity"] == "6"
     assert summary["totals"][0]["consumed_quantity"] == "15"
-    up = get(client, "resource-usage/summary/", group_by="project_id", order_by="project_id")
-    assert [row["project_id"] for row in up["results"]] == [1, 2, 3, 4, 5]
-    assert up["others"] is None
+    ascending = get(client, "resource-usage/summary/", group_by="project_id", order_by="project_id")
+    assert [row["project_id"] for row in ascending["results"]] == [1, 2, 3, 4, 5]
+    assert ascending["others"] is None
 
 
 def test_the_limit_keeps_whole_series_and_adds_up_the_others_of_each_interval(client: Client) -> None:
     source = SourceFactory()
     # Project 1 is the largest of the first day, 3 of all days together.
-    used = {1: {1: 9}, 2: {1: 1, 2: 2}, 3: {1: 2, 2: 5, 3: 6}, 4: {2: 1}}
-    for project, days in used.items():
+    quantities = {1: {1: 9}, 2: {1: 1, 2: 2}, 3: {1: 2, 2: 5, 3: 6}, 4: {2: 1}}
+    for project, days in quantities.items():
         for day, quantity in days.items():
             ResourceUsageFactory(
                 source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(quantity)
