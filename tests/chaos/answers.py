@@ -1,4 +1,4 @@
-"""What the web server answers during a chaos run: no list, sum or export holds a part of a day."""
+"""Responses of the web server during a chaos run: no list, sum or export has a part of a day."""
 
 import json
 import random
@@ -25,7 +25,7 @@ class Asker:
     compared: int = 0
 
     def ask(self) -> list[str]:
-        """Ask about one day of one source; returns what is wrong, and nothing where it changed meanwhile."""
+        """Request one day of one source; returns wrong counts, and nothing where the day changed meanwhile."""
         day = self.dice.choice(list(SourceDay.objects.select_related("source")))
         before = describe_version(day)
         counts = {form: self.count(day, form) for form in ("list", "summary", "ndjson", "csv")}
@@ -38,7 +38,7 @@ class Asker:
         return [f"{day} has {day.records} records and is answered with {wrong_counts}"] if wrong_counts else []
 
     def count(self, day: SourceDay, form: str) -> int | None:
-        """Return how many records an answer holds; None where there is no whole answer, visibly."""
+        """Return the number of records in a response; None where it is an error or visibly incomplete."""
         kind = NAMES[kind_of(day.source)]
         query = {"source": day.source.slug, "from": day.starts_at.isoformat(), "to": day.ends_at.isoformat()}
         try:
@@ -86,5 +86,5 @@ def count_lines(lines: list[str], form: str) -> int | None:
 
 
 def describe_version(day: SourceDay) -> tuple[Any, ...]:
-    """Return what tells one version of a day from another."""
+    """Return the values that differ between versions of a day."""
     return day.attempt, day.records, day.loaded_at, day.restated_at, day.sums

@@ -31,7 +31,7 @@ class Oracle:
             self.remember(on)
 
     def remember(self, on: date) -> None:
-        """Add what the vendor has of a day now."""
+        """Add the current version of a day at the vendor."""
         amounts = self.pick_amounts(read_truth(self.source, on))
         if amounts not in self.versions[on]:
             self.versions[on].append(amounts)

@@ -35,7 +35,7 @@ CREDENTIAL = "sandbox-key"
 
 @dataclass
 class Findings:
-    """What a run did and found."""
+    """The events and the violations of a run."""
 
     requests: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -242,19 +242,19 @@ class Run:
 
 
 def find_unsettled(since: datetime) -> Any:
-    """Return the days that were not read, and read well, since an instant."""
+    """Return the days that were not synced completely since an instant."""
     synced = Q(loaded_at__gt=since, state__in=[DayState.LOADED, DayState.DUE], rejected=0, error="")
     return SourceDay.objects.exclude(synced & ~Q(verification=Verification.UNVERIFIED))
 
 
 def describe_unsettled(since: datetime) -> list[str]:
-    """Return a sentence for every day that was not read well since an instant."""
+    """Return a sentence for every day that was not synced completely since an instant."""
     days = find_unsettled(since).select_related("source")
     return [f"{day} is not read well: {day.state} {day.error} {day.differences}" for day in days]
 
 
 def accept(day: SourceDay) -> None:
-    """Take the vendor's word for a suspect day, unless it was read meanwhile."""
+    """Accept a suspect day, unless it was read meanwhile."""
     try:
         with transaction.atomic():
             accept_shrink(day, "chaos")

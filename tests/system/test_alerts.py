@@ -1,4 +1,4 @@
-"""Each alert rule fires for what it names, as Debian's promtool evaluates it over what `/metrics` gave, and never else."""
+"""Each alert rule fires for its cause alone, as promtool of Debian evaluates it over samples of `/metrics`."""
 
 import json
 import re
@@ -42,7 +42,7 @@ Samples = dict[str, float]
 
 
 class Portal:
-    """A healthy portal whose one source was read, and what makes it ill."""
+    """A healthy portal with one synced source, and the causes of its alerts."""
 
     def __init__(self, listing: Listing, redis_client: redis.Redis, settings: Settings) -> None:
         self.listing, self.redis, self.settings = listing, redis_client, settings

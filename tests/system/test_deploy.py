@@ -1,4 +1,4 @@
-"""What deploy/ has for a Debian server is valid as Debian's own programs see it, and requests go through it."""
+"""The files in deploy/ for a Debian server: valid for the programs of Debian, and requests pass through them."""
 
 import http.client
 import re
@@ -44,7 +44,7 @@ def get(proxy: tuple[Path, int], path: str, **headers: str) -> http.client.HTTPR
 
 
 def wait_for_line(proxy: tuple[Path, int], request_id: str) -> None:
-    """Wait until nginx's log, which it writes after the answer, has a line of the request."""
+    """Wait until the log of nginx, which is written after the response, has a line of the request."""
     wait_for(lambda: f" {request_id}\n" in (proxy[0] / "portal.log").read_text(), f"a line of {request_id}")
 
 

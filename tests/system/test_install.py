@@ -32,7 +32,7 @@ def build_environment(**variables: str) -> dict[str, str]:
 
 
 def install(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run install.sh as an administrator would, and return what it did."""
+    """Run install.sh as an administrator would, and return the finished process."""
     command = [str(BASE_DIR / "deploy/install.sh"), *arguments]
     return subprocess.run(command, env=build_environment(**variables), capture_output=True, text=True, check=False)
 
@@ -70,7 +70,7 @@ def get_readiness(folder: Path, port: int) -> tuple[int, str]:
 
 
 def sync_a_day(release: Path, sandbox: SandboxServer) -> None:
-    """Have what is installed read a day from the stand-in vendor; fails the test where it does not."""
+    """Sync a day from the stand-in vendor with the installed release; fails the test where that fails."""
     variables = build_environment(
         PORTAL_VENDOR_TRIAL=sandbox.world.credential, PORTAL_ALLOWED_VENDOR_HOSTS=urlsplit(sandbox.url).netloc
     )

@@ -1,4 +1,4 @@
-"""LibreOffice opens the portal's files as they are meant: every cell of a workbook, and no formula out of a CSV."""
+"""LibreOffice opens the files of the portal as intended: every cell of a workbook, and no formula in a CSV file."""
 
 import io
 import json

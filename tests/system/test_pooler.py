@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode the portal stores and answers the same as without it."""
+"""Behind PgBouncer in transaction mode the portal stores and returns the same as without it."""
 
 import csv
 import io
@@ -107,7 +107,7 @@ def sync_directly(sources: list[Source]) -> None:
 
 
 def sync_by_workers(sources: list[Source], pooled: dict[str, str]) -> None:
-    """Have workers behind the pooler read what beat's tick plans; days they do not come to are left unread."""
+    """Sync the days that the tick plans by workers behind the pooler; days that are not reached in time stay unread."""
     with portal_process(WORKER, **pooled) as worker:
         deadline = time.monotonic() + LONGEST
         next_tick = 0.0
@@ -120,7 +120,7 @@ def sync_by_workers(sources: list[Source], pooled: dict[str, str]) -> None:
 
 
 def describe_day(source: Source, on: date, truth: Any) -> list[str]:
-    """Return what is wrong with a stored day: its records, its state, its counts, sums or roll-ups."""
+    """Return the differences of a stored day: in its records, its state, its counts, sums or roll-ups."""
     day = SourceDay.objects.get(source=source, day=on)
     stored = read_stored(source, on)
     lines = [describe_difference(f"{source} {on}", truth, stored)]
@@ -160,7 +160,7 @@ def test_workers_behind_a_transaction_pooler_store_exactly_what_the_vendors_repo
 
 
 def assert_sums(source: Source, on: date) -> None:
-    """Compare the count and sums of a stored day with those of the vendor, which are read without the reader of the portal."""
+    """Compare the count and sums of a stored day with those of the vendor, which the portal's reader did not read."""
     reported = ask_count_and_sums(source, on)
     day = SourceDay.objects.get(source=source, day=on)
     stored = {name: Decimal(total) for name, total in day.sums.items()}

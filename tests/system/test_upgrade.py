@@ -39,7 +39,7 @@ SETTINGS = {"PORTAL_TICK_SECONDS": "86400", "PORTAL_HTTPS": "1", "ALLOWED_HOSTS"
 
 @pytest.fixture
 def release(tmp_path: Path) -> Iterator[Path]:
-    """The next release, with a migration more; what it changes is undone at the end, as a downgrade does."""
+    """The next release, with one more migration, which is reversed at the end as by a downgrade."""
     folder = tmp_path / "release"
     for name in ("portal", "usage", "sync", "static", "templates"):
         shutil.copytree(BASE_DIR / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -60,7 +60,7 @@ def run(folder: Path, *command: str) -> None:
 
 @contextmanager
 def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Counter[str]]:
-    """Request a page ten times a second through nginx, over new connections; yields the number of responses by status."""
+    """Request a page ten times a second through nginx, over new connections; yields the responses counted by status."""
     statuses: Counter[str] = Counter()
     done = threading.Event()
 

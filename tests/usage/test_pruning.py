@@ -1,4 +1,4 @@
-"""Pruning a month: its records go and their disk space comes back; days, roll-ups and their answers stay."""
+"""Pruning a month: its records go and their disk space is free again; days, roll-ups and summaries stay."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta

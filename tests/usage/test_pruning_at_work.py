@@ -1,4 +1,4 @@
-"""Pruning a month while other connections read: it waits for none for long, and answers are of one state."""
+"""Pruning a month while other connections read: it waits for none for long, and responses are of one state."""
 
 from concurrent.futures import ThreadPoolExecutor
 

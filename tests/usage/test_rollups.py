@@ -1,4 +1,4 @@
-"""Rollups equal what the records add up to, to the last digit, whatever happens to a day."""
+"""Rollups equal the sums of the records to the last digit, whatever happens to a day."""
 
 import hashlib
 import struct
@@ -68,7 +68,7 @@ def add_up(summands: Iterable[tuple[Any, list[Any], tuple[str, ...]]]) -> Groups
 
 
 def get_summand(record: Any, name: str) -> Any:
-    """Return what a record adds to a sum."""
+    """Return the summand of a record."""
     if name.startswith("records_without_"):
         measure = name.removeprefix("records_without_")
         return int(getattr(record, "runtime_seconds" if measure == "runtime" else measure) is None)

@@ -1,4 +1,4 @@
-"""Who follows changes misses none: a merge that commits late is waited for by the settled mark."""
+"""The watermark: a client that follows changes misses none, also of a merge that commits late."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

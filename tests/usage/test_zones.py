@@ -1,4 +1,4 @@
-"""Zones are Python's: what PostgreSQL does not know of them changes no answer, and dates that they skip are no gaps."""
+"""Zones are those of Python: one that PostgreSQL does not know changes no response, and skipped dates are no gaps."""
 
 import json
 import re
@@ -68,12 +68,12 @@ def sources_by_vendor(nowhere: str) -> dict[str, Source]:
 
 
 def read_content(response: Any) -> bytes:
-    """Return the whole body of an answer."""
+    """Return the whole body of a response."""
     return b"".join(response.streaming_content) if response.streaming else response.content
 
 
 def fetch_text(client: Client, address: str, zone: str) -> tuple[int, str]:
-    """Return the status and the text of an answer in a zone, without the zone's name and the time of the answer.
+    """Return the status and the text of a response in a zone, without the name of the zone and the response's time.
 
     Which sources have days of a zone of another name is left out, too: only one of both is that of the sources.
     """

@@ -1,4 +1,4 @@
-"""The other big lists of the admin are paged by position too: in an order that an index holds, every row once."""
+"""The other long lists of the admin are paged by position too: in the order of an index, with every row once."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The usage tables of the staff admin: fast however long, every field of a record, exported as filtered."""
+"""The usage lists of the admin: fast at any length, with every field of a record, exported as filtered."""
 
 import csv
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The totals of the usage lists: what the API's summaries say of the same filters, within a time, told in words."""
+"""The totals of the usage lists: equal to the summaries of the API with the same filters, within a time limit."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

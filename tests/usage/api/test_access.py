@@ -30,7 +30,7 @@ CHALLENGE = 'Bearer realm="usage portal"'
 
 
 def fill(slug: str) -> dict[str, Any]:
-    """Give a source one row of everything; returns the address of each."""
+    """Create one row of each kind for a source; returns their keys."""
     day = SourceDayFactory(source__slug=slug, source__vendor=f"vendor-of-{slug}", day=FIRST_DAY)
     source: Source = day.source
     run = SyncRun.objects.create(
@@ -144,7 +144,7 @@ def test_a_limited_token_cannot_ask_for_a_run_of_another_source() -> None:
 
 
 def sign_in(*permissions: str, staff: bool = True) -> Client:
-    """Return a client of a member of staff with these permissions, one that has its CSRF token checked."""
+    """Return a client of a member of staff with these permissions, whose CSRF token is checked."""
     user = User.objects.create_user("person", is_staff=staff)
     for permission in permissions:
         app, codename = permission.split(".")

@@ -1,4 +1,4 @@
-"""Answers that did not change are not sent again, and none is kept where another could read it."""
+"""Conditional requests: unchanged responses are not sent again, and no shared cache stores one."""
 
 import gzip
 

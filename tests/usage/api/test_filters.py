@@ -1,4 +1,4 @@
-"""Filters of the API: half-open ranges in any zone, comma-separated ids, and nothing that is half understood."""
+"""Filters of the API: half-open ranges in any zone, comma-separated ids, and an error for everything else."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Lists and details of the API: the fields, exactly; one query each; read off an index however long the table."""
+"""Lists and details of the API: exact fields, one query each, read from an index at any length of the table."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Keyset pagination: every row exactly once, both ways, whatever is inserted; the last page costs what the first does."""
+"""Keyset pagination: every row exactly once, both ways, also during inserts; every page costs the same."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -188,7 +188,7 @@ def test_nothing_is_counted_unless_it_is_asked_for(client: Client, source: Sourc
 
 
 def build_deep_cursor(client: Client, ordering: str, row: int) -> str:
-    """Return the cursor that stands after so many rows, as if they had been walked past."""
+    """Return the cursor of the position after so many rows."""
     columns = EnvironmentUsageViewSet.orderings[ordering.removeprefix("-")]
     order = Ordering(columns, ordering.startswith("-"))
     position = order.apply(EnvironmentUsage.objects.all()).values_list(*columns)[row]

@@ -1,4 +1,4 @@
-"""Keyset pagination of a long table: pages are read off an index, and a deep one costs what the first does."""
+"""Keyset pagination of a long table: pages are read from an index, and a deep page costs the same as the first."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +58,7 @@ def get_page_sql(client: Client, **query: str) -> str:
 
 
 def explain(sql: str) -> dict[str, Any]:
-    """Return the plan of a query as it was carried out, with the buffers it touched."""
+    """Return the plan of an executed query, with its buffers."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")
         plan: dict[str, Any] = cursor.fetchone()[0][0]["Plan"]

@@ -1,4 +1,4 @@
-"""The OpenAPI schema and its page: complete, valid, for those who are let in."""
+"""The OpenAPI schema and its page: complete, valid, and only for authenticated clients."""
 
 import subprocess
 import sys

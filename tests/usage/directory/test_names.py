@@ -23,7 +23,7 @@ RANGE: dict[str, Any] = {"from_": "2026-01-01", "to": "2026-01-02"}
 
 
 def get(client: Client, address: str, *, rolled: bool = True, **query: Any) -> Any:
-    """Return an answer, after the days of the records were written down and rolled up."""
+    """Return the body of a response, after the days of the records were stored and rolled up."""
     hold_days(rolled=rolled)
     return got(client, address, **query)
 

@@ -1,4 +1,4 @@
-"""What the days of each interval are worth: by source, whatever the zones, in one query."""
+"""The data quality of the days of each interval: by source, in any zone, in one query."""
 
 import zoneinfo
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Explore's form: the question in the address, and mistakes beside their inputs."""
+"""The form of Explore: the query in the URL, and errors beside their inputs."""
 
 import re
 from datetime import UTC, datetime

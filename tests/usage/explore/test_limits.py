@@ -1,4 +1,4 @@
-"""Explore: who sees what, and what a page costs however much there is."""
+"""Explore: who sees what, and a bounded cost of a page."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

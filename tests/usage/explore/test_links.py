@@ -1,4 +1,4 @@
-"""Links of Explore's table ask for the very value of their cell: with commas, or none at all."""
+"""Links in the table of Explore filter by the exact value of their cell: with commas, or without a value."""
 
 import re
 from datetime import UTC, datetime

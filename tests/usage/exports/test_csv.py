@@ -1,4 +1,4 @@
-"""CSV is safe to open in a spreadsheet, and says that it is UTF-8 where that is asked for."""
+"""CSV is safe to open in a spreadsheet, and has a byte order mark on request."""
 
 import json
 from codecs import BOM_UTF8

@@ -165,7 +165,7 @@ def read_about(body: bytes) -> dict[str, list[str]]:
 
 
 def list_csv_instants(client: Client) -> list[str]:
-    """Return the instants of a CSV, which are in UTC whatever zone is asked for."""
+    """Return the instants of a CSV file, which are in UTC in any zone of the request."""
     lines = download(client, "environment-usage", format="csv", tz="Asia/Tokyo", fields="stopped_at")
     return lines.decode().split()[1:]
 

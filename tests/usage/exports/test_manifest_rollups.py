@@ -1,4 +1,4 @@
-"""A manifest from roll-ups says what one from records says, and reads no record where the filter allows it."""
+"""A manifest from roll-ups equals one from records, and reads no record where the filter allows it."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

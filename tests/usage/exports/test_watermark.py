@@ -1,4 +1,4 @@
-"""Who follows changes by exports is told up to when: the header and the manifest say the same, and it is true."""
+"""The watermark of exports: header and manifest have the same instant, and no earlier change is missing."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A column that is added since days were published: the lake's older files lack it, and give its default."""
+"""A column that was added after days were published: older files of the lake lack it and return its default."""
 
 import pytest
 from django.db import connection, transaction

@@ -132,7 +132,7 @@ def test_what_is_missing_or_different_in_the_lake_keeps_the_month(monkeypatch: p
 
 
 def move_file(table: str, paths: list[Path]) -> None:
-    """Move the file of a day away; `moved` gets from where, and where to."""
+    """Move the file of a day; adds its old and its new path to `paths`."""
     path = find_file(table, "environments", FIRST)
     paths += [path, path.rename(path.with_suffix(".lost"))]
 
@@ -143,7 +143,7 @@ def list_days() -> Any:
 
 
 def get_refusal() -> str:
-    """Return why the month is not archived, which leaves it as it was."""
+    """Return why archiving the month is refused, and check that its records are still stored."""
     with pytest.raises(ArchivingRefused) as error:
         archive_month(MONTH)
     assert is_stored()
@@ -155,7 +155,7 @@ def get_refusal() -> str:
 def run_beside(
     monkeypatch: pytest.MonkeyPatch, step: str, action: Callable[[], object], *, first: bool = False
 ) -> Iterator[None]:
-    """Do something after a step of archiving, or before it, for the time of the block."""
+    """Run `action` after each call of a step of archiving, or before it, for the time of the block."""
     original = getattr(archiving, step)
 
     def run_both(*args: Any) -> Any:

@@ -45,7 +45,7 @@ def campaign(lake_folder: Path, listing: Listing) -> Source:
 
 
 def publish_campaign(listing: Listing) -> None:
-    """Have all of it read, and published on the way."""
+    """Sync and publish the days of the campaign."""
     source, second_source = make_source(), make_source("a-source-with-a-long-name")
     for published_source in (source, second_source):
         store(published_source, listing, DAY, range(30))

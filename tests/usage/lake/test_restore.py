@@ -115,7 +115,7 @@ def test_a_check_finds_a_damaged_file_which_brings_nothing_back() -> None:
 
 
 def find_damage(source: str) -> list[str] | None:
-    """Return the codes of what a check finds different of the first day of a source."""
+    """Return the codes of the mismatches that a check finds in the first day of a source."""
     with open_archive() as archive:
         mismatches = check_archived_day(archive, SourceDay.objects.get(source__slug=source, day=FIRST).pk)
     return None if mismatches is None else sorted(mismatch.code for mismatch in mismatches)

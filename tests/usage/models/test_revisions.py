@@ -1,4 +1,4 @@
-"""What a record said before it was restated is kept, exactly, for as long as the record itself."""
+"""Revisions: the values of a record before a restatement are stored exactly, as long as the record itself."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal

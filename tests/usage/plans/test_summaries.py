@@ -1,4 +1,4 @@
-"""The plans of summaries: a range is read off an index, and where rollups hold the days no record is read at all."""
+"""The plans of summaries: a range is read from an index, and no record where the days are rolled up."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A role sees its sources and what its rule says of people, by no way more, and is refused everything else."""
+"""A reporting role sees its sources and people by its rule, and is refused everything else."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The views add up to what the API says, exactly, and read no more than the range of the query."""
+"""The sums of the views equal those of the API, and a query reads no more than its range."""
 
 from collections.abc import Callable, Iterator
 from datetime import date

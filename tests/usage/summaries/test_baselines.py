@@ -1,4 +1,4 @@
-"""What a range is compared with, and groups in the order of their change."""
+"""The baselines of a comparison, and groups in the order of their change."""
 
 from datetime import UTC, date, datetime
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""What bounds a summary: the number of its rows, the time of its queries, and a slot where it is large."""
+"""The limits of a summary: the number of its rows, the time of its queries, and a slot where it is large."""
 
 from pathlib import Path
 from typing import Any

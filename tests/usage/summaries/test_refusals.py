@@ -1,4 +1,4 @@
-"""Summaries: what is refused, who learns of what, and what an answer costs."""
+"""Summaries: refused requests, row scope, and the cost of a response."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
