@@ -1,4 +1,4 @@
-"""What the web server answers during a chaos run: no list, sum or export holds a part of a day."""
+"""Responses of the web server during a chaos run: no list, sum or export has a part of a day."""
 
 import json
 import random
@@ -25,28 +25,28 @@ class Asker:
     compared: int = 0
 
     def ask(self) -> list[str]:
-        """Ask about one day of one source; returns what is wrong, and nothing where it changed meanwhile."""
+        """Request one day of one source; returns wrong counts, and nothing where the day changed meanwhile."""
         day = self.dice.choice(list(SourceDay.objects.select_related("source")))
         before = describe_version(day)
-        answers = {form: self.count(day, form) for form in ("list", "summary", "ndjson", "csv")}
+        counts = {form: self.count(day, form) for form in ("list", "summary", "ndjson", "csv")}
         day.refresh_from_db()
         if describe_version(day) != before:
             return []
-        known = {form: count for form, count in answers.items() if count is not None}
-        self.compared += len(known)
-        wrong = {form: count for form, count in known.items() if count != day.records}
-        return [f"{day} has {day.records} records and is answered with {wrong}"] if wrong else []
+        available_counts = {form: count for form, count in counts.items() if count is not None}
+        self.compared += len(available_counts)
+        wrong_counts = {form: count for form, count in available_counts.items() if count != day.records}
+        return [f"{day} has {day.records} records and is answered with {wrong_counts}"] if wrong_counts else []
 
     def count(self, day: SourceDay, form: str) -> int | None:
-        """Return how many records an answer holds; None where there is no whole answer, visibly."""
+        """Return the number of records in a response; None where it is an error or visibly incomplete."""
         kind = NAMES[kind_of(day.source)]
         query = {"source": day.source.slug, "from": day.starts_at.isoformat(), "to": day.ends_at.isoformat()}
         try:
             if form == "list":
                 return self.count_list(f"/api/v1/{kind}/", query)
             if form == "summary":
-                answer = self.get(f"/api/v1/{kind}/summary/", query | {"group_by": "source", "measures": "records"})
-                return sum(int(row["records"]) for row in answer.json()["results"])
+                response = self.get(f"/api/v1/{kind}/summary/", query | {"group_by": "source", "measures": "records"})
+                return sum(int(row["records"]) for row in response.json()["results"])
             lines = self.get(f"/api/v1/{kind}/", query | {"format": form}).text.splitlines()
             return count_lines(lines, form)
         except (httpx2.HTTPError, UnavailableError):
@@ -65,11 +65,11 @@ class Asker:
     def get(self, path: str, query: dict[str, str]) -> httpx2.Response:
         """Return a 200; raises UnavailableError for any other status."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        answer = httpx2.get(f"{self.address}{path}", params=query, headers=headers, timeout=5)
-        self.statuses[str(answer.status_code)] += 1
-        if answer.status_code != 200:
-            raise UnavailableError(f"{path}: {answer.status_code} {answer.text[:200]}")
-        return answer
+        response = httpx2.get(f"{self.address}{path}", params=query, headers=headers, timeout=5)
+        self.statuses[str(response.status_code)] += 1
+        if response.status_code != 200:
+            raise UnavailableError(f"{path}: {response.status_code} {response.text[:200]}")
+        return response
 
 
 class UnavailableError(Exception):
@@ -86,5 +86,5 @@ def count_lines(lines: list[str], form: str) -> int | None:
 
 
 def describe_version(day: SourceDay) -> tuple[Any, ...]:
-    """Return what tells one version of a day from another."""
+    """Return the values that differ between versions of a day."""
     return day.attempt, day.records, day.loaded_at, day.restated_at, day.sums

@@ -1,4 +1,4 @@
-"""What holds at any instant of a chaos run; each check returns the sentences of what does not."""
+"""Invariants of a chaos run at any instant; each check returns a sentence for each violation."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,7 +19,7 @@ LONGEST_WAIT = timedelta(days=1, minutes=5)
 
 
 def check_all(oracle: Oracle) -> list[str]:
-    """Return everything that is wrong in one state of the database."""
+    """Return all violations in one state of the database."""
     with consistent_snapshot("default"):
         days = list(SourceDay.objects.select_related("source").order_by("source", "day"))
         return [
@@ -32,14 +32,14 @@ def check_all(oracle: Oracle) -> list[str]:
 
 
 def check_sums(day: SourceDay) -> Iterator[str]:
-    """Check that a day holds what it says: count, sums and roll-ups are of the same records."""
+    """Check that count, sums and roll-ups of a day are those of its records."""
     kind = kind_of(day.source)
     records = kind.objects.current().filter(source=day.source_id, day=day.day)
-    if (held := records.count()) != day.records:
-        yield f"{day} says {day.records} records and holds {held}"
-    said = {name: Decimal(total) for name, total in day.sums.items()}
-    if (sums := add_up(kind, records)) != {name: total for name, total in said.items() if total}:
-        yield f"{day} says {said} and its records add up to {sums}"
+    if (record_count := records.count()) != day.records:
+        yield f"{day} says {day.records} records and holds {record_count}"
+    stored_sums = {name: Decimal(total) for name, total in day.sums.items()}
+    if (sums := add_up(kind, records)) != {name: total for name, total in stored_sums.items() if total}:
+        yield f"{day} says {stored_sums} and its records add up to {sums}"
     if day.rolled_up and (wrong := count_differences(kind, day)):
         yield f"{day}: roll-ups differ from the records: {wrong}"
 
@@ -56,7 +56,7 @@ def add_up(kind: type[UsageRecord], records: Any) -> dict[str, Decimal]:
 
 
 def check_reason(day: SourceDay) -> Iterator[str]:
-    """Check that a day with a trouble says why."""
+    """Check that a failed, suspect, partial or unverified day has a reason."""
     troubled = day.state in {DayState.FAILED, DayState.SUSPECT, DayState.PARTIAL}
     if troubled and not day.error:
         yield f"{day} is {day.state} without a reason"
@@ -67,7 +67,7 @@ def check_reason(day: SourceDay) -> Iterator[str]:
 
 
 def check_against_vendor(day: SourceDay, oracle: Oracle) -> Iterator[str]:
-    """Check that a day that is called right is one that the vendor has had."""
+    """Check that a verified day is a version that the vendor has had."""
     right = day.complete and day.state == DayState.LOADED and day.verification == Verification.VERIFIED
     if not right:
         return

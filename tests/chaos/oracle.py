@@ -31,7 +31,7 @@ class Oracle:
             self.remember(on)
 
     def remember(self, on: date) -> None:
-        """Add what the vendor has of a day now."""
+        """Add the current version of a day at the vendor."""
         amounts = self.pick_amounts(read_truth(self.source, on))
         if amounts not in self.versions[on]:
             self.versions[on].append(amounts)
@@ -39,8 +39,8 @@ class Oracle:
     def pick_amounts(self, records: dict[tuple[Any, ...], tuple[Any, ...]]) -> Amounts:
         """Return the measures alone: a name may have been spoilt and stored as such."""
         kind = kind_of(self.source)
-        places = [list(kind.row._fields).index(name) for name in kind.measures]  # type: ignore[attr-defined]
-        return {key: tuple(record[place] for place in places) for key, record in records.items()}
+        indexes = [list(kind.row._fields).index(name) for name in kind.measures]  # type: ignore[attr-defined]
+        return {key: tuple(record[index] for index in indexes) for key, record in records.items()}
 
     def describe(self, day: SourceDay) -> str:
         """Return how a stored day differs from all versions, in a sentence; empty where it equals one."""
@@ -52,5 +52,5 @@ class Oracle:
 
     def equals(self, version: Amounts, stored: Amounts) -> bool:
         """Return whether stored records are a version's; records that the fault `growth` inserted are left aside."""
-        known = {key: amount for key, amount in stored.items() if key in version} if self.grown else stored
-        return known == version
+        comparable = {key: amount for key, amount in stored.items() if key in version} if self.grown else stored
+        return comparable == version

@@ -71,9 +71,9 @@ class Programs:
         """Kill a program, or with ` child` behind its name one of its children."""
         name, _, child = target.partition(" ")
         self.resume(name)
-        found = self.pids(name)
-        chosen = found[-1:] if child else found if name not in SERVERS else found[:1]
-        send(chosen, signal.SIGKILL)
+        pids = self.pids(name)
+        targets = pids[-1:] if child else pids if name not in SERVERS else pids[:1]
+        send(targets, signal.SIGKILL)
         self.kills[f"SIGKILL {target}"] += 1
 
     def stop(self, name: str) -> None:

@@ -35,7 +35,7 @@ CREDENTIAL = "sandbox-key"
 
 @dataclass
 class Findings:
-    """What a run did and found."""
+    """The events and the violations of a run."""
 
     requests: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -106,9 +106,9 @@ class Run:
 
     def wait_for_start(self) -> None:
         """Wait until web, worker and beat work; raises RuntimeError with what they wrote where they do not."""
-        end = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while not (answers(self.programs.port) and self.sandbox.get("stats")["requests"]):
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 written = {name: process.output()[-2000:] for name, process in self.programs.running.items()}
                 raise RuntimeError(f"The portal did not start: {written}")
             time.sleep(0.2)
@@ -117,7 +117,7 @@ class Run:
         """Let everything go wrong in its time, and check meanwhile."""
         begin = time.monotonic()
         person = begin + PERSON_EVERY
-        waking: list[tuple[float, str]] = []
+        wakeups: list[tuple[float, str]] = []
         events = list(plan)
         # A busy machine carries the whole plan out all the same, only later, and meets as many faults.
         while (now := time.monotonic() - begin) < seconds or events or self.has_met_too_little(now, seconds):
@@ -125,10 +125,10 @@ class Run:
                 event = events.pop(0)
                 self.apply(event)
                 if event.seconds:
-                    waking.append((now + event.seconds, event.action.removeprefix("stop ")))
-            for at, name in [one for one in waking if one[0] <= now]:
+                    wakeups.append((now + event.seconds, event.action.removeprefix("stop ")))
+            for at, name in [wakeup for wakeup in wakeups if wakeup[0] <= now]:
                 self.programs.resume(name)
-                waking.remove((at, name))
+                wakeups.remove((at, name))
             self.programs.keep_running()
             if "postgres" not in self.programs.stopped:
                 if time.monotonic() > person:
@@ -196,10 +196,10 @@ class Run:
         days = SourceDay.objects.all() if first is None else find_unsettled(first)
         for day in days.filter(state=DayState.SUSPECT) if first is not None else ():
             accept(day)
-        idle = days.exclude(state=DayState.LOADING).exclude(run_days__outcome=SyncRunDay.Outcome.WAITING)
-        keys = list(idle.values_list("pk", flat=True))
+        idle_days = days.exclude(state=DayState.LOADING).exclude(run_days__outcome=SyncRunDay.Outcome.WAITING)
+        day_ids = list(idle_days.values_list("pk", flat=True))
         try:
-            reread(SourceDay.objects.filter(pk__in=keys).select_related("source"), Trigger.ADMIN, "chaos")
+            reread(SourceDay.objects.filter(pk__in=day_ids).select_related("source"), Trigger.ADMIN, "chaos")
         except SyncError:
             return  # Halted again in between; the next look resumes it.
 
@@ -207,16 +207,16 @@ class Run:
         """Let the faults cease, wait until every day is read anew, and compare every record."""
         self.sandbox.post("faults/clear")
         self.programs.resume_all()
-        ceased = datetime.now(UTC)
-        end = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < end:
+        cleared_at = datetime.now(UTC)
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
             self.programs.keep_running()
-            self.attempt(lambda: self.act_as_person(ceased))
+            self.attempt(lambda: self.act_as_person(cleared_at))
             self.check()
-            if not find_unsettled(ceased).exists():
+            if not find_unsettled(cleared_at).exists():
                 break
             time.sleep(PERSON_EVERY)
-        self.attempt(lambda: self.findings.add(describe_unsettled(ceased)))
+        self.attempt(lambda: self.findings.add(describe_unsettled(cleared_at)))
         self.attempt(lambda: self.findings.add(find_stuck()))
 
     def compare(self) -> None:
@@ -236,25 +236,25 @@ class Run:
             findings.faults[name.partition(".")[2]] += number
         findings.kills, findings.statuses = self.programs.kills, self.asker.statuses
         findings.answers_compared = self.asker.compared
-        refused = [status for status in self.asker.statuses if status.startswith("4")]
-        findings.add([f"a question was refused with {status}" for status in refused])
+        client_errors = [status for status in self.asker.statuses if status.startswith("4")]
+        findings.add([f"a question was refused with {status}" for status in client_errors])
         return findings
 
 
 def find_unsettled(since: datetime) -> Any:
-    """Return the days that were not read, and read well, since an instant."""
-    well = Q(loaded_at__gt=since, state__in=[DayState.LOADED, DayState.DUE], rejected=0, error="")
-    return SourceDay.objects.exclude(well & ~Q(verification=Verification.UNVERIFIED))
+    """Return the days that were not synced completely since an instant."""
+    synced = Q(loaded_at__gt=since, state__in=[DayState.LOADED, DayState.DUE], rejected=0, error="")
+    return SourceDay.objects.exclude(synced & ~Q(verification=Verification.UNVERIFIED))
 
 
 def describe_unsettled(since: datetime) -> list[str]:
-    """Return a sentence for every day that was not read well since an instant."""
+    """Return a sentence for every day that was not synced completely since an instant."""
     days = find_unsettled(since).select_related("source")
     return [f"{day} is not read well: {day.state} {day.error} {day.differences}" for day in days]
 
 
 def accept(day: SourceDay) -> None:
-    """Take the vendor's word for a suspect day, unless it was read meanwhile."""
+    """Accept a suspect day, unless it was read meanwhile."""
     try:
         with transaction.atomic():
             accept_shrink(day, "chaos")

@@ -83,6 +83,6 @@ def wait_for_answer(process: "subprocess.Popen[bytes]", url: str, log: Path) -> 
                 return
         except psycopg.OperationalError as error:
             if process.poll() is not None or time.monotonic() > deadline:
-                said = log.read_text() if log.exists() else ""
-                raise RuntimeError(f"PgBouncer does not answer: {error}\n{said[-2000:]}") from error
+                log_text = log.read_text() if log.exists() else ""
+                raise RuntimeError(f"PgBouncer does not answer: {error}\n{log_text[-2000:]}") from error
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Each alert rule fires for what it names, as Debian's promtool evaluates it over what `/metrics` gave, and never else."""
+"""Each alert rule fires for its cause alone, as promtool of Debian evaluates it over samples of `/metrics`."""
 
 import json
 import re
@@ -42,7 +42,7 @@ Samples = dict[str, float]
 
 
 class Portal:
-    """A healthy portal whose one source was read, and what makes it ill."""
+    """A healthy portal with one synced source, and the causes of its alerts."""
 
     def __init__(self, listing: Listing, redis_client: redis.Redis, settings: Settings) -> None:
         self.listing, self.redis, self.settings = listing, redis_client, settings
@@ -67,7 +67,7 @@ class Portal:
             return {}
         samples = [sample for family in text_string_to_metric_families(response.text) for sample in family.samples]
         # promtool has no notation for an infinite value that lasts.
-        return {f"{sample.name}{json_labels(sample.labels)}": min(sample.value, 1e18) for sample in samples}
+        return {f"{sample.name}{format_labels(sample.labels)}": min(sample.value, 1e18) for sample in samples}
 
     def age(self, heartbeat: Heartbeat, seconds: int) -> None:
         self.redis.pexpire(build_key(heartbeat), (7 * 24 * 3600 - seconds) * 1000)
@@ -119,7 +119,7 @@ class Portal:
         read_day(self.source, today)
 
     def cause_server_errors(self) -> None:
-        with renamed("usage_environmentusage"):
+        with rename_table("usage_environmentusage"):
             client = bearer(Scope.USAGE_READ)
             client.raise_request_exception = False
             assert client.get(f"{API}/environment-usage/").status_code == 500
@@ -136,7 +136,7 @@ class Portal:
         assert statuses == [200, 429, 429, 429, 429]
 
     def cause_slow(self) -> None:
-        with locked("usage_source", seconds=3):
+        with lock_table("usage_source", seconds=3):
             assert self.api.get(f"{API}/sources/").status_code == 200
 
     def fail(self, error: Exception) -> None:
@@ -156,7 +156,7 @@ def portal(listing: Listing, redis_client: redis.Redis, settings: Settings, monk
 
 
 @contextmanager
-def renamed(table: str) -> Iterator[None]:
+def rename_table(table: str) -> Iterator[None]:
     """Let a table have another name for the time of the block."""
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO away")
@@ -165,19 +165,19 @@ def renamed(table: str) -> Iterator[None]:
 
 
 @contextmanager
-def locked(table: str, seconds: float) -> Iterator[None]:
+def lock_table(table: str, seconds: float) -> Iterator[None]:
     """Let another session lock a table for so long."""
     has_lock = threading.Event()
 
     def hold() -> None:
-        other = connections["default"].copy()
-        with other.cursor() as cursor:
+        other_connection = connections["default"].copy()
+        with other_connection.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
             has_lock.set()
             cursor.execute("SELECT pg_sleep(%s)", [seconds])
             cursor.execute("COMMIT")
-        other.close()
+        other_connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
@@ -186,25 +186,25 @@ def locked(table: str, seconds: float) -> Iterator[None]:
     thread.join()
 
 
-def json_labels(labels: Mapping[str, str]) -> str:
+def format_labels(labels: Mapping[str, str]) -> str:
     """Return labels as PromQL writes them."""
     return "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in sorted(labels.items())) + "}"
 
 
 def build_series(before: Samples, after: Samples) -> list[dict[str, str]]:
     """Return each series: as before at first; then a gauge as after, and a counter that grows as much each minute."""
-    rest = MINUTES - CHANGES_AT
+    minutes_after = MINUTES - CHANGES_AT
     series = []
     for name in sorted(before.keys() | after.keys()):
         first, then = before.get(name), after.get(name)
         grows = re.search(r"_(total|bucket|count|sum)\{", name) is not None
         values = f"_x{CHANGES_AT}" if first is None else f"{first}x{CHANGES_AT}"
         if then is None:
-            values += f" stale _x{rest}"
+            values += f" stale _x{minutes_after}"
         elif grows:
-            values += f" {then}+{max(then - (first or 0), 0)}x{rest}"
+            values += f" {then}+{max(then - (first or 0), 0)}x{minutes_after}"
         else:
-            values += f" {then}x{rest}"
+            values += f" {then}x{minutes_after}"
         series.append({"series": name, "values": values})
     return series
 
@@ -225,10 +225,10 @@ def list_firing(folder: Path, before: Samples, after: Samples, expected: set[str
     }
     path = folder / "test.json"
     path.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [test]}))
-    done = subprocess.run(
+    result = subprocess.run(
         [find_program("promtool"), "test", "rules", str(path)], capture_output=True, text=True, timeout=120, check=False
     )
-    return "" if done.returncode == 0 else done.stdout + done.stderr
+    return "" if result.returncode == 0 else result.stdout + result.stderr
 
 
 def test_promtool_accepts_the_rules_and_every_expression_of_the_dashboard(tmp_path: Path) -> None:
@@ -241,9 +241,9 @@ def test_promtool_accepts_the_rules_and_every_expression_of_the_dashboard(tmp_pa
 
 
 def test_the_rules_and_the_dashboard_name_metrics_that_there_are(portal: Portal) -> None:
-    known = {name.partition("{")[0] for name in portal.scrape()}
-    named = set(re.findall(r"\bportal_[a-z_]+", RULES.read_text() + DASHBOARD.read_text()))
-    assert named <= known
+    metrics = {name.partition("{")[0] for name in portal.scrape()}
+    named_metrics = set(re.findall(r"\bportal_[a-z_]+", RULES.read_text() + DASHBOARD.read_text()))
+    assert named_metrics <= metrics
 
 
 def test_a_healthy_portal_fires_nothing(portal: Portal, tmp_path: Path) -> None:

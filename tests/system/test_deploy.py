@@ -1,4 +1,4 @@
-"""What deploy/ has for a Debian server is valid as Debian's own programs see it, and requests go through it."""
+"""The files in deploy/ for a Debian server: valid for the programs of Debian, and requests pass through them."""
 
 import http.client
 import re
@@ -34,17 +34,17 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, web_server: Callable[..., in
 
 
 def get(proxy: tuple[Path, int], path: str, **headers: str) -> http.client.HTTPResponse:
-    """Return the answer to a GET through the proxy."""
+    """Return the response to a GET through the proxy."""
     folder, port = proxy
     with closing(Connection(port, trust(folder))) as connection:
         connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        answer = connection.getresponse()
-        answer.read()
-        return answer
+        response = connection.getresponse()
+        response.read()
+        return response
 
 
 def wait_for_line(proxy: tuple[Path, int], request_id: str) -> None:
-    """Wait until nginx's log, which it writes after the answer, has a line of the request."""
+    """Wait until the log of nginx, which is written after the response, has a line of the request."""
     wait_for(lambda: f" {request_id}\n" in (proxy[0] / "portal.log").read_text(), f"a line of {request_id}")
 
 
@@ -57,21 +57,21 @@ def test_nginx_takes_the_site(tmp_path: Path) -> None:
 
 
 def test_a_request_over_tls_reaches_the_portal_with_its_request_id(proxy: tuple[Path, int]) -> None:
-    answer = get(proxy, "/health/ready", X_Request_Id=REQUEST_ID)
-    assert (answer.status, answer.headers["X-Request-Id"]) == (200, REQUEST_ID)
+    response = get(proxy, "/health/ready", X_Request_Id=REQUEST_ID)
+    assert (response.status, response.headers["X-Request-Id"]) == (200, REQUEST_ID)
     wait_for_line(proxy, REQUEST_ID)
 
 
 def test_a_request_without_an_id_has_one_id_in_both_logs(proxy: tuple[Path, int]) -> None:
-    answer = get(proxy, "/accounts/login/")
+    response = get(proxy, "/accounts/login/")
     # The portal takes the request for one over https: it does not redirect.
-    assert answer.status == 200
-    wait_for_line(proxy, answer.headers["X-Request-Id"])
+    assert response.status == 200
+    wait_for_line(proxy, response.headers["X-Request-Id"])
 
 
 def test_no_log_has_a_query_string_which_can_hold_names(proxy: tuple[Path, int]) -> None:
-    answer = get(proxy, "/accounts/login/?user_name=Kolibatumi")
-    wait_for_line(proxy, answer.headers["X-Request-Id"])
+    response = get(proxy, "/accounts/login/?user_name=Kolibatumi")
+    wait_for_line(proxy, response.headers["X-Request-Id"])
     assert "Kolibatumi" not in (proxy[0] / "portal.log").read_text()
 
 
@@ -107,8 +107,8 @@ def test_compose_runs_what_the_units_run_and_gives_it_as_long_to_stop() -> None:
 
 def test_the_image_has_what_a_release_has() -> None:
     image = (BASE_DIR / "Dockerfile").read_text()
-    copied = {name for line in re.findall(r"^COPY (.+) \S+$", image, re.MULTILINE) for name in line.split()}
+    copied_names = {name for line in re.findall(r"^COPY (.+) \S+$", image, re.MULTILINE) for name in line.split()}
     content = re.search(r"CONTENT=\((.+?)\)", (BASE_DIR / "deploy/install.sh").read_text(), re.DOTALL)[1].split()
     # The image is not installed from, nor its proxy.
-    assert set(content) - copied == {"deploy", ".env.example"}
-    assert copied <= set(content)
+    assert set(content) - copied_names == {"deploy", ".env.example"}
+    assert copied_names <= set(content)

@@ -32,7 +32,7 @@ def build_environment(**variables: str) -> dict[str, str]:
 
 
 def install(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run install.sh as an administrator would, and return what it did."""
+    """Run install.sh as an administrator would, and return the finished process."""
     command = [str(BASE_DIR / "deploy/install.sh"), *arguments]
     return subprocess.run(command, env=build_environment(**variables), capture_output=True, text=True, check=False)
 
@@ -61,16 +61,16 @@ def run_unit(path: Path, instance: str) -> Iterator[None]:
         process.wait()
 
 
-def ask_ready(folder: Path, port: int) -> tuple[int, str]:
+def get_readiness(folder: Path, port: int) -> tuple[int, str]:
     """Return status and body of `/health/ready` over TLS."""
     with closing(Connection(port, trust(folder), HOST)) as connection:
         connection.request("GET", "/health/ready")
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
 
-def read_a_day(release: Path, sandbox: SandboxServer) -> None:
-    """Have what is installed read a day from the stand-in vendor; fails the test where it does not."""
+def sync_a_day(release: Path, sandbox: SandboxServer) -> None:
+    """Sync a day from the stand-in vendor with the installed release; fails the test where that fails."""
     variables = build_environment(
         PORTAL_VENDOR_TRIAL=sandbox.world.credential, PORTAL_ALLOWED_VENDOR_HOSTS=urlsplit(sandbox.url).netloc
     )
@@ -79,8 +79,8 @@ def read_a_day(release: Path, sandbox: SandboxServer) -> None:
     address = ["--base-url", f"{sandbox.url}/gcore", "--credential-env", "PORTAL_VENDOR_TRIAL", "--backfill-from", day]
     for command in (["add_source", "trial", "gcore", *address], ["sync", "trial", "--from", day, "--to", end]):
         manage = [str(release / ".venv/bin/python"), "manage.py", *command]
-        done = subprocess.run(manage, cwd=release, env=variables, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        result = subprocess.run(manage, cwd=release, env=variables, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
     assert ResourceUsage.objects.exists()
 
 
@@ -91,8 +91,8 @@ def test_a_checkout_becomes_a_portal_that_is_ready_over_tls_and_reads_days(
     (prefix / "etc/portal").mkdir(parents=True)
     (prefix / "etc/portal/extras").write_text("sandbox\n")
     servers = {name: environment()[name] for name in ("DATABASE_URL", "REDIS_URL")}
-    done = install("--prefix", str(prefix), "--host", HOST, **servers)
-    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["== valid"]), done.stdout + done.stderr
+    result = install("--prefix", str(prefix), "--host", HOST, **servers)
+    assert (result.returncode, result.stdout.splitlines()[-1:]) == (0, ["== valid"]), result.stdout + result.stderr
 
     settings, release = prefix / "etc/portal/portal.env", (prefix / "opt/portal/current").resolve()
     assert stat.S_IMODE(settings.stat().st_mode) == 0o640
@@ -104,16 +104,16 @@ def test_a_checkout_becomes_a_portal_that_is_ready_over_tls_and_reads_days(
     web = prefix / "etc/systemd/system/portal-web@.service"
     with run_unit(web, str(portal_port)), run_nginx(folder, site):
         # 502: the web server behind nginx is still starting.
-        wait_for(lambda: ask_ready(folder, port)[0] != 502, "the portal to answer", every=0.2)
-        assert ask_ready(folder, port) == (200, '{"ready": true, "reasons": []}')
+        wait_for(lambda: get_readiness(folder, port)[0] != 502, "the portal to answer", every=0.2)
+        assert get_readiness(folder, port) == (200, '{"ready": true, "reasons": []}')
 
-    read_a_day(release, sandbox)
-    installed = {path.name.partition("-")[0] for path in release.glob(".venv/lib/python*/site-packages/*.dist-info")}
-    assert "aiohttp" in installed, "an extra that /etc/portal/extras names"
+    sync_a_day(release, sandbox)
+    packages = {path.name.partition("-")[0] for path in release.glob(".venv/lib/python*/site-packages/*.dist-info")}
+    assert "aiohttp" in packages, "an extra that /etc/portal/extras names"
 
     settings.chmod(0o644)
-    done = install("--prefix", str(prefix), "--check")
-    assert (done.returncode, "has the mode 644, not 640" in done.stderr) == (1, True)
+    result = install("--prefix", str(prefix), "--check")
+    assert (result.returncode, "has the mode 644, not 640" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -127,5 +127,5 @@ def test_a_checkout_becomes_a_portal_that_is_ready_over_tls_and_reads_days(
     ],
 )
 def test_a_wrong_argument_installs_nothing_and_says_what_is_allowed(arguments: list[str], message: str) -> None:
-    done = install(*arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"install.sh: {message}\n")
+    result = install(*arguments)
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", f"install.sh: {message}\n")

@@ -1,4 +1,4 @@
-"""LibreOffice opens the portal's files as they are meant: every cell of a workbook, and no formula out of a CSV."""
+"""LibreOffice opens the files of the portal as intended: every cell of a workbook, and no formula in a CSV file."""
 
 import io
 import json
@@ -45,19 +45,22 @@ SECONDS = 240
 
 def convert(folder: Path, *options: str, **files: bytes) -> dict[str, Any]:
     """Have LibreOffice open files and save them as workbooks; returns these by the names of the files."""
-    saved = folder / "saved"
-    saved.mkdir(exist_ok=True)
+    output_folder = folder / "saved"
+    output_folder.mkdir(exist_ok=True)
     paths = []
     for name, body in files.items():
         paths.append(folder / name.replace("_", "."))
         paths[-1].write_bytes(body)
     profile = f"-env:UserInstallation=file://{folder}/profile"
     command = [find_program("soffice"), profile, "--headless", "--norestore", *options]
-    command += ["--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(saved), *map(str, paths)]
-    quiet = {**os.environ, "HOME": str(folder)}
-    done = subprocess.run(command, env=quiet, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert done.returncode == 0, done.stderr
-    return {name: openpyxl.load_workbook(saved / f"{path.stem}.xlsx") for name, path in zip(files, paths, strict=True)}
+    command += ["--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(output_folder), *map(str, paths)]
+    variables = {**os.environ, "HOME": str(folder)}
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert result.returncode == 0, result.stderr
+    return {
+        name: openpyxl.load_workbook(output_folder / f"{path.stem}.xlsx")
+        for name, path in zip(files, paths, strict=True)
+    }
 
 
 def store_odd_records() -> None:
@@ -100,21 +103,21 @@ def assert_same_cells(ours: Any, theirs: Any) -> None:
         assert ours[sheet].dimensions == theirs[sheet].dimensions
         for row in ours[sheet].iter_rows():
             for cell in row:
-                other = theirs[sheet][cell.coordinate]
-                assert describe(other) == describe(cell), (sheet, cell.coordinate)
-                assert other.is_date == cell.is_date
+                their_cell = theirs[sheet][cell.coordinate]
+                assert describe(their_cell) == describe(cell), (sheet, cell.coordinate)
+                assert their_cell.is_date == cell.is_date
 
 
 def test_every_cell_of_a_workbook_is_what_libreoffice_shows(client: Client, tmp_path: Path) -> None:
     kinds = {"environment_xlsx": "environment-usage", "resource_xlsx": "resource-usage", "recipe_xlsx": "recipe-usage"}
-    zoned = {"environment-usage": {"tz": ZONE.key}, "recipe-usage": {"tz": ZONE.key}}
-    files = {name: download(client, kind, format="xlsx", **zoned.get(kind, {})) for name, kind in kinds.items()}
+    zone_params = {"environment-usage": {"tz": ZONE.key}, "recipe-usage": {"tz": ZONE.key}}
+    files = {name: download(client, kind, format="xlsx", **zone_params.get(kind, {})) for name, kind in kinds.items()}
     page = client_of("viewer").get("/admin/explore/export/?kind=environment-usage&group_by=day,user_id&format=xlsx")
     files["explore_xlsx"] = page.getvalue()
-    opened = convert(tmp_path, **files)
+    workbooks = convert(tmp_path, **files)
     for name, body in files.items():
-        assert_same_cells(openpyxl.load_workbook(io.BytesIO(body)), opened[name])
-    sheet = opened["environment_xlsx"]["usage"]
+        assert_same_cells(openpyxl.load_workbook(io.BytesIO(body)), workbooks[name])
+    sheet = workbooks["environment_xlsx"]["usage"]
     assert all(cell.font.bold for cell in sheet[1])
     assert sheet.column_dimensions["A"].width == pytest.approx(22, abs=1)
     rows = list(sheet.iter_rows(min_row=2, values_only=True))
@@ -137,10 +140,10 @@ def test_no_cell_of_a_csv_becomes_a_formula_and_umlauts_stay(client: Client, tmp
         .getvalue(),
         "raw_csv": b"id,text\n1,=1+1\n",
     }
-    opened = convert(tmp_path, CSV_AS_UTF_8, **files)
-    formulas = {name: count_formulas(book) for name, book in opened.items()}
+    workbooks = convert(tmp_path, CSV_AS_UTF_8, **files)
+    formulas = {name: count_formulas(book) for name, book in workbooks.items()}
     assert formulas == {"environment_csv": 0, "recipe_csv": 0, "explore_csv": 0, "raw_csv": 1}
-    sheet = opened["environment_csv"].worksheets[0]
+    sheet = workbooks["environment_csv"].worksheets[0]
     names = [cell.value for cell in sheet[1]]
     assert names[0] == "id"
     assert sheet.cell(2, names.index("user_id") + 1).value == TEXTS[0]

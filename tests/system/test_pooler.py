@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode the portal stores and answers the same as without it."""
+"""Behind PgBouncer in transaction mode the portal stores and returns the same as without it."""
 
 import csv
 import io
@@ -107,11 +107,11 @@ def sync_directly(sources: list[Source]) -> None:
 
 
 def sync_by_workers(sources: list[Source], pooled: dict[str, str]) -> None:
-    """Have workers behind the pooler read what beat's tick plans; days they do not come to are left unread."""
+    """Sync the days that the tick plans by workers behind the pooler; days that are not reached in time stay unread."""
     with portal_process(WORKER, **pooled) as worker:
-        end = time.monotonic() + LONGEST
+        deadline = time.monotonic() + LONGEST
         next_tick = 0.0
-        while not is_read(sources) and time.monotonic() < end:
+        while not is_read(sources) and time.monotonic() < deadline:
             assert worker.poll() is None
             if time.monotonic() >= next_tick:
                 tasks.tick.delay()
@@ -120,39 +120,39 @@ def sync_by_workers(sources: list[Source], pooled: dict[str, str]) -> None:
 
 
 def describe_day(source: Source, on: date, truth: Any) -> list[str]:
-    """Return what is wrong with a stored day: its records, its state, its counts, sums or roll-ups."""
+    """Return the differences of a stored day: in its records, its state, its counts, sums or roll-ups."""
     day = SourceDay.objects.get(source=source, day=on)
     stored = read_stored(source, on)
-    found = [describe_difference(f"{source} {on}", truth, stored)]
+    lines = [describe_difference(f"{source} {on}", truth, stored)]
     if (day.state, day.error) not in {(DayState.LOADED, ""), (DayState.DUE, "")}:
-        found.append(f"{source} {on} is {day.state}: {day.error}")
+        lines.append(f"{source} {on} is {day.state}: {day.error}")
     if day.records != len(stored):
-        found.append(f"{source} {on} counts {day.records} records and holds {len(stored)}")
-    if wrong := count_differences(kind_of(source), day):
-        found.append(f"{source} {on}: roll-ups differ: {wrong}")
-    return [line for line in found if line]
+        lines.append(f"{source} {on} counts {day.records} records and holds {len(stored)}")
+    if differences := count_differences(kind_of(source), day):
+        lines.append(f"{source} {on}: roll-ups differ: {differences}")
+    return [line for line in lines if line]
 
 
 def test_workers_behind_a_transaction_pooler_store_exactly_what_the_vendors_report(
     sandboxes: list[SandboxProcess], redis_client: object
 ) -> None:
-    direct = create_sources("direct", 6, sandboxes)
-    sync_directly(direct)
+    direct_sources = create_sources("direct", 6, sandboxes)
+    sync_directly(direct_sources)
     sources = create_sources("pooled", SOURCES, sandboxes)
-    Source.objects.filter(pk__in=[source.pk for source in direct]).update(enabled=False)
+    Source.objects.filter(pk__in=[source.pk for source in direct_sources]).update(enabled=False)
     with run_pgbouncer() as pooled:
         sync_by_workers(sources, pooled)
 
-    truths = {(source.slug, on): read_truth(source, on) for source in direct for on in list_days(source)}
-    wrong = [
+    truths = {(source.slug, on): read_truth(source, on) for source in direct_sources for on in list_days(source)}
+    differences = [
         line
-        for place, source in enumerate([*direct, *sources])
+        for place, source in enumerate([*direct_sources, *sources])
         for on in list_days(source)
         for line in describe_day(source, on, truths[f"direct-{place % 6}", on])
     ]
     days = SourceDay.objects.filter(source__in=sources)
-    print(f"{days.count()} days, {count_records(sources):,} records behind the pooler; {len(wrong)} faults")
-    assert not wrong, "\n".join([f"{len(wrong)} faults in {days.count()} days:", *wrong])
+    print(f"{days.count()} days, {count_records(sources):,} records behind the pooler; {len(differences)} faults")
+    assert not differences, "\n".join([f"{len(differences)} faults in {days.count()} days:", *differences])
     assert days.filter(state=DayState.LOADED).count() >= SOURCES * DAYS
     for source in sources:
         for on in list_days(source):
@@ -160,95 +160,95 @@ def test_workers_behind_a_transaction_pooler_store_exactly_what_the_vendors_repo
 
 
 def assert_sums(source: Source, on: date) -> None:
-    """Compare a stored day's count and sums with what the vendor says of it when asked without the portal's reader."""
-    said = ask_count_and_sums(source, on)
+    """Compare the count and sums of a stored day with those of the vendor, which the portal's reader did not read."""
+    reported = ask_count_and_sums(source, on)
     day = SourceDay.objects.get(source=source, day=on)
     stored = {name: Decimal(total) for name, total in day.sums.items()}
-    assert said.count in {None, day.records}, f"{source} {on}"
-    assert {name: stored.get(name, Decimal()) for name in said.sums} == said.sums, f"{source} {on}"
+    assert reported.count in {None, day.records}, f"{source} {on}"
+    assert {name: stored.get(name, Decimal()) for name in reported.sums} == reported.sums, f"{source} {on}"
 
 
 @contextmanager
 def serve(pooled: dict[str, str]) -> Iterator[str]:
-    """Serve the portal behind the pooler; gives its address."""
+    """Serve the portal behind the pooler; yields its URL."""
     port = free_port()
     command = build_programs(port, None)["web"]
     # Either process may get every caller.
     with portal_process(
         command, PORTAL_EXPORTS_AT_ONCE=str(CALLERS), PORTAL_DB_POOL_SIZE=str(2 * CALLERS + 1), **pooled
     ):
-        end = time.monotonic() + LONGEST
+        deadline = time.monotonic() + LONGEST
         while not answers(port):
-            assert time.monotonic() < end, "granian does not answer"
+            assert time.monotonic() < deadline, "granian does not answer"
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
 
 
 @dataclass
 class Caller:
-    """Somebody who asks the served portal, by a token or as a signed-in member of staff."""
+    """A client of the served portal, with a token or as a signed-in member of staff."""
 
     address: str
     headers: dict[str, str] = field(default_factory=dict)
     cookies: dict[str, str] = field(default_factory=dict)
 
     def get(self, path: str, **query: str) -> httpx2.Response:
-        """Return the answer to a GET, which must be a 200."""
-        address = f"{self.address}{path}"
+        """Return the response to a GET, which must be a 200."""
+        url = f"{self.address}{path}"
         with httpx2.Client(headers=self.headers, cookies=self.cookies, timeout=120, follow_redirects=True) as client:
-            answer = client.get(address, params=query)
-        assert answer.status_code == 200, f"{path} {query}: {answer.status_code} {answer.text[:300]}"
-        assert "/accounts/login/" not in str(answer.url)
-        return answer
+            response = client.get(url, params=query)
+        assert response.status_code == 200, f"{path} {query}: {response.status_code} {response.text[:300]}"
+        assert "/accounts/login/" not in str(response.url)
+        return response
 
     def list_all(self, kind: str) -> list[dict[str, Any]]:
         """Return all records of a list, page by page."""
-        found: list[dict[str, Any]] = []
+        records: list[dict[str, Any]] = []
         cursor: str | None = ""
         while cursor is not None:
             page = self.get(f"/api/v1/{kind}/", page_size="200", **({"cursor": cursor} if cursor else {})).json()
-            found += page["results"]
+            records += page["results"]
             cursor = page["next_cursor"]
-        return found
+        return records
 
 
-def token_caller(address: str) -> Caller:
-    """Return who asks with a token."""
+def create_token_caller(address: str) -> Caller:
+    """Create a client with a token."""
     _, secret = create_token("pooled", [Scope.USAGE_READ, Scope.SYNC_READ])
     return Caller(address, {"Authorization": f"Bearer {secret}"})
 
 
-def staff_caller(address: str) -> Caller:
-    """Return who asks as an administrator."""
+def create_staff_caller(address: str) -> Caller:
+    """Create a client that is signed in as an administrator."""
     client = Client()
     client.force_login(get_user_model().objects.create_superuser("pooled"))
     return Caller(address, cookies={"sessionid": client.cookies["sessionid"].value})
 
 
-def ask_everything(caller: Caller, kind: str) -> tuple[int, Decimal, int, int]:
-    """Return what a list, a summary and two exports of a kind count."""
+def count_everything(caller: Caller, kind: str) -> tuple[int, Decimal, int, int]:
+    """Return the counts of a list, a summary and two exports of a kind."""
     measure = {"environment-usage": "runtime_seconds", "resource-usage": "consumed_quantity"}.get(kind, "task_count")
-    listed = caller.list_all(kind)
+    records = caller.list_all(kind)
     dimensions = "source,consumed_unit" if kind == "resource-usage" else "source"
     rows = caller.get(f"/api/v1/{kind}/summary/", group_by=dimensions, measures=f"records,{measure}").json()["results"]
     lines = caller.get(f"/api/v1/{kind}/", format="ndjson").text.splitlines()
     table = list(csv.reader(io.StringIO(caller.get(f"/api/v1/{kind}/", format="csv").text), strict=True))
-    assert sorted(record["id"] for record in listed) == sorted(json.loads(line)["id"] for line in lines)
-    assert sum(int(row["records"]) for row in rows) == len(listed)
+    assert sorted(record["id"] for record in records) == sorted(json.loads(line)["id"] for line in lines)
+    assert sum(int(row["records"]) for row in rows) == len(records)
     with localcontext(prec=60):
         total = sum((Decimal(row[measure] or 0) for row in rows), Decimal())
-    return len(listed), total, len(lines), len(table) - 1
+    return len(records), total, len(lines), len(table) - 1
 
 
-def stored_answer(kind: str) -> tuple[int, Decimal, int, int]:
-    """Return the same, as the database holds it."""
+def read_stored_counts(kind: str) -> tuple[int, Decimal, int, int]:
+    """Return the same counts from the database."""
     model = KINDS[kind]
-    held = model.objects.current().aggregate(count=Count("pk"), total=Sum(model.measures[0]))
-    return held["count"], held["total"], held["count"], held["count"]
+    totals = model.objects.current().aggregate(count=Count("pk"), total=Sum(model.measures[0]))
+    return totals["count"], totals["total"], totals["count"], totals["count"]
 
 
 @pytest.fixture
-def filled(sandboxes: list[SandboxProcess]) -> list[Source]:
+def synced_sources(sandboxes: list[SandboxProcess]) -> list[Source]:
     """Six sources, read without a pooler."""
     sources = create_sources("direct", 6, sandboxes)
     sync_directly(sources)
@@ -256,62 +256,64 @@ def filled(sandboxes: list[SandboxProcess]) -> list[Source]:
 
 
 def test_the_web_server_behind_a_transaction_pooler_answers_lists_summaries_and_exports_exactly(
-    filled: list[Source], redis_client: object
+    synced_sources: list[Source], redis_client: object
 ) -> None:
-    expected = {kind: stored_answer(kind) for kind in KINDS}
+    expected = {kind: read_stored_counts(kind) for kind in KINDS}
     with run_pgbouncer() as pooled, serve(pooled) as address, ThreadPoolExecutor(CALLERS) as pool:
-        caller = token_caller(address)
-        asked = {(kind, turn): pool.submit(ask_everything, caller, kind) for turn in range(4) for kind in KINDS}
-        found = {key: answer.result() for key, answer in asked.items()}
+        caller = create_token_caller(address)
+        futures = {(kind, turn): pool.submit(count_everything, caller, kind) for turn in range(4) for kind in KINDS}
+        counts = {key: future.result() for key, future in futures.items()}
     assert all(count for count, *_ in expected.values())
-    for (kind, _), answer in found.items():
-        assert answer == expected[kind]
+    for (kind, _), kind_counts in counts.items():
+        assert kind_counts == expected[kind]
 
 
 def test_every_page_opens_and_follows_its_forms_behind_a_transaction_pooler(
-    filled: list[Source], redis_client: object
+    synced_sources: list[Source], redis_client: object
 ) -> None:
     with run_pgbouncer() as pooled, serve(pooled) as address, ThreadPoolExecutor(4) as pool:
-        caller = staff_caller(address)
-        first = find_links(caller.get("/admin/").text)
-        pages = list(pool.map(caller.get, sorted(first)))
+        caller = create_staff_caller(address)
+        first_urls = find_urls(caller.get("/admin/").text)
+        first_pages = list(pool.map(caller.get, sorted(first_urls)))
         # One record's page of each kind stands for all of them.
-        kinds = {re.sub(r"[0-9]+", "0", link): link for page in pages for link in find_links(page.text) - first}
-        answered = list(pool.map(caller.get, sorted(kinds.values())))
-    assert len(pages) > 10, sorted(first)
-    assert len(answered) > 10, sorted(kinds)
+        urls_by_pattern = {
+            re.sub(r"[0-9]+", "0", url): url for page in first_pages for url in find_urls(page.text) - first_urls
+        }
+        responses = list(pool.map(caller.get, sorted(urls_by_pattern.values())))
+    assert len(first_pages) > 10, sorted(first_urls)
+    assert len(responses) > 10, sorted(urls_by_pattern)
 
 
-def find_links(page: str) -> set[str]:
-    """Return the pages of the admin that a page leads to, without their questions; what needs one is left aside."""
-    found = {link.partition("?")[0].partition("#")[0] for link in re.findall(r'href="(/admin/[^"]*)"', page)}
-    return {link for link in found if not re.search(r"logout|password|export|/jsi18n|download|api-request", link)}
+def find_urls(page: str) -> set[str]:
+    """Return the URLs of the admin that a page links to, without query strings; pages that need one are left out."""
+    urls = {url.partition("?")[0].partition("#")[0] for url in re.findall(r'href="(/admin/[^"]*)"', page)}
+    return {url for url in urls if not re.search(r"logout|password|export|/jsi18n|download|api-request", url)}
 
 
 def run_code(code: str, **environ: str) -> str:
-    """Run Python code within a portal process; returns what it prints."""
-    prepared = f"import django; django.setup()\n{code}"
+    """Run Python code within a portal process; returns its output."""
+    program = f"import django; django.setup()\n{code}"
     settings = {"DJANGO_SETTINGS_MODULE": "portal.settings", **environ}
-    command = [sys.executable, "-c", prepared]
-    done = subprocess.run(
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(
         command, cwd=BASE_DIR, env=environment(**settings), capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
 
 
-def test_rows_read_in_chunks_are_all_read_behind_a_transaction_pooler(filled: list[Source]) -> None:
+def test_rows_read_in_chunks_are_all_read_behind_a_transaction_pooler(synced_sources: list[Source]) -> None:
     code = """
 from usage.models import SourceDay
 from django.db import connection
 days = SourceDay.objects.order_by("pk").iterator(chunk_size=2)
-found = [next(days)]
-other = connection.copy()
-other.set_autocommit(False)
-with other.cursor() as cursor:
+rows = [next(days)]
+other_connection = connection.copy()
+other_connection.set_autocommit(False)
+with other_connection.cursor() as cursor:
     cursor.execute("SELECT 1")  # takes the server connection of the rows' first chunk
-    print(len([*found, *days]))
-other.close()
+    print(len([*rows, *days]))
+other_connection.close()
 """
     with run_pgbouncer() as pooled:
         assert int(run_code(code, **pooled)) == SourceDay.objects.count()
@@ -350,14 +352,14 @@ def test_times_and_the_programs_name_are_the_same_behind_a_transaction_pooler() 
     code = """
 from django.db import connection
 from django.db.models import Count, Sum
-others = [connection.copy() for _ in range(3)]
-for one in [connection, *others]:
-    one.set_autocommit(False)
-    with one.cursor() as cursor:
+copies = [connection.copy() for _ in range(3)]
+for each_connection in [connection, *copies]:
+    each_connection.set_autocommit(False)
+    with each_connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('TimeZone'), current_setting('application_name')")
         print(*cursor.fetchone())
 connection.commit()
-others[0].commit()
+copies[0].commit()
 with connection.cursor() as cursor:
     cursor.execute("SELECT current_setting('TimeZone'), current_setting('application_name')")
     print(*cursor.fetchone())

@@ -39,7 +39,7 @@ SETTINGS = {"PORTAL_TICK_SECONDS": "86400", "PORTAL_HTTPS": "1", "ALLOWED_HOSTS"
 
 @pytest.fixture
 def release(tmp_path: Path) -> Iterator[Path]:
-    """The next release, with a migration more; what it changes is undone at the end, as a downgrade does."""
+    """The next release, with one more migration, which is reversed at the end as by a downgrade."""
     folder = tmp_path / "release"
     for name in ("portal", "usage", "sync", "static", "templates"):
         shutil.copytree(BASE_DIR / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -59,35 +59,37 @@ def run(folder: Path, *command: str) -> None:
 
 
 @contextmanager
-def requests_through(folder: Path, port: int, secret: str) -> Iterator[Counter[str]]:
-    """Ask for a page ten times a second through nginx, over new connections; gives how often what was answered."""
-    seen: Counter[str] = Counter()
+def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Counter[str]]:
+    """Request a page ten times a second through nginx, over new connections; yields the responses counted by status."""
+    statuses: Counter[str] = Counter()
     done = threading.Event()
 
-    def ask() -> None:
+    def send_request() -> None:
         try:
-            with closing(Connection(port, trust(folder))) as asking:
-                asking.request("GET", f"{API}/environment-usage/", headers={"Authorization": f"Bearer {secret}"})
-                answer = asking.getresponse()
-                answer.read()
-                seen[str(answer.status)] += 1
+            with closing(Connection(port, trust(folder))) as http_connection:
+                http_connection.request(
+                    "GET", f"{API}/environment-usage/", headers={"Authorization": f"Bearer {secret}"}
+                )
+                response = http_connection.getresponse()
+                response.read()
+                statuses[str(response.status)] += 1
         except OSError as error:
-            seen[repr(error)] += 1
+            statuses[repr(error)] += 1
 
-    def ask_on() -> None:
+    def send_requests() -> None:
         while not done.wait(1 / PER_SECOND):
-            started.append(threading.Thread(target=ask))
-            started[-1].start()
+            threads.append(threading.Thread(target=send_request))
+            threads[-1].start()
 
-    started: list[threading.Thread] = []
-    clock = threading.Thread(target=ask_on)
-    clock.start()
+    threads: list[threading.Thread] = []
+    sender = threading.Thread(target=send_requests)
+    sender.start()
     try:
-        yield seen
+        yield statuses
     finally:
         done.set()
-        clock.join()
-        for thread in started:
+        sender.join()
+        for thread in threads:
             thread.join()
 
 
@@ -101,24 +103,24 @@ def test_no_request_is_lost_while_the_portal_is_upgraded(release: Path, tmp_path
     site = write_site(folder, port, *ports)
     with ExitStack() as stack:
 
-        def start(where: int, root: Path) -> PortalProcess:
-            command = ["-m", "portal.web", "--port", str(where), "--workers", "1"]
+        def start(server_port: int, root: Path) -> PortalProcess:
+            command = ["-m", "portal.web", "--port", str(server_port), "--workers", "1"]
             return stack.enter_context(portal_process(command, root, **SETTINGS))
 
-        servers = [start(where, BASE_DIR) for where in ports]
-        for where in ports:
-            wait_for(partial(answers, where), "the old release")
+        servers = [start(server_port, BASE_DIR) for server_port in ports]
+        for server_port in ports:
+            wait_for(partial(answers, server_port), "the old release")
         stack.enter_context(run_nginx(folder, site))
-        with requests_through(folder, port, secret) as seen:
-            wait_for(lambda: seen["200"] > PER_SECOND, "the first requests")
+        with send_requests_through(folder, port, secret) as statuses:
+            wait_for(lambda: statuses["200"] > PER_SECOND, "the first requests")
             run(release, "migrate")
-            assert all(answers(where) for where in ports), "the old release no longer calls itself ready"
-            for server, where in zip(servers, ports, strict=True):
+            assert all(answers(server_port) for server_port in ports), "the old release no longer calls itself ready"
+            for server, server_port in zip(servers, ports, strict=True):
                 server.terminate()
                 server.wait(30)
-                start(where, release)
-                wait_for(partial(answers, where), "the new release")
-            before = seen["200"]
-            wait_for(lambda: seen["200"] > before + PER_SECOND, "requests to the new release")
+                start(server_port, release)
+                wait_for(partial(answers, server_port), "the new release")
+            before = statuses["200"]
+            wait_for(lambda: statuses["200"] > before + PER_SECOND, "requests to the new release")
             time.sleep(0.5)
-    assert set(seen) == {"200"}
+    assert set(statuses) == {"200"}

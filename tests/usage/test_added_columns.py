@@ -1,4 +1,4 @@
-"""A column that is added since days are stored changes no digest of theirs, also where they are archived."""
+"""A column that is added after days were stored changes no digest of them, also where they are archived."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ ADDED = "resource_name"
 
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have a column that came later."""
+    """Declare a column that was added later."""
     with monkeypatch.context() as release:
         release.setattr(ResourceUsage, "added", (ADDED,))
         yield
@@ -30,10 +30,10 @@ def read_hash(sql: str) -> int:
 
 
 def read_contents() -> tuple[int, ...]:
-    """Return what an archived day is compared by."""
+    """Return the hashes that an archived day is compared by."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {build_record_hashes(ResourceUsage)} FROM usage_resourceusage t")
-        return tuple(int(one) for one in cursor.fetchone())
+        return tuple(int(value) for value in cursor.fetchone())
 
 
 @pytest.mark.usefixtures("added")

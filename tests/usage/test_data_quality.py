@@ -53,8 +53,8 @@ def assess_range(start: datetime | None = None, end: datetime | None = None, **o
 
 def test_an_answer_of_a_standby_is_as_old_as_what_that_has_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "replica_lag_seconds" not in assess_range().meta()
-    then = NOW - timedelta(seconds=3)
-    monkeypatch.setattr(standby._use, "state", standby.StandbyState(then, then, 3.04))
+    replayed_at = NOW - timedelta(seconds=3)
+    monkeypatch.setattr(standby._use, "state", standby.StandbyState(replayed_at, replayed_at, 3.04))
     meta = assess_range().meta()
     assert (meta["as_of"], meta["replica_lag_seconds"]) == ("2026-01-11T09:59:57Z", 3.0)
     lines = dict(describe_request(ExportRequest(), meta["as_of"], meta["replica_lag_seconds"], []))
@@ -147,11 +147,15 @@ def test_a_range_that_begins_before_a_source_is_held_is_not_complete() -> None:
     assert assess_range(at(3), at(5)).complete
     quality = assess_range(at(1), at(5))
     assert (quality.complete, quality.complete_through, quality.lists["missing_days"]["total"]) == (False, None, 0)
-    entirely_before = assess_range(at(1), at(3))
-    assert (entirely_before.complete, entirely_before.complete_through) == (False, None)
+    quality_before = assess_range(at(1), at(3))
+    assert (quality_before.complete, quality_before.complete_through) == (False, None)
     for end in (at(3), datetime(1, 1, 1, tzinfo=UTC)):
-        never_held = assess_range(None, end)
-        assert (never_held.complete, never_held.complete_through, never_held.lists["missing_days"]["total"]) == (
+        empty_quality = assess_range(None, end)
+        assert (
+            empty_quality.complete,
+            empty_quality.complete_through,
+            empty_quality.lists["missing_days"]["total"],
+        ) == (
             False,
             None,
             0,
@@ -169,22 +173,24 @@ def test_a_source_that_begins_later_is_named_and_does_not_spoil_the_others() -> 
         COMPLETE,
         "Not yet stored at the start of the range: new from 9 Jan 2026 on.",
     ]
-    alone = assess_range(at(8), at(11), source_ids=[Source.objects.get(slug="new").pk])
-    assert (alone.complete, get_tone(alone.meta())) == (False, "plain")
-    assert list(describe_quality(alone.meta())) == ["Not yet stored at the start of the range: new from 9 Jan 2026 on."]
+    new_quality = assess_range(at(8), at(11), source_ids=[Source.objects.get(slug="new").pk])
+    assert (new_quality.complete, get_tone(new_quality.meta())) == (False, "plain")
+    assert list(describe_quality(new_quality.meta())) == [
+        "Not yet stored at the start of the range: new from 9 Jan 2026 on."
+    ]
 
 
 def test_a_day_of_another_zone_than_the_questions_is_named_with_it() -> None:
     berlin = SourceFactory(slug="berlin", time_zone="Europe/Berlin")
     create_days(berlin, *range(1, 11))
-    utc = assess_range(at(1), at(11))  # its last hour is that of 11 January in Berlin
-    assert (utc.complete_through, utc.source_zones) == (date(2026, 1, 9), {"berlin": "Europe/Berlin"})
-    assert list(describe_completeness(utc.meta())) == [
+    utc_quality = assess_range(at(1), at(11))  # its last hour is that of 11 January in Berlin
+    assert (utc_quality.complete_through, utc_quality.source_zones) == (date(2026, 1, 9), {"berlin": "Europe/Berlin"})
+    assert list(describe_completeness(utc_quality.meta())) == [
         "Complete through 9 Jan 2026 (UTC); today still open (berlin 11 Jan 2026 in Europe/Berlin)."
     ]
     zone = berlin.zone
-    own = assess_range(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 12, tzinfo=zone), zone=zone)
-    assert list(describe_completeness(own.meta())) == ["Complete through 10 Jan 2026; today still open."]
+    own_quality = assess_range(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 12, tzinfo=zone), zone=zone)
+    assert list(describe_completeness(own_quality.meta())) == ["Complete through 10 Jan 2026; today still open."]
 
 
 def test_a_missing_day_is_named_and_counts_as_a_warning() -> None:
@@ -201,8 +207,8 @@ def test_days_that_follow_each_other_are_named_as_one_and_further_ones_counted()
     create_days(SourceFactory(slug="a"), 1, 5, 7, 9, 10)
     create_days(SourceFactory(slug="b"), *range(1, 8))
     (gaps, _) = describe_completeness(assess_range(at(1), at(11)).meta())
-    named = "a 2 Jan 2026 – 4 Jan 2026, a 6 Jan 2026, a 8 Jan 2026, b 8 Jan 2026 – 10 Jan 2026"
-    assert gaps == f"Not complete: 8 days never read ({named})."
+    days_text = "a 2 Jan 2026 – 4 Jan 2026, a 6 Jan 2026, a 8 Jan 2026, b 8 Jan 2026 – 10 Jan 2026"
+    assert gaps == f"Not complete: 8 days never read ({days_text})."
     create_days(SourceFactory(slug="c"), *range(1, 11, 2))
     (gaps, _) = describe_completeness(assess_range(at(1), at(11)).meta())
     assert gaps.startswith(
@@ -234,8 +240,8 @@ def test_days_are_those_of_the_source_and_dates_those_of_the_question() -> None:
     assert [day["day"] for day in quality.lists["missing_days"]["days"]] == ["2026-01-04"]
     assert quality.complete_through == date(2026, 1, 2)
     zone = ZoneInfo("Asia/Tokyo")
-    own = assess_range(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 4, tzinfo=zone), zone=zone)
-    assert (own.complete, own.complete_through) == (True, date(2026, 1, 3))
+    own_quality = assess_range(datetime(2026, 1, 1, tzinfo=zone), datetime(2026, 1, 4, tzinfo=zone), zone=zone)
+    assert (own_quality.complete, own_quality.complete_through) == (True, date(2026, 1, 3))
 
 
 def test_the_last_restatement_and_the_first_provisional_day_are_told() -> None:
@@ -310,8 +316,8 @@ def test_an_unverified_day_is_named_and_complete_keeps_its_meaning() -> None:
     create_days(source, 1, 3)
     create_days(source, 2, **UNVERIFIED)
     quality = assess_range(at(1), at(4))
-    listed = {"total": 1, "days": [{"source": "a", "day": "2026-01-02", "accepted": None}]}
-    assert quality.meta()["unverified_days"] == listed
+    expected = {"total": 1, "days": [{"source": "a", "day": "2026-01-02", "accepted": None}]}
+    assert quality.meta()["unverified_days"] == expected
     assert (quality.complete, quality.provisional_from) == (True, date(2026, 1, 2))
 
 
@@ -331,10 +337,10 @@ def test_an_accepted_day_states_its_reason_and_counts_as_provisional_until_its_c
         values = {"complete": True, "loaded_at": read_at, "state": "loaded", **UNVERIFIED, **ACCEPTED}
         SourceDayFactory(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **values)
     create_days(source, 1, **UNVERIFIED, **ACCEPTED)
-    settled = assess_range(datetime(2025, 12, 30, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
+    quality = assess_range(datetime(2025, 12, 30, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
     # Of December, whose closing read is due from 4 January on; the 31st was read a day before that.
-    assert settled.lists["unverified_days"]["days"] == [{"source": "a", "day": "2025-12-30", "accepted": ACCEPTANCE}]
-    assert (settled.provisional_from, settled.unsettled_from) == (None, None)
+    assert quality.lists["unverified_days"]["days"] == [{"source": "a", "day": "2025-12-30", "accepted": ACCEPTANCE}]
+    assert (quality.provisional_from, quality.unsettled_from) == (None, None)
     assert assess_range(datetime(2025, 12, 30, tzinfo=UTC), at(1)).provisional_from == date(2025, 12, 31)
     assert assess_range(at(1), at(2)).provisional_from == date(2026, 1, 1)
 

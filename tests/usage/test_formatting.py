@@ -44,8 +44,8 @@ def test_a_rounded_number_has_two_places_or_three_digits(value: Decimal | int | 
 
 
 def test_a_signed_number_shows_plus_minus_or_both() -> None:
-    signed = [formatting.format_signed(number) for number in (9, Decimal("-1204.50"), 0)]
-    assert signed == ["+9", "−1,204.5", "±0"]
+    texts = [formatting.format_signed(number) for number in (9, Decimal("-1204.50"), 0)]
+    assert texts == ["+9", "−1,204.5", "±0"]
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_an_age_is_given_in_one_unit(seconds: int, text: str) -> None:
 
 def test_days_ahead_are_counted_by_dates() -> None:
     with travel(NOW, tick=False):
-        ahead = [formatting.format_days_ahead(NOW + timedelta(days=days)) for days in (0, 1, 5)]
-    assert ahead == ["today", "tomorrow", "in 5 days"]
+        texts = [formatting.format_days_ahead(NOW + timedelta(days=days)) for days in (0, 1, 5)]
+    assert texts == ["today", "tomorrow", "in 5 days"]
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def test_an_index_takes_texts_at_the_limit_and_refuses_them_one_byte_above(
 
 def get_limit_in_table(model: type[models.Model], name: str) -> int:
     indexes = (*model._meta.indexes, *model._meta.constraints)
-    known = [index for index in indexes if isinstance(index, models.Index | models.UniqueConstraint)]
-    return min(limits[name] for index in known if name in (limits := list_index_limits(model, index)))
+    named_indexes = [index for index in indexes if isinstance(index, models.Index | models.UniqueConstraint)]
+    return min(limits[name] for index in named_indexes if name in (limits := list_index_limits(model, index)))
 
 
 @pytest.mark.django_db

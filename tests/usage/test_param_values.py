@@ -1,4 +1,4 @@
-"""Several values of one parameter: what is written is read as just these values, whatever they hold."""
+"""Several values of one parameter: any written values are read back unchanged."""
 
 from django.http import QueryDict
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Pruning a month: its records go and their disk space comes back; days, roll-ups and their answers stay."""
+"""Pruning a month: its records go and their disk space is free again; days, roll-ups and summaries stay."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -63,22 +63,22 @@ def store_days(source: Source, first: date, end: date, **values: Any) -> None:
         day = first + timedelta(days=number)
         noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
         EnvironmentUsageFactory(source=source, stopped_at=noon)
-        about = {"complete": True, "final": True, "loaded_at": noon, "state": "loaded", "records": 1, **values}
-        SourceDayFactory(source=source, day=day, starts_at=noon.replace(hour=0), **about)
+        fields = {"complete": True, "final": True, "loaded_at": noon, "state": "loaded", "records": 1, **values}
+        SourceDayFactory(source=source, day=day, starts_at=noon.replace(hour=0), **fields)
     roll_up_days()
 
 
 def list_month_tables() -> dict[str, int]:
     """Return the tables of the month and how many bytes they have."""
-    return {found.table: found.bytes for found in list_old_partitions(KEPT) if found.month == MONTH}
+    return {partition.table: partition.bytes for partition in list_old_partitions(KEPT) if partition.month == MONTH}
 
 
-def refusal(month: date = MONTH) -> list[str]:
-    """Return what stands in the way of dropping a month."""
-    with pytest.raises(PruningRefused) as refused:
+def list_refusals(month: date = MONTH) -> list[str]:
+    """Return the obstacles that keep a month from being dropped."""
+    with pytest.raises(PruningRefused) as error:
         drop_month(month)
     assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
-    return [str(obstacle) for obstacle in refused.value.obstacles]
+    return [str(obstacle) for obstacle in error.value.obstacles]
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_month_is_dropped_in_a_moment_and_gives_its_space_back(source: Source)
 def test_a_day_that_may_still_change_keeps_its_month(source: Source, values: dict[str, Any], reason: str) -> None:
     SourceDay.objects.filter(day=date(2025, 6, 9)).update(**values)
 
-    assert refusal() == [f"main 2025-06-09 ({reason})"]
+    assert list_refusals() == [f"main 2025-06-09 ({reason})"]
 
     assert EnvironmentUsage.objects.filter(day__lt=KEPT).count() == 30
 
@@ -131,7 +131,7 @@ def test_a_day_that_may_still_change_keeps_its_month(source: Source, values: dic
 def test_days_that_were_never_planned_keep_their_month(source: Source) -> None:
     SourceFactory(slug="late", backfill_from=date(2025, 6, 29))
 
-    assert refusal() == ["late 2025-06-29 (never read)", "late 2025-06-30 (never read)"]
+    assert list_refusals() == ["late 2025-06-29 (never read)", "late 2025-06-30 (never read)"]
 
 
 def test_no_day_is_expected_after_the_last_of_a_retired_source(source: Source) -> None:
@@ -149,7 +149,7 @@ def test_a_day_accepted_for_good_does_not_keep_its_month(source: Source) -> None
     accepted = {"accepted_at": timezone.now(), "accepted_reason": "Known at the vendor."}
     day = SourceDay.objects.filter(day=date(2025, 6, 9))
     day.update(**partial, loaded_at=datetime(2025, 7, 2, tzinfo=UTC), **accepted)
-    assert refusal() == ["main 2025-06-09 (not final)"], "read before its month closed"
+    assert list_refusals() == ["main 2025-06-09 (not final)"], "read before its month closed"
     day.update(loaded_at=datetime(2025, 7, 5, tzinfo=UTC))
 
     drop_month(MONTH)
@@ -177,8 +177,8 @@ def test_a_month_that_is_not_over_in_every_zone_is_not_dropped() -> None:
 def test_other_sources_may_fill_a_month_again_and_pruned_days_stay_pruned(source: Source, client: Client) -> None:
     drop_month(MONTH)
     pruned_at = SourceDay.objects.get(day=MONTH).pruned_at
-    other = SourceFactory(slug="other", backfill_from=date(2025, 6, 28))
-    store_days(other, date(2025, 6, 28), KEPT)
+    other_source = SourceFactory(slug="other", backfill_from=date(2025, 6, 28))
+    store_days(other_source, date(2025, 6, 28), KEPT)
 
     meta = get(client, "environment-usage/export-manifest/", **RANGE)["meta"]
     assert (meta["complete"], meta["pruned_days"]["total"]) == (False, 30)
@@ -190,23 +190,25 @@ def test_other_sources_may_fill_a_month_again_and_pruned_days_stay_pruned(source
 
 
 def test_sums_of_roll_ups_stay_complete_and_name_the_pruned_days(source: Source, client: Client) -> None:
-    asked = {**RANGE, "group_by": "month"}
-    before = get(client, "environment-usage/summary/", **asked)
-    combined = get(client, "usage/summary/", **RANGE)["totals"]
+    params = {**RANGE, "group_by": "month"}
+    before = get(client, "environment-usage/summary/", **params)
+    totals = get(client, "usage/summary/", **RANGE)["totals"]
 
     drop_month(MONTH)
 
-    after = get(client, "environment-usage/summary/", **asked)
+    after = get(client, "environment-usage/summary/", **params)
     assert after["results"] == before["results"] != []
     assert (after["meta"]["complete"], after["meta"]["complete_through"]) == (True, "2025-06-30")
     assert after["meta"]["pruned_days"]["total"] == 30
     assert after["meta"]["pruned_days"]["rolled_up"]
-    open_range = get(client, "environment-usage/summary/", group_by="month")
-    assert [row["month"] for row in open_range["results"]] == ["2025-06-01", "2025-07-01"]
-    accrued = get(client, "environment-usage/summary/", group_by="month", measures="runtime_seconds", basis="accrued")
-    assert [row["month"] for row in accrued["results"]] == ["2025-06-01", "2025-07-01"]
-    overall = get(client, "usage/summary/", **RANGE)
-    assert (overall["totals"], overall["meta"]["pruned_days"]["total"]) == (combined, 30)
+    open_summary = get(client, "environment-usage/summary/", group_by="month")
+    assert [row["month"] for row in open_summary["results"]] == ["2025-06-01", "2025-07-01"]
+    accrued_summary = get(
+        client, "environment-usage/summary/", group_by="month", measures="runtime_seconds", basis="accrued"
+    )
+    assert [row["month"] for row in accrued_summary["results"]] == ["2025-06-01", "2025-07-01"]
+    combined_summary = get(client, "usage/summary/", **RANGE)
+    assert (combined_summary["totals"], combined_summary["meta"]["pruned_days"]["total"]) == (totals, 30)
 
 
 def test_the_last_page_of_a_list_names_the_pruned_days_of_its_range(source: Source, client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Pruning a month while other connections read: it waits for none for long, and answers are of one state."""
+"""Pruning a month while other connections read: it waits for none for long, and responses are of one state."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,15 +63,15 @@ def test_tables_in_use_end_with_a_message_and_nothing_is_dropped(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("usage.pruning.TRIES", 2)
-    other = connection.copy()
-    other.connect()
+    other_connection = connection.copy()
+    other_connection.connect()
     try:
-        with other.connection.transaction():
-            other.connection.execute("SELECT count(*) FROM usage_environmentusage")
+        with other_connection.connection.transaction():
+            other_connection.connection.execute("SELECT count(*) FROM usage_environmentusage")
             with pytest.raises(TablesBusy, match="2025-06"):
                 drop_month(MONTH)
         assert EnvironmentUsage.objects.filter(day__lt=KEPT).count() == 30
         drop_month(MONTH)
     finally:
-        other.close()
+        other_connection.close()
     assert list_month_tables() == {}

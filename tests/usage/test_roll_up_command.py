@@ -1,4 +1,4 @@
-"""`manage.py roll_up` catches up what lacks rollups, and finds every rollup that does not equal its records."""
+"""`manage.py roll_up` writes missing rollups, and finds every rollup that does not equal its records."""
 
 from datetime import timedelta
 from io import StringIO
@@ -40,7 +40,7 @@ def two_days(source: Source, listing: Listing) -> Source:
 
 
 def delete_rollups() -> None:
-    """Bring the portal to what it was before there were rollups."""
+    """Delete all rollups, and mark the days as not rolled up."""
     for model in ROLLUPS:
         model.objects.all().delete()
     SourceDay.objects.update(rolled_up=False)

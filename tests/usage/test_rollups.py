@@ -1,4 +1,4 @@
-"""Rollups equal what the records add up to, to the last digit, whatever happens to a day."""
+"""Rollups equal the sums of the records to the last digit, whatever happens to a day."""
 
 import hashlib
 import struct
@@ -44,7 +44,7 @@ from usage.rollups import (
 )
 
 pytestmark = pytest.mark.django_db
-MANY = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 NEXT = DAY + timedelta(days=1)
 STOPPED_DIMENSIONS = ("project_id", "environment_class_id", "runner_id", "user_id")
 Groups = dict[tuple[Any, ...], list[Any]]
@@ -68,7 +68,7 @@ def add_up(summands: Iterable[tuple[Any, list[Any], tuple[str, ...]]]) -> Groups
 
 
 def get_summand(record: Any, name: str) -> Any:
-    """Return what a record adds to a sum."""
+    """Return the summand of a record."""
     if name.startswith("records_without_"):
         measure = name.removeprefix("records_without_")
         return int(getattr(record, "runtime_seconds" if measure == "runtime" else measure) is None)
@@ -89,11 +89,11 @@ def find_last_changes(rollup: type[Rollup]) -> dict[tuple[Any, ...], datetime]:
 
 
 def sum_rollup(rollup: type[Rollup], rows: Iterable[Rollup], by: tuple[str, ...]) -> Groups:
-    """Return the same, added from the rollup's rows."""
+    """Return the same sums from the rows of a rollup."""
     return add_up((row, [getattr(row, name) for name in ("records", *rollup.sums)], by) for row in rows)
 
 
-def subsets(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+def list_subsets(names: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [tuple(name for place, name in enumerate(names) if bits >> place & 1) for bits in range(1 << len(names))]
 
 
@@ -101,23 +101,23 @@ def split_runs() -> dict[tuple[Any, ...], Any]:
     """Return the seconds of the current runs by source, owning day, date and dimensions, cut in Python."""
     groups: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
     for run in EnvironmentUsage.objects.current().exclude(created_at=None).select_related("source"):
-        at = run.created_at
-        while at < run.stopped_at:
-            on = Day.containing(at, run.source.zone)
-            until = min(on.end, run.stopped_at)
+        start = run.created_at
+        while start < run.stopped_at:
+            day = Day.containing(start, run.source.zone)
+            end = min(day.end, run.stopped_at)
             dimensions = (getattr(run, name) for name in STOPPED_DIMENSIONS)
-            groups[run.source_id, run.day, on.date, *dimensions] += (
-                Decimal((until - at) // timedelta(microseconds=1)) / 1_000_000
+            groups[run.source_id, run.day, day.date, *dimensions] += (
+                Decimal((end - start) // timedelta(microseconds=1)) / 1_000_000
             )
-            at = until
+            start = end
     return dict(groups)
 
 
 def read_accrual() -> dict[tuple[Any, ...], Any]:
     names = ("source_id", "day", "accrued_on", *STOPPED_DIMENSIONS)
     return {
-        tuple(getattr(held, name) for name in names): held.runtime_seconds
-        for held in EnvironmentAccrual.objects.filter(runtime_seconds__gt=0)
+        tuple(getattr(accrual, name) for name in names): accrual.runtime_seconds
+        for accrual in EnvironmentAccrual.objects.filter(runtime_seconds__gt=0)
     }
 
 
@@ -126,7 +126,7 @@ def assert_exact() -> None:
     for rollup in ROLLUPS:
         dimensions = STOPPED_DIMENSIONS if rollup is EnvironmentAccrual else rollup.dimensions
         records, rows = list(rollup.kind.objects.current()), list(rollup.objects.all())
-        for by in subsets(dimensions):
+        for by in list_subsets(dimensions):
             assert sum_rollup(rollup, rows, by) == sum_records(rollup, records, by)
         assert len(rows) == len(sum_rollup(rollup, rows, rollup.dimensions))
         if rollup.latest:
@@ -136,21 +136,21 @@ def assert_exact() -> None:
     assert read_accrual() == split_runs()
 
 
-few = st.sampled_from(["", "a", "b"])
+texts = st.sampled_from(["", "a", "b"])
 instants = st.integers(0, 86_399_999_999).map(
     lambda micros: datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(microseconds=micros)
 )
-lasted = st.one_of(
+durations = st.one_of(
     st.none(), st.just(0), st.integers(1, 10**6), st.integers(1, 86_400 * 10**6), st.integers(1, 90 * 86_400 * 10**6)
 )
 runs = st.builds(
-    lambda stopped, lasting, *ids: (stopped, None if lasting is None else stopped - timedelta(microseconds=lasting), *ids),
-    instants, lasted, few, few, few, few,
+    lambda stopped, duration, *ids: (stopped, None if duration is None else stopped - timedelta(microseconds=duration), *ids),
+    instants, durations, texts, texts, texts, texts,
 )  # fmt: skip
 listings = st.lists(st.lists(runs, max_size=12), min_size=1, max_size=4)
 
 
-@MANY
+@EXAMPLES
 @given(listings)
 def test_environment_rollups_follow_every_restatement_to_the_last_digit(
     source: Source, listing: Listing, reads: list[list[Any]]
@@ -158,19 +158,21 @@ def test_environment_rollups_follow_every_restatement_to_the_last_digit(
     for read in reads:
         listing.records[DAY] = [
             row(number, stopped_at=stopped, created_at=created, project_id=project, user_id=user, runner_id=runner,
-                environment_class_id=of_class)
-            for number, (stopped, created, project, user, runner, of_class) in enumerate(read)
+                environment_class_id=environment_class)
+            for number, (stopped, created, project, user, runner, environment_class) in enumerate(read)
         ]  # fmt: skip
         assert read_day(source).outcome in ("loaded", "unchanged", "suspect")
         assert_exact()
 
 
 digits = st.decimals(allow_nan=False, allow_infinity=False, min_value=0, max_value=10**18, places=9)
-maybe = st.one_of(st.none(), st.integers(1, 2))
-resources = st.lists(st.tuples(few, few, st.sampled_from(["GB", "minutes"]), maybe, maybe, digits), max_size=10)
+optional_ids = st.one_of(st.none(), st.integers(1, 2))
+resources = st.lists(
+    st.tuples(texts, texts, st.sampled_from(["GB", "minutes"]), optional_ids, optional_ids, digits), max_size=10
+)
 
 
-@MANY
+@EXAMPLES
 @given(st.lists(resources, min_size=1, max_size=3))
 def test_resource_rollups_follow_every_restatement_to_the_last_digit(
     source: Source, listing: Listing, reads: list[list[Any]]
@@ -186,10 +188,10 @@ def test_resource_rollups_follow_every_restatement_to_the_last_digit(
 
 
 counts = st.one_of(st.none(), st.integers(0, 2**62))
-recipes = st.lists(st.tuples(st.integers(1, 2), maybe, maybe, few, counts, counts, counts), max_size=10)
+recipes = st.lists(st.tuples(st.integers(1, 2), optional_ids, optional_ids, texts, counts, counts, counts), max_size=10)
 
 
-@MANY
+@EXAMPLES
 @given(st.lists(recipes, min_size=1, max_size=3), st.booleans())
 def test_recipe_rollups_follow_every_restatement_and_take_missing_for_missing(
     source: Source, listing: Listing, reads: list[list[Any]], accepted: bool
@@ -202,7 +204,7 @@ def test_recipe_rollups_follow_every_restatement_and_take_missing_for_missing(
                       noon + timedelta(hours=hour + 1), tasks, done, failed, 1)
             for hour, (workspace, recipe, folder, name, tasks, done, failed) in enumerate(read)
         ]  # fmt: skip
-        # A read that lacks a count that is stored changes nothing until a person takes it.
+        # A read that lacks a count that is stored changes nothing until a person accepts it.
         SourceDay.objects.update(shrink_accepted=accepted)
         assert read_day(source).outcome in ("loaded", "unchanged", "unverified")
         assert_exact()
@@ -222,34 +224,37 @@ def test_runs_are_cut_at_the_midnights_of_days_of_23_to_25_hours(zone: str, on: 
     source = SourceFactory(time_zone=zone)
     for offset in (0, 1):
         day = Day.of(on + timedelta(days=offset), zone)
-        made = SourceDayFactory(source=source, day=day.date, starts_at=day.start, ends_at=day.end)
-        for number, back in enumerate((1, 3600, 86_400, 90_000, 400 * 86_400 + 7)):
-            stopped = day.end - timedelta(microseconds=1 + 3_000_000 * number)
+        source_day = SourceDayFactory(source=source, day=day.date, starts_at=day.start, ends_at=day.end)
+        for number, duration in enumerate((1, 3600, 86_400, 90_000, 400 * 86_400 + 7)):
+            stopped_at = day.end - timedelta(microseconds=1 + 3_000_000 * number)
             EnvironmentUsageFactory(
-                source=source, day=day.date, stopped_at=stopped, created_at=stopped - timedelta(seconds=back)
+                source=source, day=day.date, stopped_at=stopped_at, created_at=stopped_at - timedelta(seconds=duration)
             )
-        write_rollups(EnvironmentUsage, made)
-    whole = Day.of(on, zone)
-    stopped = Day.of(on + timedelta(days=1), zone).start
+        write_rollups(EnvironmentUsage, source_day)
+    calendar_day = Day.of(on, zone)
+    stopped_at = Day.of(on + timedelta(days=1), zone).start
     late = SourceDay.objects.get(source=source, day=on + timedelta(days=1))
     EnvironmentUsageFactory(
-        source=source, day=late.day, stopped_at=stopped, created_at=whole.start, project_id="all of it"
+        source=source, day=late.day, stopped_at=stopped_at, created_at=calendar_day.start, project_id="all of it"
     )
     write_rollups(EnvironmentUsage, late)
 
     assert_exact()
-    cut = EnvironmentAccrual.objects.get(project_id="all of it", runtime_seconds__gt=0)
-    assert (cut.accrued_on, cut.runtime_seconds) == (on, int((whole.end - whole.start).total_seconds()))
+    accrual = EnvironmentAccrual.objects.get(project_id="all of it", runtime_seconds__gt=0)
+    assert (accrual.accrued_on, accrual.runtime_seconds) == (
+        on,
+        int((calendar_day.end - calendar_day.start).total_seconds()),
+    )
 
 
 def test_withdrawn_moved_and_returned_records_are_followed(source: Source, listing: Listing) -> None:
     listing.records[DAY] = [row(n, minutes=900 + n, user_id=f"user-{n % 3}") for n in range(12)]
     read_day(source)
     assert_exact()
-    gone = listing.records[DAY].pop()
+    record = listing.records[DAY].pop()
     read_day(source)
     assert_exact()
-    listing.records[DAY].append(gone)
+    listing.records[DAY].append(record)
     read_day(source)
     assert_exact()
     listing.records[NEXT] = [row(3, on=NEXT, minutes=10)]
@@ -280,10 +285,10 @@ def test_a_merge_that_fails_midway_leaves_the_rollups_as_they_were(
     listing.records[DAY].append(row(9))
     before = list(EnvironmentDay.objects.values()) + list(EnvironmentAccrual.objects.values())
 
-    def broken(*_: Any) -> str:
+    def fail(*_: Any) -> str:
         raise RuntimeError("after the rollups were written")
 
-    monkeypatch.setattr("sync.engine.store.succeed", broken)
+    monkeypatch.setattr("sync.engine.store.succeed", fail)
 
     assert read_day(source).outcome == "failed"
     assert list(EnvironmentDay.objects.values()) + list(EnvironmentAccrual.objects.values()) == before
@@ -294,17 +299,17 @@ def test_reading_a_day_again_writes_no_row_version_of_its_rollups(transactional_
     source = make_source()
     listing.records[DAY] = [row(n, minutes=2000, user_id=f"user-{n % 7}") for n in range(300)]
     read_day(source)
-    before = row_versions()
+    before = count_row_versions()
     assert sum(inserted for _, inserted, _, _ in before) > 0
 
     assert read_day(source).outcome == "unchanged"
     SourceDay.objects.update(digest="")
     assert read_day(source).outcome == "loaded"
 
-    assert row_versions() == before
+    assert count_row_versions() == before
 
 
-def row_versions() -> list[tuple[str, int, int, int]]:
+def count_row_versions() -> list[tuple[str, int, int, int]]:
     """Return the rows ever inserted, updated and deleted in every rollup."""
     names = [model._meta.db_table for model in ROLLUPS]
     with connection.cursor() as cursor:

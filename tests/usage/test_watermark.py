@@ -1,4 +1,4 @@
-"""Who follows changes misses none: a merge that commits late is waited for by the settled mark."""
+"""The watermark: a client that follows changes misses none, also of a merge that commits late."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def client() -> Client:
     return bearer()
 
 
-class Elsewhere:
+class OtherWorker:
     """Another worker's connection, in the middle of a merge."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Elsewhere:
     def begin(self) -> None:
         """Begin as a merge does."""
         self.connection.set_autocommit(False)
-        with connection_as(self.connection):
+        with use_connection(self.connection):
             hold_watermark()
 
     def load(self, source: Source, name: str) -> None:
@@ -53,105 +53,105 @@ class Elsewhere:
 
 
 @contextmanager
-def connection_as(other: Any) -> Iterator[None]:
-    """Have `usage.watermark` speak over another connection."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("usage.watermark.connection", other)
+def use_connection(other_connection: Any) -> Iterator[None]:
+    """Have `usage.watermark` use another connection."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("usage.watermark.connection", other_connection)
         yield
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Elsewhere]:
+def other_worker() -> Iterator[OtherWorker]:
     """A second worker."""
-    worker = Elsewhere()
+    worker = OtherWorker()
     yield worker
     worker.close()
 
 
 class Follower:
-    """A warehouse: it keeps what it was told, by key, and asks again from where it was told to."""
+    """A warehouse: it stores the records of each response by key, and queries again from the last `settled_until`."""
 
     def __init__(self, client: Client, **query: str) -> None:
         self.client, self.query = client, query
         self.since = START
-        self.held: dict[int, Any] = {}
+        self.records: dict[int, Any] = {}
 
     def follow(self) -> None:
-        """Ask once more, to the end."""
+        """Fetch all pages of what changed since the last time."""
         settled, cursor = "", None
         while True:
-            at = {"cursor": cursor} if cursor else {}
+            cursor_params = {"cursor": cursor} if cursor else {}
             query = {"updated_since": self.since, "include_withdrawn": "true", "page_size": "3", **self.query}
-            page = get(self.client, "environment-usage/", **query, **at)
+            page = get(self.client, "environment-usage/", **query, **cursor_params)
             assert settled in {"", page["settled_until"]}, "the mark is one for the whole walk"
             settled, cursor = page["settled_until"], page["next_cursor"]
-            self.held.update({row["id"]: (row["record_id"], row["revision"]) for row in page["results"]})
+            self.records.update({row["id"]: (row["record_id"], row["revision"]) for row in page["results"]})
             if not cursor:
                 self.since = settled
                 return
 
-    def names(self) -> set[str]:
-        """Return the records that it knows."""
-        return {name for name, _ in self.held.values()}
+    def list_names(self) -> set[str]:
+        """Return the names of the stored records."""
+        return {name for name, _ in self.records.values()}
 
 
 @pytest.mark.parametrize("ordering", ["changed_at", "-stopped_at"])
-def test_a_merge_that_commits_late_is_never_missed(client: Client, elsewhere: Elsewhere, ordering: str) -> None:
+def test_a_merge_that_commits_late_is_never_missed(client: Client, other_worker: OtherWorker, ordering: str) -> None:
     source = SourceFactory()
     follower = Follower(client, ordering=ordering)
-    elsewhere.begin()
-    elsewhere.load(source, "late")
+    other_worker.begin()
+    other_worker.load(source, "late")
     EnvironmentUsageFactory(source=source, record_id="after")
     follower.follow()
-    assert "late" not in follower.names()
-    elsewhere.commit()
+    assert "late" not in follower.list_names()
+    other_worker.commit()
     follower.follow()
-    assert follower.names() == {"late", "after"}
+    assert follower.list_names() == {"late", "after"}
 
 
 def test_following_loads_that_go_on_meanwhile_ends_with_what_the_table_holds(
-    client: Client, elsewhere: Elsewhere
+    client: Client, other_worker: OtherWorker
 ) -> None:
     source = SourceFactory()
     follower = Follower(client)
-    for round_ in range(8):
-        elsewhere.begin()
+    for round_number in range(8):
+        other_worker.begin()
         for number in range(5):
-            elsewhere.load(source, f"r{round_ * 3 + number}")
+            other_worker.load(source, f"r{round_number * 3 + number}")
         EnvironmentUsageFactory.create_batch(2, source=source)
         follower.follow()
-        elsewhere.commit()
-        if round_ % 2:
+        other_worker.commit()
+        if round_number % 2:
             follower.follow()
     follower.follow()
-    assert follower.held == {
+    assert follower.records == {
         pk: (name, revision)
         for pk, name, revision in EnvironmentUsage.objects.values_list("pk", "record_id", "revision")
     }
 
 
-def test_the_mark_stands_still_while_a_merge_is_under_way_and_goes_on_after_it(elsewhere: Elsewhere) -> None:
+def test_the_mark_stands_still_while_a_merge_is_under_way_and_goes_on_after_it(other_worker: OtherWorker) -> None:
     before = get_watermark()
-    elsewhere.begin()
-    held = get_watermark()
-    assert before.replace(microsecond=0) <= held
-    assert get_watermark() == held
-    elsewhere.commit()
-    assert get_watermark() > held
+    other_worker.begin()
+    watermark = get_watermark()
+    assert before.replace(microsecond=0) <= watermark
+    assert get_watermark() == watermark
+    other_worker.commit()
+    assert get_watermark() > watermark
 
 
 def test_the_mark_is_held_until_the_end_of_the_transaction_that_holds_it() -> None:
     with transaction.atomic():
         hold_watermark()
-        held = get_watermark()
-        assert get_watermark() == held
-    assert get_watermark() > held
+        watermark = get_watermark()
+        assert get_watermark() == watermark
+    assert get_watermark() > watermark
 
 
-def test_a_restatement_that_is_committed_late_is_never_missed(client: Client, elsewhere: Elsewhere) -> None:
+def test_a_restatement_that_is_committed_late_is_never_missed(client: Client, other_worker: OtherWorker) -> None:
     day, since = SourceDayFactory(), START
-    elsewhere.begin()
-    with connection_as(elsewhere.connection), elsewhere.connection.cursor() as cursor:
+    other_worker.begin()
+    with use_connection(other_worker.connection), other_worker.connection.cursor() as cursor:
         cursor.execute(
             """INSERT INTO usage_restatement (source_day_id, attempt, records_before, records_after, inserted, changed,
                                               withdrawn, returned, moved, sums_before, sums_after)
@@ -159,18 +159,18 @@ def test_a_restatement_that_is_committed_late_is_never_missed(client: Client, el
             [day.pk],
         )
     Restatement.objects.create(source_day=day, attempt=3, records_before=4, records_after=5)
-    met: list[int] = []
+    record_counts: list[int] = []
     for _ in range(2):
         page = get(client, "restatements/", updated_since=since, ordering="at")
-        met += [row["records_after"] for row in page["results"]]
+        record_counts += [row["records_after"] for row in page["results"]]
         since = page["settled_until"]
-        elsewhere.commit()
-    assert sorted(met) == [4, 5]
+        other_worker.commit()
+    assert sorted(record_counts) == [4, 5]
 
 
 def test_only_who_follows_changes_is_told_the_mark(client: Client) -> None:
     EnvironmentUsageFactory()
     assert "settled_until" not in get(client, "environment-usage/")
-    told = get(client, "environment-usage/", updated_since=START)["settled_until"]
-    assert told.endswith("Z")
-    assert parse_datetime(told)
+    settled_until = get(client, "environment-usage/", updated_since=START)["settled_until"]
+    assert settled_until.endswith("Z")
+    assert parse_datetime(settled_until)

@@ -1,4 +1,4 @@
-"""Zones are Python's: what PostgreSQL does not know of them changes no answer, and dates that they skip are no gaps."""
+"""Zones are those of Python: one that PostgreSQL does not know changes no response, and skipped dates are no gaps."""
 
 import json
 import re
@@ -36,9 +36,9 @@ RANGE = {"from": "2026-10-24", "to": "2026-10-27", "tz": NOWHERE}
 def nowhere(tmp_path: Path) -> Iterator[str]:
     """A zone that Python knows and PostgreSQL does not, whose clocks are those of Berlin."""
     berlin = next(Path(folder) / "Europe/Berlin" for folder in TZPATH if (Path(folder) / "Europe/Berlin").exists())
-    made = tmp_path / NOWHERE
-    made.parent.mkdir()
-    made.write_bytes(berlin.read_bytes())
+    zone_file = tmp_path / NOWHERE
+    zone_file.parent.mkdir()
+    zone_file.write_bytes(berlin.read_bytes())
     reset_tzpath([str(tmp_path), *TZPATH])
     yield NOWHERE
     reset_tzpath()
@@ -46,7 +46,7 @@ def nowhere(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def filled(nowhere: str) -> dict[str, Source]:
+def sources_by_vendor(nowhere: str) -> dict[str, Source]:
     """A source of each vendor in that zone, with records around its day of 25 hours; Gcore's days are UTC's."""
     zones = {"ona": nowhere, "gcore": "UTC", "workato": nowhere}
     sources: dict[str, Source] = {
@@ -67,18 +67,18 @@ def filled(nowhere: str) -> dict[str, Source]:
     return sources
 
 
-def content(response: Any) -> bytes:
-    """Return the whole body of an answer."""
+def read_content(response: Any) -> bytes:
+    """Return the whole body of a response."""
     return b"".join(response.streaming_content) if response.streaming else response.content
 
 
-def get_answer(client: Client, address: str, zone: str) -> tuple[int, str]:
-    """Return the status and the text of an answer in a zone, without the zone's name and the time of the answer.
+def fetch_text(client: Client, address: str, zone: str) -> tuple[int, str]:
+    """Return the status and the text of a response in a zone, without the name of the zone and the response's time.
 
     Which sources have days of a zone of another name is left out, too: only one of both is that of the sources.
     """
     response = client.get(f"{address}&{urlencode({**RANGE, 'tz': zone})}")
-    text = content(response).decode(errors="replace")
+    text = read_content(response).decode(errors="replace")
     for name in (NOWHERE, "Europe/Berlin"):
         text = text.replace(name, "the zone").replace(name.replace("/", "%2F"), "the zone")
     return response.status_code, re.sub(r"cursor=[^\"&]+|\"source_zones\": \{[^}]*\}", "", text)
@@ -90,39 +90,45 @@ def test_postgresql_does_not_know_the_zone(nowhere: str) -> None:
         cursor.execute("SELECT now() AT TIME ZONE %s", [nowhere])
 
 
-QUESTIONS = [
+PATHS = [
     f"{kind}-usage/summary/?group_by=source,{interval}{more}"
     for kind in ("environment", "recipe")
     for interval in INTERVALS
     for more in ("", "&fill=zero", "&compare=previous", *(("&basis=accrued",) if kind == "environment" else ()))
 ]
-QUESTIONS += [f"usage/summary/?interval={interval}&vendor=ona,workato" for interval in INTERVALS]
-QUESTIONS += [f"{kind}-usage/?count=exact" for kind in ("environment", "recipe")]
-QUESTIONS += [f"environment-usage/?format={ending}" for ending in ("csv", "ndjson")]
+PATHS += [f"usage/summary/?interval={interval}&vendor=ona,workato" for interval in INTERVALS]
+PATHS += [f"{kind}-usage/?count=exact" for kind in ("environment", "recipe")]
+PATHS += [f"environment-usage/?format={ending}" for ending in ("csv", "ndjson")]
 
 
 @time_machine.travel(NOW, tick=False)
 def test_every_question_gets_the_same_answer_in_a_zone_that_postgresql_does_not_know(
-    filled: dict[str, Source],
+    sources_by_vendor: dict[str, Source],
 ) -> None:
     client = bearer(Scope.USAGE_READ, Scope.SYNC_READ)
-    for question in QUESTIONS:
-        address = f"{API}/{question}"
-        status, answer = get_answer(client, address, NOWHERE)
-        assert (status, answer) == get_answer(client, address, "Europe/Berlin"), question
-        assert status == 200, question
-    assert "2026-10-25T02:00:00+01:00" in get_answer(client, f"{API}/{QUESTIONS[1]}", NOWHERE)[1]
+    for path in PATHS:
+        address = f"{API}/{path}"
+        status, text = fetch_text(client, address, NOWHERE)
+        assert (status, text) == fetch_text(client, address, "Europe/Berlin"), path
+        assert status == 200, path
+    assert "2026-10-25T02:00:00+01:00" in fetch_text(client, f"{API}/{PATHS[1]}", NOWHERE)[1]
 
 
 @time_machine.travel(NOW, tick=False)
 def test_no_address_of_the_api_breaks_for_a_source_of_a_zone_that_postgresql_does_not_know(
-    filled: dict[str, Source],
+    sources_by_vendor: dict[str, Source],
 ) -> None:
     client = bearer(Scope.USAGE_READ, Scope.SYNC_READ)
-    plain = ("sources/", "sync-runs/", "restatements/", "rejected-records/", "schema/", "usage/summary/")
-    own = [f"sources/{one.slug}/{rest}" for one in filled.values() for rest in ("", "days/", "days/2026-10-25/")]
-    ranges = [f"{kind}-usage/{rest}" for kind in ("environment", "resource", "recipe") for rest in ("", "summary/")]
-    for address in (*plain, *own, *ranges):
+    fixed_paths = ("sources/", "sync-runs/", "restatements/", "rejected-records/", "schema/", "usage/summary/")
+    source_paths = [
+        f"sources/{source.slug}/{suffix}"
+        for source in sources_by_vendor.values()
+        for suffix in ("", "days/", "days/2026-10-25/")
+    ]
+    range_paths = [
+        f"{kind}-usage/{suffix}" for kind in ("environment", "resource", "recipe") for suffix in ("", "summary/")
+    ]
+    for address in (*fixed_paths, *source_paths, *range_paths):
         assert client.get(f"{API}/{address}").status_code == 200, address
     for interval in INTERVALS:
         query = {"group_by": interval, "tz": NOWHERE}
@@ -138,12 +144,18 @@ PAGES = [
 
 
 @time_machine.travel(NOW, tick=False)
-def test_no_page_breaks_for_a_source_of_a_zone_that_postgresql_does_not_know(filled: dict[str, Source]) -> None:
+def test_no_page_breaks_for_a_source_of_a_zone_that_postgresql_does_not_know(
+    sources_by_vendor: dict[str, Source],
+) -> None:
     client = client_of("admin")
     addresses = [reverse(name) for name in PAGES]
-    addresses += [f"{reverse('admin:coverage')}?source={one.slug}&day=2026-10-25" for one in filled.values()]
-    addresses += [reverse("admin:usage_source_change", args=[one.pk]) for one in filled.values()]
-    addresses += [reverse("admin:usage_sourceday_change", args=[one.pk]) for one in SourceDay.objects.all()[:4]]
+    addresses += [
+        f"{reverse('admin:coverage')}?source={source.slug}&day=2026-10-25" for source in sources_by_vendor.values()
+    ]
+    addresses += [reverse("admin:usage_source_change", args=[source.pk]) for source in sources_by_vendor.values()]
+    addresses += [
+        reverse("admin:usage_sourceday_change", args=[source_day.pk]) for source_day in SourceDay.objects.all()[:4]
+    ]
     in_zone = f"?from=2026-10-24&to=2026-10-27&tz={NOWHERE}"
     addresses += [f"{reverse(f'admin:usage_{name}usage_changelist')}{in_zone}" for name in ("environment", "recipe")]
     for address in addresses:
@@ -154,25 +166,27 @@ def test_no_page_breaks_for_a_source_of_a_zone_that_postgresql_does_not_know(fil
 @pytest.mark.parametrize("kind", ["environment-usage", "recipe-usage", "usage"])
 @time_machine.travel(NOW, tick=False)
 def test_explore_draws_a_source_of_a_zone_that_postgresql_does_not_know(
-    filled: dict[str, Source], kind: str, interval: str
+    sources_by_vendor: dict[str, Source], kind: str, interval: str
 ) -> None:
-    cut = {"interval": interval, "vendor": "ona,workato"} if kind == "usage" else {"group_by": interval}
-    page = client_of("admin").get(reverse("admin:explore"), {**RANGE, **cut, "kind": kind})
+    params = {"interval": interval, "vendor": "ona,workato"} if kind == "usage" else {"group_by": interval}
+    page = client_of("admin").get(reverse("admin:explore"), {**RANGE, **params, "kind": kind})
     assert page.status_code == 200
     assert b"explore-table" in page.content
 
 
 @pytest.mark.parametrize("interval", ["none", "hour", "day", "week", "month", "year"])
-def test_a_mirror_answers_in_a_zone_that_postgresql_does_not_know(filled: dict[str, Source], interval: str) -> None:
-    question = {
+def test_a_mirror_answers_in_a_zone_that_postgresql_does_not_know(
+    sources_by_vendor: dict[str, Source], interval: str
+) -> None:
+    body = {
         "from": "2026-10-24T22:00:00.000Z", "to": "2026-10-25T23:00:00.000Z", "interval": interval,
         "workspace_ids": [501], "group_by": "recipe",
     }  # fmt: skip
     client = bearer(Scope.MIRROR_READ)
     address = "/mirror/workato-main/api/v2/managed_users/statistics/usage"
-    answer = client.post(address, json.dumps(question), content_type="application/json")
-    assert answer.status_code == 200
-    rows = answer.json()["data"]
+    response = client.post(address, json.dumps(body), content_type="application/json")
+    assert response.status_code == 200
+    rows = response.json()["data"]
     assert rows[0]["from"] == "2026-10-25T00:00:00.000+02:00"
     assert sum(row["task_count"] for row in rows) == 9 * 12
 
@@ -202,7 +216,7 @@ def test_a_source_is_complete_through_a_date_that_its_zone_skips(zone: str, on: 
 def test_gaps_are_filled_with_no_row_for_a_date_that_the_zone_skips(zone: str, on: date, rolled: bool) -> None:
     first, end = on - timedelta(days=2), on + timedelta(days=3)
     source = SourceFactory(time_zone=zone, backfill_from=first)
-    EnvironmentUsageFactory(source=source, stopped_at=middle(on, zone), day=on + timedelta(days=1))
+    EnvironmentUsageFactory(source=source, stopped_at=get_noon(on, zone), day=on + timedelta(days=1))
     hold_days(rolled=rolled)
     query = {"from": str(first), "to": str(end), "tz": zone, "group_by": "day", "fill": "zero"}
     rows = bearer().get(f"{API}/environment-usage/summary/", query).json()["results"]
@@ -213,16 +227,16 @@ def test_gaps_are_filled_with_no_row_for_a_date_that_the_zone_skips(zone: str, o
 @pytest.mark.parametrize(("zone", "on"), SKIPPED)
 def test_runtime_accrues_on_no_date_that_the_zone_skips(zone: str, on: date) -> None:
     source = SourceFactory(time_zone=zone, backfill_from=on - timedelta(days=2))
-    stopped = middle(on, zone)
+    stopped_at = get_noon(on, zone)
     EnvironmentUsageFactory(
-        source=source, created_at=stopped - timedelta(days=2), stopped_at=stopped, day=on + timedelta(days=1)
+        source=source, created_at=stopped_at - timedelta(days=2), stopped_at=stopped_at, day=on + timedelta(days=1)
     )
     hold_days(rolled=True)
     accrued = EnvironmentAccrual.objects.order_by("accrued_on").values_list("accrued_on", flat=True)
     assert list(accrued) == [on - timedelta(days=2), on - timedelta(days=1), on + timedelta(days=1)]
 
 
-def middle(on: date, zone: str) -> datetime:
+def get_noon(on: date, zone: str) -> datetime:
     """Return noon of the day after a skipped date."""
     return Day.of(on, zone).start + timedelta(hours=12)
 

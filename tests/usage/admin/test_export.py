@@ -48,8 +48,8 @@ def stored(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
     with commit_rows(django_db_blocker):
         create()
         day = SourceDay.objects.latest("day")
-        odd = {"payload": "=1+1", "payload_digest": "2" * 32, "reason": "@SUM(A1)"}
-        RejectedRecord.objects.create(source_day=day, attempt=1, **odd)
+        fields = {"payload": "=1+1", "payload_digest": "2" * 32, "reason": "@SUM(A1)"}
+        RejectedRecord.objects.create(source_day=day, attempt=1, **fields)
         yield find_filled()
 
 
@@ -62,39 +62,39 @@ def sources(stored: Filled, db: None) -> Filled:
 @pytest.mark.usefixtures("sources")
 def test_every_list_is_exported_in_every_format_and_no_secret_is_in_a_file(subtests: pytest.Subtests) -> None:
     client = client_of("admin")
-    for listed in LISTS:
-        with subtests.test(listed):
-            check_formats(client, listed)
+    for list_name in LISTS:
+        with subtests.test(list_name):
+            check_formats(client, list_name)
 
 
-def check_formats(client: Client, listed: str) -> None:
+def check_formats(client: Client, list_name: str) -> None:
     """Every format has the rows and columns of the list, and none a secret."""
-    text, ndjson = (body(client.get(address(listed), {"format": form})).decode() for form in ("csv", "ndjson"))
+    text, ndjson = (body(client.get(address(list_name), {"format": form})).decode() for form in ("csv", "ndjson"))
     csv_rows = parse_rows(text.removeprefix("\ufeff"))
     lines = [json.loads(line) for line in ndjson.splitlines()]
-    book = openpyxl.load_workbook(io.BytesIO(body(client.get(address(listed), {"format": "xlsx"}))))
-    table = parquet.read_table(io.BytesIO(body(client.get(address(listed), {"format": "parquet"}))))
+    book = openpyxl.load_workbook(io.BytesIO(body(client.get(address(list_name), {"format": "xlsx"}))))
+    table = parquet.read_table(io.BytesIO(body(client.get(address(list_name), {"format": "parquet"}))))
 
     assert len(csv_rows) == len(lines) == table.num_rows == book["usage"].max_row - 1
-    assert len(csv_rows) == LISTS[listed] or (LISTS[listed] is None and csv_rows)
+    assert len(csv_rows) == LISTS[list_name] or (LISTS[list_name] is None and csv_rows)
     header = list(csv_rows[0])
     columns = [name for name in table.column_names if not name.endswith("_exact")]
     assert header == list(lines[0]) == columns == [cell.value for cell in next(book["usage"].iter_rows())]
-    assert book["About"]["B1"].value == str(apps.get_model(listed.replace("_", ".", 1))._meta.verbose_name_plural)
+    assert book["About"]["B1"].value == str(apps.get_model(list_name.replace("_", ".", 1))._meta.verbose_name_plural)
 
-    for exported in (text, ndjson):
-        assert CREDENTIAL not in exported
-        assert "digest" not in exported.splitlines()[0]
-        assert "credential" not in exported.splitlines()[0]
+    for content in (text, ndjson):
+        assert CREDENTIAL not in content
+        assert "digest" not in content.splitlines()[0]
+        assert "credential" not in content.splitlines()[0]
 
 
 def test_a_browser_s_csv_begins_with_a_byte_order_mark_unless_told_otherwise(sources: Filled) -> None:
     client = client_of("admin")
-    marked = body(client.get(address("usage_sourceday"), {"format": "csv"}))
-    assert marked.startswith(BOM_UTF8)
-    assert body(client.get(address("usage_sourceday"), {"format": "csv", "bom": "0"})) == marked[len(BOM_UTF8) :]
-    refused = client.get(address("usage_sourceday"), {"format": "csv", "bom": "yes"}, follow=True)
-    assert "“yes” is not one of: 0, 1." in refused.content.decode()
+    content = body(client.get(address("usage_sourceday"), {"format": "csv"}))
+    assert content.startswith(BOM_UTF8)
+    assert body(client.get(address("usage_sourceday"), {"format": "csv", "bom": "0"})) == content[len(BOM_UTF8) :]
+    response = client.get(address("usage_sourceday"), {"format": "csv", "bom": "yes"}, follow=True)
+    assert "“yes” is not one of: 0, 1." in response.content.decode()
 
 
 def test_every_list_of_the_portals_own_can_be_exported() -> None:
@@ -104,10 +104,10 @@ def test_every_list_of_the_portals_own_can_be_exported() -> None:
 
 
 def test_what_is_exported_is_the_filtered_set_and_not_the_page(sources: Filled) -> None:
-    exported = rows(client_of("viewer"), "usage_sourceday", source="gcore-main", state="failed", p="1")
+    exported_rows = rows(client_of("viewer"), "usage_sourceday", source="gcore-main", state="failed", p="1")
 
-    assert [(row["source"], row["state"]) for row in exported] == [("gcore-main", "failed")]
-    assert exported[0]["complete"] == "false"
+    assert [(row["source"], row["state"]) for row in exported_rows] == [("gcore-main", "failed")]
+    assert exported_rows[0]["complete"] == "false"
     assert len(rows(client_of("viewer"), "usage_sourceday", source="ona-main")) == 30
 
 
@@ -138,23 +138,25 @@ def test_who_may_not_see_a_list_may_not_have_it_as_a_file(sources: Filled, view:
 
 def test_whoever_sees_some_sources_exports_those_and_no_other(sources: Filled, subtests: pytest.Subtests) -> None:
     client = client_of("viewer", sources=[sources.environments])
-    for listed in (name for name in LISTS if name[:5] in {"usage", "sync_"}):
-        with subtests.test(listed):
-            exported = rows(client, listed)
-            about = client.get(address(listed, "export_about")).content.decode()
+    for list_name in (name for name in LISTS if name[:5] in {"usage", "sync_"}):
+        with subtests.test(list_name):
+            exported_rows = rows(client, list_name)
+            about_page = client.get(address(list_name, "export_about")).content.decode()
 
-            assert {row.get("source", row.get("slug")) for row in exported} <= {"ona-main"}
-            assert "gcore-main" not in about
-            assert "workato-emea" not in about
+            assert {row.get("source", row.get("slug")) for row in exported_rows} <= {"ona-main"}
+            assert "gcore-main" not in about_page
+            assert "workato-emea" not in about_page
 
 
 def test_a_source_that_one_may_not_know_of_is_no_source(sources: Filled) -> None:
     client = client_of("viewer", sources=[sources.environments])
 
-    known = client.get(address("usage_sourceday"), {"source": "gcore-main"}, follow=True)
-    unknown = client.get(address("usage_sourceday"), {"source": "nowhere"}, follow=True)
+    hidden_response = client.get(address("usage_sourceday"), {"source": "gcore-main"}, follow=True)
+    missing_response = client.get(address("usage_sourceday"), {"source": "nowhere"}, follow=True)
 
-    messages = [[str(message) for message in response.context["messages"]] for response in (known, unknown)]
+    messages = [
+        [str(message) for message in response.context["messages"]] for response in (hidden_response, missing_response)
+    ]
     assert messages[0][0].replace("gcore-main", "nowhere") == messages[1][0]
 
 

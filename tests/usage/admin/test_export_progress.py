@@ -1,4 +1,4 @@
-"""Exports of the admin's lists: followed, cancelled, waiting for each other, and told when refused."""
+"""Exports of the admin's lists: progress, cancellation, waiting for another export, and refusals."""
 
 import json
 from typing import Any
@@ -24,142 +24,142 @@ from usage.models import ResourceUsage
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def follow_export(client: Client, listed: str, ident: str) -> tuple[str, Any]:
-    """Return what a page that follows an export is told, and the answer."""
-    answer = client.get(address(listed, "export_follow", ident))
-    return " ".join(answer.content.decode().split()), answer
+def follow_export(client: Client, list_name: str, export_id: str) -> tuple[str, Any]:
+    """Return the text of the progress of an export, and the response."""
+    response = client.get(address(list_name, "export_follow", export_id))
+    return " ".join(response.content.decode().split()), response
 
 
 def test_the_page_is_told_how_many_rows_were_sent(filled: Filled) -> None:
-    client, ident = client_of("viewer"), uuid4().hex
-    assert "Starting…" in follow_export(client, "usage_resourceusage", ident)[0]
+    client, export_id = client_of("viewer"), uuid4().hex
+    assert "Starting…" in follow_export(client, "usage_resourceusage", export_id)[0]
 
-    body(client.get(address("usage_resourceusage"), {"export": ident}))
+    body(client.get(address("usage_resourceusage"), {"export": export_id}))
 
-    words, answer = follow_export(client, "usage_resourceusage", ident)
-    assert "Done: 90 rows." in words
-    assert answer.status_code == 286  # htmx asks no more
-    assert answer["HX-Trigger"] == "export-ended"
-    assert "progress" not in words.replace("export-progress", "")
+    text, response = follow_export(client, "usage_resourceusage", export_id)
+    assert "Done: 90 rows." in text
+    assert response.status_code == 286  # htmx asks no more
+    assert response["HX-Trigger"] == "export-ended"
+    assert "progress" not in text.replace("export-progress", "")
 
 
 def test_the_rows_are_counted_while_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SAVE_SECONDS", 0)
     many_runs(8_000)
-    client, ident = client_of("viewer"), uuid4().hex
+    client, export_id = client_of("viewer"), uuid4().hex
 
-    answer = client.get(address("usage_environmentusage"), {"export": ident})
-    next(answer.streaming_content)  # type: ignore[attr-defined]
-    words, followed = follow_export(client, "usage_environmentusage", ident)
+    response = client.get(address("usage_environmentusage"), {"export": export_id})
+    next(response.streaming_content)  # type: ignore[attr-defined]
+    text, follow_response = follow_export(client, "usage_environmentusage", export_id)
 
-    assert "rows sent." in words
-    assert "<progress" in words
-    assert followed.status_code == 200
-    assert len(list(answer.streaming_content)) > 1  # type: ignore[attr-defined]
-    assert "Done: 8,000 rows." in follow_export(client, "usage_environmentusage", ident)[0]
+    assert "rows sent." in text
+    assert "<progress" in text
+    assert follow_response.status_code == 200
+    assert len(list(response.streaming_content)) > 1  # type: ignore[attr-defined]
+    assert "Done: 8,000 rows." in follow_export(client, "usage_environmentusage", export_id)[0]
 
 
 def test_nobody_is_told_of_the_export_of_someone_else(filled: Filled) -> None:
-    mine, other, ident = client_of("viewer"), client_of("viewer"), uuid4().hex
-    body(mine.get(address("usage_resourceusage"), {"export": ident}))
+    client, other_client, export_id = client_of("viewer"), client_of("viewer"), uuid4().hex
+    body(client.get(address("usage_resourceusage"), {"export": export_id}))
 
-    assert "Starting…" in follow_export(other, "usage_resourceusage", ident)[0]
+    assert "Starting…" in follow_export(other_client, "usage_resourceusage", export_id)[0]
 
 
 def test_an_export_is_cancelled_by_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SAVE_SECONDS", 0)
     many_runs(8_000)
-    client, ident = client_of("viewer"), uuid4().hex
-    answer = client.get(address("usage_environmentusage"), {"export": ident})
-    blocks = iter(answer.streaming_content)  # type: ignore[attr-defined]
+    client, export_id = client_of("viewer"), uuid4().hex
+    response = client.get(address("usage_environmentusage"), {"export": export_id})
+    blocks = iter(response.streaming_content)  # type: ignore[attr-defined]
     next(blocks)
 
-    assert client.post(address("usage_environmentusage", "export_stop", ident)).status_code == 204
-    sent: list[bytes] = []
+    assert client.post(address("usage_environmentusage", "export_stop", export_id)).status_code == 204
+    chunks: list[bytes] = []
     with pytest.raises(StoppedByOwner):
-        sent.extend(blocks)
+        chunks.extend(blocks)
 
-    assert sent[-1] == BROKEN
-    assert "Cancelled after" in follow_export(client, "usage_environmentusage", ident)[0]
+    assert chunks[-1] == BROKEN
+    assert "Cancelled after" in follow_export(client, "usage_environmentusage", export_id)[0]
 
 
 def test_an_export_that_nobody_takes_is_told_as_such() -> None:
     many_runs(8_000)
-    client, ident = client_of("viewer"), uuid4().hex
-    answer = client.get(address("usage_environmentusage"), {"export": ident})
-    next(answer.streaming_content)  # type: ignore[attr-defined]
-    answer.close()
+    client, export_id = client_of("viewer"), uuid4().hex
+    response = client.get(address("usage_environmentusage"), {"export": export_id})
+    next(response.streaming_content)  # type: ignore[attr-defined]
+    response.close()
 
-    assert "The browser stopped the download" in follow_export(client, "usage_environmentusage", ident)[0]
+    assert "The browser stopped the download" in follow_export(client, "usage_environmentusage", export_id)[0]
 
 
 def test_an_export_waits_for_the_one_under_way(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, ident = client_of("viewer"), uuid4().hex
-    with monkeypatch.context() as busy:
-        busy.setattr(slots.SlotsTaken, "wait", 0)
+    client, export_id = client_of("viewer"), uuid4().hex
+    with monkeypatch.context() as patch:
+        patch.setattr(slots.SlotsTaken, "wait", 0)
         assert slots.get_slots().acquire(blocking=False)
         try:
-            assert client.get(address("usage_resourceusage"), {"export": ident}).status_code == 204
+            assert client.get(address("usage_resourceusage"), {"export": export_id}).status_code == 204
         finally:
             slots.get_slots().release()
 
-    words, answer = follow_export(client, "usage_resourceusage", ident)
-    assert "Another export is under way." in words
-    assert answer["HX-Trigger"] == "export-again"
-    assert "HX-Trigger" not in follow_export(client, "usage_resourceusage", ident)[1]  # the page is told once
+    text, response = follow_export(client, "usage_resourceusage", export_id)
+    assert "Another export is under way." in text
+    assert response["HX-Trigger"] == "export-again"
+    assert "HX-Trigger" not in follow_export(client, "usage_resourceusage", export_id)[1]  # the page is told once
 
 
 def test_an_export_that_waits_can_be_cancelled(filled: Filled) -> None:
-    client, ident = client_of("viewer"), uuid4().hex
+    client, export_id = client_of("viewer"), uuid4().hex
     assert slots.get_slots().acquire(blocking=False)
     try:
-        client.get(address("usage_resourceusage"), {"export": ident})
+        client.get(address("usage_resourceusage"), {"export": export_id})
     finally:
         slots.get_slots().release()
 
-    client.post(address("usage_resourceusage", "export_stop", ident))
+    client.post(address("usage_resourceusage", "export_stop", export_id))
 
-    words, answer = follow_export(client, "usage_resourceusage", ident)
-    assert "Cancelled." in words
-    assert answer.status_code == 286
+    text, response = follow_export(client, "usage_resourceusage", export_id)
+    assert "Cancelled." in text
+    assert response.status_code == 286
 
 
 def test_without_a_page_that_follows_a_busy_portal_says_so_above_the_list(filled: Filled) -> None:
     assert slots.get_slots().acquire(blocking=False)
     try:
-        answer = client_of("viewer").get(address("usage_sourceday"), {"source": "ona-main"}, follow=True)
+        response = client_of("viewer").get(address("usage_sourceday"), {"source": "ona-main"}, follow=True)
     finally:
         slots.get_slots().release()
 
-    assert answer.redirect_chain[0][0].endswith("?source=ona-main")
-    assert "try again later" in str(next(iter(answer.context["messages"])))
+    assert response.redirect_chain[0][0].endswith("?source=ona-main")
+    assert "try again later" in str(next(iter(response.context["messages"])))
 
 
 def test_more_rows_than_a_workbook_may_have_are_offered_as_csv(filled: Filled, settings: Any) -> None:
     settings.PORTAL_XLSX_MAX_ROWS = 3
-    client, ident = client_of("viewer"), uuid4().hex
+    client, export_id = client_of("viewer"), uuid4().hex
 
-    assert client.get(address("usage_resourceusage"), {"format": "xlsx", "export": ident}).status_code == 204
+    assert client.get(address("usage_resourceusage"), {"format": "xlsx", "export": export_id}).status_code == 204
 
-    words, answer = follow_export(client, "usage_resourceusage", ident)
-    assert "An XLSX file may have 3 rows and these are more" in words
-    assert "Export as CSV instead" in words
-    assert answer.status_code == 286
+    text, response = follow_export(client, "usage_resourceusage", export_id)
+    assert "An XLSX file may have 3 rows and these are more" in text
+    assert "Export as CSV instead" in text
+    assert response.status_code == 286
 
 
 def test_a_filter_that_is_not_understood_exports_nothing(filled: Filled) -> None:
-    client, ident = client_of("viewer"), uuid4().hex
+    client, export_id = client_of("viewer"), uuid4().hex
 
-    assert client.get(address("usage_sourceday"), {"state": "lost", "export": ident}).status_code == 204
+    assert client.get(address("usage_sourceday"), {"state": "lost", "export": export_id}).status_code == 204
 
-    assert "“lost” is no state" in follow_export(client, "usage_sourceday", ident)[0]
+    assert "“lost” is no state" in follow_export(client, "usage_sourceday", export_id)[0]
 
 
 def test_who_is_signed_out_is_told_so(filled: Filled) -> None:
-    words, answer = follow_export(Client(), "usage_resourceusage", uuid4().hex)
+    text, response = follow_export(Client(), "usage_resourceusage", uuid4().hex)
 
-    assert "You are signed out." in words
-    assert answer.status_code == 286
+    assert "You are signed out." in text
+    assert response.status_code == 286
 
 
 def test_cancelling_takes_a_post_with_a_token() -> None:
@@ -175,9 +175,9 @@ def test_an_export_goes_on_where_the_notes_are_lost(filled: Filled, settings: An
     client = Client()
     client.force_login(User.objects.create_superuser("alex"))
 
-    said = body(client.get(address("usage_resourceusage"), {"export": uuid4().hex}))
+    content = body(client.get(address("usage_resourceusage"), {"export": uuid4().hex}))
 
-    assert len(said.splitlines()) == 91
+    assert len(content.splitlines()) == 91
 
 
 def test_the_page_about_an_export_adds_up_what_it_holds() -> None:
@@ -187,18 +187,18 @@ def test_the_page_about_an_export_adds_up_what_it_holds() -> None:
     ResourceUsageFactory(consumed_quantity="100", consumed_unit="GB")
     hold_days(rolled=True)
     client = client_of("viewer")
-    asked = {"source": "mine"}
+    params = {"source": "mine"}
 
-    page = client.get(address("usage_resourceusage", "export_about"), asked)
-    answer = client.get(address("usage_resourceusage", "export_about"), asked | {"format": "json"})
-    manifest = json.loads(answer.content)
+    page = client.get(address("usage_resourceusage", "export_about"), params)
+    response = client.get(address("usage_resourceusage", "export_about"), params | {"format": "json"})
+    manifest = json.loads(response.content)
 
-    assert manifest["rows"] == 4 == len(rows(client, "usage_resourceusage", **asked))
+    assert manifest["rows"] == 4 == len(rows(client, "usage_resourceusage", **params))
     assert {line["unit"]: line["sum"] for line in manifest["sums"]} == {"GB": "1.5", "minutes": "7"}
     assert manifest["filters"] == {"source": "mine"}
-    assert manifest["columns"] == list(rows(client, "usage_resourceusage", **asked)[0])
+    assert manifest["columns"] == list(rows(client, "usage_resourceusage", **params)[0])
     assert manifest["meta"]["complete"] is False
-    assert answer["Content-Disposition"].startswith('attachment; filename="resource-usage_mine_as-of-')
+    assert response["Content-Disposition"].startswith('attachment; filename="resource-usage_mine_as-of-')
     content = page.content.decode()
     assert manifest["digest"] in content
     assert "1.5" in content

@@ -1,4 +1,4 @@
-"""The usage lists: ranges with a name, and every fault named beside its input."""
+"""The usage lists: named ranges, and every error beside its input."""
 
 import re
 from datetime import UTC, datetime
@@ -30,16 +30,16 @@ pytestmark = pytest.mark.django_db
 @time_machine.travel(datetime(2026, 11, 17, 12, tzinfo=UTC), tick=False)
 def test_ranges_with_a_name_keep_the_other_filters(staff: Client) -> None:
     SourceFactory(slug="a")
-    asked = staff.get(listing(RecipeUsage, workspace_id="501", to="2026-01-01")).context["cl"].list_query
-    for one in asked.range.shortcuts:
-        answer = staff.get(RECIPES + one.url)
-        again = answer.context["cl"].list_query
-        assert again.params["workspace_id"] == "501"
-        assert [other.label for other in again.range.shortcuts if other.is_current] == [one.label]
+    list_query = staff.get(listing(RecipeUsage, workspace_id="501", to="2026-01-01")).context["cl"].list_query
+    for shortcut in list_query.range.shortcuts:
+        response = staff.get(RECIPES + shortcut.url)
+        new_query = response.context["cl"].list_query
+        assert new_query.params["workspace_id"] == "501"
+        assert [link.label for link in new_query.range.shortcuts if link.is_current] == [shortcut.label]
 
 
 @pytest.mark.parametrize(
-    ("kind", "query", "name", "said"),
+    ("kind", "query", "name", "message"),
     [
         (RecipeUsage, {"workspace_id": "abc"}, "workspace_id", "“abc”: Give a whole number"),
         (RecipeUsage, {"from_": "2026-13-40"}, "from", "is not a date (2026-01-31) or an RFC 3339 instant"),
@@ -57,25 +57,25 @@ def test_ranges_with_a_name_keep_the_other_filters(staff: Client) -> None:
     ],
 )
 def test_what_is_not_understood_is_named_beside_its_input_and_no_record_is_shown(
-    staff: Client, kind: Any, query: dict[str, Any], name: str, said: str
+    staff: Client, kind: Any, query: dict[str, Any], name: str, message: str
 ) -> None:
     EnvironmentUsageFactory(user_id="shown-nowhere")
     RecipeUsageFactory(workspace_name="shown-nowhere")
-    answer = staff.get(listing(kind, **query))
-    page = answer.content.decode()
+    response = staff.get(listing(kind, **query))
+    page = response.content.decode()
 
-    assert set(faults(answer)) == {name}
-    assert said in faults(answer)[name][0]
+    assert set(faults(response)) == {name}
+    assert message in faults(response)[name][0]
     assert "shown-nowhere" not in page
-    if "Unknown" not in said:
+    if "Unknown" not in message:
         assert 'aria-invalid="true"' in page
 
 
 def test_all_that_is_wrong_is_told_at_once_and_what_was_typed_stays(staff: Client) -> None:
-    answer = staff.get(listing(RecipeUsage, workspace_id="abc", task_count__gte="<b>", recipe_id="9"))
-    page = answer.content.decode()
+    response = staff.get(listing(RecipeUsage, workspace_id="abc", task_count__gte="<b>", recipe_id="9"))
+    page = response.content.decode()
 
-    assert set(faults(answer)) == {"workspace_id", "task_count__gte"}
+    assert set(faults(response)) == {"workspace_id", "task_count__gte"}
     assert 'value="abc"' in page
     assert 'value="9"' in page
     assert "<b>" not in page.split("</header>")[-1]
@@ -83,17 +83,17 @@ def test_all_that_is_wrong_is_told_at_once_and_what_was_typed_stays(staff: Clien
 
 
 def test_nobody_learns_of_sources_beyond_their_own() -> None:
-    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="payroll", vendor="globex")
-    EnvironmentUsageFactory(source=mine)
-    EnvironmentUsageFactory(source=other, project_id="secret-project")
-    staff = client_of("viewer", sources=[mine])
+    own_source, other_source = SourceFactory(slug="mine"), SourceFactory(slug="payroll", vendor="globex")
+    EnvironmentUsageFactory(source=own_source)
+    EnvironmentUsageFactory(source=other_source, project_id="secret-project")
+    staff = client_of("viewer", sources=[own_source])
     page = staff.get(listing(EnvironmentUsage, include_withdrawn="true")).content.decode()
 
-    for told in ("payroll", "globex", "secret-project"):
-        assert told not in page, told
-    refused = staff.get(listing(EnvironmentUsage, source="payroll"))
-    missing = staff.get(listing(EnvironmentUsage, source="nothing"))
-    assert faults(refused)["source"][0].replace("payroll", "nothing") == faults(missing)["source"][0]
+    for text in ("payroll", "globex", "secret-project"):
+        assert text not in page, text
+    hidden_response = staff.get(listing(EnvironmentUsage, source="payroll"))
+    missing_response = staff.get(listing(EnvironmentUsage, source="nothing"))
+    assert faults(hidden_response)["source"][0].replace("payroll", "nothing") == faults(missing_response)["source"][0]
 
 
 def test_a_filter_that_takes_too_long_is_cut_off_with_a_sentence(staff: Client, monkeypatch) -> None:
@@ -125,5 +125,5 @@ def test_the_input_of_runtime_shows_hours_of_the_address_and_exact_seconds_where
     page = staff.get(listing(EnvironmentUsage, runtime_seconds__gte="5400", runtime_seconds__lt="7")).content.decode()
     assert re.search(r'name="runtime_seconds__gte__hours" value="1.5"', page)
     assert re.search(r'name="runtime_seconds__lt" value="7"', page)
-    sent = staff.get(listing(EnvironmentUsage), {"runtime_seconds__gte__hours": "0.5"}, follow=True)
-    assert sent.context["cl"].result_count == 1
+    response = staff.get(listing(EnvironmentUsage), {"runtime_seconds__gte__hours": "0.5"}, follow=True)
+    assert response.context["cl"].result_count == 1

@@ -1,4 +1,4 @@
-"""The usage lists: walked through by position, and asked by the API's own filters."""
+"""The usage lists: paged by position, and filtered by the filters of the API."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -32,21 +32,21 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 ADMINS = (EnvironmentUsageAdmin, ResourceUsageAdmin, RecipeUsageAdmin)
 
 
-def rows(answer: Any) -> list[Any]:
-    assert answer.status_code == 200, answer.content
-    return list(answer.context["cl"].result_list)
+def list_rows(response: Any) -> list[Any]:
+    assert response.status_code == 200, response.content
+    return list(response.context["cl"].result_list)
 
 
-def walked(staff: Client, way: str, address: str, start: str) -> list[list[int]]:
-    """Return the ids of the pages from `start` on, by following the links called `way`."""
-    pages, at = [], start
+def follow_pages(staff: Client, label: str, address: str, start: str) -> list[list[int]]:
+    """Return the ids of the pages from `start` on, by following the links called `label`."""
+    pages, query_string = [], start
     while True:
-        answer = staff.get(address + at)
-        pages.append([row.pk for row in rows(answer)])
-        following = [link.url for link in answer.context["cl"].page_links if link.label == way]
-        if not following or not following[0]:
+        response = staff.get(address + query_string)
+        pages.append([row.pk for row in list_rows(response)])
+        next_urls = [link.url for link in response.context["cl"].page_links if link.label == label]
+        if not next_urls or not next_urls[0]:
             return pages
-        at = following[0]
+        query_string = next_urls[0]
 
 
 def insert(source: Source, seconds: list[int]) -> None:
@@ -68,20 +68,20 @@ def test_a_walk_meets_every_row_once_both_ways_though_several_pages_share_an_ins
 ) -> None:
     monkeypatch.setattr(EnvironmentUsageAdmin, "list_per_page", 10)
     insert(SourceFactory(slug="a"), [7] * 34 + [8] * 3 + [9] * 12)
-    answer = staff.get(listing(EnvironmentUsage, ordering=ordering, source="a"))
-    first, newer, older, last = [link.label for link in answer.context["cl"].page_links]
-    way = EnvironmentUsageAdmin.viewset.orderings[ordering.removeprefix("-")]
-    signed = [f"-{column}" if ordering.startswith("-") else column for column in way]
-    in_order = list(EnvironmentUsage.objects.order_by(*signed).values_list("pk", flat=True))
+    response = staff.get(listing(EnvironmentUsage, ordering=ordering, source="a"))
+    first, newer, older, last = [link.label for link in response.context["cl"].page_links]
+    columns = EnvironmentUsageAdmin.viewset.orderings[ordering.removeprefix("-")]
+    order_by = [f"-{column}" if ordering.startswith("-") else column for column in columns]
+    expected = list(EnvironmentUsage.objects.order_by(*order_by).values_list("pk", flat=True))
     start = f"?{urlencode({'ordering': ordering, 'source': 'a'})}"
 
-    onwards = walked(staff, older, ENVIRONMENTS, start)
-    assert [pk for page in onwards for pk in page] == in_order
-    assert [len(page) for page in onwards] == [10, 10, 10, 10, 9]
+    older_pages = follow_pages(staff, older, ENVIRONMENTS, start)
+    assert [pk for page in older_pages for pk in page] == expected
+    assert [len(page) for page in older_pages] == [10, 10, 10, 10, 9]
 
-    (end,) = [link.url for link in answer.context["cl"].page_links if link.label == last]
-    back = walked(staff, newer, ENVIRONMENTS, end)
-    assert [pk for page in reversed(back) for pk in page] == in_order
+    (end,) = [link.url for link in response.context["cl"].page_links if link.label == last]
+    newer_pages = follow_pages(staff, newer, ENVIRONMENTS, end)
+    assert [pk for page in reversed(newer_pages) for pk in page] == expected
     assert {first, newer, older, last} in (
         {"Newest", "Newer", "Older", "Oldest"},
         {"First", "Previous", "Next", "Last"},
@@ -102,8 +102,8 @@ def test_the_ways_are_named_by_time_and_lead_nowhere_at_the_ends(staff: Client) 
     assert all(link.url for link in middle.page_links)
     oldest = staff.get(ENVIRONMENTS + middle.page_links[3].url).context["cl"]
     assert [bool(link.url) for link in oldest.page_links] == [True, True, False, False]
-    upside_down = staff.get(listing(EnvironmentUsage, ordering="stopped_at")).context["cl"]
-    assert [link.label for link in upside_down.page_links] == ["Oldest", "Older", "Newer", "Newest"]
+    ascending = staff.get(listing(EnvironmentUsage, ordering="stopped_at")).context["cl"]
+    assert [link.label for link in ascending.page_links] == ["Oldest", "Older", "Newer", "Newest"]
     assert staff.get(listing(EnvironmentUsage, to="2026-01-01T00:00:09Z")).context["cl"].page_links == ()
 
 
@@ -111,13 +111,13 @@ def test_rows_that_arrive_on_the_way_move_no_page(staff: Client) -> None:
     source = SourceFactory(slug="a")
     insert(source, list(range(120)))
     newest = staff.get(listing(EnvironmentUsage)).context["cl"]
-    met = [row.pk for row in newest.result_list]
+    first_ids = [row.pk for row in newest.result_list]
     EnvironmentUsageFactory.create_batch(30, source=source, stopped_at=START + timedelta(days=9))
 
     second = staff.get(ENVIRONMENTS + newest.page_links[2].url)
 
-    assert not set(met) & {row.pk for row in rows(second)}
-    assert len(rows(second)) == 50
+    assert not set(first_ids) & {row.pk for row in list_rows(second)}
+    assert len(list_rows(second)) == 50
 
 
 @pytest.mark.parametrize("changed", [{"source": "b"}, {"ordering": "changed_at"}, {"project_id": "p1"}])
@@ -125,7 +125,7 @@ def test_a_position_belongs_to_its_filters_and_its_order(staff: Client, changed:
     insert(SourceFactory(slug="a"), list(range(120)))
     SourceFactory(slug="b")
     cursor = parse_qs(urlsplit(staff.get(listing(EnvironmentUsage)).context["cl"].page_links[2].url).query)["cursor"][0]
-    assert rows(staff.get(listing(EnvironmentUsage, cursor=cursor)))
+    assert list_rows(staff.get(listing(EnvironmentUsage, cursor=cursor)))
 
     response = staff.get(listing(EnvironmentUsage, cursor=cursor, **changed))
 
@@ -139,7 +139,7 @@ def test_a_position_belongs_to_its_filters_and_its_order(staff: Client, changed:
 def test_a_damaged_position_begins_the_list_anew(staff: Client, position: str) -> None:
     insert(SourceFactory(slug="a"), list(range(3)))
 
-    assert len(rows(staff.get(f"{ENVIRONMENTS}?{position}"))) == 3
+    assert len(list_rows(staff.get(f"{ENVIRONMENTS}?{position}"))) == 3
 
 
 def test_a_short_list_is_counted_and_a_long_one_estimated_and_said_to_be(staff: Client, monkeypatch) -> None:
@@ -187,18 +187,18 @@ def test_the_address_takes_the_parameters_of_the_api(
     EnvironmentUsageFactory(project_id="q", stopped_at=datetime(2026, 1, 3, 23, 59, 59, 999_999, tzinfo=UTC))
     EnvironmentUsageFactory(project_id="gone", stopped_at=datetime(2026, 1, 8, tzinfo=UTC), withdrawn_at=START)
 
-    assert sorted(row.project_id for row in rows(staff.get(listing(kind, **query)))) == projects
+    assert sorted(row.project_id for row in list_rows(staff.get(listing(kind, **query)))) == projects
 
 
 def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> None:
     ResourceUsageFactory(resource_name="both", tags={"team": "data", "env": ["dev", "test"]})
     ResourceUsageFactory(resource_name="one", tags={"team": "data"})
-    answer = staff.get(listing(ResourceUsage, tag=["team:data", "env:dev", ""]))
+    response = staff.get(listing(ResourceUsage, tag=["team:data", "env:dev", ""]))
 
-    assert [row.resource_name for row in rows(answer)] == ["both"]
-    chips = answer.context["cl"].list_query.chips
+    assert [row.resource_name for row in list_rows(response)] == ["both"]
+    chips = response.context["cl"].list_query.chips
     assert [chip.label for chip in chips] == ["Tag: team:data", "Tag: env:dev"]
-    assert {row.resource_name for row in rows(staff.get(RESOURCES + chips[1].remove_url))} == {
+    assert {row.resource_name for row in list_rows(staff.get(RESOURCES + chips[1].remove_url))} == {
         "both",
         "one",
     }
@@ -239,11 +239,11 @@ def test_a_list_opens_with_this_month_and_any_time_is_one_step_away(staff: Clien
     EnvironmentUsageFactory.create_batch(2, stopped_at=datetime(2026, 10, 2, tzinfo=UTC))
     response = staff.get(ENVIRONMENTS, follow=True)
     assert response.redirect_chain == [(f"{ENVIRONMENTS}?from=2026-11-01&to=2026-12-01", 302)]
-    assert len(rows(response)) == 1
+    assert len(list_rows(response)) == 1
     (any_time,) = [
         shortcut.url for shortcut in response.context["cl"].list_query.range.shortcuts if shortcut.label == "Any time"
     ]
-    assert len(rows(staff.get(ENVIRONMENTS + any_time))) == 3
+    assert len(list_rows(staff.get(ENVIRONMENTS + any_time))) == 3
 
 
 def test_headers_order_by_what_an_index_allows(staff: Client) -> None:
@@ -253,8 +253,8 @@ def test_headers_order_by_what_an_index_allows(staff: Client) -> None:
     assert '<a href="?project_id=p&amp;ordering=project_id">Project' in page
     assert page.count("&amp;ordering=") == 4
     assert 'aria-sort="descending"><a href="?project_id=p&amp;ordering=stopped_at">' in page
-    again = staff.get(listing(EnvironmentUsage, ordering="project_id")).content.decode()
-    assert 'aria-sort="ascending"><a href="?ordering=-project_id">Project' in again
+    ascending_page = staff.get(listing(EnvironmentUsage, ordering="project_id")).content.decode()
+    assert 'aria-sort="ascending"><a href="?ordering=-project_id">Project' in ascending_page
 
 
 def test_a_pasted_id_leads_to_its_records_whatever_it_is_the_id_of(staff: Client) -> None:
@@ -268,7 +268,7 @@ def test_a_pasted_id_leads_to_its_records_whatever_it_is_the_id_of(staff: Client
     ):
         response = staff.get(f"/admin/usage/{kind._meta.model_name}/find/", {"id": pasted}, follow=True)
         assert list(response.context["cl"].list_query.filters) == [column]
-        assert len(rows(response)) == 1
+        assert len(list_rows(response)) == 1
     for pasted in ("nobody", "abc\x00", ""):
         page = staff.get(f"{RECIPES}find/", {"id": pasted}, follow=True)
         assert page.status_code == 200
@@ -288,15 +288,15 @@ def test_a_search_for_an_id_that_takes_too_long_is_given_up(staff: Client, monke
 
 
 def test_an_id_of_another_source_is_not_found() -> None:
-    mine, other = SourceFactory(slug="mine", vendor="ona"), SourceFactory(slug="other", vendor="ona")
-    EnvironmentUsageFactory(source=other, environment_id="secret")
-    response = client_of("viewer", sources=[mine]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
+    own_source, other_source = SourceFactory(slug="mine", vendor="ona"), SourceFactory(slug="other", vendor="ona")
+    EnvironmentUsageFactory(source=other_source, environment_id="secret")
+    response = client_of("viewer", sources=[own_source]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
     assert "secret" not in response["Location"]
 
 
 def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_does(staff: Client) -> None:
-    sent = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
-    assert staff.get(sent)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
+    form_url = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
+    assert staff.get(form_url)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
     page = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01"))
     (through,) = [field for field in page.context["cl"].list_query.form.common if field.name == "to"]
     assert (through.label, through.value()) == ("Through", "2026-12-01")
@@ -307,6 +307,6 @@ def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_
     assert end.label == "To, not included"
     assert '<input type="text" name="to" value="2026-11-30T12:00:00Z"' in str(end)
 
-    mistaken = staff.get(listing(RecipeUsage, _through="yesterday"), follow=True)
-    assert set(faults(mistaken)) == {"to"}
+    response = staff.get(listing(RecipeUsage, _through="yesterday"), follow=True)
+    assert set(faults(response)) == {"to"}
     assert staff.get(listing(RecipeUsage, _through="9999-12-31"), follow=True).status_code == 200

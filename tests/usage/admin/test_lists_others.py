@@ -1,4 +1,4 @@
-"""The other big lists of the admin are paged by position too: in an order that an index holds, every row once."""
+"""The other long lists of the admin are paged by position too: in the order of an index, with every row once."""
 
 from datetime import timedelta
 from typing import Any
@@ -60,11 +60,11 @@ def test_every_list_that_grows_with_what_is_read_is_paged_by_position() -> None:
 @pytest.mark.parametrize("name", PAGED)
 def test_the_order_of_a_list_is_held_by_an_index(staff: Client, name: str) -> None:
     opts = PAGED[name].opts
-    listed = staff.get(f"/admin/{opts.app_label}/{name}/").context["cl"]
-    assert isinstance(listed, KeysetList)
+    change_list = staff.get(f"/admin/{opts.app_label}/{name}/").context["cl"]
+    assert isinstance(change_list, KeysetList)
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
-    plan = listed.queryset.select_related(None)[:51].explain()
+    plan = change_list.queryset.select_related(None)[:51].explain()
     assert "Index" in plan
     assert "Sort" not in plan
 
@@ -73,21 +73,21 @@ def test_days_of_several_sources_are_walked_through_each_once(staff: Client) -> 
     for source in SourceFactory.create_batch(3):
         for number in range(40):
             SourceDayFactory(source=source, day=FIRST_DAY + timedelta(days=number))
-    met, at = [], ""
+    day_ids, query_string = [], ""
     while True:
-        listed = staff.get(f"/admin/usage/sourceday/{at}").context["cl"]
-        met += [day.pk for day in listed.result_list]
-        older = [link.url for link in listed.page_links if link.label == "Older"]
-        if not older or not older[0]:
+        change_list = staff.get(f"/admin/usage/sourceday/{query_string}").context["cl"]
+        day_ids += [day.pk for day in change_list.result_list]
+        older_urls = [link.url for link in change_list.page_links if link.label == "Older"]
+        if not older_urls or not older_urls[0]:
             break
-        at = older[0]
+        query_string = older_urls[0]
 
-    assert met == list(SourceDay.objects.order_by("-day", "-source_id").values_list("pk", flat=True))
-    assert listed.result_count == 120
+    assert day_ids == list(SourceDay.objects.order_by("-day", "-source_id").values_list("pk", flat=True))
+    assert change_list.result_count == 120
 
 
 def test_every_list_asks_as_many_queries_for_many_rows_as_for_few(staff: Client) -> None:
-    def asked() -> dict[str, int]:
+    def count_queries() -> dict[str, int]:
         counts = {}
         for model, model_admin in admin.site._registry.items():
             if not isinstance(model_admin, UsageAdmin):
@@ -96,16 +96,16 @@ def test_every_list_asks_as_many_queries_for_many_rows_as_for_few(staff: Client)
                 counts[str(model._meta.model_name)] = len(queries)
         return counts
 
-    rows_of_every_list()
+    create_rows_of_every_list()
     staff.get("/admin/")
-    few = asked()
-    rows_of_every_list()
-    rows_of_every_list()
+    first_counts = count_queries()
+    create_rows_of_every_list()
+    create_rows_of_every_list()
 
-    assert (few, asked()) == (QUERIES, QUERIES)
+    assert (first_counts, count_queries()) == (QUERIES, QUERIES)
 
 
-def rows_of_every_list() -> None:
+def create_rows_of_every_list() -> None:
     """Add a row of every list, each of another source, person and token."""
     source: Any = SourceFactory.create()
     day = SourceDayFactory(source=source, day=FIRST_DAY, rejected=1)
@@ -114,8 +114,8 @@ def rows_of_every_list() -> None:
     Channel.objects.create(name=source.slug, recipients="ops@example.com")
     owner = person("viewer", sources=[source])
     Report.objects.create(name=source.slug, owner=owner, next_at="2030-01-01T07:00:00Z").people.add(owner)
-    about = {"key": f"source:{source.pk}", "subject": source.slug, "source": source}
-    Incident.objects.create(condition="day_partial", severity="warning", **about)
+    fields = {"key": f"source:{source.pk}", "subject": source.slug, "source": source}
+    Incident.objects.create(condition="day_partial", severity="warning", **fields)
     end = FIRST_DAY + timedelta(days=1)
     SyncRun.objects.create(source=source, trigger=Trigger.ADMIN, from_day=FIRST_DAY, to_day=end, days_total=1)
     create_token(source.slug, ["usage:read"], sources=[source], created_by=owner)

@@ -20,19 +20,19 @@ PAGE = "/admin/usage/note/"
 @pytest.fixture
 def source() -> Source:
     """A source with usage in January."""
-    made: Source = SourceFactory(slug="gcore-main", vendor="gcore")
-    ResourceUsageFactory(source=made)
+    created: Source = SourceFactory(slug="gcore-main", vendor="gcore")
+    ResourceUsageFactory(source=created)
     hold_days(rolled=True)
-    return made
+    return created
 
 
 def test_an_operator_writes_a_note_a_viewer_reads_it_and_the_log_has_it(source: Source) -> None:
-    sent = {"day": "2026-01-12", "text": "migration on 12 Jan", "source": ""}
-    assert client_of("operator").post(f"{PAGE}add/", sent).status_code == 302
+    data = {"day": "2026-01-12", "text": "migration on 12 Jan", "source": ""}
+    assert client_of("operator").post(f"{PAGE}add/", data).status_code == 302
 
     viewer = client_of("viewer")
     assert "migration on 12 Jan" in viewer.get(PAGE).content.decode()
-    assert viewer.post(f"{PAGE}add/", sent).status_code == 403
+    assert viewer.post(f"{PAGE}add/", data).status_code == 403
     assert Note.objects.get().written_by == "operator"
     assert AuditEntry.objects.filter(kind="note", object_name="migration on 12 Jan", who="operator").exists()
 
@@ -41,48 +41,49 @@ def test_explore_shows_a_note_over_its_day_and_in_the_interval_that_has_it(sourc
     Note.objects.create(day=date(2026, 1, 12), text="migration", source=source)
     Note.objects.create(day=date(2026, 3, 1), text="later")
     client = client_of("viewer")
-    for interval, place in (("day", 11), ("month", 0)):
-        question = f"kind=resource-usage&from=2026-01-01&to=2026-02-01&group_by={interval}"
-        page: Any = client.get(f"/admin/explore/?{question}")
+    for interval, position in (("day", 11), ("month", 0)):
+        query = f"kind=resource-usage&from=2026-01-01&to=2026-02-01&group_by={interval}"
+        page: Any = client.get(f"/admin/explore/?{query}")
         notes = page.context["charts"]["notes"]
-        assert notes[place] == ["12 Jan 2026: migration (gcore-main)"]
+        assert notes[position] == ["12 Jan 2026: migration (gcore-main)"]
         assert sum(map(len, notes)) == 1
         assert page.context["notes"] == [("12 Jan 2026", "migration (gcore-main)")]
 
 
 def test_a_note_about_another_source_is_not_shown(source: Source) -> None:
-    other = SourceFactory(slug="zebra", vendor="gcore")
-    Note.objects.create(day=date(2026, 1, 12), text="of zebra", source=other)
+    other_source = SourceFactory(slug="zebra", vendor="gcore")
+    Note.objects.create(day=date(2026, 1, 12), text="of zebra", source=other_source)
     Note.objects.create(day=date(2026, 1, 12), text="of all")
     client = client_of("operator", sources=[source])
 
-    question = "kind=resource-usage&from=2026-01-01&to=2026-02-01&group_by=day"
-    for address in (f"/admin/explore/?{question}", PAGE, "/admin/"):
+    query = "kind=resource-usage&from=2026-01-01&to=2026-02-01&group_by=day"
+    for address in (f"/admin/explore/?{query}", PAGE, "/admin/"):
         page = client.get(address).content.decode()
         assert "of zebra" not in page
-    listed = client.get(PAGE).content.decode()
-    assert "of all" in listed
+    page = client.get(PAGE).content.decode()
+    assert "of all" in page
 
 
 def test_someone_limited_to_a_source_writes_about_it_alone(source: Source) -> None:
-    other = SourceFactory(slug="zebra", vendor="gcore")
-    of_all = Note.objects.create(day=date(2026, 1, 12), text="of all")
+    other_source = SourceFactory(slug="zebra", vendor="gcore")
+    general_note = Note.objects.create(day=date(2026, 1, 12), text="of all")
     client = client_of("operator", sources=[source])
-    for chosen in ("", str(other.pk)):
-        answer = client.post(f"{PAGE}add/", {"day": "2026-01-12", "text": "x", "source": chosen})
-        assert answer.status_code == 200  # refused beside the input
+    for source_id in ("", str(other_source.pk)):
+        response = client.post(f"{PAGE}add/", {"day": "2026-01-12", "text": "x", "source": source_id})
+        assert response.status_code == 200  # refused beside the input
     assert (
-        client.post(f"{PAGE}{of_all.pk}/change/", {"day": "2026-01-12", "text": "y", "source": ""}).status_code == 403
+        client.post(f"{PAGE}{general_note.pk}/change/", {"day": "2026-01-12", "text": "y", "source": ""}).status_code
+        == 403
     )
-    assert client.post(f"{PAGE}{of_all.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert client.post(f"{PAGE}{general_note.pk}/delete/", {"post": "yes"}).status_code == 403
     client.post(f"{PAGE}add/", {"day": "2026-01-12", "text": "mine", "source": str(source.pk)})
     assert set(Note.objects.values_list("text", flat=True)) == {"of all", "mine"}
 
 
 def test_the_overview_marks_the_day_of_a_note() -> None:
-    made = kept("gcore-main", "gcore", days=30)
-    day = today(made)
-    Note.objects.create(day=day, text="new region", source=made)
+    source = kept("gcore-main", "gcore", days=30)
+    day = today(source)
+    Note.objects.create(day=day, text="new region", source=source)
 
     page = client_of("viewer").get("/admin/").content.decode()
 

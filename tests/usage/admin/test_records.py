@@ -1,4 +1,4 @@
-"""The usage tables of the staff admin: fast however long, every field of a record, exported as filtered."""
+"""The usage lists of the admin: fast at any length, with every field of a record, exported as filtered."""
 
 import csv
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ KINDS: list[tuple[type[UsageRecord], Any]] = [
 CREDENTIAL = "secret-that-no-page-may-show"
 
 
-def viewer(*permissions: str) -> Client:
+def sign_in_viewer(*permissions: str) -> Client:
     """Sign someone in who has these permissions and no others."""
     user = User.objects.create_user("sam", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
@@ -41,12 +41,12 @@ def viewer(*permissions: str) -> Client:
     return client
 
 
-def listing(kind: type[UsageRecord]) -> str:
+def get_list_url(kind: type[UsageRecord]) -> str:
     return reverse(f"admin:usage_{kind._meta.model_name}_changelist")
 
 
-def shown(answer: Any) -> list[Any]:
-    return list(answer.context["cl"].result_list)
+def list_records(response: Any) -> list[Any]:
+    return list(response.context["cl"].result_list)
 
 
 @pytest.mark.parametrize(("kind", "factory"), KINDS)
@@ -55,17 +55,17 @@ def test_a_list_costs_the_same_few_queries_however_long_it_is(kind, factory, dja
     factory.create_batch(3, source=SourceFactory(credential=CREDENTIAL, credential_env=""))
     # Who is asking (2), the sources to choose from (2: what is wrong is judged before the list is made), and the
     # page within its time (5: a savepoint and the limit around it), and names where the records have only ids.
-    of_names = int(kind is not RecipeUsage)
-    with django_assert_num_queries(9 + of_names):
-        answer = staff.get(f"{listing(kind)}?from=")
+    name_queries = int(kind is not RecipeUsage)
+    with django_assert_num_queries(9 + name_queries):
+        response = staff.get(f"{get_list_url(kind)}?from=")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     factory.create_batch(60, source=SourceFactory())
     # A longer list is counted as well, up to a bound and within a time of its own (5).
-    with django_assert_num_queries(14 + of_names):
-        answer = staff.get(f"{listing(kind)}?from=")
-    assert len(shown(answer)) == 50
-    assert CREDENTIAL not in answer.content.decode()
+    with django_assert_num_queries(14 + name_queries):
+        response = staff.get(f"{get_list_url(kind)}?from=")
+    assert len(list_records(response)) == 50
+    assert CREDENTIAL not in response.content.decode()
 
 
 @pytest.mark.parametrize(("kind", "factory"), KINDS)
@@ -77,7 +77,7 @@ def test_a_record_shows_every_field_and_how_far_its_day_can_be_trusted(kind, fac
     if kind is ResourceUsage:
         ResourceUsage.objects.update(details={"flavor": "<i>g2</i>"}, tags={"team": ["data", "<u>web</u>"]})
 
-    page = client_of("viewer").get(f"{listing(kind)}{record.pk}/change/").content.decode()
+    page = client_of("viewer").get(f"{get_list_url(kind)}{record.pk}/change/").content.decode()
 
     assert "Complete, final" in page
     assert "&lt;b&gt;more&lt;/b&gt;" in page
@@ -103,18 +103,18 @@ def test_a_record_its_totals_and_suggestions_cost_the_same_few_queries(
     ContentType.objects.get_for_model(kind)  # which is asked for once in the life of a process
     # Who is asking (2), the record, its day, the record's image, its revisions, and names where it has only ids.
     with django_assert_num_queries(6 + int(kind is not RecipeUsage)):
-        staff.get(f"{listing(kind)}{record.pk}/change/")
+        staff.get(f"{get_list_url(kind)}{record.pk}/change/")
     # Who is asking (2), the sources (3), a limit of time around it (4), the trust, whether it is rolled up, the sums.
     with django_assert_num_queries(12):
-        staff.get(f"{listing(kind)}totals/", headers={"HX-Request": "true"})
+        staff.get(f"{get_list_url(kind)}totals/", headers={"HX-Request": "true"})
     # Who is asking (2), the sources (2), a limit of time around it (4), the values.
     with django_assert_num_queries(9):
-        staff.get(f"{listing(kind)}suggest/{'recipe_id' if kind is RecipeUsage else 'project_id'}/")
+        staff.get(f"{get_list_url(kind)}suggest/{'recipe_id' if kind is RecipeUsage else 'project_id'}/")
 
 
 def test_a_record_tells_what_it_said_before_it_was_restated() -> None:
     record = RecipeUsageFactory(task_count=12, recipe_name="Sync orders", revision=2)
-    was = {"task_count": 7, "recipe_name": "Sync <b>orders</b>"}
+    old_values = {"task_count": 7, "recipe_name": "Sync <b>orders</b>"}
     RecordRevision.objects.create(
         kind="recipeusage",
         record=record.pk,
@@ -122,18 +122,20 @@ def test_a_record_tells_what_it_said_before_it_was_restated() -> None:
         day=record.day,
         revision=1,
         replaced_at=FIRST,
-        was=was,
+        was=old_values,
     )
 
-    page = client_of("viewer").get(f"{listing(RecipeUsage)}{record.pk}/change/").content.decode()
+    page = client_of("viewer").get(f"{get_list_url(RecipeUsage)}{record.pk}/change/").content.decode()
 
     assert "Restated 1 time" in page
     assert "Revision 1, replaced 2026-01-01 00:00:00 UTC" in page
     assert "Sync &lt;b&gt;orders&lt;/b&gt;" in page
     assert "Task count" in page
-    without = viewer("view_recipeusage").get(f"{listing(RecipeUsage)}{record.pk}/change/").content.decode()
-    assert "This is revision 2." in without
-    assert "Sync &lt;b&gt;orders&lt;/b&gt;" not in without
+    limited_page = (
+        sign_in_viewer("view_recipeusage").get(f"{get_list_url(RecipeUsage)}{record.pk}/change/").content.decode()
+    )
+    assert "This is revision 2." in limited_page
+    assert "Sync &lt;b&gt;orders&lt;/b&gt;" not in limited_page
 
 
 @pytest.mark.parametrize(("kind", "factory"), KINDS)
@@ -141,13 +143,13 @@ def test_a_record_leads_to_those_it_has_something_in_common_with(kind, factory) 
     record = factory()
     factory(source=record.source)
     staff = client_of("viewer")
-    page = staff.get(f"{listing(kind)}{record.pk}/change/").context["page"]
+    page = staff.get(f"{get_list_url(kind)}{record.pk}/change/").context["page"]
 
     assert page.related
     for link in page.related:
-        answer = staff.get(link.url)
-        assert answer.status_code == 200, link
-        assert record.pk in [row.pk for row in shown(answer)], link
+        response = staff.get(link.url)
+        assert response.status_code == 200, link
+        assert record.pk in [row.pk for row in list_records(response)], link
 
 
 def test_links_of_a_record_take_commas_and_backslashes_as_they_are() -> None:
@@ -157,14 +159,14 @@ def test_links_of_a_record_take_commas_and_backslashes_as_they_are() -> None:
     tagged = ResourceUsageFactory(source=source, tags={"k,1": ["a,b", "~none"]})
     ResourceUsageFactory(source=source, tags={"k": "1"})
     staff = client_of("viewer")
-    page = staff.get(f"{listing(EnvironmentUsage)}{record.pk}/change/").context["page"]
+    page = staff.get(f"{get_list_url(EnvironmentUsage)}{record.pk}/change/").context["page"]
     links = {link.label: link.url for link in page.related}
     for label in ("Runs of this environment", "Runs of this user", "Runs of this project"):
-        assert [row.pk for row in shown(staff.get(links[label]))] == [record.pk], label
-    tags = staff.get(f"{listing(ResourceUsage)}{tagged.pk}/change/").context["page"].tags
+        assert [row.pk for row in list_records(staff.get(links[label]))] == [record.pk], label
+    tags = staff.get(f"{get_list_url(ResourceUsage)}{tagged.pk}/change/").context["page"].tags
     assert [link.label for link in tags] == ["k,1: a,b", "k,1: ~none"]
     for link in tags:
-        assert [row.pk for row in shown(staff.get(link.url))] == [tagged.pk], link
+        assert [row.pk for row in list_records(staff.get(link.url))] == [tagged.pk], link
 
 
 def test_a_record_that_was_withdrawn_says_so_and_since_when() -> None:
@@ -173,38 +175,38 @@ def test_a_record_that_was_withdrawn_says_so_and_since_when() -> None:
 
     assert (
         "Withdrawn on 20 Nov 2026, 09:30 UTC"
-        in staff.get(f"{listing(EnvironmentUsage)}{record.pk}/change/").content.decode()
+        in staff.get(f"{get_list_url(EnvironmentUsage)}{record.pk}/change/").content.decode()
     )
-    listed = staff.get(f"{listing(EnvironmentUsage)}?include_withdrawn=true").content.decode()
-    assert '<s class="withdrawn">' in listed
-    assert "withdrawn 20 Nov 2026" in listed
-    assert shown(staff.get(f"{listing(EnvironmentUsage)}?from=")) == []
+    page = staff.get(f"{get_list_url(EnvironmentUsage)}?include_withdrawn=true").content.decode()
+    assert '<s class="withdrawn">' in page
+    assert "withdrawn 20 Nov 2026" in page
+    assert list_records(staff.get(f"{get_list_url(EnvironmentUsage)}?from=")) == []
 
 
 def test_a_record_of_another_source_is_not_there() -> None:
-    mine, other = EnvironmentUsageFactory(), EnvironmentUsageFactory()
-    staff = client_of("viewer", sources=[mine.source])
+    own_record, other_record = EnvironmentUsageFactory(), EnvironmentUsageFactory()
+    staff = client_of("viewer", sources=[own_record.source])
 
-    assert staff.get(f"{listing(EnvironmentUsage)}{mine.pk}/change/").status_code == 200
-    assert staff.get(f"{listing(EnvironmentUsage)}{other.pk}/change/").status_code == 404
-    assert [row.pk for row in shown(staff.get(f"{listing(EnvironmentUsage)}?from="))] == [mine.pk]
+    assert staff.get(f"{get_list_url(EnvironmentUsage)}{own_record.pk}/change/").status_code == 200
+    assert staff.get(f"{get_list_url(EnvironmentUsage)}{other_record.pk}/change/").status_code == 404
+    assert [row.pk for row in list_records(staff.get(f"{get_list_url(EnvironmentUsage)}?from="))] == [own_record.pk]
 
 
 def test_a_link_to_its_day_is_for_who_may_see_days() -> None:
     record = EnvironmentUsageFactory()
     day = SourceDayFactory(source=record.source, day=record.day)
     address = reverse("admin:usage_sourceday_change", args=[day.pk])
-    record_page = f"{listing(EnvironmentUsage)}{record.pk}/change/"
+    record_page = f"{get_list_url(EnvironmentUsage)}{record.pk}/change/"
 
     assert address in client_of("viewer").get(record_page).content.decode()
-    assert address not in viewer("view_environmentusage").get(record_page).content.decode()
+    assert address not in sign_in_viewer("view_environmentusage").get(record_page).content.decode()
 
 
 @pytest.mark.parametrize(("kind", "factory"), KINDS)
 def test_nobody_adds_changes_or_deletes_usage(kind, factory) -> None:
     staff = client_of("admin")
     record = factory()
-    address = listing(kind)
+    address = get_list_url(kind)
 
     assert staff.get(f"{address}add/").status_code == 403
     assert staff.post(f"{address}{record.pk}/change/", {"day": "2020-01-01"}).status_code == 403
@@ -217,20 +219,20 @@ def test_nobody_adds_changes_or_deletes_usage(kind, factory) -> None:
 @pytest.mark.parametrize(("kind", "factory"), KINDS)
 def test_the_export_is_the_filtered_set_and_not_the_page(kind, factory) -> None:
     staff = client_of("viewer")
-    mine = SourceFactory(slug="mine")
-    factory.create_batch(70, source=mine)
+    own_source = SourceFactory(slug="mine")
+    factory.create_batch(70, source=own_source)
     factory.create_batch(2)
-    factory(source=mine, withdrawn_at=datetime.now(UTC))
+    factory(source=own_source, withdrawn_at=datetime.now(UTC))
 
-    answer = staff.get(f"{listing(kind)}export/?source=mine")
-    rows = list(csv.DictReader(b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()))  # type: ignore[attr-defined]
+    response = staff.get(f"{get_list_url(kind)}export/?source=mine")
+    rows = list(csv.DictReader(b"".join(response.streaming_content).decode("utf-8-sig").splitlines()))  # type: ignore[attr-defined]
 
     assert len(rows) == 70
     assert {row["source"] for row in rows} == {"mine"}
-    assert answer["Content-Disposition"].startswith(
+    assert response["Content-Disposition"].startswith(
         f'attachment; filename="{kind._meta.verbose_name_plural}'.replace(" usage", "-usage")
     )
-    assert "_mine_as-of-" in answer["Content-Disposition"]
+    assert "_mine_as-of-" in response["Content-Disposition"]
 
 
 @pytest.mark.parametrize("query", ["source=nowhere", "workspace_id=abc", "colour=red"])
@@ -238,11 +240,11 @@ def test_a_filter_that_is_not_understood_is_never_exported(query: str) -> None:
     RecipeUsageFactory()
     staff = client_of("viewer")
 
-    answer = staff.get(f"{listing(RecipeUsage)}export/?{query}", follow=True)
+    response = staff.get(f"{get_list_url(RecipeUsage)}export/?{query}", follow=True)
 
-    assert answer.redirect_chain
-    (said,) = [str(message) for message in answer.context["messages"]]
-    assert query.partition("=")[2] in said or "Unknown parameter" in said
+    assert response.redirect_chain
+    (message,) = [str(text) for text in response.context["messages"]]
+    assert query.partition("=")[2] in message or "Unknown parameter" in message
 
 
 def test_no_column_of_a_usage_table_can_be_sorted_or_searched_by() -> None:
@@ -253,16 +255,16 @@ def test_no_column_of_a_usage_table_can_be_sorted_or_searched_by() -> None:
 
 
 def test_what_may_not_be_viewed_may_not_be_exported() -> None:
-    client = viewer("view_recipeusage")
+    client = sign_in_viewer("view_recipeusage")
 
-    assert client.get(f"{listing(RecipeUsage)}export/").status_code == 200
-    assert client.get(f"{listing(EnvironmentUsage)}export/").status_code == 403
+    assert client.get(f"{get_list_url(RecipeUsage)}export/").status_code == 200
+    assert client.get(f"{get_list_url(EnvironmentUsage)}export/").status_code == 403
     for path in ("", "totals/", "suggest/user_id/"):
-        assert client.get(listing(EnvironmentUsage) + path).status_code == 403
+        assert client.get(get_list_url(EnvironmentUsage) + path).status_code == 403
 
 
 def test_anonymous_people_are_sent_to_the_sign_in_page(client: Client) -> None:
-    answer = client.get(f"{listing(RecipeUsage)}export/")
+    response = client.get(f"{get_list_url(RecipeUsage)}export/")
 
-    assert answer.status_code == 302
-    assert "/login/" in answer["Location"]
+    assert response.status_code == 302
+    assert "/login/" in response["Location"]

@@ -1,4 +1,4 @@
-"""What the filters of the usage lists suggest: values that are held, by a part of them or their name, within the scope."""
+"""What the filters of the usage lists suggest: stored values, by a part of them or their name, within the scope."""
 
 from datetime import timedelta
 from typing import Any
@@ -28,16 +28,18 @@ def staff() -> Client:
     return client_of("viewer")
 
 
-def suggested(staff: Client, kind: type[UsageRecord], parameter: str, part: str = "", **form: str) -> list[Any]:
-    """Return (value, label) of what is suggested."""
+def fetch_suggestions(staff: Client, kind: type[UsageRecord], parameter: str, part: str = "", **form: str) -> list[Any]:
+    """Return the (value, label) pairs of the suggestions."""
     address = f"/admin/usage/{kind._meta.model_name}/suggest/{parameter}/"
-    answer = staff.get(address, {"part": part, **{name.rstrip("_"): value for name, value in form.items()}})
-    assert answer.status_code == 200, answer.content
-    return [(option["value"], option["label"]) for option in answer.json()["options"]]
+    response = staff.get(address, {"part": part, **{name.rstrip("_"): value for name, value in form.items()}})
+    assert response.status_code == 200, response.content
+    return [(option["value"], option["label"]) for option in response.json()["options"]]
 
 
-def values(staff: Client, kind: type[UsageRecord], parameter: str, part: str = "", **form: str) -> list[str]:
-    return [value for value, _ in suggested(staff, kind, parameter, part, **form)]
+def list_suggested_values(
+    staff: Client, kind: type[UsageRecord], parameter: str, part: str = "", **form: str
+) -> list[str]:
+    return [value for value, _ in fetch_suggestions(staff, kind, parameter, part, **form)]
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
@@ -49,7 +51,7 @@ def test_every_parameter_with_suggestions_has_some(staff: Client, kind: type[Usa
     hold_days(rolled=True)
 
     for parameter in suggestions.get_suggested_params(kind):
-        assert suggested(staff, kind, parameter), parameter
+        assert fetch_suggestions(staff, kind, parameter), parameter
 
 
 def test_what_begins_with_the_part_comes_before_what_only_has_it(staff: Client) -> None:
@@ -57,12 +59,14 @@ def test_what_begins_with_the_part_comes_before_what_only_has_it(staff: Client) 
         EnvironmentUsageFactory(project_id=project)
     hold_days(rolled=True)
 
-    assert values(staff, EnvironmentUsage, "project_id", "alp") == ["ALPINE", "alpha", "gamma-alpha"] or values(
-        staff, EnvironmentUsage, "project_id", "alp"
-    ) == ["alpha", "ALPINE", "gamma-alpha"]
-    assert values(staff, EnvironmentUsage, "project_id", "%") == ["50%"]
-    assert values(staff, EnvironmentUsage, "project_id", "a_b") == ["a_b"]
-    assert values(staff, EnvironmentUsage, "project_id", "nothing") == []
+    assert list_suggested_values(staff, EnvironmentUsage, "project_id", "alp") == [
+        "ALPINE",
+        "alpha",
+        "gamma-alpha",
+    ] or list_suggested_values(staff, EnvironmentUsage, "project_id", "alp") == ["alpha", "ALPINE", "gamma-alpha"]
+    assert list_suggested_values(staff, EnvironmentUsage, "project_id", "%") == ["50%"]
+    assert list_suggested_values(staff, EnvironmentUsage, "project_id", "a_b") == ["a_b"]
+    assert list_suggested_values(staff, EnvironmentUsage, "project_id", "nothing") == []
 
 
 def test_a_name_is_suggested_in_either_normal_form(staff: Client) -> None:
@@ -71,32 +75,35 @@ def test_a_name_is_suggested_in_either_normal_form(staff: Client) -> None:
     hold_days(rolled=True)
 
     for part in ("\u00e9qui", "e\u0301qui", "\u00c9QUI"):
-        assert sorted(values(staff, EnvironmentUsage, "project_id", part)) == ["e\u0301quipe", "\u00e9quipe"]
+        assert sorted(list_suggested_values(staff, EnvironmentUsage, "project_id", part)) == [
+            "e\u0301quipe",
+            "\u00e9quipe",
+        ]
 
 
 def test_recipes_folders_and_workspaces_are_found_by_their_names_and_told_by_their_latest(staff: Client) -> None:
     source = SourceFactory()
-    same = {"source": source, "workspace_id": 501, "folder_id": 31}
-    RecipeUsageFactory(**same, recipe_id=9001, recipe_name="Old name", starts_at=FIRST)
-    RecipeUsageFactory(**same, recipe_id=9001, recipe_name="Sync orders", starts_at=FIRST + timedelta(hours=5))
-    RecipeUsageFactory(**same, recipe_id=None, recipe_name="", starts_at=FIRST)
+    common = {"source": source, "workspace_id": 501, "folder_id": 31}
+    RecipeUsageFactory(**common, recipe_id=9001, recipe_name="Old name", starts_at=FIRST)
+    RecipeUsageFactory(**common, recipe_id=9001, recipe_name="Sync orders", starts_at=FIRST + timedelta(hours=5))
+    RecipeUsageFactory(**common, recipe_id=None, recipe_name="", starts_at=FIRST)
     hold_days(rolled=True)
 
-    assert suggested(staff, RecipeUsage, "recipe_id", "orders") == [("9001", "Sync orders")]
-    assert suggested(staff, RecipeUsage, "recipe_id", "90") == [("9001", "Sync orders")]
-    assert suggested(staff, RecipeUsage, "recipe_id", "Old") == []
-    assert suggested(staff, RecipeUsage, "folder_id", "ord") == [("31", "Orders")]
-    assert suggested(staff, RecipeUsage, "workspace_id", "customer") == [("501", "Customer 501")]
+    assert fetch_suggestions(staff, RecipeUsage, "recipe_id", "orders") == [("9001", "Sync orders")]
+    assert fetch_suggestions(staff, RecipeUsage, "recipe_id", "90") == [("9001", "Sync orders")]
+    assert fetch_suggestions(staff, RecipeUsage, "recipe_id", "Old") == []
+    assert fetch_suggestions(staff, RecipeUsage, "folder_id", "ord") == [("31", "Orders")]
+    assert fetch_suggestions(staff, RecipeUsage, "workspace_id", "customer") == [("501", "Customer 501")]
 
 
 def test_tags_are_suggested_as_pairs_each_value_of_a_repeated_key_by_itself(staff: Client) -> None:
     ResourceUsageFactory(tags={"team": ["data", "web"], "env": "dev"})
     ResourceUsageFactory(tags={"team": "data", "note": "a:b,c"})
 
-    assert values(staff, ResourceUsage, "tag", "team") == ["team:data", "team:web"]
-    assert values(staff, ResourceUsage, "tag", "dat") == ["team:data"]
-    assert values(staff, ResourceUsage, "tag", "a:b") == ["note:a:b,c"]
-    assert values(staff, ResourceUsage, "tag_key") == ["env", "note", "team"]
+    assert list_suggested_values(staff, ResourceUsage, "tag", "team") == ["team:data", "team:web"]
+    assert list_suggested_values(staff, ResourceUsage, "tag", "dat") == ["team:data"]
+    assert list_suggested_values(staff, ResourceUsage, "tag", "a:b") == ["note:a:b,c"]
+    assert list_suggested_values(staff, ResourceUsage, "tag_key") == ["env", "note", "team"]
 
 
 def test_suggestions_are_of_the_chosen_source_and_range(staff: Client) -> None:
@@ -105,15 +112,15 @@ def test_suggestions_are_of_the_chosen_source_and_range(staff: Client) -> None:
         EnvironmentUsageFactory(source=source, project_id=project, stopped_at=FIRST + timedelta(days=day, hours=1))
     hold_days(rolled=True)
 
-    def found(**form: str) -> set[str]:
-        return set(values(staff, EnvironmentUsage, "project_id", **form))
+    def list_projects(**form: str) -> set[str]:
+        return set(list_suggested_values(staff, EnvironmentUsage, "project_id", **form))
 
-    assert found() == {"first", "later", "elsewhere"}
-    assert found(source="a") == {"first", "later"}
-    assert found(source="a", to="2026-01-10") == {"first"}
-    assert found(source="a", from_="2026-02-01") == {"later"}
-    assert found(source="nowhere", from_="never") == {"first", "later", "elsewhere"}
-    assert set(values(staff, EnvironmentUsage, "environment_id", source="b")) == {
+    assert list_projects() == {"first", "later", "elsewhere"}
+    assert list_projects(source="a") == {"first", "later"}
+    assert list_projects(source="a", to="2026-01-10") == {"first"}
+    assert list_projects(source="a", from_="2026-02-01") == {"later"}
+    assert list_projects(source="nowhere", from_="never") == {"first", "later", "elsewhere"}
+    assert set(list_suggested_values(staff, EnvironmentUsage, "environment_id", source="b")) == {
         EnvironmentUsage.objects.get(project_id="elsewhere").environment_id
     }
 
@@ -122,41 +129,41 @@ def test_the_ends_of_the_calendar_narrow_nothing(staff: Client) -> None:
     ResourceUsageFactory(project_id=7)
     hold_days(rolled=True)
 
-    assert values(staff, ResourceUsage, "project_id", from_="0001-01-01", to="9999-12-31") == ["7"]
+    assert list_suggested_values(staff, ResourceUsage, "project_id", from_="0001-01-01", to="9999-12-31") == ["7"]
 
 
 def test_nobody_is_suggested_what_is_of_a_source_beyond_their_own() -> None:
-    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other")
-    for source, word in ((mine, "seen"), (other, "secret")):
+    own_source, other_source = SourceFactory(slug="mine"), SourceFactory(slug="other")
+    for source, word in ((own_source, "seen"), (other_source, "secret")):
         EnvironmentUsageFactory(source=source, project_id=word, environment_id=word)
         ResourceUsageFactory(source=source, resource_type=word, tags={word: word}, resource_name=word)
         RecipeUsageFactory(source=source, recipe_id=9001, recipe_name=word, workspace_name=word)
     hold_days(rolled=True)
-    staff = client_of("viewer", sources=[mine])
+    staff = client_of("viewer", sources=[own_source])
 
     for kind in KINDS.values():
         for parameter in suggestions.get_suggested_params(kind):
             if parameter != "tz":
                 for form in ({}, {"source": "other"}):
-                    said = str(suggested(staff, kind, parameter, **form))
-                    assert "secret" not in said, parameter
-    assert suggested(staff, RecipeUsage, "recipe_id", "seen") == [("9001", "seen")]
-    assert suggested(client_of("viewer", sources=[]), EnvironmentUsage, "project_id") == []
+                    text = str(fetch_suggestions(staff, kind, parameter, **form))
+                    assert "secret" not in text, parameter
+    assert fetch_suggestions(staff, RecipeUsage, "recipe_id", "seen") == [("9001", "seen")]
+    assert fetch_suggestions(client_of("viewer", sources=[]), EnvironmentUsage, "project_id") == []
 
 
 def test_a_long_answer_ends_and_says_that_there_is_more(staff: Client) -> None:
     source = SourceFactory()
     for number in range(30):
         EnvironmentUsageFactory(source=source, environment_id=f"env-{number:02}")
-    answer = staff.get("/admin/usage/environmentusage/suggest/environment_id/", {"part": "env"}).json()
+    body = staff.get("/admin/usage/environmentusage/suggest/environment_id/", {"part": "env"}).json()
 
-    assert len(answer["options"]) == suggestions.MOST
-    assert answer["more"] is True
+    assert len(body["options"]) == suggestions.MOST
+    assert body["more"] is True
 
 
 def test_time_zones_are_suggested(staff: Client) -> None:
-    assert values(staff, EnvironmentUsage, "tz", "berl") == ["Europe/Berlin"]
-    assert "America/New_York" in values(staff, EnvironmentUsage, "tz", "new york")
+    assert list_suggested_values(staff, EnvironmentUsage, "tz", "berl") == ["Europe/Berlin"]
+    assert "America/New_York" in list_suggested_values(staff, EnvironmentUsage, "tz", "new york")
 
 
 @pytest.mark.parametrize("parameter", ["task_count__gte", "source", "colour", "__class__"])
@@ -174,6 +181,6 @@ def test_a_look_that_takes_too_long_is_given_up_with_a_sentence(staff: Client, m
             " FROM usage_environmentusage, generate_series(1, 15000) AS g"
         )
 
-    answer = staff.get("/admin/usage/environmentusage/suggest/environment_id/", {"part": "5"}).json()
+    body = staff.get("/admin/usage/environmentusage/suggest/environment_id/", {"part": "5"}).json()
 
-    assert answer == {"options": [], "more": False, "words": "Too many to suggest from; type the whole of it."}
+    assert body == {"options": [], "more": False, "words": "Too many to suggest from; type the whole of it."}

@@ -1,4 +1,4 @@
-"""The totals of the usage lists: what the API's summaries say of the same filters, within a time, told in words."""
+"""The totals of the usage lists: equal to the summaries of the API with the same filters, within a time limit."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -75,8 +75,8 @@ def test_metrics_add_up_to_the_last_digit_however_large_they_are(staff: Client) 
     page = get_totals(staff, ResourceUsage).content.decode()
 
     assert f"{10**30:,}.000000000000000000000000000001" in page
-    listed = staff.get("/admin/usage/resourceusage/?from=")
-    assert f"{10**30:,} GB" in listed.content.decode()
+    response = staff.get("/admin/usage/resourceusage/?from=")
+    assert f"{10**30:,} GB" in response.content.decode()
 
 
 def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_request(staff: Client) -> None:
@@ -130,11 +130,11 @@ def test_totals_say_how_far_they_can_be_trusted(staff: Client) -> None:
 
 
 def test_totals_are_of_the_sources_that_a_person_may_see() -> None:
-    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other")
-    for source, metric in ((mine, "seen"), (other, "secret-metric")):
+    own_source, other_source = SourceFactory(slug="mine"), SourceFactory(slug="other")
+    for source, metric in ((own_source, "seen"), (other_source, "secret-metric")):
         ResourceUsageFactory(source=source, billing_metric=metric)
-        SourceDayFactory(source=source, day=FIRST.date(), complete=source is mine, loaded_at=FIRST, records=1)
-    staff = client_of("viewer", sources=[mine])
+        SourceDayFactory(source=source, day=FIRST.date(), complete=source is own_source, loaded_at=FIRST, records=1)
+    staff = client_of("viewer", sources=[own_source])
     response = get_totals(staff, ResourceUsage, from_="2026-01-01", to="2026-01-02")
 
     assert response.context["totals"].records == 1
@@ -155,8 +155,8 @@ def test_totals_that_take_too_long_are_given_up_with_a_sentence(staff: Client, m
 
 def test_without_scripts_totals_are_a_page_of_their_own_that_leads_back(staff: Client) -> None:
     EnvironmentUsageFactory(user_id="u1")
-    listed = staff.get("/admin/usage/environmentusage/?user_id=u1").content.decode()
-    assert 'href="totals/?user_id=u1"' in listed
+    list_page = staff.get("/admin/usage/environmentusage/?user_id=u1").content.decode()
+    assert 'href="totals/?user_id=u1"' in list_page
 
     page = staff.get("/admin/usage/environmentusage/totals/?user_id=u1").content.decode()
 
@@ -187,8 +187,8 @@ def test_totals_say_that_they_have_the_sums_of_days_without_records(staff: Clien
     EnvironmentUsageFactory(source=source)
     hold_days(rolled=True)
     EnvironmentUsage.objects.all().delete()
-    at = dict.fromkeys({"pruned_at", column}, FIRST)
-    SourceDay.objects.update(state="loaded", complete=True, final=True, loaded_at=FIRST, **at)
+    timestamps = dict.fromkeys({"pruned_at", column}, FIRST)
+    SourceDay.objects.update(state="loaded", complete=True, final=True, loaded_at=FIRST, **timestamps)
 
     query = {"source": "a", "from_": "2026-01-01", "to": "2026-01-02"}
     response = get_totals(staff, EnvironmentUsage, **query)
@@ -196,6 +196,6 @@ def test_totals_say_that_they_have_the_sums_of_days_without_records(staff: Clien
     page = response.content.decode()
     assert f"The records of 1 day {verb}, so their sums come from roll-ups: a 1 Jan 2026." in page
     assert "not in these numbers" not in page
-    narrowed = get_totals(staff, EnvironmentUsage, **query, runtime_seconds__gte="1")
-    assert narrowed.context["totals"].records == 0
-    assert "not in these numbers" in narrowed.content.decode()
+    filtered_response = get_totals(staff, EnvironmentUsage, **query, runtime_seconds__gte="1")
+    assert filtered_response.context["totals"].records == 0
+    assert "not in these numbers" in filtered_response.content.decode()

@@ -30,22 +30,24 @@ CHALLENGE = 'Bearer realm="usage portal"'
 
 
 def fill(slug: str) -> dict[str, Any]:
-    """Give a source one row of everything; returns the address of each."""
+    """Create one row of each kind for a source; returns their keys."""
     day = SourceDayFactory(source__slug=slug, source__vendor=f"vendor-of-{slug}", day=FIRST_DAY)
     source: Source = day.source
     run = SyncRun.objects.create(
         source=source, trigger=Trigger.API, from_day=FIRST_DAY, to_day=FIRST_DAY.replace(day=2)
     )
-    restated = Restatement.objects.create(source_day=day, attempt=2, records_before=3, records_after=4)
-    rejected = RejectedRecord.objects.create(source_day=day, payload=slug, payload_digest="d", reason="r", attempt=1)
-    words = {
+    restatement = Restatement.objects.create(source_day=day, attempt=2, records_before=3, records_after=4)
+    rejected_record = RejectedRecord.objects.create(
+        source_day=day, payload=slug, payload_digest="d", reason="r", attempt=1
+    )
+    fields = {
         "key": f"source:{source.pk}",
         "subject": slug,
         "severity": "warning",
         "state": "Late",
         "message": "is late.",
     }
-    incident = Incident.objects.create(condition="source_late", source=source, **words)
+    incident = Incident.objects.create(condition="source_late", source=source, **fields)
     entry = DirectoryEntry.objects.create(source=source, kind="project", vendor_id=f"project of {slug}", name=slug)
     return {
         "directory": entry.pk,
@@ -55,8 +57,8 @@ def fill(slug: str) -> dict[str, Any]:
         "sources": slug,
         f"sources/{slug}/days": FIRST_DAY,
         "sync-runs": run.pk,
-        "restatements": restated.pk,
-        "rejected-records": rejected.pk,
+        "restatements": restatement.pk,
+        "rejected-records": rejected_record.pk,
         "incidents": incident.pk,
     }
 
@@ -78,11 +80,11 @@ def test_only_health_answers_strangers() -> None:
 @pytest.mark.parametrize(("paths", "scope"), [(USAGE, Scope.USAGE_READ), (SYNC, Scope.SYNC_READ)])
 def test_a_token_without_the_scope_is_told_which_one_is_missing(paths: tuple[str, ...], scope: str) -> None:
     fill("seen")
-    others = bearer(*(other for other in Scope.values if other != scope))
-    only = bearer(scope)
+    other_scopes_client = bearer(*(name for name in Scope.values if name != scope))
+    scope_client = bearer(scope)
     for path in paths:
-        assert refused(others.get(f"{API}/{path}/"), 403) == {"": [f"The token lacks the scope {scope}."]}
-        assert only.get(f"{API}/{path}/").status_code == 200
+        assert refused(other_scopes_client.get(f"{API}/{path}/"), 403) == {"": [f"The token lacks the scope {scope}."]}
+        assert scope_client.get(f"{API}/{path}/").status_code == 200
 
 
 def test_reading_is_not_enough_to_ask_for_a_run() -> None:
@@ -110,39 +112,39 @@ def test_a_limited_token_cannot_learn_that_other_sources_exist(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", [*USAGE, "sources", "sync-runs", "restatements", "rejected-records", "incidents"])
 def test_a_row_of_another_source_is_as_if_it_did_not_exist(kind: str) -> None:
-    hidden = fill("hidden")
+    hidden_keys = fill("hidden")
     fill("seen")
-    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
-    there = limited.get(f"{API}/{kind}/{hidden[kind]}/")
-    not_there = limited.get(f"{API}/{kind}/{'nothing' if kind == 'sources' else 987654}/")
-    assert there.status_code == not_there.status_code == 404
-    assert there.content == not_there.content
-    assert bearer(*Scope.values).get(f"{API}/{kind}/{hidden[kind]}/").status_code == 200
+    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    hidden_response = limited_client.get(f"{API}/{kind}/{hidden_keys[kind]}/")
+    missing_response = limited_client.get(f"{API}/{kind}/{'nothing' if kind == 'sources' else 987654}/")
+    assert hidden_response.status_code == missing_response.status_code == 404
+    assert hidden_response.content == missing_response.content
+    assert bearer(*Scope.values).get(f"{API}/{kind}/{hidden_keys[kind]}/").status_code == 200
 
 
 def test_filters_of_a_limited_token_offer_only_its_sources() -> None:
     fill("hidden")
     fill("seen")
-    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
     for query in ({"source": "hidden"}, {"vendor": "vendor-of-hidden"}):
-        errors = refused(limited.get(f"{API}/environment-usage/", query))
+        errors = refused(limited_client.get(f"{API}/environment-usage/", query))
         ((name, value),) = query.items()
-        seen = {"source": "seen", "vendor": "vendor-of-seen"}[name]
-        assert errors[name] == [f"There is no “{value}”; there are: {seen}."]
+        visible_value = {"source": "seen", "vendor": "vendor-of-seen"}[name]
+        assert errors[name] == [f"There is no “{value}”; there are: {visible_value}."]
 
 
 def test_a_limited_token_cannot_ask_for_a_run_of_another_source() -> None:
     fill("hidden")
     fill("seen")
-    limited = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
     body = {"from": "2026-01-01", "to": "2026-01-02"}
     for slug in ("hidden", "nothing"):
-        response = limited.post(f"{API}/sources/{slug}/sync/", body, content_type="application/json")
+        response = limited_client.post(f"{API}/sources/{slug}/sync/", body, content_type="application/json")
         assert refused(response, 404) == {"": ["Not found."]}
 
 
-def signed_in(*permissions: str, staff: bool = True) -> Client:
-    """Return a client of a member of staff with these permissions, one that has its CSRF token checked."""
+def sign_in(*permissions: str, staff: bool = True) -> Client:
+    """Return a client of a member of staff with these permissions, whose CSRF token is checked."""
     user = User.objects.create_user("person", is_staff=staff)
     for permission in permissions:
         app, codename = permission.split(".")
@@ -154,7 +156,7 @@ def signed_in(*permissions: str, staff: bool = True) -> Client:
 
 def test_staff_see_what_djangos_permissions_let_them_see() -> None:
     fill("seen")
-    client = signed_in("usage.view_environmentusage", "usage.view_source")
+    client = sign_in("usage.view_environmentusage", "usage.view_source")
     assert client.get(f"{API}/environment-usage/").status_code == 200
     assert client.get(f"{API}/sources/seen/").status_code == 200
     errors = refused(client.get(f"{API}/resource-usage/"), 403)
@@ -162,13 +164,13 @@ def test_staff_see_what_djangos_permissions_let_them_see() -> None:
 
 
 def test_someone_who_is_signed_in_but_not_staff_is_a_stranger() -> None:
-    client = signed_in("usage.view_environmentusage", staff=False)
+    client = sign_in("usage.view_environmentusage", staff=False)
     assert client.get(f"{API}/environment-usage/").status_code == 401
 
 
 def test_a_session_needs_the_csrf_token_to_change_anything() -> None:
     SourceFactory(slug="seen")
-    client = signed_in("usage.change_sourceday", "usage.view_source")
+    client = sign_in("usage.change_sourceday", "usage.view_source")
     errors = refused(client.post(f"{API}/sources/seen/sync/", {}, content_type="application/json"), 403)
     assert "CSRF" in errors[""][0]
 
@@ -183,6 +185,6 @@ def test_a_session_asks_for_a_run_with_the_permission_that_the_pages_ask_for(rol
 
 
 def test_a_bad_token_is_refused_even_beside_a_good_session() -> None:
-    client = signed_in("usage.view_environmentusage")
+    client = sign_in("usage.view_environmentusage")
     response = client.get(f"{API}/environment-usage/", headers={"Authorization": "Bearer up_nothing"})
     assert response.status_code == 401

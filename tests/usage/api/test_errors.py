@@ -100,27 +100,27 @@ def test_a_request_that_django_itself_refuses_is_a_problem_under_the_api(client:
     response = client.get(f"{API}/sources/", headers={"Host": "evil.example"})
     assert refused(response, 400)
     assert "text/html" in Client().get("/admin/", headers={"Host": "evil.example"})["Content-Type"]
-    many = client.get(f"{API}/resource-usage/?{'&'.join(['tag=a:b'] * 1001)}")
-    assert refused(many)[""] == ["The request has more than 1,000 parameters."]
+    long_response = client.get(f"{API}/resource-usage/?{'&'.join(['tag=a:b'] * 1001)}")
+    assert refused(long_response)[""] == ["The request has more than 1,000 parameters."]
 
 
 def test_every_kind_of_error_is_a_problem_with_its_status(redis_client: object) -> None:
     source = SourceFactory(slug="gcore-main", enabled=False)
-    everything, usage = bearer(*Scope.values), bearer(Scope.USAGE_READ)
+    full_client, usage_client = bearer(*Scope.values), bearer(Scope.USAGE_READ)
     _, secret = create_token("often", rate="1/day")
-    often = Client(headers={"Authorization": f"Bearer {secret}"})
-    sources, sync = f"{API}/sources/", f"{API}/sources/{source.slug}/sync/"
-    often.get(f"{API}/environment-usage/")
-    answers = {
-        400: everything.get(f"{API}/environment-usage/", {"page_size": "5000"}),
-        401: Client().get(sources),
-        403: usage.get(sources),
-        404: everything.get(f"{API}/environment-usage/1/"),
-        406: everything.get(sources, headers={"Accept": "text/csv"}),
-        409: everything.post(sync, {"from": "2026-01-01", "to": "2026-01-02"}, content_type="application/json"),
-        413: everything.post(sync, "x" * 70_000, content_type="application/json"),
-        415: everything.post(sync, "x", content_type="text/plain"),
-        429: often.get(f"{API}/environment-usage/"),
+    limited_client = Client(headers={"Authorization": f"Bearer {secret}"})
+    sources_url, sync_url = f"{API}/sources/", f"{API}/sources/{source.slug}/sync/"
+    limited_client.get(f"{API}/environment-usage/")
+    responses = {
+        400: full_client.get(f"{API}/environment-usage/", {"page_size": "5000"}),
+        401: Client().get(sources_url),
+        403: usage_client.get(sources_url),
+        404: full_client.get(f"{API}/environment-usage/1/"),
+        406: full_client.get(sources_url, headers={"Accept": "text/csv"}),
+        409: full_client.post(sync_url, {"from": "2026-01-01", "to": "2026-01-02"}, content_type="application/json"),
+        413: full_client.post(sync_url, "x" * 70_000, content_type="application/json"),
+        415: full_client.post(sync_url, "x", content_type="text/plain"),
+        429: limited_client.get(f"{API}/environment-usage/"),
     }
-    for status, answer in answers.items():
-        assert refused(answer, status)[""][0]
+    for status, response in responses.items():
+        assert refused(response, status)[""][0]

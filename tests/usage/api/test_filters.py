@@ -1,4 +1,4 @@
-"""Filters of the API: half-open ranges in any zone, comma-separated ids, and nothing that is half understood."""
+"""Filters of the API: half-open ranges in any zone, comma-separated ids, and an error for everything else."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,35 +27,35 @@ def client(db: None) -> Client:
     return bearer()
 
 
-def stopped(*instants: str) -> None:
+def create_runs(*instants: str) -> None:
     for instant in instants:
         EnvironmentUsageFactory(record_id=instant, stopped_at=datetime.fromisoformat(instant))
 
 
-def found(client: Client, **query: Any) -> list[str]:
+def list_record_ids(client: Client, **query: Any) -> list[str]:
     results = get(client, "environment-usage/", ordering="stopped_at", **query)["results"]
     return [record["record_id"] for record in results]
 
 
 def test_a_range_takes_its_start_in_and_leaves_its_end_out(client: Client) -> None:
     instants = ["2026-01-01T23:59:59.999999Z", "2026-01-02T00:00:00Z", "2026-01-02T12:00:00Z", "2026-01-03T00:00:00Z"]
-    stopped(*instants)
-    assert found(client, from_="2026-01-02", to="2026-01-03") == instants[1:3]
-    assert found(client, from_="2026-01-02T00:00:00.000001Z", to="2026-01-02T12:00:00Z") == []
-    assert found(client, from_="2026-01-02T12:00:00Z") == instants[2:]
-    assert found(client, to="2026-01-02") == instants[:1]
-    assert found(client, from_="2026-01-02", to="2026-01-02") == []
+    create_runs(*instants)
+    assert list_record_ids(client, from_="2026-01-02", to="2026-01-03") == instants[1:3]
+    assert list_record_ids(client, from_="2026-01-02T00:00:00.000001Z", to="2026-01-02T12:00:00Z") == []
+    assert list_record_ids(client, from_="2026-01-02T12:00:00Z") == instants[2:]
+    assert list_record_ids(client, to="2026-01-02") == instants[:1]
+    assert list_record_ids(client, from_="2026-01-02", to="2026-01-02") == []
 
 
 def test_a_date_means_the_start_of_that_day_in_the_zone_that_is_asked_for(client: Client) -> None:
     instants = ["2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z", "2026-03-29T22:00:00Z"]
-    stopped(*instants)
+    create_runs(*instants)
     day_of_23_hours = {"from_": "2026-03-29", "to": "2026-03-30", "tz": "Europe/Berlin"}
-    assert found(client, **day_of_23_hours) == instants[:2]
+    assert list_record_ids(client, **day_of_23_hours) == instants[:2]
 
 
 def test_an_instant_with_an_offset_is_the_same_written_with_a_plus_a_percent_or_a_z(client: Client) -> None:
-    stopped("2026-01-02T00:00:00Z")
+    create_runs("2026-01-02T00:00:00Z")
     for text in ("2026-01-02T02:00:00%2B02:00", "2026-01-02T02:00:00+02:00", "2026-01-02T00:00:00.000000000Z"):
         response = client.get(f"{API}/environment-usage/?from={text}&to=2026-01-02T00:00:01Z")
         assert len(response.json()["results"]) == 1, text
@@ -64,10 +64,10 @@ def test_an_instant_with_an_offset_is_the_same_written_with_a_plus_a_percent_or_
 def test_ids_are_comma_separated_and_one_of_each_column_is_enough(client: Client) -> None:
     for number in range(4):
         EnvironmentUsageFactory(record_id=f"r{number}", project_id=f"p{number % 2}", user_id=f"u{number}")
-    assert len(found(client, project_id="p0")) == 2
-    assert len(found(client, project_id="p0, p1")) == 4
-    assert found(client, project_id="p0,p1", user_id="u3,u9") == ["r3"]
-    assert found(client, record_id="r1") == ["r1"]
+    assert len(list_record_ids(client, project_id="p0")) == 2
+    assert len(list_record_ids(client, project_id="p0, p1")) == 4
+    assert list_record_ids(client, project_id="p0,p1", user_id="u3,u9") == ["r3"]
+    assert list_record_ids(client, record_id="r1") == ["r1"]
 
 
 def test_values_may_repeat_hold_commas_and_be_none(client: Client) -> None:
@@ -84,8 +84,8 @@ def test_values_may_repeat_hold_commas_and_be_none(client: Client) -> None:
         (r"project_id=x\\&project_id=x", "bf"),
         ("record_id=~none", ""),
     ):
-        answer = client.get(f"{API}/environment-usage/?ordering=stopped_at&{query}").json()
-        assert "".join(row["record_id"] for row in answer["results"]) == expected, query
+        body = client.get(f"{API}/environment-usage/?ordering=stopped_at&{query}").json()
+        assert "".join(row["record_id"] for row in body["results"]) == expected, query
 
 
 def test_numbers_may_repeat_and_be_none(client: Client) -> None:
@@ -125,8 +125,8 @@ def test_resource_usage_is_asked_by_whole_utc_days(client: Client) -> None:
         ResourceUsageFactory(day=datetime(2026, 1, day, tzinfo=UTC).date())
     days = [row["day"] for row in get(client, "resource-usage/", from_="2026-01-02", to="2026-01-03")["results"]]
     assert days == ["2026-01-02"]
-    same = get(client, "resource-usage/", from_="2026-01-02T01:00:00+01:00", to="2026-01-03T00:00:00Z")
-    assert [row["day"] for row in same["results"]] == ["2026-01-02"]
+    page = get(client, "resource-usage/", from_="2026-01-02T01:00:00+01:00", to="2026-01-03T00:00:00Z")
+    assert [row["day"] for row in page["results"]] == ["2026-01-02"]
     errors = refused(client.get(f"{API}/resource-usage/", {"from": "2026-01-02", "tz": "Europe/Berlin"}))
     assert "not the start of a UTC day" in errors["from"][0]
 
@@ -135,20 +135,20 @@ def test_deleted_recipes_can_be_left_out_or_singled_out(client: Client) -> None:
     RecipeUsageFactory(recipe_id=None)
     RecipeUsageFactory(recipe_id=5)
 
-    def recipes(**query: str) -> list[int | None]:
+    def list_recipe_ids(**query: str) -> list[int | None]:
         return [row["recipe_id"] for row in get(client, "recipe-usage/", ordering="starts_at", **query)["results"]]
 
-    assert recipes() == recipes(deleted_recipes="include") == [None, 5]
-    assert recipes(deleted_recipes="exclude") == [5]
-    assert recipes(deleted_recipes="only") == [None]
+    assert list_recipe_ids() == list_recipe_ids(deleted_recipes="include") == [None, 5]
+    assert list_recipe_ids(deleted_recipes="exclude") == [5]
+    assert list_recipe_ids(deleted_recipes="only") == [None]
 
 
 def test_sources_and_vendors_are_asked_for_by_name(client: Client) -> None:
     for slug, vendor in (("a", "acme"), ("b", "acme"), ("c", "other")):
         EnvironmentUsageFactory(record_id=slug, source=SourceFactory(slug=slug, vendor=vendor))
-    assert found(client, source="a,c") == ["a", "c"]
-    assert found(client, vendor="acme") == ["a", "b"]
-    assert found(client, vendor="acme", source="b,c") == ["b"]
+    assert list_record_ids(client, source="a,c") == ["a", "c"]
+    assert list_record_ids(client, vendor="acme") == ["a", "b"]
+    assert list_record_ids(client, vendor="acme", source="b,c") == ["b"]
     errors = refused(client.get(f"{API}/environment-usage/", {"source": "a,d", "vendor": "none"}))
     assert errors["source"] == ["There is no “d”; there are: a, b, c."]
     assert errors["vendor"] == ["There is no “none”; there are: acme, other."]
@@ -175,18 +175,18 @@ def test_days_of_a_source_are_asked_by_date_state_and_completeness(client: Clien
         )
     SourceDayFactory()
 
-    def days(**query: str) -> list[str]:
+    def list_days(**query: str) -> list[str]:
         return [day["day"][-2:] for day in get(client, "sources/a/days/", **query)["results"]]
 
-    assert days() == ["03", "02", "01"]
-    assert days(from_="2026-01-02", to="2026-01-03") == ["02"]
-    assert days(state="failed") == ["02"]
-    assert days(state="failed, due", verification="none") == ["03", "02", "01"]
+    assert list_days() == ["03", "02", "01"]
+    assert list_days(from_="2026-01-02", to="2026-01-03") == ["02"]
+    assert list_days(state="failed") == ["02"]
+    assert list_days(state="failed, due", verification="none") == ["03", "02", "01"]
     errors = refused(client.get(f"{API}/sources/a/days/", {"state": "failed,lost", "verification": "x"}))
     assert errors["state"] == ["“lost”: Not one of: due, loading, loaded, partial, suspect, failed."]
     assert errors["verification"] == ["“x”: Not one of: none, verified, unverified."]
-    assert days(complete="true") == []
-    assert days(complete="false", ordering="day") == ["01", "02", "03"]
+    assert list_days(complete="true") == []
+    assert list_days(complete="false", ordering="day") == ["01", "02", "03"]
 
 
 @pytest.mark.parametrize(
@@ -261,9 +261,9 @@ def test_an_instant_means_the_same_however_its_offset_is_written(moment: datetim
 
 @given(st.text(max_size=30))
 def test_any_other_text_is_refused_and_never_fails(text: str) -> None:
-    for read in (parse_moment, parse_zone):
+    for parse in (parse_moment, parse_zone):
         try:
-            read(text)
+            parse(text)
         except ValueError as error:
             assert str(error).startswith(f"“{text}” is not")  # noqa: PT017
 

@@ -1,4 +1,4 @@
-"""Lists and details of the API: the fields, exactly; one query each; read off an index however long the table."""
+"""Lists and details of the API: exact fields, one query each, read from an index at any length of the table."""
 
 import json
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ def client() -> Client:
     return caller
 
 
-def same(rendered: Any, serialized: Any) -> bool:
+def is_same_value(rendered: Any, serialized: Any) -> bool:
     """Return whether two JSON values mean the same; instants may be written with or without their zeros."""
     if isinstance(rendered, str) and rendered.endswith("Z") and serialized is not None:
         return parse_datetime(rendered) == parse_datetime(serialized)
@@ -51,41 +51,41 @@ def same(rendered: Any, serialized: Any) -> bool:
 
 @pytest.mark.parametrize("kind", FACTORIES)
 def test_postgresql_renders_exactly_what_the_documented_serializer_says(client: Client, kind: str) -> None:
-    odd = {"naïve": [1, {"a": None}], "quote": '"\\\n\t', "number": 12345678901234567890}
-    record = FACTORIES[kind](extra=odd)
+    extra = {"naïve": [1, {"a": None}], "quote": '"\\\n\t', "number": 12345678901234567890}
+    record = FACTORIES[kind](extra=extra)
     record.refresh_from_db()
     serializer = VIEWS[kind].serializer_class
     assert serializer is not None
     expected = json.loads(json.dumps(serializer(record).data, default=str))
-    (listed,) = get(client, f"{kind}/")["results"]
-    assert list(listed) == list(expected)
-    assert [name for name in expected if not same(listed[name], expected[name])] == []
-    assert get(client, f"{kind}/{record.pk}/") == listed
+    (row,) = get(client, f"{kind}/")["results"]
+    assert list(row) == list(expected)
+    assert [name for name in expected if not is_same_value(row[name], expected[name])] == []
+    assert get(client, f"{kind}/{record.pk}/") == row
 
 
 def test_numbers_keep_every_digit_and_instants_end_in_z(client: Client) -> None:
-    exact = Decimal("12345678901234567890.123456789012345678901234567890")
-    ResourceUsageFactory(consumed_quantity=exact, last_seen=datetime(2026, 1, 1, 23, 59, 59, 123456, tzinfo=UTC))
-    (found,) = get(client, "resource-usage/")["results"]
-    assert found["consumed_quantity"] == str(exact)
-    assert found["last_seen"] == "2026-01-01T23:59:59.123456Z"
-    assert found["project_id"] == 11
-    assert found["day"] == "2026-01-01"
+    quantity = Decimal("12345678901234567890.123456789012345678901234567890")
+    ResourceUsageFactory(consumed_quantity=quantity, last_seen=datetime(2026, 1, 1, 23, 59, 59, 123456, tzinfo=UTC))
+    (row,) = get(client, "resource-usage/")["results"]
+    assert row["consumed_quantity"] == str(quantity)
+    assert row["last_seen"] == "2026-01-01T23:59:59.123456Z"
+    assert row["project_id"] == 11
+    assert row["day"] == "2026-01-01"
 
 
 def test_a_missing_count_is_null_and_never_zero(client: Client) -> None:
     RecipeUsageFactory(recipe_id=None, task_count=None)
-    (found,) = get(client, "recipe-usage/")["results"]
-    assert found["task_count"] is None
-    assert found["recipe_id"] is None
+    (row,) = get(client, "recipe-usage/")["results"]
+    assert row["task_count"] is None
+    assert row["recipe_id"] is None
 
 
 def test_a_withdrawn_record_is_left_out_of_lists_and_still_has_its_address(client: Client) -> None:
-    gone = EnvironmentUsageFactory(withdrawn_at=datetime(2026, 1, 5, tzinfo=UTC))
+    record = EnvironmentUsageFactory(withdrawn_at=datetime(2026, 1, 5, tzinfo=UTC))
     assert get(client, "environment-usage/")["results"] == []
-    (listed,) = get(client, "environment-usage/", include_withdrawn="true")["results"]
-    assert listed["withdrawn_at"] == "2026-01-05T00:00:00Z"
-    assert get(client, f"environment-usage/{gone.pk}/") == listed
+    (row,) = get(client, "environment-usage/", include_withdrawn="true")["results"]
+    assert row["withdrawn_at"] == "2026-01-05T00:00:00Z"
+    assert get(client, f"environment-usage/{record.pk}/") == row
 
 
 def test_nothing_of_a_credential_or_of_options_is_in_any_answer(client: Client) -> None:
@@ -96,8 +96,8 @@ def test_nothing_of_a_credential_or_of_options_is_in_any_answer(client: Client) 
     assert b"credential" not in content
 
 
-def fill_sync() -> None:
-    """Give every list of how usage gets in a row of two sources."""
+def create_sync_rows() -> None:
+    """Create a row of each of two sources in every list about syncing."""
     for slug in ("left", "right"):
         day = SourceDayFactory(source__slug=slug, day=FIRST_DAY)
         Restatement.objects.create(source_day=day, attempt=2, records_before=3, records_after=4)
@@ -107,14 +107,14 @@ def fill_sync() -> None:
 
 @pytest.mark.parametrize("address", ["sources", "sources/left/days", "sync-runs", "restatements", "rejected-records"])
 def test_lists_of_how_usage_gets_in_lead_to_details_that_say_the_same(client: Client, address: str) -> None:
-    fill_sync()
+    create_sync_rows()
     results = get(client, f"{address}/")["results"]
-    assert {found.get("source", found.get("slug")) for found in results} <= {"left", "right"}
-    for found in results:
-        key = found.get("id") if address != "sources" else found["slug"]
-        key = found["day"] if address.endswith("days") else key
-        ticking = {"lag_seconds": found.get("lag_seconds")}
-        assert get(client, f"{address}/{key}/") | ticking == found | ticking
+    assert {row.get("source", row.get("slug")) for row in results} <= {"left", "right"}
+    for row in results:
+        key = row.get("id") if address != "sources" else row["slug"]
+        key = row["day"] if address.endswith("days") else key
+        lag = {"lag_seconds": row.get("lag_seconds")}
+        assert get(client, f"{address}/{key}/") | lag == row | lag
 
 
 @pytest.mark.parametrize("kind", FACTORIES)
@@ -142,11 +142,15 @@ def test_every_list_declares_a_default_among_total_orderings() -> None:
         assert issubclass(view, ReadViewSet)
 
 
-def indexed(kind: type[UsageRecord]) -> set[tuple[str, ...]]:
+def list_index_columns(kind: type[UsageRecord]) -> set[tuple[str, ...]]:
     """Return the columns of the table's B-tree indexes, in their order."""
     with connection.cursor() as cursor:
         constraints = connection.introspection.get_constraints(cursor, kind._meta.db_table)
-    return {tuple(found["columns"]) for found in constraints.values() if found["index"] or found["unique"]}
+    return {
+        tuple(constraint["columns"])
+        for constraint in constraints.values()
+        if constraint["index"] or constraint["unique"]
+    }
 
 
 @pytest.mark.parametrize("kind", FACTORIES)
@@ -155,7 +159,9 @@ def test_every_ordering_of_usage_is_held_by_an_index_and_ends_in_the_key(kind: s
     model: type[UsageRecord] = view.queryset.model
     for columns in view.orderings.values():
         assert columns[-1] in {"id", model.key[-1]}
-        indexes = {tuple("source_id" if name == "source" else name for name in index) for index in indexed(model)}
+        indexes = {
+            tuple("source_id" if name == "source" else name for name in index) for index in list_index_columns(model)
+        }
         # Rows that are equal in an index's columns are sorted by the rest, at most a day's of one type. That of
         # changes has a block of ids, an expression, in place of the id.
         assert indexes & {columns, columns[:-1], columns[:2], (columns[0], None)}

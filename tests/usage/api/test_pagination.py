@@ -1,4 +1,4 @@
-"""Keyset pagination: every row exactly once, both ways, whatever is inserted; the last page costs what the first does."""
+"""Keyset pagination: every row exactly once, both ways, also during inserts; every page costs the same."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -32,8 +32,8 @@ def client() -> Client:
 
 @pytest.fixture
 def source() -> Source:
-    made: Source = SourceFactory(slug="a")
-    return made
+    created: Source = SourceFactory(slug="a")
+    return created
 
 
 def insert(source: Source, seconds: list[int], prefix: str = "r") -> None:
@@ -51,11 +51,11 @@ def insert(source: Source, seconds: list[int], prefix: str = "r") -> None:
     )
 
 
-def ids(pages: Iterator[list[Any]]) -> list[int]:
+def list_ids(pages: Iterator[list[Any]]) -> list[int]:
     return [row["id"] for row in chain.from_iterable(pages)]
 
 
-def in_order(ordering: str) -> list[int]:
+def list_sorted_ids(ordering: str) -> list[int]:
     columns = EnvironmentUsageViewSet.orderings[ordering.removeprefix("-")]
     signed = [f"-{column}" if ordering.startswith("-") else column for column in columns]
     return list(EnvironmentUsage.objects.order_by(*signed).values_list("id", flat=True))
@@ -77,7 +77,7 @@ def test_a_walk_returns_every_row_once_in_order_forwards_and_backwards(
     insert(source, seconds)
     params = {"page_size": str(page_size), "ordering": ordering}
     forwards = list(walk(client, "environment-usage/", **params))
-    assert ids(iter(forwards)) == in_order(ordering)
+    assert list_ids(iter(forwards)) == list_sorted_ids(ordering)
     assert all(len(page) == page_size for page in forwards[:-1])
 
     last = get(client, "environment-usage/", **params)
@@ -85,7 +85,7 @@ def test_a_walk_returns_every_row_once_in_order_forwards_and_backwards(
         last = get(client, "environment-usage/", **params, cursor=last["next_cursor"])
     start = last["previous_cursor"]
     backwards = list(walk(client, "environment-usage/", way="previous", start=start, **params)) if start else []
-    assert ids(reversed([*[last["results"]], *backwards])) == in_order(ordering)
+    assert list_ids(reversed([*[last["results"]], *backwards])) == list_sorted_ids(ordering)
 
 
 def test_a_walk_ends_though_thousands_of_rows_share_the_first_value_of_the_ordering(
@@ -94,32 +94,32 @@ def test_a_walk_ends_though_thousands_of_rows_share_the_first_value_of_the_order
     insert(source, [7] * 2500 + [8] * 10)
     for ordering in ("stopped_at", "-stopped_at"):
         for size in ("1000", "333"):
-            found = ids(walk(client, "environment-usage/", ordering=ordering, page_size=size))
-            assert found == in_order(ordering)
+            row_ids = list_ids(walk(client, "environment-usage/", ordering=ordering, page_size=size))
+            assert row_ids == list_sorted_ids(ordering)
 
 
 @several
 @given(
     seconds=st.lists(st.integers(0, 5), min_size=5, max_size=40),
-    later=st.lists(st.lists(st.integers(0, 5), max_size=10), max_size=8),
+    inserts=st.lists(st.lists(st.integers(0, 5), max_size=10), max_size=8),
     page_size=st.integers(1, 10),
     ordering=st.sampled_from(["stopped_at", "-stopped_at", "project_id", "changed_at", "-user_id"]),
 )
 def test_rows_that_were_there_throughout_are_met_once_whatever_is_loaded_on_the_way(
-    client: Client, source: Source, seconds: list[int], later: list[list[int]], page_size: int, ordering: str
+    client: Client, source: Source, seconds: list[int], inserts: list[list[int]], page_size: int, ordering: str
 ) -> None:
     EnvironmentUsage.objects.all().delete()
     insert(source, seconds)
-    there, gone = set(in_order(ordering)), min(in_order(ordering))
-    met: list[int] = []
+    stable_ids, withdrawn_id = set(list_sorted_ids(ordering)), min(list_sorted_ids(ordering))
+    seen_ids: list[int] = []
     for number, page in enumerate(walk(client, "environment-usage/", ordering=ordering, page_size=str(page_size))):
-        met += [row["id"] for row in page]
-        if number < len(later):
-            insert(source, later[number], prefix=f"later-{number}-")
+        seen_ids += [row["id"] for row in page]
+        if number < len(inserts):
+            insert(source, inserts[number], prefix=f"later-{number}-")
             EnvironmentUsage.objects.update(revision=F("revision") + 1, runner_id=str(number))
-            EnvironmentUsage.objects.filter(pk=gone).update(withdrawn_at=START)
-    assert len(met) == len(set(met))
-    assert there - {gone} <= set(met)
+            EnvironmentUsage.objects.filter(pk=withdrawn_id).update(withdrawn_at=START)
+    assert len(seen_ids) == len(set(seen_ids))
+    assert stable_ids - {withdrawn_id} <= set(seen_ids)
 
 
 def test_a_page_can_be_walked_to_and_back(client: Client, source: Source) -> None:
@@ -168,8 +168,8 @@ def test_a_cursor_belongs_to_its_list_and_cannot_be_made_up(client: Client, sour
     insert(source, list(range(5)))
     cursor = get(client, "environment-usage/", page_size="2")["next_cursor"]
     assert refused(client.get(f"{API}/recipe-usage/", {"cursor": cursor}))["cursor"]
-    for damaged in (cursor[:-1], "x" + cursor, cursor.partition(".")[0], ".", "..", "é"):
-        assert refused(client.get(f"{API}/environment-usage/", {"cursor": damaged}))["cursor"]
+    for damaged_cursor in (cursor[:-1], "x" + cursor, cursor.partition(".")[0], ".", "..", "é"):
+        assert refused(client.get(f"{API}/environment-usage/", {"cursor": damaged_cursor}))["cursor"]
 
 
 def test_the_default_ordering_may_be_said_or_left_unsaid_on_the_way(client: Client, source: Source) -> None:
@@ -187,8 +187,8 @@ def test_nothing_is_counted_unless_it_is_asked_for(client: Client, source: Sourc
     assert not [query for query in queries if query["sql"].upper().startswith("SELECT COUNT(")]
 
 
-def deep_cursor(client: Client, ordering: str, row: int) -> str:
-    """Return the cursor that stands after so many rows, as if they had been walked past."""
+def build_deep_cursor(client: Client, ordering: str, row: int) -> str:
+    """Return the cursor of the position after so many rows."""
     columns = EnvironmentUsageViewSet.orderings[ordering.removeprefix("-")]
     order = Ordering(columns, ordering.startswith("-"))
     position = order.apply(EnvironmentUsage.objects.all()).values_list(*columns)[row]
@@ -198,5 +198,5 @@ def deep_cursor(client: Client, ordering: str, row: int) -> str:
 
 def test_a_cursor_made_for_a_page_is_the_one_that_the_page_gives(client: Client, source: Source) -> None:
     insert(source, list(range(5)))
-    given_out = get(client, "environment-usage/", page_size="2")["next_cursor"]
-    assert deep_cursor(client, "-stopped_at", 1) == given_out
+    expected = get(client, "environment-usage/", page_size="2")["next_cursor"]
+    assert build_deep_cursor(client, "-stopped_at", 1) == expected

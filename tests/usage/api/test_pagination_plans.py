@@ -1,4 +1,4 @@
-"""Keyset pagination of a long table: pages are read off an index, and a deep one costs what the first does."""
+"""Keyset pagination of a long table: pages are read from an index, and a deep page costs the same as the first."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from tests.support.api_clients import bearer, get
 from tests.support.database import keep_rows
 from tests.support.factories import SourceFactory
 from tests.support.plans import analyze, find_large_sorts, find_scans
-from tests.usage.api.test_pagination import START, deep_cursor
+from tests.usage.api.test_pagination import START, build_deep_cursor
 from usage.models import EnvironmentUsage, Source
 
 pytestmark = pytest.mark.django_db
@@ -49,7 +49,7 @@ def client() -> Client:
     return bearer()
 
 
-def page_query(client: Client, **query: str) -> str:
+def get_page_sql(client: Client, **query: str) -> str:
     """Return the SQL of one page."""
     with CaptureQueriesContext(connection) as queries:
         get(client, "environment-usage/", **query)
@@ -57,37 +57,39 @@ def page_query(client: Client, **query: str) -> str:
     return sql
 
 
-def plan(sql: str) -> dict[str, Any]:
-    """Return the plan of a query as it was carried out, with the buffers it touched."""
+def explain(sql: str) -> dict[str, Any]:
+    """Return the plan of an executed query, with its buffers."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")
-        found: dict[str, Any] = cursor.fetchone()[0][0]["Plan"]
-    return found
+        plan: dict[str, Any] = cursor.fetchone()[0][0]["Plan"]
+    return plan
 
 
-def scan(found: dict[str, Any]) -> dict[str, Any]:
+def get_scan(plan: dict[str, Any]) -> dict[str, Any]:
     """Return the node that reads the usage table; joining the few sources is another."""
-    (node,) = find_scans(found, "usage_environmentusage")
+    (node,) = find_scans(plan, "usage_environmentusage")
     return node
 
 
-def buffers(found: dict[str, Any]) -> int:
+def count_buffers(plan: dict[str, Any]) -> int:
     """Return how many pages of the usage table and its index were touched."""
-    return int(scan(found)["Shared Hit Blocks"]) + int(scan(found)["Shared Read Blocks"])
+    return int(get_scan(plan)["Shared Hit Blocks"]) + int(get_scan(plan)["Shared Read Blocks"])
 
 
 @pytest.mark.parametrize("ordering", ["-stopped_at", "stopped_at", "changed_at", "-project_id", "environment_id"])
 def test_a_page_is_read_off_an_index_without_a_sort_and_a_deep_one_costs_what_the_first_does(
     client: Client, ordering: str
 ) -> None:
-    first = plan(page_query(client, ordering=ordering, page_size="50"))
-    deep = plan(
-        page_query(client, ordering=ordering, page_size="50", cursor=deep_cursor(client, ordering, ROWS - 5_000))
+    first = explain(get_page_sql(client, ordering=ordering, page_size="50"))
+    deep = explain(
+        get_page_sql(
+            client, ordering=ordering, page_size="50", cursor=build_deep_cursor(client, ordering, ROWS - 5_000)
+        )
     )
-    for found in (first, deep):
-        assert scan(found)["Node Type"] in {"Index Scan", "Index Only Scan"}, found
-        assert find_large_sorts(found, 1_000) == [], found
-    assert buffers(deep) <= 1.3 * buffers(first) + 20
+    for plan in (first, deep):
+        assert get_scan(plan)["Node Type"] in {"Index Scan", "Index Only Scan"}, plan
+        assert find_large_sorts(plan, 1_000) == [], plan
+    assert count_buffers(deep) <= 1.3 * count_buffers(first) + 20
 
 
 def test_a_page_of_changes_does_not_read_all_that_one_merge_stored(client: Client) -> None:
@@ -95,10 +97,10 @@ def test_a_page_of_changes_does_not_read_all_that_one_merge_stored(client: Clien
     analyze("usage_environmentusage")
 
     for ordering in ("changed_at", "-changed_at"):
-        cursor = deep_cursor(client, ordering, ROWS // 2)
-        deep = plan(page_query(client, ordering=ordering, page_size="50", cursor=cursor))
-        assert scan(deep)["Node Type"] == "Index Scan", deep
-        assert scan(deep)["Actual Rows"] < 1_000, deep
+        cursor = build_deep_cursor(client, ordering, ROWS // 2)
+        deep = explain(get_page_sql(client, ordering=ordering, page_size="50", cursor=cursor))
+        assert get_scan(deep)["Node Type"] == "Index Scan", deep
+        assert get_scan(deep)["Actual Rows"] < 1_000, deep
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_page_of_changes_does_not_read_all_that_one_merge_stored(client: Clien
     ],
 )
 def test_a_filtered_page_does_not_read_or_sort_the_whole_table(client: Client, query: dict[str, str]) -> None:
-    found = plan(page_query(client, page_size="50", **query))
-    assert scan(found)["Node Type"] in {"Index Scan", "Index Only Scan"}, found
-    assert find_large_sorts(found, 1_000) == [], found
-    assert buffers(found) < 600
+    plan = explain(get_page_sql(client, page_size="50", **query))
+    assert get_scan(plan)["Node Type"] in {"Index Scan", "Index Only Scan"}, plan
+    assert find_large_sorts(plan, 1_000) == [], plan
+    assert count_buffers(plan) < 600

@@ -1,4 +1,4 @@
-"""The OpenAPI schema and its page: complete, valid, for those who are let in."""
+"""The OpenAPI schema and its page: complete, valid, and only for authenticated clients."""
 
 import subprocess
 import sys
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db
 
 
 @cache
-def drawn_up() -> Any:
-    """Return the schema, which is the same for everyone; to draw it up takes seconds."""
+def build_schema() -> Any:
+    """Return the schema, which is the same for everyone and takes seconds to build."""
     response = bearer(Scope.MIRROR_READ).get(f"{API}/schema/")
     assert response.status_code == 200
     return yaml.load(response.content, yaml.CSafeLoader)
@@ -29,19 +29,19 @@ def drawn_up() -> Any:
 
 @pytest.fixture
 def schema() -> Any:
-    return drawn_up()
+    return build_schema()
 
 
 def test_the_schema_is_valid_and_drawn_up_without_a_warning() -> None:
     command = [sys.executable, "manage.py", "spectacular", "--validate", "--fail-on-warn"]
-    done = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("openapi: 3.1")
+    result = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("openapi: 3.1")
 
 
 def test_every_operation_says_how_to_be_let_in_and_what_can_go_wrong(schema: Any) -> None:
-    for path, operations in schema["paths"].items():
-        for operation in operations.values() if path.startswith(API) else ():
+    for path, path_item in schema["paths"].items():
+        for operation in path_item.values() if path.startswith(API) else ():
             assert operation["security"] == [{"token": []}, {"session": []}], path
             assert {"400", "401", "403", "406", "429"} <= set(operation["responses"]), path
             for status, response in operation["responses"].items():
@@ -52,31 +52,35 @@ def test_every_operation_says_how_to_be_let_in_and_what_can_go_wrong(schema: Any
 
 def test_every_parameter_of_usage_has_a_description(schema: Any) -> None:
     for kind in ("environment-usage", "resource-usage", "recipe-usage"):
-        parameters = {found["name"]: found for found in schema["paths"][f"{API}/{kind}/"]["get"]["parameters"]}
+        parameters = {
+            parameter["name"]: parameter for parameter in schema["paths"][f"{API}/{kind}/"]["get"]["parameters"]
+        }
         assert {"from", "to", "tz", "source", "vendor", "updated_since", "ordering", "cursor"} <= set(parameters)
-        assert [name for name, found in parameters.items() if "description" not in found and name != "format"] == []
+        assert [
+            name for name, parameter in parameters.items() if "description" not in parameter and name != "format"
+        ] == []
 
 
 def test_every_parameter_has_a_type(schema: Any) -> None:
-    for path, method, operation in operations(schema):
+    for path, method, operation in iterate_operations(schema):
         for parameter in operation.get("parameters", []):
             assert {"type", "anyOf", "$ref"} & set(parameter["schema"]), (method, path, parameter["name"])
 
 
-def lists(schema: Any) -> Iterator[tuple[str, list[Any]]]:
+def iterate_lists(schema: Any) -> Iterator[tuple[str, list[Any]]]:
     """Yield the addresses of the API that take no id, with their parameters."""
-    for path, found in schema["paths"].items():
-        if path.startswith(API) and "get" in found and "{" not in path.replace("{source_slug}", ""):
-            yield path.replace("{source_slug}", "production"), found["get"]["parameters"]
+    for path, path_item in schema["paths"].items():
+        if path.startswith(API) and "get" in path_item and "{" not in path.replace("{source_slug}", ""):
+            yield path.replace("{source_slug}", "production"), path_item["get"]["parameters"]
 
 
 def test_every_parameter_that_is_understood_is_described_and_no_other(schema: Any) -> None:
     client = bearer()
     SourceFactory(slug="production")
-    for path, parameters in lists(schema):
+    for path, parameters in iterate_lists(schema):
         (message,) = refused(client.get(path, {"nonsense": "1"}))["nonsense"]
         understood = set(message.removeprefix("Unknown parameter; allowed are: ").removesuffix(".").split(", "))
-        described = {found["name"] for found in parameters if found["in"] == "query"}
+        described = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
         assert described | {"format"} == understood | {"format"}, path
 
 
@@ -90,9 +94,9 @@ def test_the_headers_of_answers_are_described(schema: Any) -> None:
     assert "Location" in schema["paths"][f"{API}/sources/{{slug}}/sync/"]["post"]["responses"]["202"]["headers"]
 
 
-def operations(schema: Any) -> Iterator[tuple[str, str, Any]]:
-    for path, found in schema["paths"].items():
-        yield from ((path, method, operation) for method, operation in found.items())
+def iterate_operations(schema: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, path_item in schema["paths"].items():
+        yield from ((path, method, operation) for method, operation in path_item.items())
 
 
 def test_no_column_of_a_row_is_promised_as_fields_may_leave_it_out(schema: Any) -> None:

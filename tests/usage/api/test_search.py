@@ -35,12 +35,12 @@ def client() -> Client:
 
 
 def find_names(client: Client, **query: Any) -> set[str]:
-    """Return the names of the resources that are found."""
+    """Return the names of the resources that match."""
     return {row["resource_name"] for row in get(client, "resource-usage/", **query)["results"]}
 
 
 def find_tagged(client: Client, query: str) -> set[str]:
-    """Return the names of the resources that a raw query finds."""
+    """Return the names of the resources that match a raw query string."""
     return {row["resource_name"] for row in client.get(f"{API}/resource-usage/?{query}").json()["results"]}
 
 
@@ -74,13 +74,13 @@ def test_names_of_recipes_folders_and_workspaces_are_found_by_a_part(client: Cli
     RecipeUsageFactory(recipe_name="Sync orders", folder_name="Shop", workspace_name="Customer One")
     RecipeUsageFactory(recipe_name="Send bills", folder_name="Finance", workspace_name="Customer Two")
 
-    def found(**query: str) -> list[str]:
+    def find_recipes(**query: str) -> list[str]:
         return [row["recipe_name"] for row in get(client, "recipe-usage/", **query)["results"]]
 
-    assert found(recipe_name__contains="ORDER") == ["Sync orders"]
-    assert found(folder_name__contains="finan") == ["Send bills"]
-    assert found(workspace_name__contains="two") == ["Send bills"]
-    assert found(workspace_name__contains="customer", recipe_name__contains="sync") == ["Sync orders"]
+    assert find_recipes(recipe_name__contains="ORDER") == ["Sync orders"]
+    assert find_recipes(folder_name__contains="finan") == ["Send bills"]
+    assert find_recipes(workspace_name__contains="two") == ["Send bills"]
+    assert find_recipes(workspace_name__contains="customer", recipe_name__contains="sync") == ["Sync orders"]
 
 
 @pytest.mark.parametrize(
@@ -195,10 +195,10 @@ def test_bounds_of_a_quantity_are_exact_to_the_last_digit(
     edges = [Decimal(value) for value in query.values()]
     for quantity in (*quantities, *edges):
         ResourceUsageFactory(source=source, consumed_quantity=quantity)
-    found = sorted(Decimal(row["consumed_quantity"]) for row in get(client, "resource-usage/", **query)["results"])
-    wanted = [(COMPARED[name.rpartition("__")[2]], Decimal(value)) for name, value in query.items()]
-    assert found == sorted(
-        quantity for quantity in (*quantities, *edges) if all(compare(quantity, value) for compare, value in wanted)
+    results = sorted(Decimal(row["consumed_quantity"]) for row in get(client, "resource-usage/", **query)["results"])
+    conditions = [(COMPARED[name.rpartition("__")[2]], Decimal(value)) for name, value in query.items()]
+    assert results == sorted(
+        quantity for quantity in (*quantities, *edges) if all(compare(quantity, value) for compare, value in conditions)
     )
 
 
@@ -209,25 +209,29 @@ TAGS = st.dictionaries(KEYS, VALUES | st.lists(VALUES, min_size=2, max_size=3))
 @several
 @given(
     rows=st.lists(TAGS, max_size=12),
-    wanted=st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=3),
+    conditions=st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=3),
     mode=st.sampled_from(["and", "or"]),
 )
 def test_tags_find_exactly_what_a_search_by_hand_finds(
-    client: Client, rows: list[dict[str, Any]], wanted: list[tuple[str, str]], mode: str
+    client: Client, rows: list[dict[str, Any]], conditions: list[tuple[str, str]], mode: str
 ) -> None:
     ResourceUsage.objects.all().delete()
     source = SourceFactory()
     for number, tags in enumerate(rows):
         ResourceUsageFactory(source=source, resource_name=str(number), tags=tags)
-    together = all if mode == "and" else any
+    combine = all if mode == "and" else any
 
-    def has(tags: dict[str, Any], key: str, value: str) -> bool:
-        held = tags.get(key, [])
-        return value in held if isinstance(held, list) else held == value
+    def has_tag(tags: dict[str, Any], key: str, value: str) -> bool:
+        tag_value = tags.get(key, [])
+        return value in tag_value if isinstance(tag_value, list) else tag_value == value
 
-    by_hand = {str(number) for number, tags in enumerate(rows) if together(has(tags, *one) for one in wanted)}
-    query = "&".join(f"tag={key}:{value}" for key, value in wanted)
-    assert find_tagged(client, f"{query}&tag_mode={mode}") == by_hand
+    expected = {
+        str(number)
+        for number, tags in enumerate(rows)
+        if combine(has_tag(tags, *condition) for condition in conditions)
+    }
+    query = "&".join(f"tag={key}:{value}" for key, value in conditions)
+    assert find_tagged(client, f"{query}&tag_mode={mode}") == expected
 
 
 def test_counts_runtimes_and_starts_have_bounds_and_what_is_unknown_is_within_none(client: Client) -> None:
@@ -237,23 +241,23 @@ def test_counts_runtimes_and_starts_have_bounds_and_what_is_unknown_is_within_no
     for count in (5, None):
         RecipeUsageFactory(task_count=count)
 
-    def runs(**query: str) -> set[str]:
+    def find_runs(**query: str) -> set[str]:
         return {row["record_id"] for row in get(client, "environment-usage/", **query)["results"]}
 
-    assert runs(runtime_seconds__gte="7200") == {"2h", "3h"}
-    assert runs(runtime_seconds__gt="3600", runtime_seconds__lt="10800.000001") == {"2h", "3h"}
-    assert runs(created_at__gte="2026-01-01") == {"1h", "2h", "3h"}
-    assert runs(created_at__lt="2026-01-01") == set()
-    assert runs(created_at__lt="2026-01-02", record_id="1h,?") == {"1h"}
+    assert find_runs(runtime_seconds__gte="7200") == {"2h", "3h"}
+    assert find_runs(runtime_seconds__gt="3600", runtime_seconds__lt="10800.000001") == {"2h", "3h"}
+    assert find_runs(created_at__gte="2026-01-01") == {"1h", "2h", "3h"}
+    assert find_runs(created_at__lt="2026-01-01") == set()
+    assert find_runs(created_at__lt="2026-01-02", record_id="1h,?") == {"1h"}
     assert [row["task_count"] for row in get(client, "recipe-usage/", task_count__gte="0")["results"]] == [5]
 
 
 def test_fields_choose_the_columns_and_their_order_in_lists_details_and_exports(client: Client) -> None:
     record = EnvironmentUsageFactory(source=SourceFactory(slug="a"))
-    chosen = {"stopped_at", "source", "id"}
-    (listed,) = get(client, "environment-usage/", fields="stopped_at, source,id")["results"]
-    assert list(listed) == ["stopped_at", "source", "id"]
-    assert set(get(client, f"environment-usage/{record.pk}/", fields="stopped_at,source,id")) == chosen
+    columns = {"stopped_at", "source", "id"}
+    (row,) = get(client, "environment-usage/", fields="stopped_at, source,id")["results"]
+    assert list(row) == ["stopped_at", "source", "id"]
+    assert set(get(client, f"environment-usage/{record.pk}/", fields="stopped_at,source,id")) == columns
     export = client.get(f"{API}/environment-usage/", {"format": "csv", "fields": "source,id"})
     assert b"".join(export).startswith(b"source,id\r\n")
     assert refused(client.get(f"{API}/environment-usage/{record.pk}/?fields=x"))["fields"]

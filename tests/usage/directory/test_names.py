@@ -15,7 +15,7 @@ from tests.support.api_clients import API, bearer, refused
 from tests.support.api_clients import get as got
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory
 from tests.support.source_days import hold_days
-from tests.usage.directory.conftest import name
+from tests.usage.directory.conftest import create_name
 from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind, Source
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +23,7 @@ RANGE: dict[str, Any] = {"from_": "2026-01-01", "to": "2026-01-02"}
 
 
 def get(client: Client, address: str, *, rolled: bool = True, **query: Any) -> Any:
-    """Return an answer, after the days of the records were written down and rolled up."""
+    """Return the body of a response, after the days of the records were stored and rolled up."""
     hold_days(rolled=rolled)
     return got(client, address, **query)
 
@@ -34,46 +34,50 @@ def client() -> Client:
     return bearer("usage:read", "person:read")
 
 
-def rows(client: Client, **query: Any) -> list[dict[str, Any]]:
+def list_rows(client: Client, **query: Any) -> list[dict[str, Any]]:
     """Return the records of a list, the oldest first."""
     return get(client, "environment-usage/", **{"ordering": "stopped_at", **query})["results"]
 
 
 def test_names_are_columns_that_fields_may_choose_and_no_others_come_along(client: Client, source: Source) -> None:
-    chosen = rows(client, fields="project_id,project_name,user_name,runner_name")
-    assert [row["project_name"] for row in chosen] == ["Payments", "Payments", "=SUM(1)", "=SUM(1)"]
-    assert [row["user_name"] for row in chosen] == ["Ada Lovelace", "Grace Hopper", "Alan Turing", None]
-    assert {row["runner_name"] for row in chosen} == {None}
-    assert not {key for row in rows(client) for key in row if key.endswith("_name")}
+    chosen_rows = list_rows(client, fields="project_id,project_name,user_name,runner_name")
+    assert [row["project_name"] for row in chosen_rows] == ["Payments", "Payments", "=SUM(1)", "=SUM(1)"]
+    assert [row["user_name"] for row in chosen_rows] == ["Ada Lovelace", "Grace Hopper", "Alan Turing", None]
+    assert {row["runner_name"] for row in chosen_rows} == {None}
+    assert not {key for row in list_rows(client) for key in row if key.endswith("_name")}
     detail = EnvironmentUsage.objects.order_by("stopped_at").first()
     assert detail is not None
-    answer = get(client, f"environment-usage/{detail.pk}/", fields="user_name")
-    assert answer == {"user_name": "Ada Lovelace"}
+    body = get(client, f"environment-usage/{detail.pk}/", fields="user_name")
+    assert body == {"user_name": "Ada Lovelace"}
     assert "project_name" in refused(client.get(f"{API}/environment-usage/", {"fields": "nothing"}))["fields"][0]
 
 
 def test_a_page_with_names_pages_and_orders_as_one_without(client: Client, source: Source) -> None:
     for number in range(30):
         EnvironmentUsageFactory(source=source, project_id=f"p{number % 3}", user_id=f"u{number % 4}")
-    plain = get(client, "environment-usage/", fields="id", page_size=7)
-    named = get(client, "environment-usage/", fields="id,user_name,project_name", page_size=7)
-    while plain["next_cursor"]:
-        assert [row["id"] for row in named["results"]] == [row["id"] for row in plain["results"]]
-        plain = get(client, "environment-usage/", fields="id", page_size=7, cursor=plain["next_cursor"])
-        named = get(
-            client, "environment-usage/", fields="id,user_name,project_name", page_size=7, cursor=named["next_cursor"]
+    id_page = get(client, "environment-usage/", fields="id", page_size=7)
+    name_page = get(client, "environment-usage/", fields="id,user_name,project_name", page_size=7)
+    while id_page["next_cursor"]:
+        assert [row["id"] for row in name_page["results"]] == [row["id"] for row in id_page["results"]]
+        id_page = get(client, "environment-usage/", fields="id", page_size=7, cursor=id_page["next_cursor"])
+        name_page = get(
+            client,
+            "environment-usage/",
+            fields="id,user_name,project_name",
+            page_size=7,
+            cursor=name_page["next_cursor"],
         )
-    assert named["next_cursor"] is None
+    assert name_page["next_cursor"] is None
 
 
 def test_numbers_of_projects_and_regions_have_names_too(client: Client) -> None:
     record = ResourceUsageFactory()
-    name(record.source, NameKind.PROJECT, "11", "web-shop")
-    name(record.source, NameKind.REGION, "7", "São Paulo")
+    create_name(record.source, NameKind.PROJECT, "11", "web-shop")
+    create_name(record.source, NameKind.REGION, "7", "São Paulo")
     (row,) = get(client, "resource-usage/", fields="project_name,region_name,region_id")["results"]
     assert row == {"project_name": "web-shop", "region_name": "São Paulo", "region_id": 7}
-    (summed,) = get(client, "resource-usage/summary/", group_by="region_id", **RANGE)["results"]
-    assert (summed["region_id"], summed["region_name"]) == (7, "São Paulo")
+    (total,) = get(client, "resource-usage/summary/", group_by="region_id", **RANGE)["results"]
+    assert (total["region_id"], total["region_name"]) == (7, "São Paulo")
     assert get(client, "resource-usage/", region_name="São Paulo", project_name__contains="WEB")["results"]
     assert not get(client, "resource-usage/", region_name="Frankfurt")["results"]
 
@@ -81,7 +85,7 @@ def test_numbers_of_projects_and_regions_have_names_too(client: Client) -> None:
 def test_a_name_of_an_id_that_no_column_of_numbers_holds_finds_nothing(client: Client) -> None:
     source = ResourceUsageFactory.create(project_id=3).source
     for number in (str(2**63), "\u0663"):  # the digit three in Arabic
-        name(source, NameKind.PROJECT, number, "Web")
+        create_name(source, NameKind.PROJECT, number, "Web")
     assert get(client, "resource-usage/", project_name="Web")["results"] == []
 
 
@@ -112,49 +116,49 @@ def test_files_have_names_where_they_are_chosen(client: Client, source: Source) 
 
 
 def test_filters_take_names_and_a_part_of_them(client: Client, source: Source) -> None:
-    assert len(rows(client, project_name="Payments")) == 2
-    assert len(rows(client, project_name="Payments,=SUM(1)")) == 4
-    assert [row["user_id"] for row in rows(client, user_name__contains="LOVE")] == ["u1"]
-    assert rows(client, user_name="Nobody") == []
+    assert len(list_rows(client, project_name="Payments")) == 2
+    assert len(list_rows(client, project_name="Payments,=SUM(1)")) == 4
+    assert [row["user_id"] for row in list_rows(client, user_name__contains="LOVE")] == ["u1"]
+    assert list_rows(client, user_name="Nobody") == []
     assert (
         "3 characters"
         in refused(client.get(f"{API}/environment-usage/", {"user_name__contains": "ad"}))["user_name__contains"][0]
     )
-    assert {row["user_id"] for row in rows(client, team="t1")} == {"u1", "u2"}
-    assert {row["user_id"] for row in rows(client, team="~none")} == {"u3", "unknown"}
-    assert {row["user_id"] for row in rows(client, team="t2,~none")} == {"u1", "u3", "unknown"}
-    summed = get(client, "environment-usage/summary/", project_name="Payments", **RANGE)
-    assert summed["totals"][0]["records"] == 2
+    assert {row["user_id"] for row in list_rows(client, team="t1")} == {"u1", "u2"}
+    assert {row["user_id"] for row in list_rows(client, team="~none")} == {"u3", "unknown"}
+    assert {row["user_id"] for row in list_rows(client, team="t2,~none")} == {"u1", "u3", "unknown"}
+    summary = get(client, "environment-usage/summary/", project_name="Payments", **RANGE)
+    assert summary["totals"][0]["records"] == 2
     manifest = get(client, "environment-usage/export-manifest/", project_name="Payments", **RANGE)
     assert manifest["rows"] == 2
 
 
 def test_a_name_of_one_source_is_no_name_in_another(client: Client, source: Source) -> None:
-    other = EnvironmentUsageFactory(project_id="p1", user_id="u1")
-    (row,) = rows(client, source=other.source.slug, fields="project_name,user_name")
+    other_record = EnvironmentUsageFactory(project_id="p1", user_id="u1")
+    (row,) = list_rows(client, source=other_record.source.slug, fields="project_name,user_name")
     assert row == {"project_name": None, "user_name": None}
-    assert len(rows(client, project_name="Payments")) == 2
-    limited = bearer("usage:read", "person:read", sources=[other.source])
-    assert get(limited, "directory/")["results"] == []
-    assert rows(limited, project_name="Payments") == []
-    (grouped,) = get(limited, "environment-usage/summary/", group_by="project_id", **RANGE)["results"]
-    assert grouped["project_name"] is None
+    assert len(list_rows(client, project_name="Payments")) == 2
+    limited_client = bearer("usage:read", "person:read", sources=[other_record.source])
+    assert get(limited_client, "directory/")["results"] == []
+    assert list_rows(limited_client, project_name="Payments") == []
+    (group,) = get(limited_client, "environment-usage/summary/", group_by="project_id", **RANGE)["results"]
+    assert group["project_name"] is None
 
 
 def test_summaries_give_the_name_beside_the_id(client: Client, source: Source) -> None:
-    answer = get(client, "environment-usage/summary/", group_by="project_id,user_id,day", **RANGE)["results"]
-    assert {(row["project_id"], row["project_name"]) for row in answer} == {("p1", "Payments"), ("p2", "=SUM(1)")}
-    assert {row["user_id"]: row["user_name"] for row in answer}["u2"] == "Grace Hopper"
-    assert {row["user_id"]: row["user_name"] for row in answer}["unknown"] is None
-    everything = get(client, "usage/summary/", **RANGE)["results"]
-    assert [row["service_name"] for row in everything] == [None]
-    name(source, NameKind.ENVIRONMENT_CLASS, "class-1", "Large")
+    results = get(client, "environment-usage/summary/", group_by="project_id,user_id,day", **RANGE)["results"]
+    assert {(row["project_id"], row["project_name"]) for row in results} == {("p1", "Payments"), ("p2", "=SUM(1)")}
+    assert {row["user_id"]: row["user_name"] for row in results}["u2"] == "Grace Hopper"
+    assert {row["user_id"]: row["user_name"] for row in results}["unknown"] is None
+    combined_results = get(client, "usage/summary/", **RANGE)["results"]
+    assert [row["service_name"] for row in combined_results] == [None]
+    create_name(source, NameKind.ENVIRONMENT_CLASS, "class-1", "Large")
     assert [row["service_name"] for row in get(client, "usage/summary/", **RANGE)["results"]] == ["Large"]
 
 
 def test_a_summary_of_recipes_has_the_names_of_today_unless_it_is_grouped_by_names(client: Client) -> None:
     record = RecipeUsageFactory()
-    name(record.source, NameKind.WORKSPACE, "501", "Renamed customer")
+    create_name(record.source, NameKind.WORKSPACE, "501", "Renamed customer")
     (row,) = get(client, "recipe-usage/summary/", group_by="workspace_id", **RANGE)["results"]
     assert row["workspace_name"] == "Renamed customer"
     (row,) = get(client, "recipe-usage/summary/", group_by="workspace_id,workspace_name", **RANGE)["results"]
@@ -166,37 +170,41 @@ def test_a_summary_of_recipes_has_the_names_of_today_unless_it_is_grouped_by_nam
 def test_by_team_a_user_in_two_teams_counts_in_each_and_the_total_counts_everybody_once(
     client: Client, source: Source, further: dict[str, Any], rolled: bool
 ) -> None:
-    answer = get(client, "environment-usage/summary/", rolled=rolled, group_by="team", **RANGE, **further)
-    plain = got(client, "environment-usage/summary/", **RANGE, **further)
-    assert answer["totals"] == plain["totals"]
-    assert "two teams counts in each" in answer["meta"]["teams"]
-    by_team = {(row["team"], row["team_name"]): row for row in answer["results"]}
+    summary = get(client, "environment-usage/summary/", rolled=rolled, group_by="team", **RANGE, **further)
+    total_summary = got(client, "environment-usage/summary/", **RANGE, **further)
+    assert summary["totals"] == total_summary["totals"]
+    assert "two teams counts in each" in summary["meta"]["teams"]
+    by_team = {(row["team"], row["team_name"]): row for row in summary["results"]}
     assert by_team.keys() == {("t1", "Checkout"), ("t2", "Data"), ("", None)}
     measure = "records" if "measures" in further else "runtime_seconds"
-    one = 1 if measure == "records" else 3600
-    assert {team: int(float(row[measure])) // one for (team, _), row in by_team.items()} == {"t1": 2, "t2": 1, "": 2}
+    unit_size = 1 if measure == "records" else 3600
+    assert {team: int(float(row[measure])) // unit_size for (team, _), row in by_team.items()} == {
+        "t1": 2,
+        "t2": 1,
+        "": 2,
+    }
 
 
 def test_by_team_and_day_with_a_limit_and_a_comparison(client: Client, source: Source) -> None:
-    answer = get(
+    summary = get(
         client, "environment-usage/summary/", group_by="team,project_id,day", limit=1, compare="previous", **RANGE
     )
-    assert answer["others"]["groups"] == 2
-    assert answer["results"][0]["day"] == "2026-01-01"
-    assert answer["results"][0]["change"]["records"] is None  # nothing of the period before is stored
-    told = refused(client.get(f"{API}/resource-usage/summary/", {"group_by": "team"}))
-    assert "“team” is not one of" in told["group_by"][0]
+    assert summary["others"]["groups"] == 2
+    assert summary["results"][0]["day"] == "2026-01-01"
+    assert summary["results"][0]["change"]["records"] is None  # nothing of the period before is stored
+    errors = refused(client.get(f"{API}/resource-usage/summary/", {"group_by": "team"}))
+    assert "“team” is not one of" in errors["group_by"][0]
 
 
 def test_a_new_name_changes_the_tag_and_the_directory_version_and_no_record(client: Client, source: Source) -> None:
     address = f"{API}/environment-usage/"
-    named = {"fields": "id,project_name"}
-    before = client.get(address, named)["ETag"], client.get(address)["ETag"]
+    params = {"fields": "id,project_name"}
+    before = client.get(address, params)["ETag"], client.get(address)["ETag"]
     manifest = get(client, "environment-usage/export-manifest/", **RANGE)
     changed_at = list(EnvironmentUsage.objects.values_list("changed_at", "revision"))
     DirectoryEntry.objects.filter(vendor_id="p1").update(name="Renamed")
     Directory.objects.update(version=4)
-    assert client.get(address, named, headers={"If-None-Match": before[0]}).status_code == 200
+    assert client.get(address, params, headers={"If-None-Match": before[0]}).status_code == 200
     assert client.get(address, headers={"If-None-Match": before[1]}).status_code == 304
     after = get(client, "environment-usage/export-manifest/", **RANGE)
     assert (manifest["directory_version"], after["directory_version"]) == (3, 4)
@@ -206,8 +214,8 @@ def test_a_new_name_changes_the_tag_and_the_directory_version_and_no_record(clie
 
 def test_a_list_of_names_says_which_are_gone(client: Client, source: Source) -> None:
     DirectoryEntry.objects.filter(vendor_id="p2").update(gone_at="2026-01-05T00:00:00Z")
-    gone = get(client, "directory/", gone="true")["results"]
-    assert [(row["source"], row["kind"], row["vendor_id"], row["name"]) for row in gone] == [
+    results = get(client, "directory/", gone="true")["results"]
+    assert [(row["source"], row["kind"], row["vendor_id"], row["name"]) for row in results] == [
         ("main", "project", "p2", "=SUM(1)")
     ]
     (ada,) = get(client, "directory/", name__contains="lovel", kind="user")["results"]
@@ -216,12 +224,14 @@ def test_a_list_of_names_says_which_are_gone(client: Client, source: Source) -> 
 
 
 def test_a_list_costs_no_more_statements_with_names_and_a_summary_one_more(client: Client, source: Source) -> None:
-    def count(address: str, **query: Any) -> int:
-        with CaptureQueriesContext(connection) as captured:
+    def count_queries(address: str, **query: Any) -> int:
+        with CaptureQueriesContext(connection) as queries:
             get(client, address, **query)
-        return len(captured)
+        return len(queries)
 
-    count("environment-usage/")
-    assert count("environment-usage/", fields="id,user_name,project_name") == count("environment-usage/", fields="id")
-    grouped = count("environment-usage/summary/", group_by="project_id,user_id", **RANGE)
-    assert grouped == count("environment-usage/summary/", group_by="source", **RANGE) + 1
+    count_queries("environment-usage/")
+    assert count_queries("environment-usage/", fields="id,user_name,project_name") == count_queries(
+        "environment-usage/", fields="id"
+    )
+    summary_count = count_queries("environment-usage/summary/", group_by="project_id,user_id", **RANGE)
+    assert summary_count == count_queries("environment-usage/summary/", group_by="source", **RANGE) + 1

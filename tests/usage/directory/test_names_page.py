@@ -7,7 +7,7 @@ from django.test import Client
 
 from tests.support.factories import SourceFactory
 from tests.support.users import client_of
-from tests.usage.directory.conftest import name
+from tests.usage.directory.conftest import create_name
 from usage.models import DirectoryEntry, NameKind, Source
 
 pytestmark = pytest.mark.django_db
@@ -16,9 +16,9 @@ PAGE = "/admin/usage/directoryentry/"
 
 def list_names(client: Client, **params: str) -> set[str]:
     """Return the first column of the list."""
-    answer: Any = client.get(PAGE, params)
-    assert answer.status_code == 200
-    return {str(row.shown or row.vendor_id) for row in answer.context["cl"].result_list}
+    response: Any = client.get(PAGE, params)
+    assert response.status_code == 200
+    return {str(row.shown or row.vendor_id) for row in response.context["cl"].result_list}
 
 
 def test_names_are_filtered_and_found_by_a_part(source: Source) -> None:
@@ -30,21 +30,21 @@ def test_names_are_filtered_and_found_by_a_part(source: Source) -> None:
     assert list_names(client, gone="yes") == {"Payments"}
 
 
-@pytest.mark.parametrize("shown", ["name", "email", "pseudonym"])
+@pytest.mark.parametrize("setting", ["name", "email", "pseudonym"])
 def test_people_are_named_as_the_setting_says_and_only_where_it_is_permitted(
-    source: Source, settings: Any, shown: str
+    source: Source, settings: Any, setting: str
 ) -> None:
-    settings.PORTAL_PERSON_NAMES = shown
+    settings.PORTAL_PERSON_NAMES = setting
     entry = DirectoryEntry.objects.get(vendor_id="u1")
     parts = {"name": "Ada Lovelace", "email": "u1@example.com", "pseudonym": "Wordu1"}
     administrator, viewer = client_of("administrator"), client_of("viewer")
 
     for address in (PAGE, f"{PAGE}{entry.pk}/change/"):
         page = administrator.get(address).content.decode()
-        assert [part for part in parts.values() if part in page] == [parts[shown]]
+        assert [part for part in parts.values() if part in page] == [parts[setting]]
         page = viewer.get(address).content.decode()
         assert [part for part in parts.values() if part in page] == []
-    assert list_names(viewer, q=parts[shown][:4]) == set()
+    assert list_names(viewer, q=parts[setting][:4]) == set()
 
 
 def test_a_name_leads_to_its_usage_and_its_teams(source: Source) -> None:
@@ -59,12 +59,12 @@ def test_a_name_leads_to_its_usage_and_its_teams(source: Source) -> None:
 
 
 def test_names_of_another_source_are_not_shown(source: Source) -> None:
-    other = SourceFactory(slug="zebra", vendor="ona")
-    hidden = name(other, NameKind.PROJECT, "p9", "Hidden project")
+    other_source = SourceFactory(slug="zebra", vendor="ona")
+    hidden_name = create_name(other_source, NameKind.PROJECT, "p9", "Hidden project")
     client = client_of("viewer", sources=[source])
 
     assert "Hidden project" not in list_names(client)
-    assert client.get(f"{PAGE}{hidden.pk}/change/").status_code == 404
+    assert client.get(f"{PAGE}{hidden_name.pk}/change/").status_code == 404
 
 
 @pytest.mark.django_db(transaction=True)  # a file is read on a connection of its own

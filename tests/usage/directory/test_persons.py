@@ -20,7 +20,7 @@ from tests.support.users import client_of, person
 from usage.models import DirectoryEntry, NameKind, SavedView, Source
 
 pytestmark = pytest.mark.django_db
-NAME, EMAIL, WORD = "Ada Lovelace", "ada@example.com", "Kolibatumi"
+NAME, EMAIL, PSEUDONYM = "Ada Lovelace", "ada@example.com", "Kolibatumi"
 RANGE: dict[str, Any] = {"from": "2026-01-01", "to": "2026-01-02"}
 
 
@@ -39,87 +39,95 @@ def source(stored: int, db: None) -> Source:
 
 def store_run() -> Source:
     """Store the source, the run and the names."""
-    made: Source = SourceFactory(slug="main", vendor="ona")
+    created: Source = SourceFactory(slug="main", vendor="ona")
     DirectoryEntry.objects.create(
-        source=made, kind=NameKind.USER, vendor_id="u-1", name=NAME, email=EMAIL, pseudonym=WORD, team_ids=["t-1"]
+        source=created,
+        kind=NameKind.USER,
+        vendor_id="u-1",
+        name=NAME,
+        email=EMAIL,
+        pseudonym=PSEUDONYM,
+        team_ids=["t-1"],
     )
-    DirectoryEntry.objects.create(source=made, kind=NameKind.PROJECT, vendor_id="p-1", name="Payments")
-    DirectoryEntry.objects.create(source=made, kind=NameKind.TEAM, vendor_id="t-1", name="Checkout")
-    EnvironmentUsageFactory(source=made, project_id="p-1", user_id="u-1")
+    DirectoryEntry.objects.create(source=created, kind=NameKind.PROJECT, vendor_id="p-1", name="Payments")
+    DirectoryEntry.objects.create(source=created, kind=NameKind.TEAM, vendor_id="t-1", name="Checkout")
+    EnvironmentUsageFactory(source=created, project_id="p-1", user_id="u-1")
     hold_days(rolled=True)
-    return made
+    return created
 
 
-def api_addresses(source: Source) -> Iterator[str]:
+def iterate_api_addresses(source: Source) -> Iterator[str]:
     """Yield addresses of the API that may hold the name of a person."""
-    key = EnvironmentUsageFactory._meta.model.objects.get().pk
+    record_id = EnvironmentUsageFactory._meta.model.objects.get().pk
     fields = "user_id,user_name,project_name"
     yield f"environment-usage/?{urlencode({'fields': fields})}"
-    yield f"environment-usage/{key}/?{urlencode({'fields': fields})}"
-    for file in ("csv", "ndjson", "xlsx", "parquet"):
-        yield f"environment-usage/?{urlencode({'fields': fields, 'format': file})}"
+    yield f"environment-usage/{record_id}/?{urlencode({'fields': fields})}"
+    for extension in ("csv", "ndjson", "xlsx", "parquet"):
+        yield f"environment-usage/?{urlencode({'fields': fields, 'format': extension})}"
     yield f"environment-usage/summary/?{urlencode({**RANGE, 'group_by': 'user_id'})}"
     yield f"environment-usage/summary/?{urlencode({**RANGE, 'group_by': 'user_id,team,day', 'limit': 1})}"
     yield "directory/"
     yield "directory/?kind=user"
 
 
-def page_addresses(source: Source) -> Iterator[str]:
+def iterate_page_addresses(source: Source) -> Iterator[str]:
     """Yield addresses of pages that may hold the name of a person."""
-    key = EnvironmentUsageFactory._meta.model.objects.get().pk
-    listed = reverse("admin:usage_environmentusage_changelist")
-    yield f"{listed}?user_id=u-1"
-    yield reverse("admin:usage_environmentusage_change", args=[key])
-    for file in ("csv", "ndjson", "parquet"):
-        yield f"{listed}export/?names=1&format={file}"
+    record_id = EnvironmentUsageFactory._meta.model.objects.get().pk
+    list_url = reverse("admin:usage_environmentusage_changelist")
+    yield f"{list_url}?user_id=u-1"
+    yield reverse("admin:usage_environmentusage_change", args=[record_id])
+    for extension in ("csv", "ndjson", "parquet"):
+        yield f"{list_url}export/?names=1&format={extension}"
     for part in ("", "ada", "u-1"):
-        yield f"{listed}suggest/user_id/?{urlencode({'part': part, **RANGE})}"
-    asked = {"kind": "environment-usage", **RANGE, "group_by": "user_id"}
-    yield f"{reverse('admin:explore')}?{urlencode(asked)}"
-    yield f"{reverse('admin:explore')}?{urlencode({**asked, 'group_by': 'user_id,day'})}"
-    for file in ("csv", "xlsx"):
-        yield f"{reverse('admin:explore_export')}?{urlencode({**asked, 'format': file})}"
+        yield f"{list_url}suggest/user_id/?{urlencode({'part': part, **RANGE})}"
+    query = {"kind": "environment-usage", **RANGE, "group_by": "user_id"}
+    yield f"{reverse('admin:explore')}?{urlencode(query)}"
+    yield f"{reverse('admin:explore')}?{urlencode({**query, 'group_by': 'user_id,day'})}"
+    for extension in ("csv", "xlsx"):
+        yield f"{reverse('admin:explore_export')}?{urlencode({**query, 'format': extension})}"
 
 
-def content(client: Client, address: str) -> bytes:
-    """Return the whole body of an answer, a workbook unpacked."""
-    answer: Any = client.get(address)
-    body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+def read_content(client: Client, address: str) -> bytes:
+    """Return the whole body of a response, a workbook unpacked."""
+    response: Any = client.get(address)
+    body = b"".join(response.streaming_content) if response.streaming else response.content
     if body.startswith(b"PK"):
         import io
         import zipfile
 
-        with zipfile.ZipFile(io.BytesIO(body)) as file:
-            return b"".join(file.read(name) for name in file.namelist())
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            return b"".join(archive.read(name) for name in archive.namelist())
     return bytes(body)
 
 
 def test_without_the_right_no_path_has_a_name_an_address_or_a_pseudonym(source: Source) -> None:
     token, viewer = bearer("usage:read", "sync:read", "mirror:read", "sync:run"), client_of()
-    pages = [*((viewer, address) for address in page_addresses(source))]
-    asked = [(client, f"{API}/{address}") for client in (token, viewer) for address in api_addresses(source)]
-    for client, address in (*asked, *pages):
-        body = content(client, address)
-        for secret in (NAME, "Ada", EMAIL, WORD):
-            assert secret.encode() not in body.replace(b"part=ada", b""), (address, secret)
+    page_requests = [*((viewer, address) for address in iterate_page_addresses(source))]
+    api_requests = [
+        (client, f"{API}/{address}") for client in (token, viewer) for address in iterate_api_addresses(source)
+    ]
+    for client, address in (*api_requests, *page_requests):
+        body = read_content(client, address)
+        for personal_text in (NAME, "Ada", EMAIL, PSEUDONYM):
+            assert personal_text.encode() not in body.replace(b"part=ada", b""), (address, personal_text)
 
 
-@pytest.mark.parametrize(("setting", "shown"), [("name", NAME), ("email", EMAIL), ("pseudonym", WORD)])
+@pytest.mark.parametrize(("setting", "expected"), [("name", NAME), ("email", EMAIL), ("pseudonym", PSEUDONYM)])
 def test_with_the_right_every_path_has_what_the_setting_says_and_nothing_else(
-    source: Source, settings: Any, setting: str, shown: str
+    source: Source, settings: Any, setting: str, expected: str
 ) -> None:
     settings.PORTAL_PERSON_NAMES = setting
-    token, boss = bearer("usage:read", "person:read"), client_of("administrator")
-    # Which of the three it is, the API asks in one place; that a person has the right there as well, the first shows.
-    callers = (token, boss) if setting == "name" else (token,)
-    asked = [(client, f"{API}/{address}") for client in callers for address in api_addresses(source)]
-    for client, address in (*asked, *((boss, address) for address in page_addresses(source))):
-        body = content(client, address)
+    token, administrator = bearer("usage:read", "person:read"), client_of("administrator")
+    # The API reads the setting in one place; that a signed-in person has the right there too, the first setting shows.
+    callers = (token, administrator) if setting == "name" else (token,)
+    api_requests = [(client, f"{API}/{address}") for client in callers for address in iterate_api_addresses(source)]
+    for client, address in (*api_requests, *((administrator, address) for address in iterate_page_addresses(source))):
+        body = read_content(client, address)
         searched_by_name = "part=ada" in address
         if not searched_by_name or setting != "pseudonym":
-            assert shown.encode() in body, address
-        for other in {NAME, EMAIL, WORD} - {shown}:
-            assert other.encode() not in body, (address, other)
+            assert expected.encode() in body, address
+        for hidden in {NAME, EMAIL, PSEUDONYM} - {expected}:
+            assert hidden.encode() not in body, (address, hidden)
 
 
 @pytest.mark.parametrize("name", ["user_name", "user_name__contains"])
@@ -130,13 +138,13 @@ def test_people_are_found_by_name_only_with_the_right(source: Source, settings: 
     assert refused(viewer.get(address, query))[name] == ["You lack the permission usage.view_person."]
     fields = refused(bearer().get(address, {"fields": "user_name"}))["fields"]
     assert fields == ["“user_name” is not shown: The token lacks the scope person:read."]
-    listed = viewer.get(reverse("admin:usage_environmentusage_changelist"), query)
-    assert listed.status_code == 400
-    allowed = bearer("usage:read", "person:read")
-    assert len(allowed.get(address, query).json()["results"]) == 1
+    response = viewer.get(reverse("admin:usage_environmentusage_changelist"), query)
+    assert response.status_code == 400
+    allowed_client = bearer("usage:read", "person:read")
+    assert len(allowed_client.get(address, query).json()["results"]) == 1
     settings.PORTAL_PERSON_NAMES = "pseudonym"
-    assert allowed.get(address, query).json()["results"] == [], "what is not shown is not searched"
-    assert len(allowed.get(address, {name: WORD}).json()["results"]) == 1
+    assert allowed_client.get(address, query).json()["results"] == [], "what is not shown is not searched"
+    assert len(allowed_client.get(address, {name: PSEUDONYM}).json()["results"]) == 1
     assert not bearer().get(f"{API}/directory/", {"name__contains": "Lovelace"}).json()["results"]
 
 
@@ -165,10 +173,10 @@ def test_a_shared_view_that_names_a_person_is_for_those_who_may_see_names(source
 
 
 def test_other_names_need_no_right(source: Source) -> None:
-    for address in api_addresses(source):
+    for address in iterate_api_addresses(source):
         if "fields" not in address and "user_id" not in address:
-            assert b"Payments" in content(bearer(), f"{API}/{address.replace('kind=user', 'kind=project')}")
+            assert b"Payments" in read_content(bearer(), f"{API}/{address.replace('kind=user', 'kind=project')}")
     explore = (
         f"{reverse('admin:explore')}?{urlencode({'kind': 'environment-usage', **RANGE, 'group_by': 'project_id'})}"
     )
-    assert b"Payments" in content(client_of(), explore)
+    assert b"Payments" in read_content(client_of(), explore)

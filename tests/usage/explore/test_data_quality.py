@@ -1,4 +1,4 @@
-"""What the days of each interval are worth: by source, whatever the zones, in one query."""
+"""The data quality of the days of each interval: by source, in any zone, in one query."""
 
 import zoneinfo
 from collections.abc import Iterator
@@ -152,9 +152,9 @@ def test_intervals_from_before_any_vendor_are_told_of_without_a_row_for_each_of_
 @pytest.fixture
 def unknown_zone(tmp_path: Path) -> Iterator[str]:
     """A zone that Python knows and PostgreSQL does not; its clocks are those of Berlin."""
-    known = next(path for path in map(Path, zoneinfo.TZPATH) if (path / "Europe/Berlin").is_file())
+    zone_folder = next(path for path in map(Path, zoneinfo.TZPATH) if (path / "Europe/Berlin").is_file())
     (tmp_path / "Test").mkdir()
-    (tmp_path / "Test/Nowhere").write_bytes((known / "Europe/Berlin").read_bytes())
+    (tmp_path / "Test/Nowhere").write_bytes((zone_folder / "Europe/Berlin").read_bytes())
     before = zoneinfo.TZPATH
     zoneinfo.reset_tzpath([tmp_path, *before])
     yield "Test/Nowhere"

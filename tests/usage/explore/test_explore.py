@@ -26,12 +26,12 @@ def test_the_page_has_the_numbers_of_the_api(subtests: pytest.Subtests) -> None:
     for query in QUESTIONS:
         with subtests.test(query):
             page = open_explore(client, query)
-            said = client.get(page.context["api"]).json()
-            mine = page.context["answer"].summary
-            assert {**mine, "meta": {**mine["meta"], "as_of": said["meta"]["as_of"]}} == said
-            kind, _, rest = query.removeprefix("kind=").partition("&")
-            assert page.context["api"] == f"/api/v1/{kind}/summary/?{rest}"
-            assert len(page.context["table"].rows) in {len(said["results"]), 0}
+            api_summary = client.get(page.context["api"]).json()
+            summary = page.context["answer"].summary
+            assert {**summary, "meta": {**summary["meta"], "as_of": api_summary["meta"]["as_of"]}} == api_summary
+            kind, _separator, query_string = query.removeprefix("kind=").partition("&")
+            assert page.context["api"] == f"/api/v1/{kind}/summary/?{query_string}"
+            assert len(page.context["table"].rows) in {len(api_summary["results"]), 0}
 
 
 def test_a_period_that_is_not_stored_is_compared_as_unknown() -> None:
@@ -128,11 +128,11 @@ def test_different_units_are_never_drawn_on_one_axis() -> None:
         client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=project_id,day&measures=consumed_quantity"
     )
     assert {panel["unit"] for panel in page.context["charts"]["panels"]} == {"minutes", "bytes"}
-    said = page.context["answer"].summary
+    summary = page.context["answer"].summary
     for panel in page.context["charts"]["panels"]:
-        (total,) = [line for line in said["totals"] if line["consumed_unit"] == panel["unit"]]
-        drawn = sum(Decimal(value) for series in panel["series"] for value in series["values"] if value)
-        assert drawn == Decimal(total["consumed_quantity"])
+        (total,) = [line for line in summary["totals"] if line["consumed_unit"] == panel["unit"]]
+        chart_total = sum(Decimal(value) for series in panel["series"] for value in series["values"] if value)
+        assert chart_total == Decimal(total["consumed_quantity"])
 
 
 def test_a_chart_of_many_groups_adds_up_the_small_ones() -> None:
@@ -141,7 +141,7 @@ def test_a_chart_of_many_groups_adds_up_the_small_ones() -> None:
         ResourceUsageFactory(source=source, project_id=number, consumed_quantity=Decimal(number + 1))
     page = open_explore(client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=project_id,day")
     series = page.context["charts"]["panels"][0]["series"]
-    assert [one["name"] for one in series] == ["11", "10", "9", "8", "7", "6", "5", "4", "Others"]
+    assert [line["name"] for line in series] == ["11", "10", "9", "8", "7", "6", "5", "4", "Others"]
     assert series[-1]["values"][0] == "10"
 
 
@@ -170,9 +170,9 @@ def test_a_value_leads_one_step_further_and_its_chip_back() -> None:
         "group_by=project_id,tag:team&resource_type=instance",
     ]
     for cell in row[:3]:
-        narrowed = open_explore(client, cell.query)
-        assert len(narrowed.context["table"].rows) == 1
-        (chip,) = narrowed.context["chips"]
+        filtered_page = open_explore(client, cell.query)
+        assert len(filtered_page.context["table"].rows) == 1
+        (chip,) = filtered_page.context["chips"]
         assert chip.remove_url.startswith("?kind=resource-usage&group_by=")
         assert open_explore(client, chip.remove_url.removeprefix("?")).context["chips"] == []
 
@@ -187,11 +187,11 @@ def test_what_is_left_to_break_down_by_is_offered_and_the_next_is_taken() -> Non
     assert re.fullmatch(
         rf"kind=environment-usage&{JANUARY}&group_by=user_id&limit=5&order_by=-records&project_id=\S+", query
     )
-    offered = open_explore(client, query).context["by_dimension"]
-    assert [(link.label, link.is_current) for link in offered][:2] == [("User", True), ("Class", False)]
-    assert "Project" not in [link.label for link in offered]
+    dimension_links = open_explore(client, query).context["by_dimension"]
+    assert [(link.label, link.is_current) for link in dimension_links][:2] == [("User", True), ("Class", False)]
+    assert "Project" not in [link.label for link in dimension_links]
     assert [link.label for link in page.context["limits"] if link.is_current] == ["Top 5 + others"]
-    for link in (*offered, *page.context["by_interval"], *page.context["limits"]):
+    for link in (*dimension_links, *page.context["by_interval"], *page.context["limits"]):
         assert open_explore(client, link.url.removeprefix("?"))
 
 
@@ -210,12 +210,14 @@ def test_an_interval_leads_to_itself(query: str, expected: str) -> None:
     client = client_of("viewer")
     page = open_explore(client, f"kind=recipe-usage&{JANUARY}&{query}")
     charts = page.context["charts"]
-    at = next(
-        place for place, value in enumerate(charts["panels"][0]["series"][0]["values"]) if value not in {None, "0"}
+    index = next(
+        position
+        for position, value in enumerate(charts["panels"][0]["series"][0]["values"])
+        if value not in {None, "0"}
     )
-    step = page.context["table"].rows[at if "fill" in query else 0][0].query
+    step = page.context["table"].rows[index if "fill" in query else 0][0].query
     assert step == f"kind=recipe-usage&{expected}"
-    start, end = charts["bounds"][at]
+    start, end = charts["bounds"][index]
     assert charts["step"].replace("{from}", start).replace("{to}", end) == step
     assert open_explore(client, step).context["answer"].summary["totals"][0]["records"] == 1
 
@@ -232,16 +234,16 @@ def test_a_ranking_may_be_in_the_order_of_its_changes() -> None:
         ResourceUsageFactory(source=source, day=date(2026, 1, 5), project_id=project, consumed_quantity=before)
         ResourceUsageFactory(source=source, day=date(2026, 1, 6), project_id=project, consumed_quantity=now)
     client = client_of("viewer")
-    question = "kind=resource-usage&from=2026-01-06&to=2026-01-07&group_by=project_id&compare=previous"
-    page = open_explore(client, question)
+    query = "kind=resource-usage&from=2026-01-06&to=2026-01-07&group_by=project_id&compare=previous"
+    page = open_explore(client, query)
     (change, _) = [head for head in page.context["table"].heads if head.label == "Change"]
-    by_change = open_explore(client, change.query)
-    assert change.query == f"{question}&order_by=-change_consumed_quantity"
-    assert [str(row[0].text) for row in by_change.context["table"].rows] == ["2", "1"]
-    assert by_change.context["charts"]["panels"][0]["labels"] == ["2", "1"]
+    sorted_page = open_explore(client, change.query)
+    assert change.query == f"{query}&order_by=-change_consumed_quantity"
+    assert [str(row[0].text) for row in sorted_page.context["table"].rows] == ["2", "1"]
+    assert sorted_page.context["charts"]["panels"][0]["labels"] == ["2", "1"]
     assert page.context["charts"]["panels"][0]["labels"] == ["1", "2"]
-    assert by_change.context["charts"]["before"] == "5 Jan 2026"
-    assert b'aria-sort="descending"' in by_change.content
+    assert sorted_page.context["charts"]["before"] == "5 Jan 2026"
+    assert b'aria-sort="descending"' in sorted_page.content
 
 
 def test_baselines_are_offered_with_their_dates() -> None:
@@ -251,15 +253,15 @@ def test_baselines_are_offered_with_their_dates() -> None:
         page = open_explore(
             client, "kind=resource-usage&from=2026-03-01&to=2026-03-08&group_by=project_id&compare=last_year"
         )
-    assert [(one.label, one.dates, one.is_current) for one in page.context["baselines"]] == [
+    assert [(baseline.label, baseline.dates, baseline.is_current) for baseline in page.context["baselines"]] == [
         ("Period before", "22 Feb 2026 – 28 Feb 2026", False),
         ("Same days last month", "1 Feb 2026 – 7 Feb 2026", False),
         ("Same days last year", "1 Mar 2025 – 7 Mar 2025", True),
         ("Same weekdays before", "22 Feb 2026 – 28 Feb 2026", False),
     ]
     assert [chip.label for chip in page.context["chips"]] == ["Compared with 1 Mar 2025 – 7 Mar 2025"]
-    for one in page.context["baselines"]:
-        assert open_explore(client, one.url.removeprefix("?"))
+    for baseline in page.context["baselines"]:
+        assert open_explore(client, baseline.url.removeprefix("?"))
     assert open_explore(client, "kind=resource-usage&from=2026-03-01&group_by=day").context["baselines"] == []
 
 

@@ -1,4 +1,4 @@
-"""Explore's files: the whole answer with others and totals marked, exact, safe to open, and what it is worth."""
+"""Files of Explore: all rows with others and totals marked, exact, safe to open, and with their data quality."""
 
 import csv
 import io
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.django_db
 FILE = "/admin/explore/export/"
 
 
-def lines_of(client: Client, query: str) -> list[dict[str, str]]:
-    """Return the lines of a question's CSV."""
+def fetch_lines(client: Client, query: str) -> list[dict[str, str]]:
+    """Return the rows of the CSV file of a query."""
     hold_days(rolled=False)
     response = client.get(f"{FILE}?{query}&format=csv")
     assert response.status_code == 200, response.getvalue()
@@ -32,15 +32,15 @@ def lines_of(client: Client, query: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
-def book_of(client: Client, query: str) -> Any:
-    """Return the workbook of a question."""
+def fetch_workbook(client: Client, query: str) -> Any:
+    """Return the workbook of a query."""
     hold_days(rolled=False)
     response = client.get(f"{FILE}?{query}&format=xlsx")
     assert response.status_code == 200, response.getvalue()
     return openpyxl.load_workbook(io.BytesIO(response.getvalue()))
 
 
-def some() -> None:
+def create_usage() -> None:
     """Store usage of four projects in two units."""
     source = SourceFactory(slug="gcore-main", vendor="gcore")
     for number in range(4):
@@ -51,9 +51,9 @@ def some() -> None:
 
 
 def test_a_file_has_every_row_the_others_and_the_totals_marked() -> None:
-    some()
+    create_usage()
     query = "kind=resource-usage&group_by=project_id&limit=2&from=2026-01-01&to=2026-01-02&compare=previous"
-    lines = lines_of(client_of("viewer"), query)
+    lines = fetch_lines(client_of("viewer"), query)
     assert list(lines[0]) == [
         "line",
         "project_id",
@@ -75,7 +75,11 @@ def test_a_file_has_every_row_the_others_and_the_totals_marked() -> None:
     by_line: dict[str, list[dict[str, str]]] = {}
     for line in lines:
         by_line.setdefault(line["line"], []).append(line)
-    assert {sort: len(some) for sort, some in by_line.items()} == {"result": 3, "others": 1, "total": 2}
+    assert {line_type: len(typed_lines) for line_type, typed_lines in by_line.items()} == {
+        "result": 3,
+        "others": 1,
+        "total": 2,
+    }
     for unit in ("minutes", "bytes"):
         parts = [line for line in (*by_line["result"], *by_line["others"]) if line["consumed_unit"] == unit]
         (total,) = [line for line in by_line["total"] if line["consumed_unit"] == unit]
@@ -88,8 +92,8 @@ def test_a_file_has_the_rows_that_the_page_cuts_off(monkeypatch: pytest.MonkeyPa
     from usage.explore import pages
 
     monkeypatch.setattr(pages, "ROWS", 1)
-    some()
-    lines = lines_of(client_of("viewer"), "kind=resource-usage&group_by=project_id")
+    create_usage()
+    lines = fetch_lines(client_of("viewer"), "kind=resource-usage&group_by=project_id")
     assert [line["project_id"] for line in lines if line["line"] == "result"] == ["3", "2", "1", "0", "9"]
 
 
@@ -99,10 +103,10 @@ def test_a_text_that_would_run_is_a_text_and_a_negative_number_a_number() -> Non
         EnvironmentUsageFactory(source=source, project_id=project, stopped_at=datetime(2026, 1, 4, tzinfo=UTC))
     query = "kind=environment-usage&group_by=project_id&from=2026-01-05&to=2026-01-09&compare=previous"
     client = client_of("viewer")
-    lines = [line for line in lines_of(client, query) if line["line"] == "result"]
+    lines = [line for line in fetch_lines(client, query) if line["line"] == "result"]
     assert {line["project_id"] for line in lines} == {"'=1+1", "'@cmd", "'-x", "'＋y", "' \n=z", 'a "b", c'}
     assert {line["change_records"] for line in lines} == {"-1"}
-    sheet = book_of(client, query)["usage"]
+    sheet = fetch_workbook(client, query)["usage"]
     cells = {cell.value: cell.data_type for cell in sheet["B"][1:7]}
     assert cells == dict.fromkeys(("=1+1", "@cmd", "-x", "＋y", " \n=z", 'a "b", c'), "s")
 
@@ -117,9 +121,11 @@ def test_an_unknown_number_is_an_empty_cell_and_an_empty_text_is_quoted() -> Non
 
 
 def test_a_workbook_keeps_every_digit_and_says_what_it_is_of() -> None:
-    some()
+    create_usage()
     client = client_of("viewer")
-    book = book_of(client, "kind=resource-usage&group_by=project_id&from=2026-01-01&to=2026-01-02&source=gcore-main")
+    book = fetch_workbook(
+        client, "kind=resource-usage&group_by=project_id&from=2026-01-01&to=2026-01-02&source=gcore-main"
+    )
     assert book.sheetnames == ["usage", "About"]
     rows = list(book["usage"].iter_rows(values_only=True))
     assert rows[0][:4] == ("line", "project_id", "project_name", "billing_metric")
@@ -128,11 +134,11 @@ def test_a_workbook_keeps_every_digit_and_says_what_it_is_of() -> None:
     assert by_project[3][6] == "49382715604938269.00"
     assert isinstance(rows[1][-1], datetime)
     about = list(book["About"].iter_rows(values_only=True))
-    said = dict(about)
-    assert said["Contents"] == "Resources"
-    assert said["Group by"] == "project_id"
-    assert said["Source"] == "gcore-main"
-    assert said["Asked at"].endswith(
+    about_values = dict(about)
+    assert about_values["Contents"] == "Resources"
+    assert about_values["Group by"] == "project_id"
+    assert about_values["Source"] == "gcore-main"
+    assert about_values["Asked at"].endswith(
         "?kind=resource-usage&group_by=project_id&from=2026-01-01&to=2026-01-02&source=gcore-main"
     )
     assert any("never read" in str(value) for _, value in about)
@@ -158,9 +164,9 @@ def test_a_file_is_named_after_its_kind_range_and_moment_and_says_what_it_is_wor
 
 
 def test_everything_is_exported_with_a_total_per_metric_and_unit() -> None:
-    some()
+    create_usage()
     EnvironmentUsageFactory(source=SourceFactory(vendor="ona"))
-    lines = lines_of(client_of("viewer"), "kind=usage&interval=day")
+    lines = fetch_lines(client_of("viewer"), "kind=usage&interval=day")
     totals = {
         (line["vendor"], line["metric"], line["unit"]): line["quantity"] for line in lines if line["line"] == "total"
     }
@@ -173,7 +179,7 @@ def test_everything_is_exported_with_a_total_per_metric_and_unit() -> None:
 
 def test_a_file_that_cannot_be_made_says_why() -> None:
     client = client_of("viewer")
-    for query, word in (
+    for query, message in (
         ("kind=resource-usage&group_by=colour&format=csv", "group_by"),
         ("kind=resource-usage&format=pdf", "Give csv or xlsx."),
         ("kind=resource-usage&format=csv&bom=yes", "“yes” is not one of: 0, 1."),
@@ -181,15 +187,15 @@ def test_a_file_that_cannot_be_made_says_why() -> None:
     ):
         response = client.get(f"{FILE}?{query}")
         assert response.status_code == 400
-        assert word in response.content.decode()
+        assert message in response.content.decode()
         assert response["Content-Type"].startswith("text/plain")
 
 
 def test_a_workbook_has_intervals_as_dates_and_hours_of_the_zone_that_is_asked_for() -> None:
     EnvironmentUsageFactory(stopped_at=datetime(2026, 1, 4, 22, 30, tzinfo=UTC))
-    client, when = client_of("viewer"), "from=2026-01-04&to=2026-01-06&tz=Europe/Berlin"
+    client, range_query = client_of("viewer"), "from=2026-01-04&to=2026-01-06&tz=Europe/Berlin"
     for interval, expected in (("hour", datetime(2026, 1, 4, 23)), ("week", datetime(2025, 12, 29))):  # noqa: DTZ001 (a cell has no zone)
-        book = book_of(client, f"kind=environment-usage&group_by={interval}&{when}")
+        book = fetch_workbook(client, f"kind=environment-usage&group_by={interval}&{range_query}")
         assert book["usage"]["B2"].value == expected
         assert book["usage"]["B2"].is_date
         assert ("Time zone", "Europe/Berlin") in list(book["About"].iter_rows(values_only=True))
@@ -197,21 +203,21 @@ def test_a_workbook_has_intervals_as_dates_and_hours_of_the_zone_that_is_asked_f
 
 def test_dates_of_a_file_are_the_apis() -> None:
     ResourceUsageFactory(day=date(2026, 2, 11))
-    lines = lines_of(client_of("viewer"), "kind=resource-usage&group_by=quarter")
+    lines = fetch_lines(client_of("viewer"), "kind=resource-usage&group_by=quarter")
     assert [line["quarter"] for line in lines] == ["2026-01-01", ""]
 
 
 def test_a_file_is_streamed_and_holds_a_slot_until_its_end() -> None:
-    some()
+    create_usage()
     hold_days(rolled=False)
     client = client_of("viewer")
     address = f"{FILE}?kind=resource-usage&group_by=project_id&format="
     for extension in ("csv", "xlsx"):
         download = client.get(address + extension)
         assert download.streaming
-        busy = client.get(address + extension)
-        assert (busy.status_code, busy["Retry-After"]) == (503, "10")
-        assert "as the portal makes at once" in busy.content.decode()
+        refused_response = client.get(address + extension)
+        assert (refused_response.status_code, refused_response["Retry-After"]) == (503, "10")
+        assert "as the portal makes at once" in refused_response.content.decode()
         assert download.getvalue()
     assert client.get(address + "pdf").status_code == 400
     assert client.get(address + "csv").status_code == 200
@@ -219,7 +225,7 @@ def test_a_file_is_streamed_and_holds_a_slot_until_its_end() -> None:
 
 def test_a_large_page_without_a_free_slot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.summaries.sql.LARGE_ANSWER", 3)
-    some()
+    create_usage()
     hold_days(rolled=False)
     client = client_of("viewer")
     address = "/admin/explore/?kind=resource-usage&group_by=project_id"

@@ -1,4 +1,4 @@
-"""Explore's form: the question in the address, and mistakes beside their inputs."""
+"""The form of Explore: the query in the URL, and errors beside their inputs."""
 
 import re
 from datetime import UTC, datetime
@@ -90,11 +90,11 @@ def test_the_form_of_an_address_asks_for_that_address_again() -> None:
     client = client_of("viewer")
     for query in QUESTIONS:
         page = open_explore(client, query)
-        sent = QueryDict(mutable=True)
+        form = QueryDict(mutable=True)
         for name, value in read_inputs(page):
-            sent.appendlist(name, value)
+            form.appendlist(name, value)
         kind = page.context["kind"]
-        actual = dict([("kind", kind.name), *parse_form(sent, kind)])
+        actual = dict([("kind", kind.name), *parse_form(form, kind)])
         expected = {**QueryDict(query).dict()}
         expected.pop("tz", None)
         assert actual == expected, query
@@ -151,12 +151,12 @@ def test_what_nobody_understands_is_named() -> None:
 
 
 def test_a_question_that_takes_too_long_is_stopped_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: Any) -> Any:
+    def sleep(*_: Any) -> Any:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(20)")
 
     monkeypatch.setattr(explore_query, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(explore_query, "summarize", slow)
+    monkeypatch.setattr(explore_query, "summarize", sleep)
     ResourceUsageFactory()
     client = client_of("viewer")
     page = open_explore(client, "kind=resource-usage&group_by=day")

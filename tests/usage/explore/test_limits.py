@@ -1,4 +1,4 @@
-"""Explore: who sees what, and what a page costs however much there is."""
+"""Explore: who sees what, and a bounded cost of a page."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -44,11 +44,11 @@ def test_who_may_see_some_kinds_is_offered_no_other() -> None:
 
 
 def test_who_is_limited_to_a_source_learns_of_no_other() -> None:
-    mine, other = SourceFactory(slug="mine", vendor="gcore"), SourceFactory(slug="zebra", vendor="gcore")
-    ResourceUsageFactory(source=mine, consumed_quantity=Decimal(5))
-    ResourceUsageFactory(source=other, consumed_quantity=Decimal(7), resource_type="zebra-type")
+    own_source, other_source = SourceFactory(slug="mine", vendor="gcore"), SourceFactory(slug="zebra", vendor="gcore")
+    ResourceUsageFactory(source=own_source, consumed_quantity=Decimal(5))
+    ResourceUsageFactory(source=other_source, consumed_quantity=Decimal(7), resource_type="zebra-type")
     hold_days(rolled=True)
-    client = client_of("viewer", sources=[mine])
+    client = client_of("viewer", sources=[own_source])
     for query in (
         f"kind=resource-usage&{JANUARY}&group_by=source,resource_type,day",
         f"kind=usage&{JANUARY}&interval=day",
@@ -59,8 +59,8 @@ def test_who_is_limited_to_a_source_learns_of_no_other() -> None:
         assert any(cell.endswith("5 minutes") for cell in list_rows(page)[-1])
         for ending in ("csv", "xlsx"):
             assert b"zebra" not in client.get(f"{PAGE}export/?{query}&format={ending}").getvalue()
-    refused = open_explore(client, "kind=resource-usage&source=zebra", 400).content.decode()
-    assert "There is no “zebra”; there are: mine." in refused.replace("&quot;", '"')
+    error_page = open_explore(client, "kind=resource-usage&source=zebra", 400).content.decode()
+    assert "There is no “zebra”; there are: mine." in error_page.replace("&quot;", '"')
 
 
 def test_a_stranger_is_sent_to_sign_in() -> None:
@@ -71,21 +71,21 @@ def test_a_stranger_is_sent_to_sign_in() -> None:
 
 
 # A filter by an id costs two more, whose name its chip has, and a comparison those of the other period.
-@pytest.mark.parametrize(("more", "most"), [("", 20), ("&project_id=project-1&compare=last_month", 30)])
-def test_a_page_costs_the_same_few_queries_however_much_there_is(more: str, most: int) -> None:
+@pytest.mark.parametrize(("extra_params", "max_queries"), [("", 20), ("&project_id=project-1&compare=last_month", 30)])
+def test_a_page_costs_the_same_few_queries_however_much_there_is(extra_params: str, max_queries: int) -> None:
     client = client_of("viewer")
-    query = f"kind=environment-usage&{JANUARY}&group_by=project_id,day{more}"
+    query = f"kind=environment-usage&{JANUARY}&group_by=project_id,day{extra_params}"
     counts = []
     for _ in range(2):
         EnvironmentUsageFactory.create_batch(10)
         hold_days(rolled=True)
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             assert client.get(f"{PAGE}?{query}").status_code == 200
-        counts.append(len(asked))
-        tables = [one["sql"] for one in asked if 'FROM "usage_environmentusage"' in one["sql"]]
-        assert tables == [], "the rollups hold these days"
+        counts.append(len(queries))
+        record_queries = [entry["sql"] for entry in queries if 'FROM "usage_environmentusage"' in entry["sql"]]
+        assert record_queries == [], "the rollups hold these days"
     assert counts[0] == counts[1]
-    assert counts[0] <= most, [one["sql"] for one in asked]
+    assert counts[0] <= max_queries, [entry["sql"] for entry in queries]
 
 
 @pytest.mark.parametrize("kind", ["environment-usage", "resource-usage", "recipe-usage"])
@@ -102,11 +102,11 @@ def test_the_page_that_opens_first_reads_no_record(kind: str) -> None:
         client = client_of("viewer")
         address = client.get(PAGE)["Location"]
         assert f"kind={kind}" in address
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             page = client.get(address)
     assert page.context["table"].rows
     records = f'"usage_{kind.replace("-", "")}"'
-    assert [one["sql"] for one in asked if records in one["sql"]] == []
+    assert [entry["sql"] for entry in queries if records in entry["sql"]] == []
 
 
 def test_only_as_many_charts_are_sent_as_a_browser_bears(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +143,10 @@ def test_a_long_answer_is_paged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.context["charts"]["panels"][0]["labels"] == ["4", "3", "2", "1", "0"]
     assert "page=" not in last.context["table"].heads[0].query
     assert open_explore(client, "kind=resource-usage&group_by=project_id").context["page"].row_count == 5
-    for wrong in ("0", "x", "-1", "1e3", "999999999"):
+    for value in ("0", "x", "-1", "1e3", "999999999"):
         assert (
-            f"Page: “{wrong}” is not a whole number"
-            in open_explore(client, f"{query}&page={wrong}", 400).content.decode()
+            f"Page: “{value}” is not a whole number"
+            in open_explore(client, f"{query}&page={value}", 400).content.decode()
         )
     assert client.get(f"{PAGE}export/?{query}&page=2&format=csv").getvalue().count(b"result,") == 5
 
@@ -162,10 +162,10 @@ def test_an_empty_portal_says_so() -> None:
 def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -> None:
     fill()
     page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-11-01&to=2026-11-19&group_by=day")
-    said = page.context["quality"].text
-    assert "Not complete: 3 days not read completely (gcore-main 12 Nov 2026" in said
-    assert "Complete through 11 Nov 2026." in said
-    assert "From 12 Nov 2026 on, numbers may still change." in said
+    text = page.context["quality"].text
+    assert "Not complete: 3 days not read completely (gcore-main 12 Nov 2026" in text
+    assert "Complete through 11 Nov 2026." in text
+    assert "From 12 Nov 2026 on, numbers may still change." in text
     marks = dict(zip(page.context["charts"]["labels"], page.context["charts"]["panels"][0]["days"], strict=True))
     assert [label[:10] for label, mark in marks.items() if mark and mark["missing"]] == [
         "2026-11-12",
@@ -189,7 +189,7 @@ def test_a_chart_is_marked_by_the_days_of_its_own_vendor_only() -> None:
     page = open_explore(client_of("viewer"), "kind=usage&from=2026-11-01&to=2026-11-18&interval=day")
     missing = {
         panel["title"].split(": ")[1].split(", ")[0]: [
-            at for at, day in enumerate(panel["days"]) if day and day["missing"]
+            index for index, day in enumerate(panel["days"]) if day and day["missing"]
         ]
         for panel in page.context["charts"]["panels"]
     }

@@ -1,4 +1,4 @@
-"""Links of Explore's table ask for the very value of their cell: with commas, or none at all."""
+"""Links in the table of Explore filter by the exact value of their cell: with commas, or without a value."""
 
 import re
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ def client() -> Client:
 
 
 @pytest.mark.parametrize(
-    ("question", "texts"),
+    ("query", "texts"),
     [
         ("kind=environment-usage&group_by=project_id", {"a,b", "a", "b", "none"}),
         ("kind=resource-usage&group_by=tag:k", {"a,b", "none"}),
@@ -46,26 +46,24 @@ def client() -> Client:
         ("kind=recipe-usage&group_by=recipe_id", {"5", "none"}),
     ],
 )
-def test_every_link_leads_to_what_its_cell_is_of(client: Client, question: str, texts: set[str]) -> None:
-    page = client.get(f"{PAGE}?{question}")
+def test_every_link_leads_to_what_its_cell_is_of(client: Client, query: str, texts: set[str]) -> None:
+    page = client.get(f"{PAGE}?{query}")
     links = [(text, url) for text, url in find_links(page) if text in texts]
     assert {text for text, _ in links} == texts
     for text, url in links:
-        narrowed = client.get(url)
-        assert narrowed.status_code == 200, url
-        (chip,) = narrowed.context["chips"]
+        response = client.get(url)
+        assert response.status_code == 200, url
+        (chip,) = response.context["chips"]
         assert chip.label.endswith((f": {text}", rf"k:{text}".replace(",", r"\,").replace("none", "~none")))
-        assert narrowed.context["answer"].summary["totals"][0]["records"] == 1
+        assert response.context["answer"].summary["totals"][0]["records"] == 1
 
 
 @pytest.mark.parametrize("hour", [14, 15])
 def test_the_link_of_an_hour_that_a_zone_makes_longer_has_all_of_it(client: Client, hour: int) -> None:
-    stopped = datetime(2026, 4, 4, hour, 20, tzinfo=UTC)
-    EnvironmentUsageFactory(source=SourceFactory(), stopped_at=stopped, day=stopped.date(), project_id="long")
-    question = (
-        "kind=environment-usage&project_id=long&group_by=hour&tz=Australia/Lord_Howe&from=2026-04-05&to=2026-04-06"
-    )
-    ((_, url),) = find_links(client.get(f"{PAGE}?{question}"))
+    stopped_at = datetime(2026, 4, 4, hour, 20, tzinfo=UTC)
+    EnvironmentUsageFactory(source=SourceFactory(), stopped_at=stopped_at, day=stopped_at.date(), project_id="long")
+    query = "kind=environment-usage&project_id=long&group_by=hour&tz=Australia/Lord_Howe&from=2026-04-05&to=2026-04-06"
+    ((_, url),) = find_links(client.get(f"{PAGE}?{query}"))
     assert client.get(url).context["answer"].summary["totals"][0]["records"] == 1
 
 

@@ -1,4 +1,4 @@
-"""Saved views: kept under a name, found again, shared or not, and telling nobody of what they may not see."""
+"""Saved views: stored under a name, listed, shared or not, and hidden from people who may not see their sources."""
 
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -71,26 +71,26 @@ def test_a_range_of_two_names_moves_by_the_one_that_is_chosen() -> None:
 
 
 def test_a_view_is_its_owners_unless_it_is_shared() -> None:
-    mine, other = client_of("viewer"), client_of("viewer")
-    save(mine, "Mine")
-    save(mine, "Ours", shared="on")
-    assert set(get_urls(other)) == {"Ours"}
+    owner, other_client = client_of("viewer"), client_of("viewer")
+    save(owner, "Mine")
+    save(owner, "Ours", shared="on")
+    assert set(get_urls(other_client)) == {"Ours"}
     view = SavedView.objects.get(name="Ours")
     for data in ({"name": "Theirs"}, {"delete": "1"}):
-        assert other.post(f"{PAGE}views/{view.pk}/", data).status_code == 404
-    assert set(get_urls(mine)) == {"Mine", "Ours"}
-    assert b"by viewer" in other.get(f"{PAGE}?kind=resource-usage").content
+        assert other_client.post(f"{PAGE}views/{view.pk}/", data).status_code == 404
+    assert set(get_urls(owner)) == {"Mine", "Ours"}
+    assert b"by viewer" in other_client.get(f"{PAGE}?kind=resource-usage").content
 
 
 def test_views_that_others_share_push_ones_own_away_no_more_than_hidden_ones_push_shared_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("usage.explore.saved.MAX_VIEWS", 2)
-    mine, other = SourceFactory(slug="mine"), client_of("viewer")
+    visible_source, other_client = SourceFactory(slug="mine"), client_of("viewer")
     SourceFactory(slug="zebra")
     for name, question in [("a", "source=zebra&source=mine"), ("b", "source=zebra"), ("c", ""), ("d", ""), ("e", "")]:
-        save(other, name, question=question, shared="on")
-    client = client_of("viewer", sources=[mine])
+        save(other_client, name, question=question, shared="on")
+    client = client_of("viewer", sources=[visible_source])
     save(client, "z")
 
     assert list(get_urls(client)) == ["z", "c", "d"]
@@ -117,22 +117,22 @@ def test_who_may_not_keep_views_is_offered_no_button_that_would_refuse(verb: str
 
 
 def test_a_view_is_renamed_unshared_and_deleted_by_its_owner() -> None:
-    mine, other = client_of("viewer"), client_of("viewer")
-    save(mine, "Ours", shared="on")
+    owner, other_client = client_of("viewer"), client_of("viewer")
+    save(owner, "Ours", shared="on")
     view = SavedView.objects.get()
-    back = mine.post(f"{PAGE}views/{view.pk}/", {"name": "Only mine", "back": f"kind=resource-usage&{QUESTION}"})
-    assert back["Location"] == f"{PAGE}?kind=resource-usage&{QUESTION}"
-    assert (set(get_urls(mine)), get_urls(other)) == ({"Only mine"}, {})
-    mine.post(f"{PAGE}views/{view.pk}/", {"delete": "1"})
-    assert get_urls(mine) == {}
+    response = owner.post(f"{PAGE}views/{view.pk}/", {"name": "Only mine", "back": f"kind=resource-usage&{QUESTION}"})
+    assert response["Location"] == f"{PAGE}?kind=resource-usage&{QUESTION}"
+    assert (set(get_urls(owner)), get_urls(other_client)) == ({"Only mine"}, {})
+    owner.post(f"{PAGE}views/{view.pk}/", {"delete": "1"})
+    assert get_urls(owner) == {}
 
 
 def test_two_views_of_one_person_have_two_names() -> None:
-    client, other = client_of("viewer"), client_of("viewer")
+    client, other_client = client_of("viewer"), client_of("viewer")
     save(client, "January")
     assert save(client, " January ") == ["You have a view “January” already; give another name."]
     assert save(client, "  ") == ["Give the view a name."]
-    save(other, "January")
+    save(other_client, "January")
     save(client, "February")
     february = SavedView.objects.get(name="February")
     client.post(f"{PAGE}views/{february.pk}/", {"name": "January"})
@@ -148,8 +148,8 @@ def test_only_a_question_that_can_be_asked_is_saved(question: str) -> None:
 
 
 def test_a_shared_view_tells_a_limited_person_of_no_other_source() -> None:
-    mine, other = SourceFactory(slug="mine", vendor="gcore"), SourceFactory(slug="zebra", vendor="gcore")
-    everyone = client_of("viewer")
+    own_source, other_source = SourceFactory(slug="mine", vendor="gcore"), SourceFactory(slug="zebra", vendor="gcore")
+    client = client_of("viewer")
     questions = {
         "open": QUESTION,
         "of mine": f"{QUESTION}&source=mine&project_id=7",
@@ -158,9 +158,9 @@ def test_a_shared_view_tells_a_limited_person_of_no_other_source() -> None:
         "of a project": f"{QUESTION}&project_id=7",
     }
     for name, question in questions.items():
-        assert save(everyone, name, question=question, shared="on") != []
-    assert set(get_urls(client_of("viewer", sources=[mine]))) == {"open", "of mine"}
-    assert set(get_urls(client_of("viewer", sources=[other]))) == {"open", "of zebra"}
+        assert save(client, name, question=question, shared="on") != []
+    assert set(get_urls(client_of("viewer", sources=[own_source]))) == {"open", "of mine"}
+    assert set(get_urls(client_of("viewer", sources=[other_source]))) == {"open", "of zebra"}
     assert set(get_urls(client_of("viewer"))) == set(questions)
 
 

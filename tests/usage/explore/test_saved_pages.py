@@ -34,11 +34,11 @@ def save(owner: User, name: str = "Spend", **values: Any) -> SavedView:
 @pytest.fixture
 def source() -> Source:
     """A source with usage of two projects in January."""
-    made: Source = SourceFactory(slug="gcore-main", vendor="gcore")
+    created: Source = SourceFactory(slug="gcore-main", vendor="gcore")
     for project, minutes in ((5, 600), (6, 60)):
-        ResourceUsageFactory(source=made, project_id=project, consumed_quantity=Decimal(minutes))
+        ResourceUsageFactory(source=created, project_id=project, consumed_quantity=Decimal(minutes))
     hold_days(rolled=True)
-    return made
+    return created
 
 
 def test_the_page_lists_ones_own_and_shared_views_with_their_question_in_words() -> None:
@@ -49,8 +49,8 @@ def test_the_page_lists_ones_own_and_shared_views_with_their_question_in_words()
 
     page: Any = sign_in(viewer).get(PAGE)
 
-    assert [shown.view.name for shown in page.context["own"]] == ["Mine"]
-    assert [shown.view.name for shown in page.context["shared"]] == ["Theirs"]
+    assert [link.view.name for link in page.context["own"]] == ["Mine"]
+    assert [link.view.name for link in page.context["shared"]] == ["Theirs"]
     text = page.content.decode()
     assert "By project and day; source: gcore-main" in text
     assert "last month" in text
@@ -82,28 +82,28 @@ def test_every_link_of_a_permalinks_page_leads_on(source: Source) -> None:
     page: Any = client.get(permalink)
     (by_type,) = [link.url for link in page.context["by_dimension"] if "resource_type" in link.url]
 
-    answer = client.get(f"{permalink}{by_type}", follow=True)
+    response = client.get(f"{permalink}{by_type}", follow=True)
 
-    assert answer.redirect_chain[0][0].startswith("/admin/explore/?kind=resource-usage&")
-    assert "group_by=resource_type" in answer.redirect_chain[0][0].replace("%2C", ",")
-    assert answer.context["question_title"] == "Resources by resource type"
+    assert response.redirect_chain[0][0].startswith("/admin/explore/?kind=resource-usage&")
+    assert "group_by=resource_type" in response.redirect_chain[0][0].replace("%2C", ",")
+    assert response.context["question_title"] == "Resources by resource type"
 
 
 def test_a_permalink_opens_for_others_only_where_it_is_shared_and_tells_of_nothing_hidden(source: Source) -> None:
-    hidden = SourceFactory(slug="zebra", vendor="gcore")
+    hidden_source = SourceFactory(slug="zebra", vendor="gcore")
     owner = person("operator")
-    view, secret = save(owner), save(owner, "Zebra", question="source=zebra", shared=True)
-    colleague, limited = client_of("viewer"), client_of("viewer", sources=[source])
+    view, hidden_view = save(owner), save(owner, "Zebra", question="source=zebra", shared=True)
+    colleague, limited_client = client_of("viewer"), client_of("viewer", sources=[source])
     assert colleague.get(f"{PAGE}{view.pk}/").status_code == 404
 
     SavedView.objects.filter(pk=view.pk).update(shared=True)
 
     assert colleague.get(f"{PAGE}{view.pk}/").status_code == 200
-    assert limited.get(f"{PAGE}{view.pk}/").status_code == 200
-    for address in (f"{PAGE}{secret.pk}/", f"{PAGE}{secret.pk}/preview/"):
-        assert limited.get(address).status_code == 404
-    assert limited.post(f"{PAGE}{secret.pk}/pin/").status_code == 404
-    assert hidden.slug not in limited.get(PAGE).content.decode()
+    assert limited_client.get(f"{PAGE}{view.pk}/").status_code == 200
+    for address in (f"{PAGE}{hidden_view.pk}/", f"{PAGE}{hidden_view.pk}/preview/"):
+        assert limited_client.get(address).status_code == 404
+    assert limited_client.post(f"{PAGE}{hidden_view.pk}/pin/").status_code == 404
+    assert hidden_source.slug not in limited_client.get(PAGE).content.decode()
 
 
 def test_one_view_is_pinned_to_the_overview_in_the_place_of_another(source: Source) -> None:
@@ -149,17 +149,17 @@ def test_the_preview_of_days_is_a_chart_and_a_broken_view_says_so(source: Source
     viewer = person("viewer")
     ResourceUsageFactory(source=source, project_id=5, day=date(2026, 1, 3))
     hold_days(rolled=True)
-    days = save(viewer, "Days", question="from=2026-01-01&to=2026-01-04&group_by=day")
-    broken = save(viewer, "Broken", question="from=never")
+    days_view = save(viewer, "Days", question="from=2026-01-01&to=2026-01-04&group_by=day")
+    broken_view = save(viewer, "Broken", question="from=never")
     client = sign_in(viewer)
 
-    chart = client.get(f"{PAGE}{days.pk}/preview/").content.decode()
+    chart = client.get(f"{PAGE}{days_view.pk}/preview/").content.decode()
     assert chart.count("<rect") == 2
     assert 'x="16"' in chart  # the third day, though the second has no usage
-    assert "has a mistake" in client.get(f"{PAGE}{broken.pk}/preview/").content.decode()
-    assert client.get(f"{PAGE}{broken.pk}/").status_code == 400
+    assert "has a mistake" in client.get(f"{PAGE}{broken_view.pk}/preview/").content.decode()
+    assert client.get(f"{PAGE}{broken_view.pk}/").status_code == 400
     assert client.get(f"{PAGE}999999/").status_code == 404
-    assert client.get(f"{PAGE}{days.pk}/pin/").status_code == 405
+    assert client.get(f"{PAGE}{days_view.pk}/pin/").status_code == 405
 
 
 def test_a_view_is_shared_and_deleted_from_its_page() -> None:
@@ -167,8 +167,8 @@ def test_a_view_is_shared_and_deleted_from_its_page() -> None:
     view = save(viewer)
     client = sign_in(viewer)
 
-    answer = client.post(f"{PAGE}{view.pk}/", {"name": "Spend", "shared": "on"})
-    assert (answer.status_code, answer["Location"]) == (302, PAGE)
+    response = client.post(f"{PAGE}{view.pk}/", {"name": "Spend", "shared": "on"})
+    assert (response.status_code, response["Location"]) == (302, PAGE)
     assert SavedView.objects.get(pk=view.pk).shared
 
     client.post(f"{PAGE}{view.pk}/", {"delete": "1"})

@@ -60,14 +60,14 @@ ADDRESSES = (
     ("resourceusage", "format=ndjson&ordering=resource_type&from=2025-06-29&to=2025-07-03"),
 )
 MANIFESTS = [
-    (kind, chosen) for kind in KINDS for chosen in RANGES if kind != "resource-usage" or "T" not in str(chosen)
+    (kind, params) for kind in KINDS for params in RANGES if kind != "resource-usage" or "T" not in str(params)
 ]
 DAYS = {"from_": "2025-06-28", "to": "2025-07-02"}
 
 
 @dataclass
 class Archived:
-    """An archived month: its sources, the folder of the lake, and answers from before it was archived."""
+    """An archived month: its sources, the folder of the lake, and responses from before it was archived."""
 
     folder: Path
     sources: list[Source]
@@ -86,17 +86,17 @@ def stored(
     with commit_rows(django_db_blocker), open_folder(tmp_path_factory) as folder:
         sources = make_sources()
         limited = bearer(sources=[sources[1], sources[3]])
-        made = Archived(
+        month = Archived(
             folder,
             sources,
             fetch_exports(),
             [fetch(limited, (kind, {"format": "csv"})) for kind in KINDS],
-            [fetch_manifest(bearer(), *one) for one in MANIFESTS],
+            [fetch_manifest(bearer(), *request) for request in MANIFESTS],
             fetch_files(),
             get(bearer(), "resource-usage/summary/", **DAYS, source="gcore-1")["totals"],
         )
         archive_month(MONTH)
-        yield made
+        yield month
 
 
 @pytest.fixture
@@ -113,29 +113,34 @@ def sources(archived: Archived) -> list[Source]:
 
 def make_sources() -> list[Source]:
     """Return sources of every kind, two of them in other zones than UTC, with days in June and July."""
-    made = [
+    created = [
         make_source(EnvironmentUsage, "ona-1"),
         make_source(EnvironmentUsage, "ona-tokyo", time_zone="Asia/Tokyo"),
         make_source(ResourceUsage, "gcore-2"),
         make_source(ResourceUsage, "gcore-1"),
         make_source(RecipeUsage, "workato-1", time_zone="America/New_York"),
     ]
-    for source in made:
+    for source in created:
         fill(source)
-    DirectoryEntry.objects.create(source=made[0], kind=NameKind.PROJECT, vendor_id="ab", name="Payments")
+    DirectoryEntry.objects.create(source=created[0], kind=NameKind.PROJECT, vendor_id="ab", name="Payments")
     DirectoryEntry.objects.create(
-        source=made[0], kind=NameKind.USER, vendor_id="user-1", name="Ada", email="a@example.com", pseudonym="Kolibri"
+        source=created[0],
+        kind=NameKind.USER,
+        vendor_id="user-1",
+        name="Ada",
+        email="a@example.com",
+        pseudonym="Kolibri",
     )
-    return made
+    return created
 
 
 def list_requests() -> Iterator[Request]:
     """Yield exports of the API."""
     for kind in KINDS:
-        for chosen in RANGES if kind != "resource-usage" else RANGES[:3]:
-            yield kind, {"format": "csv", **chosen}
-        for form in ("ndjson", "parquet", "xlsx"):
-            yield kind, {"format": form, "from": "2025-06-29", "to": "2025-07-03"}
+        for params in RANGES if kind != "resource-usage" else RANGES[:3]:
+            yield kind, {"format": "csv", **params}
+        for extension in ("ndjson", "parquet", "xlsx"):
+            yield kind, {"format": extension, "from": "2025-06-29", "to": "2025-07-03"}
     yield "environment-usage", {"format": "xlsx", **RANGES[3]}
     for ordering in ("stopped_at", "project_id", "-project_id", "-changed_at", "environment_id"):
         yield "environment-usage", {"format": "csv", "ordering": ordering, "fields": "record_id,runtime_seconds"}
@@ -161,7 +166,7 @@ def fetch_exports() -> list[bytes]:
     """Return the exports of the API that `list_requests` names."""
     client = bearer(*READ, Scope.PERSON_READ)
     with override_settings(PORTAL_PERSON_NAMES="pseudonym"):
-        return [fetch(client, one) for one in list_requests()]
+        return [fetch(client, request) for request in list_requests()]
 
 
 def test_every_export_is_the_same_before_and_after_a_month_is_archived(
@@ -183,11 +188,11 @@ def test_manifests_are_the_same_too_and_say_what_comes_from_the_lake(archived: A
     client = bearer()
     for request, old in zip(MANIFESTS, archived.manifests, strict=True):
         new = fetch_manifest(client, *request)
-        said = new["meta"].pop("archived_days")
-        assert (said["total"] > 0, said["answered_from"]) == (request[1] != RANGES[2], "lake")
-        for one in (old, new):
-            one["meta"].pop("as_of")
-            one["meta"].pop("archived_days", None)
+        archived_days = new["meta"].pop("archived_days")
+        assert (archived_days["total"] > 0, archived_days["answered_from"]) == (request[1] != RANGES[2], "lake")
+        for manifest in (old, new):
+            manifest["meta"].pop("as_of")
+            manifest["meta"].pop("archived_days", None)
         assert new == old, request
     headers = client.get(f"{API}/resource-usage/", {"format": "csv", **RANGES[1]})
     assert (headers["Portal-Complete"], headers["Portal-Archived-Days"]) == ("true", "6")
@@ -195,19 +200,19 @@ def test_manifests_are_the_same_too_and_say_what_comes_from_the_lake(archived: A
     assert "restore_archive" in refused(refusal)["project_id"][0]
 
 
-def fetch_manifest(client: Client, kind: str, chosen: dict[str, str]) -> Any:
+def fetch_manifest(client: Client, kind: str, params: dict[str, str]) -> Any:
     """Return the manifest of an export."""
-    return get(client, f"{kind}/export-manifest/", **{f"{name}_": value for name, value in chosen.items()})
+    return get(client, f"{kind}/export-manifest/", **{f"{name}_": value for name, value in params.items()})
 
 
 def test_lists_and_sums_say_which_days_are_archived_and_where_to_ask(archived: Archived) -> None:
-    client, chosen = bearer(), {**DAYS, "source": "gcore-1"}
-    page = get(client, "resource-usage/", **chosen)
+    client, params = bearer(), {**DAYS, "source": "gcore-1"}
+    page = get(client, "resource-usage/", **params)
     assert page["archived_days"]["total"] == 3
     assert page["archived_days"]["days"][0] == {"source": "gcore-1", "day": "2025-06-28"}
-    assert "archived_days" not in get(client, "resource-usage/", **chosen, page_size="5")
+    assert "archived_days" not in get(client, "resource-usage/", **params, page_size="5")
     assert "archived_days" not in get(client, "resource-usage/", from_="2025-07-01", source="gcore-1")
-    rolled_up = get(client, "resource-usage/summary/", **chosen)
+    rolled_up = get(client, "resource-usage/summary/", **params)
     assert (rolled_up["totals"], rolled_up["meta"]["complete"]) == (archived.totals, True)
     assert rolled_up["meta"]["archived_days"]["answered_from"] == "roll-ups"
     assert rolled_up["meta"]["pruned_days"]["total"] == 0
@@ -215,15 +220,15 @@ def test_lists_and_sums_say_which_days_are_archived_and_where_to_ask(archived: A
     assert f"The records of 3 days are archived, so their sums come from roll-ups: {days}." in list(
         describe_quality(rolled_up["meta"])
     )
-    lacking = get(client, "resource-usage/summary/", **chosen, group_by="resource_id")["meta"]
-    assert (lacking["complete"], lacking["archived_days"]["answered_from"]) == (False, None)
-    quality = describe_answer_quality(lacking)
+    meta = get(client, "resource-usage/summary/", **params, group_by="resource_id")["meta"]
+    assert (meta["complete"], meta["archived_days"]["answered_from"]) == (False, None)
+    quality = describe_answer_quality(meta)
     assert quality.tone == "warn"
     assert quality.sentences[0].startswith(f"Not complete: 3 days archived ({days}).")
     assert quality.sentences[-1] == "Archived days are not in these numbers; an export has them, or the lake."
     assert quality.days[0][0] == "Days whose records are archived (3)"
-    elsewhere = get(client, "environment-usage/summary/", **DAYS, source="ona-tokyo")["meta"]
-    assert "the lake; roll-ups have their sums, by days of Asia/Tokyo." in describe_answer_quality(elsewhere).text
+    tokyo_meta = get(client, "environment-usage/summary/", **DAYS, source="ona-tokyo")["meta"]
+    assert "the lake; roll-ups have their sums, by days of Asia/Tokyo." in describe_answer_quality(tokyo_meta).text
 
 
 def test_of_an_archived_day_that_differs_no_answer_says_that_it_is_read_again(sources: list[Source]) -> None:
@@ -305,14 +310,14 @@ def test_without_the_lake_an_export_is_refused_in_words_before_its_first_byte(
     settings.PORTAL_LAKE_URL = ""
     assert "PORTAL_LAKE_URL is not set" in refused(client.get(address), 503)[""][0]
     settings.PORTAL_LAKE_URL = url
-    away = archived.folder.rename(archived.folder.with_name("away"))
+    moved_folder = archived.folder.rename(archived.folder.with_name("away"))
     try:
         response = client.get(address)
         assert response["Retry-After"]
         assert "does not answer" in refused(response, 503)[""][0]
         assert download(client, "environment-usage", format="csv", **{"from": "2025-07-02"})
     finally:
-        away.rename(archived.folder)
+        moved_folder.rename(archived.folder)
 
 
 def test_an_export_breaks_off_where_the_lake_lacks_records(sources: list[Source]) -> None:
@@ -324,37 +329,37 @@ def test_an_export_breaks_off_where_the_lake_lacks_records(sources: list[Source]
 
 @contextmanager
 def commit_more_records(source: Source, day: date) -> Iterator[None]:
-    """Have a day say that it has a record more, for the time of the block: on another connection, as an export reads."""
-    with closing(connection.copy()) as other, other.cursor() as cursor:
-        more = "UPDATE usage_sourceday SET records = records + %s WHERE source_id = %s AND day = %s"
-        cursor.execute(more, [1, source.pk, day])
+    """Add one to the record count of a day for the time of the block, committed: an export has its own connection."""
+    with closing(connection.copy()) as other_connection, other_connection.cursor() as cursor:
+        statement = "UPDATE usage_sourceday SET records = records + %s WHERE source_id = %s AND day = %s"
+        cursor.execute(statement, [1, source.pk, day])
         try:
             yield
         finally:
-            cursor.execute(more, [-1, source.pk, day])
+            cursor.execute(statement, [-1, source.pk, day])
 
 
 @pytest.mark.usefixtures("archived")
 def test_an_export_breaks_off_where_a_file_was_damaged_and_can_still_be_unpacked() -> None:
     path = find_file("environment_usage", "ona-1", date(2025, 6, 29))
-    good = path.read_bytes()
+    original = path.read_bytes()
     try:
         change_a_page(path)
         assert parquet.read_table(path)["id"].to_pylist(), "without the checksums it reads as before"
 
         response = bearer().get(f"{API}/environment-usage/?format=csv&source=ona-1")
     finally:
-        path.write_bytes(good)
+        path.write_bytes(original)
 
     assert "cannot be read from the lake" in refused(response, 503)[""][0]
 
 
 def change_a_page(path: Path) -> None:
     """Change a bit of a file such that its page can still be unpacked."""
-    good = path.read_bytes()
+    original = path.read_bytes()
     expected = parquet.read_table(path)
-    for at in range(4, len(good)):
-        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+    for position in range(4, len(original)):
+        path.write_bytes(original[:position] + bytes([original[position] ^ 1]) + original[position + 1 :])
         try:
             changed = not parquet.read_table(path).equals(expected)
         except (OSError, ValueError):

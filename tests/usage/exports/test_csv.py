@@ -1,4 +1,4 @@
-"""CSV is safe to open in a spreadsheet, and says that it is UTF-8 where that is asked for."""
+"""CSV is safe to open in a spreadsheet, and has a byte order mark on request."""
 
 import json
 from codecs import BOM_UTF8
@@ -76,20 +76,20 @@ def test_text_that_no_spreadsheet_would_run_stays_as_it_is(client: Client, text:
 
 def test_a_byte_order_mark_is_there_where_it_is_asked_for_and_in_csv_only(client: Client) -> None:
     EnvironmentUsageFactory(user_id="Zoë")
-    plain = download(client, "environment-usage", format="csv")
-    assert download(client, "environment-usage", format="csv", bom="1") == BOM_UTF8 + plain
-    assert download(client, "environment-usage", format="csv", bom="0") == plain
+    content = download(client, "environment-usage", format="csv")
+    assert download(client, "environment-usage", format="csv", bom="1") == BOM_UTF8 + content
+    assert download(client, "environment-usage", format="csv", bom="0") == content
     errors = refused(client.get(f"{API}/environment-usage/", {"format": "csv", "bom": "yes"}))
     assert errors["bom"] == ["“yes” is not one of: 0, 1."]
     for form in ("ndjson", "json"):
-        refusal = refused(client.get(f"{API}/environment-usage/", {"format": form, "bom": "1"}))
-        assert refusal["bom"] == ["Only of format=csv."]
+        errors = refused(client.get(f"{API}/environment-usage/", {"format": form, "bom": "1"}))
+        assert errors["bom"] == ["Only of format=csv."]
 
 
 def test_json_that_is_no_object_begins_no_formula_either() -> None:
-    for said in (-1, "=1+1", "+1", "@a", "\ta", "\ra", [-1]):
-        record = EnvironmentUsageFactory(extra=said)
+    for value in (-1, "=1+1", "+1", "@a", "\ta", "\ra", [-1]):
+        record = EnvironmentUsageFactory(extra=value)
         (row,) = table(b"".join(stream(EnvironmentUsage.objects.filter(pk=record.pk), "csv")))
-        assert json.loads(row["extra"]) == said
+        assert json.loads(row["extra"]) == value
         # A number is left alone as every number is; all else begins with a sign of JSON's own.
         assert row["extra"][0] in {'"', "["} or row["extra"] == "-1"

@@ -46,10 +46,10 @@ def test_csv_ndjson_and_the_pages_of_a_list_say_the_same(client: Client, kind: s
     EnvironmentUsageFactory.create_batch(5, created_at=None)
     ResourceUsageFactory.create_batch(5, tags={"team": ["a", "b"]}, region_id=None)
     RecipeUsageFactory.create_batch(5, recipe_id=None, task_count=None)
-    listed = get(client, f"{kind}/")["results"]
+    rows = get(client, f"{kind}/")["results"]
     lines = download(client, kind, format="ndjson").decode().splitlines()
-    assert [json.loads(line) for line in lines] == listed
-    for cells, row in zip(table(download(client, kind, format="csv")), listed, strict=True):
+    assert [json.loads(line) for line in lines] == rows
+    for cells, row in zip(table(download(client, kind, format="csv")), rows, strict=True):
         for name, value in row.items():
             expected = json.loads(cells[name]) if isinstance(value, dict) else cells[name]
             assert expected == ({None: ""}.get(value, str(value)) if not isinstance(value, dict) else value)
@@ -90,12 +90,12 @@ def test_every_record_ends_in_crlf_and_line_breaks_inside_a_cell_stay_as_they_ar
 
 
 def test_numbers_are_never_touched_and_keep_every_digit(client: Client) -> None:
-    exact = [Decimal("-0.00000000000000000000000000001"), Decimal("98765432109876543210987654321.5"), Decimal(-7)]
+    quantities = [Decimal("-0.00000000000000000000000000001"), Decimal("98765432109876543210987654321.5"), Decimal(-7)]
     source = SourceFactory()
-    for quantity in exact:
+    for quantity in quantities:
         ResourceUsageFactory(source=source, consumed_quantity=quantity, project_id=-11)
     rows = table(download(client, "resource-usage", format="csv", ordering="day"))
-    assert [Decimal(row["consumed_quantity"]) for row in rows] == exact
+    assert [Decimal(row["consumed_quantity"]) for row in rows] == quantities
     assert {row["project_id"] for row in rows} == {"-11"}
 
 
@@ -121,32 +121,34 @@ def test_an_export_is_asked_for_by_the_accept_header_as_well(client: Client) -> 
     ],
 )
 def test_the_most_specific_type_of_the_accept_header_is_given(client: Client, accept: str, kind: str) -> None:
-    answer = client.get(f"{API}/environment-usage/", headers={"Accept": accept})
-    assert answer["Content-Type"].startswith(kind)
-    assert b"".join(answer) is not None
+    response = client.get(f"{API}/environment-usage/", headers={"Accept": accept})
+    assert response["Content-Type"].startswith(kind)
+    assert b"".join(response) is not None
 
 
 def test_the_format_parameter_wins_over_the_accept_header(client: Client) -> None:
     EnvironmentUsageFactory()
-    answer = client.get(f"{API}/environment-usage/", {"format": "csv"}, headers={"Accept": "application/json"})
-    assert len(table(b"".join(answer))) == 1
+    response = client.get(f"{API}/environment-usage/", {"format": "csv"}, headers={"Accept": "application/json"})
+    assert len(table(b"".join(response))) == 1
 
 
 def test_the_file_is_named_after_kind_range_and_instant(client: Client) -> None:
     query = {"format": "csv", "from": "2026-01-01", "to": "2026-02-01T00:00:00Z"}
     response = client.get(f"{API}/environment-usage/", query)
     response.close()
-    named = response["Content-Disposition"]
-    assert named.startswith('attachment; filename="environment-usage_2026-01-01_2026-02-01T000000Z_as-of-20')
-    assert named.endswith('Z.csv"')
+    disposition = response["Content-Disposition"]
+    assert disposition.startswith('attachment; filename="environment-usage_2026-01-01_2026-02-01T000000Z_as-of-20')
+    assert disposition.endswith('Z.csv"')
 
 
 def test_a_limited_token_takes_out_only_what_it_sees() -> None:
-    hidden, seen = EnvironmentUsageFactory(), EnvironmentUsageFactory()
-    limited = bearer(sources=[seen.source])
-    (row,) = table(download(limited, "environment-usage", format="csv"))
-    assert row["record_id"] == seen.record_id
-    assert refused(limited.get(f"{API}/environment-usage/", {"format": "csv", "source": hidden.source.slug}))
+    hidden_record, visible_record = EnvironmentUsageFactory(), EnvironmentUsageFactory()
+    limited_client = bearer(sources=[visible_record.source])
+    (row,) = table(download(limited_client, "environment-usage", format="csv"))
+    assert row["record_id"] == visible_record.record_id
+    assert refused(
+        limited_client.get(f"{API}/environment-usage/", {"format": "csv", "source": hidden_record.source.slug})
+    )
     assert table(download(bearer(sources=[]), "environment-usage", format="csv")) == []
 
 
@@ -176,17 +178,17 @@ def test_a_snapshot_that_ends_before_its_rows_were_taken_does_not_wait_for_them(
     many_runs(rows)
     columns = get_columns(RECORD_SERIALIZERS[EnvironmentUsage])
 
-    def leave() -> None:
+    def abandon_records() -> None:
         with open_snapshot("default") as snapshot:
             records = ExportQuery(snapshot, EnvironmentUsage.objects.all(), columns).read_csv()
             next(records)
-            left.append(records)
+            unread_records.append(records)
 
-    left: list[Any] = []
-    thread = threading.Thread(target=leave, daemon=True)
+    unread_records: list[Any] = []
+    thread = threading.Thread(target=abandon_records, daemon=True)
     thread.start()
     thread.join(30)
-    assert left
+    assert unread_records
     assert not thread.is_alive()
 
 

@@ -165,7 +165,7 @@ def read_about(body: bytes) -> dict[str, list[str]]:
 
 
 def list_csv_instants(client: Client) -> list[str]:
-    """Return the instants of a CSV, which are in UTC whatever zone is asked for."""
+    """Return the instants of a CSV file, which are in UTC in any zone of the request."""
     lines = download(client, "environment-usage", format="csv", tz="Asia/Tokyo", fields="stopped_at")
     return lines.decode().split()[1:]
 
@@ -173,13 +173,13 @@ def list_csv_instants(client: Client) -> list[str]:
 def test_a_workbook_says_what_it_is_of_and_what_it_is_worth(client: Client) -> None:
     EnvironmentUsageFactory(project_id="a,b")
     body = download(client, "environment-usage", format="xlsx", project_id="a\\,b", **{"from": "2026-01-01"})
-    about = read_about(body)
-    assert about["Contents"] == ["environment usage"]
-    assert about["Project"] == ["a\\,b"]
-    assert about["From"] == ["2026-01-01"]
-    assert about["Asked at"][0].startswith("http://testserver/api/v1/environment-usage/?format=xlsx")
-    assert about["How far it can be trusted"][0].startswith("Not complete")
-    assert datetime.fromisoformat(about["As of"][0])
+    metadata = read_about(body)
+    assert metadata["Contents"] == ["environment usage"]
+    assert metadata["Project"] == ["a\\,b"]
+    assert metadata["From"] == ["2026-01-01"]
+    assert metadata["Asked at"][0].startswith("http://testserver/api/v1/environment-usage/?format=xlsx")
+    assert metadata["How far it can be trusted"][0].startswith("Not complete")
+    assert datetime.fromisoformat(metadata["As of"][0])
     book = openpyxl.load_workbook(io.BytesIO(body))
     assert all(cell.font.bold for cell in book["usage"][1])
     assert {book["usage"].column_dimensions[letter].width > 10 for letter in "ABCD"} == {True}
@@ -212,13 +212,13 @@ def test_more_rows_than_a_workbook_may_have_are_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize(
-    "odd", ["\x01", "\r", "_x000D_", "a & b < c > d", "  spaces  ", "line\nbreak", '"quoted"', "\uffff"]
+    "text", ["\x01", "\r", "_x000D_", "a & b < c > d", "  spaces  ", "line\nbreak", '"quoted"', "\uffff"]
 )
-def test_a_workbook_holds_characters_that_xml_does_not(client: Client, odd: str) -> None:
-    EnvironmentUsageFactory(user_id=f"a{odd}z", project_id=odd)
+def test_a_workbook_holds_characters_that_xml_does_not(client: Client, text: str) -> None:
+    EnvironmentUsageFactory(user_id=f"a{text}z", project_id=text)
     (row,) = read_sheet(download(client, "environment-usage", format="xlsx"))
-    assert unescape(row["user_id"].value) == f"a{odd}z"
-    assert unescape(row["project_id"].value) == odd
+    assert unescape(row["user_id"].value) == f"a{text}z"
+    assert unescape(row["project_id"].value) == text
 
 
 def test_a_workbook_tells_readers_that_go_by_it_how_far_it_goes(client: Client) -> None:
@@ -278,8 +278,8 @@ def test_a_number_that_no_decimal_holds_is_a_text_in_a_column_that_is_always_the
     assert (sums["rows"], sums["without"], sums["beyond_decimal"]) == (7, 0, 3)
     (sums,) = get(client, "environment-usage/export-manifest/")["sums"]
     assert (sums["without"], sums["beyond_decimal"]) == (1, 0)
-    chosen = download(client, "resource-usage", format="parquet", fields="consumed_quantity,id")
-    assert read_parquet(chosen).column_names == ["consumed_quantity", "consumed_quantity_exact", "id"]
+    body = download(client, "resource-usage", format="parquet", fields="consumed_quantity,id")
+    assert read_parquet(body).column_names == ["consumed_quantity", "consumed_quantity_exact", "id"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

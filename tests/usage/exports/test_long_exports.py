@@ -83,8 +83,8 @@ def hurried_port(web_server: Callable[..., int]) -> int:
 
 def test_an_export_is_the_whole_filtered_set_and_not_a_page() -> None:
     rows = table(download(bearer(), "environment-usage", format="csv", project_id="p3", ordering="stopped_at"))
-    kept = EnvironmentUsage.objects.filter(project_id="p3").order_by("stopped_at", "id")
-    assert [row["record_id"] for row in rows] == list(kept.values_list("record_id", flat=True))
+    expected = EnvironmentUsage.objects.filter(project_id="p3").order_by("stopped_at", "id")
+    assert [row["record_id"] for row in rows] == list(expected.values_list("record_id", flat=True))
     assert len(rows) == MANY // 7
 
 
@@ -107,8 +107,8 @@ def test_blocks_are_of_64_kilobytes_and_memory_stays_flat() -> None:
 def test_a_workbook_that_fails_while_it_is_made_is_an_error_and_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
     read_records = ExportQuery.read_records
 
-    def fail_midway(query: ExportQuery, *given: Any) -> Iterator[Record]:
-        records = read_records(query, *given)
+    def fail_midway(query: ExportQuery, *args: Any) -> Iterator[Record]:
+        records = read_records(query, *args)
         yield from islice(records, 1000)
         kill(list_exporting_backends())
         yield from records
@@ -121,14 +121,14 @@ def test_a_workbook_that_fails_while_it_is_made_is_an_error_and_no_download(monk
 
 def test_a_parquet_file_that_breaks_off_is_taken_by_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.exports.formats.parquet.BATCH_BYTES", 64 * 1024)
-    answer = respond(EnvironmentUsage.objects.order_by("id"), "x.parquet", "parquet")
-    blocks = iter(answer.streaming_content)
+    response = respond(EnvironmentUsage.objects.order_by("id"), "x.parquet", "parquet")
+    blocks = iter(response.streaming_content)
     body = next(blocks)
     kill(list_exporting_backends())
-    sent: list[bytes] = []
+    chunks: list[bytes] = []
     with pytest.raises((psycopg.Error, DatabaseError)):
-        sent.extend(blocks)
-    body += b"".join(sent)
+        chunks.extend(blocks)
+    body += b"".join(chunks)
     assert body.endswith(BROKEN)
     with pytest.raises(pa.ArrowInvalid):
         parquet.read_table(io.BytesIO(body))
@@ -162,16 +162,16 @@ def test_an_export_that_packs_well_and_fails_before_any_of_it_is_sent_is_an_erro
         EnvironmentUsage.objects.order_by("id"), "csv", [replace(day, name=f"day_{n}") for n in range(200)]
     )
 
-    def failing() -> Iterator[bytes]:
+    def fail_after_first_block() -> Iterator[bytes]:
         with closing(blocks):
             yield next(blocks)
             kill(list_exporting_backends())
             yield from blocks
 
-    answer = StreamingHttpResponse(ExportStream(failing()), content_type="text/csv")
-    packing = GZipMiddleware(lambda _: answer)
-    with closing(answer), pytest.raises((psycopg.Error, DatabaseError)):
-        packing(RequestFactory().get("/", headers={"Accept-Encoding": "gzip"}))
+    response = StreamingHttpResponse(ExportStream(fail_after_first_block()), content_type="text/csv")
+    middleware = GZipMiddleware(lambda _: response)
+    with closing(response), pytest.raises((psycopg.Error, DatabaseError)):
+        middleware(RequestFactory().get("/", headers={"Accept-Encoding": "gzip"}))
 
 
 @pytest.mark.parametrize("name", ["csv", "ndjson"])
@@ -179,23 +179,25 @@ def test_what_an_export_that_fails_midway_has_sent_breaks_its_reader_too(name: s
     blocks = ExportStream(stream(EnvironmentUsage.objects.order_by("id"), name))
     body = next(blocks)
     kill(list_exporting_backends())
-    sent: list[bytes] = []
+    chunks: list[bytes] = []
     with pytest.raises((psycopg.Error, DatabaseError)):
-        sent.extend(blocks)
-    body += b"".join(sent)
+        chunks.extend(blocks)
+    body += b"".join(chunks)
     assert body.endswith(BROKEN)
     with pytest.raises((csv.Error, json.JSONDecodeError)):
         table(body) if name == "csv" else [json.loads(line) for line in body.splitlines()]
 
 
 def test_asking_for_the_headers_alone_leaves_no_export_running(port: int, secret: str) -> None:
-    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    with closing(asking):
-        asking.request("HEAD", f"{API}/environment-usage/?format=csv", headers={"Authorization": f"Bearer {secret}"})
-        answer = asking.getresponse()
-        assert answer.status == 200
-        assert answer.headers["Content-Disposition"].endswith('.csv"')
-        assert answer.read() == b""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with closing(connection):
+        connection.request(
+            "HEAD", f"{API}/environment-usage/?format=csv", headers={"Authorization": f"Bearer {secret}"}
+        )
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.headers["Content-Disposition"].endswith('.csv"')
+        assert response.read() == b""
     wait_for(lambda: not list_exporting_backends(), "the export to stop")
 
 
@@ -205,11 +207,11 @@ def test_httpx_raises_where_an_export_fails_midway(port: int, secret: str, form:
     headers = {"Authorization": f"Bearer {secret}", "Accept-Encoding": encoding}
     with ExitStack() as stack:
 
-        def request() -> httpx2.Response | None:
+        def open_stream() -> httpx2.Response | None:
             response = stack.enter_context(httpx2.stream("GET", get_url(port, form), headers=headers, timeout=60))
             return None if response.status_code == 503 else response
 
-        blocks = wait_for(request, "a slot for the export").iter_raw()
+        blocks = wait_for(open_stream, "a slot for the export").iter_raw()
         next(blocks)
         kill(wait_for(list_exporting_backends, "the export to run"))
         with pytest.raises(httpx2.RemoteProtocolError):
@@ -220,8 +222,8 @@ def test_httpx_raises_where_an_export_fails_midway(port: int, secret: str, form:
 def test_curl_exits_with_an_error_where_an_export_fails_midway(
     port: int, secret: str, tmp_path: Path, form: str
 ) -> None:
-    target, slowly = tmp_path / form, ["--limit-rate", "1M", "--fail", "--retry", "10", "--retry-delay", "1"]
-    command = ["curl", "-sS", *slowly, "-o", str(target), "-H", f"Authorization: Bearer {secret}", get_url(port, form)]
+    target, options = tmp_path / form, ["--limit-rate", "1M", "--fail", "--retry", "10", "--retry-delay", "1"]
+    command = ["curl", "-sS", *options, "-o", str(target), "-H", f"Authorization: Bearer {secret}", get_url(port, form)]
     with subprocess.Popen(command) as curl:
         wait_for(target.exists, "curl to receive")
         kill(wait_for(list_exporting_backends, "the export to run"))
@@ -252,8 +254,8 @@ def test_a_reader_that_stalls_loses_its_connection_and_holds_nothing(hurried_por
 
 
 def test_a_reader_that_stalls_for_ever_gives_its_place_to_others(hurried_port: int, secret: str) -> None:
-    with open_export(hurried_port, secret) as stalled:
-        stalled.read(BLOCK_BYTES)
+    with open_export(hurried_port, secret) as stalled_response:
+        stalled_response.read(BLOCK_BYTES)
         with request_export(hurried_port, secret) as response:
             assert response.status == 503
         with open_export(hurried_port, secret) as response:
@@ -263,9 +265,9 @@ def test_a_reader_that_stalls_for_ever_gives_its_place_to_others(hurried_port: i
 def test_an_export_beyond_those_sent_at_once_is_told_when_to_come_again(port: int, secret: str) -> None:
     with open_export(port, secret) as response:
         response.read(BLOCK_BYTES)
-        with request_export(port, secret) as refusal:
-            assert (refusal.status, refusal.headers["Retry-After"]) == (503, "10")
-            assert refusal.headers["Content-Type"] == "application/problem+json"
+        with request_export(port, secret) as refused_response:
+            assert (refused_response.status, refused_response.headers["Retry-After"]) == (503, "10")
+            assert refused_response.headers["Content-Type"] == "application/problem+json"
         response.read()
     with open_export(port, secret) as response:
         assert response.status == 200

@@ -37,8 +37,8 @@ def client() -> Client:
 
 def compute_digest(rows: list[dict[str, str]]) -> str:
     """Compute the digest as the documentation defines it."""
-    heads = (hashlib.md5(f"{row['id']}:{row['revision']}".encode()).hexdigest()[:16] for row in rows)
-    return f"{sum(int(head, 16) for head in heads) % 2**64:016x}"
+    hashes = (hashlib.md5(f"{row['id']}:{row['revision']}".encode()).hexdigest()[:16] for row in rows)
+    return f"{sum(int(hash_text, 16) for hash_text in hashes) % 2**64:016x}"
 
 
 def get_manifest(client: Client, address: str) -> Any:
@@ -136,12 +136,14 @@ def test_manifest_and_export_say_how_far_the_set_can_be_trusted(client: Client) 
 
 
 def test_a_limited_token_s_manifest_knows_of_its_sources_only() -> None:
-    hidden, visible = EnvironmentUsageFactory(), EnvironmentUsageFactory()
-    limited = bearer(sources=[visible.source])
-    manifest = get_manifest(limited, "environment-usage/export-manifest/")
+    hidden_record, visible_record = EnvironmentUsageFactory(), EnvironmentUsageFactory()
+    limited_client = bearer(sources=[visible_record.source])
+    manifest = get_manifest(limited_client, "environment-usage/export-manifest/")
     assert manifest["rows"] == 1
-    assert hidden.source.slug not in str(manifest)
-    assert refused(limited.get(f"{API}/environment-usage/export-manifest/", {"source": hidden.source.slug}))
+    assert hidden_record.source.slug not in str(manifest)
+    assert refused(
+        limited_client.get(f"{API}/environment-usage/export-manifest/", {"source": hidden_record.source.slug})
+    )
 
 
 def test_a_manifest_refuses_what_is_no_filter(client: Client) -> None:

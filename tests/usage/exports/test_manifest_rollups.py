@@ -1,4 +1,4 @@
-"""A manifest from roll-ups says what one from records says, and reads no record where the filter allows it."""
+"""A manifest from roll-ups equals one from records, and reads no record where the filter allows it."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 EXAMPLES = settings(max_examples=12, suppress_health_check=list(HealthCheck))
 FIRST = date(2026, 3, 28)  # clocks in Berlin change on the day after
 DAYS = 4
-few = st.sampled_from(["", "a", "b"])
+texts = st.sampled_from(["", "a", "b"])
 numbers = st.one_of(st.none(), st.integers(1, 2))
 hours = st.integers(0, 24 * DAYS - 1)
 counts = st.one_of(st.none(), st.integers(0, 2**62))
@@ -32,15 +32,15 @@ common = {
 }
 records = {
     "environment-usage": st.fixed_dictionaries(
-        {**common, "hour": hours, "project_id": few, "user_id": few, "minutes": st.one_of(st.none(), st.integers(0, 5000))}
+        {**common, "hour": hours, "project_id": texts, "user_id": texts, "minutes": st.one_of(st.none(), st.integers(0, 5000))}
     ),
     "resource-usage": st.fixed_dictionaries(
-        {**common, "hour": hours, "resource_type": st.sampled_from(["vm", "disk"]), "billing_metric": few,
+        {**common, "hour": hours, "resource_type": st.sampled_from(["vm", "disk"]), "billing_metric": texts,
          "consumed_unit": st.sampled_from(["GB", "minutes"]), "project_id": numbers,
          "consumed_quantity": st.decimals(allow_nan=False, allow_infinity=False, min_value=0, max_value=10**18, places=9)}
     ),
     "recipe-usage": st.fixed_dictionaries(
-        {**common, "hour": hours, "workspace_id": st.integers(1, 2), "external_id": few, "recipe_id": numbers,
+        {**common, "hour": hours, "workspace_id": st.integers(1, 2), "external_id": texts, "recipe_id": numbers,
          "task_count": counts, "job_succeeded_count": counts, "job_failed_count": counts}
     ),
 }  # fmt: skip
@@ -72,11 +72,11 @@ def store(kind: str, sources: list[Source], number: int, record: dict[str, Any])
     elif kind == "resource-usage":
         ResourceUsageFactory(day=instant.date(), resource_key=UUID(int=number), **values)
     else:
-        starts = instant.replace(minute=0)
+        starts_at = instant.replace(minute=0)
         recipe = None if values["recipe_id"] is None else 100 * number + values["recipe_id"]
         values["recipe_id"] = values["recipe_id"] if number == 0 else recipe
         values["workspace_id"] += 0 if recipe else 100 * number
-        RecipeUsageFactory(day=day, starts_at=starts, ends_at=starts + timedelta(hours=1), **values)
+        RecipeUsageFactory(day=day, starts_at=starts_at, ends_at=starts_at + timedelta(hours=1), **values)
 
 
 @EXAMPLES
@@ -100,19 +100,19 @@ def test_any_filter_gives_the_same_from_rollups_and_from_records(kind: str, data
         "include_withdrawn": data.draw(st.sampled_from([None, None, "true", "false"])),
         **{name: data.draw(st.sampled_from([None, None, *values])) for name, values in filters[kind].items()},
     }
-    given_filters = {name: value for name, value in query.items() if value is not None}
+    params = {name: value for name, value in query.items() if value is not None}
     client = bearer()
 
     hold_days(rolled=False)
-    from_records = client.get(f"{API}/{kind}/export-manifest/", given_filters)
+    records_response = client.get(f"{API}/{kind}/export-manifest/", params)
     hold_days(rolled=True)
-    from_rollups = client.get(f"{API}/{kind}/export-manifest/", given_filters)
+    rollups_response = client.get(f"{API}/{kind}/export-manifest/", params)
 
-    assert from_records.status_code == from_rollups.status_code
-    if from_records.status_code == 200:
-        said, rolled = from_records.json(), from_rollups.json()
-        said.pop("meta"), rolled.pop("meta")
-        assert said == rolled
+    assert records_response.status_code == rollups_response.status_code
+    if records_response.status_code == 200:
+        records_manifest, rollups_manifest = records_response.json(), rollups_response.json()
+        records_manifest.pop("meta"), rollups_manifest.pop("meta")
+        assert records_manifest == rollups_manifest
 
 
 QUERIES = {
@@ -153,5 +153,5 @@ def test_a_manifest_that_takes_too_long_is_stopped(client: Client, monkeypatch: 
 
     monkeypatch.setattr("usage.api.views.compute_totals", sleep)
     with override_settings(PORTAL_EXPORT_SECONDS=0.05):
-        answer = client.get(f"{API}/environment-usage/export-manifest/")
-    assert "longer than the portal allows" in refused(answer, 503)[""][0]
+        response = client.get(f"{API}/environment-usage/export-manifest/")
+    assert "longer than the portal allows" in refused(response, 503)[""][0]

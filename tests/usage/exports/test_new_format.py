@@ -26,12 +26,12 @@ def tsv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shutil.copy(CODE, tmp_path / "tsv.py")
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
     invalidate_caches()
-    known = dict(formats.FORMATS)
+    formats_before = dict(formats.FORMATS)
     formats.FORMATS.update(formats.find_formats())
     reload(renderers)
     yield
     formats.FORMATS.clear()
-    formats.FORMATS.update(known)
+    formats.FORMATS.update(formats_before)
     reload(renderers)
     sys.modules.pop("usage.exports.formats.tsv", None)
 
@@ -49,6 +49,6 @@ def test_a_new_file_is_offered_by_the_api_and_exports_every_row(tsv: None, monke
     assert response["Content-Type"] == "text/tab-separated-values"
     lines = b"".join(response.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
     assert [len(line.split("\t")) for line in lines] == [lines[0].count("\t") + 1] * 4
-    named = client.get(f"{API}/resource-usage/", headers={"Accept": "text/tab-separated-values"})
-    assert named["Content-Disposition"].endswith('.tsv"')
-    named.close()  # an export keeps its connection until it ends
+    second_response = client.get(f"{API}/resource-usage/", headers={"Accept": "text/tab-separated-values"})
+    assert second_response["Content-Disposition"].endswith('.tsv"')
+    second_response.close()  # an export keeps its connection until it ends

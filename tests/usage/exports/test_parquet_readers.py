@@ -33,9 +33,9 @@ def test_four_readers_take_files_with_other_numbers_no_rows_and_no_numbers_toget
         )
         (tmp_path / f"{day}.parquet").write_bytes(body)
     command = [str(PYTHON), "-m", "tests.support.parquet_readers", str(tmp_path)]
-    plain = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, cwd=BASE_DIR, env=plain, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    variables = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    result = subprocess.run(command, cwd=BASE_DIR, env=variables, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     instants = ResourceUsage.objects.values_list("changed_at", flat=True)
     expected = {
         "numbers": sorted(f"{Decimal(number).normalize():f}" for number in FITTING),
@@ -43,4 +43,4 @@ def test_four_readers_take_files_with_other_numbers_no_rows_and_no_numbers_toget
         "instants": sorted({round(Decimal(str(instant.timestamp())) * 1_000_000) for instant in instants}),
         "rows": 5,
     }
-    assert json.loads(done.stdout) == dict.fromkeys(("pyarrow", "polars", "duckdb", "pandas"), expected)
+    assert json.loads(result.stdout) == dict.fromkeys(("pyarrow", "polars", "duckdb", "pandas"), expected)

@@ -1,4 +1,4 @@
-"""Who follows changes by exports is told up to when: the header and the manifest say the same, and it is true."""
+"""The watermark of exports: header and manifest have the same instant, and no earlier change is missing."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.utils.dateparse import parse_datetime
 from tests.support.api_clients import API, bearer, get
 from tests.support.exports import table
 from tests.support.factories import EnvironmentUsageFactory, SourceFactory
-from tests.usage.test_watermark import START, Elsewhere, elsewhere  # noqa: F401
+from tests.usage.test_watermark import START, OtherWorker, other_worker  # noqa: F401
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = f"{API}/environment-usage/"
@@ -21,40 +21,40 @@ def client() -> Client:
     return bearer()
 
 
-def exported(client: Client, **query: str) -> tuple[list[dict[str, str]], Any]:
-    """Return the rows of an export and its answer."""
-    answer = client.get(LIST, {"format": "csv", **query})
-    return table(b"".join(answer.streaming_content)), answer  # type: ignore[attr-defined]
+def fetch_export(client: Client, **query: str) -> tuple[list[dict[str, str]], Any]:
+    """Return the rows of an export and its response."""
+    response = client.get(LIST, {"format": "csv", **query})
+    return table(b"".join(response.streaming_content)), response  # type: ignore[attr-defined]
 
 
 def test_an_export_of_changes_says_up_to_when_it_has_them_all(client: Client) -> None:
     EnvironmentUsageFactory.create_batch(3)
 
-    rows, answer = exported(client, updated_since=START)
+    rows, response = fetch_export(client, updated_since=START)
     manifest = get(client, "environment-usage/export-manifest/", updated_since=START)
 
-    mark = parse_datetime(answer["Portal-Settled-Until"])
+    mark = parse_datetime(response["Portal-Settled-Until"])
     assert mark is not None
-    assert max(row["changed_at"] for row in rows) < answer["Portal-Settled-Until"]
-    assert answer["Portal-Settled-Until"] <= answer["Portal-As-Of"]
+    assert max(row["changed_at"] for row in rows) < response["Portal-Settled-Until"]
+    assert response["Portal-Settled-Until"] <= response["Portal-As-Of"]
     assert manifest["rows"] == len(rows) == 3
-    assert manifest["settled_until"] > answer["Portal-Settled-Until"]  # nothing is under way, so it is now
-    assert exported(client, updated_since=answer["Portal-Settled-Until"])[0] == []
+    assert manifest["settled_until"] > response["Portal-Settled-Until"]  # nothing is under way, so it is now
+    assert fetch_export(client, updated_since=response["Portal-Settled-Until"])[0] == []
 
 
-def test_what_a_merge_under_way_may_yet_add_to_is_in_neither(client: Client, elsewhere: Elsewhere) -> None:  # noqa: F811
+def test_what_a_merge_under_way_may_yet_add_to_is_in_neither(client: Client, other_worker: OtherWorker) -> None:  # noqa: F811
     source = SourceFactory()
     EnvironmentUsageFactory(source=source, record_id="before")
-    elsewhere.begin()
+    other_worker.begin()
     EnvironmentUsageFactory(source=source, record_id="behind the mark")
 
-    rows, answer = exported(client, updated_since=START)
+    rows, response = fetch_export(client, updated_since=START)
     manifest = get(client, "environment-usage/export-manifest/", updated_since=START)
-    elsewhere.load(source, "late")
-    elsewhere.commit()
-    later, _ = exported(client, updated_since=answer["Portal-Settled-Until"])
+    other_worker.load(source, "late")
+    other_worker.commit()
+    later, _ = fetch_export(client, updated_since=response["Portal-Settled-Until"])
 
-    assert manifest["settled_until"] == answer["Portal-Settled-Until"]
+    assert manifest["settled_until"] == response["Portal-Settled-Until"]
     assert manifest["rows"] == len(rows)
     assert "behind the mark" not in {row["record_id"] for row in rows}
     assert {"late", "behind the mark"} <= {row["record_id"] for row in later}
@@ -63,5 +63,5 @@ def test_what_a_merge_under_way_may_yet_add_to_is_in_neither(client: Client, els
 def test_without_following_changes_nothing_is_said_of_a_mark(client: Client) -> None:
     EnvironmentUsageFactory()
 
-    assert "Portal-Settled-Until" not in exported(client)[1]
+    assert "Portal-Settled-Until" not in fetch_export(client)[1]
     assert "settled_until" not in get(client, "environment-usage/export-manifest/")

@@ -1,4 +1,4 @@
-"""A column that is added since days were published: the lake's older files lack it, and give its default."""
+"""A column that was added after days were published: older files of the lake lack it and return its default."""
 
 import pytest
 from django.db import connection, transaction
@@ -36,7 +36,7 @@ def test_an_export_has_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EnvironmentUsage, "added", (ADDED,))
     rows = {"id": "{1,2}", ADDED: '{NULL,"runner"}', "stopped_at": "{NULL,NULL}"}
     statement = build_select(EnvironmentUsage.objects.order_by(), ["id", ADDED])
-    wrapped = wrap(statement, EnvironmentUsage, [*rows], rows)
+    query = wrap(statement, EnvironmentUsage, [*rows], rows)
     with connection.cursor() as cursor:
-        cursor.execute(wrapped.sql, wrapped.params)
+        cursor.execute(query.sql, query.params)
         assert cursor.fetchall() == [(1, ""), (2, "runner")]

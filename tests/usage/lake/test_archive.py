@@ -45,7 +45,7 @@ def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_bef
         ("recipe-usage", {"group_by": "day"}),
     ]
     before = [get(client, f"{kind}/summary/", **JUNE, **params)["results"] for kind, params in summaries]
-    stored = {kind: kind.objects.current().count() for kind in (EnvironmentUsage, ResourceUsage)}
+    counts = {kind: kind.objects.current().count() for kind in (EnvironmentUsage, ResourceUsage)}
 
     assert archive_month(MONTH) == 9
 
@@ -56,7 +56,7 @@ def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_bef
     assert [get(client, f"{kind}/summary/", **JUNE, **params)["results"] for kind, params in summaries] == before
     assert all(before)
     with open_archive() as archive:
-        assert {kind: len(read_usage(archive.lake, kind)) for kind in stored} == stored
+        assert {kind: len(read_usage(archive.lake, kind)) for kind in counts} == counts
         assert len(read_all_days(archive.lake)) == 9
         snapshots = [table.current_snapshot() for table in (*archive.lake.tables, *archive.own_tables)]
     published = publish()
@@ -69,21 +69,21 @@ def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_bef
 
 @pytest.mark.usefixtures("runs")
 def test_the_lake_is_on_its_disk_before_a_month_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = []
-    monkeypatch.setattr("os.sync", lambda: stored.append(is_stored()))
+    states = []
+    monkeypatch.setattr("os.sync", lambda: states.append(is_stored()))
 
     archive_month(MONTH)
 
-    assert stored == [True]
+    assert states == [True]
 
 
 def test_a_month_is_refused_that_may_still_change_or_is_not_of_its_days_or_has_no_lake(
     month: Source, settings: Any
 ) -> None:
     SourceDay.objects.filter(source=month, day=SECOND).update(final=False)
-    with pytest.raises(PruningRefused) as refused:
+    with pytest.raises(PruningRefused) as error:
         archive_month(MONTH)
-    assert [str(obstacle) for obstacle in refused.value.obstacles] == ["environments 2025-06-29 (not final)"]
+    assert [str(obstacle) for obstacle in error.value.obstacles] == ["environments 2025-06-29 (not final)"]
     SourceDay.objects.update(final=True)
     execute("UPDATE usage_recordrevision SET source_id = 999 WHERE day = '2025-06-28'")
     with pytest.raises(ArchivingRefused, match="5 records or revisions of 2025-06 belong to none of its days"):
@@ -107,10 +107,10 @@ def execute(sql: str) -> None:
 @pytest.mark.usefixtures("runs")
 def test_what_is_missing_or_different_in_the_lake_keeps_the_month(monkeypatch: pytest.MonkeyPatch) -> None:
     for table in ("withdrawn_environment_usage", "revisions"):
-        moved: list[Path] = []
-        with interfere(monkeypatch, "publish_archive_tables", partial(move_file, table, moved)):
-            assert f"usage.{table} cannot be read" in refuse()
-        moved[1].rename(moved[0])
+        paths: list[Path] = []
+        with run_beside(monkeypatch, "publish_archive_tables", partial(move_file, table, paths)):
+            assert f"usage.{table} cannot be read" in get_refusal()
+        paths[1].rename(paths[0])
     # A change in the database that no merge made, after all was published, stands for one in the lake.
     with open_archive() as archive:
         archive_tables.publish_archive_tables(archive, MONTH, {(day.source.slug, day.day) for day in list_days()})
@@ -118,23 +118,23 @@ def test_what_is_missing_or_different_in_the_lake_keeps_the_month(monkeypatch: p
     publish()
     revisions, first = "UPDATE usage_recordrevision SET revision =", "day = '2025-06-28'"
     runs = "UPDATE usage_environmentusage SET"
-    for change, back in (
+    for change, undo in (
         (f"{runs} user_id = 'x' WHERE record_id = 'run-3'", f"{runs} user_id = 'user' WHERE record_id = 'run-3'"),
         (f"{runs} user_id = 'x' WHERE record_id = 'run-2'", f"{runs} user_id = 'user' WHERE record_id = 'run-2'"),
         (f"{revisions} revision + 9 WHERE {first}", f"{revisions} revision - 9 WHERE {first}"),
     ):
-        with interfere(monkeypatch, "read_contents", partial(execute, change), first=True):
-            assert "columns of its records, withdrawn records or revisions differ" in refuse()
-        execute(back)
+        with run_beside(monkeypatch, "read_contents", partial(execute, change), first=True):
+            assert "columns of its records, withdrawn records or revisions differ" in get_refusal()
+        execute(undo)
     # What is stored as it was read is published once more.
-    with interfere(monkeypatch, "publish_archive_tables", partial(move_file, "environment_usage", [])):
+    with run_beside(monkeypatch, "publish_archive_tables", partial(move_file, "environment_usage", [])):
         assert archive_month(MONTH) == 3
 
 
-def move_file(table: str, moved: list[Path]) -> None:
-    """Move the file of a day away; `moved` gets from where, and where to."""
+def move_file(table: str, paths: list[Path]) -> None:
+    """Move the file of a day; adds its old and its new path to `paths`."""
     path = find_file(table, "environments", FIRST)
-    moved += [path, path.rename(path.with_suffix(".lost"))]
+    paths += [path, path.rename(path.with_suffix(".lost"))]
 
 
 def list_days() -> Any:
@@ -142,32 +142,32 @@ def list_days() -> Any:
     return SourceDay.objects.select_related("source")
 
 
-def refuse() -> str:
-    """Return why the month is not archived, which leaves it as it was."""
-    with pytest.raises(ArchivingRefused) as refused:
+def get_refusal() -> str:
+    """Return why archiving the month is refused, and check that its records are still stored."""
+    with pytest.raises(ArchivingRefused) as error:
         archive_month(MONTH)
     assert is_stored()
-    assert str(refused.value.obstacles[0]).startswith("environments 2025-06-28")
-    return str(refused.value.obstacles[0])
+    assert str(error.value.obstacles[0]).startswith("environments 2025-06-28")
+    return str(error.value.obstacles[0])
 
 
 @contextmanager
-def interfere(
-    monkeypatch: pytest.MonkeyPatch, step: str, harm: Callable[[], object], *, first: bool = False
+def run_beside(
+    monkeypatch: pytest.MonkeyPatch, step: str, action: Callable[[], object], *, first: bool = False
 ) -> Iterator[None]:
-    """Do something after a step of archiving, or before it, for the time of the block."""
+    """Run `action` after each call of a step of archiving, or before it, for the time of the block."""
     original = getattr(archiving, step)
 
-    def do_both(*args: Any) -> Any:
+    def run_both(*args: Any) -> Any:
         if first:
-            harm()
-        done = original(*args)
+            action()
+        result = original(*args)
         if not first:
-            harm()
-        return done
+            action()
+        return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(archiving, step, do_both)
+        patch.setattr(archiving, step, run_both)
         yield
 
 
@@ -175,7 +175,7 @@ def test_a_day_that_is_read_between_proof_and_drop_keeps_the_month(
     runs: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listing.records = {SECOND: [row(number, on=SECOND, minutes=90) for number in (7, *range(20, 24))]}
-    with interfere(monkeypatch, "prove_month", lambda: read_day(runs, SECOND)), pytest.raises(DaysChanged):
+    with run_beside(monkeypatch, "prove_month", lambda: read_day(runs, SECOND)), pytest.raises(DaysChanged):
         archive_month(MONTH)
     assert is_stored()
     assert archive_month(MONTH) == 3
@@ -185,7 +185,7 @@ def test_a_day_that_is_read_between_proof_and_drop_keeps_the_month(
 def test_a_kill_at_any_step_leaves_a_month_that_the_next_run_archives(monkeypatch: pytest.MonkeyPatch) -> None:
     before = read_everything()
     for step in ("publish_all", "publish_archive_tables", "stage_day", "store_digests"):
-        with interfere(monkeypatch, step, end), pytest.raises(KeyboardInterrupt):
+        with run_beside(monkeypatch, step, end), pytest.raises(KeyboardInterrupt):
             archive_month(MONTH)
         assert is_stored()
         assert read_everything() == before
@@ -194,7 +194,7 @@ def test_a_kill_at_any_step_leaves_a_month_that_the_next_run_archives(monkeypatc
         with pytest.raises(KeyboardInterrupt):
             archive_month(MONTH)
     assert is_stored()
-    with interfere(monkeypatch, "drop_month", end), pytest.raises(KeyboardInterrupt):
+    with run_beside(monkeypatch, "drop_month", end), pytest.raises(KeyboardInterrupt):
         archive_month(MONTH)
     assert SourceDay.objects.filter(archived_at__isnull=False).count() == 3
 
@@ -218,23 +218,23 @@ def test_of_two_that_archive_one_is_refused() -> None:
         assert "Another process is publishing" in str(pool.submit(archive_elsewhere).result())
     assert is_stored()
     with ThreadPoolExecutor(2) as pool:
-        found = [done.result() for done in [pool.submit(archive_elsewhere) for _ in range(2)]]
-    assert 3 in found
+        results = [future.result() for future in [pool.submit(archive_elsewhere) for _ in range(2)]]
+    assert 3 in results
     assert SourceDay.objects.filter(archived_at__isnull=False).count() == 3
 
 
 @pytest.mark.usefixtures("archived")
 def test_a_source_that_was_not_archived_with_the_others_stands_among_them_in_an_export() -> None:
     client = bearer()
-    known = read_export(client)
+    rows_before = read_export(client)
     late = make_source(EnvironmentUsage, "late")
     fill(late)
 
     rows = read_export(client)
 
-    assert len(known) > 5
-    assert len(rows) == len(known) + 6 * 7
-    assert [row for row in rows if row["source"] != "late"] == known
+    assert len(rows_before) > 5
+    assert len(rows) == len(rows_before) + 6 * 7
+    assert [row for row in rows if row["source"] != "late"] == rows_before
     assert [(row["stopped_at"], row["id"]) for row in rows] == sorted(
         ((row["stopped_at"], row["id"]) for row in rows), reverse=True
     )

@@ -30,9 +30,9 @@ def folder(lake_folder: Path) -> Path:
 
 
 @contextmanager
-def published(at: datetime) -> Iterator[Lake]:
-    """Publish at an instant, and give the lake."""
-    with time_machine.travel(at):
+def publish_at(instant: datetime) -> Iterator[Lake]:
+    """Publish at an instant, and open the lake."""
+    with time_machine.travel(instant):
         publish()
     with open_lake() as lake:
         yield lake
@@ -46,20 +46,20 @@ def test_old_snapshots_tags_and_their_files_go(source: Source, listing: Listing,
     settings.PORTAL_LAKE_TAG_DAYS = 3
     for number in range(3):
         store(source, listing, DAY, range(5), minutes=30 + number)
-        with published(LATER + timedelta(hours=number)) as lake:
+        with publish_at(LATER + timedelta(hours=number)) as lake:
             pass
-    known = export_rows(EnvironmentUsage)
+    expected = export_rows(EnvironmentUsage)
     (folder / "usage/environment_usage/data/left-by-a-killed-publisher.parquet").write_bytes(b"PAR1")
     store(source, listing, DAY, range(5), minutes=50)
-    with published(LATER + timedelta(days=2)) as lake:
+    with publish_at(LATER + timedelta(days=2)) as lake:
         table = lake.usage[EnvironmentUsage]
         assert len(list_data(folder)) == len(table.snapshots()) == 2
-        assert read_usage(lake, EnvironmentUsage, LATER.date().isoformat()) == known
+        assert read_usage(lake, EnvironmentUsage, LATER.date().isoformat()) == expected
     store(source, listing, DAY, range(5), minutes=51)
-    with published(LATER + timedelta(days=5)) as lake:
+    with publish_at(LATER + timedelta(days=5)) as lake:
         day = (LATER + timedelta(days=2)).date()
         assert set(list_tags(lake.days)) == {day.isoformat(), (day + timedelta(days=3)).isoformat()}
-    with published(LATER + timedelta(days=7)) as lake:
+    with publish_at(LATER + timedelta(days=7)) as lake:
         table = lake.usage[EnvironmentUsage]
         assert len(list_data(folder)) == len(table.snapshots()) == 1
     assert_equal()
@@ -67,18 +67,18 @@ def test_old_snapshots_tags_and_their_files_go(source: Source, listing: Listing,
 
 def test_a_file_that_a_publisher_is_about_to_commit_stays(source: Source, listing: Listing, folder: Path) -> None:
     store(source, listing, DAY, range(5))
-    with published(datetime.now(UTC)) as lake:
-        young = folder / "usage/environment_usage/data/young.parquet"
-        young.write_bytes(b"PAR1")
+    with publish_at(datetime.now(UTC)) as lake:
+        new_file = folder / "usage/environment_usage/data/young.parquet"
+        new_file.write_bytes(b"PAR1")
         assert maintenance.remove_orphans(lake.usage[EnvironmentUsage], datetime.now(UTC) - timedelta(days=1)) == 0
-    assert young.exists()
+    assert new_file.exists()
 
 
 def test_nothing_is_removed_where_the_lake_is_not_what_its_metadata_says(
     source: Source, listing: Listing, folder: Path
 ) -> None:
     store(source, listing, DAY, range(5))
-    with published(LATER) as lake:
+    with publish_at(LATER) as lake:
         (data,) = list_data(folder)
         data.rename(folder / "usage/environment_usage/data/elsewhere.parquet")
         with pytest.raises(RuntimeError, match="1 files of the lake"):
@@ -92,13 +92,13 @@ def test_closed_months_are_compacted_and_can_still_be_restated(
     monkeypatch.setattr(maintenance, "COMPACTED_ROWS", 7)
     for number in range(5):
         store(source, listing, DAY + timedelta(days=number), range(number * 10, number * 10 + 3))
-    with published(datetime(2026, 12, 31, tzinfo=UTC)) as lake:
+    with publish_at(datetime(2026, 12, 31, tzinfo=UTC)) as lake:
         assert len(list_files(lake.usage[EnvironmentUsage])) == 5
-    with published(datetime(2027, 1, 1, tzinfo=UTC)) as lake:
+    with publish_at(datetime(2027, 1, 1, tzinfo=UTC)) as lake:
         assert [file.record_count for file in list_files(lake.usage[EnvironmentUsage])] in ([6, 6, 3], [3, 6, 6])
     assert_equal()
     store(source, listing, DAY + timedelta(days=1), range(10, 13), minutes=55)
-    with published(datetime(2027, 1, 1, 12, tzinfo=UTC)) as lake:
+    with publish_at(datetime(2027, 1, 1, 12, tzinfo=UTC)) as lake:
         assert sorted(file.record_count for file in list_files(lake.usage[EnvironmentUsage])) == [3, 3, 3, 6]
     assert_equal()
 
@@ -110,12 +110,16 @@ def test_manifests_are_gathered_so_that_a_reader_opens_few(
     counts = []
     for number in range(4):
         store(source, listing, date(2026, 11, 3 + number), range(number * 10, number * 10 + 2))
-        with published(datetime.now(UTC)) as lake:
+        with publish_at(datetime.now(UTC)) as lake:
             table = lake.usage[EnvironmentUsage]
             current = table.current_snapshot()
             assert current is not None
-            live = [one for one in current.manifests(table.io) if one.added_files_count or one.existing_files_count]
-            counts.append(len(live))
+            manifests = [
+                manifest
+                for manifest in current.manifests(table.io)
+                if manifest.added_files_count or manifest.existing_files_count
+            ]
+            counts.append(len(manifests))
     assert max(counts) <= 3
     assert_equal()
 
@@ -126,7 +130,7 @@ def test_manifests_of_files_that_went_go_too(source: Source, listing: Listing, m
     counts = []
     for number in range(6):
         store(source, listing, DAY, range(number + 1))
-        with published(LATER + timedelta(days=number)) as lake:
+        with publish_at(LATER + timedelta(days=number)) as lake:
             for table in (lake.usage[EnvironmentUsage], lake.days):
                 current = table.current_snapshot()
                 assert current is not None
@@ -141,33 +145,33 @@ def test_manifests_of_files_that_went_go_too(source: Source, listing: Listing, m
 def test_a_new_column_is_null_in_the_days_of_old_files(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, at = DAY + timedelta(days=1), LATER + timedelta(days=90)
+    next_day, published_at = DAY + timedelta(days=1), LATER + timedelta(days=90)
     store(source, listing, DAY, range(3))
-    store(source, listing, other, range(10, 13))
+    store(source, listing, next_day, range(10, 13))
     with monkeypatch.context() as release:
         for module in ("catalog", "publish", "maintenance"):
             release.setattr(f"usage.lake.{module}.get_lake_columns", list_old_columns)
-        with published(at) as lake:
+        with publish_at(published_at) as lake:
             assert len(list_files(lake.usage[EnvironmentUsage])) == 1
     store(source, listing, DAY, range(3), minutes=50, runner_id="runner")
 
-    with published(at + timedelta(days=1)) as lake:
+    with publish_at(published_at + timedelta(days=1)) as lake:
         rows = read_usage(lake, EnvironmentUsage)
 
-    assert [(row["day"], row["runner_id"]) for row in rows] == [(DAY, "runner")] * 3 + [(other, None)] * 3
+    assert [(row["day"], row["runner_id"]) for row in rows] == [(DAY, "runner")] * 3 + [(next_day, None)] * 3
 
 
 def test_a_damaged_file_of_one_table_keeps_no_other_from_its_upkeep(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(source, listing, DAY, range(3))
-    cleaned: list[str] = []
+    table_names: list[str] = []
     monkeypatch.setattr(maintenance, "compact", break_off)
-    monkeypatch.setattr(maintenance, "clean_up", lambda table, now: cleaned.append(table.name()[-1]))
-    with pytest.raises(ExceptionGroup, match="not maintained as a whole") as raised:
+    monkeypatch.setattr(maintenance, "clean_up", lambda table, now: table_names.append(table.name()[-1]))
+    with pytest.raises(ExceptionGroup, match="not maintained as a whole") as error:
         publish()
-    assert len(raised.value.exceptions) == len(KINDS)
-    assert len(cleaned) == len(KINDS) + 1
+    assert len(error.value.exceptions) == len(KINDS)
+    assert len(table_names) == len(KINDS) + 1
 
 
 def break_off(*_: object) -> None:

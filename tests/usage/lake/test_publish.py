@@ -45,19 +45,19 @@ def campaign(lake_folder: Path, listing: Listing) -> Source:
 
 
 def publish_campaign(listing: Listing) -> None:
-    """Have all of it read, and published on the way."""
-    source, other = make_source(), make_source("a-source-with-a-long-name")
-    for each in (source, other):
-        store(each, listing, DAY, range(30))
-        store(each, listing, NEXT, range(100, 130))
+    """Sync and publish the days of the campaign."""
+    source, second_source = make_source(), make_source("a-source-with-a-long-name")
+    for published_source in (source, second_source):
+        store(published_source, listing, DAY, range(30))
+        store(published_source, listing, NEXT, range(100, 130))
     publish()
     store(source, listing, DAY, range(3, 33), minutes=45)  # three vanish, three are new, all others differ
     publish()
     store(source, listing, DAY, range(33), minutes=45)  # those return
     listing.records[NEXT] = [row(number, on=NEXT) for number in (*range(100, 130), 7)]
     read_day(source, NEXT)  # run 7 moves here
-    store(other, listing, NEXT + timedelta(days=1), range(200, 205))
-    store(other, listing, DAY, range(0))  # what the guard holds back changes nothing
+    store(second_source, listing, NEXT + timedelta(days=1), range(200, 205))
+    store(second_source, listing, DAY, range(0))  # what the guard holds back changes nothing
     publish()
 
 
@@ -72,8 +72,8 @@ def test_duckdb_and_polars_read_what_pyiceberg_reads(campaign: Source, monkeypat
     with open_lake() as lake:
         table = lake.usage[EnvironmentUsage]
         usage = table.scan().to_arrow()
-        found = duckdb.sql("SET TimeZone = 'UTC'; SELECT * FROM usage").to_arrow_table()
-        assert sort_rows(found.cast(usage.schema)) == expected
+        duckdb_rows = duckdb.sql("SET TimeZone = 'UTC'; SELECT * FROM usage").to_arrow_table()
+        assert sort_rows(duckdb_rows.cast(usage.schema)) == expected
         assert sort_rows(pl.scan_iceberg(table).collect().to_arrow().cast(usage.schema)) == expected
 
 
@@ -97,9 +97,9 @@ def test_a_day_that_did_not_change_is_not_written_again(campaign: Source) -> Non
 def test_a_day_read_back_has_the_digest_that_days_tells(campaign: Source) -> None:
     with open_lake() as lake:
         rows = read_all_days(lake)
-        for (slug, on), described in rows.items():
+        for (slug, on), day_row in rows.items():
             batches = read_published_day(lake.usage[EnvironmentUsage], slug, on)
-            assert compute_digest(batches) == described["digest"]
+            assert compute_digest(batches) == day_row["digest"]
         assert rows[campaign.slug, DAY]["revision"] == 3
 
 
@@ -176,12 +176,12 @@ def test_of_two_publishers_one_waits_for_its_next_turn(source: Source, listing: 
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(1) as pool, hold_lock() as held:
-        assert held
+    with ThreadPoolExecutor(1) as pool, hold_lock() as acquired:
+        assert acquired
         assert pool.submit(publish_elsewhere).result() is None
     with ThreadPoolExecutor(4) as pool:
-        found = [done.result() for done in [pool.submit(publish_elsewhere) for _ in range(4)]]
-    assert sum(one.replaced for one in found if one) == 1  # type: ignore[attr-defined]
+        results = [future.result() for future in [pool.submit(publish_elsewhere) for _ in range(4)]]
+    assert sum(result.replaced for result in results if result) == 1  # type: ignore[attr-defined]
     assert_equal()
 
 
@@ -202,13 +202,13 @@ def test_a_tag_answers_as_of_its_day_after_later_restatements(source: Source, li
     store(source, listing, DAY, range(12), minutes=31)
     with time_machine.travel(datetime(2026, 11, 5, 22, tzinfo=UTC)):
         publish()
-    known = export_rows(EnvironmentUsage)
+    expected = export_rows(EnvironmentUsage)
     store(source, listing, DAY, range(12), minutes=99)
     with time_machine.travel(datetime(2026, 11, 7, 10, tzinfo=UTC)):
         publish()
-    assert export_rows(EnvironmentUsage) != known
+    assert export_rows(EnvironmentUsage) != expected
     with open_lake() as lake:
-        assert read_usage(lake, EnvironmentUsage, "2026-11-05") == known
+        assert read_usage(lake, EnvironmentUsage, "2026-11-05") == expected
         assert read_usage(lake, EnvironmentUsage, "2026-11-07") == export_rows(EnvironmentUsage)
 
 

@@ -38,11 +38,11 @@ def test_a_month_comes_back_byte_for_byte_and_the_lake_stays_as_it_is(month: Sou
     before = read_everything()
     assert len(before["usage_recordrevision"]) >= 6
     assert len(before["usage_resourceusage"]) == 7
-    mark = get_watermark()
-    for upkeep in (datetime.now(UTC), datetime.now(UTC) + timedelta(days=10)):  # and again
+    watermark = get_watermark()
+    for published_at in (datetime.now(UTC), datetime.now(UTC) + timedelta(days=10)):  # and again
         archive_month(MONTH)
         assert read_everything() == {name: [] for name in before} | {"days": before["days"]}
-        with time_machine.travel(upkeep):
+        with time_machine.travel(published_at):
             publish()
 
         assert restore_month(MONTH) == 9
@@ -50,7 +50,7 @@ def test_a_month_comes_back_byte_for_byte_and_the_lake_stays_as_it_is(month: Sou
         assert read_everything() == before
         assert not SourceDay.objects.exclude(pruned_at=None, archived_at=None, archive_digest="").exists()
         assert [check_day(pk) for pk in SourceDay.objects.values_list("pk", flat=True)] == [[]] * 9
-    changes = get(bearer(), "environment-usage/", updated_since=mark.isoformat())
+    changes = get(bearer(), "environment-usage/", updated_since=watermark.isoformat())
     assert changes["results"] == []
     published = publish()
     assert published is not None
@@ -99,13 +99,13 @@ def test_a_check_finds_a_damaged_file_which_brings_nothing_back() -> None:
         ("scales_of_resource_usage", "resources", "consumed_quantity", 3),
     ):
         path = find_file(table, source, FIRST)
-        good = path.read_bytes()
+        original = path.read_bytes()
         damage(path, column, value)
         assert find_damage(source)
         with pytest.raises(RestoringRefused, match=f"{source} 2025-06-2"):
             restore_month(MONTH)
         assert is_archived()
-        path.write_bytes(good)
+        path.write_bytes(original)
         assert find_damage(source) == []
     damage(find_file("environment_usage", "environments", FIRST), "runtime_seconds", Decimal(1))
     assert find_damage("environments") == ["archive", "sums"], "no restore needs it, but readers of the lake do"
@@ -115,10 +115,10 @@ def test_a_check_finds_a_damaged_file_which_brings_nothing_back() -> None:
 
 
 def find_damage(source: str) -> list[str] | None:
-    """Return the codes of what a check finds different of the first day of a source."""
+    """Return the codes of the mismatches that a check finds in the first day of a source."""
     with open_archive() as archive:
-        found = check_archived_day(archive, SourceDay.objects.get(source__slug=source, day=FIRST).pk)
-    return None if found is None else sorted(mismatch.code for mismatch in found)
+        mismatches = check_archived_day(archive, SourceDay.objects.get(source__slug=source, day=FIRST).pk)
+    return None if mismatches is None else sorted(mismatch.code for mismatch in mismatches)
 
 
 def damage(path: Path, column: str, value: Any) -> None:

@@ -26,16 +26,16 @@ def test_an_address_names_the_bucket_and_the_path_in_it(location: str, scheme: s
 
 @pytest.mark.parametrize("properties", [{"adls.sas-token": "sig=secret"}, {"adls.account-key": "secret!"}])
 def test_credentials_that_errors_would_show_or_that_end_the_process_are_refused(properties: Any) -> None:
-    with pytest.raises(LakeUnavailable, match="|".join(properties)) as refused:
+    with pytest.raises(LakeUnavailable, match="|".join(properties)) as error:
         check_properties({"warehouse": "file:///srv/lake", **properties})
-    assert "secret" not in str(refused.value)
+    assert "secret" not in str(error.value)
     check_properties({"warehouse": "file:///srv/lake", "adls.account-key": "c2VjcmV0"})
 
 
 def test_an_address_of_azure_names_its_account_or_the_setting_does() -> None:
-    short, whole = "abfss://container/some/lake", "abfss://container@account.dfs.core.windows.net/some/lake"
-    assert get_account(whole) == {"adls.account-name": "account"}
-    assert get_account(short) == get_account("s3://bucket/lake") == {}
+    short_url, full_url = "abfss://container/some/lake", "abfss://container@account.dfs.core.windows.net/some/lake"
+    assert get_account(full_url) == {"adls.account-name": "account"}
+    assert get_account(short_url) == get_account("s3://bucket/lake") == {}
     with pytest.raises(LakeUnavailable, match="abfss://container@account"):
-        check_properties({"warehouse": short})
-    check_properties({"warehouse": short, "adls.account-name": "account"})
+        check_properties({"warehouse": short_url})
+    check_properties({"warehouse": short_url, "adls.account-name": "account"})

@@ -1,4 +1,4 @@
-"""A source's vendor and time zone are fixed once days of it are held: by the form, and by the database for everybody."""
+"""A source's vendor and time zone are fixed once it has days: by the form, and by the database."""
 
 from datetime import timedelta
 
@@ -15,40 +15,40 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def held() -> Source:
-    """A source of which a day is held."""
-    source: Source = SourceFactory(slug="held", vendor="ona", base_url="https://app.ona.com/api")
+def source() -> Source:
+    """A source that has a day."""
+    created: Source = SourceFactory(slug="held", vendor="ona", base_url="https://app.ona.com/api")
     today = timezone.now().date()
-    ensure_days(source, today, today + timedelta(days=1))
-    return source
+    ensure_days(created, today, today + timedelta(days=1))
+    return created
 
 
 @pytest.mark.parametrize("changed", [{"time_zone": "Asia/Tokyo"}, {"vendor": "workato"}])
-def test_no_query_changes_them(held: Source, changed: dict[str, str]) -> None:
+def test_no_query_changes_them(source: Source, changed: dict[str, str]) -> None:
     with pytest.raises(IntegrityError, match="The vendor and the time zone of held are fixed"), transaction.atomic():
-        Source.objects.filter(pk=held.pk).update(**changed)
+        Source.objects.filter(pk=source.pk).update(**changed)
     for name, value in changed.items():
-        setattr(held, name, value)
+        setattr(source, name, value)
     with pytest.raises(IntegrityError), transaction.atomic():
-        held.save()
-    held.refresh_from_db()
-    assert (held.vendor, held.time_zone) == ("ona", "UTC")
+        source.save()
+    source.refresh_from_db()
+    assert (source.vendor, source.time_zone) == ("ona", "UTC")
 
 
-def test_nor_does_sql_by_hand(held: Source) -> None:
+def test_nor_does_sql_by_hand(source: Source) -> None:
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("UPDATE usage_source SET time_zone = 'Asia/Tokyo'")
 
 
-def test_everything_else_can_be_changed(held: Source) -> None:
-    held.interval_minutes, held.time_zone = 5, "UTC"
-    held.save()
+def test_everything_else_can_be_changed(source: Source) -> None:
+    source.interval_minutes, source.time_zone = 5, "UTC"
+    source.save()
 
-    held.refresh_from_db()
-    assert held.interval_minutes == 5
+    source.refresh_from_db()
+    assert source.interval_minutes == 5
 
 
-def test_until_a_day_is_held_the_zone_is_free(held: Source) -> None:
+def test_until_a_day_is_held_the_zone_is_free(source: Source) -> None:
     SourceDay.objects.all().delete()
 
     Source.objects.update(time_zone="Asia/Tokyo")
@@ -56,11 +56,11 @@ def test_until_a_day_is_held_the_zone_is_free(held: Source) -> None:
     assert Source.objects.get().zone.key == "Asia/Tokyo"
 
 
-def test_people_are_told_before_the_database_has_to_refuse(held: Source) -> None:
-    held.time_zone = "Asia/Tokyo"
-    assert "time_zone" not in find_errors(held)  # its days were only planned
+def test_people_are_told_before_the_database_has_to_refuse(source: Source) -> None:
+    source.time_zone = "Asia/Tokyo"
+    assert "time_zone" not in find_errors(source)  # its days were only planned
 
     SourceDay.objects.update(loaded_at=timezone.now())
 
-    said = "It stays UTC: days of this source are stored. Add another source instead."
-    assert find_errors(held)["time_zone"] == said
+    message = "It stays UTC: days of this source are stored. Add another source instead."
+    assert find_errors(source)["time_zone"] == message

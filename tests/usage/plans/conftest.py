@@ -1,4 +1,4 @@
-"""Long tables, which take as long to fill as all that is asked of them: once for the tests of this folder."""
+"""Long tables, which are filled once for the tests of this folder: that takes as long as all their queries."""
 
 from collections.abc import Iterator
 

@@ -24,12 +24,12 @@ def _nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
 
 
-def troubles(staff: Client, kind: str, query: dict[str, str]) -> list[str]:
-    """Return what of the plan of a page reads or sorts as much as the whole table."""
+def find_large_reads(staff: Client, kind: str, query: dict[str, str]) -> list[str]:
+    """Return the nodes in the plan of a page that read or sort as much as the whole table."""
     table = f"usage_{kind.replace('-', '')}"
     with CaptureQueriesContext(connection) as queries:
         assert staff.get(f"/admin/{table.replace('_', '/')}/", query).status_code == 200
-    (sql,) = [one["sql"] for one in queries if f'FROM "{table}"' in one["sql"] and "LIMIT 51" in one["sql"]]
+    (sql,) = [entry["sql"] for entry in queries if f'FROM "{table}"' in entry["sql"] and "LIMIT 51" in entry["sql"]]
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
         plan = cursor.fetchone()[0][0]["Plan"]
@@ -46,6 +46,8 @@ def test_no_filter_and_no_order_reads_or_sorts_a_whole_table() -> None:
         for sign in ("", "-")
         for month in ({}, {"from": "2026-01-01", "to": "2026-02-01"})
     ]
-    filters = [(kind, query) for kind, found in SEARCHES.items() for query in found]
+    filters = [(kind, query) for kind, searches in SEARCHES.items() for query in searches]
     ends = [(kind, {"before": "end"}) for kind in KINDS]
-    assert [said for kind, query in (*orders, *filters, *ends) for said in troubles(staff, kind, query)] == []
+    assert [
+        problem for kind, query in (*orders, *filters, *ends) for problem in find_large_reads(staff, kind, query)
+    ] == []

@@ -12,8 +12,8 @@ from tests.support.plans import find_large_sorts, find_scans
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("long_tables")]
 
 
-def troubles(client: Client, kind: str, query: dict[str, str]) -> list[str]:
-    """Return what of the plan of a page reads or sorts as much as the whole table."""
+def find_large_reads(client: Client, kind: str, query: dict[str, str]) -> list[str]:
+    """Return the nodes in the plan of a page that read or sort as much as the whole table."""
     with CaptureQueriesContext(connection) as queries:
         get(client, f"{kind}/", page_size="50", **query)
     (sql,) = [query["sql"] for query in queries if "row_to_json" in query["sql"]]
@@ -27,4 +27,9 @@ def troubles(client: Client, kind: str, query: dict[str, str]) -> list[str]:
 
 def test_no_filter_reads_or_sorts_a_whole_table() -> None:
     client = bearer()
-    assert [said for kind, found in SEARCHES.items() for query in found for said in troubles(client, kind, query)] == []
+    assert [
+        problem
+        for kind, searches in SEARCHES.items()
+        for query in searches
+        for problem in find_large_reads(client, kind, query)
+    ] == []

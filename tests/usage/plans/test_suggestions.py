@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.support.plans import iterate_nodes
 from tests.support.users import client_of
-from tests.usage.admin.test_suggestions import suggested
+from tests.usage.admin.test_suggestions import fetch_suggestions
 from usage.admin.lists import suggestions
 from usage.models import KINDS
 
@@ -20,12 +20,12 @@ def test_no_suggestion_looks_at_more_rows_than_it_may(monkeypatch) -> None:
     for kind in KINDS.values():
         for parameter in suggestions.SUGGESTED[kind]:
             with CaptureQueriesContext(connection) as queries:
-                suggested(staff, kind, parameter, "7")
-            (sql,) = [one["sql"] for one in queries if "WITH latest" in one["sql"]]
+                fetch_suggestions(staff, kind, parameter, "7")
+            (sql,) = [query["sql"] for query in queries if "WITH latest" in query["sql"]]
             with connection.cursor() as cursor:
                 cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
-                found = list(iterate_nodes(cursor.fetchone()[0][0]["Plan"]))
-            read = [node for node in found if node.get("Relation Name", "").startswith("usage_")]
-            assert read
-            for node in read:
+                nodes = list(iterate_nodes(cursor.fetchone()[0][0]["Plan"]))
+            scans = [node for node in nodes if node.get("Relation Name", "").startswith("usage_")]
+            assert scans
+            for node in scans:
                 assert node["Actual Rows"] * node["Actual Loops"] <= 2_000, (parameter, node)

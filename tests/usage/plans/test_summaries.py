@@ -1,4 +1,4 @@
-"""The plans of summaries: a range is read off an index, and where rollups hold the days no record is read at all."""
+"""The plans of summaries: a range is read from an index, and no record where the days are rolled up."""
 
 from typing import Any
 
@@ -35,12 +35,12 @@ def explain(client: Client, kind: str, query: dict[str, str]) -> list[dict[str, 
     """Return the plan of every query that a summary makes of records or of their rollups."""
     with CaptureQueriesContext(connection) as queries:
         get(client, f"{kind}/summary/", **RANGE, **query)
-    found = []
+    plans = []
     with connection.cursor() as cursor:
-        for sql in (one["sql"] for one in queries if "GROUP" in one["sql"] and "SELECT" in one["sql"]):
+        for sql in (entry["sql"] for entry in queries if "GROUP" in entry["sql"] and "SELECT" in entry["sql"]):
             cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
-            found.append(cursor.fetchone()[0][0]["Plan"])
-    return found
+            plans.append(cursor.fetchone()[0][0]["Plan"])
+    return plans
 
 
 def find_reads(plans: list[dict[str, Any]], kind: str) -> list[str]:
@@ -53,9 +53,9 @@ def test_a_range_of_records_is_read_off_an_index() -> None:
     SourceDay.objects.update(rolled_up=False)
     client = bearer()
     for kind, query in READ_RAW:
-        ways = find_reads(explain(client, kind, query), kind)
-        assert ways, (kind, query)
-        assert "Seq Scan" not in ways, (kind, query)
+        node_types = find_reads(explain(client, kind, query), kind)
+        assert node_types, (kind, query)
+        assert "Seq Scan" not in node_types, (kind, query)
 
 
 def test_where_rollups_hold_the_days_no_record_is_read() -> None:

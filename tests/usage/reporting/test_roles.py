@@ -37,9 +37,9 @@ def run(command: str, *arguments: str) -> str:
 
 def refuse(*arguments: str) -> str:
     """Return why the command that makes roles refuses."""
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(CommandError) as error:
         run("create_reporting_role", *arguments)
-    return str(refused.value)
+    return str(error.value)
 
 
 def test_a_role_is_made_changed_listed_and_removed(name: str) -> None:

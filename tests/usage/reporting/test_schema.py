@@ -42,10 +42,10 @@ def migrate() -> str:
 
 def change_sources(monkeypatch: pytest.MonkeyPatch, change: Callable[[tuple[ViewColumn, ...]], Any]) -> list[str]:
     """Define the view of sources with other columns, and return their names."""
-    *others, sources = build_views()
-    changed: tuple[View, ...] = (*others, replace(sources, columns=tuple(change(sources.columns))))
-    monkeypatch.setattr(schema, "build_views", lambda: changed)
-    return [column.name for column in changed[-1].columns]
+    *other_views, sources_view = build_views()
+    new_views: tuple[View, ...] = (*other_views, replace(sources_view, columns=tuple(change(sources_view.columns))))
+    monkeypatch.setattr(schema, "build_views", lambda: new_views)
+    return [column.name for column in new_views[-1].columns]
 
 
 def test_views_that_are_as_they_are_defined_are_left_alone() -> None:
@@ -70,9 +70,9 @@ def test_a_view_that_is_defined_otherwise_is_made_anew_and_its_readers_keep_thei
     reader = connect("main")
     columns = change_sources(monkeypatch, change)
     assert migrate() == "The views for reports were made."
-    found = reader.execute("SELECT * FROM sources")
-    assert [column.name for column in found.description or ()] == columns
-    assert len(found.fetchall()) == 1
+    result = reader.execute("SELECT * FROM sources")
+    assert [column.name for column in result.description or ()] == columns
+    assert len(result.fetchall()) == 1
     assert migrate() == ""
 
 

@@ -1,4 +1,4 @@
-"""A role sees its sources and what its rule says of people, by no way more, and is refused everything else."""
+"""A reporting role sees its sources and people by its rule, and is refused everything else."""
 
 from collections.abc import Callable
 from typing import Any
@@ -72,30 +72,30 @@ def list_views() -> list[str]:
     return [view.name for view in build_views()]
 
 
-def find(reader: Reader, statement: str) -> set[Any]:
+def list_values(reader: Reader, statement: str) -> set[Any]:
     """Return the values of the first column."""
     return {row[0] for row in reader.execute(statement)}
 
 
 def test_every_view_shows_the_sources_of_the_role_alone(connect: Callable[..., Reader]) -> None:
-    some, every, none = connect("main", "runs"), connect(None), connect()
+    limited_reader, full_reader, empty_reader = connect("main", "runs"), connect(None), connect()
     for view in list_views():
-        assert find(some, f"SELECT source FROM {view}") <= {"main", "runs"}, view
-        assert find(none, f"SELECT source FROM {view}") == set(), view
-        secret = find(every, f"SELECT source FROM {view}") & {"secret-main", "secret-runs"}
-        assert secret or view.startswith("recipe"), view
-    assert find(some, "SELECT source FROM daily_totals") == {"main", "runs"}
+        assert list_values(limited_reader, f"SELECT source FROM {view}") <= {"main", "runs"}, view
+        assert list_values(empty_reader, f"SELECT source FROM {view}") == set(), view
+        hidden_sources = list_values(full_reader, f"SELECT source FROM {view}") & {"secret-main", "secret-runs"}
+        assert hidden_sources or view.startswith("recipe"), view
+    assert list_values(limited_reader, "SELECT source FROM daily_totals") == {"main", "runs"}
 
 
 def test_what_a_role_sees_changes_with_its_next_statement(connect: Callable[..., Reader]) -> None:
     reader = connect("main")
     role = ReportingRole.objects.get()
     change_role(role, sources=[Source.objects.get(slug="runs")], limited=True, names="pseudonym")
-    assert find(reader, "SELECT source FROM sources") == {"runs"}
-    assert "Koli1" in find(reader, "SELECT user_name FROM environment_usage")
+    assert list_values(reader, "SELECT source FROM sources") == {"runs"}
+    assert "Koli1" in list_values(reader, "SELECT user_name FROM environment_usage")
     change_role(role, sources=None, limited=False, names="none")
     SourceFactory(slug="new")
-    assert {"new", "secret-main"} < find(reader, "SELECT source FROM sources")
+    assert {"new", "secret-main"} < list_values(reader, "SELECT source FROM sources")
 
 
 def test_a_removed_role_is_refused_in_a_session_that_goes_on(connect: Callable[..., Reader]) -> None:
@@ -115,11 +115,11 @@ def test_a_role_is_refused_everything_but_the_views(connect: Callable[..., Reade
         cursor.execute("SELECT current_user")
         superuser = cursor.fetchone()[0]
     for statement in REFUSED:
-        with pytest.raises(psycopg.Error) as refused:
+        with pytest.raises(psycopg.Error) as error:
             reader.execute(statement.format(superuser=superuser))
         # The second: a view of several tables takes no rows, whatever the rights.
         refusals = (InsufficientPrivilege, ObjectNotInPrerequisiteState)
-        assert isinstance(refused.value, refusals), (statement, refused.value)
+        assert isinstance(error.value, refusals), (statement, error.value)
 
 
 def test_a_session_is_read_only_and_bounded_unless_it_says_otherwise(connect: Callable[..., Reader]) -> None:
@@ -127,14 +127,14 @@ def test_a_session_is_read_only_and_bounded_unless_it_says_otherwise(connect: Ca
     with pytest.raises(ReadOnlySqlTransaction):
         reader.execute("CREATE TEMPORARY TABLE mine (id int)")
     settings = ("statement_timeout", "idle_in_transaction_session_timeout", "search_path", "timezone")
-    found = {name: reader.execute(f"SHOW {name}").fetchone()[0] for name in settings}
-    assert list(found.values()) == ["5min", "1min", "reporting", "UTC"]
+    values = {name: reader.execute(f"SHOW {name}").fetchone()[0] for name in settings}
+    assert list(values.values()) == ["5min", "1min", "reporting", "UTC"]
 
 
 @pytest.mark.parametrize("view", ["environment_usage", "environment_days", "environment_accruals"])
 def test_functions_and_casts_of_a_reader_never_meet_rows_of_others(connect: Callable[..., Reader], view: str) -> None:
-    reader, met = connect("runs"), list[str]()
-    reader.add_notice_handler(lambda notice: met.append(notice.message_primary or ""))
+    reader, notices = connect("runs"), list[str]()
+    reader.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
     reader.execute("SET default_transaction_read_only = off")
     reader.execute(
         "CREATE FUNCTION pg_temp.meet(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS "
@@ -146,8 +146,8 @@ def test_functions_and_casts_of_a_reader_never_meet_rows_of_others(connect: Call
         "day > '2025-01-01' AND pg_temp.meet(project_id)",
     ):
         reader.execute(f"SELECT count(*) FROM {view} WHERE {condition}")
-    assert {"p0", "runs"} <= set(met)
-    assert not any("secret" in text for text in met)
+    assert {"p0", "runs"} <= set(notices)
+    assert not any("secret" in text for text in notices)
     # A cast that fails tells the value that it failed at.
     with pytest.raises(InvalidTextRepresentation) as failed:
         reader.execute(f"SELECT * FROM {view} WHERE project_id::int = 1")
@@ -159,17 +159,17 @@ def test_functions_and_casts_of_a_reader_never_meet_rows_of_others(connect: Call
 def test_people_are_shown_by_the_rule_of_the_role_and_by_no_other(connect: Callable[..., Reader], rule: str) -> None:
     reader = connect("runs", names_shown=rule)
     for view in ("environment_usage", "environment_accruals"):
-        assert find(reader, f"SELECT user_name FROM {view}") == PEOPLE[rule], view
-    assert "Project 1 of runs" in find(reader, "SELECT project_name FROM environment_usage")
+        assert list_values(reader, f"SELECT user_name FROM {view}") == PEOPLE[rule], view
+    assert "Project 1 of runs" in list_values(reader, "SELECT project_name FROM environment_usage")
     texts = [str(row) for view in list_views() for row in reader.execute(f"SELECT * FROM {view}")]
-    others = {"name": "Ada ", "email": "@example.com", "pseudonym": "Koli"}
-    for other, part in others.items():
-        assert other == rule or not any(part in text for text in texts), other
+    markers = {"name": "Ada ", "email": "@example.com", "pseudonym": "Koli"}
+    for marked_rule, marker in markers.items():
+        assert marked_rule == rule or not any(marker in text for text in texts), marked_rule
 
 
 def test_a_role_that_is_granted_another_role_sees_nothing_of_it(connect: Callable[..., Reader]) -> None:
     """The rows are those of who reads, not of whose rights they have."""
-    one, other = connect("main"), connect("runs")
+    reader, granted_reader = connect("main"), connect("runs")
     with connection.cursor() as cursor:
-        cursor.execute(f"GRANT {one.info.user} TO {other.info.user}")
-    assert find(other, "SELECT source FROM sources") == {"runs"}
+        cursor.execute(f"GRANT {reader.info.user} TO {granted_reader.info.user}")
+    assert list_values(granted_reader, "SELECT source FROM sources") == {"runs"}

@@ -1,4 +1,4 @@
-"""The views add up to what the API says, exactly, and read no more than the range that they are asked for."""
+"""The sums of the views equal those of the API, and a query reads no more than its range."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -50,20 +50,20 @@ def test_each_view_adds_up_to_the_summary_of_the_api_to_the_last_digit(
     assert len(expected) > 1
     for view in views:
         count = "count(*)" if view.endswith("_usage") else "sum(records)"
-        found = reader.execute(
+        view_rows = reader.execute(
             f"SELECT {group_by}, {count}, sum({measure}) FROM {view} "
             f"WHERE day >= '2026-01-01' AND day < '2026-02-01' GROUP BY {group_by}"
         ).fetchall()
-        assert set(found) == expected, view
+        assert set(view_rows) == expected, view
 
 
 def test_the_totals_are_those_of_the_api_and_each_unit_is_a_row_of_its_own(connect: Callable[..., Reader]) -> None:
     totals = get(bearer(), "usage/summary/", **RANGE)["totals"]
-    expected = {(one["vendor"], one["unit"], one["records"], to_decimal(one["quantity"])) for one in totals}
-    found = connect(None).execute(
+    expected = {(total["vendor"], total["unit"], total["records"], to_decimal(total["quantity"])) for total in totals}
+    result = connect(None).execute(
         "SELECT vendor, unit, sum(records), sum(quantity) FROM daily_totals GROUP BY vendor, metric, unit"
     )
-    assert set(found.fetchall()) == expected
+    assert set(result.fetchall()) == expected
     assert {unit for _, unit, *_ in expected} == {"seconds", "minutes", "gbminutes", "bytes", "tasks", "jobs"}
 
 
@@ -78,16 +78,16 @@ def test_runtime_falls_on_the_dates_on_which_it_ran(connect: Callable[..., Reade
         source="runs",
     )
     expected = {(date.fromisoformat(row["day"][:10]), Decimal(row["runtime_seconds"])) for row in summary["results"]}
-    found = connect("runs").execute("SELECT accrued_on, sum(runtime_seconds) FROM environment_accruals GROUP BY 1")
-    assert {row for row in found if row[1]} == {row for row in expected if row[1]}
+    result = connect("runs").execute("SELECT accrued_on, sum(runtime_seconds) FROM environment_accruals GROUP BY 1")
+    assert {row for row in result if row[1]} == {row for row in expected if row[1]}
 
 
 def test_withdrawn_records_are_left_out(connect: Callable[..., Reader]) -> None:
-    withdrawn = set(EnvironmentUsage.objects.exclude(withdrawn_at=None).values_list("record_id", flat=True))
-    found = {row[0] for row in connect(None).execute("SELECT record_id FROM environment_usage")}
-    assert withdrawn
-    assert not withdrawn & found
-    assert found | withdrawn == set(EnvironmentUsage.objects.values_list("record_id", flat=True))
+    withdrawn_ids = set(EnvironmentUsage.objects.exclude(withdrawn_at=None).values_list("record_id", flat=True))
+    record_ids = {row[0] for row in connect(None).execute("SELECT record_id FROM environment_usage")}
+    assert withdrawn_ids
+    assert not withdrawn_ids & record_ids
+    assert record_ids | withdrawn_ids == set(EnvironmentUsage.objects.values_list("record_id", flat=True))
 
 
 def test_the_quality_of_a_day_is_the_status_that_pages_show(connect: Callable[..., Reader]) -> None:
@@ -96,11 +96,11 @@ def test_the_quality_of_a_day_is_the_status_that_pages_show(connect: Callable[..
     first, second = days.order_by("day").values_list("pk", flat=True)[:2]
     days.filter(pk=first).update(final=False, state=DayState.FAILED)
     days.filter(pk=second).update(final=False, complete=False, accepted_reason="", rejected=2, state=DayState.PARTIAL)
-    found = connect("main").execute("SELECT day, status, complete, final, rejected FROM data_quality ORDER BY day")
+    result = connect("main").execute("SELECT day, status, complete, final, rejected FROM data_quality ORDER BY day")
     expected = [
         (day.day, day.status, day.complete, day.final, day.rejected) for day in days.with_status().order_by("day")
     ]
-    assert found.fetchall() == expected
+    assert result.fetchall() == expected
     assert {row[1] for row in expected} == {"failed", "partial", "final"}
 
 
@@ -126,8 +126,8 @@ def test_names_that_nobody_selects_are_not_looked_up(connect: Callable[..., Read
     reader = connect("runs")
     statement = "EXPLAIN (FORMAT JSON) SELECT project_name FROM environment_usage"
     [(plan,)] = reader.execute(statement).fetchall()
-    looked_up = [node for node in iterate_nodes(plan[0]["Plan"]) if node.get("Relation Name") == "usage_directoryentry"]
-    assert {node["Alias"] for node in looked_up} == {"project_names"}
+    lookups = [node for node in iterate_nodes(plan[0]["Plan"]) if node.get("Relation Name") == "usage_directoryentry"]
+    assert {node["Alias"] for node in lookups} == {"project_names"}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a range is compared with, and groups in the order of their change."""
+"""The baselines of a comparison, and groups in the order of their change."""
 
 from datetime import UTC, date, datetime
 from http import HTTPStatus
@@ -40,22 +40,22 @@ def test_a_baseline_is_of_days_that_people_would_choose(
     name: str, first: str, end: str, expected: tuple[str, str]
 ) -> None:
     for zone in (ZoneInfo("UTC"), BERLIN):
-        start, stop = (to_instant(date.fromisoformat(one), zone) for one in (first, end))
-        found = get_baseline(name, start, stop, zone, NOW)
-        assert tuple(str(one.astimezone(zone).date()) for one in found) == expected
-        assert all(one.astimezone(zone).hour == 0 for one in found)
+        start, stop = (to_instant(date.fromisoformat(day), zone) for day in (first, end))
+        baseline = get_baseline(name, start, stop, zone, NOW)
+        assert tuple(str(instant.astimezone(zone).date()) for instant in baseline) == expected
+        assert all(instant.astimezone(zone).hour == 0 for instant in baseline)
 
 
 @pytest.mark.parametrize(
-    ("compare", "end", "said"),
+    ("compare", "end", "message"),
     [("last_month", "2025-10-02", "longer than a month"), ("last_year", "2026-09-02", "longer than a year")],
 )
 @pytest.mark.django_db
-def test_a_range_is_never_compared_with_a_part_of_itself(compare: str, end: str, said: str) -> None:
+def test_a_range_is_never_compared_with_a_part_of_itself(compare: str, end: str, message: str) -> None:
     SourceFactory()
-    question = f"{API}/resource-usage/summary/?from=2025-09-01&group_by=source&compare={compare}"
-    assert said in str(refused(bearer().get(f"{question}&to={end}")))
-    assert bearer().get(f"{question}&to=2025-10-01").status_code == HTTPStatus.OK
+    url = f"{API}/resource-usage/summary/?from=2025-09-01&group_by=source&compare={compare}"
+    assert message in str(refused(bearer().get(f"{url}&to={end}")))
+    assert bearer().get(f"{url}&to=2025-10-01").status_code == HTTPStatus.OK
 
 
 def test_hours_are_compared_with_the_same_hours() -> None:
@@ -76,11 +76,11 @@ def test_groups_are_ordered_and_chosen_by_their_change() -> None:
                 ResourceUsageFactory(source=source, day=day, project_id=project, consumed_quantity=quantity)
     hold_days(rolled=True)
     client = bearer()
-    question = {"from_": "2026-10-01", "to": "2026-11-01", "group_by": "project_id", "compare": "last_month"}
+    base_params = {"from_": "2026-10-01", "to": "2026-11-01", "group_by": "project_id", "compare": "last_month"}
 
-    def list_projects(**more: str) -> list[int]:
-        found = get(client, "resource-usage/summary/", **{**question, **more})["results"]
-        return [row["project_id"] for row in found]
+    def list_projects(**params: str) -> list[int]:
+        rows = get(client, "resource-usage/summary/", **{**base_params, **params})["results"]
+        return [row["project_id"] for row in rows]
 
     assert list_projects(order_by="-change_consumed_quantity") == [2, 3, 4, 1]
     assert list_projects(order_by="change_consumed_quantity", limit="2") == [1, 4]
@@ -92,5 +92,5 @@ def test_groups_are_ordered_and_chosen_by_their_change() -> None:
 def test_a_change_is_no_order_without_a_comparison() -> None:
     caller = bearer()
     assert "order_by" in str(refused(caller.get(f"{API}/resource-usage/summary/?order_by=-change_records")))
-    said = str(refused(caller.get(f"{API}/resource-usage/summary/?compare=yesterday")))
-    assert "previous, last_month, last_year, same_weekday" in said
+    errors = str(refused(caller.get(f"{API}/resource-usage/summary/?compare=yesterday")))
+    assert "previous, last_month, last_year, same_weekday" in errors

@@ -30,40 +30,40 @@ def usage(request: pytest.FixtureRequest) -> None:
     hold_days(rolled=request.param == "rolled")
 
 
-def totals(**asked: str) -> dict[tuple[str, str], Any]:
+def fetch_totals(**params: str) -> dict[tuple[str, str], Any]:
     """Return the quantities by vendor and unit; of recipes only tasks."""
-    asked = {"from_": "2026-01-01", "to": "2026-02-01", **asked}
-    found = get(bearer(), "usage/summary/", **asked)["totals"]
-    return {(one["vendor"], one["unit"]): one for one in found if not one["metric"].startswith("jobs")}
+    params = {"from_": "2026-01-01", "to": "2026-02-01", **params}
+    rows = get(bearer(), "usage/summary/", **params)["totals"]
+    return {(row["vendor"], row["unit"]): row for row in rows if not row["metric"].startswith("jobs")}
 
 
 def test_totals_are_exact_and_of_one_unit_each() -> None:
-    found = totals()
+    totals = fetch_totals()
 
-    assert found["gcore", "GB"]["quantity"] == "24691357802469135780246913578.2"
-    assert found["gcore", "minutes"]["quantity"] == "14"
-    assert found["gcore", "GB"]["records"] == 2
-    assert Decimal(found["ona", "seconds"]["quantity"]) == 90
-    assert found["ona", "seconds"]["records"] == 2
-    assert found["workato", "tasks"]["quantity"] is None  # missing is never taken as zero
+    assert totals["gcore", "GB"]["quantity"] == "24691357802469135780246913578.2"
+    assert totals["gcore", "minutes"]["quantity"] == "14"
+    assert totals["gcore", "GB"]["records"] == 2
+    assert Decimal(totals["ona", "seconds"]["quantity"]) == 90
+    assert totals["ona", "seconds"]["records"] == 2
+    assert totals["workato", "tasks"]["quantity"] is None  # missing is never taken as zero
 
 
 @pytest.mark.parametrize("interval", ["day", "month"])
 def test_totals_are_the_same_whatever_the_rows_are(interval: str) -> None:
-    assert totals(interval=interval) == totals()
+    assert fetch_totals(interval=interval) == fetch_totals()
 
 
 def test_totals_are_of_what_is_asked_for() -> None:
-    assert list(totals(source="one")) == [("gcore", "GB"), ("gcore", "minutes")]
-    assert totals(source="one")["gcore", "minutes"]["quantity"] == "7"
-    assert totals(from_="2030-01-01", to="2030-02-01") == {}
+    assert list(fetch_totals(source="one")) == [("gcore", "GB"), ("gcore", "minutes")]
+    assert fetch_totals(source="one")["gcore", "minutes"]["quantity"] == "7"
+    assert fetch_totals(from_="2030-01-01", to="2030-02-01") == {}
 
 
 def test_an_hour_that_clocks_show_twice_comes_in_the_order_of_time() -> None:
-    runs = SourceFactory(slug="autumn", vendor="ona")
+    source = SourceFactory(slug="autumn", vendor="ona")
     for hour in (0, 1, 2):
-        stopped = datetime(2026, 10, 25, hour, 10, tzinfo=UTC)
-        EnvironmentUsageFactory(source=runs, stopped_at=stopped, day=stopped.date())
+        stopped_at = datetime(2026, 10, 25, hour, 10, tzinfo=UTC)
+        EnvironmentUsageFactory(source=source, stopped_at=stopped_at, day=stopped_at.date())
     hold_days(rolled=False)
     query = {"from_": "2026-10-25", "to": "2026-10-26", "tz": "Europe/Berlin", "source": "autumn", "interval": "hour"}
     hours = [row["hour"] for row in get(bearer(), "usage/summary/", **query)["results"]]
@@ -73,8 +73,11 @@ def test_an_hour_that_clocks_show_twice_comes_in_the_order_of_time() -> None:
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
 @pytest.mark.parametrize("interval", ["", "&interval=day"])
 def test_where_no_zone_suits_all_vendors_the_refusal_says_to_ask_for_some(zone: str, interval: str) -> None:
-    source, begins = SourceFactory(slug="india", vendor="workato", time_zone="Asia/Kolkata"), STOPPED.replace(minute=30)
-    RecipeUsageFactory(source=source, starts_at=begins)
+    source, starts_at = (
+        SourceFactory(slug="india", vendor="workato", time_zone="Asia/Kolkata"),
+        STOPPED.replace(minute=30),
+    )
+    RecipeUsageFactory(source=source, starts_at=starts_at)
     hold_days(rolled=False)
     for bounds in ("&from=2026-01-01&to=2026-02-01", ""):
         if bounds or interval:

@@ -36,23 +36,23 @@ def get_table(query: SummaryQuery) -> Any:
     return choose_rows(query, get_bounds(query) or []).queryset.model
 
 
-def sum_by_unit(used: Any) -> dict[Key, list[Decimal]]:
+def sum_by_unit(quantities: Any) -> dict[Key, list[Decimal]]:
     """Return the sums, now and before, of all projects of a unit: of the whole range ('') and of each interval."""
     sums: dict[Key, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
-    for (unit, _), intervals in used.items():
-        for name, (now, was) in intervals.items():
+    for (unit, _), intervals in quantities.items():
+        for name, (now, before) in intervals.items():
             for part in {(unit, ""), (unit, name)}:
-                sums[part] = [sums[part][0] + now, sums[part][1] + was]
+                sums[part] = [sums[part][0] + now, sums[part][1] + before]
     return sums
 
 
-def assert_comparison(line: dict[str, Any], now: Decimal, was: Decimal) -> None:
-    """Check what a line says of now, before, and the change."""
+def assert_comparison(line: dict[str, Any], now: Decimal, before: Decimal) -> None:
+    """Check the value, the value before, and the change of a line."""
     name = "consumed_quantity"
-    assert (Decimal(line[name]), Decimal(line["previous"][name])) == (now, was)
-    assert Decimal(line["change"][name]) == now - was
+    assert (Decimal(line[name]), Decimal(line["previous"][name])) == (now, before)
+    assert Decimal(line["change"][name]) == now - before
     part = line["relative_change"][name]
-    assert (part and Decimal(part)) == (Context(prec=12).divide(now - was, was) if was else None)
+    assert (part and Decimal(part)) == (Context(prec=12).divide(now - before, before) if before else None)
 
 
 @BOUNDED
@@ -116,10 +116,12 @@ def test_what_the_limit_keeps_and_leaves_is_compared_and_adds_up_to_the_totals(
             assert_comparison(line, *remaining.pop((line["consumed_unit"], line.get(interval, ""))))
         assert not remaining
         for unit in {unit for unit, _ in used}:
-            ours = [value for key, value in kept_sums.items() if key[0] == unit]
-            assert len(ours) == limit
-            largest = max(sum(now for now, _ in sums.values()) for key, sums in used.items() if key[0] == unit)
-            assert min(ours) >= largest
+            largest_sums = [value for key, value in kept_sums.items() if key[0] == unit]
+            assert len(largest_sums) == limit
+            remaining_maximum = max(
+                sum(now for now, _ in sums.values()) for key, sums in used.items() if key[0] == unit
+            )
+            assert min(largest_sums) >= remaining_maximum
         transaction.set_rollback(True)
 
 
@@ -141,18 +143,18 @@ def test_recipe_counts_are_the_sums_of_what_was_reported(rows: Any, zone: str, i
         source = SourceFactory(time_zone="Europe/Berlin")
         expected: dict[Key, list[Any]] = defaultdict(lambda: [0, None])
         for after, recipe, tasks in rows:
-            starts = datetime(2026, 3, 27, tzinfo=UTC) + timedelta(hours=after)
-            day = starts.astimezone(source.zone).date()
-            RecipeUsageFactory(source=source, starts_at=starts, day=day, recipe_id=recipe, task_count=tasks)
-            sums = expected[(format_interval_start(starts, interval, ZoneInfo(zone)), recipe, recipe is None)]
+            starts_at = datetime(2026, 3, 27, tzinfo=UTC) + timedelta(hours=after)
+            day = starts_at.astimezone(source.zone).date()
+            RecipeUsageFactory(source=source, starts_at=starts_at, day=day, recipe_id=recipe, task_count=tasks)
+            sums = expected[(format_interval_start(starts_at, interval, ZoneInfo(zone)), recipe, recipe is None)]
             sums[0] += 1
             sums[1] = sums[1] if tasks is None else (sums[1] or 0) + tasks
         hold_days(rolled=True)
         query = {"group_by": f"recipe_id,{interval}", "tz": zone}
-        both = [summarize(build_query("recipe-usage", rolled, **query)) for rolled in (True, False)]
-        assert both[0]["results"] == both[1]["results"]
-        assert both[0]["totals"] == both[1]["totals"]
-        counts = index_rows(both[0], [interval, "recipe_id", "deleted_recipes"], ("records", "task_count"))
+        summaries = [summarize(build_query("recipe-usage", rolled, **query)) for rolled in (True, False)]
+        assert summaries[0]["results"] == summaries[1]["results"]
+        assert summaries[0]["totals"] == summaries[1]["totals"]
+        counts = index_rows(summaries[0], [interval, "recipe_id", "deleted_recipes"], ("records", "task_count"))
         assert counts == {key: tuple(sums) for key, sums in expected.items()}
         transaction.set_rollback(True)
 
@@ -162,8 +164,8 @@ def test_rollups_are_used_where_the_days_are_whole_and_only_there() -> None:
     ResourceUsageFactory(source=SourceFactory(vendor="gcore"))
     hold_days(rolled=True)
     month = {"from": "2026-01-01", "to": "2026-02-01"}
-    ours = {"vendor": "acme"}
-    berlin = {**month, **ours, "tz": "Europe/Berlin"}
+    filters = {"vendor": "acme"}
+    berlin = {**month, **filters, "tz": "Europe/Berlin"}
     for query in ({"group_by": "project_id,month"}, {"group_by": "user_id"}, {"project_id": "project-1"}):
         assert issubclass(get_table(build_query("environment-usage", **berlin, **query)), Rollup)
     accrued = {"basis": "accrued", "measures": "runtime_seconds", "group_by": "user_id,day"}

@@ -46,13 +46,18 @@ RUNS = st.lists(
 
 def store_runs(runs: Any, start: datetime, zones: tuple[str, str]) -> list[EnvironmentUsage]:
     """Store runs of two sources, and their days, rolled up."""
-    sources = [SourceFactory(time_zone=zone, slug=f"s{at}") for at, zone in enumerate(zones)]
-    for after, length, project, user, at in runs:
-        stopped = start + timedelta(microseconds=after)
-        created = None if length is None else stopped - timedelta(microseconds=length)
-        day = stopped.astimezone(ZoneInfo(zones[at])).date()
+    sources = [SourceFactory(time_zone=zone, slug=f"s{index}") for index, zone in enumerate(zones)]
+    for after, length, project, user, index in runs:
+        stopped_at = start + timedelta(microseconds=after)
+        created_at = None if length is None else stopped_at - timedelta(microseconds=length)
+        day = stopped_at.astimezone(ZoneInfo(zones[index])).date()
         EnvironmentUsageFactory(
-            source=sources[at], stopped_at=stopped, created_at=created, day=day, project_id=project, user_id=user
+            source=sources[index],
+            stopped_at=stopped_at,
+            created_at=created_at,
+            day=day,
+            project_id=project,
+            user_id=user,
         )
     hold_days(rolled=True)
     return list(EnvironmentUsage.objects.select_related("source"))
@@ -88,13 +93,13 @@ def test_stopped_runtime_is_the_sum_of_the_rows(
         query = {"group_by": ",".join([*by, interval]).strip(","), "from": str(first), "to": str(last), "tz": zone}
         names = [*filter(None, [interval]), *by]
         measures = ("records", "runtime_seconds", "records_without_runtime")
-        both = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
-        assert both[0]["results"] == both[1]["results"]
-        assert both[0]["totals"] == both[1]["totals"]
-        rows = {key: (n, s and Decimal(s), m) for key, (n, s, m) in index_rows(both[0], names, measures).items()}
+        summaries = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
+        assert summaries[0]["results"] == summaries[1]["results"]
+        assert summaries[0]["totals"] == summaries[1]["totals"]
+        rows = {key: (n, s and Decimal(s), m) for key, (n, s, m) in index_rows(summaries[0], names, measures).items()}
         grouped = {key: tuple(sums) for key, sums in expected.items()}
         assert rows == grouped if names else list(grouped.values()) in ([], list(rows.values()))
-        total = both[0]["totals"][0]
+        total = summaries[0]["totals"][0]
         assert total["records"] == sum(sums[0] for sums in expected.values())
         known = [sums[1] for sums in expected.values() if sums[1] is not None]
         assert Decimal(total["runtime_seconds"] or 0) == sum(known)
@@ -122,21 +127,21 @@ def test_accrued_runtime_is_every_run_cut_at_every_hour_and_midnight(
         for run in store_runs(runs, start, zones):
             if run.created_at is None:
                 continue
-            for begins, ends in pieces:
-                lasted = min(run.stopped_at, ends) - max(run.created_at, begins)
-                if lasted > timedelta():
+            for starts, ends in pieces:
+                duration = min(run.stopped_at, ends) - max(run.created_at, starts)
+                if duration > timedelta():
                     key = (
-                        format_interval_start(begins, interval, on),
+                        format_interval_start(starts, interval, on),
                         *(run.source.slug if column == "source" else getattr(run, column) for column in by),
                     )
-                    expected[key] += to_seconds(lasted)
+                    expected[key] += to_seconds(duration)
         query = {"group_by": ",".join([*by, interval]), "from": str(first), "to": str(last), "tz": zone}
         query |= {"basis": "accrued", "measures": "runtime_seconds"}
-        both = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
-        sums = [index_rows(summary, [interval, *by], ("runtime_seconds",)) for summary in both]
+        summaries = [summarize(build_query("environment-usage", rolled, **query)) for rolled in (True, False)]
+        sums = [index_rows(summary, [interval, *by], ("runtime_seconds",)) for summary in summaries]
         assert {key: Decimal(value[0]) for key, value in sums[0].items()} == dict(expected)
         assert sums[1] == sums[0]
-        assert Decimal(both[1]["totals"][0]["runtime_seconds"] or 0) == sum(expected.values())
+        assert Decimal(summaries[1]["totals"][0]["runtime_seconds"] or 0) == sum(expected.values())
         full = summarize(build_query("environment-usage", **{**query, "measures": ""}))["totals"][0]
         assert Decimal(full["runtime_seconds"] or 0) == sum(expected.values())
         transaction.set_rollback(True)
@@ -159,9 +164,9 @@ def test_resource_quantities_are_summed_per_unit_to_the_last_digit(rows: Any, in
             expected[(*([name] if interval else []), unit, project, *([tag or None] if team else []))] += quantity
         hold_days(rolled=True)
         query = {"group_by": ",".join([*by, interval]).strip(",")}
-        both = [summarize(build_query("resource-usage", rolled, **query)) for rolled in (True, False)]
-        assert both[0]["results"] == both[1]["results"]
-        assert both[0]["totals"] == both[1]["totals"]
-        sums = index_rows(both[0], [*filter(None, [interval]), *by], ("consumed_quantity",))
+        summaries = [summarize(build_query("resource-usage", rolled, **query)) for rolled in (True, False)]
+        assert summaries[0]["results"] == summaries[1]["results"]
+        assert summaries[0]["totals"] == summaries[1]["totals"]
+        sums = index_rows(summaries[0], [*filter(None, [interval]), *by], ("consumed_quantity",))
         assert {key: Decimal(value[0]) for key, value in sums.items()} == dict(expected)
         transaction.set_rollback(True)

@@ -1,4 +1,4 @@
-"""What bounds a summary: the number of its rows, the time of its queries, and a slot where it is large."""
+"""The limits of a summary: the number of its rows, the time of its queries, and a slot where it is large."""
 
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ def test_more_rows_than_an_answer_has_are_refused_with_what_to_do(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_max_rows(monkeypatch, 5)
-    said = refused(client.get(SUMMARY, {"group_by": "environment_id"}))
-    assert "More than 5 groups; group by less or by a longer interval" in said["group_by"][0]
-    assert "take an export" in said["group_by"][0]
+    errors = refused(client.get(SUMMARY, {"group_by": "environment_id"}))
+    assert "More than 5 groups; group by less or by a longer interval" in errors["group_by"][0]
+    assert "take an export" in errors["group_by"][0]
     assert len(get(client, "environment-usage/summary/", group_by="user_id")["results"]) == 5
 
 
@@ -45,35 +45,35 @@ def test_a_limit_chooses_from_more_groups_than_an_answer_has_rows(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_max_rows(monkeypatch, 3)
-    found = get(client, "environment-usage/summary/", group_by="environment_id", limit=2)
-    assert (len(found["results"]), found["others"]["groups"]) == (2, 4)
-    said = refused(client.get(SUMMARY, {"group_by": "environment_id", "limit": "4"}))
-    assert "more than 3 rows" in said["limit"][0]
+    summary = get(client, "environment-usage/summary/", group_by="environment_id", limit=2)
+    assert (len(summary["results"]), summary["others"]["groups"]) == (2, 4)
+    errors = refused(client.get(SUMMARY, {"group_by": "environment_id", "limit": "4"}))
+    assert "more than 3 rows" in errors["limit"][0]
 
 
 def test_filled_and_compared_rows_count_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     set_max_rows(monkeypatch, 7)
     january = {"from": "2026-01-01", "to": "2026-01-03"}
-    said = refused(client.get(SUMMARY, {**january, "group_by": "environment_id,day", "fill": "zero"}))
-    assert "More than 7 rows; ask without fill" in said["fill"][0]
+    errors = refused(client.get(SUMMARY, {**january, "group_by": "environment_id,day", "fill": "zero"}))
+    assert "More than 7 rows; ask without fill" in errors["fill"][0]
     EnvironmentUsageFactory.create_batch(6, environment_id="later", project_id="before")
     later = {"from": "2026-01-02", "to": "2026-01-03", "group_by": "environment_id", "compare": "previous"}
     set_max_rows(monkeypatch, 6)
-    said = refused(client.get(SUMMARY, later))
-    assert "group_by" in said
+    errors = refused(client.get(SUMMARY, later))
+    assert "group_by" in errors
 
 
 @pytest.mark.parametrize("interval", ["hour", "day", "week", "month"])
 def test_far_too_many_intervals_are_refused_without_counting_them(
     client: Client, monkeypatch: pytest.MonkeyPatch, interval: str
 ) -> None:
-    def count(*_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise AssertionError("an interval was counted")
 
     for name in ("get_next_hour", "get_next_date"):
-        monkeypatch.setattr(intervals, name, count)
-    said = refused(client.get(SUMMARY, {"group_by": interval, "from": "0002-01-01", "to": "9999-01-01"}))
-    assert "More than 20000 intervals" in said["group_by"][0]
+        monkeypatch.setattr(intervals, name, fail)
+    errors = refused(client.get(SUMMARY, {"group_by": interval, "from": "0002-01-01", "to": "9999-01-01"}))
+    assert "More than 20000 intervals" in errors["group_by"][0]
 
 
 def test_a_query_that_takes_too_long_is_stopped_and_the_answer_says_what_is_faster(
@@ -84,13 +84,13 @@ def test_a_query_that_takes_too_long_is_stopped_and_the_answer_says_what_is_fast
             cursor.execute("SELECT pg_sleep(20)")
 
     monkeypatch.setattr(views, "SUMMARY_SECONDS", 0.05)
-    with monkeypatch.context() as slow:
-        slow.setattr(views, "summarize", sleep)
-        slow.setattr(views, "summarize_all", sleep)
+    with monkeypatch.context() as patch:
+        patch.setattr(views, "summarize", sleep)
+        patch.setattr(views, "summarize_all", sleep)
         for address in (SUMMARY, f"{API}/usage/summary/"):
-            answer = client.get(address)
-            assert "takes longer than 30 seconds and was stopped" in refused(answer, 503)[""][0]
-            assert answer["Retry-After"] == "10"
+            response = client.get(address)
+            assert "takes longer than 30 seconds and was stopped" in refused(response, 503)[""][0]
+            assert response["Retry-After"] == "10"
     with connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("0",)
@@ -104,11 +104,11 @@ def test_a_large_answer_takes_a_slot_and_a_small_one_none(
     monkeypatch.setattr(sql, "LARGE_ANSWER", 4)
     monkeypatch.setattr(result, "LARGE_ANSWER", 4)
     assert client.get(SUMMARY, query).status_code == 200
-    assert get_slots().acquire(blocking=False)  # it has given its own back
+    assert get_slots().acquire(blocking=False)  # the request has released its slot
     try:
-        busy = client.get(SUMMARY, query)
-        assert "as the portal makes at once" in refused(busy, 503)[""][0]
-        assert busy["Retry-After"] == "10"
+        response = client.get(SUMMARY, query)
+        assert "as the portal makes at once" in refused(response, 503)[""][0]
+        assert response["Retry-After"] == "10"
         assert client.get(SUMMARY, {"group_by": "project_id"}).status_code == 200
     finally:
         get_slots().release()

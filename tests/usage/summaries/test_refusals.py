@@ -1,4 +1,4 @@
-"""Summaries: what is refused, who learns of what, and what an answer costs."""
+"""Summaries: refused requests, row scope, and the cost of a response."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -54,14 +54,12 @@ def test_what_cannot_be_answered_is_refused_by_name(client: Client, query: dict[
 
 @no_relation
 def test_everything_that_is_wrong_with_a_question_is_named_at_once(client: Client) -> None:
-    wrong = {"bogus": "1", "from": "x", "tz": "y", "source": "w", "group_by": "colour", "limit": "0", "fill": "zero"}
-    assert set(refused(client.get(f"{API}/environment-usage/summary/", wrong))) == {"", *wrong}
-    wrong = {"bogus": "1", "from": "x", "interval": "decade"}
-    assert set(refused(client.get(f"{API}/usage/summary/", wrong))) == {"", *wrong}
-    malformed = refused(
-        client.get(f"{API}/environment-usage/summary/", {"from": "x", "to": "y", "compare": "previous"})
-    )
-    assert set(malformed) == {"", "from", "to"}
+    params = {"bogus": "1", "from": "x", "tz": "y", "source": "w", "group_by": "colour", "limit": "0", "fill": "zero"}
+    assert set(refused(client.get(f"{API}/environment-usage/summary/", params))) == {"", *params}
+    params = {"bogus": "1", "from": "x", "interval": "decade"}
+    assert set(refused(client.get(f"{API}/usage/summary/", params))) == {"", *params}
+    errors = refused(client.get(f"{API}/environment-usage/summary/", {"from": "x", "to": "y", "compare": "previous"}))
+    assert set(errors) == {"", "from", "to"}
 
 
 @no_relation
@@ -100,11 +98,11 @@ def test_a_range_that_reaches_to_an_end_of_the_calendar_is_answered_or_refused(
         factory(source=source)
         factory(source=west)
     hold_days(rolled=ROLLED["yes"])
-    questions = [(f"{kind}/summary/", params) for kind, several in EACH_KIND.items() for params in several]
-    questions += [("usage/summary/", {}), *((f"{kind}/export-manifest/", {}) for kind in EACH_KIND)]
+    requests = [(f"{kind}/summary/", params) for kind, several in EACH_KIND.items() for params in several]
+    requests += [("usage/summary/", {}), *((f"{kind}/export-manifest/", {}) for kind in EACH_KIND)]
     ranges = list(product(ENDS, ENDS))
     turn += 3 * ROLLED["yes"]
-    for number, (address, params) in enumerate(questions):
+    for number, (address, params) in enumerate(requests):
         # Each question is asked with every range, in one of the three zones, of records or of roll-ups.
         for first, last in ranges[(number + turn) % 6 :: 6]:
             query = {"tz": tz, **params, **({"from": first} if first else {}), **({"to": last} if last else {})}
@@ -141,16 +139,16 @@ def test_the_period_before_cuts_no_hour_of_recipes_either(client: Client) -> Non
 
 def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
     source = SourceFactory(slug="mumbai", time_zone="Asia/Kolkata")
-    starts = datetime(2025, 12, 31, 18, 30, tzinfo=UTC)  # midnight there
-    RecipeUsageFactory(source=source, starts_at=starts, day=date(2026, 1, 1))
+    starts_at = datetime(2025, 12, 31, 18, 30, tzinfo=UTC)  # midnight there
+    RecipeUsageFactory(source=source, starts_at=starts_at, day=date(2026, 1, 1))
     (message,) = refused(client.get(f"{API}/recipe-usage/summary/", {"group_by": "hour", "from": "2026-01-01"}))["from"]
     assert "mumbai is kept by whole hours of Asia/Kolkata" in message
     assert message.endswith("ask with tz=Asia/Kolkata.")
     params = {"from_": "2026-01-01", "to": "2026-01-02", "tz": "Asia/Kolkata"}
-    for interval, begins in (("hour", "2026-01-01T00:00:00+05:30"), ("day", "2026-01-01")):
+    for interval, first_label in (("hour", "2026-01-01T00:00:00+05:30"), ("day", "2026-01-01")):
         rows = get(client, "recipe-usage/summary/", **params, group_by=interval, fill="zero")["results"]
         assert len(rows) == (24 if interval == "hour" else 1)
-        assert (rows[0][interval], rows[0]["task_count"]) == (begins, 12)
+        assert (rows[0][interval], rows[0]["task_count"]) == (first_label, 12)
     RecipeUsageFactory(source=SourceFactory(slug="berlin", time_zone="Europe/Berlin"))
     query = {"tz": "Asia/Kolkata", "from": "2026-01-01"}
     (message,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["from"]
@@ -158,21 +156,21 @@ def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
 
 
 def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:
-    mine, other = SourceFactory(slug="mine"), SourceFactory(slug="other")
-    for source in (mine, other):
+    own_source, other_source = SourceFactory(slug="mine"), SourceFactory(slug="other")
+    for source in (own_source, other_source):
         EnvironmentUsageFactory(source=source, environment_class_id="c")
         ResourceUsageFactory(source=source)
-    limited = bearer(sources=[mine])
+    limited_client = bearer(sources=[own_source])
     for address in ("environment-usage/summary/", "resource-usage/summary/"):
-        summary = get(limited, address, group_by="source")
+        summary = get(limited_client, address, group_by="source")
         assert [row["source"] for row in summary["results"]] == ["mine"]
         assert summary["totals"][0]["records"] == 1
         assert {day["source"] for day in summary["meta"]["missing_days"]["days"]} == {"mine"}
         assert get(client, address)["totals"][0]["records"] == 2
-    summary = get(limited, "usage/summary/")
+    summary = get(limited_client, "usage/summary/")
     assert {row["source"] for row in summary["results"]} == {"mine"}
-    assert b"other" not in limited.get(f"{API}/usage/summary/").content
-    assert "source" in refused(limited.get(f"{API}/usage/summary/", {"source": "other"}))
+    assert b"other" not in limited_client.get(f"{API}/usage/summary/").content
+    assert "source" in refused(limited_client.get(f"{API}/usage/summary/", {"source": "other"}))
 
 
 def test_one_answer_tells_what_was_used_of_everything(client: Client) -> None:
@@ -225,22 +223,22 @@ def test_the_ends_of_the_calendar_stand_for_no_bound(client: Client) -> None:
     run(SourceFactory(time_zone="America/New_York"), at(1, 22), at(3, 1))
     RecipeUsageFactory(source=SourceFactory(vendor="workato", time_zone="Asia/Tokyo"))
     hold_days(rolled=ROLLED["yes"])
-    begins = ("0001-01-01", "0001-01-01T00:00:00.000001Z", "9999-12-31")
+    starts = ("0001-01-01", "0001-01-01T00:00:00.000001Z", "9999-12-31")
     ends = ("0001-01-01", "0001-01-02T00:00:00Z", "9999-12-31", "9999-12-31T23:59:59.999999Z")
-    for first, end in product(begins, ends):
-        everything = first.startswith("0001") and end.startswith("9999")
-        for address, further in (
+    for first, end in product(starts, ends):
+        is_unbounded = first.startswith("0001") and end.startswith("9999")
+        for address, params in (
             ("environment-usage/", {"tz": "Etc/GMT+12"}),
             ("environment-usage/export-manifest/", {}),
             ("environment-usage/summary/", {"basis": "accrued", "tz": "America/New_York"}),
             ("recipe-usage/summary/", {"tz": "UTC"}),
             ("usage/summary/", {}),
         ):
-            query = {"from": first, "to": end, **further}
+            query = {"from": first, "to": end, **params}
             response = client.get(f"{API}/{address}", query)
             # Hours of zones that were not cut by hours then, and ranges that run backwards, are refused as ever.
             assert response.status_code in {200, 400}, (address, query, response.content)
-            if everything and "recipe" not in address and not address.startswith("usage/"):
+            if is_unbounded and "recipe" not in address and not address.startswith("usage/"):
                 body = response.json()
                 assert len(body.get("results", ())) == 1 or body["rows"] == 1, (address, query, body)
 
@@ -273,13 +271,15 @@ def test_an_order_by_size_holds_within_each_unit(client: Client) -> None:
 
 def test_resources_are_grouped_and_filtered_by_what_they_are_for(client: Client) -> None:
     source = SourceFactory()
-    for place, name in enumerate(("instance", "volume", "egress_traffic", "inference", "something_new")):
-        ResourceUsageFactory(source=source, resource_type=name, consumed_quantity=Decimal(place + 1))
+    for position, name in enumerate(("instance", "volume", "egress_traffic", "inference", "something_new")):
+        ResourceUsageFactory(source=source, resource_type=name, consumed_quantity=Decimal(position + 1))
 
     rows = get(client, "resource-usage/summary/", group_by="category")["results"]
 
     assert {row["category"]: row["records"] for row in rows} == dict.fromkeys(
         ("compute", "storage", "network", "ai", "other"), 1
     )
-    filtered = get(client, "resource-usage/summary/", group_by="resource_type", category="storage,other")["results"]
-    assert {row["resource_type"] for row in filtered} == {"volume", "something_new"}
+    filtered_rows = get(client, "resource-usage/summary/", group_by="resource_type", category="storage,other")[
+        "results"
+    ]
+    assert {row["resource_type"] for row in filtered_rows} == {"volume", "something_new"}

@@ -25,17 +25,17 @@ def test_a_run_belongs_to_the_day_it_stopped_or_to_the_days_it_lasted(client: Cl
     source = SourceFactory()
     run(source, at(1, 22), at(3, 1), project_id="a")
     query = {"group_by": "project_id,day", "from_": "2026-01-01", "to": "2026-01-05"}
-    stopped = get(client, "environment-usage/summary/", **query)["results"]
-    assert [(row["day"], row["runtime_seconds"], row["records"]) for row in stopped] == [
-        ("2026-01-03", "97200.000000", 1)
-    ]
-    accrued = get(client, "environment-usage/summary/", **query, basis="accrued")
-    assert [(row["day"], row["runtime_seconds"]) for row in accrued["results"]] == [
+    rows = get(client, "environment-usage/summary/", **query)["results"]
+    assert [(row["day"], row["runtime_seconds"], row["records"]) for row in rows] == [("2026-01-03", "97200.000000", 1)]
+    accrued_summary = get(client, "environment-usage/summary/", **query, basis="accrued")
+    assert [(row["day"], row["runtime_seconds"]) for row in accrued_summary["results"]] == [
         ("2026-01-01", "7200.000000"),
         ("2026-01-02", "86400.000000"),
         ("2026-01-03", "3600.000000"),
     ]
-    assert accrued["totals"] == [{"records": 1, "runtime_seconds": "97200.000000", "records_without_runtime": 0}]
+    assert accrued_summary["totals"] == [
+        {"records": 1, "runtime_seconds": "97200.000000", "records_without_runtime": 0}
+    ]
 
 
 def test_accrued_runtime_is_cut_at_the_range(client: Client) -> None:
@@ -84,16 +84,16 @@ def test_the_limit_leaves_the_rest_to_others_and_totals_to_the_whole(client: Cli
     assert summary["others"]["groups"] == 3
     assert summary["others"]["totals"][0]["consumed_quantity"] == "6"
     assert summary["totals"][0]["consumed_quantity"] == "15"
-    up = get(client, "resource-usage/summary/", group_by="project_id", order_by="project_id")
-    assert [row["project_id"] for row in up["results"]] == [1, 2, 3, 4, 5]
-    assert up["others"] is None
+    ascending = get(client, "resource-usage/summary/", group_by="project_id", order_by="project_id")
+    assert [row["project_id"] for row in ascending["results"]] == [1, 2, 3, 4, 5]
+    assert ascending["others"] is None
 
 
 def test_the_limit_keeps_whole_series_and_adds_up_the_others_of_each_interval(client: Client) -> None:
     source = SourceFactory()
     # Project 1 is the largest of the first day, 3 of all days together.
-    used = {1: {1: 9}, 2: {1: 1, 2: 2}, 3: {1: 2, 2: 5, 3: 6}, 4: {2: 1}}
-    for project, days in used.items():
+    quantities = {1: {1: 9}, 2: {1: 1, 2: 2}, 3: {1: 2, 2: 5, 3: 6}, 4: {2: 1}}
+    for project, days in quantities.items():
         for day, quantity in days.items():
             ResourceUsageFactory(
                 source=source, project_id=project, day=date(2026, 1, day), consumed_quantity=Decimal(quantity)
@@ -218,9 +218,9 @@ def test_nothing_is_compared_with_a_period_of_which_nothing_is_stored(client: Cl
     assert before["old"] == ({"runtime_seconds": "0"}, {"runtime_seconds": "7200.000000"})
     assert before["new"] == ({"runtime_seconds": None}, {"runtime_seconds": None})
     assert summary["totals"][0]["previous"] == {"runtime_seconds": "0"}
-    alone = get(client, "environment-usage/summary/", **query, source="new")
-    assert alone["totals"][0]["previous"] == {"runtime_seconds": None}
-    assert alone["meta"]["previous"]["later_sources"] == [{"source": "new", "first_day": "2026-01-06"}]
+    new_summary = get(client, "environment-usage/summary/", **query, source="new")
+    assert new_summary["totals"][0]["previous"] == {"runtime_seconds": None}
+    assert new_summary["meta"]["previous"]["later_sources"] == [{"source": "new", "first_day": "2026-01-06"}]
 
 
 def test_changes_and_others_have_all_their_digits(client: Client) -> None:
@@ -268,8 +268,8 @@ def test_deleted_recipes_are_a_row_of_their_own(client: Client) -> None:
         ("Deleted recipes", True, 4),
     ]
     for order, counts in (("deleted_recipes", [5, 4]), ("-deleted_recipes", [4, 5])):
-        ordered = get(client, "recipe-usage/summary/", group_by="recipe_name", order_by=order)["results"]
-        assert [row["task_count"] for row in ordered] == counts
+        ordered_rows = get(client, "recipe-usage/summary/", group_by="recipe_name", order_by=order)["results"]
+        assert [row["task_count"] for row in ordered_rows] == counts
     folders = get(client, "recipe-usage/summary/", group_by="folder_id")["results"]
     assert [(row["folder_id"], row["deleted_recipes"]) for row in folders] == [(None, False), (None, True)]
     assert get(client, "recipe-usage/summary/", measures="recipes")["totals"][0]["recipes"] == 1
