@@ -10,6 +10,7 @@ from allauth.account.forms import default_token_generator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from cryptography.fernet import Fernet, InvalidToken
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client, override_settings
@@ -18,7 +19,7 @@ from portal.accounts.audit.models import AuditEntry
 from portal.incidents.models import Channel
 from tests.support.factories import SourceFactory
 from tests.support.users import client_of, person
-from usage.fields import LockedText
+from usage.fields import LockedText, get_cipher
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +33,12 @@ def rotate(*arguments: str, keys: tuple[str, ...] = (NEW, OLD)) -> str:
     with override_settings(PORTAL_ENCRYPTION_KEYS=list(keys)):
         call_command("rotate_keys", *arguments, stdout=output)
     return output.getvalue()
+
+
+def test_without_a_key_nothing_is_encrypted(settings: Any) -> None:
+    settings.PORTAL_ENCRYPTION_KEYS = []
+    with pytest.raises(ImproperlyConfigured, match="PORTAL_ENCRYPTION_KEYS is empty"):
+        get_cipher()
 
 
 def list_ciphertexts() -> Iterator[str]:

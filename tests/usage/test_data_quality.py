@@ -13,6 +13,7 @@ from usage.data_quality import MAX_LISTED_DAYS, VENDOR_KINDS, DataQuality, asses
 from usage.data_quality.messages import (
     COMPLETE,
     describe_completeness,
+    describe_findings,
     describe_provisional,
     describe_quality,
     get_tone,
@@ -371,6 +372,17 @@ def test_days_that_only_wait_for_their_months_closing_read_are_told_from_those_t
     quality = assess_range(at(1), at(11))
     assert (quality.provisional_from, quality.unsettled_from) == (date(2026, 1, 2), date(2026, 1, 8))
     assert assess_range(at(1), at(7)).unsettled_from is None
+
+
+def test_unverified_days_are_named_and_of_many_accepted_days_the_first() -> None:
+    source = SourceFactory(slug="a")
+    create_days(source, *range(1, 9), **UNVERIFIED, **ACCEPTED)
+    create_days(source, 9, **UNVERIFIED)
+    sentences = list(describe_findings(assess_range(at(1), at(10)).meta()))
+    assert sentences[0] == "1 day does not agree with the vendor's own sums: a 9 Jan 2026."
+    accepted = "Jan 2026: a person accepted its findings on 8 Jan 2026: “The vendor knows of it.”"
+    assert sentences[1:6] == [f"a {day} {accepted}" for day in range(1, 6)]
+    assert sentences[6:] == ["3 days more have findings that a person accepted."]
 
 
 def test_a_date_that_a_zone_skipped_is_no_missing_day() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
@@ -19,7 +19,7 @@ from usage.explore.charts import describe_days
 from usage.explore.quality import describe_answer_quality
 from usage.integrity import check_day
 from usage.models import EnvironmentDay, EnvironmentUsage, RecordRevision, Source, SourceDay
-from usage.partitions import ensure_partitions, list_partitions
+from usage.partitions import create_partition, ensure_partitions, list_partitions
 from usage.pruning import (
     PruningRefused,
     count_days,
@@ -258,3 +258,29 @@ def test_the_preview_lists_no_obstacle_of_a_pruned_month(source: Source) -> None
 
     assert list_obstacles([MONTH]) == []
     assert count_days([MONTH]) == {}
+
+
+def test_a_failure_that_is_no_lock_is_raised_at_once_and_nothing_is_dropped(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def fail(month: date) -> None:
+        tries.append(month)
+        raise OperationalError("The server closed the connection.")
+
+    monkeypatch.setattr("usage.pruning.drop_partitions", fail)
+
+    with pytest.raises(OperationalError, match="closed the connection"):
+        drop_month(MONTH)
+
+    assert tries == [MONTH]
+    assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
+
+
+def test_a_month_that_another_session_has_created_meanwhile_stays_as_it_is(source: Source) -> None:
+    partitions, records = list_partitions(EnvironmentUsage), EnvironmentUsage.objects.count()
+
+    create_partition(EnvironmentUsage, MONTH)
+
+    assert (list_partitions(EnvironmentUsage), EnvironmentUsage.objects.count()) == (partitions, records)

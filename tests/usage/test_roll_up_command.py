@@ -55,6 +55,15 @@ def test_it_rolls_up_every_day_that_lacks_it_and_says_how_many(two_days: Source)
     assert run_roll_up("--check") == "Every rollup equals its records.\n"
 
 
+def test_it_names_each_day_on_request(two_days: Source) -> None:
+    delete_rollups()
+
+    *days, total = run_roll_up("-v", "2").splitlines()
+
+    assert sorted(days) == sorted(map(str, SourceDay.objects.all()))
+    assert total == "Rolled up 2 days; 0 left."
+
+
 def test_the_schedule_catches_up_by_itself(two_days: Source) -> None:
     delete_rollups()
 

@@ -47,12 +47,9 @@ class NoteAdmin(PortalAdmin):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer the sources that this person may see; a person with a scope has to choose a source."""
-        field = super().formfield_for_foreignkey(
-            db_field, request, queryset=filter_by_staff_scope(Source.objects.all(), request, "id"), **kwargs
-        )
-        if field is not None:
-            field.required = get_staff_scope(request) is not None
-        return field
+        sources = filter_by_staff_scope(Source.objects.all(), request, "id")
+        is_required = get_staff_scope(request) is not None
+        return super().formfield_for_foreignkey(db_field, request, queryset=sources, required=is_required, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
         """Set the author."""

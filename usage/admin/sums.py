@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from usage.formatting import NOTHING, Amount, scale_amount
+from usage.formatting import Amount, scale_amount
 from usage.summaries.combined import QUANTITIES
 
 MEASURES: Final = {
@@ -19,10 +19,8 @@ def scale_sum(key: str, number: Decimal | None) -> Amount:
     return scale_amount(number, MEASURES[key][1] if key in MEASURES else key)
 
 
-def format_sum(key: str, number: Decimal | None) -> str:
-    """Return a sum with its unit and measure: `14.7 h of runtime`, `98.3 GB`, `1,204 tasks`; `–` for None."""
-    if number is None:
-        return NOTHING
+def format_sum(key: str, number: Decimal) -> str:
+    """Return a sum with its unit and measure: `14.7 h of runtime`, `98.3 GB`, `1,204 tasks`."""
     amount, metric = scale_sum(key, number), MEASURES.get(key, ("", ""))[0]
     if not metric:
         return str(amount)

@@ -8,16 +8,9 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 
-def read_day(table: Table, source: str, day: date, tag: str = "") -> pa.RecordBatchReader:
-    """Return the records of a source day, in no order; with `tag`, as of the end of that calendar day."""
-    snapshot = table.snapshot_by_name(tag) if tag else None
-    if tag and snapshot is None:
-        raise LookupError(f"There is no tag {tag}.")
-    scan = table.scan(
-        f"source = '{source}' AND day = '{day}'",
-        snapshot_id=snapshot.snapshot_id if snapshot else None,
-    )
-    return scan.to_arrow_batch_reader()
+def read_day(table: Table, source: str, day: date) -> pa.RecordBatchReader:
+    """Return the records of a source day, in no order."""
+    return table.scan(f"source = '{source}' AND day = '{day}'").to_arrow_batch_reader()
 
 
 def compute_digest(batches: Iterable[pa.RecordBatch]) -> str:

@@ -1,6 +1,7 @@
 """Days, restatements and rejected records on the staff pages: read by all, acted on by who may."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.utils import timezone
 from sync.models import SyncRun
 from tests.support.filled_portal import CREDENTIAL, Filled
 from tests.support.users import client_of
+from usage.admin.restatement_diff import SumChange
 from usage.models import RejectedRecord, Restatement, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -258,6 +260,23 @@ def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(
     assert "GB" not in list_page
     assert "5 changed, 1 returned" in list_page
     assert f"{DAYS}{restatement.source_day_id}/change/" in list_page
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "text", "both"),
+    [
+        ("task_count", "10000", "10001", "+1 tasks (+less than 0.1 %)", "10,000 tasks → 10,001 tasks"),
+        ("bytes", "1000001", "1000000", "−1 bytes (−less than 0.1 %)", "1,000,001 bytes → 1,000,000 bytes"),
+        ("bytes", "1000000", "2500000", "+1.5 MB (+150.0 %)", "1 MB → 2.5 MB"),
+        ("bytes", None, "0", "±0 bytes", "– → 0 bytes"),
+    ],
+)
+def test_a_change_too_small_to_see_is_told_with_all_its_digits(
+    key: str, before: str | None, after: str, text: str, both: str
+) -> None:
+    change = SumChange(key, None if before is None else Decimal(before), Decimal(after))
+
+    assert (change.text, change.before_and_after) == (text, both)
 
 
 def test_restatements_are_the_newest_first_and_filtered_by_source_day_and_instant(

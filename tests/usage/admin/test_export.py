@@ -130,6 +130,16 @@ def test_the_file_is_named_after_what_it_holds(sources: Filled) -> None:
     assert response["Portal-Complete"] == "true"
 
 
+def test_the_file_of_a_list_with_a_range_of_days_is_named_after_them(sources: Filled) -> None:
+    query = {"source": "gcore-main", "day__range__gte": "2026-11-01", "day__range__lte": "2026-11-10"}
+
+    response = client_of("viewer").get(address("usage_sourceday"), query)
+    body(response)
+
+    name = response["Content-Disposition"].partition('filename="')[2]
+    assert name.startswith("source-days_gcore-main_2026-11-01_2026-11-10_as-of-20")
+
+
 @pytest.mark.parametrize("view", ["export", "export_about"])
 def test_who_may_not_see_a_list_may_not_have_it_as_a_file(sources: Filled, view: str) -> None:
     assert client_of("viewer").get(address("accounts_apitoken", view)).status_code == 403

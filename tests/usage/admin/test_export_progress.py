@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client
 
 from tests.support.admin_exports import address, body, rows
@@ -16,6 +17,7 @@ from tests.support.filled_portal import Filled
 from tests.support.source_days import hold_days
 from tests.support.users import client_of, person
 from usage import slots
+from usage.admin.exporting.base import FAILED
 from usage.exports import BROKEN, progress
 from usage.exports.progress import StoppedByOwner
 from usage.models import ResourceUsage
@@ -122,6 +124,26 @@ def test_an_export_that_waits_can_be_cancelled(filled: Filled) -> None:
     text, response = follow_export(client, "usage_resourceusage", export_id)
     assert "Cancelled." in text
     assert response.status_code == 286
+
+
+def test_an_id_that_is_none_cancels_nothing() -> None:
+    assert client_of("viewer").post(address("usage_resourceusage", "export_stop", "no-id")).status_code == 204
+
+
+def test_an_export_that_the_database_fails_is_told_as_such_or_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("The server closed the connection.")
+
+    monkeypatch.setattr("usage.admin.exporting.base.export", fail)
+    client, ident = client_of("viewer"), uuid4().hex
+
+    assert client.get(address("usage_resourceusage"), {"export": ident}).status_code == 204
+
+    words, answer = follow_export(client, "usage_resourceusage", ident)
+    assert FAILED in words
+    assert answer.status_code == 286
+    with pytest.raises(OperationalError):
+        client.get(address("usage_resourceusage"))
 
 
 def test_without_a_page_that_follows_a_busy_portal_says_so_above_the_list(filled: Filled) -> None:

@@ -21,6 +21,7 @@ from tests.support.usage_lists import staff as staff
 from tests.support.users import client_of
 from usage.admin.filter_form import clean_params
 from usage.admin.lists import pagination
+from usage.api.filters.widgets import HoursInput
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 
 pytestmark = pytest.mark.django_db
@@ -127,3 +128,16 @@ def test_the_input_of_runtime_shows_hours_of_the_address_and_exact_seconds_where
     assert re.search(r'name="runtime_seconds__lt" value="7"', page)
     response = staff.get(listing(EnvironmentUsage), {"runtime_seconds__gte__hours": "0.5"}, follow=True)
     assert response.context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "attributes"),
+    [
+        ("5400", 'name="runtime__hours" value="1.5"'),
+        ("7", 'name="runtime" value="7"'),
+        ("an hour", 'name="runtime" value="an hour"'),
+        ("", 'name="runtime__hours"'),
+    ],
+)
+def test_an_input_of_hours_sends_what_is_no_short_number_of_hours_as_it_is(value: str, attributes: str) -> None:
+    assert HoursInput().render("runtime", value) == f'<input type="text" {attributes}>'

@@ -37,6 +37,16 @@ def test_an_operator_writes_a_note_a_viewer_reads_it_and_the_log_has_it(source: 
     assert AuditEntry.objects.filter(kind="note", object_name="migration on 12 Jan", who="operator").exists()
 
 
+def test_a_note_that_another_person_corrects_keeps_its_author(source: Source) -> None:
+    note = Note.objects.create(day=date(2026, 1, 12), text="migrtion", written_by="sam")
+    sent = {"day": "2026-01-12", "text": "migration", "source": ""}
+
+    assert client_of("operator").post(f"{PAGE}{note.pk}/change/", sent).status_code == 302
+
+    note.refresh_from_db()
+    assert (note.text, note.written_by) == ("migration", "sam")
+
+
 def test_explore_shows_a_note_over_its_day_and_in_the_interval_that_has_it(source: Source) -> None:
     Note.objects.create(day=date(2026, 1, 12), text="migration", source=source)
     Note.objects.create(day=date(2026, 3, 1), text="later")

@@ -2,6 +2,7 @@
 
 import csv
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,8 @@ from tests.support.factories import (
     SourceFactory,
 )
 from tests.support.users import client_of
+from usage.admin.display import render_full_quantity, render_number
+from usage.admin.lists.details import format_value
 from usage.models import KIND_NAMES, EnvironmentUsage, RecipeUsage, RecordRevision, ResourceUsage, UsageRecord
 
 pytestmark = pytest.mark.django_db
@@ -169,6 +172,35 @@ def test_links_of_a_record_take_commas_and_backslashes_as_they_are() -> None:
         assert [row.pk for row in list_records(staff.get(link.url))] == [tagged.pk], link
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        ({}, "–"),
+        (Decimal("1234.50"), "1,234.5"),
+        ({"team": "<b>é</b>"}, "<code>{&quot;team&quot;: &quot;&lt;b&gt;é&lt;/b&gt;&quot;}</code>"),
+        (["a", 1], "<code>[&quot;a&quot;, 1]</code>"),
+        (7, "7"),
+    ],
+)
+def test_a_changed_value_of_any_type_is_shown_with_all_its_digits(value: Any, text: str) -> None:
+    assert format_value(value) == text
+
+
+def test_a_value_and_its_unit_are_one_cell_and_an_unknown_value_has_no_unit() -> None:
+    assert render_number(Decimal(5), "tasks") == '<span class="number">5 <span class="unit">tasks</span></span>'
+    assert render_number(None, "tasks") == render_full_quantity(None, "tasks") == '<span class="number">–</span>'
+
+
+def test_a_resource_without_a_name_is_listed_by_its_id_alone() -> None:
+    ResourceUsageFactory(resource_name="", resource_id="volume-1")
+
+    page = client_of("viewer").get(f"{get_list_url(ResourceUsage)}?from=").content.decode()
+
+    assert '<span class="code" title="volume-1">volume-1</span>' in page
+    assert '<span class="named"><span class="code" title="volume-1">' not in page
+
+
 def test_a_record_that_was_withdrawn_says_so_and_since_when() -> None:
     record = EnvironmentUsageFactory(withdrawn_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC))
     staff = client_of("viewer")
@@ -259,7 +291,7 @@ def test_what_may_not_be_viewed_may_not_be_exported() -> None:
 
     assert client.get(f"{get_list_url(RecipeUsage)}export/").status_code == 200
     assert client.get(f"{get_list_url(EnvironmentUsage)}export/").status_code == 403
-    for path in ("", "totals/", "suggest/user_id/"):
+    for path in ("", "totals/", "suggest/user_id/", "find/?id=run-1"):
         assert client.get(get_list_url(EnvironmentUsage) + path).status_code == 403
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import Permission, User
-from django.test import Client
+from django.test import Client, RequestFactory
+from rest_framework.request import Request
 
 from portal.accounts.models import Scope
 from portal.incidents.models import Incident
@@ -21,6 +22,7 @@ from tests.support.factories import (
     SourceFactory,
 )
 from tests.support.users import client_of
+from usage.api.access import filter_by_scope
 from usage.models import DirectoryEntry, RejectedRecord, Restatement, Source
 
 pytestmark = pytest.mark.django_db
@@ -85,6 +87,25 @@ def test_a_token_without_the_scope_is_told_which_one_is_missing(paths: tuple[str
     for path in paths:
         assert refused(other_scopes_client.get(f"{API}/{path}/"), 403) == {"": [f"The token lacks the scope {scope}."]}
         assert scope_client.get(f"{API}/{path}/").status_code == 200
+
+
+def test_a_request_without_rights_sees_no_row() -> None:
+    SourceFactory()
+
+    assert not filter_by_scope(Source.objects.all(), Request(RequestFactory().get("/")), "id").exists()
+
+
+def test_who_may_see_some_kinds_of_usage_has_no_summary_of_all_and_is_told_what_is_missing() -> None:
+    user = User.objects.create_user("sam", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_environmentusage"))
+    client = Client()
+    client.force_login(user)
+
+    assert client.get(f"{API}/environment-usage/summary/").status_code == 200
+    (reason,) = refused(client.get(f"{API}/usage/summary/"), 403)[""]
+    assert "usage.view_resourceusage" in reason
+    assert "usage.view_recipeusage" in reason
+    assert "usage.view_environmentusage" not in reason
 
 
 def test_reading_is_not_enough_to_ask_for_a_run() -> None:

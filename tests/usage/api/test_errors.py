@@ -1,15 +1,20 @@
 """Errors of the API: problem details (RFC 9457), whatever goes wrong and wherever."""
 
+import json
 import re
 from typing import Any
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.db import connection
-from django.test import Client
+from django.http import Http404
+from django.test import Client, RequestFactory
+from rest_framework.request import Request
 
 from portal.accounts.models import Scope, create_token
 from tests.support.api_clients import API, bearer, refused
 from tests.support.factories import SourceFactory
+from usage.api.errors import exception_handler
 
 pytestmark = pytest.mark.django_db
 
@@ -18,6 +23,17 @@ pytestmark = pytest.mark.django_db
 def client() -> Client:
     """A program that may do everything."""
     return bearer(*Scope.values)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "title"), [(PermissionDenied(), 403, "Forbidden"), (Http404(), 404, "Not Found")]
+)
+def test_what_django_itself_raises_in_a_view_is_a_problem(error: Exception, status: int, title: str) -> None:
+    response: Any = exception_handler(error, {"request": Request(RequestFactory().get("/api/v1/nowhere/"))})
+
+    assert response["Content-Type"] == "application/problem+json"
+    problem = json.loads(response.content)
+    assert (response.status_code, problem["status"], problem["title"]) == (status, status, title)
 
 
 def test_an_address_that_does_not_exist_is_a_problem_too(client: Client) -> None:

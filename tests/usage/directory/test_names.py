@@ -16,6 +16,7 @@ from tests.support.api_clients import get as got
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory
 from tests.support.source_days import hold_days
 from tests.usage.directory.conftest import create_name
+from usage.directory.store import ReadName, store_names
 from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind, Source
 
 pytestmark = pytest.mark.django_db
@@ -235,3 +236,12 @@ def test_a_list_costs_no_more_statements_with_names_and_a_summary_one_more(clien
     )
     summary_count = count_queries("environment-usage/summary/", group_by="project_id,user_id", **RANGE)
     assert summary_count == count_queries("environment-usage/summary/", group_by="source", **RANGE) + 1
+
+
+def test_a_listing_that_gives_a_name_twice_stores_the_first(source: Source) -> None:
+    names = [ReadName(NameKind.PROJECT, "p9", text) for text in ("Search", "Search 2")]
+
+    changes = store_names(source, names, [])
+
+    assert [entry.name for entry in changes.inserted] == ["Search"]
+    assert [entry.name for entry in DirectoryEntry.objects.filter(vendor_id="p9")] == ["Search"]

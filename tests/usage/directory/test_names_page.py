@@ -30,6 +30,18 @@ def test_names_are_filtered_and_found_by_a_part(source: Source) -> None:
     assert list_names(client, gone="yes") == {"Payments"}
 
 
+@pytest.mark.parametrize(("parameter", "known"), [("kind", "team"), ("gone", "yes, no")])
+def test_a_filter_that_no_name_can_have_is_refused_with_those_there_are(
+    source: Source, parameter: str, known: str
+) -> None:
+    answer: Any = client_of("viewer").get(PAGE, {parameter: "planet"}, follow=True)
+
+    assert answer.redirect_chain
+    (message,) = map(str, answer.context["messages"])
+    assert message.startswith("“planet” is not one of: ")
+    assert known in message
+
+
 @pytest.mark.parametrize("setting", ["name", "email", "pseudonym"])
 def test_people_are_named_as_the_setting_says_and_only_where_it_is_permitted(
     source: Source, settings: Any, setting: str

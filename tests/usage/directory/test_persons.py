@@ -17,6 +17,8 @@ from tests.support.database import commit_rows
 from tests.support.factories import EnvironmentUsageFactory, SourceFactory
 from tests.support.source_days import hold_days
 from tests.support.users import client_of, person
+from usage.directory.access import NO_PEOPLE
+from usage.directory.lookup import select_entries
 from usage.models import DirectoryEntry, NameKind, SavedView, Source
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +56,12 @@ def store_run() -> Source:
     EnvironmentUsageFactory(source=created, project_id="p-1", user_id="u-1")
     hold_days(rolled=True)
     return created
+
+
+def test_hidden_names_of_people_are_entries_of_nothing(source: Source) -> None:
+    assert not select_entries(NameKind.USER, NO_PEOPLE).exists()
+    projects: Any = select_entries(NameKind.PROJECT, NO_PEOPLE)
+    assert [project.shown for project in projects] == ["Payments"]
 
 
 def iterate_api_addresses(source: Source) -> Iterator[str]:

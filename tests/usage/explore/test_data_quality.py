@@ -147,6 +147,8 @@ def test_intervals_from_before_any_vendor_are_told_of_without_a_row_for_each_of_
     assert len(qualities) == len(instants) - 1
     assert (qualities[0].place, qualities[0].day_count, qualities[0].early_day_count) == (1, 0, 365)
     assert {quality.day_count for quality in qualities} == {0}
+    # A range that ends before then.
+    assert assess_intervals([source], instants[:1900]) == qualities[:1899]
 
 
 @pytest.fixture

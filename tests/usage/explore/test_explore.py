@@ -122,6 +122,17 @@ def test_what_the_limit_leaves_out_is_one_more_row() -> None:
     assert panel["before"] == ["18"]
 
 
+def test_a_chart_of_everything_without_a_range_has_the_intervals_of_its_rows_and_no_marks() -> None:
+    source = SourceFactory(vendor="gcore")
+    for day in (5, 9):
+        ResourceUsageFactory(source=source, day=date(2026, 1, day))
+
+    charts = open_explore(client_of("viewer"), "kind=usage&interval=day").context["charts"]
+
+    assert [label[:10] for label in charts["labels"]] == ["2026-01-05", "2026-01-09"]
+    assert all(panel["days"] == [] for panel in charts["panels"])
+
+
 def test_different_units_are_never_drawn_on_one_axis() -> None:
     some_of_each()
     page = open_explore(

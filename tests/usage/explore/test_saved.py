@@ -46,6 +46,16 @@ def test_a_view_is_saved_found_again_and_opened() -> None:
     assert [(link.view.name, link.is_current) for link in page.context["views"]] == [("January", True)]
 
 
+def test_a_view_of_everything_is_saved_and_one_of_an_unknown_kind_is_not() -> None:
+    client = client_of("viewer")
+
+    saved = save(client, "All", kind="usage", question="from=2026-01-01&to=2026-02-01&interval=day")
+
+    assert saved == ["“All” is saved; you find it under Saved views."]
+    assert client.post(f"{PAGE}views/", {"kind": "euros", "question": "", "name": "x"}).status_code == 403
+    assert [view.kind for view in SavedView.objects.all()] == ["usage"]
+
+
 def test_a_view_of_last_month_moves_with_the_calendar() -> None:
     client = client_of("viewer")
     with time_machine.travel(datetime(2026, 2, 10, tzinfo=UTC), tick=False):

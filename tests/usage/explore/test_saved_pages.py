@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from tests.support.factories import ResourceUsageFactory, SourceFactory
@@ -106,6 +106,16 @@ def test_a_permalink_opens_for_others_only_where_it_is_shared_and_tells_of_nothi
     assert hidden_source.slug not in limited_client.get(PAGE).content.decode()
 
 
+def test_a_permalink_to_usage_that_one_may_not_see_is_as_if_it_did_not_exist(source: Source) -> None:
+    view, user = save(person("operator"), shared=True), person("viewer")
+    user.groups.clear()
+    codenames = ("view_savedview", "view_recipeusage")
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+
+    for address in (f"{PAGE}{view.pk}/", f"{PAGE}{view.pk}/preview/"):
+        assert sign_in(User.objects.get(pk=user.pk)).get(address).status_code == 404
+
+
 def test_one_view_is_pinned_to_the_overview_in_the_place_of_another(source: Source) -> None:
     viewer = person("viewer")
     first, second = save(viewer, "First"), save(viewer, "Second")
@@ -148,6 +158,8 @@ def test_the_preview_has_the_totals_the_largest_and_how_far_to_trust_them(source
 def test_the_preview_of_days_is_a_chart_and_a_broken_view_says_so(source: Source) -> None:
     viewer = person("viewer")
     ResourceUsageFactory(source=source, project_id=5, day=date(2026, 1, 3))
+    # Another unit, which the chart of minutes leaves out.
+    ResourceUsageFactory(source=source, day=date(2026, 1, 2), billing_metric="traffic", consumed_unit="bytes")
     hold_days(rolled=True)
     days_view = save(viewer, "Days", question="from=2026-01-01&to=2026-01-04&group_by=day")
     broken_view = save(viewer, "Broken", question="from=never")

@@ -2,7 +2,9 @@
 
 import json
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, DataError, connection
 from django.test import Client
 
 from portal.accounts.models import create_token
@@ -19,8 +21,12 @@ from tests.support.exports import download, many_runs, open_export, respond, str
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import get_columns
+from usage.exports import ExportStream
 from usage.exports.copy import ExportQuery
+from usage.exports.progress import ExportState
+from usage.exports.response import ExportTooSlow, expire_stream
 from usage.models import EnvironmentUsage
+from usage.slots import count_under_way
 from usage.snapshot import open_snapshot
 from usage.timeouts import limit_query_time
 
@@ -229,3 +235,76 @@ def test_keys_are_written_the_same_in_every_format(client: Client) -> None:
     (row,) = table(download(client, "resource-usage", format="csv"))
     assert row["resource_key"] == "00000000-0000-0000-0000-000000000005"
     assert row["last_seen"] == "2026-01-01T13:00:00.000005Z"
+
+
+class Follower:
+    """Keeps how an export ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[ExportState] = []
+
+    def record_rows(self, rows: int) -> None:
+        """Keep no number."""
+
+    def record_end(self, state: ExportState) -> None:
+        """Keep how it ended."""
+        self.ends.append(state)
+
+
+def test_an_export_that_lasts_too_long_gives_back_what_it_holds_and_breaks_off_for_its_reader() -> None:
+    follower, stack, released = Follower(), ExitStack(), list[bool]()
+    stack.callback(released.append, True)
+    blocks = ExportStream(iter([b"first", b"second"]), stack, follower)
+
+    expire_stream(weakref.ref(blocks))
+
+    assert (follower.ends, released) == ([ExportState.BROKEN_OFF], [True])
+    with pytest.raises(TimeoutError):
+        next(blocks)
+
+
+def test_an_export_that_has_ended_does_not_last_too_long() -> None:
+    follower = Follower()
+    blocks = ExportStream(iter([b"first", b"second"]), observer=follower)
+    reference = weakref.ref(blocks)
+    assert list(blocks) == [b"first", b"second"]
+    del blocks
+
+    expire_stream(reference)
+
+    assert follower.ends == [ExportState.DONE]
+
+
+def test_an_export_whose_time_ends_while_its_last_block_is_read_breaks_off() -> None:
+    def iterate_blocks() -> Iterator[bytes]:
+        yield b"first"
+        blocks.expire()
+
+    follower = Follower()
+    blocks = ExportStream(iterate_blocks(), observer=follower)
+
+    assert next(blocks) == b"first"
+    with pytest.raises(TimeoutError):
+        next(blocks)
+    assert follower.ends == [ExportState.BROKEN_OFF]
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_an_export_that_is_too_slow_for_its_first_block_is_an_error_that_says_what_to_do(form: str) -> None:
+    EnvironmentUsageFactory()
+    # As PostgreSQL does where a statement reaches its limit of time.
+    cancelled = EnvironmentUsage.objects.extra(where=["pg_cancel_backend(pg_backend_pid())"])
+
+    with pytest.raises(ExportTooSlow, match="narrow the filters"):
+        respond(cancelled, f"x.{form}", form)
+
+    assert count_under_way() == 0
+
+
+def test_an_export_that_the_database_cannot_read_raises_why() -> None:
+    EnvironmentUsageFactory()
+
+    with pytest.raises(DataError, match="division by zero"):
+        respond(EnvironmentUsage.objects.extra(where=["1 / (revision - revision) = 1"]), "x.xlsx", "xlsx")
+
+    assert count_under_way() == 0

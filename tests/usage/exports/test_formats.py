@@ -19,7 +19,9 @@ from tests.support.api_clients import API, bearer, get, refused
 from tests.support.exports import download, many_runs, stream
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.support.source_days import hold_days
-from usage.exports.formats.xlsx import CUT, MAX_CELL, is_exact
+from usage.columns import DAY, INSTANT
+from usage.datetimes import UTC_ZONE
+from usage.exports.formats.xlsx import CUT, MAX_CELL, is_exact, write_workbook
 from usage.models import EnvironmentUsage
 
 # An export has a connection of its own, which sees only what is committed.
@@ -168,6 +170,17 @@ def list_csv_instants(client: Client) -> list[str]:
     """Return the instants of a CSV file, which are in UTC in any zone of the request."""
     lines = download(client, "environment-usage", format="csv", tz="Asia/Tokyo", fields="stopped_at")
     return lines.decode().split()[1:]
+
+
+def test_a_day_before_those_that_a_workbook_can_count_is_a_text() -> None:
+    file, texts = io.BytesIO(), ["1900-02-28", "1900-02-28T23:59:59Z"]
+    rows = [texts, ["1900-03-01", "1900-03-01T00:00:00Z"]]
+
+    write_workbook(file, ["day", "at"], [DAY, INSTANT], rows, [], UTC_ZONE)
+
+    before, first = read_sheet(file.getvalue())
+    assert [cell.value for cell in before.values()] == texts
+    assert [cell.value for cell in first.values()] == [datetime(1900, 3, 1)] * 2  # noqa: DTZ001 (a cell has no zone)
 
 
 def test_a_workbook_says_what_it_is_of_and_what_it_is_worth(client: Client) -> None:

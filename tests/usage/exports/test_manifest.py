@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.support.factories import (
 )
 from tests.support.source_days import hold_days
 from usage.exports.csv_injection import SIGNS, SKIPPED
+from usage.exports.manifest import merge_groups
 from usage.models import EnvironmentUsage, ResourceUsage, SourceDay
 
 # An export has a connection of its own, which sees only what is committed.
@@ -102,6 +104,16 @@ def test_what_the_vendor_did_not_say_is_counted_and_not_taken_for_zero(client: C
         "beyond_decimal": 0,
         "sum": None,
     }
+
+
+def test_groups_of_a_unit_are_added_and_the_sum_of_no_values_stays_unknown() -> None:
+    stored = ("GB", 2, FIRST, 5, None, Decimal("0.1"), None)
+    archived = ("GB", 3, FIRST + timedelta(days=1), 1, Decimal("1e-30"), None, None)
+
+    assert merge_groups([stored, ("bytes", 1, FIRST, 1), archived]) == [
+        ("GB", 5, FIRST + timedelta(days=1), 6, Decimal("1e-30"), Decimal("0.1"), None),
+        ("bytes", 1, FIRST, 1),
+    ]
 
 
 def test_a_manifest_of_nothing_is_a_manifest(client: Client) -> None:

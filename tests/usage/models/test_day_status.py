@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from django.db import connection
 
-from tests.support.factories import SourceFactory
+from tests.support.factories import SourceDayFactory, SourceFactory
 from usage.data_quality import days as sql
 from usage.models import DayState, SourceDay, Verification
 from usage.models import day_status as model
@@ -54,3 +54,19 @@ def create_days() -> None:
         )  # fmt: skip
     SourceDay.objects.bulk_create(days)
     assert SourceDay.objects.filter(final=True).exists()
+
+
+def test_the_status_of_an_accepted_day_has_the_reason() -> None:
+    accepted = {"accepted_at": FIRST, "accepted_by": "sam", "accepted_reason": "Known at the vendor."}
+    doubt = {
+        "complete": True,
+        "loaded_at": FIRST,
+        "state": "loaded",
+        "verification": "unverified",
+        "findings": "f" * 32,
+    }
+    SourceDayFactory(day=FIRST.date(), restated_at=FIRST, **doubt, **accepted)
+
+    status = SourceDay.objects.with_status().get().describe_status()
+
+    assert status.endswith("; accepted: “Known at the vendor.”; restated 1 Jan 2026.")

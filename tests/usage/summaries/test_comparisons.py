@@ -55,6 +55,21 @@ def test_the_previous_month_is_compared_with_whatever_its_length(client: Client)
     assert summary["totals"][0]["change"] == {"consumed_quantity": "6"}
 
 
+def test_a_day_that_only_the_longer_month_before_has_is_no_row(client: Client) -> None:
+    source = SourceFactory()
+    for day, quantity in ((date(2026, 1, 1), 1), (date(2026, 1, 31), 10), (date(2026, 2, 2), 3)):
+        ResourceUsageFactory(source=source, day=day, consumed_quantity=quantity)
+    query = {"from_": "2026-02-01", "to": "2026-03-01", "group_by": "day", "compare": "previous"}
+
+    found = get(client, "resource-usage/summary/", **query, measures="consumed_quantity")
+
+    quantities = [
+        (row["day"], row["consumed_quantity"], row["previous"]["consumed_quantity"]) for row in found["results"]
+    ]
+    assert quantities == [("2026-02-01", "0", "1"), ("2026-02-02", "3", None)]
+    assert found["totals"][0]["previous"] == {"consumed_quantity": "11"}
+
+
 def test_a_change_has_all_its_digits(client: Client) -> None:
     source = SourceFactory()
     for day, quantity in ((date(2026, 1, 5), "1"), (date(2026, 1, 6), "1000000000000000.0000000000000000000000001")):

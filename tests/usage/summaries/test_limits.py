@@ -1,17 +1,20 @@
 """The limits of a summary: the number of its rows, the time of its queries, and a slot where it is large."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 
 from tests.support.api_clients import API, bearer, get, refused
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.source_days import hold_days
-from usage.slots import get_slots
+from usage.datetimes import UTC_ZONE
+from usage.slots import count_under_way, get_slots, take_slot_if_large
 from usage.summaries import intervals, result, sql, views
+from usage.timeouts import detect_timeouts
 
 pytestmark = pytest.mark.django_db
 SUMMARY = f"{API}/environment-usage/summary/"
@@ -74,6 +77,30 @@ def test_far_too_many_intervals_are_refused_without_counting_them(
         monkeypatch.setattr(intervals, name, fail)
     errors = refused(client.get(SUMMARY, {"group_by": interval, "from": "0002-01-01", "to": "9999-01-01"}))
     assert "More than 20000 intervals" in errors["group_by"][0]
+
+
+def test_as_many_intervals_as_an_answer_has_are_cut_and_one_more_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "MAX_INTERVALS", 24)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+
+    bounds = intervals.cut_intervals("hour", UTC_ZONE, start, start + timedelta(hours=23))
+    assert (bounds[0], bounds[-1], len(bounds)) == (start, start + timedelta(hours=23), 24)
+    with pytest.raises(intervals.TooManyIntervals):
+        intervals.cut_intervals("hour", UTC_ZONE, start, start + timedelta(hours=25))
+
+
+def test_what_is_no_timeout_is_no_answer_that_took_too_long() -> None:
+    with pytest.raises(OperationalError, match="closed the connection"), detect_timeouts():
+        raise OperationalError("The server closed the connection.")
+
+
+def test_an_answer_takes_one_slot_however_often_it_turns_out_to_be_large() -> None:
+    with take_slot_if_large() as take_slot:
+        before = count_under_way()
+        take_slot()
+        take_slot()
+        assert count_under_way() == before + 1
+    assert count_under_way() == before
 
 
 def test_a_query_that_takes_too_long_is_stopped_and_the_answer_says_what_is_faster(

@@ -36,6 +36,7 @@ no_relation = pytest.mark.parametrize("_relation", ["raw"], indirect=True)
         ({"from": "2026-01-01", "tz": "Europe/Berlin"}, "from"),
         ({"group_by": "day,month"}, "group_by"),
         ({"group_by": "colour"}, "group_by"),
+        ({"group_by": ",".join(f"tag:{number}" for number in range(13))}, "group_by"),
         ({"group_by": "details.a'b"}, "group_by"),
         ({"measures": "euros"}, "measures"),
         ({"order_by": "colour"}, "order_by"),

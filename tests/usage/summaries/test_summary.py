@@ -275,6 +275,30 @@ def test_deleted_recipes_are_a_row_of_their_own(client: Client) -> None:
     assert get(client, "recipe-usage/summary/", measures="recipes")["totals"][0]["recipes"] == 1
 
 
+def test_what_the_limit_left_out_has_the_sums_of_what_was_reported_and_no_distinct_counts(client: Client) -> None:
+    source = SourceFactory()
+    for recipe, count in ((1, 9), (2, None), (3, 4)):
+        RecipeUsageFactory(source=source, recipe_id=recipe, task_count=count)
+    query = {"group_by": "recipe_id", "order_by": "-task_count", "limit": "1", "measures": "task_count,recipes"}
+
+    summary = get(client, "recipe-usage/summary/", **query)
+
+    assert [(row["recipe_id"], row["task_count"]) for row in summary["results"]] == [(1, 9)]
+    assert summary["others"] == {"groups": 2, "totals": [{"task_count": 4, "recipes": None}]}
+
+
+def test_an_instant_that_is_midnight_of_two_dates_belongs_to_each_source_by_its_own(client: Client) -> None:
+    # Clocks on Kiritimati are a whole day ahead of those in Honolulu.
+    for zone, on in (("Pacific/Honolulu", date(2026, 1, 1)), ("Pacific/Kiritimati", date(2026, 1, 2))):
+        source = SourceFactory(time_zone=zone)
+        EnvironmentUsageFactory(source=source, day=on, created_at=at(1, 11), stopped_at=at(1, 20))
+    query = {"from_": "2026-01-01T10:00:00Z", "to": "2026-01-02T10:00:00Z"}
+
+    rows = get(client, "environment-usage/summary/", **query, group_by="source")["results"]
+
+    assert [row["records"] for row in rows] == [1, 1]
+
+
 def test_a_count_that_was_never_reported_stays_unknown(client: Client) -> None:
     RecipeUsageFactory(task_count=None, job_failed_count=0)
     total = get(client, "recipe-usage/summary/")["totals"][0]

@@ -193,8 +193,6 @@ class EnvironmentUsageFilterSet(UsageFilterSet):
 
     def filter_record_ids(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
         """Keep the records with these ids, found by the unique key of source and id."""
-        if not value:
-            return queryset
         sources = Source.objects.order_by().values("pk")
         return queryset.filter(record_id__in=[record_id or "" for record_id in value], source_id__in=sources)
 
