@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from django.utils.dateparse import parse_datetime
 
 from tests.support.api_clients import bearer, get
 from tests.support.factories import FIRST, EnvironmentUsageFactory, SourceDayFactory, SourceFactory
+from usage import standby
 from usage.models import EnvironmentUsage, Restatement, Source
+from usage.snapshot import open_snapshot
 from usage.watermark import get_watermark, hold_watermark
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -146,6 +149,15 @@ def test_the_mark_is_held_until_the_end_of_the_transaction_that_holds_it() -> No
         watermark = get_watermark()
         assert get_watermark() == watermark
     assert get_watermark() > watermark
+
+
+def test_a_read_of_a_standby_knows_what_that_has_replayed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled_until, as_of = FIRST, FIRST + timedelta(seconds=5)
+    monkeypatch.setattr(standby._use, "state", standby.StandbyState(as_of, settled_until, 2.0))
+
+    assert get_watermark() == settled_until
+    with open_snapshot("default") as snapshot:
+        assert snapshot.as_of == as_of
 
 
 def test_a_restatement_that_is_committed_late_is_never_missed(client: Client, other_worker: OtherWorker) -> None:
