@@ -129,7 +129,7 @@ def test_an_export_is_asked_for_by_the_accept_header_as_well(client: Client) -> 
 def test_the_most_specific_type_of_the_accept_header_is_given(client: Client, accept: str, kind: str) -> None:
     response = client.get(f"{API}/environment-usage/", headers={"Accept": accept})
     assert response["Content-Type"].startswith(kind)
-    assert b"".join(response) is not None
+    assert b"".join(response)
 
 
 def test_the_format_parameter_wins_over_the_accept_header(client: Client) -> None:
