@@ -39,7 +39,10 @@ class Suggestions {
         for (const [name, value] of [["role", "combobox"], ["aria-autocomplete", "list"], ["aria-expanded", "false"], ["aria-controls", this.list.id]]) {
             input.setAttribute(name, value);
         }
-        input.addEventListener("input", () => this.schedule());
+        input.addEventListener("input", () => {
+            this.unpoint(); // Enter sends what is typed
+            this.schedule();
+        });
         input.addEventListener("click", () => this.schedule());
         input.addEventListener("blur", () => this.close());
         input.addEventListener("keydown", (event) => this.handleKey(event));
@@ -99,8 +102,7 @@ class Suggestions {
     show(found) {
         const pointed = this.options[this.active]?.value;
         this.options = found.options.filter((option) => option.value !== this.input.value);
-        this.active = -1;
-        this.input.removeAttribute("aria-activedescendant");
+        this.unpoint();
         const lines = this.options.map((option, place) => {
             const line = document.createElement("li");
             line.id = `${this.list.id}-${place}`;
@@ -128,7 +130,7 @@ class Suggestions {
         this.list.hidden = !open;
         this.input.setAttribute("aria-expanded", String(open));
         const place = this.options.findIndex((option) => option.value === pointed);
-        if (place >= 0) { // who has pointed at an option keeps it when the list is read again
+        if (place >= 0) { // read again by a click, the list has the same option still chosen
             this.point(place);
         }
         status.textContent = open ? `${this.options.length} suggestion${this.options.length === 1 ? "" : "s"}.` : text;
@@ -138,9 +140,8 @@ class Suggestions {
         clearTimeout(this.timer);
         this.loading?.abort();
         this.list.hidden = true;
-        this.active = -1;
         this.input.setAttribute("aria-expanded", "false");
-        this.input.removeAttribute("aria-activedescendant");
+        this.unpoint();
     }
 
     handleKey(event) {
@@ -172,6 +173,12 @@ class Suggestions {
                 line.scrollIntoView({block: "nearest"});
             }
         }
+    }
+
+    unpoint() {
+        this.active = -1;
+        this.input.removeAttribute("aria-activedescendant");
+        this.list.querySelector("[aria-selected=true]")?.setAttribute("aria-selected", "false");
     }
 
     choose(place) {
