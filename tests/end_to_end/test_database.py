@@ -19,7 +19,7 @@ from django.db import close_old_connections, connection, connections
 from portal import startup
 from portal.accounts.models import create_token
 from portal.embedded.server import free_port
-from tests.support.api_clients import API, answers, bearer
+from tests.support.api_clients import API, answers, bearer, hold_port
 from tests.support.data_folders import copy_migrated
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.other_database import call_on
@@ -82,8 +82,8 @@ def programs(outage: Outage) -> Iterator[Programs]:
     """Start them, and their servers one after the other."""
     outage.postgres.stop()
     outage.valkey.stop()
-    port = free_port()
     with (
+        hold_port() as port,
         portal_process(["-c", WEB, "--port", str(port), "--workers", "1"], **outage.settings) as web,
         portal_process(WORKER, **outage.settings) as worker,
     ):

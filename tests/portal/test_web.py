@@ -16,11 +16,10 @@ import pytest
 from django.db import connection, transaction
 
 from portal.accounts.models import create_token
-from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
 from portal.web import STOP_SECONDS
 from tests.benchmarks.cost import children
-from tests.support.api_clients import API, answers
+from tests.support.api_clients import API, answers, hold_port
 from tests.support.exports import many_runs
 from tests.support.processes import WAIT_SECONDS, PortalProcess, environment, portal_process, wait_for
 from tests.support.trickle import trickling
@@ -140,15 +139,14 @@ def list_processes(leader: int) -> list[int]:
 
 def test_sigterm_ends_the_server_at_any_moment_of_its_start() -> None:
     for moment in MOMENTS:
-        with portal_process(web(free_port())) as process:
+        with hold_port() as port, portal_process(web(port)) as process:
             time.sleep(0.05)
             wait_for(lambda: moment in process.output(), moment)  # noqa: B023 (called at once)
             assert measure_end(process) < END_SECONDS
 
 
 def test_sigterm_ends_the_server_while_strangers_trickle() -> None:
-    port = free_port()
-    with portal_process(web(port)) as process:
+    with hold_port() as port, portal_process(web(port)) as process:
         wait_for(lambda: answers(port), "the server to answer")
         with trickling(port, BODY, send=b"a"), trickling(port, HEAD + b"X-Slow: ", send=b"a"):
             time.sleep(1)
@@ -173,8 +171,7 @@ def test_an_address_of_another_machine_is_refused_by_its_name() -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced_and_all_end_with_a_server_that_is_killed() -> None:
-    port = free_port()
-    with portal_process(web(port)) as process:
+    with hold_port() as port, portal_process(web(port)) as process:
         wait_for(lambda: answers(port), "the server to answer")
         before = children(process.pid)
         assert len(before) == 2

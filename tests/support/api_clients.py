@@ -62,14 +62,22 @@ def served(*arguments: str, **settings: str) -> Iterator[int]:
 
     A start takes seconds: the fixture `web_server` shares one server among all tests.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command = ["-m", "portal.web", "--port", str(port), "--workers", "1", *arguments]
-    # No worker and no beat run beside it: it is not to look for them, and open incidents beneath other tests.
-    with portal_process(command, **{"PORTAL_TICK_SECONDS": "86400", **settings}):
-        wait_for(lambda: answers(port), "granian to answer")
-        yield port
+    with hold_port() as port:
+        command = ["-m", "portal.web", "--port", str(port), "--workers", "1", *arguments]
+        # No worker and no beat run beside it: it is not to look for them, and open incidents beneath other tests.
+        with portal_process(command, **{"PORTAL_TICK_SECONDS": "86400", **settings}):
+            wait_for(lambda: answers(port), "granian to answer")
+            yield port
+
+
+@contextmanager
+def hold_port() -> Iterator[int]:
+    """Hold a free port for a web server, which shares it: until that listens, no other process is assigned it."""
+    with socket.socket() as holder:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            holder.setsockopt(socket.SOL_SOCKET, option, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 def answers(port: int) -> bool:

@@ -23,13 +23,12 @@ from django.db.models import Count, Sum
 from django.test import Client
 
 from portal.accounts.models import Scope, create_token
-from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
 from portal.management.commands.up import build_programs
 from sync import tasks
 from sync.models import SyncRun
 from sync.sandbox.process import SandboxProcess
-from tests.support.api_clients import answers
+from tests.support.api_clients import answers, hold_port
 from tests.support.processes import environment, portal_process
 from tests.support.read_day import sandboxed
 from tests.support.vendor_truth import (
@@ -171,12 +170,9 @@ def assert_sums(source: Source, on: date) -> None:
 @contextmanager
 def serve(pooled: dict[str, str]) -> Iterator[str]:
     """Serve the portal behind the pooler; yields its URL."""
-    port = free_port()
-    command = build_programs(port, None)["web"]
     # Either process may get every caller.
-    with portal_process(
-        command, PORTAL_EXPORTS_AT_ONCE=str(CALLERS), PORTAL_DB_POOL_SIZE=str(2 * CALLERS + 1), **pooled
-    ):
+    settings = {"PORTAL_EXPORTS_AT_ONCE": str(CALLERS), "PORTAL_DB_POOL_SIZE": str(2 * CALLERS + 1)}
+    with hold_port() as port, portal_process(build_programs(port, None)["web"], **settings, **pooled):
         deadline = time.monotonic() + LONGEST
         while not answers(port):
             assert time.monotonic() < deadline, "granian does not answer"
