@@ -22,6 +22,9 @@ from usage.models import (
 )
 
 DAYS = 95
+# What `set_day` sets on a day that failed, and on one that was read.
+FAILED = {"state": DayState.FAILED, "failures": 1, "error": "HTTP 503.", "complete": False}
+SOUND = {"state": DayState.LOADED, "failures": 0, "error": "", "complete": True}
 UNITS = {
     "ona": ("runtime_seconds",),
     "gcore": ("minutes", "gbminutes", "bytes"),

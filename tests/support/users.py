@@ -69,6 +69,13 @@ def client_of(role: str = "viewer", **limits: Any) -> Client:
     return client
 
 
+def sign_in(user: User) -> Client:
+    """Return a client that is signed in as a user."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 def create_session(user: User) -> str:
     """Store a session of a user who has signed in, and return its key; `force_login` needs 15 statements for one."""
     session = SessionStore()

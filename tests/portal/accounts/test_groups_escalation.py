@@ -5,23 +5,16 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, Permission, User
-from django.test import Client
 from django.urls import reverse
 
 from portal.accounts.authentication import get_source_scope
 from portal.accounts.models import GroupScope
 from tests.support.factories import SourceFactory
-from tests.support.users import PASSWORD, person
+from tests.support.users import PASSWORD, person, sign_in
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
 NO_LIMIT = {"source_scope-TOTAL_FORMS": 0, "source_scope-INITIAL_FORMS": 0}
-
-
-def sign_in(user: User) -> Any:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def get_page_url(user_or_group: User | Group) -> str:
@@ -84,7 +77,7 @@ def test_an_administrator_changes_nothing_of_a_superuser(anna: User) -> None:
 @pytest.mark.parametrize("role", ["administrator", "admin"])
 def test_nobody_sets_their_own_password_without_the_old_one(role: str) -> None:
     user = person(role)
-    client = sign_in(user)
+    client: Any = sign_in(user)
     new = {"usable_password": "true", "password1": "another-phrase-1", "password2": "another-phrase-1"}
     for key in (str(user.pk), f"0{user.pk}"):
         address = reverse("admin:auth_user_password_change", args=[key])

@@ -1,69 +1,26 @@
-"""The outbox: which message is due when, and that each is one, whatever happens to whoever sends it."""
+"""The outbox: which message is due when, and that each is one."""
 
-import signal
 import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
 import time_machine
-from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
-from pytest_django import Settings
 
 from portal.incidents import outbox
-from portal.incidents.admin.incidents import describe_outcome
-from portal.incidents.delivery import deliver_due, send_test
+from portal.incidents.delivery import deliver_due
 from portal.incidents.models import Channel, Event, Incident, Message, Severity
 from portal.incidents.watch import watch
 from sync.pruning import prune
-from tests.support.dashboard_data import kept, set_day
+from tests.portal.incidents.conftest import make_channel, make_incident, mend
+from tests.support.dashboard_data import FAILED, kept, set_day
 from tests.support.factories import SourceFactory
-from tests.support.processes import WAIT_SECONDS, portal_process
-from tests.support.smtp_server import MailServer, serve_mail
-from usage.models import DayState, Source, SourceDay
+from tests.support.smtp_server import MailServer
+from usage.models import Source
 
 pytestmark = pytest.mark.django_db
-FAILED = {"state": DayState.FAILED, "failures": 1, "error": "HTTP 503.", "complete": False}
-# Sends what is due, and is killed before it can note so.
-KILLED = """
-import os, signal
-from portal.incidents import delivery, outbox
-outbox.record_sent = lambda message: os.kill(os.getpid(), signal.SIGKILL)
-delivery.deliver_due(5)
-"""
-SOUND = {"state": DayState.LOADED, "failures": 0, "error": "", "complete": True}
-
-
-@pytest.fixture
-def gcore() -> Source:
-    """A source that was read for some days, without a fault."""
-    return kept("gcore-main", "gcore", days=8)
-
-
-@pytest.fixture
-def mail_server(settings: Settings) -> Iterator[MailServer]:
-    """A mail server that the portal sends through."""
-    with serve_mail(settings) as server:
-        yield server
-
-
-def make_channel(name: str = "ops", **values: Any) -> Channel:
-    """Create a channel that mails at once."""
-    return Channel.objects.create(**{"name": name, "recipients": "ops@example.com", "delay_minutes": 0, **values})
-
-
-def mend(day: SourceDay) -> None:
-    """Make a failed day sound: the same day, also where a test has gone past midnight since."""
-    SourceDay.objects.filter(pk=day.pk).update(**SOUND)
-
-
-def make_incident(**values: Any) -> Incident:
-    """Create an open incident of a source, and return it."""
-    words = {"condition": "source_failing", "key": "source:1", "subject": "gcore-main", "severity": "critical"}
-    return Incident.objects.create(**{**words, "state": "Failed", "message": "failed.", **values})
 
 
 def list_keys() -> list[str]:
@@ -89,17 +46,6 @@ def test_an_incident_is_told_of_once_and_its_end_once(gcore: Source, mail_server
     _, mail = mail_server.mails
     assert mail["Subject"] == "Usage portal: Resolved: Source failing: gcore-main"
     assert len(set(mail_server.ids)) == 2
-
-
-def test_a_message_whose_turn_does_not_come_in_time_is_left_to_the_next_tick(
-    gcore: Source, mail_server: MailServer
-) -> None:
-    make_channel()
-    set_day(gcore, 5, **FAILED)
-    watch()
-    assert deliver_due(0) == 0
-    assert Message.objects.get().attempts == 0
-    assert deliver_due(5) == 1
 
 
 def test_what_heals_within_the_delay_tells_nobody(gcore: Source, mail_server: MailServer) -> None:
@@ -223,68 +169,6 @@ def test_an_incident_that_becomes_critical_is_told_to_who_wants_to_know_of_those
     assert list(Message.objects.values_list("channel__name", flat=True)) == ["all", "critical"]
 
 
-def test_a_mail_server_that_is_away_for_an_hour_loses_and_doubles_nothing(gcore: Source, settings: Settings) -> None:
-    make_channel(conditions=["source_failing"])
-    start = timezone.now()
-    with serve_mail(settings) as server:
-        port = server.port
-    day = set_day(gcore, 5, **FAILED)
-    for minute in range(0, 60, 3):
-        with time_machine.travel(start + timedelta(minutes=minute)):
-            if minute == 30:
-                mend(day)
-            watch()
-            assert deliver_due(5) == 0
-    first = Message.objects.order_by("id")[0]
-    assert 4 < first.attempts < 12
-    assert first.error == "The mail server did not take it (ConnectionRefusedError)."
-    with serve_mail(settings, port) as server:
-        for minute in range(60, 100, 3):
-            with time_machine.travel(start + timedelta(minutes=minute)):
-                watch()
-                deliver_due(5)
-    assert [mail["Subject"].split(": ")[1] for mail in server.mails] == ["Source failing", "Resolved"]
-
-
-def test_a_message_that_nobody_takes_is_given_up_after_days(gcore: Source, mail_server: MailServer) -> None:
-    mail_server.refuses = "550 no such mailbox"
-    make_channel()
-    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
-    deliver_due(5)
-    message = Message.objects.get()
-    assert (message.sent_at, message.abandoned_at) == (None, None)
-    assert message.error == "The mail server refused ops@example.com."
-    with time_machine.travel(timezone.now() + timedelta(days=4)):
-        deliver_due(5)
-    message.refresh_from_db()
-    assert message.abandoned_at is not None
-
-
-def test_a_recipient_that_is_refused_among_others_is_named(mail_server: MailServer) -> None:
-    mail_server.refuses, mail_server.refused = "550 no such mailbox", "gone@example.com"
-    channel = make_channel(recipients="ops@example.com\ngone@example.com")
-    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
-    deliver_due(5)
-    message = Message.objects.get()
-    assert mail_server.recipients == [["ops@example.com"]]
-    assert message.sent_at is not None
-    expected = "The mail server refused gone@example.com; the others have it."
-    assert describe_outcome(message).endswith(f"; {expected}")
-    assert send_test(channel) == expected
-    deliver_due(5)
-    assert len(mail_server.mails) == 2  # it is not sent to the others again
-
-
-def test_a_message_that_waited_for_days_is_not_given_up_by_its_first_failure(mail_server: MailServer) -> None:
-    mail_server.refuses = "550 no such mailbox"
-    make_channel(delay_minutes=5 * 24 * 60)
-    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
-    with time_machine.travel(timezone.now() + timedelta(days=5, minutes=1)):
-        deliver_due(5)
-    message = Message.objects.get()
-    assert (message.attempts, message.abandoned_at) == (1, None)
-
-
 def test_what_becomes_critical_in_quiet_hours_waits_no_longer(gcore: Source) -> None:
     now = timezone.now()
     begin, end = ((now + timedelta(hours=hours)).time() for hours in (-1, 12))
@@ -313,22 +197,6 @@ def test_a_channel_that_is_limited_to_other_sources_tells_nothing_more_of_the_fi
         watch()
         assert deliver_due(5) == 0
     assert len(mail_server.mails) == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_process_killed_between_sending_and_noting_sends_one_double_with_the_same_id(mail_server: MailServer) -> None:
-    make_channel()
-    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
-    with portal_process(["manage.py", "shell", "-c", KILLED], PORTAL_EMAIL_URL=settings.PORTAL_EMAIL_URL) as process:
-        assert process.wait(WAIT_SECONDS) == -signal.SIGKILL
-    assert len(mail_server.ids) == 1
-    assert deliver_due(5) == 0  # While it is claimed nobody else sends it.
-    with time_machine.travel(timezone.now() + outbox.CLAIM):
-        assert deliver_due(5) == 1
-    with time_machine.travel(timezone.now() + timedelta(hours=1)):
-        assert deliver_due(5) == 0
-    first, second = mail_server.ids
-    assert first == second
 
 
 def test_what_waits_for_a_channel_that_is_switched_off_is_dropped(mail_server: MailServer) -> None:
@@ -386,14 +254,6 @@ def build_alert(number: int) -> Any:
     from portal.incidents.system_alerts import build_alert as build
 
     return build(ConditionKind.DISK_LOW, f"host:{number}", f"Disk of {number}", "is nearly full.", "")
-
-
-def test_two_deliveries_at_once_claim_a_message_once() -> None:
-    make_channel()
-    outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
-    with transaction.atomic():
-        assert outbox.claim_message(timezone.now()) is not None
-        assert outbox.claim_message(timezone.now()) is None
 
 
 def test_old_incidents_are_pruned_with_their_messages_and_nothing_that_is_open_is() -> None:

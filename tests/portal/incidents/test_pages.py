@@ -21,7 +21,7 @@ from sync.models import SyncRun
 from tests.support.api_clients import bearer
 from tests.support.dashboard_data import kept, set_day
 from tests.support.smtp_server import serve_mail
-from tests.support.users import client_of, person
+from tests.support.users import client_of, person, sign_in
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -60,13 +60,6 @@ def open_page(client: Client, path: str) -> str:
 def post(client: Client, path: str, **fields: Any) -> str:
     """Send a form, and return the page that follows."""
     return client.post(path, fields, follow=True).content.decode()
-
-
-def sign_in(user: User) -> Client:
-    """Return a client of somebody."""
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def errors(page: str) -> list[str]:

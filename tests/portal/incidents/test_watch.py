@@ -24,12 +24,11 @@ from portal.incidents.watch import PROCESS_LOCK, open_incident, ping_dead_man, w
 from portal.incidents.watcher import look_once
 from sync.engine.claim import get_database_time
 from sync.heartbeats import KEPT_MILLISECONDS, Heartbeat, build_key
-from tests.support.dashboard_data import kept, of_ago, set_day
+from tests.support.dashboard_data import FAILED, kept, of_ago, set_day
 from tests.support.smtp_server import serve_mail
 from usage.models import DayState, Restatement, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
-FAILED = {"state": "failed", "failures": 1, "error": "HTTP 503.", "complete": False}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from portal.reports import chart
 from portal.reports.chart import draw_chart, draw_intervals
-from tests.portal.reports.test_sending import get_part, make_report, run
+from tests.portal.reports.conftest import get_part, make_report, run
 from tests.support.dashboard_data import kept, today
 from tests.support.factories import ResourceUsageFactory
 from tests.support.smtp_server import serve_mail

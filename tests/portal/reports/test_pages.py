@@ -15,10 +15,10 @@ from portal.accounts.audit.models import AuditEntry
 from portal.incidents.delivery import deliver_due
 from portal.incidents.models import Message
 from portal.reports.models import Report
-from tests.portal.reports.test_sending import make_report
+from tests.portal.reports.conftest import make_report
 from tests.support.dashboard_data import kept
 from tests.support.smtp_server import serve_mail
-from tests.support.users import client_of, person
+from tests.support.users import client_of, person, sign_in
 from usage.models import SavedView
 
 pytestmark = pytest.mark.django_db
@@ -41,13 +41,6 @@ FORM = {
 def _domains(settings: Settings) -> None:
     """Allow one domain."""
     settings.PORTAL_REPORT_DOMAINS = ["example.org"]
-
-
-def sign_in(user: Any) -> Client:
-    """Return a client of somebody."""
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def make_view(owner: Any, **values: Any) -> SavedView:

@@ -11,9 +11,7 @@ from pytest_django import Settings
 
 from portal.accounts.models import GroupScope
 from portal.reports.models import Report
-from tests.portal.reports.test_sending import gcore as gcore
-from tests.portal.reports.test_sending import get_part, make_report, run
-from tests.portal.reports.test_sending import mail_server as mail_server
+from tests.portal.reports.conftest import get_part, make_report, run
 from tests.support.dashboard_data import kept, today
 from tests.support.factories import EnvironmentUsageFactory, ResourceUsageFactory
 from tests.support.smtp_server import MailServer

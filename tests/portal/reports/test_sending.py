@@ -1,22 +1,16 @@
-"""Reports by mail: what they say, when they are sent, and that each is one."""
+"""Reports by mail: when they are sent, and that each is one."""
 
-import csv
-import io
 import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from email.header import decode_header, make_header
-from email.message import Message as Mail
 from typing import Any
 
-import openpyxl
 import pytest
 import time_machine
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -24,22 +18,17 @@ from portal.incidents import outbox
 from portal.incidents.delivery import deliver_due
 from portal.incidents.models import Message
 from portal.reports.answer import build_params
-from portal.reports.content import build_mail, format_cell
+from portal.reports.content import build_mail
 from portal.reports.models import Report
 from portal.reports.schedule import get_next, plan_reports, request_now, stop_report
-from tests.support.api_clients import get
-from tests.support.dashboard_data import kept, set_day, today
-from tests.support.factories import ResourceUsageFactory
+from tests.portal.reports.conftest import get_part, get_subject, make_report, run
+from tests.support.dashboard_data import FAILED, SOUND, set_day, today
 from tests.support.processes import WAIT_SECONDS, portal_process
 from tests.support.smtp_server import MailServer, serve_mail
 from tests.support.users import person
-from usage.formatting import format_dates
-from usage.models import DayState, SavedView, Source
+from usage.models import SavedView, Source
 
 pytestmark = pytest.mark.django_db
-QUESTION = "group_by=project_id,day"
-FAILED = {"state": DayState.FAILED, "failures": 1, "error": "HTTP 503.", "complete": False}
-SOUND = {"state": DayState.LOADED, "failures": 0, "error": "", "complete": True}
 # Sends what is due, and is killed before it can note so.
 KILLED = """
 import os, signal
@@ -47,153 +36,6 @@ from portal.incidents import delivery, outbox
 outbox.record_sent = lambda message: os.kill(os.getpid(), signal.SIGKILL)
 delivery.deliver_due(20)
 """
-
-
-@pytest.fixture
-def gcore() -> Source:
-    """A source with a week of complete days, and a record in each."""
-    source = kept("gcore-main", "gcore", days=12)
-    for ago in range(1, 8):
-        ResourceUsageFactory.create(source=source, day=today(source) - timedelta(days=ago), consumed_quantity=ago)
-    return source
-
-
-@pytest.fixture
-def mail_server(settings: Settings) -> Iterator[MailServer]:
-    """A mail server that the portal sends through."""
-    settings.PORTAL_URL = "https://usage.example.com"
-    settings.PORTAL_REPORT_DOMAINS = ["example.org"]
-    with serve_mail(settings) as server:
-        yield server
-
-
-def make_report(owner: User | None = None, *, question: str = QUESTION, **values: Any) -> Report:
-    """Create a daily report of the last 7 days that is due now."""
-    owner = owner or person("viewer")
-    view = SavedView.objects.create(
-        owner=owner, name="Week", kind="resource-usage", question=question, moving_range="last-7-days"
-    )
-    now = timezone.now()  # also the time of the schedule: what is a day later is due then at every hour
-    due = {"frequency": "daily", "time": now.time(), "next_at": now}
-    defaults = {**due, "addresses": "cfo@example.org", "wait": "nothing"}
-    return Report.objects.create(**{"name": "Usage of the week", "owner": owner, "view": view, **defaults, **values})
-
-
-def run(minutes: float = 0) -> int:
-    """Do what a tick does, so many minutes from now; returns how many messages were sent."""
-    with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
-        plan_reports(timezone.now())
-        return deliver_due(20)
-
-
-def sign_in(user: User) -> Client:
-    """Return a client of somebody."""
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def get_subject(mail: Mail) -> str:
-    """Return the subject as a mail program shows it."""
-    return str(make_header(decode_header(mail["Subject"].replace("\r\n", ""))))
-
-
-def get_part(mail: Mail, media_type: str) -> Any:
-    """Return the content of the one part of a type."""
-    (part,) = [part for part in mail.walk() if part.get_content_type() == media_type]
-    return part.get_payload(decode=True)
-
-
-def test_the_mail_has_the_pages_table_its_file_and_the_digest_of_its_records(
-    gcore: Source, mail_server: MailServer
-) -> None:
-    report = make_report()
-    report.people.add(person("operator"))
-    assert run() == 1
-    (mail,) = mail_server.mails
-    assert mail_server.recipients == [["operator@example.com", "cfo@example.org"]]
-    first, end = today(gcore) - timedelta(days=7), today(gcore)
-    assert get_subject(mail) == f"Usage portal: Usage of the week, {format_dates(first, end - timedelta(days=1))}"
-
-    client, address = sign_in(report.owner), f"?kind=resource-usage&from={first}&to={end}&{QUESTION}"
-    page = client.get(f"/admin/explore/{address}").context
-    html = get_part(mail, "text/html").decode()
-    assert all(str(cell.text) in html for row in page["table"].rows for cell in row)
-    assert page["quality"].text in html
-    assert f"https://usage.example.com/admin/explore/{address}".replace("&", "&amp;") in html
-
-    text = get_part(mail, "text/plain").decode()
-    assert all(" | ".join(map(format_cell, row)) in text for row in page["table"].rows)
-    assert f"{first:%Y-%m-%d %a} | 11 | instance_minutes | minutes | 0.12 h | 25.0 % | 1" in text
-    exported = b"".join(client.get(f"/admin/explore/export/{address}&format=csv"))
-    assert drop_instants(get_part(mail, "text/csv")) == drop_instants(exported)
-    assert "Attached: resource-usage_" in text
-
-    manifest = get(client, "resource-usage/export-manifest/", **{"from": first, "to": end})
-    assert f"from 7 records with the digest {manifest['digest']}." in text
-    assert Message.objects.get().outcome.startswith("As of ")
-
-
-def test_a_long_table_is_cut_in_the_mail_and_whole_in_its_file(
-    gcore: Source, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("portal.reports.content.MAX_ROWS", 3)
-    make_report()
-    assert run() == 1
-    (mail,) = mail_server.mails
-    for media_type in ("text/plain", "text/html"):
-        content = get_part(mail, media_type).decode()
-        assert "The first 3 of 7 rows." in content
-        assert content.count("instance_minutes") - ("cid:chart" in content) == 4  # the rows and the total
-    assert len(drop_instants(get_part(mail, "text/csv"))) == 8
-
-
-def drop_instants(content: bytes) -> list[dict[str, str]]:
-    """Return the rows of a CSV without the instant of the answer, which each answer has its own."""
-    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
-    assert len(rows) == 8
-    return [{name: value for name, value in row.items() if name != "as_of"} for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("kind", "question", "records"),
-    [("usage", "interval=day", 7), ("environment-usage", "basis=accrued&group_by=project_id", 0)],
-)
-def test_every_kind_of_view_is_sent_as_a_workbook(
-    kind: str, question: str, records: int, gcore: Source, mail_server: MailServer
-) -> None:
-    report = make_report(question=question, file_format="xlsx")
-    SavedView.objects.update(kind=kind)
-    assert run() == 1
-    (mail,) = mail_server.mails
-    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    book = openpyxl.load_workbook(io.BytesIO(get_part(mail, media_type)))
-    assert book.worksheets[0].max_row == (9 if records else 2)
-    assert f"from {records} records with the digest" in Message.objects.get(report=report).outcome
-
-
-def test_a_file_that_is_too_large_is_a_link_that_needs_signing_in(
-    gcore: Source, mail_server: MailServer, settings: Settings
-) -> None:
-    settings.PORTAL_REPORT_FILE_MB = 0.0001
-    make_report()
-    assert run() == 1
-    (mail,) = mail_server.mails
-    assert "text/csv" not in {part.get_content_type() for part in mail.walk()}
-    text = get_part(mail, "text/plain").decode()
-    (link,) = [word for line in text.splitlines() for word in line.split() if "/export/" in word]
-    path = link.removeprefix("https://usage.example.com")
-    assert Client().get(path).status_code == 302
-    assert sign_in(User.objects.get(username="viewer")).get(path)["Content-Type"].startswith("text/csv")
-
-
-def test_a_report_without_a_file_has_its_table_alone(gcore: Source, mail_server: MailServer) -> None:
-    make_report(file_format="none")
-    assert run() == 1
-    (mail,) = mail_server.mails
-    assert {part.get_content_type() for part in mail.walk() if part.get_filename()} <= {"image/png"}
-    assert "instance_minutes" in get_part(mail, "text/plain").decode()
-    assert "Attached" not in get_part(mail, "text/plain").decode()
 
 
 def test_a_report_is_sent_once_for_each_date_by_two_schedulers_at_once(gcore: Source, mail_server: MailServer) -> None:

@@ -9,19 +9,12 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from tests.support.factories import SourceFactory
-from tests.support.users import client_of, person
+from tests.support.users import client_of, person, sign_in
 from usage.models import SavedView
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/explore/"
 QUESTION = "from=2026-01-01&to=2026-02-01&group_by=project_id,day"
-
-
-def sign_in(user: User) -> Client:
-    """Return a client that is signed in as this user."""
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def save(client: Client, name: str, **values: str) -> list[str]:

@@ -7,22 +7,14 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import Permission, User
-from django.test import Client
 
 from tests.support.factories import ResourceUsageFactory, SourceFactory
 from tests.support.source_days import hold_days
-from tests.support.users import client_of, person
+from tests.support.users import client_of, person, sign_in
 from usage.models import PinnedView, SavedView, Source
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/explore/views/"
-
-
-def sign_in(user: User) -> Client:
-    """Return a client of somebody."""
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def save(owner: User, name: str = "Spend", **values: Any) -> SavedView:

@@ -1,0 +1,41 @@
+"""A source that may fail, channels and a mail server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from portal.incidents.models import Channel, Incident
+from tests.support.dashboard_data import SOUND, kept
+from tests.support.smtp_server import MailServer, serve_mail
+from usage.models import Source, SourceDay
+
+
+@pytest.fixture
+def gcore() -> Source:
+    """A source that was read for some days, without a fault."""
+    return kept("gcore-main", "gcore", days=8)
+
+
+@pytest.fixture
+def mail_server(settings: Settings) -> Iterator[MailServer]:
+    """A mail server that the portal sends through."""
+    with serve_mail(settings) as server:
+        yield server
+
+
+def make_channel(name: str = "ops", **values: Any) -> Channel:
+    """Create a channel that mails at once."""
+    return Channel.objects.create(**{"name": name, "recipients": "ops@example.com", "delay_minutes": 0, **values})
+
+
+def mend(day: SourceDay) -> None:
+    """Make a failed day sound: the same day, also where a test has gone past midnight since."""
+    SourceDay.objects.filter(pk=day.pk).update(**SOUND)
+
+
+def make_incident(**values: Any) -> Incident:
+    """Create an open incident of a source, and return it."""
+    words = {"condition": "source_failing", "key": "source:1", "subject": "gcore-main", "severity": "critical"}
+    return Incident.objects.create(**{**words, "state": "Failed", "message": "failed.", **values})

@@ -1,0 +1,1 @@
+"""Tests of how far an answer can be trusted."""
