@@ -97,14 +97,14 @@ def assert_same_cells(ours: Any, theirs: Any) -> None:
         for row in ours[sheet].iter_rows():
             for cell in row:
                 their_cell = theirs[sheet][cell.coordinate]
-                assert are_same(their_cell, cell), (sheet, cell.coordinate, their_cell.value, cell.value)
+                assert are_same(cell, their_cell), (sheet, cell.coordinate, their_cell.value, cell.value)
 
 
-def are_same(one: Cell, other: Cell) -> bool:
+def are_same(ours: Cell, theirs: Cell) -> bool:
     """Return whether two cells have the same type and value; each program rounds times to a millisecond its own way."""
-    if isinstance(one.value, datetime) and isinstance(other.value, datetime):
-        return one.is_date and other.is_date and abs(one.value - other.value) < timedelta(milliseconds=1.5)
-    return (one.data_type, one.is_date, one.value) == (other.data_type, other.is_date, other.value)
+    if isinstance(ours.value, datetime) and isinstance(theirs.value, datetime):
+        return ours.is_date and theirs.is_date and abs(ours.value - theirs.value) < timedelta(milliseconds=1.5)
+    return (ours.data_type, ours.is_date, ours.value) == (theirs.data_type, theirs.is_date, theirs.value)
 
 
 def test_every_cell_of_a_workbook_is_what_libreoffice_shows(client: Client, tmp_path: Path) -> None:
