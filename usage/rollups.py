@@ -76,9 +76,9 @@ SELECT t.*, unnest(
 ) AS place FROM {source}"""
 OF_THE_DAY: Final = "FILTER (WHERE t.place = cardinality(%(dates)s::date[]))"
 ACCRUED_SECONDS: Final = """
-sum(CASE WHEN t.created_at IS NOT NULL THEN EXTRACT(EPOCH FROM
+EXTRACT(EPOCH FROM sum(CASE WHEN t.created_at IS NOT NULL THEN
     least(t.stopped_at, (%(midnights)s::timestamptz[])[t.place + 1])
-    - greatest(t.created_at, (%(midnights)s::timestamptz[])[t.place])) END)"""
+    - greatest(t.created_at, (%(midnights)s::timestamptz[])[t.place]) END))"""
 ACCRUED_ON: Final = "(%(dates)s::date[])[t.place]"
 
 

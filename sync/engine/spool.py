@@ -8,6 +8,7 @@ unnamed file. A day that comes back unchanged is recognised by its digest and ne
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
+from struct import unpack
 from tempfile import SpooledTemporaryFile
 from types import GenericAlias, TracebackType
 from typing import Any, Self, get_type_hints
@@ -66,7 +67,10 @@ class Digest:
 
     def add(self, rows: Sequence[bytes]) -> None:
         """Add encoded `rows`."""
-        self.total += sum(int.from_bytes(blake2b(row, digest_size=16).digest(), "little") for row in rows)
+        digests = b"".join([blake2b(row, digest_size=16).digest() for row in rows])
+        # All numbers at once: one by one takes longer than the hashes.
+        halves = unpack(f"<{2 * len(rows)}Q", digests)
+        self.total += sum(halves[::2]) + (sum(halves[1::2]) << 64)
         self.count += len(rows)
 
     def hexdigest(self) -> str:
