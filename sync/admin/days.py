@@ -18,7 +18,7 @@ from sync.admin.badges import build_status_badge, build_verification_badge
 from sync.admin.coverage.panel import DayPanel
 from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import render_badge, render_json, render_number, render_prose
+from usage.admin.display import build_display, render_badge, render_json, render_number, render_prose
 from usage.admin.filters import RangeListFilter, SourceListFilter, build_choice_filter
 from usage.admin.sums import format_sum
 from usage.columns import build_columns, get_columns
@@ -74,6 +74,15 @@ class SourceDayAdmin(ReadOnlyAdmin):
         "stored_digest",
     )
     fieldsets = (("Technical details", {"fields": readonly_fields, "classes": ("collapse",)}),)
+    get_day = build_display("day", lambda day: f"{day.day:%Y-%m-%d}")
+    get_verification = build_display("vendor's totals", lambda day: build_verification_badge(day) or NOTHING)
+    get_records = build_display("records", lambda day: render_number(day.records))
+    get_rejected = build_display("rejected", lambda day: render_number(day.rejected))
+    get_sums = build_display("sums", lambda day: format_sums(day.sums))
+    get_synced_at = build_display("synced at (UTC)", lambda day: format_timestamp(day.loaded_at))
+    get_error = build_display("error", lambda day: render_prose(day.error))
+    get_suspicion = build_display("what a suspect sync would change", lambda day: render_json(day.suspicion))
+    get_differences = build_display("differences", lambda day: render_json(day.differences))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential, and the status."""
@@ -121,56 +130,11 @@ class SourceDayAdmin(ReadOnlyAdmin):
             return (sync_again,)
         return sync_again, PageAction("accept", "Accept what the vendor reports", accept_day)
 
-    @admin.display(description="day")
-    def get_day(self, day: SourceDay) -> str:
-        """The date in the source's zone."""
-        return f"{day.day:%Y-%m-%d}"
-
     @admin.display(description="status")
     def get_status(self, day: SourceDay) -> SafeString:
         """Its status, and whether it was restated."""
         restated = render_badge("Restated", "warn") if day.restated_at else ""
         return format_html("{} {}", build_status_badge(day), restated)
-
-    @admin.display(description="vendor's totals")
-    def get_verification(self, day: SourceDay) -> SafeString | str:
-        """Whether it agrees with the vendor's totals."""
-        return build_verification_badge(day) or NOTHING
-
-    @admin.display(description="records")
-    def get_records(self, day: SourceDay) -> SafeString:
-        """Its stored records."""
-        return render_number(day.records)
-
-    @admin.display(description="rejected")
-    def get_rejected(self, day: SourceDay) -> SafeString:
-        """Records that could not be stored."""
-        return render_number(day.rejected)
-
-    @admin.display(description="sums")
-    def get_sums(self, day: SourceDay) -> SafeString | str:
-        """The sums by measure or unit, rounded."""
-        return format_sums(day.sums)
-
-    @admin.display(description="synced at (UTC)")
-    def get_synced_at(self, day: SourceDay) -> str:
-        """When its records were last synced."""
-        return format_timestamp(day.loaded_at)
-
-    @admin.display(description="error")
-    def get_error(self, day: SourceDay) -> SafeString | str:
-        """Why the last sync failed."""
-        return render_prose(day.error)
-
-    @admin.display(description="what a suspect sync would change")
-    def get_suspicion(self, day: SourceDay) -> SafeString | str:
-        """The counts that made it suspect, with the digest that a second sync has to equal."""
-        return render_json(day.suspicion)
-
-    @admin.display(description="differences")
-    def get_differences(self, day: SourceDay) -> SafeString | str:
-        """The differences from the vendor's totals, as they are stored."""
-        return render_json(day.differences)
 
 
 def format_sums(sums: dict[str, str]) -> SafeString | str:

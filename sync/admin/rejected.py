@@ -15,7 +15,7 @@ from sync.admin.actions import has_sync_permission, sync_day, sync_days
 from sync.admin.badges import build_rejected_badge
 from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import render_verbatim
+from usage.admin.display import build_display, render_verbatim
 from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter
 from usage.columns import get_columns
 from usage.formatting import format_timestamp
@@ -98,6 +98,12 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         "resolved_at",
     )
     readonly_fields = fields
+    get_day = build_display("day", lambda record: f"{record.day}")
+    get_reason = build_display("reason", lambda record: record.reason)
+    get_payload = build_display("payload", lambda record: render_verbatim(indent_json(record.payload)))
+    get_status = build_display("status", build_rejected_badge)
+    get_last_seen = build_display("last seen (UTC)", lambda record: format_timestamp(record.last_seen_at))
+    get_first_seen = build_display("first seen (UTC)", lambda record: format_timestamp(record.first_seen_at))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential."""
@@ -145,16 +151,6 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
             "more. Until it is resolved the day is partial."
         )
 
-    @admin.display(description="day")
-    def get_day(self, record: RejectedRecord) -> str:
-        """The date in the source's zone."""
-        return f"{record.day}"
-
-    @admin.display(description="reason")
-    def get_reason(self, record: RejectedRecord) -> str:
-        """Why it could not be stored."""
-        return record.reason
-
     @admin.display(description="payload")
     def get_payload_excerpt(self, record: RejectedRecord) -> SafeString:
         """The beginning of the record as the vendor sent it."""
@@ -170,26 +166,6 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
     def get_day_status(self, record: RejectedRecord) -> str:
         """The status of that day as text."""
         return SourceDay.objects.with_status().get(pk=record.source_day_id).describe_status()
-
-    @admin.display(description="payload")
-    def get_payload(self, record: RejectedRecord) -> SafeString | str:
-        """The record as the vendor sent it, indented where it is JSON."""
-        return render_verbatim(indent_json(record.payload))
-
-    @admin.display(description="status")
-    def get_status(self, record: RejectedRecord) -> SafeString:
-        """Whether it is resolved."""
-        return build_rejected_badge(record)
-
-    @admin.display(description="last seen (UTC)")
-    def get_last_seen(self, record: RejectedRecord) -> str:
-        """When the vendor last sent it."""
-        return format_timestamp(record.last_seen_at)
-
-    @admin.display(description="first seen (UTC)")
-    def get_first_seen(self, record: RejectedRecord) -> str:
-        """When the vendor first sent it."""
-        return format_timestamp(record.first_seen_at)
 
 
 def indent_json(payload: str) -> str:

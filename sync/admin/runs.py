@@ -20,7 +20,7 @@ from sync.messages import get_advice
 from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.serializers import SyncRunSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import Table, render_link, render_number, render_prose
+from usage.admin.display import Table, build_display, render_link, render_number, render_prose
 from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter, build_choice_filter
 from usage.columns import get_columns
 from usage.formatting import NOTHING, format_count, format_duration, format_number, format_size, format_timestamp
@@ -78,6 +78,11 @@ class ProgressFilter(ChoiceListFilter):
         raise self.build_error(request, f"“{self.value()}” is no state of a run.")
 
 
+def format_requester(run: SyncRun) -> str:
+    """Return who or what requested a run: `Admin, alex`."""
+    return ", ".join(filter(None, (run.get_trigger_display(), run.requested_by)))
+
+
 @admin.register(SyncRun)
 class SyncRunAdmin(ReadOnlyAdmin):
     """Runs, the latest first."""
@@ -107,6 +112,13 @@ class SyncRunAdmin(ReadOnlyAdmin):
     ordering = ("-created_at", "-id")
     actions = None
     fields = ()
+    get_requested_at = build_display("requested at (UTC)", lambda run: format_timestamp(run.created_at))
+    get_requester = build_display("requested by", format_requester)
+    get_state = build_display("state", build_run_badge)
+    get_progress = build_display("progress", build_progress_bar)
+    get_days = build_display("requested", lambda run: run.days_label)
+    get_records = build_display("records", lambda run: render_number(run.fetched))
+    get_duration = build_display("duration", lambda run: render_number(format_duration(run.seconds)))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential."""
@@ -153,41 +165,6 @@ class SyncRunAdmin(ReadOnlyAdmin):
             return
         messages.success(request, f"The run is cancelled: {format_count(cancelled, 'day')} will not be synced.")
 
-    @admin.display(description="requested at (UTC)")
-    def get_requested_at(self, run: SyncRun) -> str:
-        """When it was requested."""
-        return format_timestamp(run.created_at)
-
-    @admin.display(description="requested by")
-    def get_requester(self, run: SyncRun) -> str:
-        """Who or what requested it."""
-        return format_requester(run)
-
-    @admin.display(description="state")
-    def get_state(self, run: SyncRun) -> SafeString:
-        """Whether it has ended, and how."""
-        return build_run_badge(run)
-
-    @admin.display(description="progress")
-    def get_progress(self, run: SyncRun) -> SafeString:
-        """How many of its days are synced."""
-        return build_progress_bar(run)
-
-    @admin.display(description="requested")
-    def get_days(self, run: SyncRun) -> str:
-        """The days it spans, or names."""
-        return run.days_label
-
-    @admin.display(description="records")
-    def get_records(self, run: SyncRun) -> SafeString:
-        """How many records the vendor sent."""
-        return render_number(run.fetched)
-
-    @admin.display(description="duration")
-    def get_duration(self, run: SyncRun) -> SafeString:
-        """The time of all workers together."""
-        return render_number(format_duration(run.seconds))
-
     @admin.display(description="error")
     def get_error(self, run: SyncRun) -> SafeString | str:
         """Why the latest day of it failed."""
@@ -205,11 +182,6 @@ def build_facts(request: HttpRequest, run: SyncRun) -> list[tuple[str, Any]]:
         ("received", format_received(run.bytes)),
         ("duration", format_duration(run.seconds)),
     ]
-
-
-def format_requester(run: SyncRun) -> str:
-    """Return who or what requested a run: `Admin, alex`."""
-    return ", ".join(filter(None, (run.get_trigger_display(), run.requested_by)))
 
 
 def format_received(size: int) -> str:

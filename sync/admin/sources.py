@@ -49,10 +49,10 @@ from sync.models import Trigger
 from sync.source_changes import bring_back, delete_source, has_loaded_days, resume_if_connected, retire, save_source
 from sync.vendors import get_title
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, render_json, render_number
+from usage.admin.display import Table, build_display, render_json, render_number
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
-from usage.data_quality.coverage import Coverage, get_coverage
+from usage.data_quality.coverage import get_coverage
 from usage.days import get_today
 from usage.formatting import format_age, format_count
 from usage.models import Source, SourceDay
@@ -97,6 +97,12 @@ class SourceAdmin(PortalAdmin):
     list_display = ("get_name", "get_vendor", "get_health", "get_coverage", "get_records", "get_last_sync")
     list_display_links = ("get_name",)
     actions = None
+    get_options = build_display("options", lambda source: render_json(source.options))
+    get_name = build_display("name", lambda source: source.slug)
+    get_vendor = build_display("vendor", lambda source: get_title(source.vendor))
+    get_coverage = build_display("coverage", lambda source: source.coverage.description)
+    get_records = build_display("records", lambda source: render_number(source.coverage.records_held))
+    get_last_sync = build_display("last sync", lambda source: format_age(source.coverage.latest_read))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the credential in the database."""
@@ -339,41 +345,10 @@ class SourceAdmin(PortalAdmin):
         self.log_change(request, source, "Resumed.")
         messages.success(request, f"Sync of {source} resumes with the next tick.")
 
-    @admin.display(description="options")
-    def get_options(self, source: Source) -> SafeString | str:
-        """The stored options of the vendor."""
-        return render_json(source.options)
-
-    @admin.display(description="name")
-    def get_name(self, source: Source) -> str:
-        """The source's name in the portal."""
-        return source.slug
-
-    @admin.display(description="vendor")
-    def get_vendor(self, source: Source) -> str:
-        """The vendor's own name."""
-        return get_title(source.vendor)
-
     @admin.display(description="health")
     def get_health(self, source: Any) -> SafeString:
         """Its health."""
         return build_health_badge(Condition(source, source.coverage, timezone.now()))
-
-    @admin.display(description="coverage")
-    def get_coverage(self, source: Any) -> str:
-        """The status of its days in one sentence."""
-        coverage: Coverage = source.coverage
-        return coverage.description
-
-    @admin.display(description="records")
-    def get_records(self, source: Any) -> SafeString:
-        """Its stored records."""
-        return render_number(source.coverage.records_held)
-
-    @admin.display(description="last sync")
-    def get_last_sync(self, source: Any) -> str:
-        """How long ago a day of it was synced."""
-        return format_age(source.coverage.latest_read)
 
 
 def get_look_back(source: Source) -> dict[str, date]:

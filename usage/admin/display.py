@@ -1,11 +1,12 @@
 """Cells of the staff pages: HTML around the texts of usage/formatting.py."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
@@ -24,6 +25,16 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     empty: str = "None."
+
+
+def build_display(description: str, render: Callable[[Any], Any]) -> Any:
+    """Return an attribute of an admin class: `render` of a row, as a column of the list or a field of the page."""
+
+    @admin.display(description=description)
+    def display(row: Any) -> Any:
+        return render(row)
+
+    return staticmethod(display)
 
 
 def render_number(value: Decimal | int | str | None, unit: str = "") -> SafeString:

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from portal.accounts.audit.models import Action, AuditEntry, ObjectKind
 from usage.admin.base import ReadOnlyAdmin
-from usage.admin.display import Table, render_badge
+from usage.admin.display import Table, build_display, render_badge
 from usage.admin.filters import RangeListFilter, build_choice_filter, build_exact_filter
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
@@ -56,6 +56,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     actions = None
     fields = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "url", "address", "program")
     readonly_fields = fields
+    at_shown = build_display("when (UTC)", lambda entry: format_timestamp(entry.at))
+    who_shown = build_display("who", lambda entry: entry.who or ("nobody signed in" if entry.url else entry.program))
+    from_shown = build_display("from", lambda entry: entry.address or entry.program)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the entries; for a user limited to sources, without those of tokens and groups."""
@@ -69,16 +72,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             for column, (before, after) in sorted(obj.changes.items())
         ]
         return (Table("What changed", ("setting", "before", "after"), rows, "Nothing that is logged."),)
-
-    @admin.display(description="when (UTC)")
-    def at_shown(self, entry: AuditEntry) -> str:
-        """When."""
-        return format_timestamp(entry.at)
-
-    @admin.display(description="who")
-    def who_shown(self, entry: AuditEntry) -> str:
-        """The user, or the program for a change outside of a page."""
-        return entry.who or ("nobody signed in" if entry.url else entry.program)
 
     @admin.display(description="action")
     def action_shown(self, entry: AuditEntry) -> SafeString:
@@ -101,11 +94,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         )
         remainder = f" and {len(changes) - LISTED_COLUMNS} more" if len(changes) > LISTED_COLUMNS else ""
         return format_html('<span class="prose">{}{}</span>', lines, remainder)
-
-    @admin.display(description="from")
-    def from_shown(self, entry: AuditEntry) -> str:
-        """The address of the request, or the program."""
-        return entry.address or entry.program
 
 
 def format_column(column: str) -> str:

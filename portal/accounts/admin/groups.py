@@ -26,7 +26,7 @@ from portal.accounts.permissions import (
 )
 from portal.accounts.roles import ROLE_DESCRIPTIONS, ROLES
 from usage.admin.base import PortalAdmin
-from usage.admin.display import Table, render_number
+from usage.admin.display import Table, build_display, render_number
 from usage.api.access import filter_by_staff_scope
 from usage.columns import TEXT, Column, build_columns
 from usage.formatting import NOTHING
@@ -86,6 +86,8 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
     filter_horizontal = ()
     fields = ("name", "permissions")
     inlines = (GroupScopeInline,)
+    role_description = build_display("what it is for", lambda group: ROLE_DESCRIPTIONS.get(group.name, NOTHING))
+    member_count = build_display("users", lambda group: render_number(group.members))
 
     def annotate_export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Add the permission codes of every group."""
@@ -143,16 +145,6 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
             build_sources_table(limit, request),
             build_members_table(obj, request),
         )
-
-    @admin.display(description="what it is for")
-    def role_description(self, group: Group) -> str:
-        """What a role is for."""
-        return ROLE_DESCRIPTIONS.get(group.name, NOTHING)
-
-    @admin.display(description="users")
-    def member_count(self, group: Any) -> Any:
-        """The number of members."""
-        return render_number(group.members)
 
     @admin.display(description="limited to")
     def sees(self, group: Group) -> str:

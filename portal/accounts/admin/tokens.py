@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from portal.accounts.models import ApiToken, Scope, create_token
 from portal.accounts.permissions import get_assignable_scopes, request_user
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import render_badge, render_prose
+from usage.admin.display import build_display, render_badge, render_prose
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.formatting import format_age, format_timestamp
@@ -154,6 +154,9 @@ class ApiTokenAdmin(PortalAdmin):
         "created_by",
         "created_at",
     )
+    prefix_shown = build_display("secret begins with", lambda token: f"{token.prefix}…")
+    last_used = build_display("last used", lambda token: format_age(token.last_used_at))
+    rate_shown = build_display("requests", lambda token: token.rate or "as often as the settings say")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the tokens; for a user limited to sources, only those limited to them too."""
@@ -245,11 +248,6 @@ class ApiTokenAdmin(PortalAdmin):
         self.log_change(request, token, "Revoked.")
         messages.success(request, f"{token} is revoked.")
 
-    @admin.display(description="secret begins with")
-    def prefix_shown(self, token: ApiToken) -> str:
-        """How the secret begins."""
-        return f"{token.prefix}…"
-
     @admin.display(description="state")
     def state(self, token: ApiToken) -> SafeString:
         """Whether it is usable."""
@@ -276,16 +274,6 @@ class ApiTokenAdmin(PortalAdmin):
     def expires(self, token: ApiToken) -> str:
         """When."""
         return format_timestamp(token.expires_at) if token.expires_at else "never"
-
-    @admin.display(description="last used")
-    def last_used(self, token: ApiToken) -> str:
-        """How long ago."""
-        return format_age(token.last_used_at)
-
-    @admin.display(description="requests")
-    def rate_shown(self, token: ApiToken) -> str:
-        """The rate limit of the token."""
-        return token.rate or "as often as the settings say"
 
 
 def is_expired(token: ApiToken) -> bool:

@@ -40,7 +40,7 @@ from portal.accounts.permissions import (
     request_user,
 )
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, render_badge
+from usage.admin.display import Table, build_display, render_badge
 from usage.columns import TEXT, Column, build_columns
 from usage.formatting import NOTHING, format_age, format_instant
 from usage.models import Source
@@ -108,6 +108,8 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         (None, {"fields": ("username", "first_name", "last_name", "email")}),
         ("What they may do", {"fields": ("is_active", "groups")}),
     )
+    full_name = build_display("name", lambda user: user.get_full_name() or NOTHING)
+    last_seen = build_display("last signed in", lambda user: format_age(user.last_login))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the users visible to the reader."""
@@ -283,11 +285,6 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         self.log_change(request, user, "Removed the second factor.")
         messages.success(request, f"{user} signs in without a second factor now.")
 
-    @admin.display(description="name")
-    def full_name(self, user: User) -> str:
-        """First and last name."""
-        return user.get_full_name() or NOTHING
-
     @admin.display(description="state")
     def state(self, user: User) -> SafeString:
         """Whether they can sign in, and whether they have come in yet."""
@@ -308,11 +305,6 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         if user.is_superuser or not scopes:
             return "all sources"
         return ", ".join(sorted({source.slug for scope in scopes for source in scope.sources.all()})) or "no source"
-
-    @admin.display(description="last signed in")
-    def last_seen(self, user: User) -> str:
-        """The time since the last sign-in."""
-        return format_age(user.last_login)
 
 
 def describe_invitation(user: User) -> str:

@@ -16,7 +16,7 @@ from portal.incidents.delivery import send_test
 from portal.incidents.models import UNSENT, Channel, ChannelKind, Incident, Message
 from portal.incidents.validators import list_recipients, validate_target
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, render_badge, render_prose
+from usage.admin.display import Table, build_display, render_badge, render_prose
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.datetimes import list_zones
@@ -172,6 +172,7 @@ class ChannelAdmin(PortalAdmin):
         ("When", {"fields": ("delay_minutes", "reminder_hours", "tells_recovery")}),
         ("Quiet hours", {"fields": ("quiet_from", "quiet_until", "time_zone", "quiet_critical")}),
     )
+    get_target = build_display("tells", lambda channel: render_prose(describe_target(channel)))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the channels; for a person limited to sources, only those that report no others."""
@@ -256,11 +257,6 @@ class ChannelAdmin(PortalAdmin):
         if not channel.enabled:
             return render_badge("Off", "plain")
         return render_badge("Failing", "bad") if channel.failing else render_badge("On", "good")
-
-    @admin.display(description="tells")
-    def get_target(self, channel: Channel) -> SafeString | str:
-        """Whom it notifies."""
-        return render_prose(describe_target(channel))
 
     @admin.display(description="of")
     def get_rules(self, channel: Channel) -> SafeString | str:

@@ -21,7 +21,7 @@ from portal.incidents.token_alerts import build_token_alerts
 from portal.incidents.watch import list_unsettled_sources, stays_open
 from sync.admin.actions import get_username
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import Table, render_badge, render_prose
+from usage.admin.display import Table, build_display, render_badge, render_prose
 from usage.admin.filters import ChoiceListFilter, SourceListFilter
 from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.columns import get_columns
@@ -101,6 +101,9 @@ class IncidentAdmin(ReadOnlyAdmin):
         "get_links",
     )
     readonly_fields = fields
+    get_subject = build_display("incident", str)
+    get_opened = build_display("since (UTC)", lambda incident: format_timestamp(incident.opened_at))
+    get_resolved = build_display("resolved (UTC)", lambda incident: format_timestamp(incident.resolved_at))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the incidents that this person may see."""
@@ -172,20 +175,10 @@ class IncidentAdmin(ReadOnlyAdmin):
             return render_badge("Resolved", "plain")
         return render_badge(incident.state, TONES[Severity(incident.severity)])
 
-    @admin.display(description="incident")
-    def get_subject(self, incident: Incident) -> str:
-        """The condition and its subject."""
-        return str(incident)
-
     @admin.display(description="message")
     def get_message(self, incident: Incident) -> SafeString | str:
         """What is wrong, a line each."""
         return format_html_join("", '<div class="prose">{}</div>', ((line,) for line in incident.message.splitlines()))
-
-    @admin.display(description="since (UTC)")
-    def get_opened(self, incident: Incident) -> str:
-        """When it began."""
-        return format_timestamp(incident.opened_at)
 
     @admin.display(description="lasted")
     def get_lasted(self, incident: Incident) -> str:
@@ -193,11 +186,6 @@ class IncidentAdmin(ReadOnlyAdmin):
         if incident.resolved_at is None:
             return f"began {format_age(incident.opened_at)}"
         return format_duration(int((incident.resolved_at - incident.opened_at).total_seconds()))
-
-    @admin.display(description="resolved (UTC)")
-    def get_resolved(self, incident: Incident) -> str:
-        """When it ended."""
-        return format_timestamp(incident.resolved_at)
 
     @admin.display(description="looked after by")
     def get_acknowledged(self, incident: Incident) -> SafeString | str:
