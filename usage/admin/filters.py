@@ -1,8 +1,8 @@
 """The filters of the other admin lists: inputs of one form; an invalid value gets a message and filters nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -11,7 +11,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from rangefilter.filters import DateRangeFilter
 
@@ -23,15 +23,33 @@ DATE_LIMITS = (MinValueValidator(date(2, 1, 1)), MaxValueValidator(date(9998, 12
 
 
 class ChoiceListFilter(admin.SimpleListFilter):
-    """A drop-down of the filter form."""
+    """A drop-down of the filter form.
+
+    `cases`: the label and the rows of each choice; `refusal`: what the message says of a value that is no choice.
+    """
 
     template = "admin/portal/filter_choice.html"
     empty_label = "All"
+    cases: ClassVar[Mapping[str, tuple[str, Q]]] = {}
+    refusal = ""
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(request, *args)
         if "\x00" in (self.value() or ""):  # no column has NUL, and the database rejects it
             raise self.build_error(request, f"The filter “{self.title}” does not take the character NUL.")
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        """Return the choices."""
+        return [(value, label) for value, (label, _) in self.cases.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the rows of the choice; raises IncorrectLookupParameters for a value that is no choice."""
+        value = self.value()
+        if not value:
+            return queryset
+        if value not in self.cases:
+            raise self.build_error(request, f"“{value}” {self.refusal}")
+        return queryset.filter(self.cases[value][1])
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield the options, the one that filters nothing first."""
@@ -85,10 +103,6 @@ class ExactListFilter(ChoiceListFilter):
 
     template = "admin/portal/filter_exact.html"
     field: models.Field[Any, Any]
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return nothing: any value may be typed."""
-        return []
 
     def has_output(self) -> bool:
         """Return True: it is always there."""
@@ -158,22 +172,15 @@ def build_exact_filter(model: type[models.Model], column: str) -> type[ExactList
     return type(f"{column}Filter", (ExactListFilter,), members)
 
 
-def build_choice_filter(column: str, title: str, choices: type[models.TextChoices]) -> type[ChoiceListFilter]:
+def build_choice_filter(
+    column: str, title: str, choices: type[models.TextChoices], *, empty_label: str = "All", refusal: str = ""
+) -> type[ChoiceListFilter]:
     """Return the drop-down of a column with few known values."""
-
-    class ColumnChoiceFilter(ChoiceListFilter):
-        parameter_name = column
-
-        def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-            return [(value, str(label)) for value, label in choices.choices]
-
-        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-            if not self.value():
-                return queryset
-            if self.value() not in choices.values:
-                allowed = ", ".join(choices.values)
-                raise self.build_error(request, f"“{self.value()}” is no {title}; there are {allowed}.")
-            return queryset.filter(**{column: self.value()})
-
-    ColumnChoiceFilter.title = title
-    return ColumnChoiceFilter
+    members = {
+        "title": title,
+        "parameter_name": column,
+        "empty_label": empty_label,
+        "cases": {value: (str(label), Q((column, value))) for value, label in choices.choices},
+        "refusal": refusal or f"is no {title}; there are {', '.join(choices.values)}.",
+    }
+    return type(f"{column}Filter", (ChoiceListFilter,), members)
