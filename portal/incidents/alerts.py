@@ -46,15 +46,15 @@ class Alert:
 class AlertPermissions:
     """What this person may press and open."""
 
-    sync: bool
-    change_source: bool
-    view_days: bool
-    view_rejected: bool
-    view_restatements: bool
-    view_incidents: bool
-    view_tokens: bool
-    add_token: bool
-    change_token: bool
+    sync: bool = False
+    change_source: bool = False
+    view_days: bool = False
+    view_rejected: bool = False
+    view_restatements: bool = False
+    view_incidents: bool = False
+    view_tokens: bool = False
+    add_token: bool = False
+    change_token: bool = False
 
     @classmethod
     def build(cls, request: HttpRequest) -> "AlertPermissions":
@@ -70,21 +70,6 @@ class AlertPermissions:
             view_tokens=has_perm("accounts.view_apitoken"),
             add_token=has_perm("accounts.add_apitoken"),
             change_token=has_perm("accounts.change_apitoken"),
-        )
-
-    @classmethod
-    def build_watch(cls) -> "AlertPermissions":
-        """Return the permissions of the watch, which sees everything and presses nothing."""
-        return cls(
-            sync=False,
-            change_source=False,
-            view_days=True,
-            view_rejected=True,
-            view_restatements=True,
-            view_incidents=False,
-            view_tokens=True,
-            add_token=False,
-            change_token=False,
         )
 
 
@@ -103,6 +88,30 @@ def get_source_url(source: Source) -> str:
     return reverse("admin:usage_source_change", args=[source.pk])
 
 
-def get_source_key(source: Source) -> str:
-    """Return the key of a source as the subject of alerts."""
-    return f"source:{source.pk}"
+def build_source_alert(
+    condition: ConditionKind,
+    source: Source,
+    tone: str,
+    state: str,
+    message: str,
+    detail: str = "",
+    *,
+    buttons: Sequence[AlertLink] = (),
+    links: Sequence[AlertLink] = (),
+    days: int = 0,
+) -> Alert:
+    """Return an alert about a source, or about so many days of it."""
+    return Alert(
+        condition=condition,
+        key=f"source:{source.pk}",
+        tone=tone,
+        state=state,
+        subject=source.slug,
+        message=message,
+        detail=detail,
+        url=get_source_url(source),
+        buttons=buttons,
+        links=links,
+        source_id=source.pk,
+        days=days,
+    )

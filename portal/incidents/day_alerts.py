@@ -9,7 +9,7 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.incidents.alerts import Alert, AlertLink, build_button, build_list_link, get_source_key, get_source_url
+from portal.incidents.alerts import Alert, AlertLink, build_button, build_list_link, build_source_alert
 from portal.incidents.conditions import ConditionKind
 from sync.admin.coverage.messages import list_mismatches
 from usage.formatting import format_count, format_date, format_instant, pluralize
@@ -58,19 +58,10 @@ class AlertGroup:
         *links: AlertLink,
     ) -> Alert:
         """Return an alert about the days of the group."""
-        return Alert(
-            condition=condition,
-            key=get_source_key(self.source),
-            tone=tone,
-            state=str(self.status.label).capitalize(),
-            subject=self.source.slug,
-            message=message,
-            detail=detail,
-            url=get_source_url(self.source),
-            buttons=[button] if button else [],
-            links=links,
-            source_id=self.source.pk,
-            days=self.total,
+        state = str(self.status.label).capitalize()
+        buttons = [button] if button else []
+        return build_source_alert(
+            condition, self.source, tone, state, message, detail, buttons=buttons, links=links, days=self.total
         )
 
     def build_sync_button(self, label: str = "Sync again") -> AlertLink | None:
@@ -163,18 +154,16 @@ def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
     buttons = [build_button("sync-day", day.pk, "Sync again")]
     if day.state == DayState.SUSPECT:
         buttons.append(build_button("accept", day.pk, "Accept what the vendor reports"))
-    return Alert(
-        condition=ConditionKind.DAY_SUSPECT,
-        key=get_source_key(group.source),
-        tone="warn",
-        state="Suspect",
-        subject=group.source.slug,
-        message=message,
-        detail=day.error or "Nothing was changed. A second equal sync decides, or a person.",
-        url=get_source_url(group.source),
+    detail = day.error or "Nothing was changed. A second equal sync decides, or a person."
+    return build_source_alert(
+        ConditionKind.DAY_SUSPECT,
+        group.source,
+        "warn",
+        "Suspect",
+        message,
+        detail,
         buttons=buttons if group.can_sync else [],
         links=[AlertLink("Show the day", reverse("admin:usage_sourceday_change", args=[day.pk]))],
-        source_id=group.source.pk,
         days=1,
     )
 

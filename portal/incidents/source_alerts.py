@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from portal.incidents.alerts import Alert, AlertLink, AlertPermissions, build_button, get_source_key, get_source_url
+from portal.incidents.alerts import Alert, AlertPermissions, build_button, build_source_alert
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.day_alerts import ALERTS, AlertGroup, fetch_alert_days
 from portal.incidents.restatement_alerts import build_restatement_alerts
@@ -112,24 +112,6 @@ def find_stopped_sync(enabled: Sequence[Condition]) -> list[Alert]:
     ]
 
 
-def build_source_alert(
-    condition: ConditionKind, source: Source, tone: str, state: str, message: str, detail: str = "", *buttons: AlertLink
-) -> Alert:
-    """Return an alert about a source itself, not its days."""
-    return Alert(
-        condition=condition,
-        key=get_source_key(source),
-        tone=tone,
-        state=state,
-        subject=source.slug,
-        message=message,
-        detail=detail,
-        url=get_source_url(source),
-        buttons=buttons,
-        source_id=source.pk,
-    )
-
-
 def find_blocked_sync(condition: Condition, permissions: AlertPermissions, *, is_alone: bool) -> Alert | None:
     """Return why a source is not synced as planned; None where it is, or is catching up."""
     source = condition.source
@@ -143,16 +125,16 @@ def find_blocked_sync(condition: Condition, permissions: AlertPermissions, *, is
                 f"{source.halt_reason} Resolve this, then resume the source.",
             )
             kind = get_halt_condition(source)
-            return build_source_alert(kind, source, "bad", "Halted", message, detail, *resume)
+            return build_source_alert(kind, source, "bad", "Halted", message, detail, buttons=resume)
         case Health.PAUSED:
             until = format_instant(source.paused_until) if source.paused_until else ""
             message = f"is paused until {until}, because several syncs in a row failed."
             detail, kind = "It resumes automatically.", ConditionKind.SOURCE_FAILING
-            return build_source_alert(kind, source, "warn", "Paused", message, detail, *sync_now)
+            return build_source_alert(kind, source, "warn", "Paused", message, detail, buttons=sync_now)
     state, message = describe_lateness(condition) if is_alone else ("", "")
     if not message:
         return None
-    return build_source_alert(ConditionKind.SOURCE_LATE, source, "warn", state, message, "", *sync_now)
+    return build_source_alert(ConditionKind.SOURCE_LATE, source, "warn", state, message, buttons=sync_now)
 
 
 def get_halt_condition(source: Source) -> ConditionKind:

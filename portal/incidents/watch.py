@@ -49,6 +49,8 @@ MAX_TOKENS: Final = 500
 # Another machine reports its own disk; a machine that is gone reports nothing any more.
 HOST_GONE: Final = timedelta(days=1)
 PING_BOUNDS: Final = Bounds(timeout=5.0, attempts=1, exchange_seconds=8.0, error_bytes=1024)
+# The watch sees everything and presses nothing.
+PERMISSIONS: Final = AlertPermissions(view_days=True, view_rejected=True, view_restatements=True, view_tokens=True)
 Incidents = dict[tuple[str, str], Incident]
 
 
@@ -97,13 +99,12 @@ def collect_alerts() -> tuple[list[Alert], set[ConditionKind]]:
 def collect_source_alerts() -> list[Alert]:
     """Return the alerts of every source."""
     sources = list(Source.objects.filter(enabled=True).defer("credential"))
-    return build_source_alerts(fetch_conditions(sources), AlertPermissions.build_watch())
+    return build_source_alerts(fetch_conditions(sources), PERMISSIONS)
 
 
 def collect_token_alerts() -> list[Alert]:
     """Return the alerts of every token."""
-    permissions = AlertPermissions.build_watch()
-    return [build_token_alert(token, permissions) for token in filter_expiring(ApiToken.objects.all())[:MAX_TOKENS]]
+    return [build_token_alert(token, PERMISSIONS) for token in filter_expiring(ApiToken.objects.all())[:MAX_TOKENS]]
 
 
 COLLECTORS: Final[Sequence[tuple[frozenset[ConditionKind], Callable[[], list[Alert]]]]] = (
