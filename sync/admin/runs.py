@@ -215,11 +215,11 @@ def fetch_attempts(run: SyncRun, shown: Sequence[SyncRunDay]) -> dict[int, list[
     return by_day
 
 
-def build_runs_table(source: Source) -> Table:
+def build_runs_table(request: HttpRequest, source: Source) -> Table:
     """Return the latest runs of a source that have ended; open runs are shown with their progress."""
     rows = [
         [
-            link_run(run),
+            render_link(request, run, format_timestamp(run.created_at)),
             build_run_badge(run),
             build_progress_bar(run),
             run.days_label,
@@ -231,12 +231,6 @@ def build_runs_table(source: Source) -> Table:
     ]
     columns = ("requested at (UTC)", "state", "progress", "requested", "requested by", "records", "error")
     return Table("Latest runs", columns, rows, "None has ended yet.")
-
-
-def link_run(run: SyncRun) -> SafeString:
-    """Return when a run was requested, as a link to its page."""
-    url = reverse("admin:sync_syncrun_change", args=[run.pk])
-    return format_html('<a href="{}">{}</a>', url, format_timestamp(run.created_at))
 
 
 assert set(COUNTS) | {"bytes", "seconds"} == set(COUNTED)  # noqa: S101 - a new count needs a label here

@@ -294,7 +294,7 @@ class SourceAdmin(PortalAdmin):
 
     def get_page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:
         """Return the latest runs, for a person who may see them."""
-        return (build_runs_table(obj),) if request.user.has_perm("sync.view_syncrun") else ()
+        return (build_runs_table(request, obj),) if request.user.has_perm("sync.view_syncrun") else ()
 
     def sync_now(self, request: HttpRequest, source: Source) -> None:
         """Sync today and the look-back."""
