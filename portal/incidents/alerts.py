@@ -1,15 +1,16 @@
 """Alerts: what is wrong and needs a person, a line each, with buttons and links."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from django.http import HttpRequest
 from django.urls import reverse
 
 from portal.incidents.conditions import ConditionKind
-from sync.admin.actions import has_sync_permission
 from usage.models import Source
+
+# Whether the reader of alerts has a permission: what they may press and open goes by it.
+HasPerm = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +41,6 @@ class Alert:
     links: Sequence[AlertLink] = ()
     source_id: int | None = None
     days: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AlertPermissions:
-    """What this person may press and open."""
-
-    sync: bool = False
-    change_source: bool = False
-    view_days: bool = False
-    view_rejected: bool = False
-    view_restatements: bool = False
-    view_incidents: bool = False
-    view_tokens: bool = False
-    add_token: bool = False
-    change_token: bool = False
-
-    @classmethod
-    def build(cls, request: HttpRequest) -> "AlertPermissions":
-        """Return the permissions of the person who is signed in."""
-        has_perm = request.user.has_perm
-        return cls(
-            sync=has_sync_permission(request),
-            change_source=has_perm("usage.change_source"),
-            view_days=has_perm("usage.view_sourceday"),
-            view_rejected=has_perm("usage.view_rejectedrecord"),
-            view_restatements=has_perm("usage.view_restatement"),
-            view_incidents=has_perm("incidents.view_incident"),
-            view_tokens=has_perm("accounts.view_apitoken"),
-            add_token=has_perm("accounts.add_apitoken"),
-            change_token=has_perm("accounts.change_apitoken"),
-        )
 
 
 def build_button(action: str, pk: int, label: str) -> AlertLink:

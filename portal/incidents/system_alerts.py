@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.urls import reverse
 
-from portal.incidents.alerts import Alert, AlertLink, AlertPermissions
+from portal.incidents.alerts import Alert, AlertLink, HasPerm
 from portal.incidents.conditions import SYSTEM_CONDITIONS, ConditionKind
 from portal.incidents.models import OPEN, Incident, Severity
 from portal.incidents.processes import Silence
@@ -105,9 +105,9 @@ def build_alert(condition: ConditionKind, key: str, subject: str, message: str, 
     return Alert(condition, key, "bad", str(condition.label.split()[-1]).capitalize(), subject, message, detail)
 
 
-def list_open_alerts(permissions: AlertPermissions) -> list[Alert]:
+def list_open_alerts(has_perm: HasPerm) -> list[Alert]:
     """Return the alerts of open incidents that no page can detect itself."""
-    if not permissions.view_incidents:
+    if not has_perm("incidents.view_incident"):
         return []
     incidents = Incident.objects.filter(OPEN, condition__in=SYSTEM_CONDITIONS).order_by("opened_at", "id")
     return [build_incident_alert(incident) for incident in incidents]

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from portal.accounts.models import ApiToken
 from portal.incidents import outbox
-from portal.incidents.alerts import Alert, AlertPermissions
+from portal.incidents.alerts import Alert
 from portal.incidents.conditions import (
     DAY_CONDITIONS,
     HOST_CONDITIONS,
@@ -50,7 +50,9 @@ MAX_TOKENS: Final = 500
 HOST_GONE: Final = timedelta(days=1)
 PING_BOUNDS: Final = Bounds(timeout=5.0, attempts=1, exchange_seconds=8.0, error_bytes=1024)
 # The watch sees everything and presses nothing.
-PERMISSIONS: Final = AlertPermissions(view_days=True, view_rejected=True, view_restatements=True, view_tokens=True)
+PERMISSIONS: Final = frozenset(
+    {"usage.view_sourceday", "usage.view_rejectedrecord", "usage.view_restatement", "accounts.view_apitoken"}
+)
 Incidents = dict[tuple[str, str], Incident]
 
 
@@ -99,12 +101,13 @@ def collect_alerts() -> tuple[list[Alert], set[ConditionKind]]:
 def collect_source_alerts() -> list[Alert]:
     """Return the alerts of every source."""
     sources = list(Source.objects.filter(enabled=True).defer("credential"))
-    return build_source_alerts(fetch_conditions(sources), PERMISSIONS)
+    return build_source_alerts(fetch_conditions(sources), PERMISSIONS.__contains__)
 
 
 def collect_token_alerts() -> list[Alert]:
     """Return the alerts of every token."""
-    return [build_token_alert(token, PERMISSIONS) for token in filter_expiring(ApiToken.objects.all())[:MAX_TOKENS]]
+    has_perm = PERMISSIONS.__contains__
+    return [build_token_alert(token, has_perm) for token in filter_expiring(ApiToken.objects.all())[:MAX_TOKENS]]
 
 
 COLLECTORS: Final[Sequence[tuple[frozenset[ConditionKind], Callable[[], list[Alert]]]]] = (

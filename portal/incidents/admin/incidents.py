@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from portal.incidents.access import acknowledge, filter_visible
-from portal.incidents.alerts import Alert, AlertPermissions
+from portal.incidents.alerts import Alert
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import OPEN, Incident, Message, Severity
 from portal.incidents.serializers import IncidentSerializer
@@ -182,13 +182,13 @@ def find_alerts(request: HttpRequest, incident: Incident) -> list[Alert]:
     """Return the alerts of the overview that an open incident is about, with what this person may press."""
     if incident.resolved_at is not None:
         return []
-    permissions = AlertPermissions.build(request)
+    has_perm = request.user.has_perm
     alerts: list[Alert] = []
-    if incident.source_id is not None and request.user.has_perm("usage.view_source"):
+    if incident.source_id is not None and has_perm("usage.view_source"):
         sources = filter_by_staff_scope(Source.objects.defer("credential"), request, "id")
-        alerts = build_source_alerts(fetch_conditions(list(sources.filter(pk=incident.source_id))), permissions)
+        alerts = build_source_alerts(fetch_conditions(list(sources.filter(pk=incident.source_id))), has_perm)
     elif incident.condition == ConditionKind.TOKEN_EXPIRES:
-        alerts = build_token_alerts(request, permissions)
+        alerts = build_token_alerts(request, has_perm)
     return [alert for alert in alerts if (alert.condition, alert.key) == (incident.condition, incident.key)]
 
 
