@@ -264,7 +264,7 @@ class ApiTokenAdmin(PortalAdmin):
         """Its scopes."""
         return render_prose(", ".join(Scope(scope).label.lower() for scope in token.scopes))
 
-    @admin.display(description="get_visible_sources")
+    @admin.display(description="sees")
     def sees(self, token: ApiToken) -> SafeString | str:
         """The sources it sees."""
         slugs = ", ".join(sorted(source.slug for source in token.sources.all())) or "no source"
