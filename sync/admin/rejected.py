@@ -93,6 +93,13 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
     get_status = build_display("status", build_rejected_badge)
     get_last_seen = build_display("last seen (UTC)", lambda record: format_timestamp(record.last_seen_at))
     get_first_seen = build_display("first seen (UTC)", lambda record: format_timestamp(record.first_seen_at))
+    get_payload_excerpt = build_display(
+        "payload", lambda record: format_html('<span class="error-text">{}</span>', record.payload[:EXCERPT_LENGTH])
+    )
+    get_day_status = build_display(
+        "status of the day",
+        lambda record: SourceDay.objects.with_status().get(pk=record.source_day_id).describe_status(),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential."""
@@ -140,21 +147,11 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
             "more. Until it is resolved the day is partial."
         )
 
-    @admin.display(description="payload")
-    def get_payload_excerpt(self, record: RejectedRecord) -> SafeString:
-        """The beginning of the record as the vendor sent it."""
-        return format_html('<span class="error-text">{}</span>', record.payload[:EXCERPT_LENGTH])
-
     @admin.display(description="source day")
     def get_day_link(self, record: RejectedRecord) -> SafeString:
         """The day it belongs to."""
         url = reverse("admin:usage_sourceday_change", args=[record.source_day_id])
         return format_html('<a href="{}">{} {}</a>', url, record.source, record.day)
-
-    @admin.display(description="status of the day")
-    def get_day_status(self, record: RejectedRecord) -> str:
-        """The status of that day as text."""
-        return SourceDay.objects.with_status().get(pk=record.source_day_id).describe_status()
 
 
 def indent_json(payload: str) -> str:

@@ -15,7 +15,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
@@ -103,6 +102,9 @@ class SourceAdmin(PortalAdmin):
     get_coverage = build_display("coverage", lambda source: source.coverage.description)
     get_records = build_display("records", lambda source: render_number(source.coverage.records_held))
     get_last_sync = build_display("last sync", lambda source: format_age(source.coverage.latest_read))
+    get_health = build_display(
+        "health", lambda source: build_health_badge(Condition(source, source.coverage, timezone.now()))
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the credential in the database."""
@@ -344,11 +346,6 @@ class SourceAdmin(PortalAdmin):
         plan.resume(source)
         self.log_change(request, source, "Resumed.")
         messages.success(request, f"Sync of {source} resumes with the next tick.")
-
-    @admin.display(description="health")
-    def get_health(self, source: Any) -> SafeString:
-        """Its health."""
-        return build_health_badge(Condition(source, source.coverage, timezone.now()))
 
 
 def get_look_back(source: Source) -> dict[str, date]:

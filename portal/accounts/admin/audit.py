@@ -59,6 +59,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     at_shown = build_display("when (UTC)", lambda entry: format_timestamp(entry.at))
     who_shown = build_display("who", lambda entry: entry.who or ("nobody signed in" if entry.url else entry.program))
     from_shown = build_display("from", lambda entry: entry.address or entry.program)
+    action_shown = build_display(
+        "action", lambda entry: render_badge(entry.get_action_display(), TONES[Action(entry.action)])
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the entries; for a user limited to sources, without those of tokens and groups."""
@@ -72,11 +75,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             for column, (before, after) in sorted(obj.changes.items())
         ]
         return (Table("What changed", ("setting", "before", "after"), rows, "Nothing that is logged."),)
-
-    @admin.display(description="action")
-    def action_shown(self, entry: AuditEntry) -> SafeString:
-        """What was done."""
-        return render_badge(entry.get_action_display(), TONES[Action(entry.action)])
 
     @admin.display(description="what changed")
     def changed_columns(self, entry: AuditEntry) -> SafeString | str:

@@ -157,6 +157,12 @@ class ApiTokenAdmin(PortalAdmin):
     prefix_shown = build_display("secret begins with", lambda token: f"{token.prefix}…")
     last_used = build_display("last used", lambda token: format_age(token.last_used_at))
     rate_shown = build_display("requests", lambda token: token.rate or "as often as the settings say")
+    scopes_shown = build_display(
+        "may", lambda token: render_prose(", ".join(Scope(scope).label.lower() for scope in token.scopes))
+    )
+    expires = build_display(
+        "expires (UTC)", lambda token: format_timestamp(token.expires_at) if token.expires_at else "never"
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the tokens; for a user limited to sources, only those limited to them too."""
@@ -259,21 +265,11 @@ class ApiTokenAdmin(PortalAdmin):
             return render_badge("Expires soon", "warn")
         return render_badge("Usable", "good")
 
-    @admin.display(description="may")
-    def scopes_shown(self, token: ApiToken) -> SafeString | str:
-        """Its scopes."""
-        return render_prose(", ".join(Scope(scope).label.lower() for scope in token.scopes))
-
     @admin.display(description="sees")
     def sees(self, token: ApiToken) -> SafeString | str:
         """The sources it sees."""
         slugs = ", ".join(sorted(source.slug for source in token.sources.all())) or "no source"
         return render_prose(slugs) if token.limited else "all sources"
-
-    @admin.display(description="expires (UTC)")
-    def expires(self, token: ApiToken) -> str:
-        """When."""
-        return format_timestamp(token.expires_at) if token.expires_at else "never"
 
 
 def is_expired(token: ApiToken) -> bool:
