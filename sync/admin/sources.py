@@ -32,11 +32,9 @@ from sync.admin.live import (
 from sync.admin.runs import build_runs_table
 from sync.admin.source_status import (
     Fieldsets,
-    build_coverage_url,
     build_directory_status,
     build_notice,
     build_option_fieldsets,
-    build_runs_url,
     build_vendor_defaults,
     count_days,
 )
@@ -235,14 +233,12 @@ class SourceAdmin(PortalAdmin):
             "notice": build_notice(obj),
             "source_badge": build_health_badge(Condition(obj, coverage, timezone.now())),
             "coverage_summary": coverage.description,
-            "coverage_url": build_coverage_url(request, obj),
             "provisional_days": coverage.provisional,
             "day_counts": count_days(request, coverage, obj),
             "buttons": {name: self.action_url(obj, action) for name, action in actions.items()},
             "range_form": SyncRangeForm(obj, initial=get_look_back(obj), auto_id="range_%s"),
             "retire_form": RetireForm(obj, auto_id="retire_%s"),
             "live": self.build_progress(request, obj),
-            "runs_url": build_runs_url(request, obj),
             "directory": build_directory_status(obj),
         }
 
