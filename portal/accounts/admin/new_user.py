@@ -51,8 +51,6 @@ class NewUserForm(forms.ModelForm[User]):
     actor: ClassVar[User]
 
     class Meta:
-        model = User
-        fields = ("username", "email", "first_name", "last_name", "groups")
         labels = {"groups": "Other groups"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -66,8 +66,6 @@ class TokenForm(forms.ModelForm[ApiToken]):
     limit: ClassVar[frozenset[int] | None]
 
     class Meta:
-        model = ApiToken
-        fields = ("name", "scopes", "limited", "sources", "lasts", "expires_at", "rate")
         labels = {"expires_at": "Expires at (UTC)", "rate": "Requests"}
         help_texts = {"expires_at": "Only where you choose so above."}
 

@@ -67,24 +67,6 @@ class ChannelForm(forms.ModelForm[Channel]):
     limit: ClassVar[frozenset[int] | None] = None
 
     class Meta:
-        model = Channel
-        fields = (
-            "name",
-            "kind",
-            "enabled",
-            "recipients",
-            "body_format",
-            "conditions",
-            "sources",
-            "severity",
-            "delay_minutes",
-            "quiet_from",
-            "quiet_until",
-            "time_zone",
-            "quiet_critical",
-            "reminder_hours",
-            "tells_recovery",
-        )
         labels = {
             "severity": "From severity",
             "delay_minutes": "Delay in minutes",
@@ -187,8 +169,7 @@ class ChannelAdmin(PortalAdmin):
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Pass the person's sources to the form."""
-        fields = ChannelForm.Meta.fields if self.has_change_permission(request, obj) else ()
-        form: Any = super().get_form(request, obj, change=change, **{**kwargs, "fields": fields})
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.limit = get_staff_scope(request)
         return form
 

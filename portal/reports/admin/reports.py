@@ -70,8 +70,7 @@ class ReportAdmin(PortalAdmin):
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Pass the request to the form."""
-        fields = ReportForm.Meta.fields if obj is None or self.has_change_permission(request, obj) else ()
-        form: Any = super().get_form(request, obj, change=change, **{**kwargs, "fields": fields})
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.request = request
         return form
 
