@@ -86,7 +86,6 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         "get_last_seen",
         "resolved_at",
     )
-    readonly_fields = fields
     get_day = build_display("day", lambda record: f"{record.day}")
     get_reason = build_display("reason", lambda record: record.reason)
     get_payload = build_display("payload", lambda record: render_verbatim(indent_json(record.payload)))

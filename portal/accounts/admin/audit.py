@@ -55,7 +55,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     actions = None
     fields = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "url", "address", "program")
-    readonly_fields = fields
     at_shown = build_display("when (UTC)", lambda entry: format_timestamp(entry.at))
     who_shown = build_display("who", lambda entry: entry.who or ("nobody signed in" if entry.url else entry.program))
     from_shown = build_display("from", lambda entry: entry.address or entry.program)

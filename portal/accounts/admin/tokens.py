@@ -184,10 +184,6 @@ class ApiTokenAdmin(PortalAdmin):
         choosable = get_staff_scope(request) is not None or Source.objects.exists()
         return [name for name in self.fields if choosable or name not in SOURCE_FIELDS]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return all fields of an existing token."""
-        return () if obj is None else self.view_fields
-
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse every change of a token."""
         return False

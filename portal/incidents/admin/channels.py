@@ -179,10 +179,6 @@ class ChannelAdmin(PortalAdmin):
             return self.fieldsets
         return [(None, {"fields": ("name", "get_target", "get_rules", "enabled")})]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return what is shown in place of inputs."""
-        return () if obj is None or self.has_change_permission(request, obj) else ("get_target", "get_rules")
-
     def save_model(self, request: Any, obj: Channel, form: Any, change: bool) -> None:
         """Note who added it, and whether it is limited to sources."""
         obj.limited = bool(form.cleaned_data["sources"])

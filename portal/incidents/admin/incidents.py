@@ -74,7 +74,6 @@ class IncidentAdmin(ReadOnlyAdmin):
         "get_acknowledged",
         "get_links",
     )
-    readonly_fields = fields
     get_subject = build_display("incident", str)
     get_opened = build_display("since (UTC)", lambda incident: format_timestamp(incident.opened_at))
     get_resolved = build_display("resolved (UTC)", lambda incident: format_timestamp(incident.resolved_at))

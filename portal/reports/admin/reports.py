@@ -78,13 +78,7 @@ class ReportAdmin(PortalAdmin):
         """Show another person's report without inputs."""
         if obj is None or self.has_change_permission(request, obj):
             return self.fieldsets
-        return [(None, {"fields": self.get_readonly_fields(request, obj)})]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return what is shown in place of inputs."""
-        if obj is None or self.has_change_permission(request, obj):
-            return ()
-        return ("name", "owner", "get_view", "get_schedule", "get_target")
+        return [(None, {"fields": ("name", "owner", "get_view", "get_schedule", "get_target")})]
 
     def save_model(self, request: Any, obj: Report, form: Any, change: bool) -> None:
         """Set the owner of the report, and when it is sent next."""

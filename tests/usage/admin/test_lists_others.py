@@ -152,6 +152,7 @@ def test_no_heading_is_the_name_of_a_function() -> None:
     headings = [
         (model_admin.opts.label, str(label_for_field(name, model_admin.model, model_admin)))
         for model_admin in admin.site._registry.values()
-        for name in (*model_admin.list_display, *model_admin.readonly_fields)
+        for name in (*model_admin.list_display, *(model_admin.fields or ()), *model_admin.readonly_fields)
+        if name in model_admin.list_display or hasattr(model_admin, name)
     ]
     assert [heading for heading in headings if "_" in heading[1]] == []
