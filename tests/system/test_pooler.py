@@ -27,10 +27,10 @@ from portal.environment import BASE_DIR
 from portal.management.commands.up import build_programs
 from sync import tasks
 from sync.models import SyncRun
-from sync.sandbox.process import SandboxProcess
 from tests.support.api_clients import answers, hold_port
 from tests.support.processes import environment, portal_process
 from tests.support.read_day import sandboxed
+from tests.support.sandbox_process import SandboxProcess
 from tests.support.vendor_truth import (
     ask_count_and_sums,
     count_records,
