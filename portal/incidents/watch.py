@@ -24,9 +24,9 @@ from portal.incidents.conditions import (
     ConditionKind,
 )
 from portal.incidents.models import OPEN, Incident, Severity
-from portal.incidents.processes import Silence
 from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
 from portal.incidents.system_alerts import (
+    Silence,
     build_host_alerts,
     build_lake_alerts,
     build_process_alerts,

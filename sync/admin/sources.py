@@ -20,8 +20,7 @@ from django.views.decorators.http import require_POST
 
 from sync.admin.actions import get_username, has_sync_permission, start_runs
 from sync.admin.badges import build_health_badge
-from sync.admin.connection_test import check_connection
-from sync.admin.forms import RetireForm, SourceForm, SyncRangeForm, list_errors
+from sync.admin.forms import RetireForm, SourceForm, SyncRangeForm, check_connection, list_errors
 from sync.admin.live import (
     LiveProgress,
     build_progress,
