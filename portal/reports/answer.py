@@ -138,7 +138,7 @@ def compute_state(kind: Kind, filterset: Any, scope: Scope) -> tuple[int, str]:
         kind_filterset.is_valid()
         rows = model.objects.all() if scope is None else model.objects.filter(source_id__in=sorted(scope))
         totals = compute_totals(kind_filterset.filter_queryset(rows), kind_filterset, scope)
-        records, digest = records + totals.rows, digest + int(totals.digest, 16)
+        records, digest = records + totals["rows"], digest + int(totals["digest"], 16)
     return records, f"{digest % 2**64:016x}"
 
 

@@ -23,7 +23,6 @@ from usage.api.filters import (
     ResourceUsageFilterSet,
     StrictFilterBackend,
 )
-from usage.api.filters.data_quality import assess_filtered
 from usage.api.json_rows import read_json_batch, read_json_row
 from usage.api.pagination import (
     FIELDS_HELP,
@@ -42,11 +41,11 @@ from usage.api.serializers import (
     ResourceUsageSerializer,
 )
 from usage.columns import Column, get_columns, select_columns
-from usage.data_quality import MAX_LISTED_DAYS, DataQuality
+from usage.data_quality import MAX_LISTED_DAYS
 from usage.datetimes import format_iso
-from usage.directory.lookup import get_directory_version, list_name_columns, select_usage_columns
-from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_totals, export
-from usage.exports.archive import find_archive, select_dropped_days
+from usage.directory.lookup import list_name_columns, select_usage_columns
+from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_manifest, export
+from usage.exports.archive import select_dropped_days
 from usage.exports.file_names import build_export_name
 from usage.exports.formats.csv import parse_bom
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
@@ -200,19 +199,19 @@ class UsageViewSet(ReadViewSet):
         ordering = PageParams.parse(request, self.orderings, self.ordering).ordering
         watermark = read_watermark(request, self)  # before the rows are read
         rows = ordering.apply(filter_settled(queryset, self, watermark))
-        name = self.build_file_name(request)
+        filterset = self.get_valid_filterset(request)
         response = export(
             rows,
-            name,
+            self.build_file_name(request),
             self.export_format,
             self.columns,
-            lambda: self.assess_quality(request),
-            lambda: find_archive(self.get_valid_filterset(request), get_row_scope(request)),
+            filterset=filterset,
+            row_scope=get_row_scope(request),
             request=ExportRequest(
                 title=str(rows.model._meta.verbose_name_plural),
                 url=request.build_absolute_uri(),
                 params=[(name, text) for name, texts in request.query_params.lists() for text in texts],
-                zone=self.get_valid_filterset(request).form.cleaned_data["tz"],
+                zone=filterset.form.cleaned_data["tz"],
                 bom=bom,
             ),
         )
@@ -245,13 +244,10 @@ class UsageViewSet(ReadViewSet):
         filterset, row_scope = self.get_valid_filterset(request), get_row_scope(request)
         try:
             with consistent_snapshot(queryset.db, seconds=settings.PORTAL_EXPORT_SECONDS):
-                numbers = compute_totals(queryset, filterset, row_scope)
-                quality = self.assess_quality(request)
+                manifest = compute_manifest(queryset, filterset, row_scope)
         except QueryTimeout as error:
             raise ExportTooSlow from error
-        filters = self.get_filter_values(request)
-        manifest = {"kind": self.basename, "filters": filters, **numbers.to_dict(), "meta": quality.meta()}
-        manifest["directory_version"] = get_directory_version(row_scope)
+        manifest = {"kind": self.basename, "filters": self.get_filter_values(request), **manifest}
         if watermark is not None:
             manifest["settled_until"] = format_iso(watermark)
         return JsonResponse(manifest, json_dumps_params={"ensure_ascii": False})
@@ -268,10 +264,6 @@ class UsageViewSet(ReadViewSet):
         """Return the filters of the request as they were parsed, JSON-ready: instants in UTC, lists as lists."""
         cleaned = self.get_valid_filterset(request).form.cleaned_data
         return {name: to_json(cleaned[name]) for name in request.query_params if name in cleaned}
-
-    def assess_quality(self, request: Request) -> DataQuality:
-        """Return the data quality of an export of the filtered records."""
-        return assess_filtered(self.get_valid_filterset(request), get_row_scope(request), reads_lake=True)
 
     def get_valid_filterset(self, request: Request) -> Any:
         """Return the filter set of a request whose filters are valid."""

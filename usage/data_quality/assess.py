@@ -143,6 +143,31 @@ def assess(
     )
 
 
+def assess_filtered(
+    filterset: Any,
+    row_scope: frozenset[int] | None,
+    *,
+    reads_rollups: Callable[[], bool] = lambda: False,
+    reads_lake: bool = False,
+) -> DataQuality:
+    """Return the data quality of what a valid filter set of a kind of usage keeps, within the row scope; see `assess`.
+
+    `reads_lake`: the answer is an export, which has the records of archived days.
+    """
+    names_zone = bool({"tz", "from", "to"} & set(filterset.data or ()))
+    start, end = filterset.get_range()
+    return assess(
+        filterset._meta.model,
+        source_ids=filterset.get_source_ids(),
+        start=start,
+        end=end,
+        zone=filterset.form.cleaned_data["tz"] if names_zone else None,
+        row_scope=row_scope,
+        reads_rollups=reads_rollups,
+        reads_lake=reads_lake,
+    )
+
+
 def format_lists(columns: dict[str, Any], *, rolled_up: bool, reads_lake: bool) -> dict[str, dict[str, Any]]:
     """Return the lists of days; those of days without stored records also have where their numbers come from."""
     lists = {name: format_list(columns[name]) for name in LISTS}

@@ -25,7 +25,6 @@ from usage.admin.lists.suggestions import MOST, TOO_MANY, find_suggestions, get_
 from usage.admin.lists.totals import TOO_MANY as TOO_MANY_TO_ADD
 from usage.admin.lists.totals import compute_totals
 from usage.api.access import get_staff_name_access, get_staff_scope
-from usage.api.filters.data_quality import convert_bound
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import THROUGH, UTC_ZONE
 from usage.directory.lookup import find_record_names
@@ -227,10 +226,9 @@ class UsageAdmin(ReadOnlyAdmin):
     def get_suggestion_scope(self, request: HttpRequest) -> tuple[list[int], Any, Any]:
         """Return the ids of the sources and the range to suggest from; invalid parameters narrow nothing."""
         query = self.get_list_query(request, SUGGESTION_PARAMS)
-        cleaned = query.filterset.form.cleaned_data
         ids = None if {"source", "vendor"} & set(query.errors) else query.filterset.get_source_ids()
-        start, end = (convert_bound(cleaned.get(name)) for name in ("from", "to"))
-        return [source.pk for source in get_reporting_sources(self.kind, ids, get_staff_scope(request))], start, end
+        sources = get_reporting_sources(self.kind, ids, get_staff_scope(request))
+        return [source.pk for source in sources], *query.filterset.get_range()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """None of Django's: a record's page is laid out by `sections`."""

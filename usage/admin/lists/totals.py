@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import DEFAULT_DB_ALIAS
 
 from usage.api.filters import UsageFilterSet
-from usage.api.filters.data_quality import assess_filtered
+from usage.data_quality import assess_filtered
 from usage.data_quality.messages import describe_quality, get_tone
 from usage.decimals import add_exactly
 from usage.formatting import Amount, format_number, scale_amount

@@ -24,7 +24,7 @@ from usage.api.filters.values import (
     build_detail_filters,
 )
 from usage.api.filters.widgets import EndInput
-from usage.datetimes import EXPECTED, EXPECTED_ZONE
+from usage.datetimes import EXPECTED, EXPECTED_ZONE, to_instant
 from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.directory.lookup import NAMED_COLUMNS
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
@@ -93,6 +93,12 @@ class SourceRelatedFilterSet(django_filters.FilterSet):
             for pk, slug, vendor in self.sources
             if (not slugs or slug in slugs) and (not vendors or vendor in vendors)
         ]
+
+    def get_range(self) -> tuple[datetime | None, datetime | None]:
+        """Return the bounds of the range as instants; a date stands for its start in UTC."""
+        bounds = (self.form.cleaned_data.get(name) for name in ("from", "to"))
+        start, end = (None if bound is None else to_instant(bound) for bound in bounds)
+        return start, end
 
     def filter_source_ids(self, queryset: QuerySet[Any], ids: list[int]) -> QuerySet[Any]:
         """Keep the rows of these sources; a single source by `=`, so that an index gives the order."""
