@@ -19,7 +19,7 @@ from sync.admin.coverage.panel import DayPanel
 from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import render_badge, render_json, render_number, render_prose
-from usage.admin.filters import RangeListFilter, SourceListFilter, build_choice_filter
+from usage.admin.filters import RangeListFilter, SourceListFilter, build_column_filter
 from usage.admin.sums import format_sum
 from usage.columns import build_columns, get_columns
 from usage.formatting import NOTHING, format_timestamp
@@ -52,8 +52,8 @@ class SourceDayAdmin(ReadOnlyAdmin):
     )
     list_filter = (
         SourceListFilter,
-        build_choice_filter("state", "state", DayState),
-        build_choice_filter("verification", "verification", Verification),
+        build_column_filter("state", "state", DayState),
+        build_column_filter("verification", "verification", Verification),
         ("day", RangeListFilter),
     )
     allowed_lookups = ("source", "state", "verification", "day__range__gte", "day__range__lte")

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -16,7 +16,7 @@ from sync.admin.badges import build_rejected_badge
 from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import render_verbatim
-from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter
+from usage.admin.filters import RangeListFilter, SourceListFilter, TextListFilter, build_choice_filter
 from usage.columns import get_columns
 from usage.formatting import format_timestamp
 from usage.models import RejectedRecord, SourceDay
@@ -29,40 +29,22 @@ MAX_SEARCH_SECONDS = 8.0
 DAY_FIELDS = ("get_day_link", "get_day_status")
 
 
-class ResolvedFilter(ChoiceListFilter):
-    """Records that are still rejected, and resolved records."""
-
-    title = "status"
-    parameter_name = "status"
-    empty_label = "Open and resolved"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [("open", "Open: still rejected"), ("resolved", "Resolved: no longer rejected")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by status; raises IncorrectLookupParameters for an unknown status."""
-        if not self.value():
-            return queryset
-        if self.value() not in {"open", "resolved"}:
-            raise self.build_error(request, f"“{self.value()}” is not a status: use open or resolved.")
-        return queryset.filter(resolved_at__isnull=self.value() == "open")
+ResolvedFilter = build_choice_filter(
+    "status",
+    "status",
+    {
+        "open": ("Open: still rejected", Q(resolved_at=None)),
+        "resolved": ("Resolved: no longer rejected", Q(resolved_at__isnull=False)),
+    },
+    "Open and resolved",
+)
 
 
-class ReasonFilter(ChoiceListFilter):
+class ReasonFilter(TextListFilter):
     """Records whose reason contains a text."""
 
-    template = "admin/portal/filter_exact.html"
     title = "reason contains"
     parameter_name = "reason"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return no choices: any text may be typed."""
-        return []
-
-    def has_output(self) -> bool:
-        """Return True: the filter is always shown."""
-        return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Filter by the text; raises IncorrectLookupParameters where it is too short."""

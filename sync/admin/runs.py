@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
-from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -21,7 +21,7 @@ from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.serializers import SyncRunSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import Table, render_link, render_number, render_prose
-from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter, build_choice_filter
+from usage.admin.filters import RangeListFilter, SourceListFilter, build_choice_filter, build_column_filter
 from usage.columns import get_columns
 from usage.formatting import NOTHING, format_count, format_duration, format_number, format_size, format_timestamp
 from usage.models import Source
@@ -47,35 +47,16 @@ COUNTS = {
 }
 
 
-class ProgressFilter(ChoiceListFilter):
-    """Runs that are going on, and those that ended."""
-
-    title = "state"
-    parameter_name = "progress"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [
-            ("running", "Running"),
-            ("failures", "Ended with failures"),
-            ("cancelled", "Cancelled"),
-            ("done", "Done"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by state; raises IncorrectLookupParameters for an unknown state."""
-        match self.value():
-            case None | "":
-                return queryset
-            case "running":
-                return queryset.filter(finished_at=None)
-            case "failures":
-                return queryset.filter(finished_at__isnull=False, days_failed__gt=0)
-            case "cancelled":
-                return queryset.filter(cancelled_at__isnull=False)
-            case "done":
-                return queryset.filter(finished_at__isnull=False, days_failed=0, cancelled_at=None)
-        raise self.build_error(request, f"“{self.value()}” is no state of a run.")
+ProgressFilter = build_choice_filter(
+    "progress",
+    "state",
+    {
+        "running": ("Running", Q(finished_at=None)),
+        "failures": ("Ended with failures", Q(finished_at__isnull=False, days_failed__gt=0)),
+        "cancelled": ("Cancelled", Q(cancelled_at__isnull=False)),
+        "done": ("Done", Q(finished_at__isnull=False, days_failed=0, cancelled_at=None)),
+    },
+)
 
 
 @admin.register(SyncRun)
@@ -100,7 +81,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_filter = (
         SourceListFilter,
         ProgressFilter,
-        build_choice_filter("trigger", "requested by", Trigger),
+        build_column_filter("trigger", "requested by", Trigger),
         ("created_at", RangeListFilter),
     )
     allowed_lookups = ("source", "progress", "trigger", "created_at__range__gte", "created_at__range__lte")

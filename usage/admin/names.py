@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import Table
-from usage.admin.filters import ChoiceListFilter, SourceListFilter
+from usage.admin.filters import SourceListFilter, build_choice_filter, build_column_filter
 from usage.admin.lists.cells import render_id
 from usage.api.access import get_staff_name_access
 from usage.api.directory import COLUMNS
@@ -73,44 +73,12 @@ def find_entries(entries: QuerySet[Any], text: str) -> QuerySet[Any]:
     return entries.filter(build_search(["shown__icontains"], text) | Q(vendor_id=text))
 
 
-class KindFilter(ChoiceListFilter):
-    """What the ids are of."""
-
-    title = "kind"
-    parameter_name = "kind"
-    empty_label = "All kinds"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the kinds."""
-        return [(kind.value, str(kind.label)) for kind in NameKind]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by kind; raises IncorrectLookupParameters for an unknown kind."""
-        if not self.value():
-            return queryset
-        if self.value() not in NameKind.values:
-            raise self.build_error(request, f"“{self.value()}” is not one of: {', '.join(NameKind.values)}.")
-        return queryset.filter(kind=self.value())
-
-
-class GoneFilter(ChoiceListFilter):
-    """Ids that the vendor lists today, and those that it no longer does."""
-
-    title = "at the vendor"
-    parameter_name = "gone"
-    empty_label = "Listed or gone"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [("no", "Listed"), ("yes", "No longer listed")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by whether it is gone; raises IncorrectLookupParameters for another value."""
-        if not self.value():
-            return queryset
-        if self.value() not in {"yes", "no"}:
-            raise self.build_error(request, f"“{self.value()}” is not one of: yes, no.")
-        return queryset.filter(gone_at__isnull=self.value() == "no")
+GoneFilter = build_choice_filter(
+    "gone",
+    "at the vendor",
+    {"no": ("Listed", Q(gone_at=None)), "yes": ("No longer listed", Q(gone_at__isnull=False))},
+    "Listed or gone",
+)
 
 
 @admin.register(DirectoryEntry)
@@ -121,7 +89,7 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
     exported = COLUMNS
     list_display = ("get_name", "kind", "get_vendor_id", "source", "get_teams", "get_last_seen", "get_gone")
     list_display_links = ("get_name",)
-    list_filter = (SourceListFilter, KindFilter, GoneFilter)
+    list_filter = (SourceListFilter, build_column_filter("kind", "kind", NameKind, "All kinds"), GoneFilter)
     allowed_lookups = ("source", "kind", "gone")
     search_fields = ("vendor_id",)
     search_help_text = "A part of the name, or the whole id."

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from portal.accounts.audit.models import Action, AuditEntry, ObjectKind
 from usage.admin.base import ReadOnlyAdmin
 from usage.admin.display import Table, render_badge
-from usage.admin.filters import RangeListFilter, build_choice_filter, build_exact_filter
+from usage.admin.filters import RangeListFilter, build_column_filter, build_exact_filter
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.formatting import NOTHING, format_timestamp
@@ -45,8 +45,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     )
     list_display = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "changed_columns", "from_shown")
     list_filter = (
-        build_choice_filter("kind", "what", ObjectKind),
-        build_choice_filter("action", "action", Action),
+        build_column_filter("kind", "what", ObjectKind),
+        build_column_filter("action", "action", Action),
         build_exact_filter(AuditEntry, "who"),
         build_exact_filter(AuditEntry, "object_name"),
         ("at", RangeListFilter),

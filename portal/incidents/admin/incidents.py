@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -22,7 +22,7 @@ from portal.incidents.watch import list_unsettled_sources, stays_open
 from sync.admin.actions import get_username
 from usage.admin.base import PageAction, ReadOnlyAdmin
 from usage.admin.display import Table, render_badge, render_prose
-from usage.admin.filters import ChoiceListFilter, SourceListFilter
+from usage.admin.filters import SourceListFilter, build_choice_filter, build_column_filter
 from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.columns import get_columns
 from usage.formatting import format_age, format_duration, format_instant, format_timestamp
@@ -32,49 +32,16 @@ MAX_MESSAGES = 50
 TONES = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
 
-class StatusFilter(ChoiceListFilter):
-    """Open incidents, and past incidents."""
-
-    title = "status"
-    parameter_name = "status"
-    empty_label = "Open and past"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [("open", "Open"), ("unacknowledged", "Open, and nobody looks after it"), ("past", "Past")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by status; raises IncorrectLookupParameters for an unknown status."""
-        match self.value():
-            case None | "":
-                return queryset
-            case "open":
-                return queryset.filter(OPEN)
-            case "unacknowledged":
-                return queryset.filter(OPEN, acknowledged_at=None)
-            case "past":
-                return queryset.filter(resolved_at__isnull=False)
-        raise self.build_error(request, f"“{self.value()}” is not a status: use open, unacknowledged or past.")
-
-
-class ConditionFilter(ChoiceListFilter):
-    """Incidents of a condition."""
-
-    title = "condition"
-    parameter_name = "condition"
-    empty_label = "All conditions"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [(kind.value, str(kind.label)) for kind in ConditionKind]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by condition; raises IncorrectLookupParameters for an unknown condition."""
-        if not self.value():
-            return queryset
-        if self.value() not in ConditionKind.values:
-            raise self.build_error(request, f"“{self.value()}” is not a condition.")
-        return queryset.filter(condition=self.value())
+StatusFilter = build_choice_filter(
+    "status",
+    "status",
+    {
+        "open": ("Open", OPEN),
+        "unacknowledged": ("Open, and nobody looks after it", OPEN & Q(acknowledged_at=None)),
+        "past": ("Past", Q(resolved_at__isnull=False)),
+    },
+    "Open and past",
+)
 
 
 @admin.register(Incident)
@@ -85,7 +52,11 @@ class IncidentAdmin(ReadOnlyAdmin):
     exported = get_columns(IncidentSerializer)
     list_display = ("get_state", "get_subject", "get_message", "get_opened", "get_lasted", "get_acknowledged")
     list_display_links = ("get_subject",)
-    list_filter = (StatusFilter, ConditionFilter, SourceListFilter)
+    list_filter = (
+        StatusFilter,
+        build_column_filter("condition", "condition", ConditionKind, "All conditions"),
+        SourceListFilter,
+    )
     allowed_lookups = ("status", "condition", "source")
     ordering = ("-opened_at", "-id")
     actions = None
