@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from usage.admin.lists.pagination import PageLink
 from usage.explore.params import Params, replace_params
 from usage.explore.rows import AnswerRows
+from usage.links import PageLink
 
 PAGE: Final = "page"
 ROWS: Final = 50

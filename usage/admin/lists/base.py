@@ -20,7 +20,7 @@ from usage.admin.base import ReadOnlyAdmin
 from usage.admin.filter_form import build_filterset
 from usage.admin.lists.details import Related, Renderer, build_page
 from usage.admin.lists.pagination import PAGE_SECONDS, KeysetList
-from usage.admin.lists.query import ListOptions, ListQuery
+from usage.admin.lists.query import ListQuery
 from usage.admin.lists.suggestions import MOST, TOO_MANY, find_suggestions, get_suggested_params
 from usage.admin.lists.totals import TOO_MANY as TOO_MANY_TO_ADD
 from usage.admin.lists.totals import compute_totals
@@ -110,8 +110,7 @@ class UsageAdmin(ReadOnlyAdmin):
 
     def get_list_query(self, request: HttpRequest, only: Collection[str] | None = None) -> ListQuery:
         """Return the query of a request over the records within its row scope; `only`: of these parameters."""
-        options = ListOptions(self.viewset.orderings, self.viewset.ordering, self.common)
-        return ListQuery.parse(request, self.get_queryset(request), self.viewset.filterset_class, options, only)
+        return ListQuery.parse(request, self.get_queryset(request), self.viewset, self.common, only)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the list of usage."""

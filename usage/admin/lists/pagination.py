@@ -17,6 +17,7 @@ from rest_framework.exceptions import ValidationError
 
 from usage.api.pagination import Cursor, KeysetPage, Ordering, fetch_page
 from usage.formatting import round_to_two_digits
+from usage.links import PageLink
 from usage.timeouts import QueryTimeout, limit_query_time
 
 MAX_COUNTED = 1_000
@@ -36,14 +37,6 @@ class RowCount:
 
     def __str__(self) -> str:
         return f"{self.number:,}" if self.is_exact else f"about {self.number:,}"
-
-
-@dataclass(frozen=True, slots=True)
-class PageLink:
-    """A link to another page, `url` '' where there is no such page."""
-
-    label: str
-    url: str
 
 
 class KeysetList(ChangeList):
