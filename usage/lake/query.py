@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from usage.columns import BEYOND_DECIMAL, CELL_SQL, INTEGER, Column, Statement
 from usage.exports.archive import ArchivedDay, ArchiveUnavailable, ExportPart, get_order
 from usage.exports.copy import ExportQuery
-from usage.exports.formats.parquet import batch_bytes, build_schema, parse_batch
+from usage.exports.formats.parquet import build_schema, read_tables
 from usage.fields import NumericField
 from usage.lake import LakeUnavailable
 from usage.lake.catalog import NAMESPACE, connect_catalog, get_lake_columns, get_table_name
@@ -89,10 +89,8 @@ class LakeReader:
         """Yield the rows of a part in no order; those of its archived days may lie outside of its range."""
         yield from self.read_archived(part.days, schema)
         if snapshot is not None:
-            records = ExportQuery(snapshot, part.rows.order_by(), columns).read_records(STORED_SQL)
-            next(records)  # the header
-            for batch in batch_bytes(records):
-                yield from parse_batch(batch, schema).to_batches()
+            for table in read_tables(ExportQuery(snapshot, part.rows.order_by(), columns), schema, STORED_SQL):
+                yield from table.to_batches()
 
     def read_archived(self, days: Sequence[ArchivedDay], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Yield the records of archived days; raises ArchiveUnavailable where the number of records differs."""
