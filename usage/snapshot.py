@@ -1,6 +1,5 @@
 """Snapshots: one state of the database for all queries of an export."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from usage.models import KINDS
 from usage.standby import get_standby_state
-from usage.timeouts import detect_timeouts, limit_query_time
+from usage.timeouts import call_after, detect_timeouts, limit_query_time
 
 # No month is dropped while the transaction lasts: a dropped table is gone from every snapshot, also from those in which
 # its days are not pruned yet. LOCK takes no snapshot itself.
@@ -69,7 +68,8 @@ def open_snapshot(using: str) -> Iterator[Snapshot]:
             as_of, backend = cursor.fetchone()
         if (state := get_standby_state()) is not None:
             as_of = state.as_of
-        with limit_backend(connection.alias, backend):
+        # The database's own limit does not act while it waits for a reader that has stalled.
+        with call_after(settings.PORTAL_EXPORT_SECONDS, terminate_backend, connection.alias, backend):
             yield Snapshot(connection, as_of)
     finally:
         release_connection(connection)
@@ -110,25 +110,12 @@ def release_connection(connection: BaseDatabaseWrapper) -> None:
     connection.close()
 
 
-@contextmanager
-def limit_backend(using: str, backend: int) -> Iterator[None]:
-    """Terminate a transaction's backend after PORTAL_EXPORT_SECONDS.
-
-    The database's own limit does not act while it waits for a reader that has stalled, nor does it notice that a socket
-    is shut down while its own buffer is full. `backend` is the number that the database gives within the transaction:
-    a pooler in between gives libpq an invented one.
-    """
-    timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS, terminate_backend, [using, backend])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def terminate_backend(using: str, backend: int) -> None:
-    """Terminate a backend of this role, over a connection of its own."""
+    """Terminate a backend of this role, over a connection of its own.
+
+    The database does not notice that a socket is shut down while its own buffer is full. `backend` is the number that
+    it gives within the transaction: a pooler in between gives libpq an invented one.
+    """
     cancel_connection = connections[using].copy()
     try:
         with cancel_connection.cursor() as cursor:

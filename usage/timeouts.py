@@ -1,7 +1,9 @@
-"""A time limit for queries: a query that takes longer is cancelled, and the page says so."""
+"""Time limits: a query that takes longer is cancelled, and the page says so."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
 from psycopg.errors import QueryCanceled
@@ -37,3 +39,15 @@ def detect_timeouts() -> Iterator[None]:
         if isinstance(error.__cause__, QueryCanceled):
             raise QueryTimeout from error
         raise
+
+
+@contextmanager
+def call_after(seconds: float, function: Callable[..., object], *args: Any) -> Iterator[None]:
+    """Call a function in another thread if the block is not left within `seconds`."""
+    timer = threading.Timer(seconds, function, args)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -51,6 +51,7 @@ from usage.explore.table import build_table
 from usage.explore.title import build_title, describe_filters, list_question_chips
 from usage.exports import ExportStream
 from usage.exports.formats.csv import parse_bom
+from usage.exports.response import build_headers
 from usage.models import SavedView
 from usage.ranges import DEFAULT_RANGE, RANGES, RangeMenu, build_range_menu, get_range
 from usage.slots import SlotsTaken, hold_slot, take_slot_if_large
@@ -297,7 +298,8 @@ def build_file_response(
             url = request.build_absolute_uri(build_url(kind, params))
             blocks, media_type = files.iterate_xlsx(answer, params, url), files.XLSX
         stream = ExportStream(blocks, stack.pop_all())
-    headers = files.build_headers(answer, files.build_file_name(answer, params, extension))
+    meta = answer.summary["meta"]
+    headers = build_headers(files.build_file_name(answer, params, extension), meta["as_of"], meta)
     return StreamingHttpResponse(stream, content_type=media_type, headers=headers)
 
 

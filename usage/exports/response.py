@@ -4,7 +4,6 @@ The first block exists before the response begins, so a query that fails at once
 that fails later ends in BROKEN, a quote that is never closed, and raises: granian then breaks the connection.
 """
 
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from usage.exports.progress import ExportState, ExportTracker, StoppedByOwner
 from usage.slots import RETRY_SECONDS, hold_slot
 from usage.snapshot import open_snapshot
 from usage.standby import get_replica_lag
+from usage.timeouts import call_after
 
 BROKEN: Final = b'"The export broke off here and is not complete.'
 DAY_COUNTS: Final = ("suspect", "unverified", "mismatched", "pruned", "archived")
@@ -68,10 +68,8 @@ class ExportStream:
             raise
         self._tracker = tracker
         # A weak reference: an export without a reader ends at once.
-        timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS + GRACE_SECONDS, expire_stream, [weakref.ref(self)])
-        timer.daemon = True
-        timer.start()
-        self._stack.callback(timer.cancel)
+        seconds = settings.PORTAL_EXPORT_SECONDS + GRACE_SECONDS
+        self._stack.enter_context(call_after(seconds, expire_stream, weakref.ref(self)))
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -161,18 +159,15 @@ def export(
     with ExitStack() as stack:
         stack.enter_context(hold_slot())
         snapshot = stack.enter_context(open_snapshot(queryset.db))
-        headers = {
-            "Content-Disposition": f'attachment; filename="{filename}"',
-            "Cache-Control": "no-store",
-            "Portal-As-Of": str(format_iso(snapshot.as_of)),
-        }
+        as_of = str(format_iso(snapshot.as_of))
+        headers = build_headers(filename, as_of)
         if filterset is not None:
             with snapshot.share():
                 archive = find_archive(filterset, row_scope)
                 if archive is not None:
                     archive.ensure_readable()
                 meta = assess_filtered(filterset, row_scope, reads_lake=True).meta()
-            headers |= build_quality_headers(meta)
+            headers = build_headers(filename, as_of, meta)
             sentences += [*describe_quality(meta), *filter(None, [queryset.model.totals_note])]
         try:
             query = ExportQuery(
@@ -180,7 +175,7 @@ def export(
                 queryset,
                 columns,
                 on_rows=tracker.record_rows if tracker else None,
-                about=list(describe_request(request, headers["Portal-As-Of"], get_replica_lag(), sentences)),
+                about=list(describe_request(request, as_of, get_replica_lag(), sentences)),
                 zone=request.zone,
                 bom=request.bom,
                 archive=archive,
@@ -193,6 +188,16 @@ def export(
     return StreamingHttpResponse(
         stream, content_type=export_format.media_type + export_format.parameters, headers=headers
     )
+
+
+def build_headers(filename: str, as_of: str, meta: dict[str, Any] | None = None) -> dict[str, str]:
+    """Return the headers of a download; `meta`: the data quality of what it has."""
+    headers = {
+        "Content-Disposition": f'attachment; filename="{filename}"',
+        "Cache-Control": "no-store",
+        "Portal-As-Of": as_of,
+    }
+    return headers if meta is None else headers | build_quality_headers(meta)
 
 
 def build_quality_headers(meta: dict[str, Any]) -> dict[str, str]:

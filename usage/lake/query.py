@@ -4,7 +4,6 @@ It reads the batches from pyarrow, and nothing else: no extension is searched fo
 """
 
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -34,6 +33,7 @@ from usage.lake.files import Key, list_files, list_keys, read_file
 from usage.models import UsageRecord
 from usage.snapshot import Snapshot
 from usage.stored import fill_default
+from usage.timeouts import call_after
 
 logger = structlog.get_logger(__name__)
 
@@ -259,13 +259,8 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     ):
         for setting in SETTINGS:
             engine.execute(setting)
-        timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS, engine.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
+        with call_after(settings.PORTAL_EXPORT_SECONDS, engine.interrupt):
             yield engine
-        finally:
-            timer.cancel()
 
 
 def wrap(statement: Statement, kind: type[UsageRecord], names: Collection[str], rows: Rows) -> Statement:
