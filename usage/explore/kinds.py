@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
 from usage.api.filters import SourceRelatedFilterSet
@@ -102,3 +103,11 @@ UNITS: Final = {"runtime_seconds": "seconds"}
 def get_kinds(request: HttpRequest) -> dict[str, Kind]:
     """Return the kinds that this person may see."""
     return {name: kind for name, kind in KINDS.items() if request.user.has_perms(kind.permissions)}
+
+
+def require_kinds(request: HttpRequest) -> dict[str, Kind]:
+    """Return the kinds that this person may see; raises PermissionDenied if there is none."""
+    kinds = get_kinds(request)
+    if not kinds:
+        raise PermissionDenied
+    return kinds

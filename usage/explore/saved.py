@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.explore.kinds import KINDS, Kind, get_kinds
-from usage.explore.params import Params, encode, get_zone, list_params
+from usage.explore.params import Params, build_url, encode, get_zone, list_params
 from usage.explore.query import build_filterset, build_query, validate
 from usage.labels import get_label
 from usage.models import SavedView, Source
@@ -158,11 +158,11 @@ def describe_question(view: SavedView) -> str:
 
 def build_listed_view(view: SavedView, *, is_own: bool, current: str) -> ListedView:
     """Return a view as the page shows it."""
-    query = encode(get_params(view))
+    params = get_params(view)
     description = [KINDS[view.kind].label]
     description += [RANGES[view.moving_range][0].lower()] if view.moving_range in RANGES else []
     description += [] if is_own else [f"by {view.owner}"]
-    return ListedView(view, f"{reverse('admin:explore')}?{query}", ", ".join(description), is_own, query == current)
+    return ListedView(view, build_url(params), ", ".join(description), is_own, encode(params) == current)
 
 
 def get_view_url(view: SavedView) -> str:
