@@ -11,11 +11,12 @@ from django.urls import reverse
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.explore.kinds import KINDS, Kind, get_kinds
 from usage.explore.params import Params, build_url, encode, get_zone, list_params
-from usage.explore.query import build_filterset, build_query, validate
+from usage.explore.query import build_filterset, validate
 from usage.labels import get_label
 from usage.models import SavedView, Source
 from usage.param_values import list_values
 from usage.ranges import RANGES, get_range, list_range_names
+from usage.summaries.params import parse_params
 
 MAX_VIEWS = 200
 # Parameters that reveal no source.
@@ -77,7 +78,7 @@ def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict
     filterset: Any = build_filterset(kind, data, scope, get_staff_name_access(request))
     validate(kind, filterset)
     if kind.metrics is not None:
-        build_query(kind, filterset, data, scope)
+        parse_params(data, kind.metrics, filterset, scope)
     return data
 
 

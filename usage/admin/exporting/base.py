@@ -36,10 +36,11 @@ from usage.admin.exporting.menu import (
     extract_filters,
     find_available_formats,
 )
-from usage.admin.exporting.messages import describe_progress, flatten_messages
+from usage.admin.exporting.messages import describe_progress, join_messages
 from usage.admin.filter_form import build_filterset, clean_params
 from usage.admin.lists.pagination import count_rows
 from usage.api.access import get_staff_name_access, get_staff_scope
+from usage.api.errors import flatten_detail
 from usage.api.filters import UsageFilterSet
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import Column, get_columns
@@ -127,9 +128,8 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         except SlotsTaken as busy:
             return self.refuse_export(request, tracker, str(busy.detail), wait=busy.wait)
         except APIException as error:
-            too_many_rows = TOO_MANY_ROWS in flatten_messages(error.get_codes())
-            alternative = "csv" if too_many_rows else ""
-            return self.refuse_export(request, tracker, " ".join(flatten_messages(error.detail)), alternative)
+            too_many_rows = any(code == TOO_MANY_ROWS for _, code in flatten_detail(error.get_codes()))
+            return self.refuse_export(request, tracker, join_messages(error), "csv" if too_many_rows else "")
         except StoppedByOwner:
             return self.refuse_export(request, tracker, "Cancelled.")
         except (DatabaseError, DriverError):
@@ -244,7 +244,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         except QueryTimeout:
             manifest = None
         except APIException as error:
-            return self.refuse_export(request, None, " ".join(flatten_messages(error.detail)))
+            return self.refuse_export(request, None, join_messages(error))
         if as_file and manifest is not None:
             response = JsonResponse(manifest, json_dumps_params={"ensure_ascii": False, "indent": 2})
             response["Content-Disposition"] = (
