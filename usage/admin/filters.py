@@ -64,7 +64,6 @@ class SourceListFilter(ChoiceListFilter):
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows of the chosen source."""
         if not self.value():
             return queryset
         visible = filter_by_staff_scope(Source.objects.filter(slug=self.value()), request, "id")
@@ -90,7 +89,6 @@ class TextListFilter(ChoiceListFilter):
         return []
 
     def has_output(self) -> bool:
-        """Return True: it is always there."""
         return True
 
 
@@ -101,11 +99,9 @@ class ExactListFilter(TextListFilter):
 
     @property
     def numeric(self) -> bool:
-        """Whether the column has whole numbers."""
         return isinstance(self.field, models.IntegerField)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows whose column has exactly this value."""
         text = (self.value() or "").strip()
         if not text:
             return queryset

@@ -122,7 +122,6 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
         return (find_entries(queryset, text) if text else queryset), False
 
     def get_page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:
-        """Return where its usage is, and the teams of a user."""
         links = build_usage_links(request, obj)
         rows = (("Chart of the last 30 days", links.explore), ("All its records", links.records)) if links else ()
         cells = [[format_html('<a href="{}">{}</a>', url, label)] for label, url in rows]

@@ -81,22 +81,18 @@ class RestatementAdmin(ReadOnlyAdmin):
         return rows.select_related("source_day__source").defer("source_day__source__credential")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """The columns, as this person may see them."""
         return get_visible_names(request, self.list_display)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The fields, as this person may see them."""
         return get_visible_names(request, self.fields)
 
     def get_page_summary(self, request: HttpRequest, obj: Restatement) -> str:
-        """What happened, in a sentence."""
         return (
             "The vendor corrected this day after it had been read to its end. Whatever was taken from the portal "
             f"before {format_timestamp(obj.at)} UTC still has the old numbers."
         )
 
     def get_page_tables(self, request: HttpRequest, obj: Restatement) -> Sequence[Table]:
-        """Every number before and after."""
         rows = [
             (
                 change.name,

@@ -82,11 +82,9 @@ class Ordering:
         return cls(columns, name.startswith("-"))
 
     def reverse(self) -> "Ordering":
-        """Return the same columns in the other direction."""
         return Ordering(self.columns, not self.descending)
 
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows in this order."""
         expressions: list[Any] = [F(column) for column in self.columns]
         if self.columns == CHANGES:
             expressions.insert(1, IdBlock("id"))
@@ -299,7 +297,6 @@ class KeysetPaginator(BasePagination):
         return replace(cursor, watermark=self.watermark).sign(self.key) if cursor else None
 
     def build_link(self, cursor: str | None) -> str | None:
-        """Return the absolute address of a neighbouring page."""
         if cursor is None:
             return None
         # Encoded anew: what the client sent unescaped, Django would escape in another encoding than it was read in.
@@ -308,7 +305,6 @@ class KeysetPaginator(BasePagination):
         return self.request.build_absolute_uri(f"{self.request.path}?{query}")
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        """Return the parameters of a list as OpenAPI has them."""
         orderings = [sign + name for name in view.orderings for sign in ("", "-")]
         size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
         names = ", ".join(getattr(view, "columns_on_request", ()))
@@ -326,7 +322,6 @@ class KeysetPaginator(BasePagination):
         ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Return the schema of a page."""
         cursor = {"type": ["string", "null"]}
         link = {**cursor, "format": "uri"}
         neighbours = {"next": link, "previous": link, "next_cursor": cursor, "previous_cursor": cursor}

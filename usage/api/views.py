@@ -79,7 +79,6 @@ class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
     lookup_value_regex = "[0-9]{1,18}"
 
     def get_queryset(self) -> QuerySet[Any]:
-        """Return the rows within the row scope."""
         return filter_by_scope(super().get_queryset(), self.request, self.source_path)
 
     @property
@@ -90,7 +89,6 @@ class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The names of the query parameters besides the filters."""
         return ("fields", "format") if self.detail else (*KeysetPaginator.query_params, "format")
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -117,7 +115,6 @@ class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
         return HttpResponse(row, content_type="application/json", **options)
 
     def read_batch(self, queryset: QuerySet[Any], keys: Sequence[str], size: int, *, reverse: bool) -> Batch:
-        """Return the rows of a page as the paginator takes them."""
         return read_json_batch(queryset, self.columns, keys, size, reverse=reverse)
 
     def get_last_page_members(self) -> dict[str, Any]:
@@ -168,7 +165,6 @@ class UsageViewSet(ReadViewSet):
         return select_usage_columns(serializer.Meta.model, get_columns(serializer), self.request.query_params, access)
 
     def get_renderers(self) -> list[BaseRenderer]:
-        """Return JSON, and for a list the formats of exports."""
         exports = EXPORT_RENDERERS if self.action == "list" else ()
         return [JSONRenderer(), *(renderer() for renderer in exports)]
 
@@ -253,7 +249,6 @@ class UsageViewSet(ReadViewSet):
         return JsonResponse(manifest, json_dumps_params={"ensure_ascii": False})
 
     def build_manifest_address(self, request: Request) -> str:
-        """Return the address of the manifest of an export."""
         query = request.query_params.copy()
         for name in NOT_IN_MANIFEST:
             query.pop(name, None)

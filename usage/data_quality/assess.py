@@ -80,7 +80,6 @@ class DataQuality:
         }
 
     def meta(self) -> dict[str, Any]:
-        """Return the `meta` of an answer, JSON-ready."""
         period = self.build_period_meta()
         bounds = {name: period.pop(name) for name in ("from", "to")}
         lag = {} if self.replica_lag is None else {"replica_lag_seconds": self.replica_lag}

@@ -85,7 +85,6 @@ class AnswerRows:
 
     @cached_property
     def main_totals(self) -> dict[tuple[Any, ...], Any]:
-        """The total of the main measure by the values of the partition."""
         return {self.get_key(total): total[self.main] for total in self.totals}
 
     def get_share(self, row: Row) -> Decimal | None:

@@ -45,7 +45,6 @@ class ListedView:
 
     @property
     def question(self) -> str:
-        """A description of the view's question."""
         return describe_question(self.view)
 
 
@@ -127,12 +126,10 @@ class ViewAccess:
 
     @classmethod
     def build(cls, request: HttpRequest) -> "ViewAccess":
-        """Return the access of the person who makes a request."""
         shows_people = get_staff_name_access(request).shows_people
         return cls(request.user.pk, frozenset(get_kinds(request)), get_visible_names(request), shows_people)
 
     def may_open(self, view: SavedView) -> bool:
-        """Return whether the person may open a view."""
         if view.kind not in self.kinds:
             return False
         if view.owner_id == self.user_id:

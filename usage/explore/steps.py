@@ -48,23 +48,19 @@ class Question:
 
     @cached_property
     def zone(self) -> ZoneInfo:
-        """The zone of the intervals."""
         return get_zone(dict(self.params))
 
     @cached_property
     def interval(self) -> str:
-        """The interval, '' for none."""
         names = [name for param in ("group_by", "interval") for name in get_values(self.params, param)]
         return next((name for name in names if name in self.kind.intervals), "")
 
     @cached_property
     def dimensions(self) -> list[str]:
-        """What it is grouped by besides the interval."""
         return [name for name in get_values(self.params, "group_by") if name and name != self.interval]
 
     @cached_property
     def single_values(self) -> set[str]:
-        """The filters that leave one value."""
         return {name for name, _ in self.params if len(get_values(self.params, name)) == 1}
 
     def regroup(self, dimensions: Iterable[str], interval: str, **changes: str) -> str:
@@ -144,12 +140,10 @@ class Question:
         return str(first), str(end)
 
     def step_into_interval(self, label: str) -> str:
-        """Return the query about one interval."""
         start, end = self.get_interval_bounds(label)
         return self.interval_step.replace("{from}", start).replace("{to}", end)
 
     def step_into_row(self, rows: AnswerRows, row: Row) -> str:
-        """Return the query about the group of a row."""
         names = [name for name in rows.dimensions if name not in rows.partition]
         return self.step_into((name, row[name]) for name in names)
 

@@ -30,7 +30,6 @@ class ExportState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen."""
         return self not in {ExportState.STARTING, ExportState.SENDING, ExportState.WAITING}
 
 

@@ -48,7 +48,6 @@ class Archive:
 
     @property
     def own_tables(self) -> list[Table]:
-        """The tables that only archiving writes."""
         return [*self.withdrawn.values(), *self.scales.values(), self.revisions]
 
 

@@ -82,7 +82,6 @@ class ParamsParser:
         return dimensions, next(iter(intervals), "")
 
     def check_grouping(self, name: str) -> None:
-        """Add an error where the kind cannot be grouped by that name."""
         allowed = list_intervals(self.metrics.smallest_interval)
         if name in INTERVALS:
             if name not in allowed:
@@ -136,9 +135,7 @@ class ParamsParser:
         return None
 
     def split(self, param: str) -> list[str]:
-        """Return a parameter's names."""
         return list_values(self.params, param)
 
     def add_error(self, param: str, reason: str) -> None:
-        """Add a reason why a parameter is wrong."""
         self.errors.setdefault(param, []).append(reason)

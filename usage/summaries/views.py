@@ -121,7 +121,6 @@ class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
         return answer_within_limits(lambda take_slot: summarize(query, take_slot))
 
     def parse_query(self, request: Request) -> SummaryQuery:
-        """Return the query; raises ValidationError with every error."""
         filterset, errors = self.check_filters(request)
         return parse_params(request.query_params, self.metrics, filterset, get_row_scope(request), errors)
 
@@ -131,7 +130,6 @@ class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
         return filterset, find_param_errors(request.query_params, filterset, self.parameters)
 
     def get_queryset(self) -> Any:
-        """Return the records within the row scope."""
         return filter_by_scope(super().get_queryset(), self.request, "source_id")
 
 
@@ -205,7 +203,6 @@ class CombinedSummaryView(SummaryView):
         return answer_within_limits(lambda take_slot: summarize_all(filterset, interval, row_scope, take_slot))
 
     def get_queryset(self) -> Any:
-        """Return the sources that may be seen."""
         return filter_by_scope(Source.objects.all(), self.request, "id")
 
     def check_every_kind(self, request: Request) -> None:

@@ -78,7 +78,6 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         return self.exported or (get_columns(serializer) if serializer else ())
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may export the list."""
         return bool(self.get_export_columns()) and self.has_view_permission(request)
 
     def get_urls(self) -> list[URLPattern]:
@@ -101,11 +100,9 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         ]
 
     def get_export_url_name(self, *suffixes: str) -> str:
-        """Return the name of one of the addresses."""
         return "_".join([self.opts.app_label, str(self.opts.model_name), "export", *suffixes])
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the list with the menu of formats."""
         menu = self.build_export_menu(request) if self.has_export_permission(request) else None
         return super().changelist_view(request, {"export_menu": menu, **(extra_context or {})})
 
@@ -205,7 +202,6 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         return HttpResponse(status=204)
 
     def get_list_url(self) -> str:
-        """Return the address of the list."""
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     def export_progress_view(self, request: HttpRequest, export_id: str) -> HttpResponse:

@@ -46,7 +46,6 @@ class UsageList(KeysetList):
     list_query: ListQuery
 
     def get_keyset_ordering(self) -> Any:
-        """Return the ordering of the request."""
         return self.list_query.ordering
 
     def get_link_labels(self) -> tuple[str, str, str, str]:
@@ -76,7 +75,6 @@ class UsageList(KeysetList):
             record.directory_names = names
 
     def build_url(self, **position: str) -> str:
-        """Return the address of this list with its filters, at a position."""
         return self.list_query.build_url(**position)
 
     def get_cursor_key(self, request: HttpRequest) -> str:
@@ -105,7 +103,6 @@ class UsageAdmin(ReadOnlyAdmin):
 
     @property
     def kind(self) -> type[UsageRecord]:
-        """The records."""
         return self.model
 
     def get_list_query(self, request: HttpRequest, only: Collection[str] | None = None) -> ListQuery:
@@ -113,7 +110,6 @@ class UsageAdmin(ReadOnlyAdmin):
         return ListQuery.parse(request, self.get_queryset(request), self.viewset, self.common, only)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list of usage."""
         return UsageList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -140,7 +136,6 @@ class UsageAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/usage/refused.html", context, status=400)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the search for an id, the totals and the suggestions beside the list."""
         name = f"usage_{self.opts.model_name}"
         return [
             path("find/", self.admin_site.admin_view(require_GET(self.find)), name=f"{name}_find"),
@@ -234,9 +229,7 @@ class UsageAdmin(ReadOnlyAdmin):
         return []
 
     def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        """Add everything that is known of the record."""
         return {"page": build_page(request, obj, self.renderers, self.get_related(obj))} if obj is not None else {}
 
     def get_related(self, record: Any) -> Sequence[Related]:
-        """Return links to related records."""
         return ()

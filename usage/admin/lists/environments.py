@@ -34,7 +34,6 @@ class EnvironmentUsageAdmin(UsageAdmin):
     runtime = build_list_column("runtime", lambda run: render_quantity(run.runtime_seconds, "seconds"))
 
     def get_related(self, record: EnvironmentUsage) -> Sequence[Related]:
-        """Return links to other runs."""
         stop_date = record.stopped_at.date()
         return (
             ("Runs of this environment", {"environment_id": record.environment_id}),

@@ -51,7 +51,6 @@ class KeysetList(ChangeList):
     page_links: Sequence[PageLink] = ()
 
     def get_keyset_ordering(self) -> Ordering:
-        """Return the order of the list."""
         return Ordering(self.model_admin.keyset, descending=True)
 
     def get_link_labels(self) -> tuple[str, str, str, str]:
@@ -67,12 +66,10 @@ class KeysetList(ChangeList):
         return rows
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Return the columns of the order, as Django has them."""
         ordering = self.get_keyset_ordering()
         return [f"-{column}" if ordering.descending else column for column in ordering.columns]
 
     def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page and count the rows."""
         self.multi_page = self.can_show_all = self.show_full_result_count = False
         self.full_result_count, self.show_admin_actions = None, True
         try:
@@ -111,7 +108,6 @@ class KeysetList(ChangeList):
             return None
 
     def build_links(self, page: KeysetPage, key: str) -> tuple[PageLink, ...]:
-        """Return the links to the first, previous, next and last page."""
         first, previous, following, last = self.get_link_labels()
         return (
             PageLink(first, self.build_url() if page.has_previous else ""),
@@ -125,7 +121,6 @@ class KeysetList(ChangeList):
         return self.build_url(**{name: cursor.sign(key)}) if cursor else ""
 
     def build_url(self, **position: str) -> str:
-        """Return the address of this list with its filters, at a position."""
         return f"?{urlencode({**self.filter_params, **position}, doseq=True)}"
 
 

@@ -79,7 +79,6 @@ class ListQuery:
 
     @property
     def model(self) -> type[UsageRecord]:
-        """The records."""
         model: type[UsageRecord] = self.viewset.queryset.model
         return model
 
@@ -96,7 +95,6 @@ class ListQuery:
 
     @property
     def ordering(self) -> Ordering:
-        """The ordering itself."""
         return Ordering.parse(self.ordering_name, self.viewset.orderings)
 
     @property
@@ -106,7 +104,6 @@ class ListQuery:
 
     @cached_property
     def form(self) -> FilterForm:
-        """The form of the filters."""
         slugs, vendors = [slug for slug, _ in self.sources], sorted({vendor for _, vendor in self.sources})
         selects = {"source": build_select("All sources", slugs), "vendor": build_select("All vendors", vendors)}
         return build_filter_form(
@@ -140,7 +137,6 @@ class ListQuery:
 
     @property
     def range(self) -> RangeMenu:
-        """The menu of the range."""
         zone: ZoneInfo = self.filterset.form.cleaned_data.get("tz") or UTC_ZONE
         bounds = self.params.get("from", ""), self.params.get("to", "")
         return build_range_menu(
@@ -153,12 +149,10 @@ class ListQuery:
 
     @property
     def any_time_url(self) -> str:
-        """The address of the list with the same filters and without a range."""
         return self.build_url(remove=("from", "to"))
 
     @property
     def url(self) -> str:
-        """The address of the list's first page."""
         return self.build_url()
 
     def build_url(self, remove: Sequence[str] = (), value: str = "", **changes: str) -> str:

@@ -61,7 +61,6 @@ class RecipeUsageAdmin(UsageAdmin):
     jobs_failed = build_list_column("jobs failed", render_count("job_failed_count"))
 
     def get_related(self, record: RecipeUsage) -> Sequence[Related]:
-        """Return links to other hours."""
         first, end = (
             f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
             for instant in (record.starts_at, record.starts_at + timedelta(hours=1))

@@ -53,7 +53,6 @@ class ResourceUsageAdmin(UsageAdmin):
     tagged = build_list_column("tags", lambda usage: render_tags(usage.tags))
 
     def get_related(self, record: ResourceUsage) -> Sequence[Related]:
-        """Return links to other usage."""
         project = "" if record.project_id is None else str(record.project_id)
         return (
             ("Usage of this resource", {"resource_id": record.resource_id}),

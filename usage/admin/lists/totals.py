@@ -38,12 +38,10 @@ class ListSum:
 
     @property
     def amount(self) -> Amount:
-        """The sum scaled for people, and with all its digits."""
         return scale_amount(self.value, self.unit)
 
     @property
     def record_count(self) -> str:
-        """The number of records as text."""
         return format_number(self.records)
 
 
@@ -63,12 +61,10 @@ class Totals:
 
     @property
     def record_count(self) -> str:
-        """The number of records as text."""
         return format_number(self.records)
 
     @property
     def units(self) -> dict[str, str]:
-        """What the units of the sums mean."""
         return explain_units(list_sum.unit for list_sum in self.sums)
 
 

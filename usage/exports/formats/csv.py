@@ -27,7 +27,6 @@ class Format(ExportFormat):
     position = 1
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
-        """Yield blocks of about 64 KB."""
         text_columns = {index for index, column in enumerate(query.columns) if column.kind in {TEXT, TEXT_LIST}}
         yield from iterate_blocks(query.read_csv(), text_columns, bom=query.bom)
 

@@ -46,7 +46,6 @@ class Format(ExportFormat):
 
     @classmethod
     def is_available(cls) -> bool:
-        """Return whether pyarrow is installed."""
         return find_spec("pyarrow") is not None
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
@@ -75,15 +74,12 @@ class StreamBuffer(io.RawIOBase):
         self._position = 0
 
     def writable(self) -> bool:
-        """Yes."""
         return True
 
     def tell(self) -> int:
-        """Return how much was ever written."""
         return self._position
 
     def write(self, data: Any) -> int:
-        """Append bytes."""
         self._pending += data
         self._position += len(data)
         return len(data)

@@ -68,7 +68,6 @@ class Format(ExportFormat):
 
     @classmethod
     def get_hint(cls) -> str:
-        """Return how many rows it may hold."""
         return f"one sheet, up to {settings.PORTAL_XLSX_MAX_ROWS:,} rows"
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
