@@ -30,6 +30,7 @@ from rest_framework.request import Request
 
 from usage.datetimes import parse_moment
 from usage.models.records import ID_BLOCK_BITS, IdBlock
+from usage.param_values import parse_count
 from usage.standby import require_settled
 from usage.watermark import get_watermark
 
@@ -224,24 +225,21 @@ class PageParams:
     def parse(cls, request: Request, orderings: Orderings, default: str) -> Self:
         """Return the parameters of a request; raises ValidationError that names every invalid parameter."""
         params, errors = request.query_params, dict[str, Any]()
-        name, size = params.get("ordering", default), params.get("page_size", str(DEFAULT_PAGE_SIZE))
+        name, size = params.get("ordering", default), DEFAULT_PAGE_SIZE
         ordering = Ordering((), descending=False)
         try:
             ordering = Ordering.parse(name, orderings)
         except ValidationError as error:
             errors.update(error.detail)  # type: ignore[arg-type]
-        if not is_page_size(size):
-            errors["page_size"] = [f"“{size}” is not a whole number from 1 to {MAX_PAGE_SIZE}."]
+        try:
+            size = parse_count(params.get("page_size", str(size)), MAX_PAGE_SIZE)
+        except ValueError as error:
+            errors["page_size"] = [str(error)]
         if params.get("count", "exact") != "exact":
             errors["count"] = ["Only count=exact is understood."]
         if errors:
             raise ValidationError(errors)
-        return cls(name, ordering, int(size), "count" in params)
-
-
-def is_page_size(text: str) -> bool:
-    """Return whether a text is a whole number from 1 to MAX_PAGE_SIZE."""
-    return text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE_SIZE
+        return cls(name, ordering, size, "count" in params)
 
 
 class KeysetPaginator(BasePagination):

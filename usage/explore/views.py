@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin
@@ -20,7 +21,7 @@ from usage.explore.charts import MAX_INTERVALS, build_charts
 from usage.explore.form import build_form
 from usage.explore.kinds import Kind, require_kinds
 from usage.explore.notes import add_notes
-from usage.explore.pages import PAGE, cut_page, parse_page
+from usage.explore.pages import MAX_PAGE, PAGE, build_page_links, cut_page
 from usage.explore.params import (
     IS_FORM,
     Params,
@@ -49,6 +50,7 @@ from usage.explore.title import build_title, describe_filters, list_question_chi
 from usage.exports import ExportStream
 from usage.exports.formats.csv import parse_bom
 from usage.exports.response import build_headers
+from usage.param_values import parse_count
 from usage.ranges import DEFAULT_RANGE, RANGES, RangeMenu, build_range_menu, get_range
 from usage.slots import SlotsTaken, hold_slot, take_slot_if_large
 from usage.timeouts import QueryTimeout
@@ -98,7 +100,7 @@ def explore(request: HttpRequest) -> HttpResponse:
 def pop_page(data: QueryDict, problems: Problems) -> tuple[int, Problems]:
     """Take the number of the page out of an address; return it and the problems."""
     try:
-        return parse_page(data.dict()), problems  # type: ignore[arg-type]
+        return parse_count(data.get(PAGE, "1"), MAX_PAGE), problems
     except ValueError as error:
         return 1, {**problems, PAGE: [str(error)]}
     finally:
@@ -207,13 +209,14 @@ def build_answer_context(answer: Answer, filterset: Any, number: int) -> dict[st
     """Return what the page shows of the answer."""
     kind, rows = answer.kind, build_rows(answer)
     params = [("kind", kind.name), *list_params(filterset.data)]
-    question, page = Question(kind, params), cut_page(rows, number, params)
+    question, page = Question(kind, params), cut_page(rows, number)
     charts = build_charts(answer, rows, question)
     return {
         "page": page,
+        "page_links": build_page_links(page, params),
         "answer": answer,
         "quality": describe_answer_quality(answer.summary["meta"]),
-        "table": build_table(page.rows, kind, params),
+        "table": build_table(replace(rows, results=list(page)), kind, params),
         "totals_notes": list_totals_notes(answer),
         "units": explain_units(dict.fromkeys(get_unit(name, row) for row in rows.totals for name in rows.measures)),
         "charts": charts,
