@@ -5,7 +5,6 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from django.contrib.auth.models import User
-from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, QueryDict
 from rest_framework.exceptions import ValidationError
 
@@ -83,7 +82,7 @@ def build_answer(report: Report, at: datetime) -> ReportAnswer:
     request = build_owner_request(owner)
     view, kind = find_view(report, request)
     params, scope = build_params(view, report.get_date(at)), get_staff_scope(request)
-    with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=PATIENCE_SECONDS):
+    with consistent_snapshot(seconds=PATIENCE_SECONDS):
         try:
             filterset = build_filterset(kind, QueryDict(encode(params)), scope, get_staff_name_access(request))
             answer = ask(kind, filterset, scope, lambda: None)

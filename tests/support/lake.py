@@ -92,7 +92,7 @@ def export_rows(kind: type[UsageRecord]) -> list[dict[str, Any]]:
     """Return what the Parquet export has of all current records of complete days, by id."""
     columns = get_lake_columns(kind)
     schema = build_schema(columns)
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         tables = list(read_tables(ExportQuery(snapshot, kind.objects.current().order_by("pk"), columns), schema))
     return sort_rows(pa.concat_tables([schema.empty_table(), *tables]))
 

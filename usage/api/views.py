@@ -239,7 +239,7 @@ class UsageViewSet(ReadViewSet):
         queryset = filter_settled(queryset, self, watermark)
         filterset, row_scope = self.get_valid_filterset(request), get_row_scope(request)
         try:
-            with consistent_snapshot(queryset.db, seconds=settings.PORTAL_EXPORT_SECONDS):
+            with consistent_snapshot(seconds=settings.PORTAL_EXPORT_SECONDS):
                 manifest = compute_manifest(queryset, filterset, row_scope)
         except QueryTimeout as error:
             raise ExportTooSlow from error

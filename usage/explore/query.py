@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import DEFAULT_DB_ALIAS
 from django.http import QueryDict
 from rest_framework.exceptions import ValidationError
 
@@ -65,7 +64,7 @@ def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None],
     Raises ValidationError, and QueryTimeout (usage/timeouts.py) after PATIENCE_SECONDS.
     """
     validate(kind, filterset)
-    with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=PATIENCE_SECONDS):
+    with consistent_snapshot(seconds=PATIENCE_SECONDS):
         if kind.metrics is None:
             return ask_combined(kind, filterset, scope, take_slot, days=days)
         query = parse_params(filterset.data, kind.metrics, filterset, scope)

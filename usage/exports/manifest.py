@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from django.db import connections
+from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
 from usage.columns import FITS_DECIMAL, Statement, build_select
@@ -101,7 +101,7 @@ def fetch_record_groups(queryset: QuerySet[Any], archive: ArchivedRange | None) 
         return build_groups(rows, columns, expressions, kind.unit)
 
     part = ExportPart(queryset.order_by(), archive.days)
-    return merge_groups([*groups, *archive.fetch(connections[queryset.db], part, columns, build)])
+    return merge_groups([*groups, *archive.fetch(connection, part, columns, build)])
 
 
 def merge_groups(groups: Iterable[Group]) -> list[Group]:
@@ -143,7 +143,7 @@ def fetch_rollup_groups(kind: type[UsageRecord], rows: QuerySet[Any]) -> list[Gr
 def fetch_groups(rows: QuerySet[Any], columns: list[str], expressions: list[str], unit: str) -> list[Group]:
     """Return (unit, expressions…) of the rows of each unit, in the order of the units."""
     statement = build_groups(rows, columns, expressions, unit)
-    with connections[rows.db].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
         groups: list[Group] = cursor.fetchall()
     return groups

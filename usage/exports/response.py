@@ -158,7 +158,7 @@ def export(
     sentences: list[str] = []
     with ExitStack() as stack:
         stack.enter_context(hold_slot())
-        snapshot = stack.enter_context(open_snapshot(queryset.db))
+        snapshot = stack.enter_context(open_snapshot())
         as_of = str(format_iso(snapshot.as_of))
         headers = build_headers(filename, as_of)
         if filterset is not None:

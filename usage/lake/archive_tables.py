@@ -100,7 +100,7 @@ def list_numbers(kind: type[UsageRecord]) -> list[str]:
 
 def publish_archive_tables(archive: Archive, month: date, keys: Set[Key]) -> None:
     """Publish what the tables of usage leave out of these days, all in one month; may be repeated."""
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         for part in list_parts(archive, month):
             replace_rows(part, snapshot, keys)
     for table in archive.own_tables:

@@ -107,7 +107,7 @@ def is_due(days: Table, now: datetime) -> bool:
 
 def publish_changes(lake: Lake, now: datetime) -> Published:
     """Publish the days that differ, up to the limits of one commit."""
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         pending = find_changes(snapshot, lake.days, now)
         changes = take_round(pending)
         for kind, table in lake.usage.items():
@@ -133,7 +133,7 @@ def take_round(pending: Iterator[DayChange]) -> list[DayChange]:
 def publish_again(lake: Lake, month: date, sources: Set[str]) -> None:
     """Publish the stored days of a month of these sources, whatever the lake has of them; the caller has the lock."""
     now = datetime.now(UTC)
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         changes = list(renew_days(snapshot, lake.days, month, sources, now))
         for kind, table in lake.usage.items():
             replace_days(table, kind, [change for change in changes if change.kind is kind], snapshot)

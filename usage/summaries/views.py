@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
-from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
@@ -141,7 +140,7 @@ def answer_within_limits(compute: Callable[[Callable[[], None]], dict[str, Any]]
     """
     with take_slot_if_large() as take_slot:
         try:
-            with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=SUMMARY_SECONDS):
+            with consistent_snapshot(seconds=SUMMARY_SECONDS):
                 result = compute(take_slot)
         except QueryTimeout as error:
             raise SummaryTooSlow from error

@@ -168,7 +168,7 @@ def test_an_export_is_of_one_instant_whatever_is_loaded_meanwhile() -> None:
 
 def test_what_an_export_says_of_its_data_is_asked_on_its_own_connection() -> None:
     EnvironmentUsageFactory.create_batch(2)
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         EnvironmentUsage.objects.all().delete()
         with snapshot.share(), limit_query_time(60):
             assert connection.connection is snapshot.connection.connection
@@ -185,7 +185,7 @@ def test_a_snapshot_that_ends_before_its_rows_were_taken_does_not_wait_for_them(
     columns = get_columns(RECORD_SERIALIZERS[EnvironmentUsage])
 
     def abandon_records() -> None:
-        with open_snapshot("default") as snapshot:
+        with open_snapshot() as snapshot:
             records = ExportQuery(snapshot, EnvironmentUsage.objects.all(), columns).read_csv()
             next(records)
             unread_records.append(records)

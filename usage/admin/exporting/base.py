@@ -256,7 +256,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "filters": {name: ", ".join(values) for name, values in request.GET.lists()},
             "columns": [column.name for column in self.get_export_columns()],
         }
-        with consistent_snapshot(rows.db, seconds=ABOUT_SECONDS):
+        with consistent_snapshot(seconds=ABOUT_SECONDS):
             if self.model not in KIND_NAMES:
                 return manifest | {"rows": rows.order_by().count(), "as_of": format_iso(get_data_time())}
             manifest |= compute_manifest(rows, self.build_filterset(request), get_staff_scope(request))

@@ -73,7 +73,7 @@ class KeysetList(ChangeList):
         self.multi_page = self.can_show_all = self.show_full_result_count = False
         self.full_result_count, self.show_admin_actions = None, True
         try:
-            with limit_query_time(PAGE_SECONDS, self.queryset.db):
+            with limit_query_time(PAGE_SECONDS):
                 self.fetch_results(request)
         except QueryTimeout:
             self.result_list, self.row_count, self.too_slow = [], RowCount(0, is_exact=False), True
@@ -128,7 +128,7 @@ def count_rows(queryset: QuerySet[Any]) -> RowCount:
     """Return how many rows there are, counted up to MAX_COUNTED and estimated beyond."""
     rows = queryset.order_by()
     try:
-        with limit_query_time(COUNT_SECONDS, queryset.db):
+        with limit_query_time(COUNT_SECONDS):
             number = rows[: MAX_COUNTED + 1].count()
     except QueryTimeout:
         number = MAX_COUNTED + 1

@@ -6,8 +6,6 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
-from django.db import DEFAULT_DB_ALIAS
-
 from usage.api.filters import UsageFilterSet
 from usage.data_quality import assess_filtered
 from usage.data_quality.messages import describe_quality, get_tone
@@ -71,7 +69,7 @@ class Totals:
 def compute_totals(kind: type[UsageRecord], filterset: UsageFilterSet, row_scope: frozenset[int] | None) -> Totals:
     """Return the totals of a valid filter set; raises QueryTimeout where a sum takes longer than SECONDS."""
     query = build_query(METRICS_BY_KIND[kind], filterset, row_scope)
-    with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=SECONDS):
+    with consistent_snapshot(seconds=SECONDS):
         meta = assess_filtered(filterset, row_scope, reads_rollups=partial(reads_rollups, query)).meta()
         groups = fetch_groups(query, lambda: None).totals
     quality, tone = list(describe_quality(meta)), get_tone(meta)
