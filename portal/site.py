@@ -49,7 +49,7 @@ class PortalSite(AdminSite):
         from portal.documentation import show_document
         from portal.search.views import search
         from sync.admin.coverage.views import build_urls as build_coverage_urls
-        from usage.explore.views import build_urls as build_explore_urls
+        from usage.explore.urls import build_urls as build_explore_urls
 
         pages = [
             *build_coverage_urls(self),

@@ -18,8 +18,8 @@ from sync.admin.badges import build_status_badge, build_verification_badge
 from sync.admin.coverage.panel import DayPanel
 from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import build_display, render_badge, render_json, render_number, render_prose
-from usage.admin.filters import RangeListFilter, SourceListFilter, build_choice_filter
+from usage.admin.display import build_list_column, render_badge, render_json, render_number, render_prose
+from usage.admin.filters import RangeListFilter, SourceListFilter, build_column_filter
 from usage.admin.sums import format_sum
 from usage.columns import build_columns, get_columns
 from usage.formatting import NOTHING, format_timestamp
@@ -52,8 +52,8 @@ class SourceDayAdmin(ReadOnlyAdmin):
     )
     list_filter = (
         SourceListFilter,
-        build_choice_filter("state", "state", DayState),
-        build_choice_filter("verification", "verification", Verification),
+        build_column_filter("state", "state", DayState),
+        build_column_filter("verification", "verification", Verification),
         ("day", RangeListFilter),
     )
     allowed_lookups = ("source", "state", "verification", "day__range__gte", "day__range__lte")
@@ -74,15 +74,15 @@ class SourceDayAdmin(ReadOnlyAdmin):
         "stored_digest",
     )
     fieldsets = (("Technical details", {"fields": readonly_fields, "classes": ("collapse",)}),)
-    get_day = build_display("day", lambda day: f"{day.day:%Y-%m-%d}")
-    get_verification = build_display("vendor's totals", lambda day: build_verification_badge(day) or NOTHING)
-    get_records = build_display("records", lambda day: render_number(day.records))
-    get_rejected = build_display("rejected", lambda day: render_number(day.rejected))
-    get_sums = build_display("sums", lambda day: format_sums(day.sums))
-    get_synced_at = build_display("synced at (UTC)", lambda day: format_timestamp(day.loaded_at))
-    get_error = build_display("error", lambda day: render_prose(day.error))
-    get_suspicion = build_display("what a suspect sync would change", lambda day: render_json(day.suspicion))
-    get_differences = build_display("differences", lambda day: render_json(day.differences))
+    get_day = build_list_column("day", lambda day: f"{day.day:%Y-%m-%d}")
+    get_verification = build_list_column("vendor's totals", lambda day: build_verification_badge(day) or NOTHING)
+    get_records = build_list_column("records", lambda day: render_number(day.records))
+    get_rejected = build_list_column("rejected", lambda day: render_number(day.rejected))
+    get_sums = build_list_column("sums", lambda day: format_sums(day.sums))
+    get_synced_at = build_list_column("synced at (UTC)", lambda day: format_timestamp(day.loaded_at))
+    get_error = build_list_column("error", lambda day: render_prose(day.error))
+    get_suspicion = build_list_column("what a suspect sync would change", lambda day: render_json(day.suspicion))
+    get_differences = build_list_column("differences", lambda day: render_json(day.differences))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential, and the status."""

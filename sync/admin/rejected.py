@@ -15,8 +15,8 @@ from sync.admin.actions import has_sync_permission, sync_day, sync_days
 from sync.admin.badges import build_rejected_badge
 from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import build_display, render_verbatim
-from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter
+from usage.admin.display import build_list_column, render_verbatim
+from usage.admin.filters import RangeListFilter, SourceListFilter, TextListFilter, build_choice_filter
 from usage.columns import get_columns
 from usage.formatting import format_timestamp
 from usage.models import RejectedRecord, SourceDay
@@ -29,29 +29,22 @@ MAX_SEARCH_SECONDS = 8.0
 DAY_FIELDS = ("get_day_link", "get_day_status")
 
 
-class ResolvedFilter(ChoiceListFilter):
-    """Records that are still rejected, and resolved records."""
-
-    title = "status"
-    parameter_name = "status"
-    empty_label = "Open and resolved"
-    cases = {
+ResolvedFilter = build_choice_filter(
+    "status",
+    "status",
+    {
         "open": ("Open: still rejected", Q(resolved_at=None)),
         "resolved": ("Resolved: no longer rejected", Q(resolved_at__isnull=False)),
-    }
-    refusal = "is not a status: use open or resolved."
+    },
+    "Open and resolved",
+)
 
 
-class ReasonFilter(ChoiceListFilter):
+class ReasonFilter(TextListFilter):
     """Records whose reason contains a text."""
 
-    template = "admin/portal/filter_exact.html"
     title = "reason contains"
     parameter_name = "reason"
-
-    def has_output(self) -> bool:
-        """Return True: the filter is always shown."""
-        return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Filter by the text; raises IncorrectLookupParameters where it is too short."""
@@ -86,16 +79,16 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         "get_last_seen",
         "resolved_at",
     )
-    get_day = build_display("day", lambda record: f"{record.day}")
-    get_reason = build_display("reason", lambda record: record.reason)
-    get_payload = build_display("payload", lambda record: render_verbatim(indent_json(record.payload)))
-    get_status = build_display("status", build_rejected_badge)
-    get_last_seen = build_display("last seen (UTC)", lambda record: format_timestamp(record.last_seen_at))
-    get_first_seen = build_display("first seen (UTC)", lambda record: format_timestamp(record.first_seen_at))
-    get_payload_excerpt = build_display(
+    get_day = build_list_column("day", lambda record: f"{record.day}")
+    get_reason = build_list_column("reason", lambda record: record.reason)
+    get_payload = build_list_column("payload", lambda record: render_verbatim(indent_json(record.payload)))
+    get_status = build_list_column("status", build_rejected_badge)
+    get_last_seen = build_list_column("last seen (UTC)", lambda record: format_timestamp(record.last_seen_at))
+    get_first_seen = build_list_column("first seen (UTC)", lambda record: format_timestamp(record.first_seen_at))
+    get_payload_excerpt = build_list_column(
         "payload", lambda record: format_html('<span class="error-text">{}</span>', record.payload[:EXCERPT_LENGTH])
     )
-    get_day_status = build_display(
+    get_day_status = build_list_column(
         "status of the day",
         lambda record: SourceDay.objects.with_status().get(pk=record.source_day_id).describe_status(),
     )

@@ -20,8 +20,8 @@ from sync.messages import get_advice
 from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.serializers import SyncRunSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import Table, build_display, render_link, render_number, render_prose
-from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter, build_choice_filter
+from usage.admin.display import Table, build_list_column, render_link, render_number, render_prose
+from usage.admin.filters import RangeListFilter, SourceListFilter, build_choice_filter, build_column_filter
 from usage.columns import get_columns
 from usage.formatting import NOTHING, format_count, format_duration, format_number, format_size, format_timestamp
 from usage.models import Source
@@ -47,18 +47,16 @@ COUNTS = {
 }
 
 
-class ProgressFilter(ChoiceListFilter):
-    """Runs that are going on, and those that ended."""
-
-    title = "state"
-    parameter_name = "progress"
-    cases = {
+ProgressFilter = build_choice_filter(
+    "progress",
+    "state",
+    {
         "running": ("Running", Q(finished_at=None)),
         "failures": ("Ended with failures", Q(finished_at__isnull=False, days_failed__gt=0)),
         "cancelled": ("Cancelled", Q(cancelled_at__isnull=False)),
         "done": ("Done", Q(finished_at__isnull=False, days_failed=0, cancelled_at=None)),
-    }
-    refusal = "is no state of a run."
+    },
+)
 
 
 def format_requester(run: SyncRun) -> str:
@@ -88,20 +86,20 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_filter = (
         SourceListFilter,
         ProgressFilter,
-        build_choice_filter("trigger", "requested by", Trigger),
+        build_column_filter("trigger", "requested by", Trigger),
         ("created_at", RangeListFilter),
     )
     allowed_lookups = ("source", "progress", "trigger", "created_at__range__gte", "created_at__range__lte")
     ordering = ("-created_at", "-id")
     actions = None
     fields = ()
-    get_requested_at = build_display("requested at (UTC)", lambda run: format_timestamp(run.created_at))
-    get_requester = build_display("requested by", format_requester)
-    get_state = build_display("state", build_run_badge)
-    get_progress = build_display("progress", build_progress_bar)
-    get_days = build_display("requested", lambda run: run.days_label)
-    get_records = build_display("records", lambda run: render_number(run.fetched))
-    get_duration = build_display("duration", lambda run: render_number(format_duration(run.seconds)))
+    get_requested_at = build_list_column("requested at (UTC)", lambda run: format_timestamp(run.created_at))
+    get_requester = build_list_column("requested by", format_requester)
+    get_state = build_list_column("state", build_run_badge)
+    get_progress = build_list_column("progress", build_progress_bar)
+    get_days = build_list_column("requested", lambda run: run.days_label)
+    get_records = build_list_column("records", lambda run: render_number(run.fetched))
+    get_duration = build_list_column("duration", lambda run: render_number(format_duration(run.seconds)))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential."""

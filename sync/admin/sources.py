@@ -45,7 +45,7 @@ from sync.models import Trigger
 from sync.source_changes import bring_back, delete_source, has_loaded_days, resume_if_connected, retire, save_source
 from sync.vendors import get_title
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, build_display, render_json, render_number
+from usage.admin.display import Table, build_list_column, render_json, render_number
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.data_quality.coverage import get_coverage
@@ -93,13 +93,13 @@ class SourceAdmin(PortalAdmin):
     list_display = ("get_name", "get_vendor", "get_health", "get_coverage", "get_records", "get_last_sync")
     list_display_links = ("get_name",)
     actions = None
-    get_options = build_display("options", lambda source: render_json(source.options))
-    get_name = build_display("name", lambda source: source.slug)
-    get_vendor = build_display("vendor", lambda source: get_title(source.vendor))
-    get_coverage = build_display("coverage", lambda source: source.coverage.description)
-    get_records = build_display("records", lambda source: render_number(source.coverage.records_held))
-    get_last_sync = build_display("last sync", lambda source: format_age(source.coverage.latest_read))
-    get_health = build_display(
+    get_options = build_list_column("options", lambda source: render_json(source.options))
+    get_name = build_list_column("name", lambda source: source.slug)
+    get_vendor = build_list_column("vendor", lambda source: get_title(source.vendor))
+    get_coverage = build_list_column("coverage", lambda source: source.coverage.description)
+    get_records = build_list_column("records", lambda source: render_number(source.coverage.records_held))
+    get_last_sync = build_list_column("last sync", lambda source: format_age(source.coverage.latest_read))
+    get_health = build_list_column(
         "health", lambda source: build_health_badge(Condition(source, source.coverage, timezone.now()))
     )
 

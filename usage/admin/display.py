@@ -27,14 +27,16 @@ class Table:
     empty: str = "None."
 
 
-def build_display(description: str, render: Callable[[Any], Any]) -> Any:
-    """Return an attribute of an admin class: `render` of a row, as a column of the list or a field of the page."""
+def build_list_column(
+    label: str, render: Callable[[Any], Any], ordering: str | None = None
+) -> Callable[[Any, Any], SafeString | str]:
+    """Return the method of an admin for a column of its list, or a read-only field; `render` makes a row's cell."""
 
-    @admin.display(description=description)
-    def display(row: Any) -> Any:
+    @admin.display(description=label, ordering=ordering)
+    def show_cell(_admin: Any, row: Any) -> Any:
         return render(row)
 
-    return staticmethod(display)
+    return show_cell
 
 
 def render_number(value: Decimal | int | str | None, unit: str = "") -> SafeString:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -23,33 +23,15 @@ DATE_LIMITS = (MinValueValidator(date(2, 1, 1)), MaxValueValidator(date(9998, 12
 
 
 class ChoiceListFilter(admin.SimpleListFilter):
-    """A drop-down of the filter form.
-
-    `cases`: the label and the rows of each choice; `refusal`: what the message says of a value that is no choice.
-    """
+    """A drop-down of the filter form."""
 
     template = "admin/portal/filter_choice.html"
     empty_label = "All"
-    cases: ClassVar[Mapping[str, tuple[str, Q]]] = {}
-    refusal = ""
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(request, *args)
         if "\x00" in (self.value() or ""):  # no column has NUL, and the database rejects it
             raise self.build_error(request, f"The filter “{self.title}” does not take the character NUL.")
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [(value, label) for value, (label, _) in self.cases.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows of the choice; raises IncorrectLookupParameters for a value that is no choice."""
-        value = self.value()
-        if not value:
-            return queryset
-        if value not in self.cases:
-            raise self.build_error(request, f"“{value}” {self.refusal}")
-        return queryset.filter(self.cases[value][1])
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield the options, the one that filters nothing first."""
@@ -82,7 +64,6 @@ class SourceListFilter(ChoiceListFilter):
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows of the chosen source."""
         if not self.value():
             return queryset
         visible = filter_by_staff_scope(Source.objects.filter(slug=self.value()), request, "id")
@@ -98,23 +79,29 @@ class SourceOfDayListFilter(SourceListFilter):
     path = "source_day__source"
 
 
-class ExactListFilter(ChoiceListFilter):
-    """An input that is compared exactly with one indexed column, `field`."""
+class TextListFilter(ChoiceListFilter):
+    """An input for any text."""
 
     template = "admin/portal/filter_exact.html"
-    field: models.Field[Any, Any]
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        """Return nothing: any value may be typed."""
+        return []
 
     def has_output(self) -> bool:
-        """Return True: it is always there."""
         return True
+
+
+class ExactListFilter(TextListFilter):
+    """An input that is compared exactly with one indexed column, `field`."""
+
+    field: models.Field[Any, Any]
 
     @property
     def numeric(self) -> bool:
-        """Whether the column has whole numbers."""
         return isinstance(self.field, models.IntegerField)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows whose column has exactly this value."""
         text = (self.value() or "").strip()
         if not text:
             return queryset
@@ -173,14 +160,29 @@ def build_exact_filter(model: type[models.Model], column: str) -> type[ExactList
 
 
 def build_choice_filter(
-    column: str, title: str, choices: type[models.TextChoices], *, empty_label: str = "All", refusal: str = ""
+    name: str, title: str, choices: Mapping[str, tuple[str, Q]], empty_label: str = "All"
+) -> type[ChoiceListFilter]:
+    """Return a drop-down of a few values; `choices`: the label and the condition of each."""
+
+    class FewChoicesFilter(ChoiceListFilter):
+        def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+            return [(value, label) for value, (label, _) in choices.items()]
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            value = self.value()
+            if not value:
+                return queryset
+            if value not in choices:
+                raise self.build_error(request, f"“{value}” is not one of: {', '.join(choices)}.")
+            return queryset.filter(choices[value][1])
+
+    members = {"title": title, "parameter_name": name, "empty_label": empty_label}
+    return type(f"{name}Filter", (FewChoicesFilter,), members)
+
+
+def build_column_filter(
+    column: str, title: str, choices: type[models.TextChoices], empty_label: str = "All"
 ) -> type[ChoiceListFilter]:
     """Return the drop-down of a column with few known values."""
-    members = {
-        "title": title,
-        "parameter_name": column,
-        "empty_label": empty_label,
-        "cases": {value: (str(label), Q((column, value))) for value, label in choices.choices},
-        "refusal": refusal or f"is no {title}; there are {', '.join(choices.values)}.",
-    }
-    return type(f"{column}Filter", (ChoiceListFilter,), members)
+    conditions = {value: (str(label), Q(**{column: value})) for value, label in choices.choices}
+    return build_choice_filter(column, title, conditions, empty_label)

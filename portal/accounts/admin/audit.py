@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString
 
 from portal.accounts.audit.models import Action, AuditEntry, ObjectKind
 from usage.admin.base import ReadOnlyAdmin
-from usage.admin.display import Table, build_display, render_badge
-from usage.admin.filters import RangeListFilter, build_choice_filter, build_exact_filter
+from usage.admin.display import Table, build_list_column, render_badge
+from usage.admin.filters import RangeListFilter, build_column_filter, build_exact_filter
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.formatting import NOTHING, format_timestamp
@@ -45,8 +45,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     )
     list_display = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "changed_columns", "from_shown")
     list_filter = (
-        build_choice_filter("kind", "what", ObjectKind),
-        build_choice_filter("action", "action", Action),
+        build_column_filter("kind", "what", ObjectKind),
+        build_column_filter("action", "action", Action),
         build_exact_filter(AuditEntry, "who"),
         build_exact_filter(AuditEntry, "object_name"),
         ("at", RangeListFilter),
@@ -55,10 +55,12 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     actions = None
     fields = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "url", "address", "program")
-    at_shown = build_display("when (UTC)", lambda entry: format_timestamp(entry.at))
-    who_shown = build_display("who", lambda entry: entry.who or ("nobody signed in" if entry.url else entry.program))
-    from_shown = build_display("from", lambda entry: entry.address or entry.program)
-    action_shown = build_display(
+    at_shown = build_list_column("when (UTC)", lambda entry: format_timestamp(entry.at))
+    who_shown = build_list_column(
+        "who", lambda entry: entry.who or ("nobody signed in" if entry.url else entry.program)
+    )
+    from_shown = build_list_column("from", lambda entry: entry.address or entry.program)
+    action_shown = build_list_column(
         "action", lambda entry: render_badge(entry.get_action_display(), TONES[Action(entry.action)])
     )
 

@@ -26,7 +26,7 @@ from portal.accounts.permissions import (
 )
 from portal.accounts.roles import ROLE_DESCRIPTIONS, ROLES
 from usage.admin.base import PortalAdmin
-from usage.admin.display import Table, build_display, render_number
+from usage.admin.display import Table, build_list_column, render_number
 from usage.api.access import filter_by_staff_scope
 from usage.columns import TEXT, Column, build_columns
 from usage.formatting import NOTHING
@@ -86,8 +86,8 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
     filter_horizontal = ()
     fields = ("name", "permissions")
     inlines = (GroupScopeInline,)
-    role_description = build_display("what it is for", lambda group: ROLE_DESCRIPTIONS.get(group.name, NOTHING))
-    member_count = build_display("users", lambda group: render_number(group.members))
+    role_description = build_list_column("what it is for", lambda group: ROLE_DESCRIPTIONS.get(group.name, NOTHING))
+    member_count = build_list_column("users", lambda group: render_number(group.members))
 
     def annotate_export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Add the permission codes of every group."""

@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from portal.accounts.models import ApiToken, Scope, create_token
 from portal.accounts.permissions import get_assignable_scopes, request_user
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import build_display, render_badge, render_prose
+from usage.admin.display import build_list_column, render_badge, render_prose
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.formatting import format_age, format_timestamp
@@ -152,13 +152,13 @@ class ApiTokenAdmin(PortalAdmin):
         "created_by",
         "created_at",
     )
-    prefix_shown = build_display("secret begins with", lambda token: f"{token.prefix}…")
-    last_used = build_display("last used", lambda token: format_age(token.last_used_at))
-    rate_shown = build_display("requests", lambda token: token.rate or "as often as the settings say")
-    scopes_shown = build_display(
+    prefix_shown = build_list_column("secret begins with", lambda token: f"{token.prefix}…")
+    last_used = build_list_column("last used", lambda token: format_age(token.last_used_at))
+    rate_shown = build_list_column("requests", lambda token: token.rate or "as often as the settings say")
+    scopes_shown = build_list_column(
         "may", lambda token: render_prose(", ".join(Scope(scope).label.lower() for scope in token.scopes))
     )
-    expires = build_display(
+    expires = build_list_column(
         "expires (UTC)", lambda token: format_timestamp(token.expires_at) if token.expires_at else "never"
     )
 

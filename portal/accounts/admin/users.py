@@ -40,7 +40,7 @@ from portal.accounts.permissions import (
     request_user,
 )
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, build_display, render_badge
+from usage.admin.display import Table, build_list_column, render_badge
 from usage.columns import TEXT, Column, build_columns
 from usage.formatting import NOTHING, format_age, format_instant
 from usage.models import Source
@@ -108,8 +108,8 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         (None, {"fields": ("username", "first_name", "last_name", "email")}),
         ("What they may do", {"fields": ("is_active", "groups")}),
     )
-    full_name = build_display("name", lambda user: user.get_full_name() or NOTHING)
-    last_seen = build_display("last signed in", lambda user: format_age(user.last_login))
+    full_name = build_list_column("name", lambda user: user.get_full_name() or NOTHING)
+    last_seen = build_list_column("last signed in", lambda user: format_age(user.last_login))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the users visible to the reader."""

@@ -16,7 +16,7 @@ from portal.incidents.delivery import send_test
 from portal.incidents.models import UNSENT, Channel, ChannelKind, Incident, Message
 from portal.incidents.validators import list_recipients, validate_target
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, build_display, render_badge, render_prose
+from usage.admin.display import Table, build_list_column, render_badge, render_prose
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.datetimes import list_zones
@@ -154,7 +154,7 @@ class ChannelAdmin(PortalAdmin):
         ("When", {"fields": ("delay_minutes", "reminder_hours", "tells_recovery")}),
         ("Quiet hours", {"fields": ("quiet_from", "quiet_until", "time_zone", "quiet_critical")}),
     )
-    get_target = build_display("tells", lambda channel: render_prose(describe_target(channel)))
+    get_target = build_list_column("tells", lambda channel: render_prose(describe_target(channel)))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the channels; for a person limited to sources, only those that report no others."""

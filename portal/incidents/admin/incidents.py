@@ -21,8 +21,8 @@ from portal.incidents.token_alerts import build_token_alerts
 from portal.incidents.watch import list_unsettled_sources, stays_open
 from sync.admin.actions import get_username
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import Table, build_display, render_badge, render_prose
-from usage.admin.filters import ChoiceListFilter, SourceListFilter, build_choice_filter
+from usage.admin.display import Table, build_list_column, render_badge, render_prose
+from usage.admin.filters import SourceListFilter, build_choice_filter, build_column_filter
 from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.columns import get_columns
 from usage.formatting import format_age, format_duration, format_instant, format_timestamp
@@ -32,22 +32,15 @@ MAX_MESSAGES = 50
 TONES = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
 
-class StatusFilter(ChoiceListFilter):
-    """Open incidents, and past incidents."""
-
-    title = "status"
-    parameter_name = "status"
-    empty_label = "Open and past"
-    cases = {
+StatusFilter = build_choice_filter(
+    "status",
+    "status",
+    {
         "open": ("Open", OPEN),
         "unacknowledged": ("Open, and nobody looks after it", OPEN & Q(acknowledged_at=None)),
         "past": ("Past", Q(resolved_at__isnull=False)),
-    }
-    refusal = "is not a status: use open, unacknowledged or past."
-
-
-ConditionFilter = build_choice_filter(
-    "condition", "condition", ConditionKind, empty_label="All conditions", refusal="is not a condition."
+    },
+    "Open and past",
 )
 
 
@@ -59,7 +52,11 @@ class IncidentAdmin(ReadOnlyAdmin):
     exported = get_columns(IncidentSerializer)
     list_display = ("get_state", "get_subject", "get_message", "get_opened", "get_lasted", "get_acknowledged")
     list_display_links = ("get_subject",)
-    list_filter = (StatusFilter, ConditionFilter, SourceListFilter)
+    list_filter = (
+        StatusFilter,
+        build_column_filter("condition", "condition", ConditionKind, "All conditions"),
+        SourceListFilter,
+    )
     allowed_lookups = ("status", "condition", "source")
     ordering = ("-opened_at", "-id")
     actions = None
@@ -74,9 +71,9 @@ class IncidentAdmin(ReadOnlyAdmin):
         "get_acknowledged",
         "get_links",
     )
-    get_subject = build_display("incident", str)
-    get_opened = build_display("since (UTC)", lambda incident: format_timestamp(incident.opened_at))
-    get_resolved = build_display("resolved (UTC)", lambda incident: format_timestamp(incident.resolved_at))
+    get_subject = build_list_column("incident", str)
+    get_opened = build_list_column("since (UTC)", lambda incident: format_timestamp(incident.opened_at))
+    get_resolved = build_list_column("resolved (UTC)", lambda incident: format_timestamp(incident.resolved_at))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the incidents that this person may see."""

@@ -20,7 +20,7 @@ from portal.reports.models import Frequency, Report, Weekday
 from portal.reports.schedule import request_now, resume_report, stop_report
 from sync.tasks import send
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, build_display, render_badge, render_prose
+from usage.admin.display import Table, build_list_column, render_badge, render_prose
 from usage.columns import build_columns
 from usage.formatting import format_count, format_instant, format_timestamp
 from usage.slots import SlotsTaken, hold_slot
@@ -49,7 +49,7 @@ class ReportAdmin(PortalAdmin):
         ("File", {"fields": ("file_format",)}),
         ("Recipients", {"fields": ("people", "addresses")}),
     )
-    get_view = build_display("saved view", lambda report: render_prose(str(report.view or "deleted")))
+    get_view = build_list_column("saved view", lambda report: render_prose(str(report.view or "deleted")))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return a person's own reports; with the permission for others' reports, also those of users they see."""
