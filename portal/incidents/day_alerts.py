@@ -34,7 +34,6 @@ class AlertGroup:
 
     @property
     def latest(self) -> Any:
-        """The latest day."""
         return self.days[0]
 
     @property
@@ -57,7 +56,6 @@ class AlertGroup:
         button: AlertLink | None,
         *links: AlertLink,
     ) -> Alert:
-        """Return an alert about the days of the group."""
         state = str(self.status.label).capitalize()
         buttons = [button] if button else []
         return build_source_alert(

@@ -95,7 +95,6 @@ class SourceDayAdmin(ReadOnlyAdmin):
         return {"panel": DayPanel.build(request, obj.source, obj.day)}
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the page on which a day's findings are accepted."""
         view = self.admin_site.admin_view(self.accept_view)
         return [path("<int:pk>/accept/", view, name="usage_sourceday_accept"), *super().get_urls()]
 
@@ -109,7 +108,6 @@ class SourceDayAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Sync again", permissions=["sync"])
     def read_again(self, request: HttpRequest, days: QuerySet[SourceDay]) -> None:
-        """Sync the selected days again."""
         sync_days(request, days)
 
     @admin.action(description="Accept what the vendor reports (suspect days)", permissions=["sync"])
@@ -122,7 +120,6 @@ class SourceDayAdmin(ReadOnlyAdmin):
             accept_day(request, day)
 
     def get_page_actions(self, request: HttpRequest, obj: SourceDay) -> Sequence[PageAction]:
-        """Return the buttons that the panel shows."""
         if not has_sync_permission(request) or obj.pruned_at is not None:
             return ()
         sync_again = PageAction("read-again", "Sync again", sync_day)
@@ -132,7 +129,6 @@ class SourceDayAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def get_status(self, day: SourceDay) -> SafeString:
-        """Its status, and whether it was restated."""
         restated = render_badge("Restated", "warn") if day.restated_at else ""
         return format_html("{} {}", build_status_badge(day), restated)
 

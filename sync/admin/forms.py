@@ -124,7 +124,6 @@ class SourceForm(forms.ModelForm[Source]):
 
     @property
     def is_stored(self) -> bool:
-        """Whether the source exists."""
         return self.instance.pk is not None
 
     @property
@@ -148,7 +147,6 @@ class SourceForm(forms.ModelForm[Source]):
         return self.changes_credential or bool(changed_fields)
 
     def describe_defaults(self) -> None:
-        """Describe the defaults of a new source."""
         self.fields["new_credential"].help_text = NEW_CREDENTIAL_HELP
         self.fields["requests_per_minute"].help_text = NEW_RATE_HELP
         self.fields["backfill_from"].required = False
@@ -182,7 +180,6 @@ class SourceForm(forms.ModelForm[Source]):
             self.add_first_error(ERROR_FIELDS.get(field, field), message)
 
     def set_credential(self) -> None:
-        """Set or delete the credential."""
         if self.changes_credential:
             self.instance.credential = self.cleaned_data.get("new_credential", "")
 
@@ -223,7 +220,6 @@ class SourceForm(forms.ModelForm[Source]):
             self.add_first_error(field, f"{error.problem[0].upper()}{error.problem[1:]}.")
 
     def add_first_error(self, field: str, message: str) -> None:
-        """Add an error to a field that has none."""
         if field in self.fields and field not in self.errors:
             self.add_error(field, message)
 
@@ -321,7 +317,6 @@ class SyncRangeForm(forms.Form):
 
     @property
     def days(self) -> int:
-        """The number of days of a valid range."""
         return int((self.cleaned_data["last"] - self.cleaned_data["first"]).days + 1)
 
 

@@ -32,12 +32,10 @@ class RunStatus:
 
     @property
     def run(self) -> SyncRun:
-        """The run."""
         return self.progress.run
 
     @property
     def badge(self) -> SafeString:
-        """Whether it is going on, and how it ended."""
         return build_run_badge(self.run)
 
     @property

@@ -110,7 +110,6 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Sync their days again", permissions=["sync"])
     def read_again(self, request: HttpRequest, records: QuerySet[RejectedRecord]) -> None:
-        """Sync the days of the selected records again."""
         days_of_records = SourceDay.objects.filter(pk__in=records.order_by().values("source_day"))
         try:
             with limit_query_time(MAX_SEARCH_SECONDS):
@@ -121,11 +120,9 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         sync_days(request, days)
 
     def sync_day(self, request: HttpRequest, record: RejectedRecord) -> None:
-        """Sync the day of one record again."""
         sync_day(request, record.source_day)
 
     def get_page_actions(self, request: HttpRequest, obj: RejectedRecord) -> Sequence[PageAction]:
-        """Return the button that syncs its day again."""
         action = PageAction("read-again", "Sync its day again", self.sync_day)
         return (action,) if has_sync_permission(request) else ()
 
@@ -141,7 +138,6 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="source day")
     def get_day_link(self, record: RejectedRecord) -> SafeString:
-        """The day it belongs to."""
         url = reverse("admin:usage_sourceday_change", args=[record.source_day_id])
         return format_html('<a href="{}">{} {}</a>', url, record.source, record.day)
 

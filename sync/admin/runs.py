@@ -106,7 +106,6 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).select_related("source").defer("source__credential")
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address of the progress of a run."""
         return [path("<int:pk>/progress/", self.progress_view, name="sync_syncrun_progress"), *super().get_urls()]
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -114,12 +113,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return show_progress(self, request, pk)
 
     def build_progress(self, request: HttpRequest, run: SyncRun) -> LiveProgress:
-        """Return the progress of a run."""
         page = reverse("admin:sync_syncrun_change", args=[run.pk])
         return build_progress(request, [run], reverse("admin:sync_syncrun_progress", args=[run.pk]), page)
 
     def build_page_context(self, request: HttpRequest, obj: SyncRun) -> dict[str, Any]:
-        """Return the progress of the run, its counts and its days."""
         days = Paginator(list_run_days(obj), DAYS_PER_PAGE).get_page(request.GET.get("p"))
         return {
             "live": self.build_progress(request, obj),
@@ -148,7 +145,6 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="error")
     def get_error(self, run: SyncRun) -> SafeString | str:
-        """Why the latest day of it failed."""
         return format_html('<span class="error-text" title="{0}">{0}</span>', run.error) if run.error else ""
 
 

@@ -108,7 +108,6 @@ class SourceAdmin(PortalAdmin):
         return super().get_queryset(request).defer("credential")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Show each source's coverage."""
         return SourceList
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -172,7 +171,6 @@ class SourceAdmin(PortalAdmin):
         return lines, {}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Source) -> None:
-        """Delete the source with its planned days."""
         delete_source(obj)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
@@ -184,7 +182,6 @@ class SourceAdmin(PortalAdmin):
             return redirect("admin:usage_source_change", object_id)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the addresses of the connection test and of the progress of runs."""
         test = self.admin_site.admin_view(require_POST(self.test_view))
         return [
             path("test/", test, name="usage_source_test_new"),
@@ -299,7 +296,6 @@ class SourceAdmin(PortalAdmin):
         self.request_days(request, source, days["first"], days["last"])
 
     def sync_range(self, request: HttpRequest, source: Source) -> None:
-        """Sync the days of the range form."""
         form = SyncRangeForm(source, request.POST)
         if form.is_valid():
             self.request_days(request, source, form.cleaned_data["first"], form.cleaned_data["last"])
@@ -307,7 +303,6 @@ class SourceAdmin(PortalAdmin):
             messages.error(request, " ".join(list_errors(form)))
 
     def read_names(self, request: HttpRequest, source: Source) -> None:
-        """Read the names of the source's ids."""
         start_runs(request, lambda: request_names(source, Trigger.ADMIN, get_username(request)))
 
     def request_days(self, request: HttpRequest, source: Source, first: date, last: date) -> None:
@@ -331,13 +326,11 @@ class SourceAdmin(PortalAdmin):
         messages.success(request, f"{source} is retired. Its credential is deleted; revoke it at the vendor, too.")
 
     def bring_back(self, request: HttpRequest, source: Source) -> None:
-        """Bring a retired source back."""
         bring_back(source)
         self.log_change(request, source, "Brought back.")
         messages.success(request, f"{source} is back, and switched off: give it a credential and switch it on.")
 
     def resume(self, request: HttpRequest, source: Source) -> None:
-        """Resume a halted or paused source."""
         plan.resume(source)
         self.log_change(request, source, "Resumed.")
         messages.success(request, f"Sync of {source} resumes with the next tick.")

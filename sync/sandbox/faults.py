@@ -106,7 +106,6 @@ class Faults:
 
     @property
     def is_any_set(self) -> bool:
-        """Whether any fault is set at all."""
         return bool(self.world.faults or self._scheduled_faults)
 
     def set(self, name: str, probability: float = 1.0) -> None:

@@ -40,7 +40,6 @@ class Handler:
         self.upstream = upstream
 
     async def __call__(self, message: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
         path, _, query = message.raw_path.partition("?")
         vendor, slash, vendor_path = unquote(path).lstrip("/").partition("/")
         request = APIRequest(

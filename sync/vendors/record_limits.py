@@ -57,7 +57,6 @@ class Alterations:
         return bool(self.cut or self.replaced or self.dropped)
 
     def count_dropped(self, name: str, number: int = 1) -> None:
-        """Count entries that were left out."""
         self.dropped[name] = self.dropped.get(name, 0) + number
 
     def add(self, part: "Alterations") -> None:

@@ -70,7 +70,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return entries if get_staff_scope(request) is None else entries.filter(kind=ObjectKind.SOURCE)
 
     def get_page_tables(self, request: HttpRequest, obj: AuditEntry) -> Sequence[Table]:
-        """Return the changed columns."""
         rows = [
             [format_column(column), format_value(before), format_value(after)]
             for column, (before, after) in sorted(obj.changes.items())

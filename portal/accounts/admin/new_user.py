@@ -69,7 +69,6 @@ class NewUserForm(forms.ModelForm[User]):
         self.fields["invited"].help_text = (MAILED if settings.PORTAL_EMAIL_URL else SHOWN) + provider
 
     def choose_from(self, name: str, rows: Any) -> None:
-        """Offer these rows in a field."""
         field = self.fields[name]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101
         field.queryset = rows

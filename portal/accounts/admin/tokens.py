@@ -90,7 +90,6 @@ class TokenForm(forms.ModelForm[ApiToken]):
         return cleaned
 
     def set_expiry(self, cleaned: dict[str, Any]) -> None:
-        """Set `expires_at` from the chosen lifetime."""
         lasts, expires_at = cleaned.get("lasts"), cleaned.get("expires_at")
         if lasts == Lifetime.GIVEN:
             if expires_at is None and "expires_at" not in self.errors:
@@ -172,7 +171,6 @@ class ApiTokenAdmin(PortalAdmin):
         return tokens.filter(limited=True).exclude(pk__in=wider_token_ids)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Pass the user and their sources to the form."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.actor, form.limit = request_user(request), get_staff_scope(request)
         return form
@@ -185,7 +183,6 @@ class ApiTokenAdmin(PortalAdmin):
         return [name for name in self.fields if choosable or name not in SOURCE_FIELDS]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse every change of a token."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -227,7 +224,6 @@ class ApiTokenAdmin(PortalAdmin):
         return render_secret(request, context)
 
     def get_page_actions(self, request: HttpRequest, obj: ApiToken) -> Sequence[PageAction]:
-        """Return the action that revokes the token."""
         if obj.revoked_at or not request.user.has_perm("accounts.change_apitoken"):
             return ()
         return (
@@ -250,7 +246,6 @@ class ApiTokenAdmin(PortalAdmin):
 
     @admin.display(description="state")
     def state(self, token: ApiToken) -> SafeString:
-        """Whether it is usable."""
         if token.revoked_at:
             return render_badge("Revoked", "plain")
         if is_expired(token):
@@ -261,7 +256,6 @@ class ApiTokenAdmin(PortalAdmin):
 
     @admin.display(description="sees")
     def sees(self, token: ApiToken) -> SafeString | str:
-        """The sources it sees."""
         slugs = ", ".join(sorted(source.slug for source in token.sources.all())) or "no source"
         return render_prose(slugs) if token.limited else "all sources"
 

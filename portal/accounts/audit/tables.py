@@ -26,7 +26,6 @@ class Row:
     function = "accounts_audit_row"
 
     def build_arguments(self) -> list[str]:
-        """Return the arguments of the trigger function."""
         flag = "1" if self.of_source else ""
         return [self.kind, self.name, ",".join(self.hidden), ",".join(self.secret), flag]
 
@@ -53,7 +52,6 @@ class Link:
     function = "accounts_audit_link"
 
     def build_arguments(self) -> list[str]:
-        """Return the arguments of the trigger function."""
         queries = (self.owner_column, self.owner, self.value_column, self.value)
         flag = "1" if self.source else ""
         return [self.kind, self.label, *queries, ",".join(self.hidden), ",".join(self.secret), flag]

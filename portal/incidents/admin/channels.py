@@ -168,7 +168,6 @@ class ChannelAdmin(PortalAdmin):
         return channels.filter(limited=True, pk__in=through.values("channel")).exclude(pk__in=wider_channel_ids)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Pass the person's sources to the form."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.limit = get_staff_scope(request)
         return form
@@ -193,7 +192,6 @@ class ChannelAdmin(PortalAdmin):
         return [*names, [format_count(count, "message")]], {"channels": len(names), "messages": count}, set(), []
 
     def get_page_actions(self, request: HttpRequest, obj: Channel) -> Sequence[PageAction]:
-        """Return the button that sends a test."""
         if not self.has_change_permission(request, obj):
             return ()
         explains = "Sends a test message to every recipient of the channel."
@@ -207,7 +205,6 @@ class ChannelAdmin(PortalAdmin):
             messages.success(request, f"The test was sent to {describe_target(channel)}.")
 
     def get_page_tables(self, request: HttpRequest, obj: Channel) -> Sequence[Table]:
-        """Return the latest messages."""
         from portal.incidents.admin.incidents import describe_outcome
 
         # Before its sources were selected it may have reported others.
@@ -230,14 +227,12 @@ class ChannelAdmin(PortalAdmin):
 
     @admin.display(description="state")
     def get_state(self, channel: Any) -> SafeString:
-        """Whether it is on, and its messages are accepted."""
         if not channel.enabled:
             return render_badge("Off", "plain")
         return render_badge("Failing", "bad") if channel.failing else render_badge("On", "good")
 
     @admin.display(description="of")
     def get_rules(self, channel: Channel) -> SafeString | str:
-        """What it sends messages about."""
         conditions = ", ".join(str(ConditionKind(name).label) for name in channel.conditions) or "everything"
         sources = ", ".join(sorted(source.slug for source in channel.sources.all())) or "no source"
         return render_prose(f"{conditions}{f', of {sources}' if channel.limited else ''}; from {channel.severity} on")

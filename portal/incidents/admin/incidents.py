@@ -76,7 +76,6 @@ class IncidentAdmin(ReadOnlyAdmin):
     get_resolved = build_list_column("resolved (UTC)", lambda incident: format_timestamp(incident.resolved_at))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the incidents that this person may see."""
         can_view_tokens = request.user.has_perm("accounts.view_apitoken")
         return filter_visible(super().get_queryset(request), get_staff_scope(request), can_view_tokens=can_view_tokens)
 
@@ -98,14 +97,12 @@ class IncidentAdmin(ReadOnlyAdmin):
         return f"{opened} It no longer applies, and ends with the next tick."
 
     def get_page_actions(self, request: HttpRequest, obj: Incident) -> Sequence[PageAction]:
-        """Return the button by which a person acknowledges the incident."""
         is_open = obj.resolved_at is None and obj.acknowledged_at is None
         if not is_open or not request.user.has_perm("incidents.change_incident"):
             return ()
         return (PageAction("acknowledge", "Acknowledge", self.acknowledge, "You look after it: reminders end."),)
 
     def acknowledge(self, request: HttpRequest, incident: Incident) -> HttpResponse | None:
-        """Record that this person looks after an incident."""
         if acknowledge(incident, get_username(request)):
             messages.success(request, f"You look after this now: {incident}.")
         else:
@@ -140,26 +137,22 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def get_state(self, incident: Incident) -> SafeString:
-        """The state in a word, or that it is resolved."""
         if incident.resolved_at is not None:
             return render_badge("Resolved", "plain")
         return render_badge(incident.state, TONES[Severity(incident.severity)])
 
     @admin.display(description="message")
     def get_message(self, incident: Incident) -> SafeString | str:
-        """What is wrong, a line each."""
         return format_html_join("", '<div class="prose">{}</div>', ((line,) for line in incident.message.splitlines()))
 
     @admin.display(description="lasted")
     def get_lasted(self, incident: Incident) -> str:
-        """How long, or that it lasts."""
         if incident.resolved_at is None:
             return f"began {format_age(incident.opened_at)}"
         return format_duration(int((incident.resolved_at - incident.opened_at).total_seconds()))
 
     @admin.display(description="looked after by")
     def get_acknowledged(self, incident: Incident) -> SafeString | str:
-        """Who acknowledged it, and when."""
         if incident.acknowledged_at is None:
             return render_prose("nobody yet") if incident.resolved_at is None else "–"
         return f"{incident.acknowledged_by}, {format_age(incident.acknowledged_at)}"

@@ -69,7 +69,6 @@ class ReportAdmin(PortalAdmin):
         return super().has_delete_permission(request, obj) and is_own
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Pass the request to the form."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.request = request
         return form
@@ -129,7 +128,6 @@ class ReportAdmin(PortalAdmin):
             messages.success(request, f"The test was sent to {request_user(request).email}.")
 
     def send_now(self, request: HttpRequest, report: Report) -> None:
-        """Have the report of today sent."""
         if request_now(report):
             send(deliver)
             messages.success(request, "The report is on its way.")
@@ -137,17 +135,14 @@ class ReportAdmin(PortalAdmin):
             messages.error(request, "The report of today was sent already.")
 
     def stop(self, request: HttpRequest, report: Report) -> None:
-        """Stop the report."""
         stop_report(report, f"{request.user} stopped it.")
         messages.success(request, "The report is stopped.")
 
     def resume(self, request: HttpRequest, report: Report) -> None:
-        """Have the report sent again."""
         resume_report(report)
         messages.success(request, "The report is sent again, from its next date on.")
 
     def get_page_tables(self, request: HttpRequest, obj: Report) -> Sequence[Table]:
-        """Return the latest messages."""
         latest = Message.objects.filter(report=obj).order_by("-id")[:LAST_MESSAGES]
         rows = [
             (
@@ -163,12 +158,10 @@ class ReportAdmin(PortalAdmin):
 
     @admin.display(description="state")
     def get_state(self, report: Report) -> SafeString:
-        """Whether it is sent."""
         return render_badge("Stopped", "bad") if report.stopped_at else render_badge("On", "good")
 
     @admin.display(description="when")
     def get_schedule(self, report: Report) -> str:
-        """When it is sent."""
         frequency, day = Frequency(report.frequency), ""
         if frequency == Frequency.WEEKLY:
             day = f" on {Weekday(report.weekday).label}"
@@ -178,6 +171,5 @@ class ReportAdmin(PortalAdmin):
 
     @admin.display(description="to")
     def get_target(self, report: Report) -> SafeString | str:
-        """Whom it is sent to."""
         people = [user.get_username() for user in report.people.all()]
         return render_prose(", ".join([*people, *list_recipients(report.addresses)]))

@@ -16,7 +16,6 @@ class Month:
 
     @property
     def first(self) -> date:
-        """Its first date."""
         return self.days[0].date
 
     @property

@@ -92,7 +92,6 @@ class CalendarDay(NamedTuple):
 
     @property
     def appearance(self) -> Appearance:
-        """How its status looks."""
         return APPEARANCES[self.status]
 
     @property
@@ -138,7 +137,6 @@ class StatusRun:
 
     @property
     def appearance(self) -> Appearance:
-        """How its status looks."""
         return APPEARANCES[self.status]
 
     @property

@@ -45,7 +45,6 @@ class DirectoryReader:
         self.http = http
 
     def read(self) -> Iterator[NameListing]:
-        """Yield both listings."""
         yield read_listing(NameKind.PROJECT, self.read_projects)
         yield read_listing(NameKind.REGION, self.read_regions)
 
@@ -55,7 +54,6 @@ class DirectoryReader:
             yield Name(str(project.id), project.name or "", is_gone=project.deleted_at is not None)
 
     def read_regions(self) -> Iterator[Name]:
-        """Yield the regions."""
         for region in self.list_rows(REGIONS, ListingPage[Region]):
             yield Name(str(region.id), region.display_name or "")
 

@@ -106,7 +106,6 @@ class DirectoryReader:
         self.http = http
 
     def read(self) -> Iterator[NameListing]:
-        """Yield every listing."""
         yield read_listing(NameKind.PROJECT, self.read_projects)
         yield read_listing(NameKind.ENVIRONMENT_CLASS, self.read_classes)
         yield read_listing(NameKind.RUNNER, self.read_runners)
@@ -115,16 +114,13 @@ class DirectoryReader:
         yield self.add_members(read_listing(NameKind.GROUP, self.read_groups), self.list_group_members)
 
     def read_projects(self) -> Iterator[Name]:
-        """Yield the projects."""
         return (Name(row.id, row.metadata.name) for row in self.list_rows(PROJECTS, "projects", Project))
 
     def read_classes(self) -> Iterator[Name]:
-        """Yield the classes of environments."""
         rows = self.list_rows(CLASSES, "environment_classes", EnvironmentClass)
         return (Name(row.id, row.display_name) for row in rows)
 
     def read_runners(self) -> Iterator[Name]:
-        """Yield the runners."""
         return (Name(row.runner_id, row.name) for row in self.list_rows(RUNNERS, "runners", Runner))
 
     def read_users(self) -> Iterator[Name]:
@@ -134,11 +130,9 @@ class DirectoryReader:
         return (Name(row.user_id, row.full_name, row.email) for row in rows)
 
     def read_teams(self) -> Iterator[Name]:
-        """Yield the teams."""
         return (Name(row.id, row.name) for row in self.list_rows(TEAMS, "teams", TeamOrGroup))
 
     def read_groups(self) -> Iterator[Name]:
-        """Yield the groups."""
         return (Name(row.id, row.name) for row in self.list_rows(GROUPS, "groups", TeamOrGroup))
 
     def list_team_members(self, team_id: str) -> list[str]:

@@ -65,7 +65,6 @@ class Reader(VendorReader):
 
     @classmethod
     def build_authorization(cls, credential: str) -> str:
-        """Return the credential as a bearer token."""
         return f"Bearer {credential.strip()}"
 
     def pages(self, day: Day) -> Pages:
@@ -115,7 +114,6 @@ class Reader(VendorReader):
         return compare_runtime(self.http, day, total, "Some records came twice." if has_duplicates else "")
 
     def directory(self) -> Iterator[NameListing]:
-        """Yield the names of projects, classes, runners, users, teams and groups."""
         return DirectoryReader(self.http).read()
 
     def probe(self) -> str:

@@ -65,7 +65,6 @@ class Sandbox:
         return self._build_page(page, content_type, faults)
 
     def build_error(self, status: int, message: str) -> APIResponse:
-        """Answer with a Connect error."""
         return _build_error(CODES.get(status, "unknown"), message, status)
 
     def list_runs(self, start: datetime, end: datetime, project_id: str = "") -> list[Run]:

@@ -80,7 +80,6 @@ class NameSandbox:
         return [first, (first + 1) % len(TEAMS)] if (bits >> 16) % IN_TWO_TEAMS == 0 else [first]
 
     def name_user(self, place: int) -> str:
-        """Return the name of a user."""
         last = LAST_NAMES[place // len(FIRST_NAMES) % len(LAST_NAMES)]
         return f"{FIRST_NAMES[place % len(FIRST_NAMES)]} {last}"
 
@@ -90,7 +89,6 @@ class NameSandbox:
         return pb.GetAuthenticatedIdentityResponse(subject=subject, organization_id=self.build_id("organization", 0))
 
     def list_members(self, request: Any) -> list[Any]:
-        """Return the organization's members."""
         if request.organization_id != self.build_id("organization", 0):
             raise ConnectError("permission_denied", "no access to this organization")
         return [
@@ -99,32 +97,27 @@ class NameSandbox:
         ]
 
     def list_projects(self, request: Any) -> list[Any]:
-        """Return the projects."""
         return [
             pb.Project(id=project, metadata=pb.ProjectMetadata(name=number_name(PROJECTS, place)))
             for place, project in enumerate(self.list_ids("project_id"))
         ]
 
     def list_classes(self, request: Any) -> list[Any]:
-        """Return the classes of environments."""
         return [
             pb.EnvironmentClass(id=class_id, display_name=number_name(CLASSES, place), enabled=True)
             for place, class_id in enumerate(self.list_ids("environment_class_id"))
         ]
 
     def list_runners(self, request: Any) -> list[Any]:
-        """Return the runners."""
         return [
             pb.Runner(runner_id=runner, name=number_name(RUNNERS, place))
             for place, runner in enumerate(self.list_ids("runner_id"))
         ]
 
     def list_teams(self, request: Any) -> list[Any]:
-        """Return the teams."""
         return [pb.Team(id=self.build_id("teams", place), name=name) for place, name in enumerate(TEAMS)]
 
     def list_team_members(self, request: Any) -> list[Any]:
-        """Return the members of a team."""
         place = self.find_place("teams", request.team_id, len(TEAMS))
         return [
             pb.TeamMember(team_id=request.team_id, user_id=user, name=self.name_user(number))
@@ -133,7 +126,6 @@ class NameSandbox:
         ]
 
     def list_groups(self, request: Any) -> list[Any]:
-        """Return the groups."""
         return [pb.Group(id=self.build_id("groups", place), name=name) for place, name in enumerate(GROUPS)]
 
     def list_memberships(self, request: Any) -> list[Any]:
