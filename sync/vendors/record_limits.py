@@ -37,6 +37,7 @@ def parse_number(text: str) -> Decimal:
 
 
 decode_json = msgspec.json.Decoder(dict[str, Any], float_hook=parse_number).decode
+# Equal values have the same bytes.
 encode_json = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 

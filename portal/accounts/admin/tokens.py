@@ -189,12 +189,9 @@ class ApiTokenAdmin(PortalAdmin):
         """Refuse: tokens are revoked, not deleted."""
         return False
 
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """Offer a single save button: the next page shows the secret."""
-        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        return super().add_view(request, form_url, {**only_save, **(extra_context or {})})
+        return {"show_save_and_add_another": False, "show_save_and_continue": False}
 
     def save_model(self, request: Any, obj: ApiToken, form: Any, change: bool) -> None:
         """Create the token; the response to this request shows its secret."""
