@@ -149,10 +149,7 @@ def build_usage(request: HttpRequest, conditions: Sequence[Condition], days: int
 
 
 def build_vendors(
-    request: HttpRequest,
-    conditions: Sequence[Condition],
-    calendars: dict[int, UsageCalendar],
-    days: int,
+    request: HttpRequest, conditions: Sequence[Condition], calendars: dict[int, UsageCalendar], days: int
 ) -> list[VendorSection]:
     """Return every vendor with its sources, in the order of the kinds that they report, as everywhere."""
     ordered = sorted(conditions, key=lambda condition: rank_source(condition.source))
@@ -163,10 +160,7 @@ def build_vendors(
 
 
 def build_vendor(
-    request: HttpRequest,
-    conditions: list[Condition],
-    calendars: dict[int, UsageCalendar],
-    days: int,
+    request: HttpRequest, conditions: list[Condition], calendars: dict[int, UsageCalendar], days: int
 ) -> VendorSection:
     """Return a vendor with its sources."""
     source = conditions[0].source

@@ -223,14 +223,8 @@ class ApiTokenAdmin(PortalAdmin):
     def get_page_actions(self, request: HttpRequest, obj: ApiToken) -> Sequence[PageAction]:
         if obj.revoked_at or not request.user.has_perm("accounts.change_apitoken"):
             return ()
-        return (
-            PageAction(
-                "revoke",
-                "Revoke",
-                self.revoke,
-                form=None if is_expired(obj) else ConfirmRevokeForm(auto_id="revoke_%s"),
-            ),
-        )
+        form = None if is_expired(obj) else ConfirmRevokeForm(auto_id="revoke_%s")
+        return (PageAction("revoke", "Revoke", self.revoke, form=form),)
 
     def revoke(self, request: HttpRequest, token: ApiToken) -> None:
         """Revoke a token; a token that is not expired needs the confirmation."""
