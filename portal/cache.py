@@ -80,7 +80,6 @@ class CacheClient(RedisCacheClient):
         self.server = server
 
     def get_client(self, key: Any = None, *, write: bool = False) -> Any:
-        """Return the client."""
         return get_redis(self.server).client
 
 
@@ -102,13 +101,10 @@ class Cache(RedisCache):
         return self.redis.call(partial(super().add, key, value, timeout, version), fallback=True)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """Return the value, `default` where there is none."""
         return self.redis.call(partial(super().get, key, default, version), default)
 
     def set(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> None:
-        """Store a value."""
         self.redis.call(partial(super().set, key, value, timeout, version), None)
 
     def delete(self, key: Any, version: int | None = None) -> bool:
-        """Delete a value; returns whether it existed."""
         return self.redis.call(partial(super().delete, key, version), fallback=False)

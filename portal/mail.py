@@ -33,5 +33,4 @@ class MailBackend(EmailBackend):
 
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
-        """The class of the connection."""
         return RaiseRefusedTls if self.use_ssl else RaiseRefused

@@ -43,13 +43,12 @@ class PortalSite(AdminSite):
         return TemplateResponse(request, "admin/index.html", context)
 
     def get_urls(self) -> list[Any]:
-        """Add the portal's own pages to Django's."""
         from portal.api_request import show_api_request
         from portal.dashboard.actions import run_alert_action
         from portal.documentation import show_document
         from portal.search.views import search
         from sync.admin.coverage.views import build_urls as build_coverage_urls
-        from usage.explore.views import build_urls as build_explore_urls
+        from usage.explore.urls import build_urls as build_explore_urls
 
         pages = [
             *build_coverage_urls(self),
@@ -94,7 +93,6 @@ class PortalSite(AdminSite):
         return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Redirect to the page of the account."""
         return redirect("account_change_password")
 
     def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> Any:

@@ -203,7 +203,6 @@ class StandbyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer `request`."""
         if STANDBY not in settings.DATABASES:
             return self.get_response(request)
         try:

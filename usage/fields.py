@@ -27,7 +27,6 @@ class NumericField(models.DecimalField):  # type: ignore[type-arg]
         return name, path, args, kwargs
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
-        """Return `numeric`, without precision and scale."""
         return "numeric"
 
 
@@ -77,7 +76,6 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | LockedText | None:
-        """Decrypt the stored value."""
         if not value:
             return value
         try:

@@ -27,7 +27,6 @@ class Mismatch:
     stored: Any
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as `SourceDay.mismatch` stores it."""
         return {"code": self.code, "expected": self.expected, "stored": self.stored}
 
     def __str__(self) -> str:

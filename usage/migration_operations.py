@@ -62,5 +62,4 @@ class DropReportingViews(migrations.RunSQL):
         super().__init__(DROP_REPORTING_VIEWS, DROP_REPORTING_VIEWS)
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
-        """Return how a migration has it."""
         return type(self).__name__, [], {}

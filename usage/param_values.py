@@ -43,6 +43,13 @@ def write_tag(key: str, value: str | None) -> str:
     return f"{write_value(f'{key}:')}{NO_VALUE}" if value is None else write_value(f"{key}:{value}")
 
 
+def parse_count(text: str, most: int) -> int:
+    """Return a whole number from 1 to `most`; raises ValueError that names the allowed numbers."""
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and 1 <= int(text) <= most:
+        return int(text)
+    raise ValueError(f"“{text}” is not a whole number from 1 to {most}.")
+
+
 def join_values(values: Iterable[str | None]) -> str:
     """Return values as one parameter has them."""
     return ",".join(map(write_value, values))

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from usage.datetimes import subtract_day
 from usage.formatting import format_date, format_dates
+from usage.links import PageLink
 from usage.summaries.intervals import add_months, get_first_date, get_next_date
 
 Range = tuple[date, date]
@@ -56,23 +57,14 @@ def list_range_names(first: str, end: str, zone: ZoneInfo) -> list[str]:
     return [name for name in RANGES if tuple(bound.isoformat() for bound in get_range(name, zone)) == (first, end)]
 
 
-@dataclass(frozen=True, slots=True)
-class Shortcut:
-    """A range with a name: its label, the address of the page with it, and whether it is shown."""
-
-    label: str
-    url: str
-    is_current: bool
-
-
 def build_shortcuts(
     names: Iterable[str], current: tuple[str, str], zone: ZoneInfo, build_url: Callable[[str, str], str]
-) -> list[Shortcut]:
+) -> list[PageLink]:
     """Return ranges as links; `current`: the bounds that are shown, as written; `build_url` takes two bounds."""
     shortcuts = []
     for name in names:
         first, end = (bound.isoformat() for bound in get_range(name, zone))
-        shortcuts.append(Shortcut(RANGES[name][0], build_url(first, end), (first, end) == current))
+        shortcuts.append(PageLink(RANGES[name][0], build_url(first, end), (first, end) == current))
     return shortcuts
 
 
@@ -84,7 +76,7 @@ class RangeMenu:
     """
 
     label: str
-    shortcuts: list[Shortcut]
+    shortcuts: list[PageLink]
     earlier: str
     later: str
 
@@ -94,7 +86,7 @@ def build_range_menu(
 ) -> RangeMenu:
     """Return the menu of a range; `bounds` as written, `any_time`: the address of the page without a range."""
     shortcuts = build_shortcuts(names, bounds, zone, build_url)
-    shortcuts.append(Shortcut("Any time", any_time, not any(bounds)))
+    shortcuts.append(PageLink("Any time", any_time, not any(bounds)))
     dates = parse_dates(bounds)
     earlier, later = ((step_range(dates, sign) if dates else None) for sign in (-1, 1))
     return RangeMenu(

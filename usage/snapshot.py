@@ -1,6 +1,5 @@
 """Snapshots: one state of the database for all queries of an export."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -9,13 +8,13 @@ from typing import Final
 
 import psycopg
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 from usage.models import KINDS
 from usage.standby import get_standby_state
-from usage.timeouts import detect_timeouts, limit_query_time
+from usage.timeouts import call_after, detect_timeouts, limit_query_time
 
 # No month is dropped while the transaction lasts: a dropped table is gone from every snapshot, also from those in which
 # its days are not pruned yet. LOCK takes no snapshot itself.
@@ -54,40 +53,40 @@ class Snapshot:
 
 
 @contextmanager
-def open_snapshot(using: str) -> Iterator[Snapshot]:
+def open_snapshot() -> Iterator[Snapshot]:
     """Yield a snapshot of now; it ends with the block, or when it lasts longer than PORTAL_EXPORT_SECONDS."""
-    connection = connections[using].copy()
+    snapshot_connection = connection.copy()
     # Where the reader stalls, another thread releases what the export holds.
-    connection.inc_thread_sharing()
+    snapshot_connection.inc_thread_sharing()
     try:
-        connection.ensure_connection()
-        connection.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        with connection.cursor() as cursor:
+        snapshot_connection.ensure_connection()
+        snapshot_connection.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        with snapshot_connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = '{settings.PORTAL_EXPORT_SECONDS}s'")
             cursor.execute(HOLD_MONTHS)
             cursor.execute("SELECT transaction_timestamp(), pg_backend_pid()")
             as_of, backend = cursor.fetchone()
         if (state := get_standby_state()) is not None:
             as_of = state.as_of
-        with limit_backend(connection.alias, backend):
-            yield Snapshot(connection, as_of)
+        # The database's own limit does not act while it waits for a reader that has stalled.
+        with call_after(settings.PORTAL_EXPORT_SECONDS, terminate_backend, backend):
+            yield Snapshot(snapshot_connection, as_of)
     finally:
-        release_connection(connection)
+        release_connection(snapshot_connection)
 
 
 @contextmanager
-def consistent_snapshot(using: str, seconds: float | None = None) -> Iterator[None]:
+def consistent_snapshot(seconds: float | None = None) -> Iterator[None]:
     """Make all queries of the block see one state of the database: that of now.
 
     Within a transaction already, it is the state that the transaction sees. With `seconds`, each query is cancelled
     after that time, which raises QueryTimeout.
     """
-    thread_connection = connections[using]
-    if thread_connection.in_atomic_block:
-        with nullcontext() if seconds is None else limit_query_time(seconds, using):
+    if connection.in_atomic_block:
+        with nullcontext() if seconds is None else limit_query_time(seconds):
             yield
         return
-    with detect_timeouts(), transaction.atomic(using=using), thread_connection.cursor() as cursor:
+    with detect_timeouts(), transaction.atomic(), connection.cursor() as cursor:
         # Both in one round trip.
         limit = "" if seconds is None else f"; SET LOCAL statement_timeout = {round(seconds * 1000)}"
         cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY{limit}")
@@ -110,26 +109,13 @@ def release_connection(connection: BaseDatabaseWrapper) -> None:
     connection.close()
 
 
-@contextmanager
-def limit_backend(using: str, backend: int) -> Iterator[None]:
-    """Terminate a transaction's backend after PORTAL_EXPORT_SECONDS.
+def terminate_backend(backend: int) -> None:
+    """Terminate a backend of this role, over a connection of its own.
 
-    The database's own limit does not act while it waits for a reader that has stalled, nor does it notice that a socket
-    is shut down while its own buffer is full. `backend` is the number that the database gives within the transaction:
-    a pooler in between gives libpq an invented one.
+    The database does not notice that a socket is shut down while its own buffer is full. `backend` is the number that
+    it gives within the transaction: a pooler in between gives libpq an invented one.
     """
-    timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS, terminate_backend, [using, backend])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def terminate_backend(using: str, backend: int) -> None:
-    """Terminate a backend of this role, over a connection of its own."""
-    cancel_connection = connections[using].copy()
+    cancel_connection = connection.copy()
     try:
         with cancel_connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [backend])

@@ -1,9 +1,11 @@
-"""A time limit for queries: a query that takes longer is cancelled, and the page says so."""
+"""Time limits: a query that takes longer is cancelled, and the page says so."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
+from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
 
 
@@ -12,14 +14,13 @@ class QueryTimeout(Exception):
 
 
 @contextmanager
-def limit_query_time(seconds: float, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+def limit_query_time(seconds: float) -> Iterator[None]:
     """Cancel each query of the block after `seconds`; raises QueryTimeout.
 
     Within a transaction already, the limit ends with the block and what was done before it stands.
     """
-    connection = connections[using]
     is_nested = connection.in_atomic_block
-    with detect_timeouts(), transaction.atomic(using=using), connection.cursor() as cursor:
+    with detect_timeouts(), transaction.atomic(), connection.cursor() as cursor:
         change = "SELECT current_setting('statement_timeout'), set_config('statement_timeout', %s, true)"
         cursor.execute(change, [f"{round(seconds * 1000)}ms"])
         before, _ = cursor.fetchone()
@@ -37,3 +38,15 @@ def detect_timeouts() -> Iterator[None]:
         if isinstance(error.__cause__, QueryCanceled):
             raise QueryTimeout from error
         raise
+
+
+@contextmanager
+def call_after(seconds: float, function: Callable[..., object], *args: Any) -> Iterator[None]:
+    """Call a function in another thread if the block is not left within `seconds`."""
+    timer = threading.Timer(seconds, function, args)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -51,7 +51,6 @@ class AccountAdapter(RefusalLogMixin, DefaultAccountAdapter):  # type: ignore[mi
         return response
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Refuse sign-up."""
         return False
 
     def is_safe_url(self, url: str) -> bool:
@@ -62,7 +61,6 @@ class AccountAdapter(RefusalLogMixin, DefaultAccountAdapter):  # type: ignore[mi
             return False
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
-        """Continue with the overview."""
         return reverse("admin:index")
 
 
@@ -117,7 +115,6 @@ class UnreadableSecret(ImmediateHttpResponse, ValidationError):  # type: ignore[
 
     @property
     def response(self) -> HttpResponse:
-        """A page with the message."""
         return render(self.request, "account/unreadable_secret.html", {"message": self.message}, status=409)
 
 
@@ -125,7 +122,6 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # as above
     """Second factors, whose secrets are encrypted in the database."""
 
     def get_totp_issuer(self) -> str:
-        """Return the name that authenticator apps show."""
         return "Usage portal"
 
     def can_delete_authenticator(self, authenticator: Authenticator) -> bool:

@@ -10,5 +10,4 @@ class AccountsConfig(AppConfig):
     verbose_name = "Access"
 
     def ready(self) -> None:
-        """Connect the security log."""
         from portal.accounts import security_log  # noqa: F401

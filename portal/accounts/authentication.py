@@ -49,7 +49,6 @@ class StaffAccess:
 
     @property
     def name(self) -> str:
-        """The user's name."""
         return self.user.get_username()
 
     def refusal(self, scope: str, permission: str) -> str:

@@ -23,7 +23,6 @@ class GuessablePasswordValidator(CommonPasswordValidator):
     """
 
     def validate(self, password: str, user: object = None) -> None:
-        """Raise ValidationError for a password that is easily guessed."""
         if is_guessable(password, self.passwords):
             raise ValidationError(
                 "This password is easily guessed: it is a common one with something added, a repetition, or a row of "
@@ -32,7 +31,6 @@ class GuessablePasswordValidator(CommonPasswordValidator):
             )
 
     def get_help_text(self) -> str:
-        """Return what is allowed."""
         return "Not a common password, also not with digits added, a repetition, or a row of keys."
 
 

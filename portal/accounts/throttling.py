@@ -55,7 +55,6 @@ class RateLimitStatus:
 
     @property
     def remaining(self) -> int:
-        """The requests left in this window."""
         return max(self.rate.quota - self.used, 0)
 
     @property
@@ -115,7 +114,6 @@ class RequestsUnderWay:
                 self.forget(caller)
 
     def is_free(self, caller: str) -> bool:
-        """Return whether a request of the caller may be answered."""
         return self.answered[caller] < int(settings.PORTAL_REQUESTS_AT_ONCE)
 
     def leave(self, caller: str) -> None:
@@ -228,7 +226,6 @@ class RateLimitMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer `request`."""
         try:
             response = self.get_response(request)
         finally:

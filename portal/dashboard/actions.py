@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import ApiToken
-from sync.admin.actions import accept_day, get_username, has_sync_permission, start_runs, sync_day, sync_days
+from sync.admin.actions import accept_day, get_username, start_runs, sync_day, sync_days
 from sync.engine import plan
 from sync.models import Trigger
 from usage.models import DayStatus, Source, SourceDay
@@ -20,10 +20,10 @@ from usage.models import DayStatus, Source, SourceDay
 
 @dataclass(frozen=True, slots=True)
 class AlertAction:
-    """A button: the model of its row, who may press it, and what it does; it leaves a message."""
+    """A button: the model of its row, the permission to press it, and what it does; it leaves a message."""
 
     model: type[Model]
-    is_allowed: Callable[[HttpRequest], bool]
+    permission: str
     run: Callable[[HttpRequest, Any], None]
 
 
@@ -56,21 +56,17 @@ def run_page_action(name: str) -> Callable[[HttpRequest, Any], None]:
     return run
 
 
-def require_permission(permission: str) -> Callable[[HttpRequest], bool]:
-    """Return a check of a permission."""
-    return lambda request: bool(request.user.has_perm(permission))
-
-
+SYNC: Final = "usage.change_sourceday"
 ALERT_ACTIONS: Final = {
-    "sync-failed": AlertAction(Source, has_sync_permission, sync_status(DayStatus.FAILED)),
-    "sync-partial": AlertAction(Source, has_sync_permission, sync_status(DayStatus.PARTIAL)),
-    "sync-unverified": AlertAction(Source, has_sync_permission, sync_status(DayStatus.UNVERIFIED)),
-    "sync-mismatched": AlertAction(Source, has_sync_permission, sync_status(DayStatus.MISMATCHED)),
-    "sync-now": AlertAction(Source, has_sync_permission, sync_source),
-    "resume": AlertAction(Source, require_permission("usage.change_source"), run_page_action("resume")),
-    "sync-day": AlertAction(SourceDay, has_sync_permission, sync_day),
-    "accept": AlertAction(SourceDay, has_sync_permission, accept_day),
-    "revoke": AlertAction(ApiToken, require_permission("accounts.change_apitoken"), run_page_action("revoke")),
+    "sync-failed": AlertAction(Source, SYNC, sync_status(DayStatus.FAILED)),
+    "sync-partial": AlertAction(Source, SYNC, sync_status(DayStatus.PARTIAL)),
+    "sync-unverified": AlertAction(Source, SYNC, sync_status(DayStatus.UNVERIFIED)),
+    "sync-mismatched": AlertAction(Source, SYNC, sync_status(DayStatus.MISMATCHED)),
+    "sync-now": AlertAction(Source, SYNC, sync_source),
+    "resume": AlertAction(Source, "usage.change_source", run_page_action("resume")),
+    "sync-day": AlertAction(SourceDay, SYNC, sync_day),
+    "accept": AlertAction(SourceDay, SYNC, accept_day),
+    "revoke": AlertAction(ApiToken, "accounts.change_apitoken", run_page_action("revoke")),
 }
 
 
@@ -81,7 +77,7 @@ def run_alert_action(request: HttpRequest, name: str, pk: int) -> HttpResponse:
     403 without the permission, whether the row exists or not; 404 for a row outside the person's scope.
     """
     action = ALERT_ACTIONS.get(name)
-    if action is None or not action.is_allowed(request):
+    if action is None or not request.user.has_perm(action.permission):
         raise PermissionDenied
     rows = admin.site.get_model_admin(action.model).get_queryset(request)
     action.run(request, get_object_or_404(rows, pk=pk))

@@ -16,7 +16,7 @@ from portal.dashboard.sparkline import CHART_DAYS
 from portal.dashboard.standouts import build_standouts, build_yesterday
 from portal.dashboard.tables import UsageTable, build_table
 from portal.dashboard.usage_stats import ComparedMonths, UsageCalendar, combine_calendars, fetch_calendars, get_kind
-from portal.incidents.alerts import AlertLink, AlertPermissions, get_source_url
+from portal.incidents.alerts import AlertLink, get_source_url
 from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
 from portal.incidents.system_alerts import list_open_alerts
 from portal.incidents.token_alerts import build_token_alerts
@@ -60,20 +60,20 @@ def build_overview(request: HttpRequest) -> dict[str, Any]:
     The number of queries does not depend on how many sources there are, nor their cost on how many records.
     """
     days = parse_days(request)
-    permissions = AlertPermissions.build(request)
-    can_view_sources = request.user.has_perm("usage.view_source")
+    has_perm = request.user.has_perm
+    can_view_sources = has_perm("usage.view_source")
     sources = list(filter_by_staff_scope(Source.objects.defer("credential"), request, "id")) if can_view_sources else []
     conditions = fetch_conditions(sources)
     alerts = [
-        *list_open_alerts(permissions),
-        *build_source_alerts(conditions, permissions),
-        *build_token_alerts(request, permissions),
+        *list_open_alerts(has_perm),
+        *build_source_alerts(conditions, has_perm),
+        *build_token_alerts(request, has_perm),
     ]
     return {
         "alerts": alerts,
         "pinned": get_pinned(request),
         "summary": summarize(conditions) if conditions and not alerts else None,
-        **build_usage(request, conditions, permissions, days),
+        **build_usage(request, conditions, days),
         "chart_days": [(choice, choice == days) for choice in CHART_DAYS],
         "start": None if sources else build_start(request, can_view_sources=can_view_sources),
     }
@@ -132,44 +132,35 @@ def build_start(request: HttpRequest, *, can_view_sources: bool) -> dict[str, An
     }
 
 
-def build_usage(
-    request: HttpRequest, conditions: Sequence[Condition], permissions: AlertPermissions, days: int
-) -> dict[str, Any]:
+def build_usage(request: HttpRequest, conditions: Sequence[Condition], days: int) -> dict[str, Any]:
     """Return what stands out, whether yesterday is complete, and every vendor with its sources."""
     sources = [condition.source for condition in conditions]
     todays = {condition.source.pk: condition.now.astimezone(condition.source.zone).date() for condition in conditions}
     calendars = fetch_calendars(sources, todays, days)
     kinds = {source: kind for source in sources if (kind := get_kind(source)) and can_view_usage(request, kind)}
+    can_view_days = request.user.has_perm("usage.view_sourceday")
     movers = find_movers(kinds, todays, get_staff_name_access(request))
     return {
         "standouts": build_standouts(movers) if kinds else [],
         "too_slow": movers.too_slow,
-        "yesterday": build_yesterday(sources, calendars, can_view_days=permissions.view_days),
-        "vendors": build_vendors(request, conditions, calendars, permissions, days),
+        "yesterday": build_yesterday(sources, calendars, can_view_days=can_view_days),
+        "vendors": build_vendors(request, conditions, calendars, days),
     }
 
 
 def build_vendors(
-    request: HttpRequest,
-    conditions: Sequence[Condition],
-    calendars: dict[int, UsageCalendar],
-    permissions: AlertPermissions,
-    days: int,
+    request: HttpRequest, conditions: Sequence[Condition], calendars: dict[int, UsageCalendar], days: int
 ) -> list[VendorSection]:
     """Return every vendor with its sources, in the order of the kinds that they report, as everywhere."""
     ordered = sorted(conditions, key=lambda condition: rank_source(condition.source))
     return [
-        build_vendor(request, list(group), calendars, permissions, days)
+        build_vendor(request, list(group), calendars, days)
         for _, group in groupby(ordered, lambda condition: condition.source.vendor)
     ]
 
 
 def build_vendor(
-    request: HttpRequest,
-    conditions: list[Condition],
-    calendars: dict[int, UsageCalendar],
-    permissions: AlertPermissions,
-    days: int,
+    request: HttpRequest, conditions: list[Condition], calendars: dict[int, UsageCalendar], days: int
 ) -> VendorSection:
     """Return a vendor with its sources."""
     source = conditions[0].source
@@ -183,7 +174,7 @@ def build_vendor(
         title=get_title(source.vendor),
         reports=str(kind._meta.verbose_name_plural) if kind else "",
         cards=[
-            build_card(condition, calendars[condition.source.pk], permissions, days, visible=visible)
+            build_card(request, condition, calendars[condition.source.pk], days, visible=visible)
             for condition in conditions
         ],
         together=together,
@@ -203,7 +194,7 @@ def can_view_usage(request: HttpRequest, kind: type[UsageRecord] | None) -> bool
 
 
 def build_card(
-    condition: Condition, calendar: UsageCalendar, permissions: AlertPermissions, days: int, *, visible: bool
+    request: HttpRequest, condition: Condition, calendar: UsageCalendar, days: int, *, visible: bool
 ) -> SourceCard:
     """Return the card of a source."""
     source, kind = condition.source, get_kind(condition.source)
@@ -215,9 +206,7 @@ def build_card(
         last_sync=format_age(condition.coverage.latest_read),
         records=format_number(condition.coverage.records_held),
         usage=build_table(calendar, kind, days) if visible else None,
-        links=[*build_usage_links(source, kind, calendar), *build_coverage_links(source, permissions)]
-        if visible
-        else [],
+        links=[*build_usage_links(source, kind, calendar), *build_coverage_links(request, source)] if visible else [],
     )
 
 
@@ -239,8 +228,8 @@ def build_usage_links(source: Source, kind: type[UsageRecord] | None, calendar: 
     ]
 
 
-def build_coverage_links(source: Source, permissions: AlertPermissions) -> list[AlertLink]:
+def build_coverage_links(request: HttpRequest, source: Source) -> list[AlertLink]:
     """Return the link to the source's calendar, for a person who may see days."""
-    if not permissions.view_days:
+    if not request.user.has_perm("usage.view_sourceday"):
         return []
     return [AlertLink("Coverage", f"{reverse('admin:coverage')}?{urlencode({'source': source.slug})}")]

@@ -235,7 +235,6 @@ class Valkey(Server):
         return self.home.servers / "valkey" / "valkey.pid"
 
     def pid(self) -> int | None:
-        """Return the process id of Valkey."""
         return read_pid(self._pidfile, str(self._conf))
 
     def launch(self, port: int) -> None:

@@ -51,7 +51,6 @@ class SharedCheck:
         return self.result
 
     def run(self, result: "Future[list[str]]") -> None:
-        """Run the check."""
         try:
             reasons = self.check()
         except BaseException as error:  # noqa: BLE001 (the probes that wait raise it)

@@ -58,5 +58,4 @@ class HealthMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer `request`."""
         return VIEWS.get(request.path, self.get_response)(request)

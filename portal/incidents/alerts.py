@@ -1,15 +1,16 @@
 """Alerts: what is wrong and needs a person, a line each, with buttons and links."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from django.http import HttpRequest
 from django.urls import reverse
 
 from portal.incidents.conditions import ConditionKind
-from sync.admin.actions import has_sync_permission
 from usage.models import Source
+
+# Whether the reader of alerts has a permission: what they may press and open goes by it.
+HasPerm = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,52 +43,6 @@ class Alert:
     days: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AlertPermissions:
-    """What this person may press and open."""
-
-    sync: bool
-    change_source: bool
-    view_days: bool
-    view_rejected: bool
-    view_restatements: bool
-    view_incidents: bool
-    view_tokens: bool
-    add_token: bool
-    change_token: bool
-
-    @classmethod
-    def build(cls, request: HttpRequest) -> "AlertPermissions":
-        """Return the permissions of the person who is signed in."""
-        has_perm = request.user.has_perm
-        return cls(
-            sync=has_sync_permission(request),
-            change_source=has_perm("usage.change_source"),
-            view_days=has_perm("usage.view_sourceday"),
-            view_rejected=has_perm("usage.view_rejectedrecord"),
-            view_restatements=has_perm("usage.view_restatement"),
-            view_incidents=has_perm("incidents.view_incident"),
-            view_tokens=has_perm("accounts.view_apitoken"),
-            add_token=has_perm("accounts.add_apitoken"),
-            change_token=has_perm("accounts.change_apitoken"),
-        )
-
-    @classmethod
-    def build_watch(cls) -> "AlertPermissions":
-        """Return the permissions of the watch, which sees everything and presses nothing."""
-        return cls(
-            sync=False,
-            change_source=False,
-            view_days=True,
-            view_rejected=True,
-            view_restatements=True,
-            view_incidents=False,
-            view_tokens=True,
-            add_token=False,
-            change_token=False,
-        )
-
-
 def build_button(action: str, pk: int, label: str) -> AlertLink:
     """Return the button of an action in `portal.dashboard.actions`."""
     return AlertLink(label, reverse("admin:alert_action", args=[action, pk]))
@@ -103,6 +58,30 @@ def get_source_url(source: Source) -> str:
     return reverse("admin:usage_source_change", args=[source.pk])
 
 
-def get_source_key(source: Source) -> str:
-    """Return the key of a source as the subject of alerts."""
-    return f"source:{source.pk}"
+def build_source_alert(
+    condition: ConditionKind,
+    source: Source,
+    tone: str,
+    state: str,
+    message: str,
+    detail: str = "",
+    *,
+    buttons: Sequence[AlertLink] = (),
+    links: Sequence[AlertLink] = (),
+    days: int = 0,
+) -> Alert:
+    """Return an alert about a source, or about so many days of it."""
+    return Alert(
+        condition=condition,
+        key=f"source:{source.pk}",
+        tone=tone,
+        state=state,
+        subject=source.slug,
+        message=message,
+        detail=detail,
+        url=get_source_url(source),
+        buttons=buttons,
+        links=links,
+        source_id=source.pk,
+        days=days,
+    )

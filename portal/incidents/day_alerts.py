@@ -9,7 +9,7 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.incidents.alerts import Alert, AlertLink, build_button, build_list_link, get_source_key, get_source_url
+from portal.incidents.alerts import Alert, AlertLink, build_button, build_list_link, build_source_alert
 from portal.incidents.conditions import ConditionKind
 from sync.admin.coverage.messages import list_mismatches
 from usage.formatting import format_count, format_date, format_instant, pluralize
@@ -17,6 +17,7 @@ from usage.models import DayState, DayStatus, Source, SourceDay
 
 # Of each source and status, so many of the latest days are fetched; every suspect day of them has an alert.
 MAX_DAYS: Final = 3
+Links = Sequence[AlertLink]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,6 @@ class AlertGroup:
 
     @property
     def latest(self) -> Any:
-        """The latest day."""
         return self.days[0]
 
     @property
@@ -49,33 +49,16 @@ class AlertGroup:
         return date if self.total == 1 else f"{format_count(self.total, 'day')}, the latest {date},"
 
     def build_alert(
-        self,
-        condition: ConditionKind,
-        tone: str,
-        message: str,
-        detail: str,
-        button: AlertLink | None,
-        *links: AlertLink,
+        self, condition: ConditionKind, tone: str, message: str, detail: str, buttons: Links, *links: AlertLink
     ) -> Alert:
-        """Return an alert about the days of the group."""
-        return Alert(
-            condition=condition,
-            key=get_source_key(self.source),
-            tone=tone,
-            state=str(self.status.label).capitalize(),
-            subject=self.source.slug,
-            message=message,
-            detail=detail,
-            url=get_source_url(self.source),
-            buttons=[button] if button else [],
-            links=links,
-            source_id=self.source.pk,
-            days=self.total,
+        state = str(self.status.label).capitalize()
+        return build_source_alert(
+            condition, self.source, tone, state, message, detail, buttons=buttons, links=links, days=self.total
         )
 
-    def build_sync_button(self, label: str = "Sync again") -> AlertLink | None:
+    def build_sync_buttons(self, label: str = "Sync again") -> Links:
         """Return the button that syncs all days of the group again."""
-        return build_button(f"sync-{self.status}", self.source.pk, label) if self.can_sync else None
+        return [build_button(f"sync-{self.status}", self.source.pk, label)] if self.can_sync else []
 
     def build_days_link(self, **params: str) -> AlertLink:
         """Return the link to the only day, or to the list of the days."""
@@ -119,10 +102,10 @@ def fetch_alert_days(sources: Sequence[Source]) -> dict[int, dict[DayStatus, lis
 
 def build_failed_alerts(group: AlertGroup) -> Iterator[Alert]:
     """Yield the alert about failed days."""
-    button = group.build_sync_button("Retry now")
+    buttons = group.build_sync_buttons("Retry now")
     detail = f"{group.latest.error} {pluralize(group.total, 'It is', 'They are')} retried automatically."
     link = group.build_days_link(state="failed")
-    yield group.build_alert(ConditionKind.SOURCE_FAILING, "bad", f"{group.dates} failed.", detail, button, link)
+    yield group.build_alert(ConditionKind.SOURCE_FAILING, "bad", f"{group.dates} failed.", detail, buttons, link)
 
 
 def build_mismatched_alerts(group: AlertGroup) -> Iterator[Alert]:
@@ -138,9 +121,9 @@ def build_mismatched_alerts(group: AlertGroup) -> Iterator[Alert]:
     if group.total > 1:
         remedy = remedy if is_archived else "They are being synced again."
         message = f"{group.dates} differ by the check of stored records{checked_at}. {remedy}"
-    button = None if is_archived else group.build_sync_button()
+    buttons = [] if is_archived else group.build_sync_buttons()
     link = group.build_days_link()
-    yield group.build_alert(ConditionKind.SCRUB_MISMATCH, "bad", message, latest.error, button, link)
+    yield group.build_alert(ConditionKind.SCRUB_MISMATCH, "bad", message, latest.error, buttons, link)
 
 
 def build_suspect_alerts(group: AlertGroup) -> Iterator[Alert]:
@@ -150,7 +133,7 @@ def build_suspect_alerts(group: AlertGroup) -> Iterator[Alert]:
     if remaining := group.total - len(group.days):
         message = f"{remaining:,} more {pluralize(remaining, 'day is', 'days are')} suspect."
         link = build_list_link("usage_sourceday", "Show the days", source=group.source.slug, state="suspect")
-        yield group.build_alert(ConditionKind.DAY_SUSPECT, "warn", message, "", None, link)
+        yield group.build_alert(ConditionKind.DAY_SUSPECT, "warn", message, "", [], link)
 
 
 def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
@@ -163,18 +146,16 @@ def build_suspect_alert(group: AlertGroup, day: Any) -> Alert:
     buttons = [build_button("sync-day", day.pk, "Sync again")]
     if day.state == DayState.SUSPECT:
         buttons.append(build_button("accept", day.pk, "Accept what the vendor reports"))
-    return Alert(
-        condition=ConditionKind.DAY_SUSPECT,
-        key=get_source_key(group.source),
-        tone="warn",
-        state="Suspect",
-        subject=group.source.slug,
-        message=message,
-        detail=day.error or "Nothing was changed. A second equal sync decides, or a person.",
-        url=get_source_url(group.source),
+    detail = day.error or "Nothing was changed. A second equal sync decides, or a person."
+    return build_source_alert(
+        ConditionKind.DAY_SUSPECT,
+        group.source,
+        "warn",
+        "Suspect",
+        message,
+        detail,
         buttons=buttons if group.can_sync else [],
         links=[AlertLink("Show the day", reverse("admin:usage_sourceday_change", args=[day.pk]))],
-        source_id=group.source.pk,
         days=1,
     )
 
@@ -191,15 +172,15 @@ def build_partial_alerts(group: AlertGroup) -> Iterator[Alert]:
     links += [group.build_days_link(state="partial"), *group.build_accept_links()]
     detail = "All other records are stored. Each sync tries the rejected records again."
     condition = ConditionKind.RECORDS_REJECTED if rejected else ConditionKind.DAY_PARTIAL
-    yield group.build_alert(condition, "warn", message, detail, group.build_sync_button(), *links)
+    yield group.build_alert(condition, "warn", message, detail, group.build_sync_buttons(), *links)
 
 
 def build_unverified_alerts(group: AlertGroup) -> Iterator[Alert]:
     """Yield the alert about days that differ from the vendor's totals."""
     message = f"{group.dates} {pluralize(group.total, 'differs', 'differ')} from the vendor's totals."
     links = [group.build_days_link(verification="unverified"), *group.build_accept_links()]
-    button = group.build_sync_button()
-    yield group.build_alert(ConditionKind.DAY_UNVERIFIED, "warn", message, group.latest.error, button, *links)
+    buttons = group.build_sync_buttons()
+    yield group.build_alert(ConditionKind.DAY_UNVERIFIED, "warn", message, group.latest.error, buttons, *links)
 
 
 ALERTS: Final[dict[DayStatus, Callable[[AlertGroup], Iterator[Alert]]]] = {

@@ -12,7 +12,7 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.incidents.alerts import Alert, AlertLink, build_list_link, get_source_key, get_source_url
+from portal.incidents.alerts import Alert, AlertLink, build_list_link, build_source_alert
 from portal.incidents.conditions import ConditionKind
 from usage.admin.restatement_diff import SumChange, compare_sums
 from usage.formatting import format_count, format_date, pluralize
@@ -83,16 +83,13 @@ def build_alert(source: Source, restatements: Sequence[Restatement], amounts: Ma
     changes = ", ".join(change.text for change in list_large_changes(latest, amounts))
     page_link = AlertLink("Show what changed", reverse("admin:usage_restatement_change", args=[latest.pk]))
     list_link = build_list_link("usage_restatement", "Show the restatements", source=source.slug)
-    return Alert(
-        condition=ConditionKind.DAY_RESTATED,
-        key=get_source_key(source),
-        tone="warn",
-        state="Restated",
-        subject=source.slug,
-        message=f"{dates} {pluralize(days, 'was', 'were')} restated by the vendor: {changes}.",
-        detail="Whatever was taken from the portal before still has the old numbers.",
-        url=get_source_url(source),
+    return build_source_alert(
+        ConditionKind.DAY_RESTATED,
+        source,
+        "warn",
+        "Restated",
+        f"{dates} {pluralize(days, 'was', 'were')} restated by the vendor: {changes}.",
+        "Whatever was taken from the portal before still has the old numbers.",
         links=[page_link if len(restatements) == 1 else list_link],
-        source_id=source.pk,
         days=days,
     )

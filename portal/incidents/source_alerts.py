@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from portal.incidents.alerts import Alert, AlertLink, AlertPermissions, build_button, get_source_key, get_source_url
+from portal.incidents.alerts import Alert, HasPerm, build_button, build_source_alert
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.day_alerts import ALERTS, AlertGroup, fetch_alert_days
 from portal.incidents.restatement_alerts import build_restatement_alerts
@@ -38,7 +38,7 @@ def fetch_conditions(sources: Sequence[Source]) -> list[Condition]:
     return [Condition(source, coverages[source.pk], now) for source in sources]
 
 
-def build_source_alerts(conditions: Sequence[Condition], permissions: AlertPermissions) -> list[Alert]:
+def build_source_alerts(conditions: Sequence[Condition], has_perm: HasPerm) -> list[Alert]:
     """Return the alerts about sources that are switched on, the worst first.
 
     A few queries, however many sources: of the days with an alert, of those that are overdue, of restatements.
@@ -46,32 +46,31 @@ def build_source_alerts(conditions: Sequence[Condition], permissions: AlertPermi
     enabled = [condition for condition in conditions if condition.source.enabled]
     stopped = find_stopped_sync(enabled)
     sources = [condition.source for condition in enabled]
-    days = fetch_alert_days(sources) if permissions.view_days else {}
-    restated = build_restatement_alerts(sources) if permissions.view_restatements else []
+    days = fetch_alert_days(sources) if has_perm("usage.view_sourceday") else {}
+    restated = build_restatement_alerts(sources) if has_perm("usage.view_restatement") else []
     alerts = [
         alert
         for condition in enabled
-        for alert in iterate_alerts(condition, days.get(condition.source.pk, {}), permissions, is_alone=not stopped)
+        for alert in iterate_alerts(condition, days.get(condition.source.pk, {}), has_perm, is_alone=not stopped)
     ]
     return [*stopped, *sorted([*alerts, *restated], key=lambda alert: alert.tone != "bad")]
 
 
-def iterate_alerts(
-    condition: Condition, days: DaysByStatus, permissions: AlertPermissions, *, is_alone: bool
-) -> Iterator[Alert]:
+def iterate_alerts(condition: Condition, days: DaysByStatus, has_perm: HasPerm, *, is_alone: bool) -> Iterator[Alert]:
     """Yield the alerts about a source; `is_alone`: other sources are synced, so the fault is this source's own."""
     source = condition.source
     if source.vendor not in readers():
         message = f"There is no reader for the vendor “{source.vendor}”."
         yield build_source_alert(ConditionKind.SOURCE_HALTED, source, "bad", "No reader", message)
         return
-    if alert := find_blocked_sync(condition, permissions, is_alone=is_alone):
+    if alert := find_blocked_sync(condition, has_perm, is_alone=is_alone):
         yield alert
     # A halted source cannot be synced, and the button of a paused source syncs these days too.
-    can_sync = permissions.sync and condition.health not in (Health.HALTED, Health.PAUSED)
+    can_sync = has_perm("usage.change_sourceday") and condition.health not in (Health.HALTED, Health.PAUSED)
     for status, build_alerts in ALERTS.items():
         if status in days:
-            yield from build_alerts(AlertGroup(source, status, days[status], can_sync, permissions.view_rejected))
+            can_view_rejected = has_perm("usage.view_rejectedrecord")
+            yield from build_alerts(AlertGroup(source, status, days[status], can_sync, can_view_rejected))
 
 
 def find_stopped_sync(enabled: Sequence[Condition]) -> list[Alert]:
@@ -112,47 +111,29 @@ def find_stopped_sync(enabled: Sequence[Condition]) -> list[Alert]:
     ]
 
 
-def build_source_alert(
-    condition: ConditionKind, source: Source, tone: str, state: str, message: str, detail: str = "", *buttons: AlertLink
-) -> Alert:
-    """Return an alert about a source itself, not its days."""
-    return Alert(
-        condition=condition,
-        key=get_source_key(source),
-        tone=tone,
-        state=state,
-        subject=source.slug,
-        message=message,
-        detail=detail,
-        url=get_source_url(source),
-        buttons=buttons,
-        source_id=source.pk,
-    )
-
-
-def find_blocked_sync(condition: Condition, permissions: AlertPermissions, *, is_alone: bool) -> Alert | None:
+def find_blocked_sync(condition: Condition, has_perm: HasPerm, *, is_alone: bool) -> Alert | None:
     """Return why a source is not synced as planned; None where it is, or is catching up."""
     source = condition.source
-    sync_now = [build_button("sync-now", source.pk, "Sync now")] if permissions.sync else []
+    sync_now = [build_button("sync-now", source.pk, "Sync now")] if has_perm("usage.change_sourceday") else []
     match condition.health:
         case Health.HALTED:
-            resume = [build_button("resume", source.pk, "Resume")] if permissions.change_source else []
+            resume = [build_button("resume", source.pk, "Resume")] if has_perm("usage.change_source") else []
             halted_at = format_instant(source.halted_at) if source.halted_at else ""
             message, detail = (
                 f"is not synced since {halted_at}.",
                 f"{source.halt_reason} Resolve this, then resume the source.",
             )
             kind = get_halt_condition(source)
-            return build_source_alert(kind, source, "bad", "Halted", message, detail, *resume)
+            return build_source_alert(kind, source, "bad", "Halted", message, detail, buttons=resume)
         case Health.PAUSED:
             until = format_instant(source.paused_until) if source.paused_until else ""
             message = f"is paused until {until}, because several syncs in a row failed."
             detail, kind = "It resumes automatically.", ConditionKind.SOURCE_FAILING
-            return build_source_alert(kind, source, "warn", "Paused", message, detail, *sync_now)
+            return build_source_alert(kind, source, "warn", "Paused", message, detail, buttons=sync_now)
     state, message = describe_lateness(condition) if is_alone else ("", "")
     if not message:
         return None
-    return build_source_alert(ConditionKind.SOURCE_LATE, source, "warn", state, message, "", *sync_now)
+    return build_source_alert(ConditionKind.SOURCE_LATE, source, "warn", state, message, buttons=sync_now)
 
 
 def get_halt_condition(source: Source) -> ConditionKind:

@@ -3,19 +3,24 @@
 import shutil
 import socket
 import tempfile
+import time
+from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 from django.conf import settings
 from django.db import connection
 from django.urls import reverse
+from redis.exceptions import RedisError
 
-from portal.incidents.alerts import Alert, AlertLink, AlertPermissions
+from portal.incidents.alerts import Alert, AlertLink, HasPerm
 from portal.incidents.conditions import SYSTEM_CONDITIONS, ConditionKind
 from portal.incidents.models import OPEN, Incident, Severity
-from portal.incidents.processes import Silence
 from portal.lake import find_trouble
-from sync.heartbeats import Heartbeat
+from sync.heartbeats import Heartbeat, get_ages, is_silent
 from usage.formatting import format_size
+
+Silence = Mapping[Heartbeat, bool]
 
 MEGABYTE: Final = 1_000_000
 MOST_CONNECTIONS: Final = 0.9  # of those that PostgreSQL allows
@@ -40,6 +45,19 @@ SILENT: Final = {
         "Start it again; nothing is lost meanwhile.",
     ),
 }
+
+
+def find_silence(started: float) -> Silence | None:
+    """Return which heartbeats are silent; None where Redis, which has them, does not answer.
+
+    `started`: the time from which on the caller could have seen a heartbeat, so that nothing is silent while all start.
+    """
+    uptime = time.time() - started
+    try:
+        ages = get_ages()
+    except RedisError:
+        return None
+    return {heartbeat: is_silent(min(inf if age is None else age, uptime)) for heartbeat, age in ages.items()}
 
 
 def build_process_alerts(silence: Silence) -> list[Alert]:
@@ -105,9 +123,9 @@ def build_alert(condition: ConditionKind, key: str, subject: str, message: str, 
     return Alert(condition, key, "bad", str(condition.label.split()[-1]).capitalize(), subject, message, detail)
 
 
-def list_open_alerts(permissions: AlertPermissions) -> list[Alert]:
+def list_open_alerts(has_perm: HasPerm) -> list[Alert]:
     """Return the alerts of open incidents that no page can detect itself."""
-    if not permissions.view_incidents:
+    if not has_perm("incidents.view_incident"):
         return []
     incidents = Incident.objects.filter(OPEN, condition__in=SYSTEM_CONDITIONS).order_by("opened_at", "id")
     return [build_incident_alert(incident) for incident in incidents]

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.accounts.models import ApiToken
-from portal.incidents.alerts import Alert, AlertLink, AlertPermissions, build_button
+from portal.incidents.alerts import Alert, AlertLink, HasPerm, build_button
 from portal.incidents.conditions import ConditionKind
 from usage.formatting import format_age, format_date, format_days_ahead
 
@@ -20,12 +20,12 @@ EXPIRED_LATELY: Final = timedelta(days=30)
 MAX_TOKENS: Final = 20
 
 
-def build_token_alerts(request: HttpRequest, permissions: AlertPermissions) -> list[Alert]:
+def build_token_alerts(request: HttpRequest, has_perm: HasPerm) -> list[Alert]:
     """Return an alert for every token that expires soon or expired lately, for a person who may see tokens."""
-    if not permissions.view_tokens:
+    if not has_perm("accounts.view_apitoken"):
         return []
     tokens = admin.site.get_model_admin(ApiToken).get_queryset(request)
-    return [build_token_alert(token, permissions) for token in filter_expiring(tokens)[:MAX_TOKENS]]
+    return [build_token_alert(token, has_perm) for token in filter_expiring(tokens)[:MAX_TOKENS]]
 
 
 def filter_expiring(tokens: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
@@ -35,7 +35,7 @@ def filter_expiring(tokens: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
     return expiring.order_by("expires_at")
 
 
-def build_token_alert(token: ApiToken, permissions: AlertPermissions) -> Alert:
+def build_token_alert(token: ApiToken, has_perm: HasPerm) -> Alert:
     """Return the alert of a token."""
     assert token.expires_at is not None  # noqa: S101
     is_expired = token.expires_at <= timezone.now()
@@ -52,6 +52,8 @@ def build_token_alert(token: ApiToken, permissions: AlertPermissions) -> Alert:
         else f"expires {format_days_ahead(token.expires_at)}, on {date}.",
         detail=f"Last used {format_age(token.last_used_at)}." if token.last_used_at else "Never used.",
         url=reverse("admin:accounts_apitoken_change", args=[token.pk]),
-        buttons=[build_button("revoke", token.pk, "Revoke")] if is_expired and permissions.change_token else [],
-        links=[AlertLink("Create a new token", add_url)] if permissions.add_token else [],
+        buttons=[build_button("revoke", token.pk, "Revoke")]
+        if is_expired and has_perm("accounts.change_apitoken")
+        else [],
+        links=[AlertLink("Create a new token", add_url)] if has_perm("accounts.add_apitoken") else [],
     )

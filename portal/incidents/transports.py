@@ -62,15 +62,10 @@ def send_mail(recipients: Sequence[str], mail: Mail, uid: UUID) -> str:
         subject=f"{PREFIX}: {mail.subject}",
         body=mail.text,
         to=recipients,
+        attachments=mail.files,
+        alternatives=[(mail.html, "text/html")] if mail.html else [],
         headers={"Message-ID": f"<{uid}@{domain}>", "Auto-Submitted": "auto-generated"},
     )
-    if mail.html:
-        built.attach_alternative(mail.html, "text/html")
-    for file in mail.files:
-        if isinstance(file, MIMEBase):
-            built.attach(file)
-        else:
-            built.attach(*file)
     try:
         built.send()
     except SomeRefused as error:

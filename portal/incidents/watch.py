@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from portal.accounts.models import ApiToken
 from portal.incidents import outbox
-from portal.incidents.alerts import Alert, AlertPermissions
+from portal.incidents.alerts import Alert
 from portal.incidents.conditions import (
     DAY_CONDITIONS,
     HOST_CONDITIONS,
@@ -24,9 +24,9 @@ from portal.incidents.conditions import (
     ConditionKind,
 )
 from portal.incidents.models import OPEN, Incident, Severity
-from portal.incidents.processes import Silence
 from portal.incidents.source_alerts import build_source_alerts, fetch_conditions
 from portal.incidents.system_alerts import (
+    Silence,
     build_host_alerts,
     build_lake_alerts,
     build_process_alerts,
@@ -49,6 +49,10 @@ MAX_TOKENS: Final = 500
 # Another machine reports its own disk; a machine that is gone reports nothing any more.
 HOST_GONE: Final = timedelta(days=1)
 PING_BOUNDS: Final = Bounds(timeout=5.0, attempts=1, exchange_seconds=8.0, error_bytes=1024)
+# The watch sees everything and presses nothing.
+PERMISSIONS: Final = frozenset(
+    {"usage.view_sourceday", "usage.view_rejectedrecord", "usage.view_restatement", "accounts.view_apitoken"}
+)
 Incidents = dict[tuple[str, str], Incident]
 
 
@@ -97,13 +101,13 @@ def collect_alerts() -> tuple[list[Alert], set[ConditionKind]]:
 def collect_source_alerts() -> list[Alert]:
     """Return the alerts of every source."""
     sources = list(Source.objects.filter(enabled=True).defer("credential"))
-    return build_source_alerts(fetch_conditions(sources), AlertPermissions.build_watch())
+    return build_source_alerts(fetch_conditions(sources), PERMISSIONS.__contains__)
 
 
 def collect_token_alerts() -> list[Alert]:
     """Return the alerts of every token."""
-    permissions = AlertPermissions.build_watch()
-    return [build_token_alert(token, permissions) for token in filter_expiring(ApiToken.objects.all())[:MAX_TOKENS]]
+    has_perm = PERMISSIONS.__contains__
+    return [build_token_alert(token, has_perm) for token in filter_expiring(ApiToken.objects.all())[:MAX_TOKENS]]
 
 
 COLLECTORS: Final[Sequence[tuple[frozenset[ConditionKind], Callable[[], list[Alert]]]]] = (

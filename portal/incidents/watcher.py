@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from portal.incidents.delivery import deliver_due
-from portal.incidents.processes import find_silence
+from portal.incidents.system_alerts import find_silence
 from portal.incidents.watch import watch, watch_processes
 from sync.engine.recording import log_safely
 from sync.heartbeats import TICKS_BEFORE_SILENT, Heartbeat

@@ -68,7 +68,6 @@ class MetricsView(AuthorizeFirstMixin, APIView):
     schema = None
 
     def get(self, request: Request) -> HttpResponse:
-        """Return the metrics."""
         request_counts.flush()
         registry = CollectorRegistry()
         registry.register(PortalCollector(get_row_scope(request)))

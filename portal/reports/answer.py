@@ -5,7 +5,6 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from django.contrib.auth.models import User
-from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, QueryDict
 from rest_framework.exceptions import ValidationError
 
@@ -83,7 +82,7 @@ def build_answer(report: Report, at: datetime) -> ReportAnswer:
     request = build_owner_request(owner)
     view, kind = find_view(report, request)
     params, scope = build_params(view, report.get_date(at)), get_staff_scope(request)
-    with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=PATIENCE_SECONDS):
+    with consistent_snapshot(seconds=PATIENCE_SECONDS):
         try:
             filterset = build_filterset(kind, QueryDict(encode(params)), scope, get_staff_name_access(request))
             answer = ask(kind, filterset, scope, lambda: None)
@@ -138,7 +137,7 @@ def compute_state(kind: Kind, filterset: Any, scope: Scope) -> tuple[int, str]:
         kind_filterset.is_valid()
         rows = model.objects.all() if scope is None else model.objects.filter(source_id__in=sorted(scope))
         totals = compute_totals(kind_filterset.filter_queryset(rows), kind_filterset, scope)
-        records, digest = records + totals.rows, digest + int(totals.digest, 16)
+        records, digest = records + totals["rows"], digest + int(totals["digest"], 16)
     return records, f"{digest % 2**64:016x}"
 
 

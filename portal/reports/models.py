@@ -136,7 +136,6 @@ class Report(models.Model):
         return at.astimezone(get_zone(self.time_zone) or UTC).date()
 
     def is_due_on(self, day: date) -> bool:
-        """Return whether it is sent on a date."""
         if self.frequency == Frequency.WEEKLY:
             return day.isoweekday() == self.weekday
         return self.frequency == Frequency.DAILY or day.day == self.month_day

@@ -9,7 +9,7 @@ from django.utils import timezone
 from portal.incidents.delivery import MessageDropped
 from portal.incidents.models import Event, Message
 from portal.incidents.outbox import record_wait, renew_claim
-from portal.incidents.transports import DeliveryError, Mail, send_mail
+from portal.incidents.transports import DeliveryError, send_mail
 from portal.incidents.validators import list_recipients
 from portal.reports.answer import ReportAnswer, ReportRefused, build_answer
 from portal.reports.content import build_mail, build_stop_mail, describe_shortfall
@@ -52,11 +52,8 @@ def send_report(message: Message) -> bool:
         return False
     mail, message.outcome = build_mail(report, answer, shortfall.text, is_test=is_test)
     # Another process may have taken it over while the answer was computed.
-    return renew_claim(message) and send(recipients, mail, message)
-
-
-def send(recipients: list[str], mail: Mail, message: Message) -> bool:
-    """Send a mail; returns True."""
+    if not renew_claim(message):
+        return False
     message.outcome = f"{message.outcome} {send_mail(recipients, mail, message.uid)}".strip()
     return True
 

@@ -18,8 +18,8 @@ from sync.admin.badges import build_status_badge, build_verification_badge
 from sync.admin.coverage.panel import DayPanel
 from sync.serializers import StoredDaySerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import render_badge, render_json, render_number, render_prose
-from usage.admin.filters import RangeListFilter, SourceListFilter, build_choice_filter
+from usage.admin.display import build_list_column, render_badge, render_json, render_number, render_prose
+from usage.admin.filters import RangeListFilter, SourceListFilter, build_column_filter
 from usage.admin.sums import format_sum
 from usage.columns import build_columns, get_columns
 from usage.formatting import NOTHING, format_timestamp
@@ -52,8 +52,8 @@ class SourceDayAdmin(ReadOnlyAdmin):
     )
     list_filter = (
         SourceListFilter,
-        build_choice_filter("state", "state", DayState),
-        build_choice_filter("verification", "verification", Verification),
+        build_column_filter("state", "state", DayState),
+        build_column_filter("verification", "verification", Verification),
         ("day", RangeListFilter),
     )
     allowed_lookups = ("source", "state", "verification", "day__range__gte", "day__range__lte")
@@ -74,6 +74,15 @@ class SourceDayAdmin(ReadOnlyAdmin):
         "stored_digest",
     )
     fieldsets = (("Technical details", {"fields": readonly_fields, "classes": ("collapse",)}),)
+    get_day = build_list_column("day", lambda day: f"{day.day:%Y-%m-%d}")
+    get_verification = build_list_column("vendor's totals", lambda day: build_verification_badge(day) or NOTHING)
+    get_records = build_list_column("records", lambda day: render_number(day.records))
+    get_rejected = build_list_column("rejected", lambda day: render_number(day.rejected))
+    get_sums = build_list_column("sums", lambda day: format_sums(day.sums))
+    get_synced_at = build_list_column("synced at (UTC)", lambda day: format_timestamp(day.loaded_at))
+    get_error = build_list_column("error", lambda day: render_prose(day.error))
+    get_suspicion = build_list_column("what a suspect sync would change", lambda day: render_json(day.suspicion))
+    get_differences = build_list_column("differences", lambda day: render_json(day.differences))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential, and the status."""
@@ -86,7 +95,6 @@ class SourceDayAdmin(ReadOnlyAdmin):
         return {"panel": DayPanel.build(request, obj.source, obj.day)}
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the page on which a day's findings are accepted."""
         view = self.admin_site.admin_view(self.accept_view)
         return [path("<int:pk>/accept/", view, name="usage_sourceday_accept"), *super().get_urls()]
 
@@ -100,7 +108,6 @@ class SourceDayAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Sync again", permissions=["sync"])
     def read_again(self, request: HttpRequest, days: QuerySet[SourceDay]) -> None:
-        """Sync the selected days again."""
         sync_days(request, days)
 
     @admin.action(description="Accept what the vendor reports (suspect days)", permissions=["sync"])
@@ -113,7 +120,6 @@ class SourceDayAdmin(ReadOnlyAdmin):
             accept_day(request, day)
 
     def get_page_actions(self, request: HttpRequest, obj: SourceDay) -> Sequence[PageAction]:
-        """Return the buttons that the panel shows."""
         if not has_sync_permission(request) or obj.pruned_at is not None:
             return ()
         sync_again = PageAction("read-again", "Sync again", sync_day)
@@ -121,56 +127,10 @@ class SourceDayAdmin(ReadOnlyAdmin):
             return (sync_again,)
         return sync_again, PageAction("accept", "Accept what the vendor reports", accept_day)
 
-    @admin.display(description="day")
-    def get_day(self, day: SourceDay) -> str:
-        """The date in the source's zone."""
-        return f"{day.day:%Y-%m-%d}"
-
     @admin.display(description="status")
     def get_status(self, day: SourceDay) -> SafeString:
-        """Its status, and whether it was restated."""
         restated = render_badge("Restated", "warn") if day.restated_at else ""
         return format_html("{} {}", build_status_badge(day), restated)
-
-    @admin.display(description="vendor's totals")
-    def get_verification(self, day: SourceDay) -> SafeString | str:
-        """Whether it agrees with the vendor's totals."""
-        return build_verification_badge(day) or NOTHING
-
-    @admin.display(description="records")
-    def get_records(self, day: SourceDay) -> SafeString:
-        """Its stored records."""
-        return render_number(day.records)
-
-    @admin.display(description="rejected")
-    def get_rejected(self, day: SourceDay) -> SafeString:
-        """Records that could not be stored."""
-        return render_number(day.rejected)
-
-    @admin.display(description="sums")
-    def get_sums(self, day: SourceDay) -> SafeString | str:
-        """The sums by measure or unit, rounded."""
-        return format_sums(day.sums)
-
-    @admin.display(description="synced at (UTC)")
-    def get_synced_at(self, day: SourceDay) -> str:
-        """When its records were last synced."""
-        return format_timestamp(day.loaded_at)
-
-    @admin.display(description="error")
-    def get_error(self, day: SourceDay) -> SafeString | str:
-        """Why the last sync failed."""
-        return render_prose(day.error)
-
-    @admin.display(description="what a suspect sync would change")
-    def get_suspicion(self, day: SourceDay) -> SafeString | str:
-        """The counts that made it suspect, with the digest that a second sync has to equal."""
-        return render_json(day.suspicion)
-
-    @admin.display(description="differences")
-    def get_differences(self, day: SourceDay) -> SafeString | str:
-        """The differences from the vendor's totals, as they are stored."""
-        return render_json(day.differences)
 
 
 def format_sums(sums: dict[str, str]) -> SafeString | str:

@@ -1,6 +1,7 @@
 """The forms of a source: its settings, with a credential that is never shown again, and a range of days."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInput
 from sync.engine import plan
 from sync.errors import SyncError
 from sync.source_changes import get_first_possible_last_day, has_archived_days, has_loaded_days, require_no_reading
-from sync.sources import Option, fill_defaults, find_errors, find_option_error, has_new_origin, list_options
+from sync.sources import Option, fill_defaults, find_errors, find_option_error, has_new_origin, list_options, probe
 from sync.vendors import readers
 from usage.datetimes import list_zones
 from usage.days import get_today
@@ -123,7 +124,6 @@ class SourceForm(forms.ModelForm[Source]):
 
     @property
     def is_stored(self) -> bool:
-        """Whether the source exists."""
         return self.instance.pk is not None
 
     @property
@@ -147,7 +147,6 @@ class SourceForm(forms.ModelForm[Source]):
         return self.changes_credential or bool(changed_fields)
 
     def describe_defaults(self) -> None:
-        """Describe the defaults of a new source."""
         self.fields["new_credential"].help_text = NEW_CREDENTIAL_HELP
         self.fields["requests_per_minute"].help_text = NEW_RATE_HELP
         self.fields["backfill_from"].required = False
@@ -181,7 +180,6 @@ class SourceForm(forms.ModelForm[Source]):
             self.add_first_error(ERROR_FIELDS.get(field, field), message)
 
     def set_credential(self) -> None:
-        """Set or delete the credential."""
         if self.changes_credential:
             self.instance.credential = self.cleaned_data.get("new_credential", "")
 
@@ -222,9 +220,33 @@ class SourceForm(forms.ModelForm[Source]):
             self.add_first_error(field, f"{error.problem[0].upper()}{error.problem[1:]}.")
 
     def add_first_error(self, field: str, message: str) -> None:
-        """Add an error to a field that has none."""
         if field in self.fields and field not in self.errors:
             self.add_error(field, message)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionResult:
+    """How a test ended, and what to do about it; `errors` are fields to correct before the test."""
+
+    ok: bool
+    message: str
+    advice: str = ""
+    errors: Sequence[tuple[str, str]] = ()
+
+
+def check_connection(form: SourceForm) -> ConnectionResult:
+    """Send the vendor its cheapest request with the values of a bound form; nothing is saved."""
+    form.is_valid()
+    errors = [
+        (str(form.fields[name].label or name.replace("_", " ").capitalize()), " ".join(map(str, messages)))
+        for name, messages in form.errors.items()
+        if name in CONNECTION_FIELDS or name.startswith("option_")
+    ]
+    if errors:
+        message = "The connection was not tested, because fields are missing or not valid."
+        return ConnectionResult(ok=False, message=message, errors=errors)
+    result = probe(form.instance)
+    return ConnectionResult(ok=result.ok, message=result.message, advice=result.advice)
 
 
 def list_offered_vendors(source: Source) -> list[str]:
@@ -295,7 +317,6 @@ class SyncRangeForm(forms.Form):
 
     @property
     def days(self) -> int:
-        """The number of days of a valid range."""
         return int((self.cleaned_data["last"] - self.cleaned_data["first"]).days + 1)
 
 

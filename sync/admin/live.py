@@ -8,7 +8,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django_htmx.http import HttpResponseClientRefresh
@@ -33,28 +32,11 @@ class RunStatus:
 
     @property
     def run(self) -> SyncRun:
-        """The run."""
         return self.progress.run
 
     @property
-    def url(self) -> str:
-        """The page of the run."""
-        return reverse("admin:sync_syncrun_change", args=[self.run.pk])
-
-    @property
-    def cancel_url(self) -> str:
-        """The address that the button to cancel it posts to."""
-        return reverse("admin:sync_syncrun_do", args=[self.run.pk, "cancel"])
-
-    @property
     def badge(self) -> SafeString:
-        """Whether it is going on, and how it ended."""
         return build_run_badge(self.run)
-
-    @property
-    def days(self) -> str:
-        """The days it spans."""
-        return self.run.days_label
 
     @property
     def numbers(self) -> str:
@@ -90,9 +72,9 @@ class RunStatus:
     def announcement(self) -> str:
         """What a screen reader announces."""
         if not self.progress.ended:
-            return f"Syncing {self.days}: {self.numbers}."
+            return f"Syncing {self.run.days_label}: {self.numbers}."
         outcome = "cancelled" if self.run.cancelled_at else "with failures" if self.run.days_failed else "done"
-        return f"Sync of {self.days} has ended, {outcome}: {self.numbers}."
+        return f"Sync of {self.run.days_label} has ended, {outcome}: {self.numbers}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -15,8 +15,8 @@ from sync.admin.actions import has_sync_permission, sync_day, sync_days
 from sync.admin.badges import build_rejected_badge
 from sync.serializers import RejectedRecordSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import render_verbatim
-from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter
+from usage.admin.display import build_list_column, render_verbatim
+from usage.admin.filters import RangeListFilter, SourceListFilter, TextListFilter, build_choice_filter
 from usage.columns import get_columns
 from usage.formatting import format_timestamp
 from usage.models import RejectedRecord, SourceDay
@@ -29,40 +29,22 @@ MAX_SEARCH_SECONDS = 8.0
 DAY_FIELDS = ("get_day_link", "get_day_status")
 
 
-class ResolvedFilter(ChoiceListFilter):
-    """Records that are still rejected, and resolved records."""
-
-    title = "status"
-    parameter_name = "status"
-    empty_label = "Open and resolved"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [("open", "Open: still rejected"), ("resolved", "Resolved: no longer rejected")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by status; raises IncorrectLookupParameters for an unknown status."""
-        if not self.value():
-            return queryset
-        if self.value() not in {"open", "resolved"}:
-            raise self.build_error(request, f"“{self.value()}” is not a status: use open or resolved.")
-        return queryset.filter(resolved_at__isnull=self.value() == "open")
+ResolvedFilter = build_choice_filter(
+    "status",
+    "status",
+    {
+        "open": ("Open: still rejected", Q(resolved_at=None)),
+        "resolved": ("Resolved: no longer rejected", Q(resolved_at__isnull=False)),
+    },
+    "Open and resolved",
+)
 
 
-class ReasonFilter(ChoiceListFilter):
+class ReasonFilter(TextListFilter):
     """Records whose reason contains a text."""
 
-    template = "admin/portal/filter_exact.html"
     title = "reason contains"
     parameter_name = "reason"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return no choices: any text may be typed."""
-        return []
-
-    def has_output(self) -> bool:
-        """Return True: the filter is always shown."""
-        return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Filter by the text; raises IncorrectLookupParameters where it is too short."""
@@ -97,7 +79,19 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         "get_last_seen",
         "resolved_at",
     )
-    readonly_fields = fields
+    get_day = build_list_column("day", lambda record: f"{record.day}")
+    get_reason = build_list_column("reason", lambda record: record.reason)
+    get_payload = build_list_column("payload", lambda record: render_verbatim(indent_json(record.payload)))
+    get_status = build_list_column("status", build_rejected_badge)
+    get_last_seen = build_list_column("last seen (UTC)", lambda record: format_timestamp(record.last_seen_at))
+    get_first_seen = build_list_column("first seen (UTC)", lambda record: format_timestamp(record.first_seen_at))
+    get_payload_excerpt = build_list_column(
+        "payload", lambda record: format_html('<span class="error-text">{}</span>', record.payload[:EXCERPT_LENGTH])
+    )
+    get_day_status = build_list_column(
+        "status of the day",
+        lambda record: SourceDay.objects.with_status().get(pk=record.source_day_id).describe_status(),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential."""
@@ -116,7 +110,6 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Sync their days again", permissions=["sync"])
     def read_again(self, request: HttpRequest, records: QuerySet[RejectedRecord]) -> None:
-        """Sync the days of the selected records again."""
         days_of_records = SourceDay.objects.filter(pk__in=records.order_by().values("source_day"))
         try:
             with limit_query_time(MAX_SEARCH_SECONDS):
@@ -127,11 +120,9 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         sync_days(request, days)
 
     def sync_day(self, request: HttpRequest, record: RejectedRecord) -> None:
-        """Sync the day of one record again."""
         sync_day(request, record.source_day)
 
     def get_page_actions(self, request: HttpRequest, obj: RejectedRecord) -> Sequence[PageAction]:
-        """Return the button that syncs its day again."""
         action = PageAction("read-again", "Sync its day again", self.sync_day)
         return (action,) if has_sync_permission(request) else ()
 
@@ -145,51 +136,10 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
             "more. Until it is resolved the day is partial."
         )
 
-    @admin.display(description="day")
-    def get_day(self, record: RejectedRecord) -> str:
-        """The date in the source's zone."""
-        return f"{record.day}"
-
-    @admin.display(description="reason")
-    def get_reason(self, record: RejectedRecord) -> str:
-        """Why it could not be stored."""
-        return record.reason
-
-    @admin.display(description="payload")
-    def get_payload_excerpt(self, record: RejectedRecord) -> SafeString:
-        """The beginning of the record as the vendor sent it."""
-        return format_html('<span class="error-text">{}</span>', record.payload[:EXCERPT_LENGTH])
-
     @admin.display(description="source day")
     def get_day_link(self, record: RejectedRecord) -> SafeString:
-        """The day it belongs to."""
         url = reverse("admin:usage_sourceday_change", args=[record.source_day_id])
         return format_html('<a href="{}">{} {}</a>', url, record.source, record.day)
-
-    @admin.display(description="status of the day")
-    def get_day_status(self, record: RejectedRecord) -> str:
-        """The status of that day as text."""
-        return SourceDay.objects.with_status().get(pk=record.source_day_id).describe_status()
-
-    @admin.display(description="payload")
-    def get_payload(self, record: RejectedRecord) -> SafeString | str:
-        """The record as the vendor sent it, indented where it is JSON."""
-        return render_verbatim(indent_json(record.payload))
-
-    @admin.display(description="status")
-    def get_status(self, record: RejectedRecord) -> SafeString:
-        """Whether it is resolved."""
-        return build_rejected_badge(record)
-
-    @admin.display(description="last seen (UTC)")
-    def get_last_seen(self, record: RejectedRecord) -> str:
-        """When the vendor last sent it."""
-        return format_timestamp(record.last_seen_at)
-
-    @admin.display(description="first seen (UTC)")
-    def get_first_seen(self, record: RejectedRecord) -> str:
-        """When the vendor first sent it."""
-        return format_timestamp(record.first_seen_at)
 
 
 def indent_json(payload: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
-from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -20,8 +20,8 @@ from sync.messages import get_advice
 from sync.models import COUNTED, LoadAttempt, SyncRun, SyncRunDay, Trigger
 from sync.serializers import SyncRunSerializer
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import Table, render_link, render_number, render_prose
-from usage.admin.filters import ChoiceListFilter, RangeListFilter, SourceListFilter, build_choice_filter
+from usage.admin.display import Table, build_list_column, render_link, render_number, render_prose
+from usage.admin.filters import RangeListFilter, SourceListFilter, build_choice_filter, build_column_filter
 from usage.columns import get_columns
 from usage.formatting import NOTHING, format_count, format_duration, format_number, format_size, format_timestamp
 from usage.models import Source
@@ -47,35 +47,21 @@ COUNTS = {
 }
 
 
-class ProgressFilter(ChoiceListFilter):
-    """Runs that are going on, and those that ended."""
+ProgressFilter = build_choice_filter(
+    "progress",
+    "state",
+    {
+        "running": ("Running", Q(finished_at=None)),
+        "failures": ("Ended with failures", Q(finished_at__isnull=False, days_failed__gt=0)),
+        "cancelled": ("Cancelled", Q(cancelled_at__isnull=False)),
+        "done": ("Done", Q(finished_at__isnull=False, days_failed=0, cancelled_at=None)),
+    },
+)
 
-    title = "state"
-    parameter_name = "progress"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [
-            ("running", "Running"),
-            ("failures", "Ended with failures"),
-            ("cancelled", "Cancelled"),
-            ("done", "Done"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by state; raises IncorrectLookupParameters for an unknown state."""
-        match self.value():
-            case None | "":
-                return queryset
-            case "running":
-                return queryset.filter(finished_at=None)
-            case "failures":
-                return queryset.filter(finished_at__isnull=False, days_failed__gt=0)
-            case "cancelled":
-                return queryset.filter(cancelled_at__isnull=False)
-            case "done":
-                return queryset.filter(finished_at__isnull=False, days_failed=0, cancelled_at=None)
-        raise self.build_error(request, f"“{self.value()}” is no state of a run.")
+def format_requester(run: SyncRun) -> str:
+    """Return who or what requested a run: `Admin, alex`."""
+    return ", ".join(filter(None, (run.get_trigger_display(), run.requested_by)))
 
 
 @admin.register(SyncRun)
@@ -100,20 +86,26 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_filter = (
         SourceListFilter,
         ProgressFilter,
-        build_choice_filter("trigger", "requested by", Trigger),
+        build_column_filter("trigger", "requested by", Trigger),
         ("created_at", RangeListFilter),
     )
     allowed_lookups = ("source", "progress", "trigger", "created_at__range__gte", "created_at__range__lte")
     ordering = ("-created_at", "-id")
     actions = None
     fields = ()
+    get_requested_at = build_list_column("requested at (UTC)", lambda run: format_timestamp(run.created_at))
+    get_requester = build_list_column("requested by", format_requester)
+    get_state = build_list_column("state", build_run_badge)
+    get_progress = build_list_column("progress", build_progress_bar)
+    get_days = build_list_column("requested", lambda run: run.days_label)
+    get_records = build_list_column("records", lambda run: render_number(run.fetched))
+    get_duration = build_list_column("duration", lambda run: render_number(format_duration(run.seconds)))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the source, without its credential."""
         return super().get_queryset(request).select_related("source").defer("source__credential")
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address of the progress of a run."""
         return [path("<int:pk>/progress/", self.progress_view, name="sync_syncrun_progress"), *super().get_urls()]
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -121,12 +113,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return show_progress(self, request, pk)
 
     def build_progress(self, request: HttpRequest, run: SyncRun) -> LiveProgress:
-        """Return the progress of a run."""
         page = reverse("admin:sync_syncrun_change", args=[run.pk])
         return build_progress(request, [run], reverse("admin:sync_syncrun_progress", args=[run.pk]), page)
 
     def build_page_context(self, request: HttpRequest, obj: SyncRun) -> dict[str, Any]:
-        """Return the progress of the run, its counts and its days."""
         days = Paginator(list_run_days(obj), DAYS_PER_PAGE).get_page(request.GET.get("p"))
         return {
             "live": self.build_progress(request, obj),
@@ -153,44 +143,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
             return
         messages.success(request, f"The run is cancelled: {format_count(cancelled, 'day')} will not be synced.")
 
-    @admin.display(description="requested at (UTC)")
-    def get_requested_at(self, run: SyncRun) -> str:
-        """When it was requested."""
-        return format_timestamp(run.created_at)
-
-    @admin.display(description="requested by")
-    def get_requester(self, run: SyncRun) -> str:
-        """Who or what requested it."""
-        return format_requester(run)
-
-    @admin.display(description="state")
-    def get_state(self, run: SyncRun) -> SafeString:
-        """Whether it has ended, and how."""
-        return build_run_badge(run)
-
-    @admin.display(description="progress")
-    def get_progress(self, run: SyncRun) -> SafeString:
-        """How many of its days are synced."""
-        return build_progress_bar(run)
-
-    @admin.display(description="requested")
-    def get_days(self, run: SyncRun) -> str:
-        """The days it spans, or names."""
-        return run.days_label
-
-    @admin.display(description="records")
-    def get_records(self, run: SyncRun) -> SafeString:
-        """How many records the vendor sent."""
-        return render_number(run.fetched)
-
-    @admin.display(description="duration")
-    def get_duration(self, run: SyncRun) -> SafeString:
-        """The time of all workers together."""
-        return render_number(format_duration(run.seconds))
-
     @admin.display(description="error")
     def get_error(self, run: SyncRun) -> SafeString | str:
-        """Why the latest day of it failed."""
         return format_html('<span class="error-text" title="{0}">{0}</span>', run.error) if run.error else ""
 
 
@@ -205,11 +159,6 @@ def build_facts(request: HttpRequest, run: SyncRun) -> list[tuple[str, Any]]:
         ("received", format_received(run.bytes)),
         ("duration", format_duration(run.seconds)),
     ]
-
-
-def format_requester(run: SyncRun) -> str:
-    """Return who or what requested a run: `Admin, alex`."""
-    return ", ".join(filter(None, (run.get_trigger_display(), run.requested_by)))
 
 
 def format_received(size: int) -> str:
@@ -260,11 +209,11 @@ def fetch_attempts(run: SyncRun, shown: Sequence[SyncRunDay]) -> dict[int, list[
     return by_day
 
 
-def build_runs_table(source: Source) -> Table:
+def build_runs_table(request: HttpRequest, source: Source) -> Table:
     """Return the latest runs of a source that have ended; open runs are shown with their progress."""
     rows = [
         [
-            link_run(run),
+            render_link(request, run, format_timestamp(run.created_at)),
             build_run_badge(run),
             build_progress_bar(run),
             run.days_label,
@@ -276,12 +225,6 @@ def build_runs_table(source: Source) -> Table:
     ]
     columns = ("requested at (UTC)", "state", "progress", "requested", "requested by", "records", "error")
     return Table("Latest runs", columns, rows, "None has ended yet.")
-
-
-def link_run(run: SyncRun) -> SafeString:
-    """Return when a run was requested, as a link to its page."""
-    url = reverse("admin:sync_syncrun_change", args=[run.pk])
-    return format_html('<a href="{}">{}</a>', url, format_timestamp(run.created_at))
 
 
 assert set(COUNTS) | {"bytes", "seconds"} == set(COUNTED)  # noqa: S101 - a new count needs a label here

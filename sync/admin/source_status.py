@@ -97,19 +97,6 @@ def build_vendor_defaults() -> dict[str, dict[str, Any]]:
     }
 
 
-def build_coverage_url(request: HttpRequest, source: Source) -> str:
-    """Return the address of the calendar of a source's days; '' for a person who may not see days."""
-    if not request.user.has_perm("usage.view_sourceday"):
-        return ""
-    return f"{reverse('admin:coverage')}?source={source.slug}"
-
-
-def build_runs_url(request: HttpRequest, source: Source) -> str:
-    """Return the address of the list of a source's runs; '' for a person who may not see runs."""
-    can_view = request.user.has_perm("sync.view_syncrun")
-    return f"{reverse('admin:sync_syncrun_changelist')}?source={source.slug}" if can_view else ""
-
-
 def count_days(request: HttpRequest, coverage: Coverage, source: Source) -> list[tuple[str, str, str]]:
     """Return counts of a source's days, each with the address of the list of them where there are any."""
     days_url = f"{reverse('admin:usage_sourceday_changelist')}?source={source.slug}"

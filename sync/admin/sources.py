@@ -15,14 +15,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from sync.admin.actions import get_username, has_sync_permission, start_runs
 from sync.admin.badges import build_health_badge
-from sync.admin.connection_test import check_connection
-from sync.admin.forms import RetireForm, SourceForm, SyncRangeForm, list_errors
+from sync.admin.forms import RetireForm, SourceForm, SyncRangeForm, check_connection, list_errors
 from sync.admin.live import (
     LiveProgress,
     build_progress,
@@ -33,11 +31,9 @@ from sync.admin.live import (
 from sync.admin.runs import build_runs_table
 from sync.admin.source_status import (
     Fieldsets,
-    build_coverage_url,
     build_directory_status,
     build_notice,
     build_option_fieldsets,
-    build_runs_url,
     build_vendor_defaults,
     count_days,
 )
@@ -49,10 +45,10 @@ from sync.models import Trigger
 from sync.source_changes import bring_back, delete_source, has_loaded_days, resume_if_connected, retire, save_source
 from sync.vendors import get_title
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, render_json, render_number
+from usage.admin.display import Table, build_list_column, render_json, render_number
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
-from usage.data_quality.coverage import Coverage, get_coverage
+from usage.data_quality.coverage import get_coverage
 from usage.days import get_today
 from usage.formatting import format_age, format_count
 from usage.models import Source, SourceDay
@@ -97,13 +93,21 @@ class SourceAdmin(PortalAdmin):
     list_display = ("get_name", "get_vendor", "get_health", "get_coverage", "get_records", "get_last_sync")
     list_display_links = ("get_name",)
     actions = None
+    get_options = build_list_column("options", lambda source: render_json(source.options))
+    get_name = build_list_column("name", lambda source: source.slug)
+    get_vendor = build_list_column("vendor", lambda source: get_title(source.vendor))
+    get_coverage = build_list_column("coverage", lambda source: source.coverage.description)
+    get_records = build_list_column("records", lambda source: render_number(source.coverage.records_held))
+    get_last_sync = build_list_column("last sync", lambda source: format_age(source.coverage.latest_read))
+    get_health = build_list_column(
+        "health", lambda source: build_health_badge(Condition(source, source.coverage, timezone.now()))
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the credential in the database."""
         return super().get_queryset(request).defer("credential")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Show each source's coverage."""
         return SourceList
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -167,7 +171,6 @@ class SourceAdmin(PortalAdmin):
         return lines, {}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Source) -> None:
-        """Delete the source with its planned days."""
         delete_source(obj)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
@@ -179,7 +182,6 @@ class SourceAdmin(PortalAdmin):
             return redirect("admin:usage_source_change", object_id)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the addresses of the connection test and of the progress of runs."""
         test = self.admin_site.admin_view(require_POST(self.test_view))
         return [
             path("test/", test, name="usage_source_test_new"),
@@ -227,14 +229,12 @@ class SourceAdmin(PortalAdmin):
             "notice": build_notice(obj),
             "source_badge": build_health_badge(Condition(obj, coverage, timezone.now())),
             "coverage_summary": coverage.description,
-            "coverage_url": build_coverage_url(request, obj),
             "provisional_days": coverage.provisional,
             "day_counts": count_days(request, coverage, obj),
             "buttons": {name: self.action_url(obj, action) for name, action in actions.items()},
             "range_form": SyncRangeForm(obj, initial=get_look_back(obj), auto_id="range_%s"),
             "retire_form": RetireForm(obj, auto_id="retire_%s"),
             "live": self.build_progress(request, obj),
-            "runs_url": build_runs_url(request, obj),
             "directory": build_directory_status(obj),
         }
 
@@ -288,7 +288,7 @@ class SourceAdmin(PortalAdmin):
 
     def get_page_tables(self, request: HttpRequest, obj: Source) -> Sequence[Table]:
         """Return the latest runs, for a person who may see them."""
-        return (build_runs_table(obj),) if request.user.has_perm("sync.view_syncrun") else ()
+        return (build_runs_table(request, obj),) if request.user.has_perm("sync.view_syncrun") else ()
 
     def sync_now(self, request: HttpRequest, source: Source) -> None:
         """Sync today and the look-back."""
@@ -296,7 +296,6 @@ class SourceAdmin(PortalAdmin):
         self.request_days(request, source, days["first"], days["last"])
 
     def sync_range(self, request: HttpRequest, source: Source) -> None:
-        """Sync the days of the range form."""
         form = SyncRangeForm(source, request.POST)
         if form.is_valid():
             self.request_days(request, source, form.cleaned_data["first"], form.cleaned_data["last"])
@@ -304,7 +303,6 @@ class SourceAdmin(PortalAdmin):
             messages.error(request, " ".join(list_errors(form)))
 
     def read_names(self, request: HttpRequest, source: Source) -> None:
-        """Read the names of the source's ids."""
         start_runs(request, lambda: request_names(source, Trigger.ADMIN, get_username(request)))
 
     def request_days(self, request: HttpRequest, source: Source, first: date, last: date) -> None:
@@ -328,52 +326,14 @@ class SourceAdmin(PortalAdmin):
         messages.success(request, f"{source} is retired. Its credential is deleted; revoke it at the vendor, too.")
 
     def bring_back(self, request: HttpRequest, source: Source) -> None:
-        """Bring a retired source back."""
         bring_back(source)
         self.log_change(request, source, "Brought back.")
         messages.success(request, f"{source} is back, and switched off: give it a credential and switch it on.")
 
     def resume(self, request: HttpRequest, source: Source) -> None:
-        """Resume a halted or paused source."""
         plan.resume(source)
         self.log_change(request, source, "Resumed.")
         messages.success(request, f"Sync of {source} resumes with the next tick.")
-
-    @admin.display(description="options")
-    def get_options(self, source: Source) -> SafeString | str:
-        """The stored options of the vendor."""
-        return render_json(source.options)
-
-    @admin.display(description="name")
-    def get_name(self, source: Source) -> str:
-        """The source's name in the portal."""
-        return source.slug
-
-    @admin.display(description="vendor")
-    def get_vendor(self, source: Source) -> str:
-        """The vendor's own name."""
-        return get_title(source.vendor)
-
-    @admin.display(description="health")
-    def get_health(self, source: Any) -> SafeString:
-        """Its health."""
-        return build_health_badge(Condition(source, source.coverage, timezone.now()))
-
-    @admin.display(description="coverage")
-    def get_coverage(self, source: Any) -> str:
-        """The status of its days in one sentence."""
-        coverage: Coverage = source.coverage
-        return coverage.description
-
-    @admin.display(description="records")
-    def get_records(self, source: Any) -> SafeString:
-        """Its stored records."""
-        return render_number(source.coverage.records_held)
-
-    @admin.display(description="last sync")
-    def get_last_sync(self, source: Any) -> str:
-        """How long ago a day of it was synced."""
-        return format_age(source.coverage.latest_read)
 
 
 def get_look_back(source: Source) -> dict[str, date]:

@@ -12,7 +12,6 @@ from urllib.parse import parse_qs
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.validators import slug_re
-from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
@@ -53,7 +52,7 @@ def serve_mirror(request: HttpRequest, slug: str, path: str) -> HttpResponse:
     except MirrorError as error:
         return build_http_response(mirror.build_error(error.status, str(error)), error.headers)
     # One snapshot for the records and their quality: a day loaded in between would be called complete.
-    with consistent_snapshot(DEFAULT_DB_ALIAS):
+    with consistent_snapshot():
         return add_quality(mirror, source, mirror(source).respond(api_request))
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,7 +106,6 @@ class Faults:
 
     @property
     def is_any_set(self) -> bool:
-        """Whether any fault is set at all."""
         return bool(self.world.faults or self._scheduled_faults)
 
     def set(self, name: str, probability: float = 1.0) -> None:
@@ -136,22 +136,15 @@ class Faults:
             self._chances[vendor, name] += 1
             return self.world.chance(share, "fault", vendor, name, self._chances[vendor, name])
 
-    def pick_request_fault(self, vendor: str) -> str:
-        """Return the request fault that strikes a vendor's request now, or an empty string."""
-        return next((name for name in REQUEST_FAULTS if self.strike(vendor, name)), "")
-
-    def pick_answer_fault(self, vendor: str) -> str:
-        """Return the fault that strikes a vendor's finished answer now, or an empty string."""
-        return next((name for name in ANSWER_FAULTS if self.strike(vendor, name)), "")
+    def pick(self, vendor: str, names: Iterable[str]) -> str:
+        """Return which of some faults strikes a vendor now, or an empty string."""
+        return next((name for name in names if self.strike(vendor, name)), "") if self.is_any_set else ""
 
     def pick_variant(self, vendor: str, name: str, choices: int) -> int:
         """Return which of several forms the fault that just struck takes, counting from 0."""
-        return self.world.roll("variant", vendor, name, self._count_turn(vendor, name)) % choices
-
-    def _count_turn(self, vendor: str, name: str) -> int:
-        key = (vendor, f"{name} variant")
-        self._chances[key] += 1
-        return self._chances[key]
+        turn = (vendor, f"{name} variant")
+        self._chances[turn] += 1
+        return self.world.roll("variant", vendor, name, self._chances[turn]) % choices
 
     def _strike_scheduled(self, name: str) -> bool:
         scheduled = self._scheduled_faults.get(name)

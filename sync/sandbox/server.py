@@ -19,8 +19,7 @@ from aiohttp import web
 
 from sync.api_messages import APIRequest, APIResponse
 from sync.sandbox.control import handle_control
-from sync.sandbox.faults import Faults
-from sync.sandbox.stats import RequestLog, Stats
+from sync.sandbox.stats import RequestLog
 from sync.sandbox.upstream import Reply, Settings, Upstream
 from sync.sandbox.world import World
 
@@ -41,7 +40,6 @@ class Handler:
         self.upstream = upstream
 
     async def __call__(self, message: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
         path, _, query = message.raw_path.partition("?")
         vendor, slash, vendor_path = unquote(path).lstrip("/").partition("/")
         request = APIRequest(
@@ -185,7 +183,9 @@ class SandboxServer:
     """The sandbox in a thread of this process, for tests: `with SandboxServer() as sandbox: …`."""
 
     def __init__(self, world: World | None = None, port: int = 0, settings: Settings | None = None) -> None:
-        self.upstream = Upstream(world or World(), settings or Settings())
+        self.world, self.settings = world or World(), settings or Settings()
+        self.upstream = Upstream(self.world, self.settings)
+        self.faults, self.stats = self.upstream.faults, self.upstream.stats
         self.port = port
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
         self._ready = threading.Event()
@@ -197,26 +197,6 @@ class SandboxServer:
     def url(self) -> str:
         """The server's address without a trailing slash; a vendor's paths follow `/<vendor>`."""
         return f"http://{HOST}:{self.port}"
-
-    @property
-    def world(self) -> World:
-        """The state behind the vendors."""
-        return self.upstream.world
-
-    @property
-    def faults(self) -> Faults:
-        """What goes wrong."""
-        return self.upstream.faults
-
-    @property
-    def stats(self) -> Stats:
-        """Counts of requests."""
-        return self.upstream.stats
-
-    @property
-    def settings(self) -> Settings:
-        """Latency, rate limit, compression."""
-        return self.upstream.settings
 
     def start(self) -> Self:
         """Begin to listen; raises what kept the server from it."""

@@ -36,7 +36,6 @@ class Stats:
     bytes_sent: int = 0
 
     def begin(self, vendor: str) -> None:
-        """Count a request that has arrived."""
         self.now[vendor] += 1
         if self.now[vendor] > self.most.get(vendor, 0):
             self.most[vendor] = self.now[vendor]

@@ -11,7 +11,7 @@ import msgspec
 
 from sync import vendors
 from sync.api_messages import APIRequest, APIResponse
-from sync.sandbox.faults import Faults, VendorFaults
+from sync.sandbox.faults import ANSWER_FAULTS, REQUEST_FAULTS, Faults, VendorFaults
 from sync.sandbox.hostile import ENVELOPES, build_packed_error, corrupt_response, get_absurd_wait
 from sync.sandbox.stats import RateLimit, Stats
 from sync.sandbox.world import VendorSandbox, World
@@ -85,7 +85,7 @@ class Upstream:
         wait = self._get_wait(vendor, request)
         if wait:
             return Reply(self._build_rate_limited(vendor, str(wait)), "over_the_limit")
-        fault = self.faults.pick_request_fault(vendor) if self.faults.is_any_set else ""
+        fault = self.faults.pick(vendor, REQUEST_FAULTS)
         if fault in HOSTILE_FAULTS:
             return Reply(self._build_hostile_response(vendor, fault), fault)
         if fault and fault not in CONNECTION_FAULTS:
@@ -96,7 +96,7 @@ class Upstream:
     def _apply_answer_fault(self, vendor: str, answer: APIResponse) -> APIResponse:
         """Return a successful answer in JSON with the fault that strikes it, if any."""
         plain = answer.status != 200 or answer.content_type != "application/json"
-        fault = "" if plain or not self.faults.is_any_set else self.faults.pick_answer_fault(vendor)
+        fault = "" if plain else self.faults.pick(vendor, ANSWER_FAULTS)
         if not fault:
             return answer
         self.stats.faults[vendor, fault] += 1

@@ -20,7 +20,6 @@ from sync.vendors.record_limits import (
     build_label,
     check_depth,
     decode_json,
-    encode_json,
     parse_number,
 )
 
@@ -177,11 +176,6 @@ def reject_record(raw: msgspec.Raw | bytes, error: Exception) -> Rejection:
         payload += f"… [cut by the portal: {len(data):,} bytes in all]"
     digest = blake2b(data, digest_size=16).hexdigest()
     return Rejection(payload, str(error).replace("\0", "\ufffd")[:REASON_LENGTH], digest)
-
-
-def encode_canonical(value: Any) -> bytes:
-    """Return the same JSON bytes for equal values."""
-    return encode_json(value)
 
 
 def parse_instant(field: str, text: str, zone: tzinfo = UTC, fold: int = 0) -> datetime:

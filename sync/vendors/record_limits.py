@@ -37,6 +37,7 @@ def parse_number(text: str) -> Decimal:
 
 
 decode_json = msgspec.json.Decoder(dict[str, Any], float_hook=parse_number).decode
+# Equal values have the same bytes.
 encode_json = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 
@@ -57,7 +58,6 @@ class Alterations:
         return bool(self.cut or self.replaced or self.dropped)
 
     def count_dropped(self, name: str, number: int = 1) -> None:
-        """Count entries that were left out."""
         self.dropped[name] = self.dropped.get(name, 0) + number
 
     def add(self, part: "Alterations") -> None:

@@ -174,7 +174,7 @@ def export_all() -> dict[str, Any]:
     kind = KINDS[KIND]
     path = Path(os.environ["BENCH_SCRATCH"]) / "export.parquet"
     started_at = time.perf_counter()
-    with open_snapshot("default") as snapshot, path.open("wb") as file:
+    with open_snapshot() as snapshot, path.open("wb") as file:
         records = kind.objects.current().order_by("-day", "pk")
         for block in FORMATS["parquet"].write(ExportQuery(snapshot, records, get_columns(RECORD_SERIALIZERS[kind]))):
             file.write(block)
@@ -203,7 +203,7 @@ def export_archived() -> dict[str, Any]:
     archive.ensure_readable()
     path = Path(os.environ["BENCH_SCRATCH"]) / "archived.parquet"
     started_at = time.perf_counter()
-    with open_snapshot("default") as snapshot, path.open("wb") as file:
+    with open_snapshot() as snapshot, path.open("wb") as file:
         records = kind.objects.current().order_by(F("day").desc(), F("source_id").desc(), F("resource_key").desc())
         query = ExportQuery(snapshot, records, get_columns(RECORD_SERIALIZERS[kind]), archive=archive)
         for block in FORMATS["parquet"].write(query):

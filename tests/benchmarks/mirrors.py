@@ -196,7 +196,7 @@ def build_portal_question(
 def serve_sandbox(path: str, body: dict[str, Any], scheme: str, per_day: int) -> Iterator[tuple[Question, int]]:
     """Return a question to a sandbox that has so many records a day, and its process id."""
     # Not above: it reads the settings, which the stage sets.
-    from sync.sandbox.process import SandboxProcess
+    from tests.support.sandbox_process import SandboxProcess
 
     with SandboxProcess("--records-per-day", str(per_day), "--days", str(DAYS + 1)) as sandbox:
         yield Question(urlsplit(sandbox.url).port or 0, "POST", path, body, f"{scheme} {CREDENTIAL}"), sandbox.pid

@@ -43,7 +43,7 @@ class Course:
 
     def __init__(self, stage: Stage, days: int, per_day: int) -> None:
         # Not above: it reads the settings, which the stage sets.
-        from sync.sandbox.process import SandboxProcess
+        from tests.support.sandbox_process import SandboxProcess
 
         self.stage = stage
         self.days = days

@@ -36,7 +36,7 @@ from tests.benchmarks.serving import HOST, PORTAL, served
 from tests.benchmarks.stage import CREDENTIAL, Stage
 
 if TYPE_CHECKING:
-    from sync.sandbox.process import SandboxProcess
+    from tests.support.sandbox_process import SandboxProcess
 
 VENDORS: Final = ("gcore", "ona", "workato")
 HOURS = 24.0
@@ -171,7 +171,7 @@ class Life:
 def start_portal(stage: Stage, sources: int, tick: int) -> Iterator[Life]:
     """Start sandboxes, web server, worker and beat over a new database with so many sources."""
     # Not above: it reads the settings, which the stage sets.
-    from sync.sandbox.process import SandboxProcess
+    from tests.support.sandbox_process import SandboxProcess
 
     environment = stage.fresh() | SETTINGS | {"PORTAL_TICK_SECONDS": str(tick)}
     environment["REDIS_URL"] = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/3"

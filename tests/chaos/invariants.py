@@ -20,7 +20,7 @@ LONGEST_WAIT = timedelta(days=1, minutes=5)
 
 def check_all(oracle: Oracle) -> list[str]:
     """Return all violations in one state of the database."""
-    with consistent_snapshot("default"):
+    with consistent_snapshot():
         days = list(SourceDay.objects.select_related("source").order_by("source", "day"))
         return [
             *(line for day in days for line in check_sums(day)),

@@ -15,7 +15,6 @@ from portal.accounts.models import Scope, create_token
 from sync.engine.plan import accept_shrink, reread, resume
 from sync.errors import SyncError
 from sync.models import SyncRunDay, Trigger
-from sync.sandbox.process import SandboxProcess
 from tests.chaos.answers import Asker
 from tests.chaos.invariants import check_all, find_stuck
 from tests.chaos.oracle import Oracle
@@ -23,6 +22,7 @@ from tests.chaos.plan import DAYS, FAULTS_EVERY, VENDORS, Event
 from tests.chaos.programs import Programs
 from tests.support.api_clients import answers
 from tests.support.read_day import sandboxed
+from tests.support.sandbox_process import SandboxProcess
 from tests.support.vendor_truth import describe_difference, read_stored, read_truth
 from usage.models import DayState, Source, SourceDay, Verification
 

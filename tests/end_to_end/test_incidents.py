@@ -22,7 +22,7 @@ from portal.incidents import system_alerts
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.delivery import deliver_due
 from portal.incidents.models import OPEN, Channel, Incident
-from portal.incidents.processes import find_silence
+from portal.incidents.system_alerts import find_silence
 from portal.incidents.watch import watch, watch_processes
 from portal.lake import FAILURES_BEFORE_ALERT, publish_days
 from sync.engine import plan

@@ -56,7 +56,7 @@ def download(client: Client, kind: str, **query: str) -> bytes:
 def stream(queryset: QuerySet[Any], format_name: str, columns: Sequence[Column] | None = None) -> Iterator[bytes]:
     """Yield an export without a response: all columns of the API unless some are given."""
     chosen = columns or get_columns(RECORD_SERIALIZERS[queryset.model])
-    with open_snapshot(queryset.db) as snapshot:
+    with open_snapshot() as snapshot:
         yield from FORMATS[format_name].write(ExportQuery(snapshot, queryset, chosen))
 
 

@@ -18,7 +18,7 @@ from tests.support.scripted_vendor import Listing, read_day, row
 from usage.columns import Column
 from usage.data_quality import VENDOR_KINDS
 from usage.exports.copy import ExportQuery
-from usage.exports.formats.parquet import batch_bytes, build_schema, parse_batch
+from usage.exports.formats.parquet import build_schema, read_tables
 from usage.lake.catalog import Lake, connect_catalog, get_lake_columns, open_lake
 from usage.lake.days import Row
 from usage.lake.files import Key
@@ -92,11 +92,9 @@ def export_rows(kind: type[UsageRecord]) -> list[dict[str, Any]]:
     """Return what the Parquet export has of all current records of complete days, by id."""
     columns = get_lake_columns(kind)
     schema = build_schema(columns)
-    with open_snapshot("default") as snapshot:
-        records = ExportQuery(snapshot, kind.objects.current().order_by("pk"), columns).read_records()
-        next(records)
-        batches = [parse_batch(batch, schema) for batch in batch_bytes(records)]
-    return sort_rows(pa.concat_tables([schema.empty_table(), *batches]))
+    with open_snapshot() as snapshot:
+        tables = list(read_tables(ExportQuery(snapshot, kind.objects.current().order_by("pk"), columns), schema))
+    return sort_rows(pa.concat_tables([schema.empty_table(), *tables]))
 
 
 def assert_equal() -> None:

@@ -27,10 +27,10 @@ from portal.environment import BASE_DIR
 from portal.management.commands.up import build_programs
 from sync import tasks
 from sync.models import SyncRun
-from sync.sandbox.process import SandboxProcess
 from tests.support.api_clients import answers, hold_port
 from tests.support.processes import environment, portal_process
 from tests.support.read_day import sandboxed
+from tests.support.sandbox_process import SandboxProcess
 from tests.support.vendor_truth import (
     ask_count_and_sums,
     count_records,
@@ -319,7 +319,7 @@ def test_an_export_needs_one_connection_of_a_transaction_pooler() -> None:
     code = """
 from usage.models import SourceDay
 from usage.snapshot import open_snapshot
-with open_snapshot("default") as snapshot, snapshot.share():
+with open_snapshot() as snapshot, snapshot.share():
     print("counted", SourceDay.objects.count())
 """
     with run_pgbouncer(pool_size=1) as pooled:
@@ -331,7 +331,7 @@ def test_an_export_that_lasts_too_long_is_ended_behind_a_transaction_pooler() ->
 import time
 from django.db import OperationalError
 from usage.snapshot import open_snapshot
-with open_snapshot("default") as snapshot:
+with open_snapshot() as snapshot:
     time.sleep(4)
     try:
         with snapshot.connection.cursor() as cursor:

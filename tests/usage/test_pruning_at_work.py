@@ -44,7 +44,7 @@ def test_no_answer_from_records_is_complete_over_a_pruned_day(source: Source, cl
 
 def test_no_month_is_dropped_while_an_answer_reads_one_state(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.pruning.TRIES", 1)
-    with ThreadPoolExecutor(1) as pool, consistent_snapshot("default"):
+    with ThreadPoolExecutor(1) as pool, consistent_snapshot():
         # The answer has not read anything yet: a month dropped now would be missing from it.
         with pytest.raises(TablesBusy):
             pool.submit(drop_elsewhere).result()

@@ -156,7 +156,7 @@ def test_a_read_of_a_standby_knows_what_that_has_replayed_and_no_more(monkeypatc
     monkeypatch.setattr(standby._use, "state", standby.StandbyState(as_of, settled_until, 2.0))
 
     assert get_watermark() == settled_until
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         assert snapshot.as_of == as_of
 
 

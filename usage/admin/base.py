@@ -115,11 +115,9 @@ class PortalAdmin(ExportingAdmin):
         return ()
 
     def get_page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:
-        """Return the tables of a record's page."""
         return ()
 
     def get_page_summary(self, request: HttpRequest, obj: Any) -> str:
-        """Return the summary line of a record's page."""
         return ""
 
     def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
@@ -162,7 +160,6 @@ class PortalAdmin(ExportingAdmin):
         return response or redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", pk)
 
     def action_url(self, obj: Any, action: PageAction) -> str:
-        """Return the address that a button posts to."""
         return reverse(f"admin:{self._action_name}", args=[obj.pk, action.name])
 
     @property
@@ -174,13 +171,10 @@ class ReadOnlyAdmin(PortalAdmin):
     """Pages of what the engine writes: no person adds, changes or deletes it."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return False."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Return False."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Return False."""
         return False

@@ -1,11 +1,12 @@
 """Cells of the staff pages: HTML around the texts of usage/formatting.py."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
@@ -24,6 +25,18 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     empty: str = "None."
+
+
+def build_list_column(
+    label: str, render: Callable[[Any], Any], ordering: str | None = None
+) -> Callable[[Any, Any], SafeString | str]:
+    """Return the method of an admin for a column of its list, or a read-only field; `render` makes a row's cell."""
+
+    @admin.display(description=label, ordering=ordering)
+    def show_cell(_admin: Any, row: Any) -> Any:
+        return render(row)
+
+    return show_cell
 
 
 def render_number(value: Decimal | int | str | None, unit: str = "") -> SafeString:

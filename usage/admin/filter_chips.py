@@ -63,12 +63,10 @@ class FilterChips:
 
     @property
     def name_kinds(self) -> dict[str, NameKind]:
-        """The columns of ids that have names."""
         return NAMED_COLUMNS[self.model] if self.model else {}
 
     @cached_property
     def names(self) -> Names:
-        """The names of the ids that are filtered by."""
         params: Any = self.filterset.data
         ids: dict[NameKind, list[str]] = {}
         for column, kind in self.name_kinds.items():

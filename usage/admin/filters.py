@@ -1,6 +1,6 @@
 """The filters of the other admin lists: inputs of one form; an invalid value gets a message and filters nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from rangefilter.filters import DateRangeFilter
 
@@ -64,7 +64,6 @@ class SourceListFilter(ChoiceListFilter):
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows of the chosen source."""
         if not self.value():
             return queryset
         visible = filter_by_staff_scope(Source.objects.filter(slug=self.value()), request, "id")
@@ -80,27 +79,29 @@ class SourceOfDayListFilter(SourceListFilter):
     path = "source_day__source"
 
 
-class ExactListFilter(ChoiceListFilter):
-    """An input that is compared exactly with one indexed column, `field`."""
+class TextListFilter(ChoiceListFilter):
+    """An input for any text."""
 
     template = "admin/portal/filter_exact.html"
-    field: models.Field[Any, Any]
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         """Return nothing: any value may be typed."""
         return []
 
     def has_output(self) -> bool:
-        """Return True: it is always there."""
         return True
+
+
+class ExactListFilter(TextListFilter):
+    """An input that is compared exactly with one indexed column, `field`."""
+
+    field: models.Field[Any, Any]
 
     @property
     def numeric(self) -> bool:
-        """Whether the column has whole numbers."""
         return isinstance(self.field, models.IntegerField)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows whose column has exactly this value."""
         text = (self.value() or "").strip()
         if not text:
             return queryset
@@ -158,22 +159,30 @@ def build_exact_filter(model: type[models.Model], column: str) -> type[ExactList
     return type(f"{column}Filter", (ExactListFilter,), members)
 
 
-def build_choice_filter(column: str, title: str, choices: type[models.TextChoices]) -> type[ChoiceListFilter]:
-    """Return the drop-down of a column with few known values."""
+def build_choice_filter(
+    name: str, title: str, choices: Mapping[str, tuple[str, Q]], empty_label: str = "All"
+) -> type[ChoiceListFilter]:
+    """Return a drop-down of a few values; `choices`: the label and the condition of each."""
 
-    class ColumnChoiceFilter(ChoiceListFilter):
-        parameter_name = column
-
+    class FewChoicesFilter(ChoiceListFilter):
         def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-            return [(value, str(label)) for value, label in choices.choices]
+            return [(value, label) for value, (label, _) in choices.items()]
 
         def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-            if not self.value():
+            value = self.value()
+            if not value:
                 return queryset
-            if self.value() not in choices.values:
-                allowed = ", ".join(choices.values)
-                raise self.build_error(request, f"“{self.value()}” is no {title}; there are {allowed}.")
-            return queryset.filter(**{column: self.value()})
+            if value not in choices:
+                raise self.build_error(request, f"“{value}” is not one of: {', '.join(choices)}.")
+            return queryset.filter(choices[value][1])
 
-    ColumnChoiceFilter.title = title
-    return ColumnChoiceFilter
+    members = {"title": title, "parameter_name": name, "empty_label": empty_label}
+    return type(f"{name}Filter", (FewChoicesFilter,), members)
+
+
+def build_column_filter(
+    column: str, title: str, choices: type[models.TextChoices], empty_label: str = "All"
+) -> type[ChoiceListFilter]:
+    """Return the drop-down of a column with few known values."""
+    conditions = {value: (str(label), Q(**{column: value})) for value, label in choices.choices}
+    return build_choice_filter(column, title, conditions, empty_label)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,11 +11,10 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from usage.admin.base import ReadOnlyAdmin
-from usage.admin.display import Table
-from usage.admin.filters import ChoiceListFilter, SourceListFilter
+from usage.admin.display import Table, build_list_column
+from usage.admin.filters import SourceListFilter, build_choice_filter, build_column_filter
 from usage.admin.lists.cells import render_id
 from usage.api.access import get_staff_name_access
 from usage.api.directory import COLUMNS
@@ -73,44 +73,17 @@ def find_entries(entries: QuerySet[Any], text: str) -> QuerySet[Any]:
     return entries.filter(build_search(["shown__icontains"], text) | Q(vendor_id=text))
 
 
-class KindFilter(ChoiceListFilter):
-    """What the ids are of."""
-
-    title = "kind"
-    parameter_name = "kind"
-    empty_label = "All kinds"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the kinds."""
-        return [(kind.value, str(kind.label)) for kind in NameKind]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by kind; raises IncorrectLookupParameters for an unknown kind."""
-        if not self.value():
-            return queryset
-        if self.value() not in NameKind.values:
-            raise self.build_error(request, f"“{self.value()}” is not one of: {', '.join(NameKind.values)}.")
-        return queryset.filter(kind=self.value())
+def describe_gone(gone_at: datetime | None) -> str:
+    """Return whether the vendor still lists an id, or since when it does not."""
+    return f"gone since {format_date(gone_at.date())}" if gone_at else "listed"
 
 
-class GoneFilter(ChoiceListFilter):
-    """Ids that the vendor lists today, and those that it no longer does."""
-
-    title = "at the vendor"
-    parameter_name = "gone"
-    empty_label = "Listed or gone"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [("no", "Listed"), ("yes", "No longer listed")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by whether it is gone; raises IncorrectLookupParameters for another value."""
-        if not self.value():
-            return queryset
-        if self.value() not in {"yes", "no"}:
-            raise self.build_error(request, f"“{self.value()}” is not one of: yes, no.")
-        return queryset.filter(gone_at__isnull=self.value() == "no")
+GoneFilter = build_choice_filter(
+    "gone",
+    "at the vendor",
+    {"no": ("Listed", Q(gone_at=None)), "yes": ("No longer listed", Q(gone_at__isnull=False))},
+    "Listed or gone",
+)
 
 
 @admin.register(DirectoryEntry)
@@ -121,7 +94,7 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
     exported = COLUMNS
     list_display = ("get_name", "kind", "get_vendor_id", "source", "get_teams", "get_last_seen", "get_gone")
     list_display_links = ("get_name",)
-    list_filter = (SourceListFilter, KindFilter, GoneFilter)
+    list_filter = (SourceListFilter, build_column_filter("kind", "kind", NameKind, "All kinds"), GoneFilter)
     allowed_lookups = ("source", "kind", "gone")
     search_fields = ("vendor_id",)
     search_help_text = "A part of the name, or the whole id."
@@ -129,6 +102,12 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
     row_name_plural = "names"
     fields = ("get_name", "kind", "vendor_id", "source", "first_seen_at", "last_seen_at", "gone_at")
     readonly_fields = fields
+
+    get_name = build_list_column("name", lambda entry: str(entry.shown or entry.vendor_id))
+    get_vendor_id = build_list_column("id", lambda entry: render_id(entry.vendor_id))
+    get_teams = build_list_column("teams", lambda entry: f"{len(entry.team_ids):,}" if entry.team_ids else "")
+    get_last_seen = build_list_column("last seen", lambda entry: format_age(entry.last_seen_at))
+    get_gone = build_list_column("at the vendor", lambda entry: describe_gone(entry.gone_at))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add the name as far as this person may see it, and the source without its credential."""
@@ -143,7 +122,6 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
         return (find_entries(queryset, text) if text else queryset), False
 
     def get_page_tables(self, request: HttpRequest, obj: Any) -> Sequence[Table]:
-        """Return where its usage is, and the teams of a user."""
         links = build_usage_links(request, obj)
         rows = (("Chart of the last 30 days", links.explore), ("All its records", links.records)) if links else ()
         cells = [[format_html('<a href="{}">{}</a>', url, label)] for label, url in rows]
@@ -156,28 +134,3 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
             ]
             tables.append(Table("Teams", ["Team", "Id"], teams, "In no team."))
         return tables
-
-    @admin.display(description="name")
-    def get_name(self, entry: Any) -> str:
-        """The name that this person may see, else the id."""
-        return str(entry.shown or entry.vendor_id)
-
-    @admin.display(description="id")
-    def get_vendor_id(self, entry: Any) -> SafeString | str:
-        """The id as usage has it."""
-        return render_id(entry.vendor_id)
-
-    @admin.display(description="teams")
-    def get_teams(self, entry: Any) -> str:
-        """In how many teams a user is."""
-        return f"{len(entry.team_ids):,}" if entry.team_ids else ""
-
-    @admin.display(description="last seen")
-    def get_last_seen(self, entry: Any) -> str:
-        """When the vendor last listed it."""
-        return format_age(entry.last_seen_at)
-
-    @admin.display(description="at the vendor")
-    def get_gone(self, entry: Any) -> str:
-        """Since when the vendor no longer lists it."""
-        return f"gone since {format_date(entry.gone_at.date())}" if entry.gone_at else "listed"

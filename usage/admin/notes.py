@@ -52,7 +52,6 @@ class NoteAdmin(PortalAdmin):
         return super().formfield_for_foreignkey(db_field, request, queryset=sources, required=is_required, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
-        """Set the author."""
         if not change:
             obj.written_by = request.user.get_username()
         super().save_model(request, obj, form, change)

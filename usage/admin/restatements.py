@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from usage.admin.base import ReadOnlyAdmin
-from usage.admin.display import Table, render_number
+from usage.admin.display import Table, build_list_column, render_number
 from usage.admin.filters import RangeListFilter, SourceOfDayListFilter
 from usage.admin.restatement_diff import compare_sums, describe_affected, render_differences
 from usage.columns import build_columns
@@ -25,6 +25,12 @@ class RestatedFilter(RangeListFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.title = "restated"
+
+
+def render_day_link(restatement: Restatement) -> SafeString:
+    """Return the day of a restatement as a link to its page."""
+    url = reverse("admin:usage_sourceday_change", args=[restatement.source_day_id])
+    return format_html('<a href="{}">{}</a>', url, restatement.source_day.day.isoformat())
 
 
 @admin.register(Restatement)
@@ -62,28 +68,31 @@ class RestatementAdmin(ReadOnlyAdmin):
     fields = ("day", "restated", "attempt", "records_affected")
     readonly_fields = (*fields, "date")
 
+    restated = build_list_column("restated at (UTC)", lambda restatement: format_timestamp(restatement.at))
+    source = build_list_column("source", lambda restatement: str(restatement.source_day.source))
+    day = build_list_column("day", render_day_link)
+    date = build_list_column("day", lambda restatement: restatement.source_day.day.isoformat())
+    difference = build_list_column("difference", lambda restatement: render_differences(compare_sums(restatement)))
+    records_affected = build_list_column("records affected", describe_affected)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Fetch the day and its source along, without the credential."""
         rows = super().get_queryset(request)
         return rows.select_related("source_day__source").defer("source_day__source__credential")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """The columns, as this person may see them."""
         return get_visible_names(request, self.list_display)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The fields, as this person may see them."""
         return get_visible_names(request, self.fields)
 
     def get_page_summary(self, request: HttpRequest, obj: Restatement) -> str:
-        """What happened, in a sentence."""
         return (
             "The vendor corrected this day after it had been read to its end. Whatever was taken from the portal "
             f"before {format_timestamp(obj.at)} UTC still has the old numbers."
         )
 
     def get_page_tables(self, request: HttpRequest, obj: Restatement) -> Sequence[Table]:
-        """Every number before and after."""
         rows = [
             (
                 change.name,
@@ -95,37 +104,6 @@ class RestatementAdmin(ReadOnlyAdmin):
             for change in compare_sums(obj)
         ]
         return (Table("What changed", ("measure or unit", "before", "after", "difference", "share"), rows),)
-
-    @admin.display(description="restated at (UTC)")
-    def restated(self, restatement: Restatement) -> str:
-        """When the corrected day was read."""
-        return format_timestamp(restatement.at)
-
-    @admin.display(description="source")
-    def source(self, restatement: Restatement) -> str:
-        """Its slug."""
-        return str(restatement.source_day.source)
-
-    @admin.display(description="day")
-    def day(self, restatement: Restatement) -> SafeString:
-        """The source day, as a link to its page."""
-        url = reverse("admin:usage_sourceday_change", args=[restatement.source_day_id])
-        return format_html('<a href="{}">{}</a>', url, restatement.source_day.day.isoformat())
-
-    @admin.display(description="day")
-    def date(self, restatement: Restatement) -> str:
-        """The source day, for people who may not open its page."""
-        return restatement.source_day.day.isoformat()
-
-    @admin.display(description="difference")
-    def difference(self, restatement: Restatement) -> SafeString | str:
-        """What the sums differ by, per measure or unit."""
-        return render_differences(compare_sums(restatement))
-
-    @admin.display(description="records affected")
-    def records_affected(self, restatement: Restatement) -> str:
-        """How many records are new, changed, withdrawn or returned."""
-        return describe_affected(restatement)
 
 
 def get_visible_names(request: HttpRequest, names: Sequence[str]) -> tuple[str, ...]:

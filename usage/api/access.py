@@ -41,7 +41,6 @@ class IsKnown(BasePermission):
     """Lets in every request with a token or a session, whatever its rights: for the schema and unknown addresses."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        """Return whether the request has any rights."""
         return get_access(request) is not None
 
 
@@ -81,7 +80,6 @@ class AuthorizeFirstMixin:
 
     @property
     def allowed_methods(self) -> list[str]:
-        """The methods of the address, with OPTIONS."""
         return [*super().allowed_methods, "OPTIONS"]  # type: ignore[misc]
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connections
+from django.db import connection
 from django.db.models import QuerySet
 
 from usage.api.pagination import Batch
@@ -13,7 +13,7 @@ from usage.columns import Column, Statement, build_json_select
 def read_json_row(queryset: QuerySet[Any], columns: Sequence[Column]) -> str | None:
     """Return the JSON object of the only row, None if there is no row."""
     statement = build_json_select(queryset.order_by(), columns)
-    with connections[queryset.db].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
         row: tuple[str] | None = cursor.fetchone()
     return row[0] if row else None
@@ -24,7 +24,7 @@ def read_json_batch(
 ) -> Batch:
     """Return the first `size` rows of a queryset as one text, JSON objects with commas between them."""
     statement = build_batch_select(queryset, columns, keys, size, reverse=reverse)
-    with connections[queryset.db].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
         text, count, *edges = cursor.fetchone()
     if not count:

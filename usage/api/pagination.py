@@ -30,6 +30,7 @@ from rest_framework.request import Request
 
 from usage.datetimes import parse_moment
 from usage.models.records import ID_BLOCK_BITS, IdBlock
+from usage.param_values import parse_count
 from usage.standby import require_settled
 from usage.watermark import get_watermark
 
@@ -82,11 +83,9 @@ class Ordering:
         return cls(columns, name.startswith("-"))
 
     def reverse(self) -> "Ordering":
-        """Return the same columns in the other direction."""
         return Ordering(self.columns, not self.descending)
 
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows in this order."""
         expressions: list[Any] = [F(column) for column in self.columns]
         if self.columns == CHANGES:
             expressions.insert(1, IdBlock("id"))
@@ -226,24 +225,21 @@ class PageParams:
     def parse(cls, request: Request, orderings: Orderings, default: str) -> Self:
         """Return the parameters of a request; raises ValidationError that names every invalid parameter."""
         params, errors = request.query_params, dict[str, Any]()
-        name, size = params.get("ordering", default), params.get("page_size", str(DEFAULT_PAGE_SIZE))
+        name, size = params.get("ordering", default), DEFAULT_PAGE_SIZE
         ordering = Ordering((), descending=False)
         try:
             ordering = Ordering.parse(name, orderings)
         except ValidationError as error:
             errors.update(error.detail)  # type: ignore[arg-type]
-        if not is_page_size(size):
-            errors["page_size"] = [f"“{size}” is not a whole number from 1 to {MAX_PAGE_SIZE}."]
+        try:
+            size = parse_count(params.get("page_size", str(size)), MAX_PAGE_SIZE)
+        except ValueError as error:
+            errors["page_size"] = [str(error)]
         if params.get("count", "exact") != "exact":
             errors["count"] = ["Only count=exact is understood."]
         if errors:
             raise ValidationError(errors)
-        return cls(name, ordering, int(size), "count" in params)
-
-
-def is_page_size(text: str) -> bool:
-    """Return whether a text is a whole number from 1 to MAX_PAGE_SIZE."""
-    return text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE_SIZE
+        return cls(name, ordering, size, "count" in params)
 
 
 class KeysetPaginator(BasePagination):
@@ -299,7 +295,6 @@ class KeysetPaginator(BasePagination):
         return replace(cursor, watermark=self.watermark).sign(self.key) if cursor else None
 
     def build_link(self, cursor: str | None) -> str | None:
-        """Return the absolute address of a neighbouring page."""
         if cursor is None:
             return None
         # Encoded anew: what the client sent unescaped, Django would escape in another encoding than it was read in.
@@ -308,7 +303,6 @@ class KeysetPaginator(BasePagination):
         return self.request.build_absolute_uri(f"{self.request.path}?{query}")
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        """Return the parameters of a list as OpenAPI has them."""
         orderings = [sign + name for name in view.orderings for sign in ("", "-")]
         size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
         names = ", ".join(getattr(view, "columns_on_request", ()))
@@ -326,7 +320,6 @@ class KeysetPaginator(BasePagination):
         ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Return the schema of a page."""
         cursor = {"type": ["string", "null"]}
         link = {**cursor, "format": "uri"}
         neighbours = {"next": link, "previous": link, "next_cursor": cursor, "previous_cursor": cursor}

@@ -32,7 +32,6 @@ class FormatFirstNegotiation(DefaultContentNegotiation):
     """DRF's negotiation, in which the parameter `format` wins over the Accept header instead of having to match it."""
 
     def get_accept_list(self, request: Request) -> list[str]:
-        """Return the media types that the client accepts."""
         if self.settings.URL_FORMAT_OVERRIDE in request.query_params:
             return ["*/*"]
         return super().get_accept_list(request) or ["*/*"]

@@ -89,7 +89,6 @@ class ApiSchema(AutoSchema):
         return bodies
 
     def get_problem_statuses(self) -> tuple[int, ...]:
-        """Return the statuses of the problems that the operation may answer with."""
         if self.method == "POST":
             return (400, 401, 403, 404, 406, 409, 413, 415, 429)
         return (400, 401, 403, 404, 406, 429)

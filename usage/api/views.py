@@ -23,7 +23,6 @@ from usage.api.filters import (
     ResourceUsageFilterSet,
     StrictFilterBackend,
 )
-from usage.api.filters.data_quality import assess_filtered
 from usage.api.json_rows import read_json_batch, read_json_row
 from usage.api.pagination import (
     FIELDS_HELP,
@@ -42,11 +41,11 @@ from usage.api.serializers import (
     ResourceUsageSerializer,
 )
 from usage.columns import Column, get_columns, select_columns
-from usage.data_quality import MAX_LISTED_DAYS, DataQuality
+from usage.data_quality import MAX_LISTED_DAYS
 from usage.datetimes import format_iso
-from usage.directory.lookup import get_directory_version, list_name_columns, select_usage_columns
-from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_totals, export
-from usage.exports.archive import find_archive, select_dropped_days
+from usage.directory.lookup import list_name_columns, select_usage_columns
+from usage.exports import FORMATS, ExportRequest, ExportTooSlow, compute_manifest, export
+from usage.exports.archive import select_dropped_days
 from usage.exports.file_names import build_export_name
 from usage.exports.formats.csv import parse_bom
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage
@@ -80,7 +79,6 @@ class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
     lookup_value_regex = "[0-9]{1,18}"
 
     def get_queryset(self) -> QuerySet[Any]:
-        """Return the rows within the row scope."""
         return filter_by_scope(super().get_queryset(), self.request, self.source_path)
 
     @property
@@ -91,7 +89,6 @@ class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The names of the query parameters besides the filters."""
         return ("fields", "format") if self.detail else (*KeysetPaginator.query_params, "format")
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -118,7 +115,6 @@ class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
         return HttpResponse(row, content_type="application/json", **options)
 
     def read_batch(self, queryset: QuerySet[Any], keys: Sequence[str], size: int, *, reverse: bool) -> Batch:
-        """Return the rows of a page as the paginator takes them."""
         return read_json_batch(queryset, self.columns, keys, size, reverse=reverse)
 
     def get_last_page_members(self) -> dict[str, Any]:
@@ -169,7 +165,6 @@ class UsageViewSet(ReadViewSet):
         return select_usage_columns(serializer.Meta.model, get_columns(serializer), self.request.query_params, access)
 
     def get_renderers(self) -> list[BaseRenderer]:
-        """Return JSON, and for a list the formats of exports."""
         exports = EXPORT_RENDERERS if self.action == "list" else ()
         return [JSONRenderer(), *(renderer() for renderer in exports)]
 
@@ -200,19 +195,19 @@ class UsageViewSet(ReadViewSet):
         ordering = PageParams.parse(request, self.orderings, self.ordering).ordering
         watermark = read_watermark(request, self)  # before the rows are read
         rows = ordering.apply(filter_settled(queryset, self, watermark))
-        name = self.build_file_name(request)
+        filterset = self.get_valid_filterset(request)
         response = export(
             rows,
-            name,
+            self.build_file_name(request),
             self.export_format,
             self.columns,
-            lambda: self.assess_quality(request),
-            lambda: find_archive(self.get_valid_filterset(request), get_row_scope(request)),
+            filterset=filterset,
+            row_scope=get_row_scope(request),
             request=ExportRequest(
                 title=str(rows.model._meta.verbose_name_plural),
                 url=request.build_absolute_uri(),
                 params=[(name, text) for name, texts in request.query_params.lists() for text in texts],
-                zone=self.get_valid_filterset(request).form.cleaned_data["tz"],
+                zone=filterset.form.cleaned_data["tz"],
                 bom=bom,
             ),
         )
@@ -244,20 +239,16 @@ class UsageViewSet(ReadViewSet):
         queryset = filter_settled(queryset, self, watermark)
         filterset, row_scope = self.get_valid_filterset(request), get_row_scope(request)
         try:
-            with consistent_snapshot(queryset.db, seconds=settings.PORTAL_EXPORT_SECONDS):
-                numbers = compute_totals(queryset, filterset, row_scope)
-                quality = self.assess_quality(request)
+            with consistent_snapshot(seconds=settings.PORTAL_EXPORT_SECONDS):
+                manifest = compute_manifest(queryset, filterset, row_scope)
         except QueryTimeout as error:
             raise ExportTooSlow from error
-        filters = self.get_filter_values(request)
-        manifest = {"kind": self.basename, "filters": filters, **numbers.to_dict(), "meta": quality.meta()}
-        manifest["directory_version"] = get_directory_version(row_scope)
+        manifest = {"kind": self.basename, "filters": self.get_filter_values(request), **manifest}
         if watermark is not None:
             manifest["settled_until"] = format_iso(watermark)
         return JsonResponse(manifest, json_dumps_params={"ensure_ascii": False})
 
     def build_manifest_address(self, request: Request) -> str:
-        """Return the address of the manifest of an export."""
         query = request.query_params.copy()
         for name in NOT_IN_MANIFEST:
             query.pop(name, None)
@@ -268,10 +259,6 @@ class UsageViewSet(ReadViewSet):
         """Return the filters of the request as they were parsed, JSON-ready: instants in UTC, lists as lists."""
         cleaned = self.get_valid_filterset(request).form.cleaned_data
         return {name: to_json(cleaned[name]) for name in request.query_params if name in cleaned}
-
-    def assess_quality(self, request: Request) -> DataQuality:
-        """Return the data quality of an export of the filtered records."""
-        return assess_filtered(self.get_valid_filterset(request), get_row_scope(request), reads_lake=True)
 
     def get_valid_filterset(self, request: Request) -> Any:
         """Return the filter set of a request whose filters are valid."""

@@ -3,7 +3,14 @@
 `assess` judges a range, `assess_intervals` each interval of it, `coverage` a source; `messages` puts it into sentences.
 """
 
-from usage.data_quality.assess import VENDOR_KINDS, DataQuality, assess, get_reporting_sources, select_reporting_sources
+from usage.data_quality.assess import (
+    VENDOR_KINDS,
+    DataQuality,
+    assess,
+    assess_filtered,
+    get_reporting_sources,
+    select_reporting_sources,
+)
 from usage.data_quality.days import MAX_LISTED_DAYS
 from usage.data_quality.intervals import IntervalQuality, assess_intervals
 
@@ -13,6 +20,7 @@ __all__ = [
     "DataQuality",
     "IntervalQuality",
     "assess",
+    "assess_filtered",
     "assess_intervals",
     "get_reporting_sources",
     "select_reporting_sources",

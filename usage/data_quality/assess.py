@@ -80,7 +80,6 @@ class DataQuality:
         }
 
     def meta(self) -> dict[str, Any]:
-        """Return the `meta` of an answer, JSON-ready."""
         period = self.build_period_meta()
         bounds = {name: period.pop(name) for name in ("from", "to")}
         lag = {} if self.replica_lag is None else {"replica_lag_seconds": self.replica_lag}
@@ -140,6 +139,31 @@ def assess(
         restated_since=columns["restated_since"],
         as_of=get_data_time(),
         replica_lag=get_replica_lag(),
+    )
+
+
+def assess_filtered(
+    filterset: Any,
+    row_scope: frozenset[int] | None,
+    *,
+    reads_rollups: Callable[[], bool] = lambda: False,
+    reads_lake: bool = False,
+) -> DataQuality:
+    """Return the data quality of what a valid filter set of a kind of usage keeps, within the row scope; see `assess`.
+
+    `reads_lake`: the answer is an export, which has the records of archived days.
+    """
+    names_zone = bool({"tz", "from", "to"} & set(filterset.data or ()))
+    start, end = filterset.get_range()
+    return assess(
+        filterset._meta.model,
+        source_ids=filterset.get_source_ids(),
+        start=start,
+        end=end,
+        zone=filterset.form.cleaned_data["tz"] if names_zone else None,
+        row_scope=row_scope,
+        reads_rollups=reads_rollups,
+        reads_lake=reads_lake,
     )
 
 

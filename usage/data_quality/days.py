@@ -35,6 +35,12 @@ AWAITS_CLOSE = f"""(
     AND stored.suspicion IS NULL AND stored.mismatch IS NULL AND stored.verification <> 'unverified'
     AND stored.loaded_at >= stored.ends_at + {LOOK_BACK}
 )"""
+# What is known of a day `stored`, whose columns are NULL where the day is not stored.
+STORED_COLUMNS = f"""
+    stored.loaded_at IS NOT NULL AS loaded, coalesce(stored.complete, false) AS complete,
+    coalesce({SUSPECT}, false) AS suspect, coalesce(stored.verification = 'unverified', false) AS unverified,
+    stored.mismatch IS NOT NULL AS mismatched, coalesce({SETTLED}, false) AS settled,
+    coalesce({AWAITS_CLOSE}, false) AS awaits_close, stored.archived_at IS NOT NULL AS archived, stored.restated_at"""
 # The lists of days in an answer's `meta`, by their names there.
 LISTS: Final = {
     "missing_days": "NOT loaded AND NOT open",
@@ -73,13 +79,9 @@ def build_gaps(condition: str) -> str:
 # archived day is, too. A date that a zone skipped has no row and is no missing day.
 TOUCHED_DAYS = f"""
 WITH days AS (
-    SELECT touched.source_id, touched.slug, calendar.day::date AS day, stored.loaded_at IS NOT NULL AS loaded,
-           coalesce(stored.complete, false) AS complete, coalesce({SUSPECT}, false) AS suspect,
-           coalesce(stored.verification = 'unverified', false) AS unverified, stored.mismatch IS NOT NULL AS mismatched,
-           coalesce({SETTLED}, false) AS settled, coalesce({AWAITS_CLOSE}, false) AS awaits_close,
+    SELECT touched.source_id, touched.slug, calendar.day::date AS day, {STORED_COLUMNS},
            stored.pruned_at IS NOT NULL AND stored.archived_at IS NULL AS pruned,
-           stored.archived_at IS NOT NULL AS archived, stored.accepted_at, stored.accepted_reason, stored.restated_at,
-           calendar.day >= touched.today AS open
+           stored.accepted_at, stored.accepted_reason, calendar.day >= touched.today AS open
     FROM unnest(%(ids)s::bigint[], %(slugs)s::text[], %(firsts)s::date[], %(lasts)s::date[], %(todays)s::date[],
                 %(look_backs)s::int[])
          AS touched (source_id, slug, first, last, today, look_back)
@@ -119,13 +121,7 @@ def fetch_touched_days(touched: Collection[TouchedDays], now: datetime) -> dict[
         for days in touched
         for day in find_skipped_dates(days.first, days.last + timedelta(days=1), days.source.zone)
     ]
-    parameters: dict[str, Any] = {
-        "ids": [days.source.pk for days in touched],
-        "slugs": [days.source.slug for days in touched],
-        "firsts": [days.first for days in touched],
-        "lasts": [days.last for days in touched],
-        "todays": [get_today(days.source.zone, now) for days in touched],
-        "look_backs": [days.source.look_back_days for days in touched],
+    parameters = build_parameters(touched, now) | {
         "skipped_ids": [source_id for source_id, _ in skipped],
         "skipped_days": [day for _, day in skipped],
         "limit": MAX_LISTED_DAYS,
@@ -134,6 +130,18 @@ def fetch_touched_days(touched: Collection[TouchedDays], now: datetime) -> dict[
         cursor.execute(TOUCHED_DAYS, parameters)
         names = [column.name for column in cursor.description or ()]
         return dict(zip(names, cursor.fetchone() or (), strict=True))
+
+
+def build_parameters(touched: Collection[TouchedDays], now: datetime) -> dict[str, Any]:
+    """Return the columns of `touched` in the statements: of each source its days, its date, and how it is read."""
+    return {
+        "ids": [days.source.pk for days in touched],
+        "slugs": [days.source.slug for days in touched],
+        "firsts": [days.first for days in touched],
+        "lasts": [days.last for days in touched],
+        "todays": [get_today(days.source.zone, now) for days in touched],
+        "look_backs": [days.source.look_back_days for days in touched],
+    }
 
 
 def get_last_expected_day(source: Source, now: datetime) -> date:

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 from django.utils import timezone
 
-from usage.data_quality.days import AWAITS_CLOSE, SETTLED, SUSPECT, TouchedDays, get_last_expected_day
+from usage.data_quality.days import STORED_COLUMNS, TouchedDays, build_parameters, get_last_expected_day
 from usage.datetimes import get_local_date
-from usage.days import get_today, iterate_days, midnight
+from usage.days import iterate_days, midnight
 from usage.models import Source
 
 MAX_INTERVALS: Final = 50_000  # pairs of an interval and a source
@@ -33,12 +33,9 @@ SELECT place, slug, count(*) FILTER (WHERE NOT unheld), count(*) FILTER (WHERE u
        count(*) FILTER (WHERE NOT unheld AND open)
 FROM (
     SELECT touched.slug, calendar.day < touched.held_from AS unheld,
-           calendar.day >= touched.today AS open, stored.loaded_at IS NOT NULL AS loaded,
-           coalesce(stored.complete, false) AS complete, coalesce({SETTLED}, false) AS settled,
-           coalesce({AWAITS_CLOSE}, false) AS awaits_close, coalesce({SUSPECT}, false) AS suspect,
-           coalesce(stored.verification = 'unverified', false) AS unverified, stored.mismatch IS NOT NULL AS mismatched,
-           stored.pruned_at IS NOT NULL AND NOT %(rolled_up)s AS lacking, stored.archived_at IS NOT NULL AS archived,
-           stored.accepted_at IS NOT NULL AS accepted, stored.restated_at, generate_series(
+           calendar.day >= touched.today AS open, {STORED_COLUMNS},
+           stored.pruned_at IS NOT NULL AND NOT %(rolled_up)s AS lacking,
+           stored.accepted_at IS NOT NULL AS accepted, generate_series(
                greatest(1, width_bucket(calendar.starts_at, bounds.instants)),
                least(cardinality(bounds.instants) - 1,
                      width_bucket(calendar.ends_at - interval '1 microsecond', bounds.instants))
@@ -101,19 +98,14 @@ def assess_intervals(
         return []
     now = timezone.now()
     touched = [get_touched_days(source, bounds, now) for source in sources]
-    parameters: dict[str, Any] = {
+    parameters = {
+        **build_parameters(touched, now),
+        **build_calendar(touched),
         "bounds": list(bounds),
-        "ids": [days.source.pk for days in touched],
-        "slugs": [days.source.slug for days in touched],
         "zones": [days.source.time_zone for days in touched],
-        "firsts": [days.first for days in touched],
-        "lasts": [days.last for days in touched],
         "held": [days.source.backfill_from for days in touched],
-        "todays": [get_today(days.source.zone, now) for days in touched],
-        "look_backs": [days.source.look_back_days for days in touched],
         "limit": MAX_INTERVALS,
         "rolled_up": rolled_up,
-        **build_calendar(touched),
     }
     early = [interval for source in sources for interval in count_early(source, bounds)]
     with connection.cursor() as cursor:

@@ -24,7 +24,6 @@ class NameAccess:
 
     @property
     def shows_people(self) -> bool:
-        """Whether names of people may be shown."""
         return not self.refusal
 
     def get_column(self, kind: NameKind | str) -> str | None:

@@ -115,9 +115,7 @@ def get_directory_version(source_ids: Collection[int] | None) -> int:
     return int(directories.aggregate(version=Sum("version"))["version"] or 0)
 
 
-def find_names(
-    ids: Mapping[NameKind, Iterable[Any]], source_ids: Collection[int], access: NameAccess, using: Any = connection
-) -> Names:
+def find_names(ids: Mapping[NameKind, Iterable[Any]], source_ids: Collection[int], access: NameAccess) -> Names:
     """Return the names of ids of these sources that may be shown, in one query; none where there are no ids."""
     columns = {kind: column for kind in ids if (column := access.get_column(kind))}
     texts = {kind: {str(vendor_id) for vendor_id in ids[kind] if vendor_id not in (None, "")} for kind in columns}
@@ -126,8 +124,8 @@ def find_names(
         return Names()
     # The columns and kinds are the portal's own constants.
     cases = " ".join(f"WHEN kind = '{kind}' THEN {column}" for kind, column in columns.items())
-    with using.cursor() as cursor:
-        parameters = [list(source_ids), [kind for kind, _ in pairs], [vendor_id for _, vendor_id in pairs]]
+    with connection.cursor() as cursor:
+        parameters: list[Any] = [list(source_ids), [kind for kind, _ in pairs], [vendor_id for _, vendor_id in pairs]]
         cursor.execute(SELECT.format(cases=cases), parameters)
         rows = [
             (source, kind, vendor_id, KnownName(name, is_gone))

@@ -5,13 +5,10 @@ Both are written as the exports write them (usage/exports/formats/). Figures of 
 columns.
 """
 
-import tempfile
-from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from itertools import chain
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -23,12 +20,11 @@ from usage.explore.query import Answer, list_totals_notes
 from usage.explore.rows import AnswerRows, Row, build_rows
 from usage.explore.table import get_columns
 from usage.exports.about import ExportRequest, Line, describe_request
-from usage.exports.copy import BLOCK_BYTES, batch_records
+from usage.exports.copy import batch_records
 from usage.exports.file_names import build_export_name
 from usage.exports.formats import FORMATS
-from usage.exports.formats.csv import finish_records
-from usage.exports.formats.xlsx import write_workbook
-from usage.exports.response import build_quality_headers
+from usage.exports.formats.csv import iterate_blocks
+from usage.exports.formats.xlsx import iterate_workbook
 from usage.models import UsageRecord
 
 CSV: Final = "text/csv; charset=utf-8; header=present"
@@ -99,14 +95,11 @@ def format_cell(value: Any) -> str | None:
 
 
 def iterate_csv(answer: Answer, *, bom: bool) -> Iterator[bytes]:
-    """Yield an answer as CSV, about 64 KB at a time; `bom`: it begins with a byte order mark."""
+    """Return an answer as CSV, about 64 KB at a time; `bom`: it begins with a byte order mark."""
     sheet = build_sheet(answer)
     text_columns = {index for index, kind in enumerate(sheet.kinds) if kind == TEXT}
-    mark = BOM_UTF8 if bom else b""
     lines: Iterator[Iterable[str | None]] = chain([sheet.names], sheet.rows)
-    for records in batch_records(map(format_record, lines)):
-        yield mark + finish_records(records, text_columns)
-        mark = b""
+    return iterate_blocks(batch_records(map(format_record, lines)), text_columns, bom=bom)
 
 
 def format_record(cells: Iterable[str | None]) -> bytes:
@@ -124,13 +117,10 @@ def quote(cell: str | None) -> str:
 
 
 def iterate_xlsx(answer: Answer, params: Params, url: str) -> Iterator[bytes]:
-    """Yield an answer as a workbook, once it is complete; `params` are those of the page at `url`."""
+    """Return an answer as a workbook, once it is complete; `params` are those of the page at `url`."""
     sheet, zone = build_sheet(answer), ZoneInfo(answer.summary["meta"]["tz"])
     request = ExportRequest(answer.kind.label, url, params, zone)
-    with tempfile.TemporaryFile(prefix="portal-xlsx-") as file:
-        write_workbook(file, sheet.names, sheet.kinds, sheet.rows, describe_answer(answer, request), zone)
-        file.seek(0)
-        yield from iter(partial(file.read, BLOCK_BYTES), b"")
+    return iterate_workbook(sheet.names, sheet.kinds, sheet.rows, describe_answer(answer, request), zone)
 
 
 def describe_answer(answer: Answer, request: ExportRequest) -> Iterator[Line]:
@@ -149,15 +139,3 @@ def build_file_name(answer: Answer, params: Params, extension: str) -> str:
     """Return a file's name: the kind, the sources and the range of the question, and the instant of the answer."""
     at = datetime.fromisoformat(answer.summary["meta"]["as_of"])
     return build_export_name(answer.kind.name, dict(params), extension, at, sources=get_values(params, "source"))
-
-
-def build_headers(answer: Answer, name: str) -> dict[str, str]:
-    """Return the headers of a download: its name, and those of the API's exports."""
-    meta = answer.summary["meta"]
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}"',
-        "Cache-Control": "no-store",
-        "Portal-As-Of": meta["as_of"],
-        **build_quality_headers(meta),
-    }
-    return {header: value for header, value in headers.items() if value}

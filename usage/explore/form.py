@@ -37,22 +37,18 @@ class ExploreForm:
 
     @property
     def range(self) -> list[BoundField]:
-        """The inputs of the range."""
         return [field for field in self.filters.common if field.name in RANGE]
 
     @property
     def common(self) -> list[BoundField]:
-        """The inputs of the filters that are often used."""
         return [field for field in self.filters.common if field.name not in RANGE]
 
     @property
     def groups(self) -> list[BoundField]:
-        """The inputs of what to group by."""
         return [field for field in self.question if field.name.startswith("_")]
 
     @property
     def numbers(self) -> list[BoundField]:
-        """The inputs of measures, limit, comparison and empty intervals."""
         return [field for field in self.question if not field.name.startswith("_")]
 
     def __iter__(self) -> Iterator[BoundField]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
 from usage.api.filters import SourceRelatedFilterSet
@@ -13,11 +14,6 @@ from usage.summaries.metrics import METRICS, MetricSet
 from usage.summaries.params import COMMON_PARAMS, ENVIRONMENT_PARAMS
 
 EVERYTHING: Final = "usage"
-PERMISSIONS: Final = {
-    "environment-usage": "usage.view_environmentusage",
-    "resource-usage": "usage.view_resourceusage",
-    "recipe-usage": "usage.view_recipeusage",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +31,24 @@ class Kind:
 
     @property
     def metrics(self) -> MetricSet | None:
-        """What can be grouped by and added up."""
         return METRICS.get(self.name)
 
     @property
     def model(self) -> type[UsageRecord] | None:
-        """The records behind it."""
         return self.metrics.kind if self.metrics else None
 
     @property
     def api(self) -> str:
-        """The name of the API's address."""
         return f"api:{self.name.removesuffix('-usage')}-summary"
 
     @property
     def permissions(self) -> tuple[str, ...]:
         """The permissions that a person needs, all of them."""
-        return (PERMISSIONS[self.name],) if self.metrics else tuple(PERMISSIONS.values())
+        models = [self.model] if self.model else [metrics.kind for metrics in METRICS.values()]
+        return tuple(f"usage.view_{model._meta.model_name}" for model in models)
 
     @property
     def intervals(self) -> tuple[str, ...]:
-        """The intervals that it may be cut into."""
         return INTERVALS[INTERVALS.index(self.metrics.smallest_interval) :] if self.metrics else INTERVALS
 
 
@@ -102,3 +95,11 @@ UNITS: Final = {"runtime_seconds": "seconds"}
 def get_kinds(request: HttpRequest) -> dict[str, Kind]:
     """Return the kinds that this person may see."""
     return {name: kind for name, kind in KINDS.items() if request.user.has_perms(kind.permissions)}
+
+
+def require_kinds(request: HttpRequest) -> dict[str, Kind]:
+    """Return the kinds that this person may see; raises PermissionDenied if there is none."""
+    kinds = get_kinds(request)
+    if not kinds:
+        raise PermissionDenied
+    return kinds

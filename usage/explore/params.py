@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
+from django.urls import reverse
 from django.utils.datastructures import MultiValueDict
 
 from usage.admin.filter_form import clean_params
@@ -31,6 +32,11 @@ Params = list[tuple[str, str]]
 def encode(params: Iterable[tuple[str, str]]) -> str:
     """Return parameters as the query of an address."""
     return urlencode(list(params), safe=SAFE)
+
+
+def build_url(params: Iterable[tuple[str, str]]) -> str:
+    """Return the address of a question; `params` include the kind."""
+    return f"{reverse('admin:explore')}?{encode(params)}"
 
 
 def list_params(data: QueryDict) -> Params:

@@ -25,7 +25,6 @@ class AnswerQuality:
 
     @property
     def text(self) -> str:
-        """All sentences."""
         return " ".join(self.sentences)
 
 

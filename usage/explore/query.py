@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import DEFAULT_DB_ALIAS
 from django.http import QueryDict
 from rest_framework.exceptions import ValidationError
 
-from usage.api.filters import SourceRelatedFilterSet, UsageFilterSet, find_param_errors
+from usage.api.filters import SourceRelatedFilterSet, find_param_errors
 from usage.data_quality import VENDOR_KINDS, IntervalQuality, assess_intervals, get_reporting_sources
 from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.explore.kinds import Kind
@@ -58,13 +57,6 @@ def validate(kind: Kind, filterset: Any) -> None:
         raise ValidationError(problems)
 
 
-def build_query(kind: Kind, filterset: UsageFilterSet, data: QueryDict, scope: Scope) -> SummaryQuery:
-    """Return the query about one kind of usage; raises ValidationError."""
-    metrics = kind.metrics
-    assert metrics is not None  # noqa: S101 (everything at once has no query)
-    return parse_params(data, metrics, filterset, scope)
-
-
 def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None], *, days: bool = True) -> Answer:
     """Return the answer, the numbers and their data quality from one state of the database.
 
@@ -72,10 +64,10 @@ def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None],
     Raises ValidationError, and QueryTimeout (usage/timeouts.py) after PATIENCE_SECONDS.
     """
     validate(kind, filterset)
-    with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=PATIENCE_SECONDS):
+    with consistent_snapshot(seconds=PATIENCE_SECONDS):
         if kind.metrics is None:
             return ask_combined(kind, filterset, scope, take_slot, days=days)
-        query = build_query(kind, filterset, filterset.data, scope)
+        query = parse_params(filterset.data, kind.metrics, filterset, scope)
         summary = summarize(query, take_slot)
         bounds = (get_bounds(query) or []) if days and query.interval else []
         bounds_within = clip_bounds(bounds, query.start, query.end)

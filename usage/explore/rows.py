@@ -35,10 +35,10 @@ class AnswerRows:
     partition: tuple[str, ...]
     results: list[Row]
     totals: list[Row]
-    others: list[Row]
-    others_over_time: list[Row]
-    other_groups: int
-    has_previous: bool
+    others: list[Row] = field(default_factory=list)
+    others_over_time: list[Row] = field(default_factory=list)
+    other_groups: int = 0
+    has_previous: bool = False
     limit: int | None = None
     by_change: bool = False
     name_columns: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +85,6 @@ class AnswerRows:
 
     @cached_property
     def main_totals(self) -> dict[tuple[Any, ...], Any]:
-        """The total of the main measure by the values of the partition."""
         return {self.get_key(total): total[self.main] for total in self.totals}
 
     def get_share(self, row: Row) -> Decimal | None:
@@ -144,9 +143,5 @@ def build_combined_rows(answer: Answer) -> AnswerRows:
         partition=PARTITION,
         results=answer.summary["results"],
         totals=answer.summary["totals"],
-        others=[],
-        others_over_time=[],
-        other_groups=0,
-        has_previous=False,
         name_columns={"service": "service_name"},
     )

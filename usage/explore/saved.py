@@ -10,12 +10,13 @@ from django.urls import reverse
 
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
 from usage.explore.kinds import KINDS, Kind, get_kinds
-from usage.explore.params import Params, encode, get_zone, list_params
-from usage.explore.query import build_filterset, build_query, validate
+from usage.explore.params import Params, build_url, encode, get_zone, list_params
+from usage.explore.query import build_filterset, validate
 from usage.labels import get_label
 from usage.models import SavedView, Source
 from usage.param_values import list_values
 from usage.ranges import RANGES, get_range, list_range_names
+from usage.summaries.params import parse_params
 
 MAX_VIEWS = 200
 # Parameters that reveal no source.
@@ -44,7 +45,6 @@ class ListedView:
 
     @property
     def question(self) -> str:
-        """A description of the view's question."""
         return describe_question(self.view)
 
 
@@ -77,7 +77,7 @@ def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict
     filterset: Any = build_filterset(kind, data, scope, get_staff_name_access(request))
     validate(kind, filterset)
     if kind.metrics is not None:
-        build_query(kind, filterset, data, scope)
+        parse_params(data, kind.metrics, filterset, scope)
     return data
 
 
@@ -126,12 +126,10 @@ class ViewAccess:
 
     @classmethod
     def build(cls, request: HttpRequest) -> "ViewAccess":
-        """Return the access of the person who makes a request."""
         shows_people = get_staff_name_access(request).shows_people
         return cls(request.user.pk, frozenset(get_kinds(request)), get_visible_names(request), shows_people)
 
     def may_open(self, view: SavedView) -> bool:
-        """Return whether the person may open a view."""
         if view.kind not in self.kinds:
             return False
         if view.owner_id == self.user_id:
@@ -158,11 +156,11 @@ def describe_question(view: SavedView) -> str:
 
 def build_listed_view(view: SavedView, *, is_own: bool, current: str) -> ListedView:
     """Return a view as the page shows it."""
-    query = encode(get_params(view))
+    params = get_params(view)
     description = [KINDS[view.kind].label]
     description += [RANGES[view.moving_range][0].lower()] if view.moving_range in RANGES else []
     description += [] if is_own else [f"by {view.owner}"]
-    return ListedView(view, f"{reverse('admin:explore')}?{query}", ", ".join(description), is_own, query == current)
+    return ListedView(view, build_url(params), ", ".join(description), is_own, encode(params) == current)
 
 
 def get_view_url(view: SavedView) -> str:

@@ -1,6 +1,5 @@
-"""The page of saved views, the permalink of a view, and the preview of the view that is pinned to the overview."""
+"""The page of saved views, their permalinks and changes, and the preview of the view that is pinned to the overview."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import admin, messages
@@ -8,40 +7,32 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.urls import reverse
+from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
 
 from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.explore import saved
-from usage.explore.kinds import KINDS
-from usage.explore.params import encode
+from usage.explore.kinds import KINDS, require_kinds
+from usage.explore.params import build_url, encode, list_params
 from usage.explore.preview import Preview, build_preview
 from usage.explore.query import ask, build_filterset
+from usage.explore.views import explore
 from usage.models import PinnedView, SavedView
 from usage.slots import SlotsTaken, take_slot_if_large
 from usage.timeouts import QueryTimeout
 
-View = Callable[..., HttpResponse]
 SAFE: Final = frozenset({"GET", "HEAD"})
 
 
-def build_view_urls(wrap: Callable[..., Any], save: View, change: View, explore: View) -> list[URLPattern]:
-    """Return the addresses of saved views; `explore` shows a question, `save` and `change` handle posts."""
+def show_or_save(request: HttpRequest) -> HttpResponse:
+    """Show the views that this person may open, or save one."""
+    return list_saved_views(request) if request.method in SAFE else require_POST(save_view)(request)
 
-    def show_or_save(request: HttpRequest) -> HttpResponse:
-        return list_saved_views(request) if request.method in SAFE else require_POST(save)(request)
 
-    def open_or_change(request: HttpRequest, pk: int) -> HttpResponse:
-        return open_view(request, pk, explore) if request.method in SAFE else require_POST(change)(request, pk)
-
-    return [
-        path("explore/views/", wrap(show_or_save), name="explore_views"),
-        path("explore/views/", wrap(show_or_save), name="explore_save"),
-        path("explore/views/<int:pk>/", wrap(open_or_change), name="explore_view"),
-        path("explore/views/<int:pk>/pin/", wrap(require_POST(pin_view)), name="explore_view_pin"),
-        path("explore/views/<int:pk>/preview/", wrap(require_safe(preview_view)), name="explore_view_preview"),
-    ]
+def open_or_change(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the answer of a view, or change the view."""
+    return open_view(request, pk) if request.method in SAFE else require_POST(change_view)(request, pk)
 
 
 def list_saved_views(request: HttpRequest) -> HttpResponse:
@@ -59,7 +50,7 @@ def list_saved_views(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "explore/views.html", context)
 
 
-def open_view(request: HttpRequest, pk: int, explore: View) -> HttpResponse:
+def open_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the answer of today to a view's question, at its permalink: a relative range stays relative."""
     view = get_view(request, pk)
     if request.GET:  # a link of this page to another question
@@ -73,6 +64,57 @@ def open_view(request: HttpRequest, pk: int, explore: View) -> HttpResponse:
             "saved_view": saved.build_listed_view(view, is_own=view.owner_id == request.user.pk, current=""),
         }
     return response
+
+
+def save_view(request: HttpRequest) -> HttpResponse:
+    """Save the question of the page under a name."""
+    require_permission(request, "usage.add_savedview")
+    kind = require_kinds(request).get(request.POST.get("kind", ""))
+    question = request.POST.get("question", "")
+    if kind is None:
+        raise PermissionDenied
+    url = build_url([("kind", kind.name), *list_params(QueryDict(question))])
+    try:
+        data = saved.parse_question(request, kind, question)
+    except ValidationError:
+        messages.error(request, "This view has invalid parameters, so it was not saved. Correct them first.")
+        return redirect(url)
+    owner: Any = request.user  # staff, so never anonymous
+    form = saved.SavedViewForm(request.POST, owner=owner, instance=SavedView(owner=owner, kind=kind.name))
+    if not form.is_valid():
+        messages.error(request, get_first_error(form))
+        return redirect(url)
+    form.instance.question = encode(list_params(data))
+    moving = form.cleaned_data["moving"]
+    form.instance.moving_range = moving if moving in saved.list_moving_ranges(data) else ""
+    view = form.save()
+    messages.success(request, f"“{view}” is saved; you find it under Saved views.")
+    return redirect(url)
+
+
+def change_view(request: HttpRequest, pk: int) -> HttpResponse:
+    """Rename, share or delete a view of the person."""
+    view = get_object_or_404(SavedView, pk=pk, owner=request.user.pk)
+    back = list_params(QueryDict(request.POST.get("back", "")))
+    url = build_url(back) if back else reverse("admin:explore_views")
+    if "delete" in request.POST:
+        require_permission(request, "usage.delete_savedview")
+        view.delete()
+        messages.success(request, f"“{view}” is deleted.")
+        return redirect(url)
+    require_permission(request, "usage.change_savedview")
+    form = saved.SavedViewForm(request.POST, owner=request.user, instance=view)
+    if form.is_valid():
+        form.save()
+        messages.success(request, f"“{view}” is saved.")
+    else:
+        messages.error(request, get_first_error(form))
+    return redirect(url)
+
+
+def get_first_error(form: saved.SavedViewForm) -> str:
+    """Return the first error of an invalid form."""
+    return str(next(iter(form.errors.values()))[0])
 
 
 def pin_view(request: HttpRequest, pk: int) -> HttpResponse:

@@ -14,6 +14,7 @@ from usage.explore.kinds import Kind
 from usage.explore.params import Params, encode, get_values, get_zone
 from usage.explore.rows import AnswerRows, Row
 from usage.labels import get_label
+from usage.links import PageLink
 from usage.param_values import join_values, write_tag, write_value
 from usage.ranges import get_range, parse_dates
 from usage.summaries.intervals import get_next_date, get_next_hour
@@ -38,15 +39,6 @@ SHORTER: Final = {"year": "month", "quarter": "month", "month": "day", "week": "
 LIMITS: Final = ("5", "8", "10", "15", "20", "50", "100")
 
 
-@dataclass(frozen=True, slots=True)
-class StepLink:
-    """A link to another question of the same filters; `is_current`: that question is shown."""
-
-    label: str
-    url: str
-    is_current: bool
-
-
 @dataclass(frozen=True)
 class Question:
     """The parameters of an address and the links that change them; `params` include `kind`."""
@@ -56,23 +48,19 @@ class Question:
 
     @cached_property
     def zone(self) -> ZoneInfo:
-        """The zone of the intervals."""
         return get_zone(dict(self.params))
 
     @cached_property
     def interval(self) -> str:
-        """The interval, '' for none."""
         names = [name for param in ("group_by", "interval") for name in get_values(self.params, param)]
         return next((name for name in names if name in self.kind.intervals), "")
 
     @cached_property
     def dimensions(self) -> list[str]:
-        """What it is grouped by besides the interval."""
         return [name for name in get_values(self.params, "group_by") if name and name != self.interval]
 
     @cached_property
     def single_values(self) -> set[str]:
-        """The filters that leave one value."""
         return {name for name, _ in self.params if len(get_values(self.params, name)) == 1}
 
     def regroup(self, dimensions: Iterable[str], interval: str, **changes: str) -> str:
@@ -152,38 +140,36 @@ class Question:
         return str(first), str(end)
 
     def step_into_interval(self, label: str) -> str:
-        """Return the query about one interval."""
         start, end = self.get_interval_bounds(label)
         return self.interval_step.replace("{from}", start).replace("{to}", end)
 
     def step_into_row(self, rows: AnswerRows, row: Row) -> str:
-        """Return the query about the group of a row."""
         names = [name for name in rows.dimensions if name not in rows.partition]
         return self.step_into((name, row[name]) for name in names)
 
-    def list_dimensions(self) -> Iterator[StepLink]:
+    def list_dimensions(self) -> Iterator[PageLink]:
         """Yield the links to the same question by one dimension."""
         for name in DIMENSIONS.get(self.kind.name, ()):
             is_current = self.dimensions == [name]
             if is_current or name not in self.single_values:
                 url = f"?{self.regroup([] if is_current and self.interval else [name], self.interval)}"
-                yield StepLink(get_label(name), url, is_current)
+                yield PageLink(get_label(name), url, is_current)
 
-    def list_intervals(self) -> Iterator[StepLink]:
+    def list_intervals(self) -> Iterator[PageLink]:
         """Yield the links to the same question in total and by each interval."""
         dimensions = self.dimensions
-        yield StepLink("Total", f"?{self.regroup(dimensions, '')}", not self.interval)
+        yield PageLink("Total", f"?{self.regroup(dimensions, '')}", not self.interval)
         for name in self.kind.intervals:
-            yield StepLink(get_label(name), f"?{self.regroup(dimensions, name)}", name == self.interval)
+            yield PageLink(get_label(name), f"?{self.regroup(dimensions, name)}", name == self.interval)
 
-    def list_limits(self) -> Iterator[StepLink]:
+    def list_limits(self) -> Iterator[PageLink]:
         """Yield the links to the largest groups, where the question is grouped by a dimension."""
         current_limit = dict(self.params).get("limit", "")
         for limit in (*LIMITS, "") if self.dimensions else ():
             url = f"?{self.regroup(self.dimensions, self.interval, limit=limit)}"
-            yield StepLink(f"Top {limit} + others" if limit else "All rows", url, limit == current_limit)
+            yield PageLink(f"Top {limit} + others" if limit else "All rows", url, limit == current_limit)
 
-    def build_month_link(self, zone: Any) -> StepLink | None:
+    def build_month_link(self, zone: Any) -> PageLink | None:
         """Return the link to this month against the last, by its dimensions, or by the first one."""
         if self.kind.metrics is None:
             return None
@@ -191,4 +177,4 @@ class Question:
         changes = {"from": str(first), "to": str(end), "compare": "last_month"}
         dimensions = self.dimensions or self.find_next(())
         url = self.regroup(dimensions, "", **changes)
-        return StepLink("This month against last", f"?{url}", url == encode(self.params))
+        return PageLink("This month against last", f"?{url}", url == encode(self.params))

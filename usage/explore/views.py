@@ -1,17 +1,15 @@
-"""The Explore page, its files and its saved views."""
+"""The Explore page and its files."""
 
 import json
-from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
-from django.views.decorators.http import require_safe
+from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
@@ -21,12 +19,13 @@ from usage.explore import files, saved
 from usage.explore.baselines import list_baselines
 from usage.explore.charts import MAX_INTERVALS, build_charts
 from usage.explore.form import build_form
-from usage.explore.kinds import Kind, get_kinds
+from usage.explore.kinds import Kind, require_kinds
 from usage.explore.notes import add_notes
-from usage.explore.pages import PAGE, cut_page, parse_page
+from usage.explore.pages import MAX_PAGE, PAGE, build_page_links, cut_page
 from usage.explore.params import (
     IS_FORM,
     Params,
+    build_url,
     encode,
     get_values,
     get_zone,
@@ -45,13 +44,13 @@ from usage.explore.query import (
     list_totals_notes,
 )
 from usage.explore.rows import build_rows, get_unit
-from usage.explore.saved_pages import build_view_urls, require_permission
 from usage.explore.steps import Question
 from usage.explore.table import build_table
 from usage.explore.title import build_title, describe_filters, list_question_chips
 from usage.exports import ExportStream
 from usage.exports.formats.csv import parse_bom
-from usage.models import SavedView
+from usage.exports.response import build_headers
+from usage.param_values import parse_count
 from usage.ranges import DEFAULT_RANGE, RANGES, RangeMenu, build_range_menu, get_range
 from usage.slots import SlotsTaken, hold_slot, take_slot_if_large
 from usage.timeouts import QueryTimeout
@@ -64,23 +63,14 @@ TOO_LONG = (
 )
 
 
-def build_urls(wrap: Callable[..., Any]) -> list[URLPattern]:
-    """Return the page's addresses; `wrap` lets in staff only."""
-    return [
-        path("explore/", wrap(require_safe(explore)), name="explore"),
-        path("explore/export/", wrap(require_safe(export)), name="explore_export"),
-        *build_view_urls(wrap, save_view, change_view, explore),
-    ]
-
-
 def explore(request: HttpRequest) -> HttpResponse:
     """Show the question of the address and its answer; a submitted form and no question redirect to an address."""
     kinds = require_kinds(request)
     if not request.GET:
-        return redirect_to(build_default_params(request, kinds))
+        return redirect(build_url(build_default_params(request, kinds)))
     if IS_FORM in request.GET:
         kind = kinds.get(request.GET.get("kind", "")) or next(iter(kinds.values()))
-        return redirect_to([("kind", kind.name), *parse_form(request.GET, kind)])
+        return redirect(build_url([("kind", kind.name), *parse_form(request.GET, kind)]))
     kind, data, problems = parse_address(request, kinds)
     page, problems = pop_page(data, problems)
     answer_context: dict[str, Any] = {}
@@ -110,29 +100,11 @@ def explore(request: HttpRequest) -> HttpResponse:
 def pop_page(data: QueryDict, problems: Problems) -> tuple[int, Problems]:
     """Take the number of the page out of an address; return it and the problems."""
     try:
-        return parse_page(data.dict()), problems  # type: ignore[arg-type]
+        return parse_count(data.get(PAGE, "1"), MAX_PAGE), problems
     except ValueError as error:
         return 1, {**problems, PAGE: [str(error)]}
     finally:
         data.pop(PAGE, None)
-
-
-def require_kinds(request: HttpRequest) -> dict[str, Kind]:
-    """Return the kinds that this person may see; raises PermissionDenied if there is none."""
-    kinds = get_kinds(request)
-    if not kinds:
-        raise PermissionDenied
-    return kinds
-
-
-def build_url(kind: Kind, params: Params) -> str:
-    """Return the address of a question."""
-    return f"{reverse('admin:explore')}?{encode([('kind', kind.name), *params])}"
-
-
-def redirect_to(params: Params) -> HttpResponse:
-    """Redirect to the address of a question; `params` include the kind."""
-    return redirect(f"{reverse('admin:explore')}?{encode(params)}")
 
 
 def parse_address(request: HttpRequest, kinds: dict[str, Kind]) -> tuple[Kind, QueryDict, Problems]:
@@ -237,13 +209,14 @@ def build_answer_context(answer: Answer, filterset: Any, number: int) -> dict[st
     """Return what the page shows of the answer."""
     kind, rows = answer.kind, build_rows(answer)
     params = [("kind", kind.name), *list_params(filterset.data)]
-    question, page = Question(kind, params), cut_page(rows, number, params)
+    question, page = Question(kind, params), cut_page(rows, number)
     charts = build_charts(answer, rows, question)
     return {
         "page": page,
+        "page_links": build_page_links(page, params),
         "answer": answer,
         "quality": describe_answer_quality(answer.summary["meta"]),
-        "table": build_table(page.rows, kind, params),
+        "table": build_table(replace(rows, results=list(page)), kind, params),
         "totals_notes": list_totals_notes(answer),
         "units": explain_units(dict.fromkeys(get_unit(name, row) for row in rows.totals for name in rows.measures)),
         "charts": charts,
@@ -294,10 +267,11 @@ def build_file_response(
         if extension == "csv":
             blocks, media_type = files.iterate_csv(answer, bom=bom), files.CSV
         else:
-            url = request.build_absolute_uri(build_url(kind, params))
+            url = request.build_absolute_uri(build_url([("kind", kind.name), *params]))
             blocks, media_type = files.iterate_xlsx(answer, params, url), files.XLSX
         stream = ExportStream(blocks, stack.pop_all())
-    headers = files.build_headers(answer, files.build_file_name(answer, params, extension))
+    meta = answer.summary["meta"]
+    headers = build_headers(files.build_file_name(answer, params, extension), meta["as_of"], meta)
     return StreamingHttpResponse(stream, content_type=media_type, headers=headers)
 
 
@@ -309,54 +283,3 @@ def refuse_file(problems: Problems) -> HttpResponse:
 def render_text(text: str, status: int) -> HttpResponse:
     """Return a plain text."""
     return HttpResponse(text, status=status, content_type="text/plain; charset=utf-8")
-
-
-def save_view(request: HttpRequest) -> HttpResponse:
-    """Save the question of the page under a name."""
-    require_permission(request, "usage.add_savedview")
-    kind = require_kinds(request).get(request.POST.get("kind", ""))
-    question = request.POST.get("question", "")
-    if kind is None:
-        raise PermissionDenied
-    url = build_url(kind, list_params(QueryDict(question)))
-    try:
-        data = saved.parse_question(request, kind, question)
-    except ValidationError:
-        messages.error(request, "This view has invalid parameters, so it was not saved. Correct them first.")
-        return redirect(url)
-    owner: Any = request.user  # staff, so never anonymous
-    form = saved.SavedViewForm(request.POST, owner=owner, instance=SavedView(owner=owner, kind=kind.name))
-    if not form.is_valid():
-        messages.error(request, get_first_error(form))
-        return redirect(url)
-    form.instance.question = encode(list_params(data))
-    moving = form.cleaned_data["moving"]
-    form.instance.moving_range = moving if moving in saved.list_moving_ranges(data) else ""
-    view = form.save()
-    messages.success(request, f"“{view}” is saved; you find it under Saved views.")
-    return redirect(url)
-
-
-def change_view(request: HttpRequest, pk: int) -> HttpResponse:
-    """Rename, share or delete a view of the person."""
-    view = get_object_or_404(SavedView, pk=pk, owner=request.user.pk)
-    back = encode(list_params(QueryDict(request.POST.get("back", ""))))
-    url = f"{reverse('admin:explore')}?{back}" if back else reverse("admin:explore_views")
-    if "delete" in request.POST:
-        require_permission(request, "usage.delete_savedview")
-        view.delete()
-        messages.success(request, f"“{view}” is deleted.")
-        return redirect(url)
-    require_permission(request, "usage.change_savedview")
-    form = saved.SavedViewForm(request.POST, owner=request.user, instance=view)
-    if form.is_valid():
-        form.save()
-        messages.success(request, f"“{view}” is saved.")
-    else:
-        messages.error(request, get_first_error(form))
-    return redirect(url)
-
-
-def get_first_error(form: saved.SavedViewForm) -> str:
-    """Return the first error of an invalid form."""
-    return str(next(iter(form.errors.values()))[0])

@@ -2,7 +2,7 @@
 
 from usage.exports.about import ExportRequest
 from usage.exports.formats import FORMATS
-from usage.exports.manifest import ExportTotals, compute_totals
+from usage.exports.manifest import compute_manifest, compute_totals
 from usage.exports.response import BROKEN, ExportStream, ExportTooSlow, export
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "ExportRequest",
     "ExportStream",
     "ExportTooSlow",
-    "ExportTotals",
+    "compute_manifest",
     "compute_totals",
     "export",
 ]

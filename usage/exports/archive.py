@@ -57,7 +57,6 @@ class ArchivedDay:
 
     @property
     def key(self) -> tuple[str, date]:
-        """The day as the lake knows it."""
         return self.slug, self.day
 
 
@@ -142,7 +141,6 @@ class ArchivedRange:
         yield end
 
     def cut(self, rows: Any, start: Bound | None, end: Bound | None) -> ExportPart:
-        """Return the part between two bounds."""
         days = [day for day in self.days if overlaps(self.get_span(day), start, end)]
         return ExportPart(rows.in_range(start, end), days)
 

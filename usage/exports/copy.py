@@ -63,7 +63,7 @@ class ExportQuery:
 
     def count_rows(self, most: int) -> int:
         """Return how many rows there are; stored rows are counted up to `most`."""
-        rows = self.queryset.using(self.snapshot.connection.alias).order_by().values("pk")[:most]
+        rows = self.queryset.order_by().values("pk")[:most]
         with self.snapshot.share():
             number = rows.count()
         if self.archive is not None:

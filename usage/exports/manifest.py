@@ -9,17 +9,17 @@ those of a month in milliseconds, where its records take seconds.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db import connections
+from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
 from usage.columns import FITS_DECIMAL, Statement, build_select
+from usage.data_quality import assess_filtered
 from usage.datetimes import format_iso
 from usage.decimals import EXACT
+from usage.directory.lookup import get_directory_version
 from usage.exports.archive import ArchivedRange, ExportPart, find_archive
 from usage.models import SourceDay, UsageRecord
 from usage.rollups import BEYOND_COUNTS, MISSING_COUNTS
@@ -35,33 +35,20 @@ Group = tuple[Any, ...]
 UNITS = {measure: unit for quantities in QUANTITIES.values() for measure, _, unit in quantities}
 
 
-@dataclass(frozen=True, slots=True)
-class ExportTotals:
-    """The totals of a set of records.
-
-    `sums`: one per measure and unit, with its `rows`, how many of them are `without` a value, which the sum leaves
-    out, and how many are `beyond_decimal`: in Parquet these are texts. `last_changed_at`: when the last of the rows
-    changed.
-    """
-
-    rows: int
-    sums: list[dict[str, Any]]
-    digest: str
-    last_changed_at: datetime | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the totals JSON-ready, sums as strings with all their digits."""
-        return {
-            "rows": self.rows,
-            "sums": self.sums,
-            "digest": self.digest,
-            "last_changed_at": format_iso(self.last_changed_at),
-        }
+def compute_manifest(queryset: QuerySet[Any], filterset: Any, row_scope: frozenset[int] | None) -> dict[str, Any]:
+    """Return the totals of an export, its data quality, and the version of its names; see `compute_totals`."""
+    quality = assess_filtered(filterset, row_scope, reads_lake=True)
+    return {
+        **compute_totals(queryset, filterset, row_scope),
+        "meta": quality.meta(),
+        "directory_version": get_directory_version(row_scope),
+    }
 
 
-def compute_totals(queryset: QuerySet[Any], filterset: Any, row_scope: frozenset[int] | None) -> ExportTotals:
-    """Return the totals of all rows of `queryset`, in one query: of those that `filterset` keeps in the row scope.
+def compute_totals(queryset: QuerySet[Any], filterset: Any, row_scope: frozenset[int] | None) -> dict[str, Any]:
+    """Return the totals of all rows of `queryset`, JSON-ready: of those that `filterset` keeps in the row scope.
 
+    `sums` has one for each measure and unit (see `build_sums`). `last_changed_at`: when the last of the rows changed.
     `filterset` is valid, of the kind (usage/api/filters/sets.py), and has every filter, but for the
     watermark of `updated_since`. Raises what `find_archive` raises, and ArchiveUnavailable.
     """
@@ -77,12 +64,12 @@ def compute_totals(queryset: QuerySet[Any], filterset: Any, row_scope: frozenset
             queryset.model, rollup.queryset.exclude(Exists(pruned.filter(pruned_at__isnull=False)))
         )
     total = sum(int(digest) for _, _, _, digest, *_ in groups)
-    return ExportTotals(
-        rows=sum(int(count) for _, count, *_ in groups),
-        sums=[line for row in groups for line in build_sums(queryset.model.measures, row)],
-        digest=f"{total % 2**64:016x}",
-        last_changed_at=max((changed for _, _, changed, *_ in groups), default=None),
-    )
+    return {
+        "rows": sum(int(count) for _, count, *_ in groups),
+        "sums": [line for row in groups for line in build_sums(queryset.model.measures, row)],
+        "digest": f"{total % 2**64:016x}",
+        "last_changed_at": format_iso(max((changed for _, _, changed, *_ in groups), default=None)),
+    }
 
 
 def list_needed_columns(kind: type[UsageRecord]) -> list[str]:
@@ -114,7 +101,7 @@ def fetch_record_groups(queryset: QuerySet[Any], archive: ArchivedRange | None) 
         return build_groups(rows, columns, expressions, kind.unit)
 
     part = ExportPart(queryset.order_by(), archive.days)
-    return merge_groups([*groups, *archive.fetch(connections[queryset.db], part, columns, build)])
+    return merge_groups([*groups, *archive.fetch(connection, part, columns, build)])
 
 
 def merge_groups(groups: Iterable[Group]) -> list[Group]:
@@ -156,7 +143,7 @@ def fetch_rollup_groups(kind: type[UsageRecord], rows: QuerySet[Any]) -> list[Gr
 def fetch_groups(rows: QuerySet[Any], columns: list[str], expressions: list[str], unit: str) -> list[Group]:
     """Return (unit, expressions…) of the rows of each unit, in the order of the units."""
     statement = build_groups(rows, columns, expressions, unit)
-    with connections[rows.db].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
         groups: list[Group] = cursor.fetchall()
     return groups
@@ -173,7 +160,11 @@ def build_groups(rows: QuerySet[Any], columns: list[str], expressions: list[str]
 
 
 def build_sums(measures: tuple[str, ...], group: Group) -> list[dict[str, Any]]:
-    """Return the sums of one unit's rows."""
+    """Return the sums of one unit's rows, as texts with all their digits.
+
+    `without`: how many of the `rows` have no value, which the sum leaves out; `beyond_decimal`: how many are texts in
+    Parquet.
+    """
     unit, count, _, _, *numbers = group
     return [
         {

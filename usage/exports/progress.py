@@ -7,7 +7,7 @@ not answer is empty (portal/cache.py): the progress is lost and the export conti
 import time
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.cache import cache
@@ -30,22 +30,11 @@ class ExportState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen."""
         return self not in {ExportState.STARTING, ExportState.SENDING, ExportState.WAITING}
 
 
 class StoppedByOwner(Exception):
     """The owner has cancelled the export."""
-
-
-class ExportObserver(Protocol):
-    """Receives what happens to an export."""
-
-    def record_rows(self, number: int) -> None:
-        """Receive how many rows were read; may raise StoppedByOwner."""
-
-    def record_end(self, state: ExportState) -> None:
-        """Receive how it ended: DONE, BROKEN_OFF, STOPPED or ABANDONED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +90,7 @@ class ExportTracker:
             raise StoppedByOwner
 
     def record_end(self, state: ExportState) -> None:
-        """Save how it ended."""
+        """Save how it ended: DONE, BROKEN_OFF, STOPPED or ABANDONED."""
         self._save(replace(self._progress, state=state))
 
     def record_retry(self) -> None:

@@ -4,7 +4,6 @@ The first block exists before the response begins, so a query that fails at once
 that fails later ends in BROKEN, a quote that is never closed, and raises: granian then breaks the connection.
 """
 
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -20,17 +19,18 @@ from psycopg.errors import QueryCanceled
 from rest_framework.exceptions import APIException
 
 from usage.columns import Column
-from usage.data_quality import DataQuality
+from usage.data_quality import assess_filtered
 from usage.data_quality.messages import describe_quality
 from usage.datetimes import format_iso
 from usage.exports.about import ExportRequest, describe_request
-from usage.exports.archive import ArchivedRange
+from usage.exports.archive import ArchivedRange, find_archive
 from usage.exports.copy import ExportQuery
 from usage.exports.formats import FORMATS
-from usage.exports.progress import ExportObserver, ExportState, StoppedByOwner
+from usage.exports.progress import ExportState, ExportTracker, StoppedByOwner
 from usage.slots import RETRY_SECONDS, hold_slot
 from usage.snapshot import open_snapshot
 from usage.standby import get_replica_lag
+from usage.timeouts import call_after
 
 BROKEN: Final = b'"The export broke off here and is not complete.'
 DAY_COUNTS: Final = ("suspect", "unverified", "mismatched", "pruned", "archived")
@@ -51,27 +51,25 @@ class ExportTooSlow(APIException):
 class ExportStream:
     """The blocks of a download; the first of them is made at once.
 
-    `stack` has all that it uses and is closed at its end. `observer` receives how it ended, unless it never began.
+    `stack` has all that it uses and is closed at its end. `tracker` receives how it ended, unless it never began.
     """
 
     def __init__(
-        self, blocks: Iterator[bytes], stack: ExitStack | None = None, observer: ExportObserver | None = None
+        self, blocks: Iterator[bytes], stack: ExitStack | None = None, tracker: ExportTracker | None = None
     ) -> None:
         self._blocks = blocks
         self._stack = stack or ExitStack()
         self._failure: Exception | None = None
-        self._observer: ExportObserver | None = None
+        self._tracker: ExportTracker | None = None
         try:
             self._first: bytes | None = next(blocks, b"")
         except BaseException:
             self.close()
             raise
-        self._observer = observer
+        self._tracker = tracker
         # A weak reference: an export without a reader ends at once.
-        timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS + GRACE_SECONDS, expire_stream, [weakref.ref(self)])
-        timer.daemon = True
-        timer.start()
-        self._stack.callback(timer.cancel)
+        seconds = settings.PORTAL_EXPORT_SECONDS + GRACE_SECONDS
+        self._stack.enter_context(call_after(seconds, expire_stream, weakref.ref(self)))
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -117,9 +115,9 @@ class ExportStream:
         self._stack.close()
 
     def _record_end(self, state: ExportState) -> None:
-        if self._observer is not None:
-            self._observer.record_end(state)
-            self._observer = None
+        if self._tracker is not None:
+            self._tracker.record_end(state)
+            self._tracker = None
 
     def _close_blocks(self) -> None:
         close: Callable[[], None] | None = getattr(self._blocks, "close", None)
@@ -142,48 +140,47 @@ def export(
     filename: str,
     format_name: str,
     columns: Sequence[Column],
-    assess_quality: Callable[[], DataQuality] | None = None,
-    find_archive: Callable[[], ArchivedRange | None] = lambda: None,
-    observer: ExportObserver | None = None,
+    *,
+    filterset: Any = None,
+    row_scope: frozenset[int] | None = None,
+    tracker: ExportTracker | None = None,
     request: ExportRequest | None = None,
 ) -> StreamingHttpResponse:
     """Return a download of all rows of `queryset`, in its order, in one of FORMATS.
 
-    `assess_quality` and `find_archive` are called in the same state of the database; then headers state the data
-    quality, and records of archived days come from the lake. Raises SlotsTaken where too many are under way,
-    ExportTooSlow, ValidationError where the format cannot represent the rows, what `find_archive` and `observer` raise,
-    and what the database or the lake raises before the first block.
+    `filterset`, `row_scope`: of rows of usage, those that they were filtered by; then headers state the data quality,
+    and records of archived days come from the lake. Raises SlotsTaken where too many are under way, ExportTooSlow,
+    ValidationError where the format cannot represent the rows, what `find_archive` and `tracker` raise, and what the
+    database or the lake raises before the first block.
     """
-    export_format, request, sentences = FORMATS[format_name], request or ExportRequest(), list[str]()
+    export_format, request = FORMATS[format_name], request or ExportRequest()
+    archive: ArchivedRange | None = None
+    sentences: list[str] = []
     with ExitStack() as stack:
         stack.enter_context(hold_slot())
-        snapshot = stack.enter_context(open_snapshot(queryset.db))
-        headers = {
-            "Content-Disposition": f'attachment; filename="{filename}"',
-            "Cache-Control": "no-store",
-            "Portal-As-Of": str(format_iso(snapshot.as_of)),
-        }
-        with snapshot.share():
-            archive = find_archive()
-            if archive is not None:
-                archive.ensure_readable()
-        if assess_quality is not None:
+        snapshot = stack.enter_context(open_snapshot())
+        as_of = str(format_iso(snapshot.as_of))
+        headers = build_headers(filename, as_of)
+        if filterset is not None:
             with snapshot.share():
-                meta = assess_quality().meta()
-            headers |= build_quality_headers(meta)
+                archive = find_archive(filterset, row_scope)
+                if archive is not None:
+                    archive.ensure_readable()
+                meta = assess_filtered(filterset, row_scope, reads_lake=True).meta()
+            headers = build_headers(filename, as_of, meta)
             sentences += [*describe_quality(meta), *filter(None, [queryset.model.totals_note])]
         try:
             query = ExportQuery(
                 snapshot,
                 queryset,
                 columns,
-                on_rows=observer.record_rows if observer else None,
-                about=list(describe_request(request, headers["Portal-As-Of"], get_replica_lag(), sentences)),
+                on_rows=tracker.record_rows if tracker else None,
+                about=list(describe_request(request, as_of, get_replica_lag(), sentences)),
                 zone=request.zone,
                 bom=request.bom,
                 archive=archive,
             )
-            stream = ExportStream(export_format.write(query), stack.pop_all(), observer)
+            stream = ExportStream(export_format.write(query), stack.pop_all(), tracker)
         except (DatabaseError, QueryCanceled) as failure:
             if isinstance(failure, QueryCanceled) or isinstance(failure.__cause__, QueryCanceled):
                 raise ExportTooSlow from failure
@@ -191,6 +188,16 @@ def export(
     return StreamingHttpResponse(
         stream, content_type=export_format.media_type + export_format.parameters, headers=headers
     )
+
+
+def build_headers(filename: str, as_of: str, meta: dict[str, Any] | None = None) -> dict[str, str]:
+    """Return the headers of a download; `meta`: the data quality of what it has."""
+    headers = {
+        "Content-Disposition": f'attachment; filename="{filename}"',
+        "Cache-Control": "no-store",
+        "Portal-As-Of": as_of,
+    }
+    return headers if meta is None else headers | build_quality_headers(meta)
 
 
 def build_quality_headers(meta: dict[str, Any]) -> dict[str, str]:

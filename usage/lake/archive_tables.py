@@ -21,11 +21,11 @@ from pyiceberg.table import Table
 from usage.columns import INTEGER, Column, build_columns
 from usage.days import first_of_next_month
 from usage.exports.copy import ExportQuery
-from usage.exports.formats.parquet import batch_bytes, build_schema, parse_batch
+from usage.exports.formats.parquet import build_schema, read_tables
 from usage.fields import NumericField
 from usage.lake import LakeUnavailable, require_lake
 from usage.lake.catalog import Lake, ensure_table, get_lake_columns, get_table_name, load_lake, open_catalog
-from usage.lake.files import Key, exchange_files, renew_files, write_file
+from usage.lake.files import Key, commit_files, renew_files, write_file
 from usage.lake.maintenance import clean_up
 from usage.models import KINDS, RecordRevision, UsageRecord
 from usage.snapshot import Snapshot, open_snapshot
@@ -48,7 +48,6 @@ class Archive:
 
     @property
     def own_tables(self) -> list[Table]:
-        """The tables that only archiving writes."""
         return [*self.withdrawn.values(), *self.scales.values(), self.revisions]
 
 
@@ -101,7 +100,7 @@ def list_numbers(kind: type[UsageRecord]) -> list[str]:
 
 def publish_archive_tables(archive: Archive, month: date, keys: Set[Key]) -> None:
     """Publish what the tables of usage leave out of these days, all in one month; may be repeated."""
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         for part in list_parts(archive, month):
             replace_rows(part, snapshot, keys)
     for table in archive.own_tables:
@@ -148,13 +147,10 @@ def replace_rows(part: Part, snapshot: Snapshot, keys: Set[Key]) -> None:
     new_files = (write_rows(part, schema, snapshot, source) for source in sources)
     old, new = renew_files(part.table, schema, keys, new_files)
     if old or new:
-        with part.table.transaction() as staged:
-            exchange_files(part.table, staged, old, new, {})
+        commit_files(part.table, old, new)
 
 
 def write_rows(part: Part, schema: Any, snapshot: Snapshot, source: str) -> DataFile | None:
     """Write the rows of a source to a file, batch by batch."""
     rows = part.rows.filter(source__slug=source).order_by("day", "id")
-    records = ExportQuery(snapshot, rows, part.columns).read_records()
-    next(records)  # the header
-    return write_file(part.table, schema, (parse_batch(batch, schema) for batch in batch_bytes(records)))
+    return write_file(part.table, schema, read_tables(ExportQuery(snapshot, rows, part.columns), schema))

@@ -83,7 +83,6 @@ class Lake:
 
     @property
     def tables(self) -> list[Table]:
-        """All tables."""
         return [*self.usage.values(), self.days]
 
 

@@ -30,7 +30,6 @@ class Contents:
     revision_hashes: int = 0
 
     def compute_digest(self) -> str:
-        """Return the digest of all of it."""
         text = f"{self.records}:{self.record_hashes}:{self.revisions}:{self.revision_hashes}"
         return md5(text.encode(), usedforsecurity=False).hexdigest()
 

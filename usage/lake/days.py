@@ -45,7 +45,6 @@ class DayChange:
 
     @property
     def key(self) -> Key:
-        """The day as the tables know it."""
         return self.row["source"], self.row["day"]
 
 

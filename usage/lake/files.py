@@ -113,6 +113,14 @@ def list_manifests(table: Table, *, has_files: bool) -> list[ManifestFile]:
     ]
 
 
+def commit_files(
+    table: Table, old: Iterable[DataFile], new: Iterable[DataFile], properties: dict[str, str] | None = None
+) -> None:
+    """Exchange files in a commit of its own; see `exchange_files`."""
+    with table.transaction() as staged:
+        exchange_files(table, staged, old, new, properties or {})
+
+
 def exchange_files(
     table: Table, transaction: Transaction, old: Iterable[DataFile], new: Iterable[DataFile], properties: dict[str, str]
 ) -> int:

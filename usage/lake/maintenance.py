@@ -15,7 +15,7 @@ from usage.exports.formats.parquet import build_schema
 from usage.lake.catalog import Lake, get_lake_columns
 from usage.lake.files import (
     MAX_MANIFESTS,
-    exchange_files,
+    commit_files,
     get_days,
     list_files,
     list_manifests,
@@ -95,8 +95,7 @@ def compact(table: Table, schema: Any, today: date) -> None:
         new += [joined] if joined else []
         rows += sum(file.record_count for file in group)
     if old:
-        with table.transaction() as staged:
-            exchange_files(table, staged, old, new, {"usage-portal.compaction": "true"})
+        commit_files(table, old, new, {"usage-portal.compaction": "true"})
 
 
 def list_groups(table: Table, today: date) -> Iterator[list[DataFile]]:

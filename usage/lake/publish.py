@@ -21,11 +21,11 @@ from pyiceberg.table import Table
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from usage.exports.copy import ExportQuery
-from usage.exports.formats.parquet import batch_bytes, build_schema, parse_batch
+from usage.exports.formats.parquet import build_schema, read_tables
 from usage.lake import LakeUnavailable, maintenance
 from usage.lake.catalog import DAYS_SCHEMA, Lake, get_lake_columns, get_table_name, open_lake
 from usage.lake.days import DayChange, Row, find_changes, read_days, renew_days
-from usage.lake.files import Key, exchange_files, list_files, renew_files, write_file
+from usage.lake.files import Key, commit_files, exchange_files, list_files, renew_files, write_file
 from usage.lake.tags import SNAPSHOT_OF, align_tags, get_tag_age, name_tag
 from usage.models import UsageRecord
 from usage.snapshot import Snapshot, open_snapshot
@@ -107,7 +107,7 @@ def is_due(days: Table, now: datetime) -> bool:
 
 def publish_changes(lake: Lake, now: datetime) -> Published:
     """Publish the days that differ, up to the limits of one commit."""
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         pending = find_changes(snapshot, lake.days, now)
         changes = take_round(pending)
         for kind, table in lake.usage.items():
@@ -133,7 +133,7 @@ def take_round(pending: Iterator[DayChange]) -> list[DayChange]:
 def publish_again(lake: Lake, month: date, sources: Set[str]) -> None:
     """Publish the stored days of a month of these sources, whatever the lake has of them; the caller has the lock."""
     now = datetime.now(UTC)
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         changes = list(renew_days(snapshot, lake.days, month, sources, now))
         for kind, table in lake.usage.items():
             replace_days(table, kind, [change for change in changes if change.kind is kind], snapshot)
@@ -156,22 +156,14 @@ def replace_days(table: Table, kind: type[UsageRecord], changes: Sequence[DayCha
         return
     schema = build_schema(get_lake_columns(kind))
     new_files = (write_day(table, schema, change, snapshot) for change in replaced.values())
-    commit_usage(table, *renew_files(table, schema, replaced.keys(), new_files))
+    commit_files(table, *renew_files(table, schema, replaced.keys(), new_files))
 
 
 def write_day(table: Table, schema: pa.Schema, change: DayChange, snapshot: Snapshot) -> DataFile | None:
     """Write the records of a day to a file, batch by batch."""
     assert change.records is not None  # noqa: S101
     query = ExportQuery(snapshot, change.records, get_lake_columns(change.kind))
-    records = query.read_records()
-    next(records)  # the header
-    return write_file(table, schema, (parse_batch(batch, schema) for batch in batch_bytes(records)))
-
-
-def commit_usage(table: Table, old: Iterable[DataFile], new: Iterable[DataFile]) -> None:
-    """Exchange files of a table of usage."""
-    with table.transaction() as staged:
-        exchange_files(table, staged, old, new, {})
+    return write_file(table, schema, read_tables(query, schema))
 
 
 def write_days(lake: Lake, changes: Sequence[DayChange], now: datetime) -> None:

@@ -4,7 +4,6 @@ It reads the batches from pyarrow, and nothing else: no extension is searched fo
 """
 
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -26,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from usage.columns import BEYOND_DECIMAL, CELL_SQL, INTEGER, Column, Statement
 from usage.exports.archive import ArchivedDay, ArchiveUnavailable, ExportPart, get_order
 from usage.exports.copy import ExportQuery
-from usage.exports.formats.parquet import batch_bytes, build_schema, parse_batch
+from usage.exports.formats.parquet import build_schema, read_tables
 from usage.fields import NumericField
 from usage.lake import LakeUnavailable
 from usage.lake.catalog import NAMESPACE, connect_catalog, get_lake_columns, get_table_name
@@ -34,6 +33,7 @@ from usage.lake.files import Key, list_files, list_keys, read_file
 from usage.models import UsageRecord
 from usage.snapshot import Snapshot
 from usage.stored import fill_default
+from usage.timeouts import call_after
 
 logger = structlog.get_logger(__name__)
 
@@ -89,10 +89,8 @@ class LakeReader:
         """Yield the rows of a part in no order; those of its archived days may lie outside of its range."""
         yield from self.read_archived(part.days, schema)
         if snapshot is not None:
-            records = ExportQuery(snapshot, part.rows.order_by(), columns).read_records(STORED_SQL)
-            next(records)  # the header
-            for batch in batch_bytes(records):
-                yield from parse_batch(batch, schema).to_batches()
+            for table in read_tables(ExportQuery(snapshot, part.rows.order_by(), columns), schema, STORED_SQL):
+                yield from table.to_batches()
 
     def read_archived(self, days: Sequence[ArchivedDay], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Yield the records of archived days; raises ArchiveUnavailable where the number of records differs."""
@@ -261,13 +259,8 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     ):
         for setting in SETTINGS:
             engine.execute(setting)
-        timer = threading.Timer(settings.PORTAL_EXPORT_SECONDS, engine.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
+        with call_after(settings.PORTAL_EXPORT_SECONDS, engine.interrupt):
             yield engine
-        finally:
-            timer.cancel()
 
 
 def wrap(statement: Statement, kind: type[UsageRecord], names: Collection[str], rows: Rows) -> Statement:

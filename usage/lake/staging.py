@@ -20,7 +20,6 @@ from usage.columns import NUMBER, get_columns
 from usage.lake import LakeUnavailable
 from usage.lake.archive_tables import Archive, list_numbers
 from usage.lake.contents import Contents, build_record_hashes, build_revision_hashes, fetch_row
-from usage.lake.read import read_day
 from usage.models import RecordRevision, SourceDay, UsageRecord
 from usage.stored import RECORD_DIGEST, StoredDay, fill_default, read_stored_day
 
@@ -139,7 +138,7 @@ def simplify(kind: pa.DataType) -> pa.DataType:
 def read_batches(table: Table, day: SourceDay) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a day; raises DamagedDay and LakeUnavailable."""
     try:
-        yield from read_day(table, day.source.slug, day.day)
+        yield from table.scan(f"source = '{day.source.slug}' AND day = '{day.day}'").to_arrow_batch_reader()
     except Exception as error:  # whatever a file system or a reader of files raises
         name = ".".join(table.name())
         try:

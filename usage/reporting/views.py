@@ -52,7 +52,6 @@ class View:
 
     @property
     def identifier(self) -> str:
-        """The name with that of the schema."""
         return f"{SCHEMA}.{self.name}"
 
     def build_create(self) -> str:

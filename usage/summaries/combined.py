@@ -89,34 +89,22 @@ def summarize_all(
     `filterset` is valid; `take_slot`: see `summarize`. Raises ValidationError where the range or the interval would cut
     the records of a kind.
     """
-    kinds = list_reported_kinds(filterset, row_scope)
+    kinds, cleaned = list_reported_kinds(filterset, row_scope), filterset.form.cleaned_data
     try:
-        return summarize_kinds(kinds, filterset, interval, row_scope, take_slot)
+        quality = assess(
+            None,
+            source_ids=filterset.get_source_ids(),
+            start=cleaned.get("from"),
+            end=cleaned.get("to"),
+            zone=cleaned["tz"],
+            row_scope=row_scope,
+            reads_rollups=lambda: all(
+                reads_rollups(build_kind_query(kind, filterset, interval, row_scope)) for kind in kinds
+            ),
+        )
+        rows = [row for kind in kinds for row in build_rows(kind, filterset, interval, row_scope, take_slot)]
     except ValidationError as error:
         raise ValidationError(add_advice(error.detail, kinds)) from None
-
-
-def summarize_kinds(
-    kinds: Sequence[str],
-    filterset: CombinedFilterSet,
-    interval: str,
-    row_scope: frozenset[int] | None,
-    take_slot: Callable[[], None],
-) -> dict[str, Any]:
-    """Return the summary of these kinds of usage, which are those that the sources report."""
-    cleaned, source_ids = filterset.form.cleaned_data, filterset.get_source_ids()
-    quality = assess(
-        None,
-        source_ids=source_ids,
-        start=cleaned.get("from"),
-        end=cleaned.get("to"),
-        zone=cleaned["tz"],
-        row_scope=row_scope,
-        reads_rollups=lambda: all(
-            reads_rollups(build_kind_query(kind, filterset, interval, row_scope)) for kind in kinds
-        ),
-    )
-    rows = [row for kind in kinds for row in build_rows(kind, filterset, interval, row_scope, take_slot)]
     rows.sort(key=lambda row: (get_start(row, interval), [str(row[name]) for name in DIMENSIONS]))
     return {"meta": quality.meta(), "totals": build_totals(rows), "results": rows}
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from rest_framework.exceptions import ValidationError
 
 from usage.api.filters import UsageFilterSet
-from usage.param_values import list_values
+from usage.param_values import list_values, parse_count
 from usage.summaries.intervals import BASELINES, INTERVALS, list_intervals
 from usage.summaries.metrics import DELETED_RECIPES, JSON_DIMENSIONS, RECIPE_DIMENSIONS, MetricSet
 from usage.summaries.query import CHANGE, SummaryQuery, build_query, check_range
@@ -82,7 +82,6 @@ class ParamsParser:
         return dimensions, next(iter(intervals), "")
 
     def check_grouping(self, name: str) -> None:
-        """Add an error where the kind cannot be grouped by that name."""
         allowed = list_intervals(self.metrics.smallest_interval)
         if name in INTERVALS:
             if name not in allowed:
@@ -130,15 +129,14 @@ class ParamsParser:
         text = self.params.get("limit")
         if text is None:
             return None
-        if text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_LIMIT:
-            return int(text)
-        self.add_error("limit", f"“{text}” is not a whole number from 1 to {MAX_LIMIT}.")
-        return None
+        try:
+            return parse_count(text, MAX_LIMIT)
+        except ValueError as error:
+            self.add_error("limit", str(error))
+            return None
 
     def split(self, param: str) -> list[str]:
-        """Return a parameter's names."""
         return list_values(self.params, param)
 
     def add_error(self, param: str, reason: str) -> None:
-        """Add a reason why a parameter is wrong."""
         self.errors.setdefault(param, []).append(reason)

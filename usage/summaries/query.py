@@ -16,7 +16,7 @@ from usage.api.filters.fields import CommaSeparatedFilter
 from usage.api.filters.names import DirectoryFilter
 from usage.api.filters.values import CategoryFilter
 from usage.data_quality import get_reporting_sources
-from usage.datetimes import format_iso, to_instant
+from usage.datetimes import format_iso
 from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.models import Source
 from usage.summaries.intervals import TooManyIntervals, cut_intervals, is_hour_start
@@ -121,7 +121,7 @@ def build_query(
 
     `measures`: their names, () for the default measures; `options`: the other fields of SummaryQuery.
     """
-    cleaned = filterset.form.cleaned_data
+    cleaned, (start, end) = filterset.form.cleaned_data, filterset.get_range()
     records = metrics.kind.objects.all()
     if row_scope is not None:
         records = records.filter(source_id__in=sorted(row_scope))
@@ -133,18 +133,12 @@ def build_query(
         sources=get_reporting_sources(metrics.kind, filterset.get_source_ids(), row_scope),
         row_scope=row_scope,
         zone=cleaned["tz"],
-        start=get_bound(filterset, "from"),
-        end=get_bound(filterset, "to"),
+        start=start,
+        end=end,
         measures={name: metrics.measures[name] for name in measures or metrics.default_measures},
         names=filterset.names,
         **options,
     )
-
-
-def get_bound(filterset: UsageFilterSet, name: str) -> datetime | None:
-    """Return a bound of the filter set's range as an instant; a date stands for its start in UTC."""
-    bound = filterset.form.cleaned_data.get(name)
-    return None if bound is None else to_instant(bound)
 
 
 def filter_records(filterset: UsageFilterSet, records: QuerySet[Any]) -> QuerySet[Any]:

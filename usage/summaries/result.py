@@ -146,7 +146,6 @@ class SummaryResult:
     unstored_sources: frozenset[str] = frozenset()
 
     def build(self) -> dict[str, Any]:
-        """Return the totals, the rows, and what the limit left out."""
         sums = self.add_changes()
         keys = sort_groups(self.query, sums)
         selected_keys = dict.fromkeys(select_groups(self.query, sums, keys))
@@ -183,7 +182,6 @@ class SummaryResult:
         ]
 
     def build_row(self, key: GroupKey, names: RowNames) -> Row:
-        """Return the row of a group."""
         values, bucket = key
         previous = self.previous.sums.get(key) if self.previous else None
         return {
@@ -272,7 +270,6 @@ class SummaryResult:
         return {**row, "previous": self.render(before), "change": changes, "relative_change": ratios}
 
     def render(self, sums: Sums) -> Row:
-        """Return sums as JSON has them."""
         return {name: render_number(sums[name], measure) for name, measure in self.query.measures.items()}
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
-from django.db import connections
+from django.db import connection
 from rest_framework.exceptions import ValidationError
 
 from usage.columns import build_select
@@ -75,7 +75,7 @@ def fetch_groups(query: SummaryQuery, take_slot: Callable[[], None]) -> Groups:
         return Groups()
     rows = choose_rows(query, bounds)
     sql, params = build_statement(query, rows)
-    with connections[rows.queryset.db].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(sql, params)
         if cursor.rowcount > LARGE_ANSWER:
             take_slot()

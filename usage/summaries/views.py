@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
-from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
@@ -121,7 +120,6 @@ class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
         return answer_within_limits(lambda take_slot: summarize(query, take_slot))
 
     def parse_query(self, request: Request) -> SummaryQuery:
-        """Return the query; raises ValidationError with every error."""
         filterset, errors = self.check_filters(request)
         return parse_params(request.query_params, self.metrics, filterset, get_row_scope(request), errors)
 
@@ -131,7 +129,6 @@ class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
         return filterset, find_param_errors(request.query_params, filterset, self.parameters)
 
     def get_queryset(self) -> Any:
-        """Return the records within the row scope."""
         return filter_by_scope(super().get_queryset(), self.request, "source_id")
 
 
@@ -143,7 +140,7 @@ def answer_within_limits(compute: Callable[[Callable[[], None]], dict[str, Any]]
     """
     with take_slot_if_large() as take_slot:
         try:
-            with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=SUMMARY_SECONDS):
+            with consistent_snapshot(seconds=SUMMARY_SECONDS):
                 result = compute(take_slot)
         except QueryTimeout as error:
             raise SummaryTooSlow from error
@@ -205,7 +202,6 @@ class CombinedSummaryView(SummaryView):
         return answer_within_limits(lambda take_slot: summarize_all(filterset, interval, row_scope, take_slot))
 
     def get_queryset(self) -> Any:
-        """Return the sources that may be seen."""
         return filter_by_scope(Source.objects.all(), self.request, "id")
 
     def check_every_kind(self, request: Request) -> None:

@@ -62,7 +62,7 @@ def build_head(cl: ChangeList, name: str) -> ListHead:
     label = capfirst(str(label_for_field(name, cl.model, cl.model_admin)))
     query: Any = getattr(cl, "list_query", None)
     ordering = getattr(getattr(cl.model_admin, name, None), "admin_order_field", name)
-    if query is None or ordering not in query.options.orderings:
+    if query is None or ordering not in query.viewset.orderings:
         return ListHead(label)
     return ListHead(label, query.build_sort_url(ordering), query.get_sorting(ordering))
 

@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString
 
 from portal.accounts.audit.models import Action, AuditEntry, ObjectKind
 from usage.admin.base import ReadOnlyAdmin
-from usage.admin.display import Table, render_badge
-from usage.admin.filters import RangeListFilter, build_choice_filter, build_exact_filter
+from usage.admin.display import Table, build_list_column, render_badge
+from usage.admin.filters import RangeListFilter, build_column_filter, build_exact_filter
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.formatting import NOTHING, format_timestamp
@@ -45,8 +45,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     )
     list_display = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "changed_columns", "from_shown")
     list_filter = (
-        build_choice_filter("kind", "what", ObjectKind),
-        build_choice_filter("action", "action", Action),
+        build_column_filter("kind", "what", ObjectKind),
+        build_column_filter("action", "action", Action),
         build_exact_filter(AuditEntry, "who"),
         build_exact_filter(AuditEntry, "object_name"),
         ("at", RangeListFilter),
@@ -55,7 +55,14 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     actions = None
     fields = ("at_shown", "who_shown", "action_shown", "kind", "object_name", "url", "address", "program")
-    readonly_fields = fields
+    at_shown = build_list_column("when (UTC)", lambda entry: format_timestamp(entry.at))
+    who_shown = build_list_column(
+        "who", lambda entry: entry.who or ("nobody signed in" if entry.url else entry.program)
+    )
+    from_shown = build_list_column("from", lambda entry: entry.address or entry.program)
+    action_shown = build_list_column(
+        "action", lambda entry: render_badge(entry.get_action_display(), TONES[Action(entry.action)])
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the entries; for a user limited to sources, without those of tokens and groups."""
@@ -63,27 +70,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return entries if get_staff_scope(request) is None else entries.filter(kind=ObjectKind.SOURCE)
 
     def get_page_tables(self, request: HttpRequest, obj: AuditEntry) -> Sequence[Table]:
-        """Return the changed columns."""
         rows = [
             [format_column(column), format_value(before), format_value(after)]
             for column, (before, after) in sorted(obj.changes.items())
         ]
         return (Table("What changed", ("setting", "before", "after"), rows, "Nothing that is logged."),)
-
-    @admin.display(description="when (UTC)")
-    def at_shown(self, entry: AuditEntry) -> str:
-        """When."""
-        return format_timestamp(entry.at)
-
-    @admin.display(description="who")
-    def who_shown(self, entry: AuditEntry) -> str:
-        """The user, or the program for a change outside of a page."""
-        return entry.who or ("nobody signed in" if entry.url else entry.program)
-
-    @admin.display(description="action")
-    def action_shown(self, entry: AuditEntry) -> SafeString:
-        """What was done."""
-        return render_badge(entry.get_action_display(), TONES[Action(entry.action)])
 
     @admin.display(description="what changed")
     def changed_columns(self, entry: AuditEntry) -> SafeString | str:
@@ -101,11 +92,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         )
         remainder = f" and {len(changes) - LISTED_COLUMNS} more" if len(changes) > LISTED_COLUMNS else ""
         return format_html('<span class="prose">{}{}</span>', lines, remainder)
-
-    @admin.display(description="from")
-    def from_shown(self, entry: AuditEntry) -> str:
-        """The address of the request, or the program."""
-        return entry.address or entry.program
 
 
 def format_column(column: str) -> str:

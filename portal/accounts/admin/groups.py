@@ -26,7 +26,7 @@ from portal.accounts.permissions import (
 )
 from portal.accounts.roles import ROLE_DESCRIPTIONS, ROLES
 from usage.admin.base import PortalAdmin
-from usage.admin.display import Table, render_number
+from usage.admin.display import Table, build_list_column, render_number
 from usage.api.access import filter_by_staff_scope
 from usage.columns import TEXT, Column, build_columns
 from usage.formatting import NOTHING
@@ -54,7 +54,6 @@ class GroupScopeInline(admin.StackedInline[GroupScope, Group]):
     verbose_name_plural = "Limit to sources"
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer the sources that the user sees."""
         kwargs["queryset"] = filter_by_staff_scope(Source.objects.defer("credential"), request, "id")
         kwargs["widget"] = forms.CheckboxSelectMultiple
         return super().formfield_for_manytomany(db_field, request, **kwargs)
@@ -64,7 +63,6 @@ class GroupScopeInline(admin.StackedInline[GroupScope, Group]):
         return 0 if get_source_scope(request_user(request)) is None else 1
 
     def get_formset(self, request: HttpRequest, obj: Group | None = None, **kwargs: Any) -> Any:
-        """Validate that limit."""
         limited = get_source_scope(request_user(request)) is not None
         return super().get_formset(request, obj, **kwargs, validate_min=limited)
 
@@ -86,9 +84,10 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
     filter_horizontal = ()
     fields = ("name", "permissions")
     inlines = (GroupScopeInline,)
+    role_description = build_list_column("what it is for", lambda group: ROLE_DESCRIPTIONS.get(group.name, NOTHING))
+    member_count = build_list_column("users", lambda group: render_number(group.members))
 
     def annotate_export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Add the permission codes of every group."""
         code = Concat("permissions__content_type__app_label", Value("."), "permissions__codename")
         codes = Group.objects.filter(pk=OuterRef("pk")).order_by().annotate(codes=StringAgg(code, " ", order_by=code))
         annotated: QuerySet[Any] = rows.annotate(codes=Subquery(codes.values("codes")))
@@ -104,7 +103,6 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
         return annotated
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
-        """Offer the permissions that the user has."""
         permissions = get_assignable_permissions(request_user(request)).order_by(
             "content_type__app_label", "content_type__model", "codename"
         )
@@ -130,12 +128,10 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
         return allowed and (obj is None or can_change_group(request_user(request), obj))
 
     def get_page_summary(self, request: HttpRequest, obj: Group) -> str:
-        """What a role is for."""
         description = ROLE_DESCRIPTIONS.get(obj.name)
         return f"{description} A role of the portal: it cannot be changed." if description else ""
 
     def get_page_tables(self, request: HttpRequest, obj: Group) -> Sequence[Table]:
-        """Return what members may do and see, and who they are."""
         codes = list_codes(obj.permissions.all())
         limit = get_groups_limit([obj])
         return (
@@ -144,19 +140,8 @@ class PortalGroupAdmin(PortalAdmin, GroupAdmin):
             build_members_table(obj, request),
         )
 
-    @admin.display(description="what it is for")
-    def role_description(self, group: Group) -> str:
-        """What a role is for."""
-        return ROLE_DESCRIPTIONS.get(group.name, NOTHING)
-
-    @admin.display(description="users")
-    def member_count(self, group: Any) -> Any:
-        """The number of members."""
-        return render_number(group.members)
-
     @admin.display(description="limited to")
     def sees(self, group: Group) -> str:
-        """The sources that members are limited to."""
         scope: GroupScope | None = getattr(group, "source_scope", None)
         if scope is None:
             return "not limited"

@@ -51,8 +51,6 @@ class NewUserForm(forms.ModelForm[User]):
     actor: ClassVar[User]
 
     class Meta:
-        model = User
-        fields = ("username", "email", "first_name", "last_name", "groups")
         labels = {"groups": "Other groups"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +69,6 @@ class NewUserForm(forms.ModelForm[User]):
         self.fields["invited"].help_text = (MAILED if settings.PORTAL_EMAIL_URL else SHOWN) + provider
 
     def choose_from(self, name: str, rows: Any) -> None:
-        """Offer these rows in a field."""
         field = self.fields[name]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101
         field.queryset = rows

@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from portal.accounts.models import ApiToken, Scope, create_token
 from portal.accounts.permissions import get_assignable_scopes, request_user
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import render_badge, render_prose
+from usage.admin.display import build_list_column, render_badge, render_prose
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.formatting import format_age, format_timestamp
@@ -66,8 +66,6 @@ class TokenForm(forms.ModelForm[ApiToken]):
     limit: ClassVar[frozenset[int] | None]
 
     class Meta:
-        model = ApiToken
-        fields = ("name", "scopes", "limited", "sources", "lasts", "expires_at", "rate")
         labels = {"expires_at": "Expires at (UTC)", "rate": "Requests"}
         help_texts = {"expires_at": "Only where you choose so above."}
 
@@ -92,7 +90,6 @@ class TokenForm(forms.ModelForm[ApiToken]):
         return cleaned
 
     def set_expiry(self, cleaned: dict[str, Any]) -> None:
-        """Set `expires_at` from the chosen lifetime."""
         lasts, expires_at = cleaned.get("lasts"), cleaned.get("expires_at")
         if lasts == Lifetime.GIVEN:
             if expires_at is None and "expires_at" not in self.errors:
@@ -154,6 +151,15 @@ class ApiTokenAdmin(PortalAdmin):
         "created_by",
         "created_at",
     )
+    prefix_shown = build_list_column("secret begins with", lambda token: f"{token.prefix}…")
+    last_used = build_list_column("last used", lambda token: format_age(token.last_used_at))
+    rate_shown = build_list_column("requests", lambda token: token.rate or "as often as the settings say")
+    scopes_shown = build_list_column(
+        "may", lambda token: render_prose(", ".join(Scope(scope).label.lower() for scope in token.scopes))
+    )
+    expires = build_list_column(
+        "expires (UTC)", lambda token: format_timestamp(token.expires_at) if token.expires_at else "never"
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the tokens; for a user limited to sources, only those limited to them too."""
@@ -165,7 +171,6 @@ class ApiTokenAdmin(PortalAdmin):
         return tokens.filter(limited=True).exclude(pk__in=wider_token_ids)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Pass the user and their sources to the form."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.actor, form.limit = request_user(request), get_staff_scope(request)
         return form
@@ -177,24 +182,16 @@ class ApiTokenAdmin(PortalAdmin):
         choosable = get_staff_scope(request) is not None or Source.objects.exists()
         return [name for name in self.fields if choosable or name not in SOURCE_FIELDS]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return all fields of an existing token."""
-        return () if obj is None else self.view_fields
-
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse every change of a token."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: tokens are revoked, not deleted."""
         return False
 
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """Offer a single save button: the next page shows the secret."""
-        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        return super().add_view(request, form_url, {**only_save, **(extra_context or {})})
+        return {"show_save_and_add_another": False, "show_save_and_continue": False}
 
     def save_model(self, request: Any, obj: ApiToken, form: Any, change: bool) -> None:
         """Create the token; the response to this request shows its secret."""
@@ -224,17 +221,10 @@ class ApiTokenAdmin(PortalAdmin):
         return render_secret(request, context)
 
     def get_page_actions(self, request: HttpRequest, obj: ApiToken) -> Sequence[PageAction]:
-        """Return the action that revokes the token."""
         if obj.revoked_at or not request.user.has_perm("accounts.change_apitoken"):
             return ()
-        return (
-            PageAction(
-                "revoke",
-                "Revoke",
-                self.revoke,
-                form=None if is_expired(obj) else ConfirmRevokeForm(auto_id="revoke_%s"),
-            ),
-        )
+        form = None if is_expired(obj) else ConfirmRevokeForm(auto_id="revoke_%s")
+        return (PageAction("revoke", "Revoke", self.revoke, form=form),)
 
     def revoke(self, request: HttpRequest, token: ApiToken) -> None:
         """Revoke a token; a token that is not expired needs the confirmation."""
@@ -245,14 +235,8 @@ class ApiTokenAdmin(PortalAdmin):
         self.log_change(request, token, "Revoked.")
         messages.success(request, f"{token} is revoked.")
 
-    @admin.display(description="secret begins with")
-    def prefix_shown(self, token: ApiToken) -> str:
-        """How the secret begins."""
-        return f"{token.prefix}…"
-
     @admin.display(description="state")
     def state(self, token: ApiToken) -> SafeString:
-        """Whether it is usable."""
         if token.revoked_at:
             return render_badge("Revoked", "plain")
         if is_expired(token):
@@ -261,31 +245,10 @@ class ApiTokenAdmin(PortalAdmin):
             return render_badge("Expires soon", "warn")
         return render_badge("Usable", "good")
 
-    @admin.display(description="may")
-    def scopes_shown(self, token: ApiToken) -> SafeString | str:
-        """Its scopes."""
-        return render_prose(", ".join(Scope(scope).label.lower() for scope in token.scopes))
-
-    @admin.display(description="get_visible_sources")
+    @admin.display(description="sees")
     def sees(self, token: ApiToken) -> SafeString | str:
-        """The sources it sees."""
         slugs = ", ".join(sorted(source.slug for source in token.sources.all())) or "no source"
         return render_prose(slugs) if token.limited else "all sources"
-
-    @admin.display(description="expires (UTC)")
-    def expires(self, token: ApiToken) -> str:
-        """When."""
-        return format_timestamp(token.expires_at) if token.expires_at else "never"
-
-    @admin.display(description="last used")
-    def last_used(self, token: ApiToken) -> str:
-        """How long ago."""
-        return format_age(token.last_used_at)
-
-    @admin.display(description="requests")
-    def rate_shown(self, token: ApiToken) -> str:
-        """The rate limit of the token."""
-        return token.rate or "as often as the settings say"
 
 
 def is_expired(token: ApiToken) -> bool:

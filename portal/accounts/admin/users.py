@@ -40,7 +40,7 @@ from portal.accounts.permissions import (
     request_user,
 )
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, render_badge
+from usage.admin.display import Table, build_list_column, render_badge
 from usage.columns import TEXT, Column, build_columns
 from usage.formatting import NOTHING, format_age, format_instant
 from usage.models import Source
@@ -108,14 +108,14 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         (None, {"fields": ("username", "first_name", "last_name", "email")}),
         ("What they may do", {"fields": ("is_active", "groups")}),
     )
+    full_name = build_list_column("name", lambda user: user.get_full_name() or NOTHING)
+    last_seen = build_list_column("last signed in", lambda user: format_age(user.last_login))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the users visible to the reader."""
         users = get_visible_users(request_user(request)).select_related("invitation")
         return users.prefetch_related("groups__source_scope__sources")
 
     def annotate_export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Add the names of each user's groups."""
         names = StringAgg("groups__name", ", ", order_by="groups__name")
         groups = User.objects.filter(pk=OuterRef("pk")).order_by().annotate(names=names).values("names")
         annotated: QuerySet[Any] = rows.annotate(group_names=Subquery(groups))
@@ -136,7 +136,6 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         return account, (title, options)
 
     def build_add_fieldsets(self, request: HttpRequest) -> Iterator[tuple[str | None, dict[str, tuple[str, ...]]]]:
-        """Yield the sections of the form of a new user."""
         groups = ("groups",) if get_other_groups(request_user(request)).exists() else ()
         yield None, {"fields": ("username", "email", "first_name", "last_name")}
         yield "What they may do", {"fields": ("role", *groups)}
@@ -163,7 +162,6 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         return ()
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Pass the user to the form."""
         form: Any = super().get_form(request, obj, **kwargs)
         form.actor = request_user(request)
         return form
@@ -251,11 +249,9 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         )
 
     def list_other_methods(self, user: User) -> list[str]:
-        """Return the ways to sign in besides a password."""
         return ["the sign-in provider"] if SocialAccount.objects.filter(user=user).exists() else []
 
     def get_page_tables(self, request: HttpRequest, obj: User) -> Sequence[Table]:
-        """Return what they may do and which sources they see."""
         return (
             build_abilities_table(get_user_codes(obj), is_superuser=obj.is_superuser),
             build_sources_table(get_source_scope(obj), request),
@@ -278,15 +274,9 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
         return actions
 
     def remove_second_factor(self, request: HttpRequest, user: User) -> None:
-        """Remove the second factor and the recovery codes of a user."""
         Authenticator.objects.filter(user=user).delete()
         self.log_change(request, user, "Removed the second factor.")
         messages.success(request, f"{user} signs in without a second factor now.")
-
-    @admin.display(description="name")
-    def full_name(self, user: User) -> str:
-        """First and last name."""
-        return user.get_full_name() or NOTHING
 
     @admin.display(description="state")
     def state(self, user: User) -> SafeString:
@@ -297,22 +287,15 @@ class PortalUserAdmin(PortalAdmin, UserAdmin[User]):
 
     @admin.display(description="groups")
     def roles(self, user: User) -> str:
-        """The groups they are in."""
         superuser = ["superuser"] if user.is_superuser else []
         return ", ".join([*superuser, *(group.name for group in user.groups.all())]) or "none: no permissions"
 
     @admin.display(description="sees")
     def sees(self, user: User) -> str:
-        """The sources they see."""
         scopes = [scope for group in user.groups.all() if (scope := getattr(group, "source_scope", None))]
         if user.is_superuser or not scopes:
             return "all sources"
         return ", ".join(sorted({source.slug for scope in scopes for source in scope.sources.all()})) or "no source"
-
-    @admin.display(description="last signed in")
-    def last_seen(self, user: User) -> str:
-        """The time since the last sign-in."""
-        return format_age(user.last_login)
 
 
 def describe_invitation(user: User) -> str:

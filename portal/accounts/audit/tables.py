@@ -26,7 +26,6 @@ class Row:
     function = "accounts_audit_row"
 
     def build_arguments(self) -> list[str]:
-        """Return the arguments of the trigger function."""
         flag = "1" if self.of_source else ""
         return [self.kind, self.name, ",".join(self.hidden), ",".join(self.secret), flag]
 
@@ -53,18 +52,35 @@ class Link:
     function = "accounts_audit_link"
 
     def build_arguments(self) -> list[str]:
-        """Return the arguments of the trigger function."""
         queries = (self.owner_column, self.owner, self.value_column, self.value)
         flag = "1" if self.source else ""
         return [self.kind, self.label, *queries, ",".join(self.hidden), ",".join(self.secret), flag]
 
 
-TOKENS = "SELECT id, name FROM SCHEMA.accounts_apitoken WHERE id = $1::bigint"
-USERS = "SELECT id, username FROM SCHEMA.auth_user WHERE id = $1::bigint"
-GROUPS = "SELECT id, name FROM SCHEMA.auth_group WHERE id = $1::bigint"
-CHANNELS = "SELECT id, name FROM SCHEMA.incidents_channel WHERE id = $1::bigint"
-REPORTS = "SELECT id, name FROM SCHEMA.reports_report WHERE id = $1::bigint"
-REPORTING_ROLES = "SELECT id, name FROM SCHEMA.usage_reportingrole WHERE id = $1::bigint"
+def select_owner(table: str, name: str = "name") -> str:
+    """Return the query of the id and the name of an object by its key."""
+    return f"SELECT id, {name} FROM SCHEMA.{table} WHERE id = $1::bigint"  # noqa: S608 (constants)
+
+
+def link_sources(table: str, kind: ObjectKind, owner_column: str, owner: str) -> Link:
+    """Return the table of the sources that an object is limited to."""
+    slug = "SELECT slug FROM SCHEMA.usage_source WHERE id = $1::bigint"
+    return Link(table, kind, "sources", owner_column, owner, "source_id", slug, source=True)
+
+
+def link_person(
+    table: str, label: str, value_column: str, hidden: tuple[str, ...] = (), secret: tuple[str, ...] = ()
+) -> Link:
+    """Return a table of what belongs to a user, of which the value of a column is logged."""
+    return Link(table, ObjectKind.PERSON, label, "user_id", USERS, value_column, VALUE, hidden, secret)
+
+
+TOKENS = select_owner("accounts_apitoken")
+USERS = select_owner("auth_user", "username")
+GROUPS = select_owner("auth_group")
+CHANNELS = select_owner("incidents_channel")
+REPORTS = select_owner("reports_report")
+REPORTING_ROLES = select_owner("usage_reportingrole")
 USER_NAME = "SELECT username FROM SCHEMA.auth_user WHERE id = $1::bigint"
 SCOPED = (
     "SELECT g.id, g.name FROM SCHEMA.accounts_groupscope s JOIN SCHEMA.auth_group g ON g.id = s.group_id "
@@ -74,7 +90,6 @@ SOCIAL_USERS = (
     "SELECT u.id, u.username FROM SCHEMA.socialaccount_socialaccount s JOIN SCHEMA.auth_user u ON u.id = s.user_id "
     "WHERE s.id = $1::bigint"
 )
-SLUG = "SELECT slug FROM SCHEMA.usage_source WHERE id = $1::bigint"
 GROUP_NAME = "SELECT name FROM SCHEMA.auth_group WHERE id = $1::bigint"
 PERMISSION = (
     "SELECT t.app_label || '.' || p.codename FROM SCHEMA.auth_permission p "
@@ -89,16 +104,7 @@ AUDITED: tuple[Row | Link, ...] = (
     Row("usage_savedview", ObjectKind.VIEW, "name", ("updated_at",), ("question",)),
     Row("usage_note", ObjectKind.NOTE, "text"),
     Row("usage_reportingrole", ObjectKind.REPORTING_ROLE, "name"),
-    Link(
-        "usage_reportingrole_sources",
-        ObjectKind.REPORTING_ROLE,
-        "sources",
-        "reportingrole_id",
-        REPORTING_ROLES,
-        "source_id",
-        SLUG,
-        source=True,
-    ),
+    link_sources("usage_reportingrole_sources", ObjectKind.REPORTING_ROLE, "reportingrole_id", REPORTING_ROLES),
     Row("accounts_apitoken", ObjectKind.TOKEN, "name", ("last_used_at",), ("digest",)),
     Row("auth_user", ObjectKind.PERSON, "username", ("last_login",), ("password",)),
     Row("auth_group", ObjectKind.GROUP, "name"),
@@ -108,67 +114,20 @@ AUDITED: tuple[Row | Link, ...] = (
     # allauth offers the providers of this table beside that of the settings.
     Row("socialaccount_socialapp", ObjectKind.PROVIDER, "name", secret=("secret", "key")),
     Row("incidents_channel", ObjectKind.CHANNEL, "name", secret=("url", "secret")),
-    Link(
-        "incidents_channel_sources",
-        ObjectKind.CHANNEL,
-        "sources",
-        "channel_id",
-        CHANNELS,
-        "source_id",
-        SLUG,
-        source=True,
-    ),
+    link_sources("incidents_channel_sources", ObjectKind.CHANNEL, "channel_id", CHANNELS),
     Row("reports_report", ObjectKind.REPORT, "name", ("next_at",)),
     Link("reports_report_people", ObjectKind.REPORT, "people", "report_id", REPORTS, "user_id", USER_NAME),
-    Link(
-        "accounts_apitoken_sources", ObjectKind.TOKEN, "sources", "apitoken_id", TOKENS, "source_id", SLUG, source=True
-    ),
+    link_sources("accounts_apitoken_sources", ObjectKind.TOKEN, "apitoken_id", TOKENS),
     Link("accounts_groupscope", ObjectKind.GROUP, "limit", "group_id", GROUPS, "id", "SELECT 'limited to sources'"),
-    Link(
-        "accounts_groupscope_sources",
-        ObjectKind.GROUP,
-        "sources",
-        "groupscope_id",
-        SCOPED,
-        "source_id",
-        SLUG,
-        source=True,
-    ),
+    link_sources("accounts_groupscope_sources", ObjectKind.GROUP, "groupscope_id", SCOPED),
     Link("auth_group_permissions", ObjectKind.GROUP, "permissions", "group_id", GROUPS, "permission_id", PERMISSION),
     Link("auth_user_groups", ObjectKind.PERSON, "groups", "user_id", USERS, "group_id", GROUP_NAME),
     Link("auth_user_user_permissions", ObjectKind.PERSON, "permissions", "user_id", USERS, "permission_id", PERMISSION),
-    Link(
-        "accounts_invitation",
-        ObjectKind.PERSON,
-        "invitation until",
-        "user_id",
-        USERS,
-        "expires_at",
-        VALUE,
-        secret=("digest",),
-    ),
-    Link("account_emailaddress", ObjectKind.PERSON, "e-mail address", "user_id", USERS, "email", VALUE),
-    Link(
-        "mfa_authenticator",
-        ObjectKind.PERSON,
-        "second factor",
-        "user_id",
-        USERS,
-        "type",
-        VALUE,
-        hidden=("last_used_at",),
-        secret=("data",),
-    ),
-    Link(
-        "socialaccount_socialaccount",
-        ObjectKind.PERSON,
-        "sign-in provider",
-        "user_id",
-        USERS,
-        "uid",
-        VALUE,
-        hidden=("last_login", "extra_data"),  # the claims of the last sign-in, which nothing reads again
-    ),
+    link_person("accounts_invitation", "invitation until", "expires_at", secret=("digest",)),
+    link_person("account_emailaddress", "e-mail address", "email"),
+    link_person("mfa_authenticator", "second factor", "type", hidden=("last_used_at",), secret=("data",)),
+    # `extra_data`: the claims of the last sign-in, which nothing reads again.
+    link_person("socialaccount_socialaccount", "sign-in provider", "uid", hidden=("last_login", "extra_data")),
     Link(
         "socialaccount_socialtoken",
         ObjectKind.PERSON,

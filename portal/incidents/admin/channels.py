@@ -16,7 +16,7 @@ from portal.incidents.delivery import send_test
 from portal.incidents.models import UNSENT, Channel, ChannelKind, Incident, Message
 from portal.incidents.validators import list_recipients, validate_target
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, render_badge, render_prose
+from usage.admin.display import Table, build_list_column, render_badge, render_prose
 from usage.api.access import get_staff_scope
 from usage.columns import build_columns
 from usage.datetimes import list_zones
@@ -67,24 +67,6 @@ class ChannelForm(forms.ModelForm[Channel]):
     limit: ClassVar[frozenset[int] | None] = None
 
     class Meta:
-        model = Channel
-        fields = (
-            "name",
-            "kind",
-            "enabled",
-            "recipients",
-            "body_format",
-            "conditions",
-            "sources",
-            "severity",
-            "delay_minutes",
-            "quiet_from",
-            "quiet_until",
-            "time_zone",
-            "quiet_critical",
-            "reminder_hours",
-            "tells_recovery",
-        )
         labels = {
             "severity": "From severity",
             "delay_minutes": "Delay in minutes",
@@ -172,6 +154,7 @@ class ChannelAdmin(PortalAdmin):
         ("When", {"fields": ("delay_minutes", "reminder_hours", "tells_recovery")}),
         ("Quiet hours", {"fields": ("quiet_from", "quiet_until", "time_zone", "quiet_critical")}),
     )
+    get_target = build_list_column("tells", lambda channel: render_prose(describe_target(channel)))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the channels; for a person limited to sources, only those that report no others."""
@@ -185,9 +168,7 @@ class ChannelAdmin(PortalAdmin):
         return channels.filter(limited=True, pk__in=through.values("channel")).exclude(pk__in=wider_channel_ids)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Pass the person's sources to the form."""
-        fields = ChannelForm.Meta.fields if self.has_change_permission(request, obj) else ()
-        form: Any = super().get_form(request, obj, change=change, **{**kwargs, "fields": fields})
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.limit = get_staff_scope(request)
         return form
 
@@ -196,10 +177,6 @@ class ChannelAdmin(PortalAdmin):
         if obj is None or self.has_change_permission(request, obj):
             return self.fieldsets
         return [(None, {"fields": ("name", "get_target", "get_rules", "enabled")})]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return what is shown in place of inputs."""
-        return () if obj is None or self.has_change_permission(request, obj) else ("get_target", "get_rules")
 
     def save_model(self, request: Any, obj: Channel, form: Any, change: bool) -> None:
         """Note who added it, and whether it is limited to sources."""
@@ -215,7 +192,6 @@ class ChannelAdmin(PortalAdmin):
         return [*names, [format_count(count, "message")]], {"channels": len(names), "messages": count}, set(), []
 
     def get_page_actions(self, request: HttpRequest, obj: Channel) -> Sequence[PageAction]:
-        """Return the button that sends a test."""
         if not self.has_change_permission(request, obj):
             return ()
         explains = "Sends a test message to every recipient of the channel."
@@ -229,7 +205,6 @@ class ChannelAdmin(PortalAdmin):
             messages.success(request, f"The test was sent to {describe_target(channel)}.")
 
     def get_page_tables(self, request: HttpRequest, obj: Channel) -> Sequence[Table]:
-        """Return the latest messages."""
         from portal.incidents.admin.incidents import describe_outcome
 
         # Before its sources were selected it may have reported others.
@@ -252,19 +227,12 @@ class ChannelAdmin(PortalAdmin):
 
     @admin.display(description="state")
     def get_state(self, channel: Any) -> SafeString:
-        """Whether it is on, and its messages are accepted."""
         if not channel.enabled:
             return render_badge("Off", "plain")
         return render_badge("Failing", "bad") if channel.failing else render_badge("On", "good")
 
-    @admin.display(description="tells")
-    def get_target(self, channel: Channel) -> SafeString | str:
-        """Whom it notifies."""
-        return render_prose(describe_target(channel))
-
     @admin.display(description="of")
     def get_rules(self, channel: Channel) -> SafeString | str:
-        """What it sends messages about."""
         conditions = ", ".join(str(ConditionKind(name).label) for name in channel.conditions) or "everything"
         sources = ", ".join(sorted(source.slug for source in channel.sources.all())) or "no source"
         return render_prose(f"{conditions}{f', of {sources}' if channel.limited else ''}; from {channel.severity} on")

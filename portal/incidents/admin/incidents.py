@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from portal.incidents.access import acknowledge, filter_visible
-from portal.incidents.alerts import Alert, AlertPermissions
+from portal.incidents.alerts import Alert
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import OPEN, Incident, Message, Severity
 from portal.incidents.serializers import IncidentSerializer
@@ -21,8 +21,8 @@ from portal.incidents.token_alerts import build_token_alerts
 from portal.incidents.watch import list_unsettled_sources, stays_open
 from sync.admin.actions import get_username
 from usage.admin.base import PageAction, ReadOnlyAdmin
-from usage.admin.display import Table, render_badge, render_prose
-from usage.admin.filters import ChoiceListFilter, SourceListFilter
+from usage.admin.display import Table, build_list_column, render_badge, render_prose
+from usage.admin.filters import SourceListFilter, build_choice_filter, build_column_filter
 from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.columns import get_columns
 from usage.formatting import format_age, format_duration, format_instant, format_timestamp
@@ -32,49 +32,16 @@ MAX_MESSAGES = 50
 TONES = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
 
-class StatusFilter(ChoiceListFilter):
-    """Open incidents, and past incidents."""
-
-    title = "status"
-    parameter_name = "status"
-    empty_label = "Open and past"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [("open", "Open"), ("unacknowledged", "Open, and nobody looks after it"), ("past", "Past")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by status; raises IncorrectLookupParameters for an unknown status."""
-        match self.value():
-            case None | "":
-                return queryset
-            case "open":
-                return queryset.filter(OPEN)
-            case "unacknowledged":
-                return queryset.filter(OPEN, acknowledged_at=None)
-            case "past":
-                return queryset.filter(resolved_at__isnull=False)
-        raise self.build_error(request, f"“{self.value()}” is not a status: use open, unacknowledged or past.")
-
-
-class ConditionFilter(ChoiceListFilter):
-    """Incidents of a condition."""
-
-    title = "condition"
-    parameter_name = "condition"
-    empty_label = "All conditions"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [(kind.value, str(kind.label)) for kind in ConditionKind]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by condition; raises IncorrectLookupParameters for an unknown condition."""
-        if not self.value():
-            return queryset
-        if self.value() not in ConditionKind.values:
-            raise self.build_error(request, f"“{self.value()}” is not a condition.")
-        return queryset.filter(condition=self.value())
+StatusFilter = build_choice_filter(
+    "status",
+    "status",
+    {
+        "open": ("Open", OPEN),
+        "unacknowledged": ("Open, and nobody looks after it", OPEN & Q(acknowledged_at=None)),
+        "past": ("Past", Q(resolved_at__isnull=False)),
+    },
+    "Open and past",
+)
 
 
 @admin.register(Incident)
@@ -85,7 +52,11 @@ class IncidentAdmin(ReadOnlyAdmin):
     exported = get_columns(IncidentSerializer)
     list_display = ("get_state", "get_subject", "get_message", "get_opened", "get_lasted", "get_acknowledged")
     list_display_links = ("get_subject",)
-    list_filter = (StatusFilter, ConditionFilter, SourceListFilter)
+    list_filter = (
+        StatusFilter,
+        build_column_filter("condition", "condition", ConditionKind, "All conditions"),
+        SourceListFilter,
+    )
     allowed_lookups = ("status", "condition", "source")
     ordering = ("-opened_at", "-id")
     actions = None
@@ -100,10 +71,11 @@ class IncidentAdmin(ReadOnlyAdmin):
         "get_acknowledged",
         "get_links",
     )
-    readonly_fields = fields
+    get_subject = build_list_column("incident", str)
+    get_opened = build_list_column("since (UTC)", lambda incident: format_timestamp(incident.opened_at))
+    get_resolved = build_list_column("resolved (UTC)", lambda incident: format_timestamp(incident.resolved_at))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the incidents that this person may see."""
         can_view_tokens = request.user.has_perm("accounts.view_apitoken")
         return filter_visible(super().get_queryset(request), get_staff_scope(request), can_view_tokens=can_view_tokens)
 
@@ -125,14 +97,12 @@ class IncidentAdmin(ReadOnlyAdmin):
         return f"{opened} It no longer applies, and ends with the next tick."
 
     def get_page_actions(self, request: HttpRequest, obj: Incident) -> Sequence[PageAction]:
-        """Return the button by which a person acknowledges the incident."""
         is_open = obj.resolved_at is None and obj.acknowledged_at is None
         if not is_open or not request.user.has_perm("incidents.change_incident"):
             return ()
         return (PageAction("acknowledge", "Acknowledge", self.acknowledge, "You look after it: reminders end."),)
 
     def acknowledge(self, request: HttpRequest, incident: Incident) -> HttpResponse | None:
-        """Record that this person looks after an incident."""
         if acknowledge(incident, get_username(request)):
             messages.success(request, f"You look after this now: {incident}.")
         else:
@@ -167,41 +137,22 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def get_state(self, incident: Incident) -> SafeString:
-        """The state in a word, or that it is resolved."""
         if incident.resolved_at is not None:
             return render_badge("Resolved", "plain")
         return render_badge(incident.state, TONES[Severity(incident.severity)])
 
-    @admin.display(description="incident")
-    def get_subject(self, incident: Incident) -> str:
-        """The condition and its subject."""
-        return str(incident)
-
     @admin.display(description="message")
     def get_message(self, incident: Incident) -> SafeString | str:
-        """What is wrong, a line each."""
         return format_html_join("", '<div class="prose">{}</div>', ((line,) for line in incident.message.splitlines()))
-
-    @admin.display(description="since (UTC)")
-    def get_opened(self, incident: Incident) -> str:
-        """When it began."""
-        return format_timestamp(incident.opened_at)
 
     @admin.display(description="lasted")
     def get_lasted(self, incident: Incident) -> str:
-        """How long, or that it lasts."""
         if incident.resolved_at is None:
             return f"began {format_age(incident.opened_at)}"
         return format_duration(int((incident.resolved_at - incident.opened_at).total_seconds()))
 
-    @admin.display(description="resolved (UTC)")
-    def get_resolved(self, incident: Incident) -> str:
-        """When it ended."""
-        return format_timestamp(incident.resolved_at)
-
     @admin.display(description="looked after by")
     def get_acknowledged(self, incident: Incident) -> SafeString | str:
-        """Who acknowledged it, and when."""
         if incident.acknowledged_at is None:
             return render_prose("nobody yet") if incident.resolved_at is None else "–"
         return f"{incident.acknowledged_by}, {format_age(incident.acknowledged_at)}"
@@ -220,13 +171,13 @@ def find_alerts(request: HttpRequest, incident: Incident) -> list[Alert]:
     """Return the alerts of the overview that an open incident is about, with what this person may press."""
     if incident.resolved_at is not None:
         return []
-    permissions = AlertPermissions.build(request)
+    has_perm = request.user.has_perm
     alerts: list[Alert] = []
-    if incident.source_id is not None and request.user.has_perm("usage.view_source"):
+    if incident.source_id is not None and has_perm("usage.view_source"):
         sources = filter_by_staff_scope(Source.objects.defer("credential"), request, "id")
-        alerts = build_source_alerts(fetch_conditions(list(sources.filter(pk=incident.source_id))), permissions)
+        alerts = build_source_alerts(fetch_conditions(list(sources.filter(pk=incident.source_id))), has_perm)
     elif incident.condition == ConditionKind.TOKEN_EXPIRES:
-        alerts = build_token_alerts(request, permissions)
+        alerts = build_token_alerts(request, has_perm)
     return [alert for alert in alerts if (alert.condition, alert.key) == (incident.condition, incident.key)]
 
 

@@ -61,7 +61,6 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from None
 
     def save_role(self, *, name: str, source: list[str] | None, names: str | None, **options: Any) -> None:
-        """Make the role, or change it."""
         sources = get_sources(source) if source else None
         role = ReportingRole.objects.filter(name=name).first()
         if role is not None:

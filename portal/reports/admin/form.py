@@ -36,21 +36,6 @@ class ReportForm(forms.ModelForm[Report]):
     )
 
     class Meta:
-        model = Report
-        fields = (
-            "name",
-            "view",
-            "frequency",
-            "weekday",
-            "month_day",
-            "time",
-            "time_zone",
-            "wait",
-            "wait_days",
-            "file_format",
-            "people",
-            "addresses",
-        )
         widgets = {
             "addresses": forms.Textarea(attrs={"rows": 3, "cols": 60}),
             "time": forms.TimeInput({"type": "time"}, format="%H:%M"),

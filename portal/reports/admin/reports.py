@@ -20,7 +20,7 @@ from portal.reports.models import Frequency, Report, Weekday
 from portal.reports.schedule import request_now, resume_report, stop_report
 from sync.tasks import send
 from usage.admin.base import PageAction, PortalAdmin
-from usage.admin.display import Table, render_badge, render_prose
+from usage.admin.display import Table, build_list_column, render_badge, render_prose
 from usage.columns import build_columns
 from usage.formatting import format_count, format_instant, format_timestamp
 from usage.slots import SlotsTaken, hold_slot
@@ -49,6 +49,7 @@ class ReportAdmin(PortalAdmin):
         ("File", {"fields": ("file_format",)}),
         ("Recipients", {"fields": ("people", "addresses")}),
     )
+    get_view = build_list_column("saved view", lambda report: render_prose(str(report.view or "deleted")))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return a person's own reports; with the permission for others' reports, also those of users they see."""
@@ -68,9 +69,7 @@ class ReportAdmin(PortalAdmin):
         return super().has_delete_permission(request, obj) and is_own
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Pass the request to the form."""
-        fields = ReportForm.Meta.fields if obj is None or self.has_change_permission(request, obj) else ()
-        form: Any = super().get_form(request, obj, change=change, **{**kwargs, "fields": fields})
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.request = request
         return form
 
@@ -78,13 +77,7 @@ class ReportAdmin(PortalAdmin):
         """Show another person's report without inputs."""
         if obj is None or self.has_change_permission(request, obj):
             return self.fieldsets
-        return [(None, {"fields": self.get_readonly_fields(request, obj)})]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return what is shown in place of inputs."""
-        if obj is None or self.has_change_permission(request, obj):
-            return ()
-        return ("name", "owner", "get_view", "get_schedule", "get_target")
+        return [(None, {"fields": ("name", "owner", "get_view", "get_schedule", "get_target")})]
 
     def save_model(self, request: Any, obj: Report, form: Any, change: bool) -> None:
         """Set the owner of the report, and when it is sent next."""
@@ -135,7 +128,6 @@ class ReportAdmin(PortalAdmin):
             messages.success(request, f"The test was sent to {request_user(request).email}.")
 
     def send_now(self, request: HttpRequest, report: Report) -> None:
-        """Have the report of today sent."""
         if request_now(report):
             send(deliver)
             messages.success(request, "The report is on its way.")
@@ -143,17 +135,14 @@ class ReportAdmin(PortalAdmin):
             messages.error(request, "The report of today was sent already.")
 
     def stop(self, request: HttpRequest, report: Report) -> None:
-        """Stop the report."""
         stop_report(report, f"{request.user} stopped it.")
         messages.success(request, "The report is stopped.")
 
     def resume(self, request: HttpRequest, report: Report) -> None:
-        """Have the report sent again."""
         resume_report(report)
         messages.success(request, "The report is sent again, from its next date on.")
 
     def get_page_tables(self, request: HttpRequest, obj: Report) -> Sequence[Table]:
-        """Return the latest messages."""
         latest = Message.objects.filter(report=obj).order_by("-id")[:LAST_MESSAGES]
         rows = [
             (
@@ -169,17 +158,10 @@ class ReportAdmin(PortalAdmin):
 
     @admin.display(description="state")
     def get_state(self, report: Report) -> SafeString:
-        """Whether it is sent."""
         return render_badge("Stopped", "bad") if report.stopped_at else render_badge("On", "good")
-
-    @admin.display(description="saved view")
-    def get_view(self, report: Report) -> SafeString | str:
-        """The name of its saved view."""
-        return render_prose(str(report.view or "deleted"))
 
     @admin.display(description="when")
     def get_schedule(self, report: Report) -> str:
-        """When it is sent."""
         frequency, day = Frequency(report.frequency), ""
         if frequency == Frequency.WEEKLY:
             day = f" on {Weekday(report.weekday).label}"
@@ -189,6 +171,5 @@ class ReportAdmin(PortalAdmin):
 
     @admin.display(description="to")
     def get_target(self, report: Report) -> SafeString | str:
-        """Whom it is sent to."""
         people = [user.get_username() for user in report.people.all()]
         return render_prose(", ".join([*people, *list_recipients(report.addresses)]))

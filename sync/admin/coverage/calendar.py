@@ -1,57 +1,11 @@
-"""The calendar of one year of one source: its months, and each day as the page shows it."""
+"""The calendar of one year of one source by its months."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 
-from sync.admin.coverage.status import KINDS_NOT_DUE, VERIFIED_MARK, Appearance, CalendarDay, describe_days
-from usage.formatting import format_count, format_long_date, format_short_number
-from usage.models import DayStatus
-
-
-@dataclass(frozen=True, slots=True)
-class DayCell:
-    """One square of the calendar."""
-
-    day: CalendarDay
-
-    @property
-    def date(self) -> date:
-        """The date of the square."""
-        return self.day.date
-
-    @property
-    def appearance(self) -> Appearance:
-        """Colour, shape and mark of the day."""
-        return self.day.appearance
-
-    @property
-    def has_page(self) -> bool:
-        """Whether the day can be opened: it has started."""
-        return self.day.status != DayStatus.FUTURE
-
-    @property
-    def marks(self) -> str:
-        """The sign of its status, R where it was restated, and W where records were withdrawn."""
-        sign = VERIFIED_MARK if self.day.verified and self.appearance.kind == "complete" else self.appearance.mark
-        return f"{sign}{'R' if self.day.restated else ''}{'W' if self.day.withdrawn else ''}"
-
-    @property
-    def number(self) -> str:
-        """Its records in few characters; '' for none."""
-        return format_short_number(self.day.records) if self.day.records else ""
-
-    @property
-    def label(self) -> str:
-        """The day as text: `20 November 2026: complete, final, verified, 1,204 records`."""
-        day = self.day
-        parts = [day.description]
-        if day.records:
-            parts.append(format_count(day.records, "record"))
-        counts = ((day.rejected, "rejected"), (day.withdrawn, "withdrawn"))
-        parts += [f"{number:,} {what}" for number, what in counts if number]
-        return f"{format_long_date(day.date)}: {', '.join(parts)}"
+from sync.admin.coverage.status import KINDS_NOT_DUE, CalendarDay, describe_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +16,6 @@ class Month:
 
     @property
     def first(self) -> date:
-        """Its first date."""
         return self.days[0].date
 
     @property
@@ -82,9 +35,9 @@ class Month:
         return f"{describe_days(self.days)} {records:,} records." if records else describe_days(self.days)
 
     @property
-    def weeks(self) -> Iterator[list[DayCell | None]]:
+    def weeks(self) -> Iterator[list[CalendarDay | None]]:
         """The squares week by week, from Monday to Sunday; None outside the month."""
-        padded: list[DayCell | None] = [*[None] * self.first.weekday(), *(DayCell(day) for day in self.days)]
+        padded: list[CalendarDay | None] = [*[None] * self.first.weekday(), *self.days]
         padded += [None] * (-len(padded) % 7)
         return (padded[start : start + 7] for start in range(0, len(padded), 7))
 

@@ -3,16 +3,14 @@
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.http import HttpRequest
 
 from sync.admin.badges import build_attempt_badge, build_rejected_badge
 from sync.admin.coverage.messages import MISMATCHES
-from usage.admin.display import Table, render_json, render_number, render_prose
+from usage.admin.display import Table, render_json, render_link, render_number, render_prose
 from usage.admin.restatement_diff import compare_sums, describe_affected, render_differences
 from usage.formatting import NOTHING, format_duration, format_signed, format_timestamp
-from usage.models import RejectedRecord, Restatement, SourceDay
+from usage.models import SourceDay
 
 MAX_ROWS: Final = 20
 # The fields of a difference besides its place.
@@ -83,32 +81,28 @@ def build_attempts_table(day: SourceDay) -> Table:
     return Table("Attempts", columns, rows, "None.")
 
 
-def build_restatements_table(day: SourceDay) -> Table:
+def build_restatements_table(request: HttpRequest, day: SourceDay) -> Table:
     """Return the latest restatements of a day."""
     rows = [
-        [link_restatement(restatement), render_differences(compare_sums(restatement)), describe_affected(restatement)]
+        [
+            render_link(request, restatement, format_timestamp(restatement.at)),
+            render_differences(compare_sums(restatement)),
+            describe_affected(restatement),
+        ]
         for restatement in day.restatements.all()[:MAX_ROWS]
     ]
     columns = ("restated at (UTC)", "difference", "records affected")
     return Table("Restatements", columns, rows, "None.")
 
 
-def link_restatement(restatement: Restatement) -> SafeString:
-    """Return the instant of a restatement as a link to its page."""
-    url = reverse("admin:usage_restatement_change", args=[restatement.pk])
-    return format_html('<a href="{}">{}</a>', url, format_timestamp(restatement.at))
-
-
-def build_rejected_table(day: SourceDay) -> Table:
+def build_rejected_table(request: HttpRequest, day: SourceDay) -> Table:
     """Return the latest rejected records of a day, unresolved records first."""
     rows = [
-        [link_rejected(record), build_rejected_badge(record), format_timestamp(record.last_seen_at)]
+        [
+            render_link(request, record, record.reason),
+            build_rejected_badge(record),
+            format_timestamp(record.last_seen_at),
+        ]
         for record in day.rejected_records.all()[:MAX_ROWS]
     ]
     return Table("Rejected records", ("reason", "status", "last seen (UTC)"), rows, "None.")
-
-
-def link_rejected(record: RejectedRecord) -> SafeString:
-    """Return the reason of a rejected record as a link to its page."""
-    url = reverse("admin:usage_rejectedrecord_change", args=[record.pk])
-    return format_html('<a href="{}">{}</a>', url, record.reason)

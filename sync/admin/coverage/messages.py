@@ -62,7 +62,6 @@ class DayContext:
 
     @property
     def records(self) -> str:
-        """The number of records as text."""
         return format_count(self.day.records, "record")
 
     @property

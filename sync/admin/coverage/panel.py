@@ -146,9 +146,9 @@ class DayPanel:
         if has_perm("sync.view_loadattempt"):
             yield build_attempts_table(self.row)
         if has_perm("usage.view_restatement"):
-            yield build_restatements_table(self.row)
+            yield build_restatements_table(self.request, self.row)
         if has_perm("usage.view_rejectedrecord"):
-            yield build_rejected_table(self.row)
+            yield build_rejected_table(self.request, self.row)
 
     @property
     def run(self) -> SyncRun | None:

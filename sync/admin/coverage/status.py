@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from django.utils import timezone
 
 from usage.days import iterate_dates
-from usage.formatting import format_count, format_date
+from usage.formatting import format_count, format_date, format_long_date, format_short_number
 from usage.models import DayStatus, Source, SourceDay, Verification
 from usage.models.day_status import COMPLETE_STATUSES, get_status_without_row
 
@@ -92,7 +92,6 @@ class CalendarDay(NamedTuple):
 
     @property
     def appearance(self) -> Appearance:
-        """How its status looks."""
         return APPEARANCES[self.status]
 
     @property
@@ -100,6 +99,32 @@ class CalendarDay(NamedTuple):
         """The status as text: `complete, final, verified, restated`."""
         verified = ", verified" if self.verified and self.status in COMPLETE_STATUSES else ""
         return f"{self.status.label}{verified}{', restated' if self.restated else ''}"
+
+    @property
+    def has_page(self) -> bool:
+        """Whether it can be opened: it has started."""
+        return self.status != DayStatus.FUTURE
+
+    @property
+    def marks(self) -> str:
+        """The sign of its status, R where it was restated, and W where records were withdrawn."""
+        sign = VERIFIED_MARK if self.verified and self.appearance.kind == "complete" else self.appearance.mark
+        return f"{sign}{'R' if self.restated else ''}{'W' if self.withdrawn else ''}"
+
+    @property
+    def number(self) -> str:
+        """Its records in few characters; '' for none."""
+        return format_short_number(self.records) if self.records else ""
+
+    @property
+    def label(self) -> str:
+        """The day as text: `20 November 2026: complete, final, verified, 1,204 records`."""
+        parts = [self.description]
+        if self.records:
+            parts.append(format_count(self.records, "record"))
+        counts = ((self.rejected, "rejected"), (self.withdrawn, "withdrawn"))
+        parts += [f"{number:,} {what}" for number, what in counts if number]
+        return f"{format_long_date(self.date)}: {', '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +137,6 @@ class StatusRun:
 
     @property
     def appearance(self) -> Appearance:
-        """How its status looks."""
         return APPEARANCES[self.status]
 
     @property

@@ -59,7 +59,6 @@ class YearChart:
 
     @property
     def first(self) -> date:
-        """The first of January."""
         return self.days[0].date
 
     @property
@@ -86,7 +85,6 @@ class YearChart:
 
     @property
     def summary(self) -> str:
-        """The counts of its days as text."""
         return describe_days(self.days)
 
     @property

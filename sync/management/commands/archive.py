@@ -34,12 +34,12 @@ class Command(BaseCommand):
         try:
             require_lake()
         except LakeUnavailable as error:
-            raise CommandError(str(error), returncode=1) from None
+            raise CommandError(str(error)) from None
         pruning = preview(before)
         for line in describe_preview(pruning, before):
             self.stdout.write(line)
         if pruning.obstacles:
-            raise CommandError(describe_obstacles(pruning.obstacles), returncode=1)
+            raise CommandError(describe_obstacles(pruning.obstacles))
         if not options["yes"]:
             self.stdout.write(
                 "Nothing was changed. Add --yes to archive this; manage.py restore_archive brings a month back."
@@ -55,12 +55,12 @@ class Command(BaseCommand):
         try:
             days = archive_month(month)
         except PruningRefused as error:
-            raise CommandError(describe_obstacles(error.obstacles), returncode=1) from None
+            raise CommandError(describe_obstacles(error.obstacles)) from None
         except ArchivingRefused as error:
             text = f"Refused: {error} Nothing of this month was dropped.\n{name_obstacles(error.obstacles)}"
-            raise CommandError(text.strip(), returncode=1) from None
+            raise CommandError(text.strip()) from None
         except (DaysChanged, LakeUnavailable, TablesBusy) as error:
-            raise CommandError(str(error), returncode=1) from None
+            raise CommandError(str(error)) from None
         self.stdout.write(f"{month:%Y-%m} archived: {format_count(days, 'day')} found whole in the lake and dropped.")
 
 

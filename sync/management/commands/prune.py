@@ -32,16 +32,16 @@ class Command(BaseCommand):
         for line in describe_preview(pruning, before):
             self.stdout.write(line)
         if pruning.obstacles:
-            raise CommandError(describe_obstacles(pruning.obstacles), returncode=1)
+            raise CommandError(describe_obstacles(pruning.obstacles))
         if not options["yes"]:
             self.stdout.write("Nothing was changed. Add --yes to drop and delete this; it cannot be undone.")
             return
         try:
             deleted = prune(before)
         except PruningRefused as error:
-            raise CommandError(describe_obstacles(error.obstacles), returncode=1) from None
+            raise CommandError(describe_obstacles(error.obstacles)) from None
         except TablesBusy as error:
-            raise CommandError(str(error), returncode=1) from None
+            raise CommandError(str(error)) from None
         self.stdout.write(
             f"Dropped {format_count(len(pruning.partitions), 'table')}; deleted {describe_rows(deleted)}."
         )

@@ -22,9 +22,9 @@ class Command(BaseCommand):
             # The libraries that read the lake are an extra.
             from usage.lake.restore import RestoringRefused, restore_month
         except LakeUnavailable as error:
-            raise CommandError(str(error), returncode=1) from None
+            raise CommandError(str(error)) from None
         try:
             days = restore_month(month)
         except (LakeUnavailable, RestoringRefused) as error:
-            raise CommandError(f"{error} Nothing was brought back.", returncode=1) from None
+            raise CommandError(f"{error} Nothing was brought back.") from None
         self.stdout.write(f"{month:%Y-%m} restored: {format_count(days, 'day')}.")

@@ -85,7 +85,7 @@ class Command(BaseCommand):
         unfinished = [run for run in runs if run.days_failed or run.days_done < run.days_total]
         refusals += [f"{run.source.slug}: {describe_failure(run)}" for run in unfinished]
         if refusals:
-            raise CommandError("\n".join(refusals), returncode=1)
+            raise CommandError("\n".join(refusals))
 
     def read_all_names(self, sources: list[Source], options: dict[str, Any]) -> None:
         """Read the names of every source; raises CommandError where any cannot be read."""
@@ -107,7 +107,7 @@ class Command(BaseCommand):
                 changes = f"{run.inserted:,} new, {run.changed:,} changed, {run.withdrawn:,} gone"
                 self.stdout.write(f"{source.slug}: {format_count(run.fetched, 'name')}: {changes}.")
         if refusals:
-            raise CommandError("\n".join(refusals), returncode=1)
+            raise CommandError("\n".join(refusals))
 
     def start_all(self, sources: list[Source], options: dict[str, Any]) -> tuple[list[SyncRun], list[str]]:
         """Start a run of every source; returns the runs, and why other sources cannot be read."""

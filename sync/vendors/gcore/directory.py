@@ -1,7 +1,7 @@
 """Gcore's names: projects, also deleted projects, and regions (docs/vendors/gcore.md)."""
 
 from collections.abc import Iterator
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from usage.models import NameKind
 PROJECTS: Final = "/cloud/v1/projects"
 REGIONS: Final = "/cloud/v1/regions"
 PAGE_SIZE: Final = 1000  # the vendor's maximum
+T = TypeVar("T")
 
 
 class Project(msgspec.Struct):
@@ -30,21 +31,11 @@ class Region(msgspec.Struct):
     display_name: str | None = None
 
 
-class ProjectsPage(msgspec.Struct):
-    """A page of projects."""
+class ListingPage(msgspec.Struct, Generic[T]):
+    """A page of a listing; `count` rows are in all its pages."""
 
     count: int
-    results: list[Project]
-
-
-class RegionsPage(msgspec.Struct):
-    """A page of regions."""
-
-    count: int
-    results: list[Region]
-
-
-P = TypeVar("P", ProjectsPage, RegionsPage)
+    results: list[T]
 
 
 class DirectoryReader:
@@ -54,35 +45,29 @@ class DirectoryReader:
         self.http = http
 
     def read(self) -> Iterator[NameListing]:
-        """Yield both listings."""
         yield read_listing(NameKind.PROJECT, self.read_projects)
         yield read_listing(NameKind.REGION, self.read_regions)
 
     def read_projects(self) -> Iterator[Name]:
         """Yield the projects, also deleted projects, whose usage stays."""
-        for page in self.paginate(PROJECTS, ProjectsPage, include_deleted="true"):
-            for project in page.results:
-                yield Name(str(project.id), project.name or "", is_gone=project.deleted_at is not None)
+        for project in self.list_rows(PROJECTS, ListingPage[Project], include_deleted="true"):
+            yield Name(str(project.id), project.name or "", is_gone=project.deleted_at is not None)
 
     def read_regions(self) -> Iterator[Name]:
-        """Yield the regions."""
-        for page in self.paginate(REGIONS, RegionsPage):
-            yield from (Name(str(region.id), region.display_name or "") for region in page.results)
+        for region in self.list_rows(REGIONS, ListingPage[Region]):
+            yield Name(str(region.id), region.display_name or "")
 
-    def paginate(self, path: str, page_type: type[P], **params: str) -> Iterator[P]:
-        """Yield pages until there are `count` results; raises InvalidResponse where the vendor sends fewer."""
+    def list_rows(self, path: str, page_type: type[ListingPage[T]], **params: str) -> Iterator[T]:
+        """Yield the rows until there are `count`; raises InvalidResponse where the vendor sends fewer, or no page."""
         received = 0
         while True:
-            page = self.fetch(path, page_type, {**params, "limit": PAGE_SIZE, "offset": received})
+            body = self.http.get(path, {**params, "limit": PAGE_SIZE, "offset": received})
+            decode = msgspec.json.Decoder(page_type).decode
+            page = decode_answer(self.http, decode, body, f"a list of names at {path}")
             received += len(page.results)
-            yield page
+            yield from page.results
             if received >= page.count:
                 return
             if not page.results:
                 reason = f"{path} promised {page.count} results and gave only {received}."
                 raise self.http.build_invalid_response(reason, b"")
-
-    def fetch(self, path: str, page_type: type[P], params: dict[str, str | int]) -> P:
-        """Return one page; raises InvalidResponse where it is of another shape."""
-        body = self.http.get(path, params)
-        return decode_answer(self.http, msgspec.json.Decoder(page_type).decode, body, f"a list of names at {path}")

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sync.errors import ListingChanged
-from sync.vendors.decoding import convert_fields, encode_canonical, exceeds_microseconds, parse_instant
+from sync.vendors.decoding import convert_fields, exceeds_microseconds, parse_instant
 from sync.vendors.gcore.schema import IDS, LIMITS, NAMES, OWN_FIELDS, OWN_IDS, VARIANTS, Resource
 from sync.vendors.record_limits import (
     ALTERATIONS_KEY,
@@ -13,6 +13,7 @@ from sync.vendors.record_limits import (
     check_id,
     check_number,
     encode_extra,
+    encode_json,
     encode_object,
     fit_tags,
     fit_text,
@@ -81,7 +82,7 @@ def build_keyless_row(fields: dict[str, Any]) -> ResourceRow:
         first_seen=None if resource.first_seen is None else parse_instant("first_seen", resource.first_seen),
         last_seen=None if resource.last_seen is None else parse_instant("last_seen", resource.last_seen),
         details=encode_object("details", details, alterations),
-        tags=encode_canonical(merge_tags(resource.tags)).decode() if resource.tags else None,
+        tags=encode_json(merge_tags(resource.tags)).decode() if resource.tags else None,
         extra=encode_extra(extra, alterations),
     )
 
@@ -142,7 +143,7 @@ def build_identity(row: ResourceRow, fields: dict[str, Any]) -> bytes:
     """
     own_fields = OWN_FIELDS.get(row.resource_type)
     variant = {name: fields[name] for name in VARIANTS if name in fields and (own_fields is None or name in own_fields)}
-    return encode_canonical(
+    return encode_json(
         [
             row.resource_type,
             row.billing_metric,

@@ -146,7 +146,6 @@ class Mirror(VendorMirror):
 
     @classmethod
     def build_error(cls, status: int, message: str) -> APIResponse:
-        """Answer with an error of the vendor's shape."""
         return APIResponse(status, encode_error(status, message, uuid4().hex))
 
 

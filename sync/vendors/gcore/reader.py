@@ -45,7 +45,6 @@ class Reader(VendorReader):
 
     @classmethod
     def build_authorization(cls, credential: str) -> str:
-        """Return the header's value: the vendor's own scheme and the key."""
         return f"APIKey {credential}"
 
     def pages(self, day: Day) -> Pages:
@@ -71,7 +70,6 @@ class Reader(VendorReader):
         return Comparison.from_differences(sums.find_differences(count, report.totals))
 
     def directory(self) -> Iterator[NameListing]:
-        """Yield the names of projects and regions."""
         return DirectoryReader(self.http).read()
 
     def probe(self) -> str:

@@ -38,7 +38,6 @@ class RowSums:
         self.rejected = 0
 
     def add(self, row: ResourceRow, fields: dict[str, Any]) -> None:
-        """Add a row."""
         group = Group(
             row.resource_type,
             row.billing_metric,

@@ -33,7 +33,7 @@ class Pagination(msgspec.Struct, rename="camel"):
 
 
 class DirectoryPage(msgspec.Struct, rename="camel"):
-    """What every page of a listing has."""
+    """What every page of a listing has beside its rows."""
 
     pagination: Pagination = msgspec.field(default_factory=Pagination)
 
@@ -52,12 +52,6 @@ class Member(msgspec.Struct, rename="camel"):
     email: str = ""
 
 
-class MembersPage(DirectoryPage):
-    """A page of members of the organization, or of a team."""
-
-    members: list[Member] = []
-
-
 class Metadata(msgspec.Struct):
     """The part of a project that has its name."""
 
@@ -71,23 +65,11 @@ class Project(msgspec.Struct):
     metadata: Metadata = msgspec.field(default_factory=Metadata)
 
 
-class ProjectsPage(DirectoryPage):
-    """A page of projects."""
-
-    projects: list[Project] = []
-
-
 class EnvironmentClass(msgspec.Struct, rename="camel"):
     """A class of environments."""
 
     id: str = ""
     display_name: str = ""
-
-
-class ClassesPage(DirectoryPage, rename="camel"):
-    """A page of classes."""
-
-    environment_classes: list[EnvironmentClass] = []
 
 
 class Runner(msgspec.Struct, rename="camel"):
@@ -97,29 +79,11 @@ class Runner(msgspec.Struct, rename="camel"):
     name: str = ""
 
 
-class RunnersPage(DirectoryPage):
-    """A page of runners."""
-
-    runners: list[Runner] = []
-
-
 class TeamOrGroup(msgspec.Struct):
     """A team or a group."""
 
     id: str = ""
     name: str = ""
-
-
-class TeamsPage(DirectoryPage):
-    """A page of teams."""
-
-    teams: list[TeamOrGroup] = []
-
-
-class GroupsPage(DirectoryPage):
-    """A page of groups."""
-
-    groups: list[TeamOrGroup] = []
 
 
 class Principal(msgspec.Struct):
@@ -135,12 +99,6 @@ class Membership(msgspec.Struct):
     subject: Principal = msgspec.field(default_factory=Principal)
 
 
-class MembershipsPage(DirectoryPage):
-    """A page of memberships of a group."""
-
-    members: list[Membership] = []
-
-
 class DirectoryReader:
     """Reads the listings page by page."""
 
@@ -148,7 +106,6 @@ class DirectoryReader:
         self.http = http
 
     def read(self) -> Iterator[NameListing]:
-        """Yield every listing."""
         yield read_listing(NameKind.PROJECT, self.read_projects)
         yield read_listing(NameKind.ENVIRONMENT_CLASS, self.read_classes)
         yield read_listing(NameKind.RUNNER, self.read_runners)
@@ -157,49 +114,35 @@ class DirectoryReader:
         yield self.add_members(read_listing(NameKind.GROUP, self.read_groups), self.list_group_members)
 
     def read_projects(self) -> Iterator[Name]:
-        """Yield the projects."""
-        for page in self.paginate(PROJECTS, ProjectsPage):
-            yield from (Name(project.id, project.metadata.name) for project in page.projects)
+        return (Name(row.id, row.metadata.name) for row in self.list_rows(PROJECTS, "projects", Project))
 
     def read_classes(self) -> Iterator[Name]:
-        """Yield the classes of environments."""
-        for page in self.paginate(CLASSES, ClassesPage):
-            yield from (
-                Name(environment_class.id, environment_class.display_name)
-                for environment_class in page.environment_classes
-            )
+        rows = self.list_rows(CLASSES, "environment_classes", EnvironmentClass)
+        return (Name(row.id, row.display_name) for row in rows)
 
     def read_runners(self) -> Iterator[Name]:
-        """Yield the runners."""
-        for page in self.paginate(RUNNERS, RunnersPage):
-            yield from (Name(runner.runner_id, runner.name) for runner in page.runners)
+        return (Name(row.runner_id, row.name) for row in self.list_rows(RUNNERS, "runners", Runner))
 
     def read_users(self) -> Iterator[Name]:
         """Yield the members of the token's organization."""
         organization = self.fetch(IDENTITY, Identity, {}).organization_id
-        for page in self.paginate(MEMBERS, MembersPage, organizationId=organization):
-            yield from (Name(member.user_id, member.full_name, member.email) for member in page.members)
+        rows = self.list_rows(MEMBERS, "members", Member, organizationId=organization)
+        return (Name(row.user_id, row.full_name, row.email) for row in rows)
 
     def read_teams(self) -> Iterator[Name]:
-        """Yield the teams."""
-        for page in self.paginate(TEAMS, TeamsPage):
-            yield from (Name(team.id, team.name) for team in page.teams)
+        return (Name(row.id, row.name) for row in self.list_rows(TEAMS, "teams", TeamOrGroup))
 
     def read_groups(self) -> Iterator[Name]:
-        """Yield the groups."""
-        for page in self.paginate(GROUPS, GroupsPage):
-            yield from (Name(group.id, group.name) for group in page.groups)
+        return (Name(row.id, row.name) for row in self.list_rows(GROUPS, "groups", TeamOrGroup))
 
     def list_team_members(self, team_id: str) -> list[str]:
         """Return the ids of the users of a team."""
-        pages = self.paginate(TEAM_MEMBERS, MembersPage, teamId=team_id)
-        return [member.user_id for page in pages for member in page.members]
+        return [row.user_id for row in self.list_rows(TEAM_MEMBERS, "members", Member, teamId=team_id)]
 
     def list_group_members(self, group_id: str) -> list[str]:
         """Return the ids of the users of a group."""
-        pages = self.paginate(MEMBERSHIPS, MembershipsPage, groupId=group_id)
-        subjects = (membership.subject for page in pages for membership in page.members)
-        return [subject.id for subject in subjects if subject.principal == USER]
+        rows = self.list_rows(MEMBERSHIPS, "members", Membership, groupId=group_id)
+        return [row.subject.id for row in rows if row.subject.principal == USER]
 
     def add_members(self, listing: NameListing, list_members: Callable[[str], list[str]]) -> NameListing:
         """Return the listing of teams or groups with their users."""
@@ -211,13 +154,15 @@ class DirectoryReader:
         except (CredentialError, RequestRejected) as error:
             return replace(listing, members_refused=get_refusal(error))
 
-    def paginate(self, path: str, page_type: type[T], **params: str) -> Iterator[T]:
-        """Yield the pages of a listing; raises InvalidResponse for a listing without an end."""
+    def list_rows(self, path: str, field: str, row_type: type[T], **params: str) -> Iterator[T]:
+        """Yield the rows that the pages of a listing have in `field`; raises InvalidResponse for one without an end."""
+        rows: tuple[str, Any, Any] = (field, list[row_type], [])  # type: ignore[valid-type]
+        page_type = msgspec.defstruct("Page", [rows], bases=(DirectoryPage,), rename="camel")
         token, tokens = "", set[str]()
         while True:
-            page = self.fetch(path, page_type, {**params, "pagination": build_pagination(token)})
-            yield page
-            token = page.pagination.next_token  # type: ignore[attr-defined]  # every page is a DirectoryPage
+            page: Any = self.fetch(path, page_type, {**params, "pagination": build_pagination(token)})
+            yield from getattr(page, field)
+            token = page.pagination.next_token
             if not token:
                 return
             if token in tokens:

@@ -100,7 +100,6 @@ class Mirror(VendorMirror):
 
     @classmethod
     def build_error(cls, status: int, message: str) -> APIResponse:
-        """Answer with a Connect error."""
         return APIResponse(status, connect.encode_error(CODES.get(status, "unknown"), message))
 
 

@@ -1,12 +1,13 @@
 """Ona: completed environment runs, read page by page."""
 
+from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,7 +17,6 @@ from sync.vendors.base import Comparison, Page, Pages, VendorReader
 from sync.vendors.names import NameListing
 from sync.vendors.ona.connect import LIST
 from sync.vendors.ona.directory import DirectoryReader
-from sync.vendors.ona.duplicates import DuplicateDetector
 from sync.vendors.ona.instants import build_date_range
 from sync.vendors.ona.mapping import NotAPage, parse_page
 from sync.vendors.ona.runtime import RuntimeSum, compare_runtime
@@ -27,6 +27,9 @@ PAGE_SIZE = 100  # the vendor's maximum
 MAX_EMPTY_PAGES = 100  # assumed: a listing with more empty pages in a row never ends
 SLOW_PAGE_SECONDS = 0.025  # a vendor that takes longer for a page is read in parts, side by side
 PART_COUNT = 8  # more than are read at once, since most runs end in working hours
+BUCKETS = 256
+NAMELESS = EnvironmentUsage.nameless_prefix
+NAMELESS_LENGTH = len(NAMELESS) + 32  # equal records without an id differ only in the number behind
 
 encode = msgspec.json.Encoder().encode
 
@@ -62,7 +65,6 @@ class Reader(VendorReader):
 
     @classmethod
     def build_authorization(cls, credential: str) -> str:
-        """Return the credential as a bearer token."""
         return f"Bearer {credential.strip()}"
 
     def pages(self, day: Day) -> Pages:
@@ -112,7 +114,6 @@ class Reader(VendorReader):
         return compare_runtime(self.http, day, total, "Some records came twice." if has_duplicates else "")
 
     def directory(self) -> Iterator[NameListing]:
-        """Yield the names of projects, classes, runners, users, teams and groups."""
         return DirectoryReader(self.http).read()
 
     def probe(self) -> str:
@@ -173,6 +174,29 @@ class Listing:
             )
         if self._token:
             self._tokens.add(self._token)
+
+
+class DuplicateDetector:
+    """Detects a run that comes twice in one listing: then the listing changed while it was paged through.
+
+    Remembers the ids, eight bytes each; `fingerprint` is the sum of the hashes of its rows.
+    """
+
+    def __init__(self) -> None:
+        self.fingerprint = 0
+        self._hashes = [array("q") for _ in range(BUCKETS)]
+
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Remember the rows of a page."""
+        for row in rows:
+            record_id = row[0]
+            number = hash(record_id[:NAMELESS_LENGTH] if record_id.startswith(NAMELESS) else record_id)
+            self._hashes[number % BUCKETS].append(number)
+            self.fingerprint += hash(row)
+
+    def has_duplicates(self) -> bool:
+        """Return whether a record came more than once."""
+        return any(len(set(hashes)) < len(hashes) for hashes in self._hashes)
 
 
 def read_side_by_side(http: VendorHTTP, day: Day, at_once: int) -> Iterator[Page]:

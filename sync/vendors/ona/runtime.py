@@ -44,7 +44,6 @@ class RuntimeSum:
         self.rejected = 0
 
     def add(self, page: Page) -> None:
-        """Add the runs of a page."""
         for row in page.rows:
             created_at, stopped_at = row[6], row[7]
             if created_at is None:

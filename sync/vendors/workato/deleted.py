@@ -28,7 +28,6 @@ class HourSums:
         self.unreported: set[tuple[HourKey, str]] = set()
 
     def add(self, rows: Iterable[RecipeRow]) -> None:
-        """Add hours of recipes."""
         for row in rows:
             hour = (row.workspace_id, row.starts_at)
             sums = self.recipes.setdefault(hour, dict.fromkeys(METRICS))

@@ -52,7 +52,6 @@ class Reader(VendorReader):
 
     @classmethod
     def build_authorization(cls, credential: str) -> str:
-        """Return the header's value."""
         return f"Bearer {credential}"
 
     def pages(self, day: Day) -> Pages:
@@ -82,7 +81,6 @@ class Reader(VendorReader):
         yield read_listing(NameKind.WORKSPACE, self.read_workspace_names)
 
     def read_workspace_names(self) -> Iterator[Name]:
-        """Yield the names of the account's workspaces."""
         return (Name(str(workspace.id), workspace.name or "") for workspace in self.list_workspaces())
 
     def probe(self) -> str:
@@ -122,7 +120,6 @@ class Reader(VendorReader):
         return list(workspaces.values())
 
     def fetch_workspaces(self, page: int, per_page: int) -> list[Workspace]:
-        """Return one page of the account's workspaces."""
         answer = self.http.get(WORKSPACES, {"page": page, "per_page": per_page})
         return decode_answer(self.http, decode_workspaces, answer, "a list of workspaces").result
 

@@ -13,6 +13,7 @@ from sync.api_messages import APIRequest
 INTERVALS = ("none", "year", "month", "week", "day", "hour")
 GROUPS = ("workspace", "recipe")
 BARE = {"from", "to", "workspace_ids", "external_ids", "interval"}
+# `YYYY-MM-DDTHH:mm:ss.SSSZ`, Z being a Z or an offset (assumed).
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:?\d\d)")
 LISTS = ("workspace_ids", "external_ids", "recipe_ids", "folder_ids")
 PATTERN_LENGTH = 3
@@ -72,8 +73,8 @@ def parse_usage_request(request: APIRequest) -> UsageRequest:
     if errors:
         raise InvalidUsageRequest(422, "; ".join(f"{name} {what}" for name, what in errors.items()), **errors)
     return UsageRequest(
-        start=parse_instant(fields["from"]),
-        end=parse_instant(fields["to"]),
+        start=datetime.fromisoformat(fields["from"]),
+        end=datetime.fromisoformat(fields["to"]),
         interval=fields.get("interval", "none"),
         group_by=fields.get("group_by", "workspace"),
         bare=not set(fields) - BARE,
@@ -129,11 +130,6 @@ def parse_body(body: bytes) -> dict[str, Any]:
         raise InvalidUsageRequest(400, f"The request body is not a JSON object: {error}") from None
 
 
-def parse_instant(text: str) -> datetime:
-    """Return the instant of `YYYY-MM-DDTHH:mm:ss.SSSZ`, Z being a Z or an offset (assumed)."""
-    return datetime.fromisoformat(text)
-
-
 def parse_ids(fields: Mapping[str, Any], name: str) -> frozenset[int] | None:
     """Return the ids of a field as numbers, None where it is missing."""
     return frozenset(int(text) for text in fields[name]) if name in fields else None
@@ -181,13 +177,13 @@ def find_range_errors(fields: Mapping[str, Any]) -> dict[str, str]:
     errors = {}
     for name in ("from", "to"):
         try:
-            readable = bool(INSTANT.fullmatch(fields[name])) and bool(parse_instant(fields[name]))
+            readable = bool(INSTANT.fullmatch(fields[name])) and bool(datetime.fromisoformat(fields[name]))
         except (TypeError, ValueError):
             readable = False
         if not readable:
             errors[name] = "must have the format YYYY-MM-DDTHH:mm:ss.SSSZ"
-        elif parse_instant(fields[name]).year not in YEARS:
+        elif datetime.fromisoformat(fields[name]).year not in YEARS:
             errors[name] = f"must lie between the years {YEARS[0]} and {YEARS[-1]}"
-    if not errors and parse_instant(fields["to"]) <= parse_instant(fields["from"]):
+    if not errors and datetime.fromisoformat(fields["to"]) <= datetime.fromisoformat(fields["from"]):
         errors["to"] = "must be after from"
     return errors

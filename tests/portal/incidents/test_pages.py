@@ -112,8 +112,8 @@ def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("status=done", "“done” is not a status: use open, unacknowledged or past."),
-        ("condition=fire", "“fire” is not a condition."),
+        ("status=done", "“done” is not one of: open, unacknowledged, past."),
+        ("condition=fire", "“fire” is not one of: source_halted, "),
     ],
 )
 def test_a_filter_that_does_not_exist_is_named_above_the_list(gcore: Source, query: str, reason: str) -> None:

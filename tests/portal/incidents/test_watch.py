@@ -17,9 +17,8 @@ from portal.accounts.models import create_token
 from portal.incidents import outbox, tasks
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import OPEN, Channel, Incident, Message, Severity
-from portal.incidents.processes import find_silence
 from portal.incidents.restatement_alerts import build_restatement_alerts
-from portal.incidents.system_alerts import build_redis_alert
+from portal.incidents.system_alerts import build_redis_alert, find_silence
 from portal.incidents.watch import PROCESS_LOCK, open_incident, ping_dead_man, watch, watch_processes
 from portal.incidents.watcher import look_once
 from sync.engine.claim import get_database_time

@@ -167,7 +167,7 @@ def test_runs_are_filtered_by_how_they_ended(staff: Client, sources: Filled, sta
 
 def test_a_state_that_no_run_has_is_told_and_filters_nothing(staff: Client) -> None:
     response = staff.get(f"{RUNS}?progress=lost", follow=True)
-    assert list_messages(response) == ["“lost” is no state of a run."]
+    assert list_messages(response) == ["“lost” is not one of: running, failures, cancelled, done."]
 
 
 def test_a_halted_source_is_named_instead_of_read(staff: Client, sources: Filled) -> None:

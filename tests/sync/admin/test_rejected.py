@@ -84,7 +84,7 @@ def test_a_reason_is_found_in_either_normal_form(days: list[SourceDay]) -> None:
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
-        ({"status": "lost"}, "“lost” is not a status"),
+        ({"status": "lost"}, "“lost” is not one of: open, resolved."),
         ({"reason": "ab"}, "Give at least 3 characters of the reason."),
         ({"source": "nowhere"}, "There is no source “nowhere”."),
         ({"day__range__gte": "soon"}, "takes dates such as"),

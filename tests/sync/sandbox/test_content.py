@@ -8,7 +8,7 @@ import pytest
 from sync.api_messages import APIResponse
 from sync.sandbox.cache import WeightedCache
 from sync.sandbox.hostile import LONG_ID, LONG_NAME, corrupt_response
-from sync.sandbox.process import SandboxProcess
+from tests.support.sandbox_process import SandboxProcess
 
 
 def test_the_cache_drops_what_was_not_used_for_longest_until_its_records_fit() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sync.api_messages import APIResponse
 from sync.errors import SyncError
-from sync.sandbox.faults import ANSWER_FAULTS, DAY_FAULTS, Faults, VendorFaults, parse_fault
+from sync.sandbox.faults import ANSWER_FAULTS, DAY_FAULTS, REQUEST_FAULTS, Faults, VendorFaults, parse_fault
 from sync.sandbox.hostile import corrupt_response
 from sync.sandbox.server import HUGE_CHUNK, SandboxServer
 from sync.sandbox.upstream import ELSEWHERE, WRONG_BODIES
@@ -131,7 +131,7 @@ def test_a_fault_can_be_for_one_vendor_only(sandbox: SandboxServer, client: http
 def test_faults_strike_in_their_share_of_requests_and_the_same_ones_every_time(sandbox: SandboxServer):
     def pick_faults(seed: int) -> list[str]:
         faults = Faults(World(seed=seed, faults={"ona.reset": 0.2, "unavailable": 0.1}))
-        return [faults.pick_request_fault("ona") for _ in range(1000)]
+        return [faults.pick("ona", REQUEST_FAULTS) for _ in range(1000)]
 
     counts = Counter(pick_faults(1))
     assert pick_faults(1) == pick_faults(1)

@@ -174,7 +174,7 @@ def test_a_filter_that_is_not_understood_exports_nothing(filled: Filled) -> None
 
     assert client.get(address("usage_sourceday"), {"state": "lost", "export": export_id}).status_code == 204
 
-    assert "“lost” is no state" in follow_export(client, "usage_sourceday", export_id)[0]
+    assert "“lost” is not one of" in follow_export(client, "usage_sourceday", export_id)[0]
 
 
 def test_who_is_signed_out_is_told_so(filled: Filled) -> None:

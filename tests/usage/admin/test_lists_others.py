@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -145,3 +146,13 @@ def test_applied_filters_are_chips_above_the_folded_form(staff: Client) -> None:
     content = page.content.decode()
     assert content.index("Remove the filter Source: one") < content.index('id="filter-form"')
     assert '<details class="fold"><summary>Filters</summary>' in content
+
+
+def test_no_heading_is_the_name_of_a_function() -> None:
+    headings = [
+        (model_admin.opts.label, str(label_for_field(name, model_admin.model, model_admin)))
+        for model_admin in admin.site._registry.values()
+        for name in (*model_admin.list_display, *(model_admin.fields or ()), *model_admin.readonly_fields)
+        if name in model_admin.list_display or hasattr(model_admin, name)
+    ]
+    assert [heading for heading in headings if "_" in heading[1]] == []

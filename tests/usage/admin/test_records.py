@@ -148,8 +148,8 @@ def test_a_record_leads_to_those_it_has_something_in_common_with(kind, factory) 
     staff = client_of("viewer")
     page = staff.get(f"{get_list_url(kind)}{record.pk}/change/").context["page"]
 
-    assert page.related
-    for link in page.related:
+    assert page["related"]
+    for link in page["related"]:
         response = staff.get(link.url)
         assert response.status_code == 200, link
         assert record.pk in [row.pk for row in list_records(response)], link
@@ -163,10 +163,10 @@ def test_links_of_a_record_take_commas_and_backslashes_as_they_are() -> None:
     ResourceUsageFactory(source=source, tags={"k": "1"})
     staff = client_of("viewer")
     page = staff.get(f"{get_list_url(EnvironmentUsage)}{record.pk}/change/").context["page"]
-    links = {link.label: link.url for link in page.related}
+    links = {link.label: link.url for link in page["related"]}
     for label in ("Runs of this environment", "Runs of this user", "Runs of this project"):
         assert [row.pk for row in list_records(staff.get(links[label]))] == [record.pk], label
-    tags = staff.get(f"{get_list_url(ResourceUsage)}{tagged.pk}/change/").context["page"].tags
+    tags = staff.get(f"{get_list_url(ResourceUsage)}{tagged.pk}/change/").context["page"]["tags"]
     assert [link.label for link in tags] == ["k,1: a,b", "k,1: ~none"]
     for link in tags:
         assert [row.pk for row in list_records(staff.get(link.url))] == [tagged.pk], link

@@ -131,7 +131,7 @@ def test_a_long_answer_is_paged(monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_explore(client, query)
     assert [row[0] for row in list_rows(first)] == ["4", "3", "Total"]
     assert "Rows 1–2 of 5; the files have all of them." in first.content.decode()
-    assert [(link.label, link.url) for link in first.context["page"].links] == [
+    assert [(link.label, link.url) for link in first.context["page_links"]] == [
         ("First", ""),
         ("Previous", ""),
         ("Next", f"?{query}&page=2"),
@@ -142,7 +142,7 @@ def test_a_long_answer_is_paged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list_rows(last)[0][-1] == list_rows(open_explore(client, f"{query}&page=99"))[0][-1]
     assert first.context["charts"]["panels"][0]["labels"] == ["4", "3", "2", "1", "0"]
     assert "page=" not in last.context["table"].heads[0].query
-    assert open_explore(client, "kind=resource-usage&group_by=project_id").context["page"].row_count == 5
+    assert open_explore(client, "kind=resource-usage&group_by=project_id").context["page"].paginator.count == 5
     for value in ("0", "x", "-1", "1e3", "999999999"):
         assert (
             f"Page: “{value}” is not a whole number"

@@ -23,7 +23,7 @@ from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import get_columns
 from usage.exports import ExportStream
 from usage.exports.copy import ExportQuery
-from usage.exports.progress import ExportState
+from usage.exports.progress import ExportState, ExportTracker
 from usage.exports.response import ExportTooSlow, expire_stream
 from usage.models import EnvironmentUsage
 from usage.slots import count_under_way
@@ -168,7 +168,7 @@ def test_an_export_is_of_one_instant_whatever_is_loaded_meanwhile() -> None:
 
 def test_what_an_export_says_of_its_data_is_asked_on_its_own_connection() -> None:
     EnvironmentUsageFactory.create_batch(2)
-    with open_snapshot("default") as snapshot:
+    with open_snapshot() as snapshot:
         EnvironmentUsage.objects.all().delete()
         with snapshot.share(), limit_query_time(60):
             assert connection.connection is snapshot.connection.connection
@@ -185,7 +185,7 @@ def test_a_snapshot_that_ends_before_its_rows_were_taken_does_not_wait_for_them(
     columns = get_columns(RECORD_SERIALIZERS[EnvironmentUsage])
 
     def abandon_records() -> None:
-        with open_snapshot("default") as snapshot:
+        with open_snapshot() as snapshot:
             records = ExportQuery(snapshot, EnvironmentUsage.objects.all(), columns).read_csv()
             next(records)
             unread_records.append(records)
@@ -237,14 +237,12 @@ def test_keys_are_written_the_same_in_every_format(client: Client) -> None:
     assert row["last_seen"] == "2026-01-01T13:00:00.000005Z"
 
 
-class Follower:
+class Follower(ExportTracker):
     """Keeps how an export ended."""
 
     def __init__(self) -> None:
+        super().__init__("owner", "export")
         self.ends: list[ExportState] = []
-
-    def record_rows(self, rows: int) -> None:
-        """Keep no number."""
 
     def record_end(self, state: ExportState) -> None:
         """Keep how it ended."""
@@ -265,7 +263,7 @@ def test_an_export_that_lasts_too_long_gives_back_what_it_holds_and_breaks_off_f
 
 def test_an_export_that_has_ended_does_not_last_too_long() -> None:
     follower = Follower()
-    blocks = ExportStream(iter([b"first", b"second"]), observer=follower)
+    blocks = ExportStream(iter([b"first", b"second"]), tracker=follower)
     reference = weakref.ref(blocks)
     assert list(blocks) == [b"first", b"second"]
     del blocks
@@ -281,7 +279,7 @@ def test_an_export_whose_time_ends_while_its_last_block_is_read_breaks_off() -> 
         blocks.expire()
 
     follower = Follower()
-    blocks = ExportStream(iterate_blocks(), observer=follower)
+    blocks = ExportStream(iterate_blocks(), tracker=follower)
 
     assert next(blocks) == b"first"
     with pytest.raises(TimeoutError):

@@ -151,7 +151,7 @@ def test_a_manifest_that_takes_too_long_is_stopped(client: Client, monkeypatch: 
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(20)")
 
-    monkeypatch.setattr("usage.api.views.compute_totals", sleep)
+    monkeypatch.setattr("usage.api.views.compute_manifest", sleep)
     with override_settings(PORTAL_EXPORT_SECONDS=0.05):
         response = client.get(f"{API}/environment-usage/export-manifest/")
     assert "longer than the portal allows" in refused(response, 503)[""][0]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,6 @@ from usage.lake import files
 from usage.lake import publish as publishing
 from usage.lake.catalog import open_lake
 from usage.lake.publish import hold_lock, publish
-from usage.lake.read import compute_digest
-from usage.lake.read import read_day as read_published_day
 from usage.models import EnvironmentUsage, Source, SourceDay
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("lake_folder")]
@@ -98,8 +97,9 @@ def test_a_day_read_back_has_the_digest_that_days_tells(campaign: Source) -> Non
     with open_lake() as lake:
         rows = read_all_days(lake)
         for (slug, on), day_row in rows.items():
-            batches = read_published_day(lake.usage[EnvironmentUsage], slug, on)
-            assert compute_digest(batches) == day_row["digest"]
+            records = lake.usage[EnvironmentUsage].scan(f"source = '{slug}' AND day = '{on}'").to_arrow().to_pylist()
+            digests = (md5(f"{row['id']}:{row['revision']}".encode()).hexdigest()[:16] for row in records)
+            assert f"{sum(int(digest, 16) for digest in digests) % 2**64:016x}" == day_row["digest"]
         assert rows[campaign.slug, DAY]["revision"] == 3
 
 
@@ -139,7 +139,7 @@ def test_a_publisher_that_dies_leaves_a_readable_lake_and_the_next_catches_up(
     store(source, listing, DAY, range(5))
     publish()
     today = datetime.now(UTC).date().isoformat()
-    for number, step in enumerate(["write_day", "commit_usage", "write_month", "commit_days"]):
+    for number, step in enumerate(["write_day", "commit_files", "write_month", "commit_days"]):
         before = export_rows(EnvironmentUsage)
         store(source, listing, DAY, range(number, 6), minutes=50 + number)
         after = export_rows(EnvironmentUsage)

@@ -36,20 +36,18 @@ from usage.admin.exporting.menu import (
     extract_filters,
     find_available_formats,
 )
-from usage.admin.exporting.messages import describe_progress, flatten_messages
+from usage.admin.exporting.messages import describe_progress, join_messages
 from usage.admin.filter_form import build_filterset, clean_params
 from usage.admin.lists.pagination import count_rows
 from usage.api.access import get_staff_name_access, get_staff_scope
+from usage.api.errors import flatten_detail
 from usage.api.filters import UsageFilterSet
-from usage.api.filters.data_quality import assess_filtered
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import Column, get_columns
-from usage.data_quality import DataQuality
 from usage.data_quality.messages import describe_quality
 from usage.datetimes import UTC_ZONE, format_iso
-from usage.directory.lookup import build_name_columns, get_directory_version
-from usage.exports import ExportRequest, compute_totals, export
-from usage.exports.archive import ArchivedRange, find_archive
+from usage.directory.lookup import build_name_columns
+from usage.exports import ExportRequest, compute_manifest, export
 from usage.exports.formats.csv import parse_bom
 from usage.exports.formats.xlsx import TOO_MANY_ROWS
 from usage.exports.progress import ExportProgress, ExportState, ExportTracker, StoppedByOwner
@@ -80,7 +78,6 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         return self.exported or (get_columns(serializer) if serializer else ())
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may export the list."""
         return bool(self.get_export_columns()) and self.has_view_permission(request)
 
     def get_urls(self) -> list[URLPattern]:
@@ -103,11 +100,9 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         ]
 
     def get_export_url_name(self, *suffixes: str) -> str:
-        """Return the name of one of the addresses."""
         return "_".join([self.opts.app_label, str(self.opts.model_name), "export", *suffixes])
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the list with the menu of formats."""
         menu = self.build_export_menu(request) if self.has_export_permission(request) else None
         return super().changelist_view(request, {"export_menu": menu, **(extra_context or {})})
 
@@ -130,9 +125,8 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         except SlotsTaken as busy:
             return self.refuse_export(request, tracker, str(busy.detail), wait=busy.wait)
         except APIException as error:
-            too_many_rows = TOO_MANY_ROWS in flatten_messages(error.get_codes())
-            alternative = "csv" if too_many_rows else ""
-            return self.refuse_export(request, tracker, " ".join(flatten_messages(error.detail)), alternative)
+            too_many_rows = any(code == TOO_MANY_ROWS for _, code in flatten_detail(error.get_codes()))
+            return self.refuse_export(request, tracker, join_messages(error), "csv" if too_many_rows else "")
         except StoppedByOwner:
             return self.refuse_export(request, tracker, "Cancelled.")
         except (DatabaseError, DriverError):
@@ -153,21 +147,29 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         if tracker is not None:
             total = count_rows(rows)
             tracker.record_start(total.number, estimated=not total.is_exact)
-        assess_quality = (lambda: self.assess_export(request)) if self.model in KIND_NAMES else None
-        find = (lambda: self.find_archived(request)) if self.model in KIND_NAMES else (lambda: None)
+        filterset = self.build_filterset(request) if self.model in KIND_NAMES else None
         filename = build_filename(str(self.opts.verbose_name_plural), request.GET, format_name)
         filters = [(name, text) for name, texts in request.GET.lists() for text in texts]
         export_request = ExportRequest(
             title=str(self.opts.verbose_name_plural),
             url=request.build_absolute_uri(f"{self.get_list_url()}?{urlencode(filters)}"),
             params=filters,
-            zone=self.build_filterset(request).form.cleaned_data["tz"] if self.model in KIND_NAMES else UTC_ZONE,
+            zone=filterset.form.cleaned_data["tz"] if filterset else UTC_ZONE,
             bom=bom,
         )
         columns = self.get_export_columns()
-        if params.get(NAMES) == "1" and self.model in KIND_NAMES:
+        if params.get(NAMES) == "1" and filterset:
             columns += build_name_columns(self.model, get_staff_name_access(request))
-        return export(rows, filename, format_name, columns, assess_quality, find, tracker, export_request)
+        return export(
+            rows,
+            filename,
+            format_name,
+            columns,
+            filterset=filterset,
+            row_scope=get_staff_scope(request),
+            tracker=tracker,
+            request=export_request,
+        )
 
     def get_export_rows(self, request: HttpRequest) -> QuerySet[Any]:
         """Return all rows of the list; raises IncorrectLookupParameters where the filters are not understood."""
@@ -200,7 +202,6 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         return HttpResponse(status=204)
 
     def get_list_url(self) -> str:
-        """Return the address of the list."""
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     def export_progress_view(self, request: HttpRequest, export_id: str) -> HttpResponse:
@@ -239,7 +240,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         except QueryTimeout:
             manifest = None
         except APIException as error:
-            return self.refuse_export(request, None, " ".join(flatten_messages(error.detail)))
+            return self.refuse_export(request, None, join_messages(error))
         if as_file and manifest is not None:
             response = JsonResponse(manifest, json_dumps_params={"ensure_ascii": False, "indent": 2})
             response["Content-Disposition"] = (
@@ -255,14 +256,11 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "filters": {name: ", ".join(values) for name, values in request.GET.lists()},
             "columns": [column.name for column in self.get_export_columns()],
         }
-        with consistent_snapshot(rows.db, seconds=ABOUT_SECONDS):
+        with consistent_snapshot(seconds=ABOUT_SECONDS):
             if self.model not in KIND_NAMES:
                 return manifest | {"rows": rows.order_by().count(), "as_of": format_iso(get_data_time())}
-            quality = self.assess_export(request)
-            totals = compute_totals(rows, self.build_filterset(request), get_staff_scope(request))
-            version = get_directory_version(get_staff_scope(request))
-            manifest |= totals.to_dict() | {"directory_version": version}
-            return manifest | {"as_of": format_iso(quality.as_of), "meta": quality.meta()}
+            manifest |= compute_manifest(rows, self.build_filterset(request), get_staff_scope(request))
+            return manifest | {"as_of": manifest["meta"]["as_of"]}
 
     def build_about_context(self, request: HttpRequest, manifest: dict[str, Any] | None) -> dict[str, Any]:
         """Return the context of the page; `manifest` is None where the rows took too long to add up."""
@@ -283,14 +281,6 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             "export_menu": self.build_export_menu(request),
             "as_file": f"?{query}{'&' if query else ''}format=json",
         }
-
-    def assess_export(self, request: HttpRequest) -> DataQuality:
-        """Return the data quality of an export of the filtered records of usage."""
-        return assess_filtered(self.build_filterset(request), get_staff_scope(request), reads_lake=True)
-
-    def find_archived(self, request: HttpRequest) -> ArchivedRange | None:
-        """Return the archived days that an export touches."""
-        return find_archive(self.build_filterset(request), get_staff_scope(request))
 
     def build_filterset(self, request: HttpRequest) -> UsageFilterSet:
         """Return the valid filter set of the filtered records of usage."""

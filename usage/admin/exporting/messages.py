@@ -1,8 +1,10 @@
 """The texts of an export: its progress, and why it does not start."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
+from rest_framework.exceptions import APIException
+
+from usage.api.errors import flatten_detail
 from usage.exports.progress import ExportProgress, ExportState
 
 TEXTS: Final = {
@@ -36,12 +38,6 @@ def describe_total(progress: ExportProgress) -> str:
     return f" of {'about ' if progress.estimated else ''}{max(progress.total, progress.rows):,}"
 
 
-def flatten_messages(detail: Any) -> Iterator[str]:
-    """Yield the texts of a nested error."""
-    if isinstance(detail, dict):
-        detail = list(detail.values())
-    if not isinstance(detail, list):
-        yield str(detail)
-        return
-    for part in detail:
-        yield from flatten_messages(part)
+def join_messages(error: APIException) -> str:
+    """Return the texts of an error, however nested they are."""
+    return " ".join(text for _, text in flatten_detail(error.detail))

@@ -20,12 +20,11 @@ from usage.admin.base import ReadOnlyAdmin
 from usage.admin.filter_form import build_filterset
 from usage.admin.lists.details import Related, Renderer, build_page
 from usage.admin.lists.pagination import PAGE_SECONDS, KeysetList
-from usage.admin.lists.query import ListOptions, ListQuery
+from usage.admin.lists.query import ListQuery
 from usage.admin.lists.suggestions import MOST, TOO_MANY, find_suggestions, get_suggested_params
 from usage.admin.lists.totals import TOO_MANY as TOO_MANY_TO_ADD
 from usage.admin.lists.totals import compute_totals
 from usage.api.access import get_staff_name_access, get_staff_scope
-from usage.api.filters.data_quality import convert_bound
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import THROUGH, UTC_ZONE
 from usage.directory.lookup import find_record_names
@@ -47,7 +46,6 @@ class UsageList(KeysetList):
     list_query: ListQuery
 
     def get_keyset_ordering(self) -> Any:
-        """Return the ordering of the request."""
         return self.list_query.ordering
 
     def get_link_labels(self) -> tuple[str, str, str, str]:
@@ -77,7 +75,6 @@ class UsageList(KeysetList):
             record.directory_names = names
 
     def build_url(self, **position: str) -> str:
-        """Return the address of this list with its filters, at a position."""
         return self.list_query.build_url(**position)
 
     def get_cursor_key(self, request: HttpRequest) -> str:
@@ -106,16 +103,13 @@ class UsageAdmin(ReadOnlyAdmin):
 
     @property
     def kind(self) -> type[UsageRecord]:
-        """The records."""
         return self.model
 
     def get_list_query(self, request: HttpRequest, only: Collection[str] | None = None) -> ListQuery:
         """Return the query of a request over the records within its row scope; `only`: of these parameters."""
-        options = ListOptions(self.viewset.orderings, self.viewset.ordering, self.common)
-        return ListQuery.parse(request, self.get_queryset(request), self.viewset.filterset_class, options, only)
+        return ListQuery.parse(request, self.get_queryset(request), self.viewset, self.common, only)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list of usage."""
         return UsageList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -142,7 +136,6 @@ class UsageAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/usage/refused.html", context, status=400)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the search for an id, the totals and the suggestions beside the list."""
         name = f"usage_{self.opts.model_name}"
         return [
             path("find/", self.admin_site.admin_view(require_GET(self.find)), name=f"{name}_find"),
@@ -227,19 +220,16 @@ class UsageAdmin(ReadOnlyAdmin):
     def get_suggestion_scope(self, request: HttpRequest) -> tuple[list[int], Any, Any]:
         """Return the ids of the sources and the range to suggest from; invalid parameters narrow nothing."""
         query = self.get_list_query(request, SUGGESTION_PARAMS)
-        cleaned = query.filterset.form.cleaned_data
         ids = None if {"source", "vendor"} & set(query.errors) else query.filterset.get_source_ids()
-        start, end = (convert_bound(cleaned.get(name)) for name in ("from", "to"))
-        return [source.pk for source in get_reporting_sources(self.kind, ids, get_staff_scope(request))], start, end
+        sources = get_reporting_sources(self.kind, ids, get_staff_scope(request))
+        return [source.pk for source in sources], *query.filterset.get_range()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """None of Django's: a record's page is laid out by `sections`."""
         return []
 
     def build_page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        """Add everything that is known of the record."""
         return {"page": build_page(request, obj, self.renderers, self.get_related(obj))} if obj is not None else {}
 
     def get_related(self, record: Any) -> Sequence[Related]:
-        """Return links to related records."""
         return ()

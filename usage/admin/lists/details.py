@@ -20,6 +20,7 @@ from usage.api.access import get_staff_name_access
 from usage.directory.lookup import NAMED_COLUMNS, Names, build_name_name, find_record_names
 from usage.formatting import NOTHING, format_exact_timestamp, format_number, format_timestamp
 from usage.labels import get_label
+from usage.links import PageLink
 from usage.models import KIND_NAMES, SourceDay, UsageRecord
 from usage.param_values import write_tag, write_value
 from usage.revisions import Revision, list_revisions
@@ -41,84 +42,53 @@ class FieldRow:
     can_copy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Fields under one heading."""
-
-    title: str
-    fields: Sequence[FieldRow]
-
-
-@dataclass(frozen=True, slots=True)
-class RelatedLink:
-    """A link to the list of the records that some filters find."""
-
-    label: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierVersion:
-    """An earlier version: its number, when it was replaced, and (field, old, new) of what the next version changed."""
-
-    number: int
-    replaced_at: str
-    changes: Sequence[tuple[str, str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class RecordPage:
-    """Everything that a record's page shows; `versions` only to a person who may see earlier versions."""
-
-    sections: Sequence[Section]
-    tags: Sequence[RelatedLink]
-    extra: SafeString | str
-    related: Sequence[RelatedLink]
-    day: SourceDay | None
-    day_url: str
-    status: str
-    versions: Sequence[EarlierVersion]
-    api_url: str
-
-
 def build_page(
     request: HttpRequest, record: UsageRecord, renderers: Mapping[str, Renderer], related: Sequence[Related]
-) -> RecordPage:
-    """Return the page of a record; `renderers`: of the columns that are not shown as plain values."""
+) -> dict[str, Any]:
+    """Return what the page of a record shows; `renderers`: of the columns that are not shown as plain values.
+
+    `sections`: (title, fields). `versions`: those before this one, for a person who may see them; each with its number,
+    when it was replaced, and (field, old, new) of what the next version changed.
+    """
     day = SourceDay.objects.with_status().filter(source=record.source_id, day=record.day).first()
     revisions = list_revisions(record) if request.user.has_perm("usage.view_recordrevision") else []
     may_open_day = day is not None and request.user.has_perm("usage.view_sourceday")
     names = find_record_names([record], get_staff_name_access(request))
-    return RecordPage(
-        sections=build_sections(record, renderers, names),
-        tags=[
-            RelatedLink(f"{key}: {value}", build_list_url(record, {"tag": write_tag(key, value)}))
+    return {
+        "sections": build_sections(record, renderers, names),
+        "tags": [
+            PageLink(f"{key}: {value}", build_list_url(record, {"tag": write_tag(key, value)}))
             for key, value in iterate_tags(get_json(record, "tags"))
         ],
-        extra=render_json(record.extra),
-        related=[
-            RelatedLink(label, build_list_url(record, {name: write_value(value) for name, value in filters.items()}))
+        "extra": render_json(record.extra),
+        "related": [
+            PageLink(label, build_list_url(record, {name: write_value(value) for name, value in filters.items()}))
             for label, filters in related
             if all(filters.values())
         ],
-        day=day,
-        day_url=reverse("admin:usage_sourceday_change", args=[day.pk]) if day and may_open_day else "",
-        status=day.describe_status() if day else "Its day is not stored.",
-        versions=[build_version(revision) for revision in revisions],
-        api_url=reverse(f"api:{KIND_NAMES[type(record)]}-detail", args=[record.pk]),
-    )
+        "day": day,
+        "day_url": reverse("admin:usage_sourceday_change", args=[day.pk]) if day and may_open_day else "",
+        "status": day.describe_status() if day else "Its day is not stored.",
+        "versions": [
+            (revision.number, f"{format_timestamp(revision.replaced_at)} UTC", list(format_changes(revision)))
+            for revision in revisions
+        ],
+        "api_url": reverse(f"api:{KIND_NAMES[type(record)]}-detail", args=[record.pk]),
+    }
 
 
-def build_sections(record: UsageRecord, renderers: Mapping[str, Renderer], names: Names) -> list[Section]:
+def build_sections(
+    record: UsageRecord, renderers: Mapping[str, Renderer], names: Names
+) -> list[tuple[str, list[FieldRow]]]:
     """Return every field but the tags and `extra`, which are shown apart; after an id its name of today."""
     columns = [field.name for field in record._meta.concrete_fields]
     vendor_columns = [name for name in columns if name not in PORTAL_COLUMNS and name not in JSON_COLUMNS]
     fields = [row for name in vendor_columns for row in build_named_fields(record, name, renderers, names)]
-    sections = [Section("From the vendor", fields)]
+    sections = [("From the vendor", fields)]
     if details := get_json(record, "details"):
         fields = [FieldRow(name, get_label(name), format_value(value), bool(value)) for name, value in details.items()]
-        sections.append(Section("Details of the resource", fields))
-    sections.append(Section("In the portal", [build_field(record, name, renderers) for name in PORTAL_COLUMNS]))
+        sections.append(("Details of the resource", fields))
+    sections.append(("In the portal", [build_field(record, name, renderers) for name in PORTAL_COLUMNS]))
     return sections
 
 
@@ -177,10 +147,7 @@ def build_list_url(record: UsageRecord, filters: Mapping[str, str]) -> str:
     return f"{url}?{urlencode({'source': record.source.slug, **filters})}"
 
 
-def build_version(revision: Revision) -> EarlierVersion:
-    """Return an earlier version as the page shows it."""
-    changes = [
-        (get_column_label(change.field), format_value(change.old), format_value(change.new))
-        for change in revision.changes
-    ]
-    return EarlierVersion(revision.number, f"{format_timestamp(revision.replaced_at)} UTC", changes)
+def format_changes(revision: Revision) -> Iterator[tuple[str, SafeString | str, SafeString | str]]:
+    """Yield (field, old, new) of what replaced an earlier version."""
+    for change in revision.changes:
+        yield get_column_label(change.field), format_value(change.old), format_value(change.new)

@@ -17,6 +17,7 @@ from rest_framework.exceptions import ValidationError
 
 from usage.api.pagination import Cursor, KeysetPage, Ordering, fetch_page
 from usage.formatting import round_to_two_digits
+from usage.links import PageLink
 from usage.timeouts import QueryTimeout, limit_query_time
 
 MAX_COUNTED = 1_000
@@ -38,14 +39,6 @@ class RowCount:
         return f"{self.number:,}" if self.is_exact else f"about {self.number:,}"
 
 
-@dataclass(frozen=True, slots=True)
-class PageLink:
-    """A link to another page, `url` '' where there is no such page."""
-
-    label: str
-    url: str
-
-
 class KeysetList(ChangeList):
     """A list in one total order that an index has; `cursor` or `before` in the address is the position of the page.
 
@@ -58,7 +51,6 @@ class KeysetList(ChangeList):
     page_links: Sequence[PageLink] = ()
 
     def get_keyset_ordering(self) -> Ordering:
-        """Return the order of the list."""
         return Ordering(self.model_admin.keyset, descending=True)
 
     def get_link_labels(self) -> tuple[str, str, str, str]:
@@ -74,16 +66,14 @@ class KeysetList(ChangeList):
         return rows
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Return the columns of the order, as Django has them."""
         ordering = self.get_keyset_ordering()
         return [f"-{column}" if ordering.descending else column for column in ordering.columns]
 
     def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page and count the rows."""
         self.multi_page = self.can_show_all = self.show_full_result_count = False
         self.full_result_count, self.show_admin_actions = None, True
         try:
-            with limit_query_time(PAGE_SECONDS, self.queryset.db):
+            with limit_query_time(PAGE_SECONDS):
                 self.fetch_results(request)
         except QueryTimeout:
             self.result_list, self.row_count, self.too_slow = [], RowCount(0, is_exact=False), True
@@ -118,7 +108,6 @@ class KeysetList(ChangeList):
             return None
 
     def build_links(self, page: KeysetPage, key: str) -> tuple[PageLink, ...]:
-        """Return the links to the first, previous, next and last page."""
         first, previous, following, last = self.get_link_labels()
         return (
             PageLink(first, self.build_url() if page.has_previous else ""),
@@ -132,7 +121,6 @@ class KeysetList(ChangeList):
         return self.build_url(**{name: cursor.sign(key)}) if cursor else ""
 
     def build_url(self, **position: str) -> str:
-        """Return the address of this list with its filters, at a position."""
         return f"?{urlencode({**self.filter_params, **position}, doseq=True)}"
 
 
@@ -140,7 +128,7 @@ def count_rows(queryset: QuerySet[Any]) -> RowCount:
     """Return how many rows there are, counted up to MAX_COUNTED and estimated beyond."""
     rows = queryset.order_by()
     try:
-        with limit_query_time(COUNT_SECONDS, queryset.db):
+        with limit_query_time(COUNT_SECONDS):
             number = rows[: MAX_COUNTED + 1].count()
     except QueryTimeout:
         number = MAX_COUNTED + 1

@@ -16,7 +16,7 @@ from usage.admin.filter_form import FilterForm, build_filter_form, build_filters
 from usage.admin.lists.pagination import POSITION
 from usage.api.access import get_staff_scope
 from usage.api.filters import UsageFilterSet, find_param_errors
-from usage.api.pagination import Ordering, Orderings
+from usage.api.pagination import Ordering
 from usage.data_quality import select_reporting_sources
 from usage.datetimes import UTC_ZONE
 from usage.labels import get_label
@@ -31,38 +31,30 @@ ANY_TIME = "from="
 SHORTCUTS = ("this-month", "last-month", "last-7-days", "last-30-days", "this-year")
 
 
-@dataclass(frozen=True, slots=True)
-class ListOptions:
-    """What a list has besides its filters: its orderings, the default one, and the filters that are shown at once."""
-
-    orderings: Orderings
-    default_ordering: str
-    common: Sequence[str]
-
-
 @dataclass(frozen=True)
 class ListQuery:
     """The parameters of one request. `filterset` is validated; `errors`: by parameter.
 
     `params`: those that are not empty; `filters`: the filters among them. `sources`: (slug, vendor) of those
-    that report this usage and that the person may see.
+    that report this usage and that the person may see. `viewset`: the API's, whose filters and orderings the list has;
+    `common`: the filters that are shown at once.
     """
 
     params: QueryDict
     filters: QueryDict
-    model: type[UsageRecord]
     filterset: UsageFilterSet
     errors: dict[str, list[str]]
     sources: Sequence[tuple[str, str]]
-    options: ListOptions
+    viewset: Any
+    common: Sequence[str]
 
     @classmethod
     def parse(
         cls,
         request: HttpRequest,
         rows: QuerySet[Any],
-        filterset_class: type[UsageFilterSet],
-        options: ListOptions,
+        viewset: Any,
+        common: Sequence[str],
         only: Collection[str] | None = None,
     ) -> Self:
         """Return the query of a request over `rows`, which are within the row scope; `only`: of these parameters."""
@@ -72,18 +64,23 @@ class ListQuery:
         filters = params.copy()
         for name in NOT_FILTERS:
             filters.pop(name, None)
-        filterset = build_filterset(filterset_class, filters, rows, request)
+        filterset = build_filterset(viewset.filterset_class, filters, rows, request)
         errors = {
             name: [str(text) for text in texts] for name, texts in find_param_errors(filters, filterset, ()).items()
         }
         try:
-            Ordering.parse(params.get(ORDERING, options.default_ordering), options.orderings)
+            Ordering.parse(params.get(ORDERING, viewset.ordering), viewset.orderings)
         except ValidationError as error:
             detail: Any = error.detail
             errors[ORDERING] = [str(text) for text in detail[ORDERING]]
         reporting = select_reporting_sources(rows.model, None, get_staff_scope(request))
         sources = tuple(reporting.values_list("slug", "vendor"))
-        return cls(params, filters, rows.model, filterset, errors, sources, options)
+        return cls(params, filters, filterset, errors, sources, viewset, common)
+
+    @property
+    def model(self) -> type[UsageRecord]:
+        model: type[UsageRecord] = self.viewset.queryset.model
+        return model
 
     @property
     def rows(self) -> QuerySet[Any]:
@@ -94,12 +91,11 @@ class ListQuery:
     @property
     def ordering_name(self) -> str:
         """The name of the ordering, - before it for its reverse."""
-        return self.params.get(ORDERING, self.options.default_ordering)
+        return str(self.params.get(ORDERING, self.viewset.ordering))
 
     @property
     def ordering(self) -> Ordering:
-        """The ordering itself."""
-        return Ordering.parse(self.ordering_name, self.options.orderings)
+        return Ordering.parse(self.ordering_name, self.viewset.orderings)
 
     @property
     def page_params(self) -> dict[str, list[str]]:
@@ -108,13 +104,12 @@ class ListQuery:
 
     @cached_property
     def form(self) -> FilterForm:
-        """The form of the filters."""
         slugs, vendors = [slug for slug, _ in self.sources], sorted({vendor for _, vendor in self.sources})
         selects = {"source": build_select("All sources", slugs), "vendor": build_select("All vendors", vendors)}
         return build_filter_form(
             self.filterset,
             self.errors,
-            common=self.options.common,
+            common=self.common,
             widgets=selects,
             model=self.model,
         )
@@ -128,7 +123,7 @@ class ListQuery:
     @property
     def ordering_choices(self) -> list[tuple[str, str, bool]]:
         """The name and the label of each ordering, and whether it is the current ordering."""
-        names = [sign + name for name in self.options.orderings for sign in ("-", "")]
+        names = [sign + name for name in self.viewset.orderings for sign in ("-", "")]
         return [(name, get_ordering_label(name), name == self.ordering_name) for name in names]
 
     @property
@@ -142,7 +137,6 @@ class ListQuery:
 
     @property
     def range(self) -> RangeMenu:
-        """The menu of the range."""
         zone: ZoneInfo = self.filterset.form.cleaned_data.get("tz") or UTC_ZONE
         bounds = self.params.get("from", ""), self.params.get("to", "")
         return build_range_menu(
@@ -155,12 +149,10 @@ class ListQuery:
 
     @property
     def any_time_url(self) -> str:
-        """The address of the list with the same filters and without a range."""
         return self.build_url(remove=("from", "to"))
 
     @property
     def url(self) -> str:
-        """The address of the list's first page."""
         return self.build_url()
 
     def build_url(self, remove: Sequence[str] = (), value: str = "", **changes: str) -> str:

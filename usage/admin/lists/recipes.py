@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from usage.admin.display import render_number
+from usage.admin.display import build_list_column, render_number
 from usage.admin.lists.base import UsageAdmin
 from usage.admin.lists.cells import render_first_cell, render_name
 from usage.admin.lists.details import Related, Renderer
@@ -17,8 +17,15 @@ from usage.models import RecipeUsage
 COUNTS = ("task_count", "job_succeeded_count", "job_failed_count", "recipe_count")
 
 
+def render_recipe(usage: RecipeUsage) -> SafeString | str:
+    """Return the name of a recipe before its id; deleted recipes are one row per workspace and hour."""
+    if usage.recipe_id is None:
+        return format_html('<span class="quiet">{}</span>', "deleted recipes")
+    return render_name(usage.recipe_name, usage.recipe_id)
+
+
 def render_count(name: str) -> Renderer:
-    """Return how a count is shown on an hour's page."""
+    """Return how a count is shown."""
     return lambda hour: render_number(getattr(hour, name))
 
 
@@ -41,45 +48,19 @@ class RecipeUsageAdmin(UsageAdmin):
     renderers = {name: render_count(name) for name in COUNTS}
     list_display = ("hour", "source", "workspace", "recipe", "folder", "tasks", "jobs_succeeded", "jobs_failed")
 
-    @admin.display(description="hour (UTC)", ordering="starts_at")
-    def hour(self, usage: RecipeUsage) -> SafeString | str:
-        """When the hour began."""
-        return render_first_cell(usage, f"{usage.starts_at:%Y-%m-%d %H:%M}")
-
-    @admin.display(description="workspace", ordering="workspace_id")
-    def workspace(self, usage: RecipeUsage) -> SafeString | str:
-        """Its name before its id."""
-        return render_name(usage.workspace_name, usage.workspace_id)
-
-    @admin.display(description="recipe")
-    def recipe(self, usage: RecipeUsage) -> SafeString | str:
-        """Its name before its id; deleted recipes are one row per workspace and hour."""
-        if usage.recipe_id is None:
-            return format_html('<span class="quiet">{}</span>', "deleted recipes")
-        return render_name(usage.recipe_name, usage.recipe_id)
-
-    @admin.display(description="folder")
-    def folder(self, usage: RecipeUsage) -> SafeString | str:
-        """Its folder's name before its id."""
-        return render_name(usage.folder_name, usage.folder_id)
-
-    @admin.display(description="tasks")
-    def tasks(self, usage: RecipeUsage) -> SafeString:
-        """Tasks of the hour."""
-        return render_number(usage.task_count)
-
-    @admin.display(description="jobs succeeded")
-    def jobs_succeeded(self, usage: RecipeUsage) -> SafeString:
-        """Jobs of the hour that succeeded."""
-        return render_number(usage.job_succeeded_count)
-
-    @admin.display(description="jobs failed")
-    def jobs_failed(self, usage: RecipeUsage) -> SafeString:
-        """Jobs of the hour that failed."""
-        return render_number(usage.job_failed_count)
+    hour = build_list_column(
+        "hour (UTC)", lambda usage: render_first_cell(usage, f"{usage.starts_at:%Y-%m-%d %H:%M}"), "starts_at"
+    )
+    workspace = build_list_column(
+        "workspace", lambda usage: render_name(usage.workspace_name, usage.workspace_id), "workspace_id"
+    )
+    recipe = build_list_column("recipe", render_recipe)
+    folder = build_list_column("folder", lambda usage: render_name(usage.folder_name, usage.folder_id))
+    tasks = build_list_column("tasks", render_count("task_count"))
+    jobs_succeeded = build_list_column("jobs succeeded", render_count("job_succeeded_count"))
+    jobs_failed = build_list_column("jobs failed", render_count("job_failed_count"))
 
     def get_related(self, record: RecipeUsage) -> Sequence[Related]:
-        """Return links to other hours."""
         first, end = (
             f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
             for instant in (record.starts_at, record.starts_at + timedelta(hours=1))

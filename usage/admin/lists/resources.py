@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 from django.contrib import admin
-from django.utils.safestring import SafeString
 
-from usage.admin.display import render_full_quantity, render_quantity
+from usage.admin.display import build_list_column, render_full_quantity, render_quantity
 from usage.admin.lists.base import UsageAdmin
 from usage.admin.lists.cells import render_first_cell, render_known_name, render_name, render_tags
 from usage.admin.lists.details import Related
@@ -43,38 +43,16 @@ class ResourceUsageAdmin(UsageAdmin):
         "tagged",
     )
 
-    @admin.display(description="day (UTC)", ordering="day")
-    def on(self, usage: ResourceUsage) -> SafeString | str:
-        """The day of consumption."""
-        return render_first_cell(usage, f"{usage.day:%Y-%m-%d}")
-
-    @admin.display(description="resource")
-    def resource(self, usage: ResourceUsage) -> SafeString | str:
-        """Its name before its id."""
-        return render_name(usage.resource_name, usage.resource_id)
-
-    @admin.display(description="project")
-    def project(self, usage: ResourceUsage) -> SafeString | str:
-        """Its project."""
-        return render_known_name(usage, "project_id")
-
-    @admin.display(description="region")
-    def region(self, usage: ResourceUsage) -> SafeString | str:
-        """Its region."""
-        return render_known_name(usage, "region_id")
-
-    @admin.display(description="consumed")
-    def consumed(self, usage: ResourceUsage) -> SafeString:
-        """The quantity in its own unit."""
-        return render_quantity(usage.consumed_quantity, usage.consumed_unit)
-
-    @admin.display(description="tags")
-    def tagged(self, usage: ResourceUsage) -> SafeString | str:
-        """The first of its tags."""
-        return render_tags(usage.tags)
+    on = build_list_column("day (UTC)", lambda usage: render_first_cell(usage, f"{usage.day:%Y-%m-%d}"), "day")
+    resource = build_list_column("resource", lambda usage: render_name(usage.resource_name, usage.resource_id))
+    project = build_list_column("project", partial(render_known_name, column="project_id"))
+    region = build_list_column("region", partial(render_known_name, column="region_id"))
+    consumed = build_list_column(
+        "consumed", lambda usage: render_quantity(usage.consumed_quantity, usage.consumed_unit)
+    )
+    tagged = build_list_column("tags", lambda usage: render_tags(usage.tags))
 
     def get_related(self, record: ResourceUsage) -> Sequence[Related]:
-        """Return links to other usage."""
         project = "" if record.project_id is None else str(record.project_id)
         return (
             ("Usage of this resource", {"resource_id": record.resource_id}),

@@ -102,7 +102,6 @@ class SuggestionSource:
 
     @property
     def row_limit(self) -> int:
-        """The number of rows to read."""
         return RECORDS if issubclass(self.table, UsageRecord) else ROLLUP_ROWS
 
     def get_bounds(self, start: datetime | None, end: datetime | None) -> dict[str, date | datetime]:

@@ -6,10 +6,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
-from django.db import DEFAULT_DB_ALIAS
-
 from usage.api.filters import UsageFilterSet
-from usage.api.filters.data_quality import assess_filtered
+from usage.data_quality import assess_filtered
 from usage.data_quality.messages import describe_quality, get_tone
 from usage.decimals import add_exactly
 from usage.formatting import Amount, format_number, scale_amount
@@ -38,12 +36,10 @@ class ListSum:
 
     @property
     def amount(self) -> Amount:
-        """The sum scaled for people, and with all its digits."""
         return scale_amount(self.value, self.unit)
 
     @property
     def record_count(self) -> str:
-        """The number of records as text."""
         return format_number(self.records)
 
 
@@ -63,19 +59,17 @@ class Totals:
 
     @property
     def record_count(self) -> str:
-        """The number of records as text."""
         return format_number(self.records)
 
     @property
     def units(self) -> dict[str, str]:
-        """What the units of the sums mean."""
         return explain_units(list_sum.unit for list_sum in self.sums)
 
 
 def compute_totals(kind: type[UsageRecord], filterset: UsageFilterSet, row_scope: frozenset[int] | None) -> Totals:
     """Return the totals of a valid filter set; raises QueryTimeout where a sum takes longer than SECONDS."""
     query = build_query(METRICS_BY_KIND[kind], filterset, row_scope)
-    with consistent_snapshot(DEFAULT_DB_ALIAS, seconds=SECONDS):
+    with consistent_snapshot(seconds=SECONDS):
         meta = assess_filtered(filterset, row_scope, reads_rollups=partial(reads_rollups, query)).meta()
         groups = fetch_groups(query, lambda: None).totals
     quality, tone = list(describe_quality(meta)), get_tone(meta)

@@ -72,7 +72,6 @@ class CommaSeparatedField(forms.CharField):
         return [self.clean_part(part) for part in parts]
 
     def clean_part(self, part: str) -> Any:
-        """Return one cleaned value."""
         value = parse_value(part)
         if value is None and self.takes_none:
             return None
@@ -150,7 +149,6 @@ class ZoneFilter(django_filters.CharFilter):
     field_class = ZoneField
 
     def filter(self, qs: QuerySet[Any], value: Any) -> QuerySet[Any]:
-        """Return the rows unchanged."""
         return qs
 
 
@@ -165,7 +163,6 @@ class CommaSeparatedFilter(django_filters.BaseCSVFilter):
         super().__init__(*args, of=self.of(), **kwargs)
 
     def filter(self, qs: QuerySet[Any], value: list[Any]) -> QuerySet[Any]:
-        """Keep the rows with one of the values."""
         if not value:
             return qs
         present_values = [element for element in value if element is not None]
@@ -178,7 +175,6 @@ class CommaSeparatedFilter(django_filters.BaseCSVFilter):
         return [Q(**{f"{self.field_name}__{look_up}": operand})]
 
     def build_empty_condition(self) -> Q:
-        """Return the condition of a row without a value."""
         return Q(**{f"{self.field_name}__isnull": True})
 
 
@@ -200,7 +196,6 @@ class NumbersFilter(CommaSeparatedFilter, django_filters.NumberFilter):
         """Return None: each number is checked by its own field."""
 
     def build_conditions(self, values: list[Any]) -> list[Q]:
-        """Return the condition that the column is one of the numbers."""
         return super().build_conditions([cast_to_bigint(number) for number in values])
 
 
@@ -241,7 +236,6 @@ class BooleanChoiceFilter(ChoiceFilter):
         set_override(self, "field", {"type": "string", "enum": ["true", "false"], "description": help_text})
 
     def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """Keep the rows for which the condition is true, or false."""
         if not value:
             return qs
         is_true = (value == "true") != (self.lookup_expr == "isnull")

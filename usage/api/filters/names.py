@@ -86,7 +86,6 @@ class NamesFilter(DirectoryFilter, CommaSeparatedFilter, django_filters.CharFilt
         self.kind = kind
 
     def filter(self, qs: QuerySet[Any], value: list[Any]) -> QuerySet[Any]:
-        """Keep the rows whose id has one of the names."""
         if not value:
             return qs
         return self.keep_entries(qs, select_entries(self.kind, self.parent.names).filter(Q(shown__in=value)))
@@ -103,7 +102,6 @@ class NamePartFilter(DirectoryFilter, django_filters.CharFilter):  # type: ignor
         self.kind = kind
 
     def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """Keep the rows whose id has such a name."""
         if not value:
             return qs
         entries = select_entries(self.kind, self.parent.names)
@@ -120,7 +118,6 @@ class TeamFilter(DirectoryFilter, CommaSeparatedFilter, django_filters.CharFilte
         super().__init__(field_name="user_id", help_text=text)
 
     def filter(self, qs: QuerySet[Any], value: list[Any]) -> QuerySet[Any]:
-        """Keep the rows of the users of the teams, or of none."""
         if not value:
             return qs
         users, teams = DirectoryEntry.objects.filter(kind=self.kind), [team for team in value if team is not None]

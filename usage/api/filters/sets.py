@@ -24,7 +24,7 @@ from usage.api.filters.values import (
     build_detail_filters,
 )
 from usage.api.filters.widgets import EndInput
-from usage.datetimes import EXPECTED, EXPECTED_ZONE
+from usage.datetimes import EXPECTED, EXPECTED_ZONE, to_instant
 from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.directory.lookup import NAMED_COLUMNS
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
@@ -76,11 +76,9 @@ class SourceRelatedFilterSet(django_filters.FilterSet):
         return form
 
     def filter_sources(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
-        """Keep the rows of the sources with these slugs."""
         return self.filter_source_ids(queryset, [pk for pk, slug, _ in self.sources if slug in value])
 
     def filter_vendors(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
-        """Keep the rows of the sources at these vendors."""
         return self.filter_source_ids(queryset, [pk for pk, _, vendor in self.sources if vendor in value])
 
     def get_source_ids(self) -> list[int] | None:
@@ -93,6 +91,12 @@ class SourceRelatedFilterSet(django_filters.FilterSet):
             for pk, slug, vendor in self.sources
             if (not slugs or slug in slugs) and (not vendors or vendor in vendors)
         ]
+
+    def get_range(self) -> tuple[datetime | None, datetime | None]:
+        """Return the bounds of the range as instants; a date stands for its start in UTC."""
+        bounds = (self.form.cleaned_data.get(name) for name in ("from", "to"))
+        start, end = (None if bound is None else to_instant(bound) for bound in bounds)
+        return start, end
 
     def filter_source_ids(self, queryset: QuerySet[Any], ids: list[int]) -> QuerySet[Any]:
         """Keep the rows of these sources; a single source by `=`, so that an index gives the order."""
@@ -140,12 +144,10 @@ class UsageFilterSet(SourceRelatedFilterSet):
         return {}
 
     def filter_from(self, queryset: Any, name: str, value: date) -> QuerySet[Any]:
-        """Keep the rows from the beginning of the range on."""
         rows: QuerySet[Any] = queryset.in_range(start=value)
         return rows
 
     def filter_to(self, queryset: Any, name: str, value: date) -> QuerySet[Any]:
-        """Keep the rows before the end of the range."""
         rows: QuerySet[Any] = queryset.in_range(end=value)
         return rows
 
@@ -178,7 +180,6 @@ class EnvironmentUsageFilterSet(UsageFilterSet):
 
     @classmethod
     def get_extra_filters(cls) -> dict[str, django_filters.Filter]:
-        """Add the bounds of the runtime and of the start of a run."""
         return {
             **build_name_filters(NAMED_COLUMNS[EnvironmentUsage]),
             "team": TeamFilter(),
@@ -231,7 +232,6 @@ class ResourceUsageFilterSet(UsageFilterSet):
 
     @classmethod
     def get_extra_filters(cls) -> dict[str, django_filters.Filter]:
-        """Add the fields of details, and the bounds of the quantity and of when a resource was seen."""
         seen_filters = {
             f"{column}__{bound}": MomentFilter(
                 column, lookup_expr=bound, help_text=f"{column} {comparison}: {EXPECTED}. Give from or to as well."
@@ -268,11 +268,9 @@ class RecipeUsageFilterSet(UsageFilterSet):
 
     @classmethod
     def get_extra_filters(cls) -> dict[str, django_filters.Filter]:
-        """Add the bounds of the counts."""
         return build_bounds(
             "task_count", "job_succeeded_count", "job_failed_count", "recipe_count", of=CountBoundFilter
         )
 
     def filter_deleted(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Keep, leave out or select the rows of deleted recipes."""
         return queryset if value == "include" else queryset.filter(recipe_id__isnull=value == "only")

@@ -58,7 +58,6 @@ class CategoryFilter(ChoicesFilter):
         super().__init__(*CATEGORY_NAMES, field_name="resource_type", help_text="What resources are for.")
 
     def filter(self, qs: QuerySet[Any], value: list[str]) -> QuerySet[Any]:
-        """Keep the rows whose resource type is in one of the categories."""
         if not value:
             return qs
         types = [name for category in value for name in CATEGORIES.get(category, ())]
@@ -89,7 +88,6 @@ class ContainsFilter(django_filters.CharFilter):
         super().__init__(field_name, lookup_expr=lookup_expr, help_text=text, **kwargs)
 
     def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """Keep the rows whose column contains the text."""
         return qs.filter(build_search([f"{self.field_name}__{self.lookup_expr}"], value)) if value else qs
 
 
@@ -128,7 +126,6 @@ class CountBoundFilter(BoundFilter):
     field_class = IntegerTextField
 
     def filter(self, qs: QuerySet[Any], value: int | None) -> QuerySet[Any]:
-        """Keep the rows within the bound."""
         return qs if value is None else super().filter(qs, cast_to_bigint(value))
 
 
@@ -203,7 +200,6 @@ class TagsFilter(django_filters.Filter):
         return qs.filter(reduce(combine, conditions))
 
     def build_condition(self, key: str | None, value: str | None) -> Q:
-        """Return the condition of one tag."""
         if key is None:
             return Q(**{str(self.field_name): {}})
         if value is None:
@@ -222,11 +218,9 @@ class TagKeysFilter(TextsFilter):
     """Comma-separated keys of tags; a row matches with one of them, whatever its value."""
 
     def build_conditions(self, values: list[Any]) -> list[Q]:
-        """Return the condition that a row has one of the keys."""
         return [Q(**{f"{self.field_name}__has_any_keys": values})]
 
     def build_empty_condition(self) -> Q:
-        """Return the condition of a row without tags."""
         return Q(**{str(self.field_name): {}})
 
 
@@ -239,11 +233,9 @@ class DetailFilter(CommaSeparatedFilter):
         self.within = field
 
     def build_conditions(self, values: list[Any]) -> list[Q]:
-        """Return the conditions that the details have a value."""
         return [Q(details__contains={self.within: value}) for value in values]
 
     def build_empty_condition(self) -> Q:
-        """Return the condition that the details lack the field or its value."""
         return build_missing_condition("details", self.within)
 
 

@@ -37,7 +37,6 @@ class MomentInput(forms.TextInput):
     """A date picker where there is a date or nothing, a text input for an instant and for what is neither."""
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """Choose the type of the input."""
         context: dict[str, Any] = super().get_context(name, value, attrs)
         context["widget"]["type"] = "date" if not value or is_date(value) else "text"
         return context
@@ -82,11 +81,9 @@ class RepeatedInput(forms.Widget):
         self.fewest = fewest
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
-        """Return all values."""
         return list(data.getlist(name)) if hasattr(data, "getlist") else list(data.get(name) or ())
 
     def id_for_label(self, id_: str, index: str | None = None) -> str:
-        """Return the id of the first input."""
         return f"{id_}-1"
 
     def render(
@@ -111,7 +108,6 @@ class AddressSelect(forms.Select):
     """A drop-down that also offers the value in the address, whatever it is."""
 
     def optgroups(self, name: str, value: list[str], attrs: dict[str, Any] | None = None) -> list[Any]:
-        """Add the value to the choices."""
         present = {str(choice) for choice, _ in self.choices}
         self.choices = [*self.choices, *((text, text) for text in value if text and text not in present)]
         return super().optgroups(name, value, attrs)
@@ -133,5 +129,4 @@ class CommaSeparatedBoxes(forms.CheckboxSelectMultiple):
         return merge_texts(list_texts(data, name))
 
     def format_value(self, value: Any) -> list[str]:
-        """Return the values one by one."""
         return [parse_value(text) or text for text in split_values(value or "")]

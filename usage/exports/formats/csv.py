@@ -6,7 +6,7 @@ on request, makes Excel read the file as UTF-8.
 """
 
 from codecs import BOM_UTF8
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from rest_framework.exceptions import ValidationError
 
@@ -27,12 +27,16 @@ class Format(ExportFormat):
     position = 1
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
-        """Yield blocks of about 64 KB."""
         text_columns = {index for index, column in enumerate(query.columns) if column.kind in {TEXT, TEXT_LIST}}
-        mark = BOM_UTF8 if query.bom else b""
-        for records in query.read_csv():
-            yield mark + finish_records(records, text_columns)
-            mark = b""
+        yield from iterate_blocks(query.read_csv(), text_columns, bom=query.bom)
+
+
+def iterate_blocks(batches: Iterable[Sequence[Record]], text_columns: Collection[int], *, bom: bool) -> Iterator[bytes]:
+    """Yield batches of records as `finish_records` has them; `bom`: they begin with a byte order mark."""
+    mark = BOM_UTF8 if bom else b""
+    for records in batches:
+        yield mark + finish_records(records, text_columns)
+        mark = b""
 
 
 def finish_records(records: Sequence[Record], text_columns: Collection[int]) -> bytes:

@@ -16,5 +16,4 @@ class Format(ExportFormat):
     position = 3
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
-        """Yield blocks of about 64 KB."""
         yield from map(b"".join, query.read_json())

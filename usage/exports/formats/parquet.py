@@ -8,7 +8,7 @@ A file that breaks off has no footer, and no reader takes it.
 
 import io
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from rest_framework.exceptions import ValidationError
 from usage.columns import (
     BEYOND_DECIMAL,
     BOOLEAN,
+    CELL_SQL,
     DAY,
     DECIMAL,
     DECIMAL_DIGITS,
@@ -45,7 +46,6 @@ class Format(ExportFormat):
 
     @classmethod
     def is_available(cls) -> bool:
-        """Return whether pyarrow is installed."""
         return find_spec("pyarrow") is not None
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
@@ -58,12 +58,10 @@ class Format(ExportFormat):
             raise ValidationError({"format": [reason]}) from None
         columns = list(split_numbers(query.columns))
         schema = build_schema(columns)
-        records = replace(query, columns=columns).read_records()
-        next(records)  # the header
         out = StreamBuffer()
         with parquet.ParquetWriter(pa.PythonFile(out, "w"), schema, compression="zstd") as writer:
-            for batch in batch_bytes(records):
-                writer.write_table(parse_batch(batch, schema), row_group_size=len(batch))
+            for table in read_tables(replace(query, columns=columns), schema):
+                writer.write_table(table, row_group_size=table.num_rows)
                 yield from out.take()
         yield from out.take()
 
@@ -76,15 +74,12 @@ class StreamBuffer(io.RawIOBase):
         self._position = 0
 
     def writable(self) -> bool:
-        """Yes."""
         return True
 
     def tell(self) -> int:
-        """Return how much was ever written."""
         return self._position
 
     def write(self, data: Any) -> int:
-        """Append bytes."""
         self._pending += data
         self._position += len(data)
         return len(data)
@@ -117,6 +112,14 @@ def build_schema(columns: Iterable[Column]) -> Any:
         DECIMAL: pa.decimal128(DECIMAL_DIGITS, DECIMAL_PLACES),
     }
     return pa.schema([(column.name, types.get(column.kind, pa.string())) for column in columns])
+
+
+def read_tables(query: ExportQuery, schema: Any, sql_by_kind: Mapping[str, str] = CELL_SQL) -> Iterator[Any]:
+    """Yield the rows of a query as Arrow tables, about 8 MB of CSV at a time."""
+    records = query.read_records(sql_by_kind)
+    next(records)  # the header
+    for batch in batch_bytes(records):
+        yield parse_batch(batch, schema)
 
 
 def batch_bytes(records: Iterator[Record]) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import IO, Any, Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -68,19 +68,15 @@ class Format(ExportFormat):
 
     @classmethod
     def get_hint(cls) -> str:
-        """Return how many rows it may hold."""
         return f"one sheet, up to {settings.PORTAL_XLSX_MAX_ROWS:,} rows"
 
     def write(self, query: ExportQuery) -> Iterator[bytes]:
         """Yield the file once it is complete; raises ValidationError where there are more rows than are allowed."""
         require_rows_at_most(query, settings.PORTAL_XLSX_MAX_ROWS)
-        with tempfile.TemporaryFile(prefix="portal-xlsx-") as file:
-            lines = csv.reader(str(record, "utf-8") for record in query.read_records(SHORT_CELL_SQL))
-            # The null of a file of one column is an empty line.
-            names, rows = next(lines), (cells or [""] for cells in lines)
-            write_workbook(file, names, [column.kind for column in query.columns], rows, query.about, query.zone)
-            file.seek(0)
-            yield from iter(partial(file.read, BLOCK_BYTES), b"")
+        lines = csv.reader(str(record, "utf-8") for record in query.read_records(SHORT_CELL_SQL))
+        # The null of a file of one column is an empty line.
+        names, rows = next(lines), (cells or [""] for cells in lines)
+        yield from iterate_workbook(names, [column.kind for column in query.columns], rows, query.about, query.zone)
 
 
 def require_rows_at_most(query: ExportQuery, allowed: int) -> None:
@@ -91,39 +87,42 @@ def require_rows_at_most(query: ExportQuery, allowed: int) -> None:
     raise ValidationError({"format": [reason]}, code=TOO_MANY_ROWS)
 
 
-def write_workbook(
-    file: IO[bytes],
+def iterate_workbook(
     names: Iterable[str],
     kinds: Sequence[str],
     rows: Iterable[Sequence[str | None]],
     about: Iterable[Line],
     zone: ZoneInfo,
-) -> None:
-    """Write both sheets: a bold header that stays in sight, then the rows; an empty cell for None and an empty text.
+) -> Iterator[bytes]:
+    """Yield a workbook once it is complete: a bold header that stays in sight, then the rows; *About* is a sheet of it.
 
-    `kinds`: those of the columns (usage/columns.py), whose cells are texts as CSV has them.
+    `kinds`: those of the columns (usage/columns.py), whose cells are texts as CSV has them; None and an empty text are
+    empty cells.
     """
     import xlsxwriter  # takes 50 ms to import
 
-    with xlsxwriter.Workbook(file, OPTIONS) as book:
-        bold = book.add_format({"bold": True})
-        date_formats = {kind: book.add_format({"num_format": text}) for kind, text in DATE_FORMATS.items()}
-        sheet = book.add_worksheet("usage")
-        sheet.freeze_panes(1, 0)
-        for index, (name, kind) in enumerate(zip(names, kinds, strict=True)):
-            sheet.set_column(index, index, WIDTHS.get(kind, DEFAULT_WIDTH))
-            sheet.write_string(0, index, cut_text(name), bold)
-        writers = [build_cell_writer(sheet, kind, date_formats, zone) for kind in kinds]
-        for number, cells in enumerate(rows, start=1):
-            for index, (write_cell, cell) in enumerate(zip(writers, cells, strict=True)):
-                if cell:
-                    write_cell(number, index, cell)
-        page = book.add_worksheet("About")
-        for index, width in enumerate(ABOUT_WIDTHS):
-            page.set_column(index, index, width)
-        for number, (name, text) in enumerate((*about, *NOTES)):
-            page.write_string(number, 0, name, bold)
-            page.write_string(number, 1, cut_text(text))
+    with tempfile.TemporaryFile(prefix="portal-xlsx-") as file:
+        with xlsxwriter.Workbook(file, OPTIONS) as book:
+            bold = book.add_format({"bold": True})
+            date_formats = {kind: book.add_format({"num_format": text}) for kind, text in DATE_FORMATS.items()}
+            sheet = book.add_worksheet("usage")
+            sheet.freeze_panes(1, 0)
+            for index, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+                sheet.set_column(index, index, WIDTHS.get(kind, DEFAULT_WIDTH))
+                sheet.write_string(0, index, cut_text(name), bold)
+            writers = [build_cell_writer(sheet, kind, date_formats, zone) for kind in kinds]
+            for number, cells in enumerate(rows, start=1):
+                for index, (write_cell, cell) in enumerate(zip(writers, cells, strict=True)):
+                    if cell:
+                        write_cell(number, index, cell)
+            page = book.add_worksheet("About")
+            for index, width in enumerate(ABOUT_WIDTHS):
+                page.set_column(index, index, width)
+            for number, (name, text) in enumerate((*about, *NOTES)):
+                page.write_string(number, 0, name, bold)
+                page.write_string(number, 1, cut_text(text))
+        file.seek(0)
+        yield from iter(partial(file.read, BLOCK_BYTES), b"")
 
 
 def build_cell_writer(sheet: Any, kind: str, date_formats: Mapping[str, Any], zone: ZoneInfo) -> WriteCell:

@@ -52,7 +52,6 @@ class Sandbox:
         return APIResponse(200, encode(self._answer_report(query, faults)))
 
     def build_error(self, status: int, message: str, **more: Any) -> APIResponse:
-        """Return an error in the vendor's shape."""
         return APIResponse(status, encode_error(status, message, f"{self.world.roll(status, message):032x}", **more))
 
     def _answer_names(self, request: APIRequest) -> APIResponse:

@@ -110,7 +110,6 @@ class DayListing:
         return self.build_row(stock, self._restate(place, piece))
 
     def build_row(self, stock: Stock, piece: Piece) -> dict[str, Any]:
-        """Write out one record of this day."""
         row = build_row(stock, piece)
         row["billing_value"] = build_decimal(piece.scaled, piece.digits)
         row["first_seen"] = self.format_second(piece.first * 60)

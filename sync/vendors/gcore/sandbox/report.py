@@ -42,7 +42,6 @@ class ReportTotals:
                 group[digits] += scaled
 
     def build_rows(self) -> list[Row]:
-        """Write the totals out."""
         merged: dict[tuple[Stock, str, int, int | None], Amounts] = defaultdict(lambda: defaultdict(int))
         for (stock, choice, region), amounts in self.sums.items():
             split = choice if stock.kind.split else None

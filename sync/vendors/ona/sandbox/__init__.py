@@ -41,7 +41,7 @@ class Sandbox:
 
     def respond(self, request: APIRequest, faults: ContentFaults) -> APIResponse:
         """Answer a request for a listing, a total or names, anything else with a Connect error."""
-        if request.path not in (LIST, RUNTIME, *self.names.handlers):
+        if request.path not in (LIST, RUNTIME, *self.names.paths):
             return _build_error("not_found", "404 page not found")
         if request.method != "POST":
             return APIResponse(405, b"", headers={"Allow": "POST"})
@@ -56,7 +56,7 @@ class Sandbox:
 
     def _build_answer(self, request: APIRequest, content_type: str, faults: ContentFaults) -> APIResponse:
         """Return the answer of one of the paths; raises ConnectError."""
-        if request.path in self.names.handlers:
+        if request.path in self.names.paths:
             return self.names.respond(request.path, content_type, request.body, request.query)
         if request.path == RUNTIME:
             query = connect.parse_runtime_request(content_type, request.body)
@@ -65,7 +65,6 @@ class Sandbox:
         return self._build_page(page, content_type, faults)
 
     def build_error(self, status: int, message: str) -> APIResponse:
-        """Answer with a Connect error."""
         return _build_error(CODES.get(status, "unknown"), message, status)
 
     def list_runs(self, start: datetime, end: datetime, project_id: str = "") -> list[Run]:

@@ -15,6 +15,7 @@ from sync.vendors.ona import directory_pb2 as pb
 from sync.vendors.ona.connect import DEFAULT_PAGE_SIZE, JSON, MAX_PAGE_SIZE, PROTO, ConnectError, parse_message
 from sync.vendors.ona.sandbox.history import get_size
 from sync.vendors.ona.sandbox.people import build_environments
+from sync.vendors.ona.usage_pb2 import PaginationResponse
 
 FIRST_NAMES: Final = ("Ada", "Björn", "Chiara", "Dmitri", "Éloïse", "Fatima", "Grace", "Hiroshi", "Ines", "Jürgen")
 LAST_NAMES: Final = ("Abadi", "Brandt", "Castillo", "D'Angelo", "Ferrari", "Lovelace", "Müller", "Nakamura", "Öztürk")
@@ -33,23 +34,29 @@ class NameSandbox:
     def __init__(self, world: World) -> None:
         self.world = world
         self.refused: frozenset[str] = frozenset()  # paths that the token may not read; tests set them
-        self.handlers: Mapping[str, Callable[[str, bytes, Mapping[str, list[str]]], Any]] = {
-            f"/api{directory.IDENTITY}": self.build_identity,
-            f"/api{directory.MEMBERS}": self.build_members,
-            f"/api{directory.PROJECTS}": self.build_projects,
-            f"/api{directory.CLASSES}": self.build_classes,
-            f"/api{directory.RUNNERS}": self.build_runners,
-            f"/api{directory.GROUPS}": self.build_groups,
-            f"/api{directory.MEMBERSHIPS}": self.build_memberships,
-            f"/api{directory.TEAMS}": self.build_teams,
-            f"/api{directory.TEAM_MEMBERS}": self.build_team_members,
+        listings: dict[str, Callable[[Any], list[Any]]] = {
+            directory.MEMBERS: self.list_members,
+            directory.PROJECTS: self.list_projects,
+            directory.CLASSES: self.list_classes,
+            directory.RUNNERS: self.list_runners,
+            directory.GROUPS: self.list_groups,
+            directory.MEMBERSHIPS: self.list_memberships,
+            directory.TEAMS: self.list_teams,
+            directory.TEAM_MEMBERS: self.list_team_members,
         }
+        self.listings = {f"/api{path}": list_rows for path, list_rows in listings.items()}
+        self.paths = (f"/api{directory.IDENTITY}", *self.listings)
 
     def respond(self, path: str, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> APIResponse:
-        """Return the answer for one of `handlers`; raises ConnectError."""
+        """Return the answer for one of `paths`; raises ConnectError."""
         if path in self.refused:
             raise ConnectError("permission_denied", "the token may not do this")
-        answer = self.handlers[path](content_type, body, query)
+        name = path.rpartition("/")[2]
+        request = parse_message(getattr(pb, f"{name}Request"), content_type, body)
+        if path in self.listings:
+            answer = build_page(getattr(pb, f"{name}Response"), self.listings[path](request), request, query)
+        else:
+            answer = self.build_identity()
         if content_type == PROTO:
             return APIResponse(200, answer.SerializeToString(), PROTO)
         return APIResponse(200, json_format.MessageToJson(answer, indent=None).encode(), JSON)
@@ -64,7 +71,7 @@ class NameSandbox:
         text = f"{self.world.roll(kind, number):016x}{self.world.roll(kind, number, 'low'):016x}"
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
-    def list_teams(self, user_id: str) -> list[int]:
+    def list_places(self, user_id: str) -> list[int]:
         """Return the places of a user's teams."""
         bits = self.world.roll("team", user_id)
         if bits % IN_NO_TEAM == 0:
@@ -73,86 +80,61 @@ class NameSandbox:
         return [first, (first + 1) % len(TEAMS)] if (bits >> 16) % IN_TWO_TEAMS == 0 else [first]
 
     def name_user(self, place: int) -> str:
-        """Return the name of a user."""
         last = LAST_NAMES[place // len(FIRST_NAMES) % len(LAST_NAMES)]
         return f"{FIRST_NAMES[place % len(FIRST_NAMES)]} {last}"
 
-    def build_identity(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
+    def build_identity(self) -> Any:
         """Return the identity that the token belongs to."""
-        parse_message(pb.GetAuthenticatedIdentityRequest, content_type, body)
         subject = pb.Subject(id=self.build_id("bot", 0), principal=pb.PRINCIPAL_SERVICE_ACCOUNT)
         return pb.GetAuthenticatedIdentityResponse(subject=subject, organization_id=self.build_id("organization", 0))
 
-    def build_members(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the organization's members."""
-        request = parse_message(pb.ListMembersRequest, content_type, body)
+    def list_members(self, request: Any) -> list[Any]:
         if request.organization_id != self.build_id("organization", 0):
             raise ConnectError("permission_denied", "no access to this organization")
-        members = [
+        return [
             pb.OrganizationMember(user_id=user, full_name=self.name_user(place), email=f"user{place}@example.com")
             for place, user in enumerate(self.list_ids("user_id"))
         ]
-        return fill_page(pb.ListMembersResponse(), "members", members, request, query)
 
-    def build_projects(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the projects."""
-        request = parse_message(pb.ListProjectsRequest, content_type, body)
-        projects = [
+    def list_projects(self, request: Any) -> list[Any]:
+        return [
             pb.Project(id=project, metadata=pb.ProjectMetadata(name=number_name(PROJECTS, place)))
             for place, project in enumerate(self.list_ids("project_id"))
         ]
-        return fill_page(pb.ListProjectsResponse(), "projects", projects, request, query)
 
-    def build_classes(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the classes of environments."""
-        request = parse_message(pb.ListEnvironmentClassesRequest, content_type, body)
-        classes = [
+    def list_classes(self, request: Any) -> list[Any]:
+        return [
             pb.EnvironmentClass(id=class_id, display_name=number_name(CLASSES, place), enabled=True)
             for place, class_id in enumerate(self.list_ids("environment_class_id"))
         ]
-        return fill_page(pb.ListEnvironmentClassesResponse(), "environment_classes", classes, request, query)
 
-    def build_runners(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the runners."""
-        request = parse_message(pb.ListRunnersRequest, content_type, body)
-        runners = [
+    def list_runners(self, request: Any) -> list[Any]:
+        return [
             pb.Runner(runner_id=runner, name=number_name(RUNNERS, place))
             for place, runner in enumerate(self.list_ids("runner_id"))
         ]
-        return fill_page(pb.ListRunnersResponse(), "runners", runners, request, query)
 
-    def build_teams(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the teams."""
-        request = parse_message(pb.ListTeamsRequest, content_type, body)
-        teams = [pb.Team(id=self.build_id("teams", place), name=name) for place, name in enumerate(TEAMS)]
-        return fill_page(pb.ListTeamsResponse(), "teams", teams, request, query)
+    def list_teams(self, request: Any) -> list[Any]:
+        return [pb.Team(id=self.build_id("teams", place), name=name) for place, name in enumerate(TEAMS)]
 
-    def build_team_members(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the members of a team."""
-        request = parse_message(pb.ListTeamMembersRequest, content_type, body)
+    def list_team_members(self, request: Any) -> list[Any]:
         place = self.find_place("teams", request.team_id, len(TEAMS))
-        members = [
+        return [
             pb.TeamMember(team_id=request.team_id, user_id=user, name=self.name_user(number))
             for number, user in enumerate(self.list_ids("user_id"))
-            if place in self.list_teams(user)
+            if place in self.list_places(user)
         ]
-        return fill_page(pb.ListTeamMembersResponse(), "members", members, request, query)
 
-    def build_groups(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the groups."""
-        request = parse_message(pb.ListGroupsRequest, content_type, body)
-        groups = [pb.Group(id=self.build_id("groups", place), name=name) for place, name in enumerate(GROUPS)]
-        return fill_page(pb.ListGroupsResponse(), "groups", groups, request, query)
+    def list_groups(self, request: Any) -> list[Any]:
+        return [pb.Group(id=self.build_id("groups", place), name=name) for place, name in enumerate(GROUPS)]
 
-    def build_memberships(self, content_type: str, body: bytes, query: Mapping[str, list[str]]) -> Any:
-        """Return a page of the memberships of a group: users, and a member that is no user."""
-        request = parse_message(pb.ListMembershipsRequest, content_type, body)
+    def list_memberships(self, request: Any) -> list[Any]:
+        """Return the memberships of a group: users, and a member that is no user."""
         place = self.find_place("groups", request.group_id, len(GROUPS))
         users = [user for user in self.list_ids("user_id") if self.world.roll("group", user) % len(GROUPS) == place]
         subjects = [pb.Subject(id=user, principal=pb.PRINCIPAL_USER) for user in users]
         subjects.append(pb.Subject(id=self.build_id("bot", 0), principal=pb.PRINCIPAL_SERVICE_ACCOUNT))
-        members = [pb.GroupMembership(group_id=request.group_id, subject=subject) for subject in subjects]
-        return fill_page(pb.ListMembershipsResponse(), "members", members, request, query)
+        return [pb.GroupMembership(group_id=request.group_id, subject=subject) for subject in subjects]
 
     def find_place(self, kind: str, team_or_group_id: str, count: int) -> int:
         """Return the place of a team or a group; raises ConnectError where there is none."""
@@ -168,8 +150,8 @@ def number_name(names: Sequence[str], place: int) -> str:
     return f"{names[place]} {turn + 1}" if turn else names[place]
 
 
-def fill_page(page: Any, field: str, members: Sequence[Any], request: Any, query: Mapping[str, list[str]]) -> Any:
-    """Return the answer with one page of a listing; token and size of the query win, as in the usage listing."""
+def build_page(page_type: type[Any], rows: Sequence[Any], request: Any, query: Mapping[str, list[str]]) -> Any:
+    """Return one page of the rows; token and size of the query win, as in the usage listing."""
     try:
         size = int(query["pageSize"][-1]) if "pageSize" in query else request.pagination.page_size
         start = int(query["token"][-1] if "token" in query else request.pagination.token or 0)
@@ -178,6 +160,6 @@ def fill_page(page: Any, field: str, members: Sequence[Any], request: Any, query
     if not 0 <= size <= MAX_PAGE_SIZE:
         raise ConnectError("invalid_argument", "pagination.page_size: value must be between 0 and 100")
     end = start + (size or DEFAULT_PAGE_SIZE)
-    getattr(page, field).extend(members[start:end])
-    page.pagination.next_token = str(end) if end < len(members) else ""
-    return page
+    field = next(field.name for field in page_type.DESCRIPTOR.fields if field.name != "pagination")
+    pagination = PaginationResponse(next_token=str(end) if end < len(rows) else "")
+    return page_type(pagination=pagination, **{field: rows[start:end]})

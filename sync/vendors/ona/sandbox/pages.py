@@ -60,7 +60,6 @@ class Block:
 
     @classmethod
     def from_runs(cls, runs: Sequence[Run | None], encode: Encoder) -> "Block":
-        """Return the block of `runs`, encoded."""
         stops = [run.stopped_at if run else 0 for run in runs]
         return cls(
             [encode(run) if run else None for run in runs],
@@ -111,7 +110,6 @@ class BlockCache:
             inserted.insert(0, run)
 
     def get_block(self, day: DayPlan, number: int, encode: Encoder) -> Block:
-        """Return an encoded block of a day's history."""
         return self._blocks.get(
             (day, number, encode),
             lambda: Block.from_runs(build_runs(day, number), encode),

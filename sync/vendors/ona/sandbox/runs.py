@@ -31,7 +31,6 @@ class Environment(NamedTuple):
 
     @classmethod
     def create(cls, environment: str, user: str, project: str, runner: str, environment_class: str) -> "Environment":
-        """Return the environment with these ids."""
         ids = (environment, user, project, runner, environment_class)
         json = ",".join(f'"{name}":"{value}"' for name, value in zip(ID_FIELDS.values(), ids, strict=True) if value)
         return cls(*ids, json)
@@ -58,7 +57,6 @@ class Run(NamedTuple):
     fault: int = -1
 
     def encode_json(self) -> bytes:
-        """Return the record as JSON text."""
         if self.fault >= 0 or self.omitted or self.created_at is None:
             return msgspec.json.encode(self.build_record())
         created = format_instant(self.created_at, self.created_digits)

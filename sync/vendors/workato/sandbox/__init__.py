@@ -1,5 +1,6 @@
 """The Workato stand-in: usage statistics and managed users of a made-up Embedded account (docs/vendors/workato.md)."""
 
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,6 @@ from sync.vendors.workato.request import (
     parse_usage_request,
 )
 from sync.vendors.workato.sandbox.history import History
-from sync.vendors.workato.sandbox.shapes import SHAPES, reshape_rows
 from sync.vendors.workato.sandbox.statistics import build_statistics
 from sync.vendors.workato.schema import USAGE, WORKSPACES
 
@@ -25,11 +25,11 @@ Row = dict[str, Any]
 
 
 class Sandbox:
-    """One Embedded account. `shape` names how rows differ from plain rows (shapes.SHAPES); tests set it."""
+    """One Embedded account; tests let `reshape` send its rows in other shapes."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.shape: frozenset[str] = frozenset()
+        self.reshape: Callable[[Iterator[Row]], Iterable[Row]] = iter
         self._history: tuple[tuple[Any, ...], History] | None = None
 
     def respond(self, request: APIRequest, faults: ContentFaults) -> APIResponse:
@@ -69,7 +69,7 @@ class Sandbox:
             break_row(row, place) if place == bad_place or self._is_bad(row) else row
             for place, row in enumerate(statistics)
         )
-        parts = b",".join(map(encode, reshape_rows(rows, self.shape) if self.shape else rows))
+        parts = b",".join(map(encode, self.reshape(rows)))
         return APIResponse(200, b'{"data":[%b]}' % parts if parts else b'{"data":null}')
 
     def _is_bad(self, row: Row) -> bool:
@@ -105,6 +105,3 @@ class Sandbox:
 def break_row(row: Row, place: int) -> Row:
     """Return a row that breaks the contract, in one of several forms."""
     return {**row, **({"from": "yesterday"}, {"task_count": "many"}, {"workspace_id": None})[place % 3]}
-
-
-__all__ = ["SHAPES", "Sandbox"]

@@ -23,7 +23,6 @@ class RowSum:
         self.recipes: set[int] | None = None if by_recipe else set()
 
     def add(self, recipe_hour: RecipeHour) -> None:
-        """Add a recipe's hour."""
         self.tasks += recipe_hour.tasks
         self.succeeded += recipe_hour.succeeded
         self.failed += recipe_hour.failed

@@ -34,6 +34,7 @@ from tests.support.workato_reports import _without_waiting as _without_waiting
 from tests.support.workato_reports import sandbox as sandbox
 from tests.support.workato_reports import scripted as scripted
 from tests.support.workato_reports import workato as workato
+from tests.support.workato_shapes import build_reshape
 from usage.days import Day
 from usage.models import DayState, RecipeUsage, Source, SourceDay, Verification
 
@@ -149,14 +150,14 @@ def test_bad_records_are_rejected_by_name_and_leave_the_day_unverified(sandbox: 
 @pytest.mark.parametrize("shape", [["aliases"], ["other_aliases"], ["time"], ["nested"], ["aliases", "time", "nested"]])
 def test_other_names_and_nested_buckets_mean_the_same(sandbox: SandboxServer, workato: VendorReader, shape: list[str]):
     plain, _ = everything(workato, DAY)
-    sandbox.upstream.vendors["workato"].shape = frozenset(shape)  # type: ignore[attr-defined]
+    sandbox.upstream.vendors["workato"].reshape = build_reshape(*shape)  # type: ignore[attr-defined]
     renamed, comparison = everything(workato, DAY)
     assert comparison.verification == Verification.VERIFIED
     assert set(rows(renamed)) == set(rows(plain))
 
 
 def test_a_metric_that_is_not_reported_is_unknown_and_never_zero(sandbox: SandboxServer, workato: VendorReader):
-    sandbox.upstream.vendors["workato"].shape = frozenset({"incomplete"})  # type: ignore[attr-defined]
+    sandbox.upstream.vendors["workato"].reshape = build_reshape("incomplete")  # type: ignore[attr-defined]
     pages, comparison = everything(workato, DAY)
     assert {row.job_failed_count for row in rows(pages)} == {None}
     assert any(row.recipe_id is None for row in rows(pages))
@@ -164,7 +165,7 @@ def test_a_metric_that_is_not_reported_is_unknown_and_never_zero(sandbox: Sandbo
 
 
 def test_a_row_with_no_known_metric_fails_the_load_and_is_kept(sandbox: SandboxServer, workato: VendorReader):
-    sandbox.upstream.vendors["workato"].shape = frozenset({"unknown"})  # type: ignore[attr-defined]
+    sandbox.upstream.vendors["workato"].reshape = build_reshape("unknown")  # type: ignore[attr-defined]
     with pytest.raises(InvalidResponse, match="none of the known metrics") as exc_info:
         everything(workato, DAY)
     assert json.loads(exc_info.value.payload)["x_task"] > 0

@@ -9,11 +9,12 @@ import pytest
 
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
-from sync.vendors.workato.sandbox import SHAPES, Sandbox
+from sync.vendors.workato.sandbox import Sandbox
 from tests.support.stand_in import Struck, parse_content
 from tests.support.workato_sandbox import DAY, METRICS, NOW, USAGE, WORKSPACES, Row, ask, span, sums, workspaces
 from tests.support.workato_sandbox import vendor as vendor
 from tests.support.workato_sandbox import world as world
+from tests.support.workato_shapes import SHAPES, build_reshape
 from usage.days import Day
 
 
@@ -111,7 +112,7 @@ def test_rows_come_in_the_other_shapes_a_tolerant_reader_takes(vendor: Sandbox) 
     plain = ask(vendor, **body)
     rows_by_shape = {}
     for name in SHAPES:
-        vendor.shape = frozenset({name})
+        vendor.reshape = build_reshape(name)
         rows_by_shape[name] = ask(vendor, **body)
     assert [row["task_usage"] for row in rows_by_shape["aliases"]] == [row["task_count"] for row in plain]
     assert {"jobs_succeeded", "jobs_failed"} <= rows_by_shape["aliases"][0].keys()
@@ -127,7 +128,7 @@ def test_rows_come_in_the_other_shapes_a_tolerant_reader_takes(vendor: Sandbox) 
     assert len({row["recipe_id"] for row in rows_by_shape["nested"]}) == len(rows_by_shape["nested"]) < len(plain)
     assert not {*METRICS, "recipe_count"} & rows_by_shape["unknown"][0].keys()
     assert "job_failed_count" not in rows_by_shape["incomplete"][0]
-    vendor.shape = frozenset({"nested", "aliases", "time"})
+    vendor.reshape = build_reshape("nested", "aliases", "time")
     bucket = ask(vendor, interval="hour")[0]["usage"][0]
     assert bucket.keys() == {"time", "task_usage", "jobs_succeeded", "jobs_failed", "recipes_count"}
 

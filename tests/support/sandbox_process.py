@@ -71,6 +71,6 @@ class SandboxProcess:
         self.stop()
 
     def _control(self, path: str, body: bytes | None) -> Any:
-        request = urllib.request.Request(f"{self.url}/_sandbox/{path}", data=body)  # noqa: S310 - our own address
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own address
+        request = urllib.request.Request(f"{self.url}/_sandbox/{path}", data=body)
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)

@@ -1,6 +1,7 @@
 """Other shapes in which a vendor might send the rows whose fields are not public (docs/vendors/workato.md)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 Row = dict[str, Any]
@@ -30,6 +31,11 @@ SHAPES: Final = {
     "unknown": "metrics under unknown names",
     "incomplete": "no count of failed jobs",
 }
+
+
+def build_reshape(*shape: str) -> Callable[[Iterable[Row]], list[Row]]:
+    """Return what the stand-in's `reshape` is set to for the names of SHAPES together."""
+    return partial(reshape_rows, shape=frozenset(shape))
 
 
 def reshape_rows(rows: Iterable[Row], shape: frozenset[str]) -> list[Row]:
