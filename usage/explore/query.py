@@ -45,9 +45,8 @@ class Answer:
 
 def build_filterset(kind: Kind, data: QueryDict, scope: Scope, names: NameAccess = NO_PEOPLE) -> SourceRelatedFilterSet:
     """Return the filter set of an address' parameters, not yet validated."""
-    visible = Source.objects.all() if scope is None else Source.objects.filter(pk__in=sorted(scope))
-    rows = kind.model.objects.all() if kind.model else visible
-    return kind.filterset(data, rows, sources=visible, names=names)
+    rows = kind.model.objects.all() if kind.model else Source.objects.all()
+    return kind.filterset(data, rows, row_scope=scope, names=names)
 
 
 def validate(kind: Kind, filterset: Any) -> None:
@@ -57,7 +56,7 @@ def validate(kind: Kind, filterset: Any) -> None:
         raise ValidationError(problems)
 
 
-def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None], *, days: bool = True) -> Answer:
+def ask(kind: Kind, filterset: Any, take_slot: Callable[[], None], *, days: bool = True) -> Answer:
     """Return the answer, the numbers and their data quality from one state of the database.
 
     `take_slot` is called where the answer is large (usage/slots.py). `days`: also assess the days of each interval.
@@ -66,8 +65,8 @@ def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None],
     validate(kind, filterset)
     with consistent_snapshot(seconds=PATIENCE_SECONDS):
         if kind.metrics is None:
-            return ask_combined(kind, filterset, scope, take_slot, days=days)
-        query = parse_params(filterset.data, kind.metrics, filterset, scope)
+            return ask_combined(kind, filterset, take_slot, days=days)
+        query = parse_params(filterset.data, kind.metrics, filterset)
         summary = summarize(query, take_slot)
         bounds = (get_bounds(query) or []) if days and query.interval else []
         bounds_within = clip_bounds(bounds, query.start, query.end)
@@ -75,16 +74,14 @@ def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None],
         return Answer(kind, summary, query, query.interval, bounds, qualities, query.sources)
 
 
-def ask_combined(
-    kind: Kind, filterset: CombinedFilterSet, scope: Scope, take_slot: Callable[[], None], *, days: bool
-) -> Answer:
+def ask_combined(kind: Kind, filterset: CombinedFilterSet, take_slot: Callable[[], None], *, days: bool) -> Answer:
     """Return the answer about every kind of usage."""
     data: Any = filterset.data
     interval = parse_interval(data.get("interval"))
-    summary = summarize_all(filterset, interval, scope, take_slot)
+    summary = summarize_all(filterset, interval, take_slot)
     cleaned = filterset.form.cleaned_data
     start, end = cleaned.get("from"), cleaned.get("to")
-    sources = get_reporting_sources(None, filterset.get_source_ids(), scope)
+    sources = get_reporting_sources(None, filterset.get_source_ids(), filterset.row_scope)
     bounds = []
     if days and sources and interval and start and end:
         bounds = cut_intervals(interval, cleaned["tz"], start, end)

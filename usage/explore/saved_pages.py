@@ -151,7 +151,7 @@ def compute_preview(request: HttpRequest, view: SavedView) -> Preview:
     params, scope, kind = saved.get_params(view)[1:], get_staff_scope(request), KINDS[view.kind]
     filterset = build_filterset(kind, QueryDict(encode(params)), scope, get_staff_name_access(request))
     with take_slot_if_large() as take_slot:
-        return build_preview(ask(kind, filterset, scope, take_slot, days=True))
+        return build_preview(ask(kind, filterset, take_slot))
 
 
 def get_pinned(request: HttpRequest) -> saved.ListedView | None:

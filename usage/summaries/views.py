@@ -12,7 +12,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
-from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_access, get_row_scope
+from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_access
 from usage.api.filters import (
     EnvironmentUsageFilterSet,
     RecipeUsageFilterSet,
@@ -121,7 +121,7 @@ class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
 
     def parse_query(self, request: Request) -> SummaryQuery:
         filterset, errors = self.check_filters(request)
-        return parse_params(request.query_params, self.metrics, filterset, get_row_scope(request), errors)
+        return parse_params(request.query_params, self.metrics, filterset, errors)
 
     def check_filters(self, request: Request) -> tuple[Any, dict[str, list[Any]]]:
         """Return the filter set and the errors of its parameters and of unknown parameters."""
@@ -198,8 +198,7 @@ class CombinedSummaryView(SummaryView):
         self.check_every_kind(request)
         filterset, errors = self.check_filters(request)
         interval = parse_interval(request.query_params.get("interval"), errors)
-        row_scope = get_row_scope(request)
-        return answer_within_limits(lambda take_slot: summarize_all(filterset, interval, row_scope, take_slot))
+        return answer_within_limits(lambda take_slot: summarize_all(filterset, interval, take_slot))
 
     def get_queryset(self) -> Any:
         return filter_by_scope(Source.objects.all(), self.request, "id")

@@ -192,7 +192,7 @@ class UsageAdmin(ReadOnlyAdmin):
         }
         if not query.errors:
             try:
-                context["totals"] = compute_totals(self.kind, query.filterset, get_staff_scope(request))
+                context["totals"] = compute_totals(self.kind, query.filterset)
             except QueryTimeout:
                 context["too_many"] = TOO_MANY_TO_ADD
         if request.headers.get("HX-Request"):
