@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from rest_framework.exceptions import ValidationError
 
+from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.api.filters import SourceRelatedFilterSet, find_param_errors
 from usage.data_quality import VENDOR_KINDS, IntervalQuality, assess_intervals, get_reporting_sources
-from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.explore.kinds import Kind
 from usage.models import Source
 from usage.snapshot import consistent_snapshot
@@ -23,7 +23,6 @@ from usage.summaries.rows import get_bounds
 
 PATIENCE_SECONDS: Final = 15
 Problems = dict[str, list[str]]
-Scope = frozenset[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,10 @@ class Answer:
     sources: list[Source] = field(default_factory=list)
 
 
-def build_filterset(kind: Kind, data: QueryDict, scope: Scope, names: NameAccess = NO_PEOPLE) -> SourceRelatedFilterSet:
-    """Return the filter set of an address' parameters, not yet validated."""
+def build_filterset(kind: Kind, data: QueryDict, request: HttpRequest) -> SourceRelatedFilterSet:
+    """Return the filter set of an address' parameters, not yet validated, with the rights of a request."""
     rows = kind.model.objects.all() if kind.model else Source.objects.all()
-    return kind.filterset(data, rows, row_scope=scope, names=names)
+    return kind.filterset(data, rows, row_scope=get_staff_scope(request), names=get_staff_name_access(request))
 
 
 def validate(kind: Kind, filterset: Any) -> None:

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
-from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import UTC_ZONE, get_shared_zone
 from usage.explore import files, saved
@@ -75,7 +75,7 @@ def explore(request: HttpRequest) -> HttpResponse:
     page, problems = pop_page(data, problems)
     answer_context: dict[str, Any] = {}
     unanswered = ""
-    filterset = build_filterset(kind, data, get_staff_scope(request), get_staff_name_access(request))
+    filterset = build_filterset(kind, data, request)
     try:
         if not problems:
             with take_slot_if_large() as take_slot:
@@ -260,7 +260,7 @@ def build_file_response(
     """Return the answer as a download, which occupies a slot until its end; raises as `ask`, and SlotsTaken."""
     with ExitStack() as stack:
         stack.enter_context(hold_slot())
-        filterset = build_filterset(kind, data, get_staff_scope(request), get_staff_name_access(request))
+        filterset = build_filterset(kind, data, request)
         answer = ask(kind, filterset, lambda: None, days=False)
         params = list_params(data)
         if extension == "csv":
