@@ -242,8 +242,8 @@ def test_the_menu_offers_what_the_list_is_filtered_to(filled: Filled) -> None:
     page = client_of("viewer").get("/admin/usage/sourceday/?state=failed&p=1")
 
     menu = page.context["export_menu"]
-    assert [link.format_name for link in menu.links] == ["csv", "xlsx", "ndjson", "parquet"]
-    assert menu.links[0].url == "/admin/usage/sourceday/export/?state=failed&format=csv"
+    assert [export_format.name for export_format, _ in menu.downloads] == ["csv", "xlsx", "ndjson", "parquet"]
+    assert menu.downloads[0][1] == "/admin/usage/sourceday/export/?state=failed&format=csv"
     assert menu.about_url == "/admin/usage/sourceday/export/about/?state=failed"
 
 
@@ -252,5 +252,5 @@ def test_without_pyarrow_parquet_is_not_on_offer(monkeypatch: pytest.MonkeyPatch
 
     menu = client_of("viewer").get("/admin/usage/sourceday/").context["export_menu"]
 
-    assert [link.format_name for link in menu.links] == ["csv", "xlsx", "ndjson"]
+    assert [export_format.name for export_format, _ in menu.downloads] == ["csv", "xlsx", "ndjson"]
     assert ResourceUsage.objects.count() == 0
