@@ -6,13 +6,13 @@ Each occupies a thread and a connection for long, or takes much of the process's
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from typing import Final
 
 from django.conf import settings
 from rest_framework.exceptions import APIException
 
 RETRY_SECONDS: Final = 10
+LOCK: Final = threading.Lock()
 UNDER_WAY: Final[set[object]] = set()
 
 
@@ -24,24 +24,18 @@ class SlotsTaken(APIException):
     wait = RETRY_SECONDS
 
 
-@cache
-def get_slots() -> threading.BoundedSemaphore:
-    """Return the slots of this process."""
-    return threading.BoundedSemaphore(settings.PORTAL_EXPORTS_AT_ONCE)
-
-
 @contextmanager
 def hold_slot() -> Iterator[None]:
     """Hold a slot for the time of the block; raises SlotsTaken."""
-    if not get_slots().acquire(blocking=False):
-        raise SlotsTaken
-    under_way = object()
-    UNDER_WAY.add(under_way)
+    slot = object()
+    with LOCK:
+        if len(UNDER_WAY) >= settings.PORTAL_EXPORTS_AT_ONCE:
+            raise SlotsTaken
+        UNDER_WAY.add(slot)
     try:
         yield
     finally:
-        UNDER_WAY.discard(under_way)
-        get_slots().release()
+        UNDER_WAY.discard(slot)
 
 
 def count_under_way() -> int:

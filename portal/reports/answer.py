@@ -9,10 +9,10 @@ from django.http import HttpRequest, QueryDict
 from rest_framework.exceptions import ValidationError
 
 from portal.reports.models import Report
-from usage.api.access import get_staff_name_access, get_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.explore.kinds import Kind, get_kinds
 from usage.explore.params import Params, encode, list_params
-from usage.explore.query import PATIENCE_SECONDS, Answer, Scope, ask, build_filterset
+from usage.explore.query import PATIENCE_SECONDS, Answer, ask, build_filterset
 from usage.explore.saved import ViewAccess, list_views
 from usage.exports import compute_totals
 from usage.models import SavedView
@@ -81,16 +81,16 @@ def build_answer(report: Report, at: datetime) -> ReportAnswer:
     owner = User.objects.get(pk=report.owner_id)
     request = build_owner_request(owner)
     view, kind = find_view(report, request)
-    params, scope = build_params(view, report.get_date(at)), get_staff_scope(request)
+    params = build_params(view, report.get_date(at))
     with consistent_snapshot(seconds=PATIENCE_SECONDS):
         try:
-            filterset = build_filterset(kind, QueryDict(encode(params)), scope, get_staff_name_access(request))
-            answer = ask(kind, filterset, scope, lambda: None)
+            filterset = build_filterset(kind, QueryDict(encode(params)), request)
+            answer = ask(kind, filterset, lambda: None)
         except ValidationError as error:
             names = ", ".join(error.detail) if isinstance(error.detail, dict) else ""
             raise ReportRefused(f"The saved view asks for what is not there for {owner} any more: {names}.") from None
         with limit_query_time(PATIENCE_SECONDS):
-            records, digest = compute_state(kind, filterset, scope)
+            records, digest = compute_state(kind, filterset, request)
     return ReportAnswer(kind, params, answer, records, digest)
 
 
@@ -120,23 +120,23 @@ def build_params(view: SavedView, day: date) -> Params:
     return [("from", str(first)), ("to", str(end)), *params]
 
 
-def compute_state(kind: Kind, filterset: Any, scope: Scope) -> tuple[int, str]:
+def compute_state(kind: Kind, filterset: Any, request: HttpRequest) -> tuple[int, str]:
     """Return the number and the digest of the records behind an answer, as the manifest of their export has them.
 
     Accrued runtime comes with runs that stop after the range, too.
     """
     if kind.model is None:
-        names = list_reported_kinds(filterset, scope)
-        filtersets = [(METRICS[name].kind, build_kind_filterset(name, filterset, scope)) for name in names]
+        names = list_reported_kinds(filterset)
+        filtersets = [(METRICS[name].kind, build_kind_filterset(name, filterset)) for name in names]
     else:
         if filterset.data.get("basis") == "accrued":
-            filterset = build_filterset(kind, drop_end(filterset.data), scope, filterset.names)
+            filterset = build_filterset(kind, drop_end(filterset.data), request)
         filtersets = [(kind.model, filterset)]
     records, digest = 0, 0
     for model, kind_filterset in filtersets:
         kind_filterset.is_valid()
-        rows = model.objects.all() if scope is None else model.objects.filter(source_id__in=sorted(scope))
-        totals = compute_totals(kind_filterset.filter_queryset(rows), kind_filterset, scope)
+        rows = filter_by_staff_scope(model.objects.all(), request, "source_id")
+        totals = compute_totals(kind_filterset.filter_queryset(rows), kind_filterset)
         records, digest = records + totals["rows"], digest + int(totals["digest"], 16)
     return records, f"{digest % 2**64:016x}"
 

@@ -2,6 +2,7 @@
 
 import csv
 import time
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -85,19 +86,16 @@ def test_an_export_that_waits_begins_by_itself(
     monkeypatch.setattr(slots.SlotsTaken, "wait", 2)
     page = as_person("viewer")
     page.goto("/admin/usage/sourceday/?source=ona-main")
-    assert slots.get_slots().acquire(blocking=False)
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(slots.hold_slot())
         page.click("summary:has-text('Export')")
         page.click("[data-export=csv]")
         expect(page.locator(".export-text")).to_contain_text("Another export is under way.")
         accessible(page)
         picture(page, "export-waits")
-    except BaseException:
-        slots.get_slots().release()
-        raise
 
-    with page.expect_download() as download:
-        slots.get_slots().release()
+        with page.expect_download() as download:
+            stack.close()
 
     assert len(table(download.value)) == 30
     expect(page.locator(".export-text")).to_have_text("Done: 30 rows.")

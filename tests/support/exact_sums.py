@@ -56,7 +56,7 @@ def build_query(kind: str, rolled: Any = True, **said: Any) -> SummaryQuery:
     own: dict[str, str] = {name: words.pop(name) for name in ENVIRONMENT_PARAMS if name in words}
     filterset = FILTERS[kind](words)
     assert filterset.is_valid(), filterset.errors
-    return parse_params(own, METRICS[kind], filterset, None)
+    return parse_params(own, METRICS[kind], filterset)
 
 
 def index_rows(said: dict[str, Any], names: Iterable[str], measures: Iterable[str]) -> dict[Key, Key]:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django_filters import rest_framework as django_filters
 
 from usage.admin.lists.suggestions import get_suggested_params
-from usage.api.access import filter_by_staff_scope, get_staff_name_access
+from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.api.filters import MomentFilter, NumbersFilter, SourceRelatedFilterSet, TextsFilter, UsageFilterSet
 from usage.api.filters.fields import CommaSeparatedField, IntegerTextField, MomentField
 from usage.api.filters.names import TeamFilter, is_name_filter
@@ -28,7 +28,7 @@ from usage.api.filters.widgets import (
 )
 from usage.datetimes import THROUGH, add_day, is_date
 from usage.labels import get_label
-from usage.models import EnvironmentUsage, Source, UsageRecord
+from usage.models import EnvironmentUsage, UsageRecord
 
 GROUPS: Final = ("Ids and names", "Sizes", "Details of the resource", "Times", "Other")
 INCLUDED: Final = "This day is included."
@@ -158,8 +158,8 @@ def build_filterset(
     filterset_class: type[UsageFilterSet], params: QueryDict, rows: QuerySet[Any], request: HttpRequest
 ) -> UsageFilterSet:
     """Return the filter set of parameters over `rows`, with the sources and names that this person may see."""
-    sources = filter_by_staff_scope(Source.objects.all(), request, "id")
-    return filterset_class(params, rows, sources=sources, names=get_staff_name_access(request))
+    scope, names = get_staff_scope(request), get_staff_name_access(request)
+    return filterset_class(params, rows, row_scope=scope, names=names)
 
 
 def clean_params(data: QueryDict) -> QueryDict:

@@ -16,7 +16,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
-from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_name_access, get_row_scope
+from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_name_access
 from usage.api.filters import (
     EnvironmentUsageFilterSet,
     RecipeUsageFilterSet,
@@ -202,7 +202,6 @@ class UsageViewSet(ReadViewSet):
             self.export_format,
             self.columns,
             filterset=filterset,
-            row_scope=get_row_scope(request),
             request=ExportRequest(
                 title=str(rows.model._meta.verbose_name_plural),
                 url=request.build_absolute_uri(),
@@ -218,7 +217,7 @@ class UsageViewSet(ReadViewSet):
 
     def get_last_page_members(self) -> dict[str, Any]:
         """Return the days of the range whose records the list has no more: archived days, and pruned days."""
-        days = select_dropped_days(self.get_valid_filterset(self.request), get_row_scope(self.request))
+        days = select_dropped_days(self.get_valid_filterset(self.request))
         is_archived = Q(archived_at__isnull=False)
         conditions = {"archived_days": is_archived, "pruned_days": ~is_archived}
         counts = days.aggregate(**{name: Count("pk", filter=condition) for name, condition in conditions.items()})
@@ -237,10 +236,9 @@ class UsageViewSet(ReadViewSet):
         queryset = self.filter_queryset(self.get_queryset())
         watermark = read_watermark(request, self)
         queryset = filter_settled(queryset, self, watermark)
-        filterset, row_scope = self.get_valid_filterset(request), get_row_scope(request)
         try:
             with consistent_snapshot(seconds=settings.PORTAL_EXPORT_SECONDS):
-                manifest = compute_manifest(queryset, filterset, row_scope)
+                manifest = compute_manifest(queryset, self.get_valid_filterset(request))
         except QueryTimeout as error:
             raise ExportTooSlow from error
         manifest = {"kind": self.basename, "filters": self.get_filter_values(request), **manifest}

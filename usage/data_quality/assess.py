@@ -143,13 +143,9 @@ def assess(
 
 
 def assess_filtered(
-    filterset: Any,
-    row_scope: frozenset[int] | None,
-    *,
-    reads_rollups: Callable[[], bool] = lambda: False,
-    reads_lake: bool = False,
+    filterset: Any, *, reads_rollups: Callable[[], bool] = lambda: False, reads_lake: bool = False
 ) -> DataQuality:
-    """Return the data quality of what a valid filter set of a kind of usage keeps, within the row scope; see `assess`.
+    """Return the data quality of what a valid filter set of a kind of usage keeps; see `assess`.
 
     `reads_lake`: the answer is an export, which has the records of archived days.
     """
@@ -161,7 +157,7 @@ def assess_filtered(
         start=start,
         end=end,
         zone=filterset.form.cleaned_data["tz"] if names_zone else None,
-        row_scope=row_scope,
+        row_scope=filterset.row_scope,
         reads_rollups=reads_rollups,
         reads_lake=reads_lake,
     )

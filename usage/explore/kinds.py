@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from usage.api.filters import SourceRelatedFilterSet
 from usage.models import UsageRecord
 from usage.summaries.combined import FILTERS, CombinedFilterSet
-from usage.summaries.intervals import INTERVALS
+from usage.summaries.intervals import INTERVALS, list_intervals
 from usage.summaries.metrics import METRICS, MetricSet
 from usage.summaries.params import COMMON_PARAMS, ENVIRONMENT_PARAMS
 
@@ -49,7 +49,7 @@ class Kind:
 
     @property
     def intervals(self) -> tuple[str, ...]:
-        return INTERVALS[INTERVALS.index(self.metrics.smallest_interval) :] if self.metrics else INTERVALS
+        return list_intervals(self.metrics.smallest_interval) if self.metrics else INTERVALS
 
 
 KINDS: Final[dict[str, Kind]] = {

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from rest_framework.exceptions import ValidationError
 
+from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.api.filters import SourceRelatedFilterSet, find_param_errors
 from usage.data_quality import VENDOR_KINDS, IntervalQuality, assess_intervals, get_reporting_sources
-from usage.directory.access import NO_PEOPLE, NameAccess
 from usage.explore.kinds import Kind
 from usage.models import Source
 from usage.snapshot import consistent_snapshot
@@ -23,7 +23,6 @@ from usage.summaries.rows import get_bounds
 
 PATIENCE_SECONDS: Final = 15
 Problems = dict[str, list[str]]
-Scope = frozenset[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +42,10 @@ class Answer:
     sources: list[Source] = field(default_factory=list)
 
 
-def build_filterset(kind: Kind, data: QueryDict, scope: Scope, names: NameAccess = NO_PEOPLE) -> SourceRelatedFilterSet:
-    """Return the filter set of an address' parameters, not yet validated."""
-    visible = Source.objects.all() if scope is None else Source.objects.filter(pk__in=sorted(scope))
-    rows = kind.model.objects.all() if kind.model else visible
-    return kind.filterset(data, rows, sources=visible, names=names)
+def build_filterset(kind: Kind, data: QueryDict, request: HttpRequest) -> SourceRelatedFilterSet:
+    """Return the filter set of an address' parameters, not yet validated, with the rights of a request."""
+    rows = kind.model.objects.all() if kind.model else Source.objects.all()
+    return kind.filterset(data, rows, row_scope=get_staff_scope(request), names=get_staff_name_access(request))
 
 
 def validate(kind: Kind, filterset: Any) -> None:
@@ -57,7 +55,7 @@ def validate(kind: Kind, filterset: Any) -> None:
         raise ValidationError(problems)
 
 
-def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None], *, days: bool = True) -> Answer:
+def ask(kind: Kind, filterset: Any, take_slot: Callable[[], None], *, days: bool = True) -> Answer:
     """Return the answer, the numbers and their data quality from one state of the database.
 
     `take_slot` is called where the answer is large (usage/slots.py). `days`: also assess the days of each interval.
@@ -66,8 +64,8 @@ def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None],
     validate(kind, filterset)
     with consistent_snapshot(seconds=PATIENCE_SECONDS):
         if kind.metrics is None:
-            return ask_combined(kind, filterset, scope, take_slot, days=days)
-        query = parse_params(filterset.data, kind.metrics, filterset, scope)
+            return ask_combined(kind, filterset, take_slot, days=days)
+        query = parse_params(filterset.data, kind.metrics, filterset)
         summary = summarize(query, take_slot)
         bounds = (get_bounds(query) or []) if days and query.interval else []
         bounds_within = clip_bounds(bounds, query.start, query.end)
@@ -75,16 +73,14 @@ def ask(kind: Kind, filterset: Any, scope: Scope, take_slot: Callable[[], None],
         return Answer(kind, summary, query, query.interval, bounds, qualities, query.sources)
 
 
-def ask_combined(
-    kind: Kind, filterset: CombinedFilterSet, scope: Scope, take_slot: Callable[[], None], *, days: bool
-) -> Answer:
+def ask_combined(kind: Kind, filterset: CombinedFilterSet, take_slot: Callable[[], None], *, days: bool) -> Answer:
     """Return the answer about every kind of usage."""
     data: Any = filterset.data
     interval = parse_interval(data.get("interval"))
-    summary = summarize_all(filterset, interval, scope, take_slot)
+    summary = summarize_all(filterset, interval, take_slot)
     cleaned = filterset.form.cleaned_data
     start, end = cleaned.get("from"), cleaned.get("to")
-    sources = get_reporting_sources(None, filterset.get_source_ids(), scope)
+    sources = get_reporting_sources(None, filterset.get_source_ids(), filterset.row_scope)
     bounds = []
     if days and sources and interval and start and end:
         bounds = cut_intervals(interval, cleaned["tz"], start, end)

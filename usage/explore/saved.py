@@ -73,11 +73,10 @@ class SavedViewForm(forms.ModelForm[SavedView]):
 def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict:
     """Return the parameters of a question to save; raises ValidationError for invalid parameters."""
     data = QueryDict(question)
-    scope = get_staff_scope(request)
-    filterset: Any = build_filterset(kind, data, scope, get_staff_name_access(request))
+    filterset: Any = build_filterset(kind, data, request)
     validate(kind, filterset)
     if kind.metrics is not None:
-        parse_params(data, kind.metrics, filterset, scope)
+        parse_params(data, kind.metrics, filterset)
     return data
 
 

@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
 
-from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.explore import saved
 from usage.explore.kinds import KINDS, require_kinds
 from usage.explore.params import build_url, encode, list_params
@@ -148,10 +147,10 @@ def preview_view(request: HttpRequest, pk: int) -> HttpResponse:
 
 def compute_preview(request: HttpRequest, view: SavedView) -> Preview:
     """Return the beginning of the answer; raises ValidationError, QueryTimeout and SlotsTaken."""
-    params, scope, kind = saved.get_params(view)[1:], get_staff_scope(request), KINDS[view.kind]
-    filterset = build_filterset(kind, QueryDict(encode(params)), scope, get_staff_name_access(request))
+    params, kind = saved.get_params(view)[1:], KINDS[view.kind]
+    filterset = build_filterset(kind, QueryDict(encode(params)), request)
     with take_slot_if_large() as take_slot:
-        return build_preview(ask(kind, filterset, scope, take_slot, days=True))
+        return build_preview(ask(kind, filterset, take_slot))
 
 
 def get_pinned(request: HttpRequest) -> saved.ListedView | None:

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
-from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
+from usage.api.access import filter_by_staff_scope, get_staff_scope
 from usage.data_quality import get_reporting_sources
 from usage.datetimes import UTC_ZONE, get_shared_zone
 from usage.explore import files, saved
@@ -74,12 +74,12 @@ def explore(request: HttpRequest) -> HttpResponse:
     kind, data, problems = parse_address(request, kinds)
     page, problems = pop_page(data, problems)
     answer_context: dict[str, Any] = {}
-    unanswered, scope = "", get_staff_scope(request)
-    filterset = build_filterset(kind, data, scope, get_staff_name_access(request))
+    unanswered = ""
+    filterset = build_filterset(kind, data, request)
     try:
         if not problems:
             with take_slot_if_large() as take_slot:
-                answer = ask(kind, filterset, scope, take_slot)
+                answer = ask(kind, filterset, take_slot)
                 answer_context = build_answer_context(answer, filterset, page)
     except ValidationError as error:
         problems = get_problems(error.detail)
@@ -258,11 +258,10 @@ def build_file_response(
     request: HttpRequest, kind: Kind, data: QueryDict, extension: str, *, bom: bool
 ) -> HttpResponseBase:
     """Return the answer as a download, which occupies a slot until its end; raises as `ask`, and SlotsTaken."""
-    scope = get_staff_scope(request)
     with ExitStack() as stack:
         stack.enter_context(hold_slot())
-        filterset = build_filterset(kind, data, scope, get_staff_name_access(request))
-        answer = ask(kind, filterset, scope, lambda: None, days=False)
+        filterset = build_filterset(kind, data, request)
+        answer = ask(kind, filterset, lambda: None, days=False)
         params = list_params(data)
         if extension == "csv":
             blocks, media_type = files.iterate_csv(answer, bom=bom), files.CSV

@@ -225,13 +225,13 @@ def get_order(rows: QuerySet[Any]) -> list[tuple[str, bool]]:
     return [(column.name, descending) for column, descending in columns if isinstance(column, F)]  # type: ignore[attr-defined]
 
 
-def find_archive(filterset: Any, row_scope: frozenset[int] | None) -> ArchivedRange | None:
-    """Return the archived days that a valid filter set of a kind of usage touches within the row scope, None for none.
+def find_archive(filterset: Any) -> ArchivedRange | None:
+    """Return the archived days that a valid filter set of a kind of usage touches, None for none.
 
     Raises ValidationError where another filter is given than the lake answers.
     """
     columns = ("source_id", "source__slug", "day", "starts_at", "ends_at", "records")
-    dropped_days = select_dropped_days(filterset, row_scope).filter(archived_at__isnull=False)
+    dropped_days = select_dropped_days(filterset).filter(archived_at__isnull=False)
     days = [ArchivedDay(*row) for row in dropped_days.values_list(*columns)]
     if not days:
         return None
@@ -241,13 +241,13 @@ def find_archive(filterset: Any, row_scope: frozenset[int] | None) -> ArchivedRa
     return ArchivedRange(filterset._meta.model, filled, cleaned.get("from"), cleaned.get("to")) if filled else None
 
 
-def select_dropped_days(filterset: Any, row_scope: frozenset[int] | None) -> QuerySet[SourceDay]:
+def select_dropped_days(filterset: Any) -> QuerySet[SourceDay]:
     """Return the pruned and archived days that had records in the range, the earliest first.
 
     The range of `updated_since` lies in no day that was not read since.
     """
     kind, cleaned = filterset._meta.model, filterset.form.cleaned_data
-    sources = select_reporting_sources(kind, filterset.get_source_ids(), row_scope)
+    sources = select_reporting_sources(kind, filterset.get_source_ids(), filterset.row_scope)
     days = SourceDay.objects.filter(source__in=sources.order_by().values("pk"), pruned_at__isnull=False)
     days = days.filter(Q(records__gt=0) | Q(withdrawn__gt=0))
     if (start := cleaned.get("from")) is not None:

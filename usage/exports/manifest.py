@@ -35,25 +35,25 @@ Group = tuple[Any, ...]
 UNITS = {measure: unit for quantities in QUANTITIES.values() for measure, _, unit in quantities}
 
 
-def compute_manifest(queryset: QuerySet[Any], filterset: Any, row_scope: frozenset[int] | None) -> dict[str, Any]:
+def compute_manifest(queryset: QuerySet[Any], filterset: Any) -> dict[str, Any]:
     """Return the totals of an export, its data quality, and the version of its names; see `compute_totals`."""
-    quality = assess_filtered(filterset, row_scope, reads_lake=True)
+    quality = assess_filtered(filterset, reads_lake=True)
     return {
-        **compute_totals(queryset, filterset, row_scope),
+        **compute_totals(queryset, filterset),
         "meta": quality.meta(),
-        "directory_version": get_directory_version(row_scope),
+        "directory_version": get_directory_version(filterset.row_scope),
     }
 
 
-def compute_totals(queryset: QuerySet[Any], filterset: Any, row_scope: frozenset[int] | None) -> dict[str, Any]:
-    """Return the totals of all rows of `queryset`, JSON-ready: of those that `filterset` keeps in the row scope.
+def compute_totals(queryset: QuerySet[Any], filterset: Any) -> dict[str, Any]:
+    """Return the totals of all rows of `queryset`, JSON-ready: of those that `filterset` keeps.
 
     `sums` has one for each measure and unit (see `build_sums`). `last_changed_at`: when the last of the rows changed.
     `filterset` is valid, of the kind (usage/api/filters/sets.py), and has every filter, but for the
     watermark of `updated_since`. Raises what `find_archive` raises, and ArchiveUnavailable.
     """
-    archive = find_archive(filterset, row_scope)
-    query = build_query(METRICS_BY_KIND[queryset.model], filterset, row_scope)
+    archive = find_archive(filterset)
+    query = build_query(METRICS_BY_KIND[queryset.model], filterset)
     rollup = get_rollup_rows(query, [], list_needed_columns(queryset.model))
     if rollup is None:
         groups = fetch_record_groups(queryset, archive)

@@ -142,16 +142,15 @@ def export(
     columns: Sequence[Column],
     *,
     filterset: Any = None,
-    row_scope: frozenset[int] | None = None,
     tracker: ExportTracker | None = None,
     request: ExportRequest | None = None,
 ) -> StreamingHttpResponse:
     """Return a download of all rows of `queryset`, in its order, in one of FORMATS.
 
-    `filterset`, `row_scope`: of rows of usage, those that they were filtered by; then headers state the data quality,
-    and records of archived days come from the lake. Raises SlotsTaken where too many are under way, ExportTooSlow,
-    ValidationError where the format cannot represent the rows, what `find_archive` and `tracker` raise, and what the
-    database or the lake raises before the first block.
+    `filterset`: of rows of usage, that by which they were filtered; then headers state the data quality, and records of
+    archived days come from the lake. Raises SlotsTaken where too many are under way, ExportTooSlow, ValidationError
+    where the format cannot represent the rows, what `find_archive` and `tracker` raise, and what the database or the
+    lake raises before the first block.
     """
     export_format, request = FORMATS[format_name], request or ExportRequest()
     archive: ArchivedRange | None = None
@@ -163,10 +162,10 @@ def export(
         headers = build_headers(filename, as_of)
         if filterset is not None:
             with snapshot.share():
-                archive = find_archive(filterset, row_scope)
+                archive = find_archive(filterset)
                 if archive is not None:
                     archive.ensure_readable()
-                meta = assess_filtered(filterset, row_scope, reads_lake=True).meta()
+                meta = assess_filtered(filterset, reads_lake=True).meta()
             headers = build_headers(filename, as_of, meta)
             sentences += [*describe_quality(meta), *filter(None, [queryset.model.totals_note])]
         try:

@@ -27,7 +27,6 @@ from usage.lake.catalog import DAYS_SCHEMA, Lake, get_lake_columns, get_table_na
 from usage.lake.days import DayChange, Row, find_changes, read_days, renew_days
 from usage.lake.files import Key, commit_files, exchange_files, list_files, renew_files, write_file
 from usage.lake.tags import SNAPSHOT_OF, align_tags, get_tag_age, name_tag
-from usage.models import UsageRecord
 from usage.snapshot import Snapshot, open_snapshot
 
 logger = structlog.get_logger(__name__)
@@ -110,8 +109,7 @@ def publish_changes(lake: Lake, now: datetime) -> Published:
     with open_snapshot() as snapshot:
         pending = find_changes(snapshot, lake.days, now)
         changes = take_round(pending)
-        for kind, table in lake.usage.items():
-            replace_days(table, kind, [change for change in changes if change.kind is kind], snapshot)
+        replace_days(lake, changes, snapshot)
         more = len(changes) > 0 and next(pending, None) is not None
     if changes:
         write_days(lake, changes, now)
@@ -135,8 +133,7 @@ def publish_again(lake: Lake, month: date, sources: Set[str]) -> None:
     now = datetime.now(UTC)
     with open_snapshot() as snapshot:
         changes = list(renew_days(snapshot, lake.days, month, sources, now))
-        for kind, table in lake.usage.items():
-            replace_days(table, kind, [change for change in changes if change.kind is kind], snapshot)
+        replace_days(lake, changes, snapshot)
     write_days(lake, changes, now)
     tag_day(lake, now)
 
@@ -149,14 +146,14 @@ def publish_all() -> None:
     raise LakeUnavailable(BUSY)
 
 
-def replace_days(table: Table, kind: type[UsageRecord], changes: Sequence[DayChange], snapshot: Snapshot) -> None:
-    """Replace the days of a kind whose records have changed, all of them in one commit."""
-    replaced = {change.key: change for change in changes if change.records is not None}
-    if not replaced:
-        return
-    schema = build_schema(get_lake_columns(kind))
-    new_files = (write_day(table, schema, change, snapshot) for change in replaced.values())
-    commit_files(table, *renew_files(table, schema, replaced.keys(), new_files))
+def replace_days(lake: Lake, changes: Sequence[DayChange], snapshot: Snapshot) -> None:
+    """Replace the days whose records have changed, those of a kind in one commit."""
+    for kind, table in lake.usage.items():
+        replaced = {change.key: change for change in changes if change.kind is kind and change.records is not None}
+        if replaced:
+            schema = build_schema(get_lake_columns(kind))
+            new_files = (write_day(table, schema, change, snapshot) for change in replaced.values())
+            commit_files(table, *renew_files(table, schema, replaced.keys(), new_files))
 
 
 def write_day(table: Table, schema: pa.Schema, change: DayChange, snapshot: Snapshot) -> DataFile | None:

@@ -25,7 +25,6 @@ from usage.api.filters.widgets import EndInput
 from usage.data_quality import assess, get_reporting_sources
 from usage.datetimes import EXPECTED, EXPECTED_ZONE
 from usage.decimals import add_exactly
-from usage.models import Source
 from usage.param_values import list_texts
 from usage.summaries.intervals import INTERVALS, list_intervals
 from usage.summaries.metrics import METRICS
@@ -81,15 +80,13 @@ class CombinedFilterSet(SourceRelatedFilterSet):
         return queryset
 
 
-def summarize_all(
-    filterset: CombinedFilterSet, interval: str, row_scope: frozenset[int] | None, take_slot: Callable[[], None]
-) -> dict[str, Any]:
+def summarize_all(filterset: CombinedFilterSet, interval: str, take_slot: Callable[[], None]) -> dict[str, Any]:
     """Return the summary of every kind of usage; `interval` '' gives one row over the whole range.
 
     `filterset` is valid; `take_slot`: see `summarize`. Raises ValidationError where the range or the interval would cut
     the records of a kind.
     """
-    kinds, cleaned = list_reported_kinds(filterset, row_scope), filterset.form.cleaned_data
+    kinds, cleaned = list_reported_kinds(filterset), filterset.form.cleaned_data
     try:
         quality = assess(
             None,
@@ -97,12 +94,10 @@ def summarize_all(
             start=cleaned.get("from"),
             end=cleaned.get("to"),
             zone=cleaned["tz"],
-            row_scope=row_scope,
-            reads_rollups=lambda: all(
-                reads_rollups(build_kind_query(kind, filterset, interval, row_scope)) for kind in kinds
-            ),
+            row_scope=filterset.row_scope,
+            reads_rollups=lambda: all(reads_rollups(build_kind_query(kind, filterset, interval)) for kind in kinds),
         )
-        rows = [row for kind in kinds for row in build_rows(kind, filterset, interval, row_scope, take_slot)]
+        rows = [row for kind in kinds for row in build_rows(kind, filterset, interval, take_slot)]
     except ValidationError as error:
         raise ValidationError(add_advice(error.detail, kinds)) from None
     rows.sort(key=lambda row: (get_start(row, interval), [str(row[name]) for name in DIMENSIONS]))
@@ -143,17 +138,11 @@ def add_quantities(quantities: Iterable[str | None]) -> str | None:
     return f"{add_exactly(numbers):f}" if numbers else None
 
 
-def build_rows(
-    kind: str,
-    combined: CombinedFilterSet,
-    interval: str,
-    row_scope: frozenset[int] | None,
-    take_slot: Callable[[], None],
-) -> Iterator[Row]:
+def build_rows(kind: str, combined: CombinedFilterSet, interval: str, take_slot: Callable[[], None]) -> Iterator[Row]:
     """Yield the rows of one kind of usage."""
     if interval and interval not in list_intervals(METRICS[kind].smallest_interval):
         raise ValidationError({"interval": ["“hour” would cut a UTC day of a source; ask for other vendors alone."]})
-    for row in summarize_kind(build_kind_query(kind, combined, interval, row_scope), take_slot):
+    for row in summarize_kind(build_kind_query(kind, combined, interval), take_slot):
         for measure, metric, unit in QUANTITIES[kind]:
             yield {
                 **({interval: row[interval]} if interval else {}),
@@ -168,33 +157,29 @@ def build_rows(
             }
 
 
-def build_filterset(kind: str, combined: CombinedFilterSet, row_scope: frozenset[int] | None) -> UsageFilterSet:
+def build_filterset(kind: str, combined: CombinedFilterSet) -> UsageFilterSet:
     """Return the valid filter set of one kind with the filters of all; raises ValidationError."""
     data, params = combined.data or {}, QueryDict(mutable=True)
     for name in ("from", "to", "tz", "source", "vendor"):
         if name in data:
             params.setlist(name, list_texts(data, name))
-    sources = Source.objects.all() if row_scope is None else Source.objects.filter(pk__in=sorted(row_scope))
-    filterset = FILTERS[kind](params, sources=sources, names=combined.names)
+    filterset = FILTERS[kind](params, row_scope=combined.row_scope, names=combined.names)
     if not filterset.is_valid():
         raise ValidationError(filterset.errors)
     return filterset
 
 
-def list_reported_kinds(combined: CombinedFilterSet, row_scope: frozenset[int] | None) -> list[str]:
+def list_reported_kinds(combined: CombinedFilterSet) -> list[str]:
     """Return the kinds of usage that any of the sources reports."""
     ids = combined.get_source_ids()
-    return [kind for kind, metrics in METRICS.items() if get_reporting_sources(metrics.kind, ids, row_scope)]
+    return [kind for kind, metrics in METRICS.items() if get_reporting_sources(metrics.kind, ids, combined.row_scope)]
 
 
-def build_kind_query(
-    kind: str, combined: CombinedFilterSet, interval: str, row_scope: frozenset[int] | None
-) -> SummaryQuery:
+def build_kind_query(kind: str, combined: CombinedFilterSet, interval: str) -> SummaryQuery:
     """Return the query about one kind; raises ValidationError."""
     return build_query(
         METRICS[kind],
-        build_filterset(kind, combined, row_scope),
-        row_scope,
+        build_filterset(kind, combined),
         measures=("records", *(measure for measure, *_ in QUANTITIES[kind])),
         group_by=("vendor", "source", *([SERVICE[kind]] if kind in SERVICE else [])),
         interval=interval,

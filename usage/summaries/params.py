@@ -23,7 +23,6 @@ def parse_params(
     params: Mapping[str, str],
     metrics: MetricSet,
     filterset: UsageFilterSet,
-    row_scope: frozenset[int] | None,
     filter_errors: Mapping[str, list[Any]] | None = None,
 ) -> SummaryQuery:
     """Return the query that a request's parameters describe; raises ValidationError that names all that is wrong.
@@ -34,7 +33,7 @@ def parse_params(
     options = parser.parse(has_range={"from", "to"} <= set(filterset.data or ()))
     if parser.errors or filter_errors:
         raise ValidationError({**parser.errors, **(filter_errors or {})})
-    query = build_query(metrics, filterset, row_scope, **options)
+    query = build_query(metrics, filterset, **options)
     check_range(query)
     return query
 

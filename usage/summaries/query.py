@@ -113,7 +113,6 @@ class SummaryQuery:
 def build_query(
     metrics: MetricSet,
     filterset: UsageFilterSet,
-    row_scope: frozenset[int] | None,
     measures: Sequence[str] = (),
     **options: Any,
 ) -> SummaryQuery:
@@ -121,7 +120,8 @@ def build_query(
 
     `measures`: their names, () for the default measures; `options`: the other fields of SummaryQuery.
     """
-    cleaned, (start, end) = filterset.form.cleaned_data, filterset.get_range()
+    cleaned, row_scope = filterset.form.cleaned_data, filterset.row_scope
+    start, end = filterset.get_range()
     records = metrics.kind.objects.all()
     if row_scope is not None:
         records = records.filter(source_id__in=sorted(row_scope))

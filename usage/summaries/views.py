@@ -12,7 +12,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
-from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_access, get_row_scope
+from usage.api.access import AuthorizeFirstMixin, filter_by_scope, get_access
 from usage.api.filters import (
     EnvironmentUsageFilterSet,
     RecipeUsageFilterSet,
@@ -20,7 +20,7 @@ from usage.api.filters import (
     StrictFilterBackend,
     find_param_errors,
 )
-from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
+from usage.models import KIND_NAMES, EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 from usage.slots import RETRY_SECONDS, take_slot_if_large
 from usage.snapshot import consistent_snapshot
 from usage.summaries.combined import CombinedFilterSet, parse_interval, summarize_all
@@ -72,7 +72,7 @@ def build_parameters(metrics: MetricSet, names: tuple[str, ...]) -> list[OpenApi
         "intervals": ", ".join(list_intervals(metrics.smallest_interval)),
     }
     schemas: dict[str, dict[str, Any]] = {
-        "group_by": {"type": "string", "examples": [LINES[get_name(metrics)][0]]},
+        "group_by": {"type": "string", "examples": [LINES[KIND_NAMES[metrics.kind]][0]]},
         "measures": {"type": "string", "examples": [",".join(metrics.default_measures)]},
         "order_by": {"type": "string", "examples": [f"-{metrics.default_measures[1]}"]},
         "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "examples": [10]},
@@ -86,7 +86,7 @@ def build_parameters(metrics: MetricSet, names: tuple[str, ...]) -> list[OpenApi
 def describe_summary(metrics: MetricSet, names: tuple[str, ...]) -> Callable[[Any], Any]:
     """Return the decorator that describes a summary."""
     example = OpenApiExample(
-        "answer", build_summary_example(get_name(metrics)), response_only=True, status_codes=["200"]
+        "answer", build_summary_example(KIND_NAMES[metrics.kind]), response_only=True, status_codes=["200"]
     )
     return extend_schema(
         parameters=build_parameters(metrics, names),
@@ -94,11 +94,6 @@ def describe_summary(metrics: MetricSet, names: tuple[str, ...]) -> Callable[[An
         responses={200: SummarySerializer},
         examples=[example],
     )
-
-
-def get_name(metrics: MetricSet) -> str:
-    """Return the name of the kind of usage in addresses."""
-    return next(name for name, metric_set in METRICS.items() if metric_set is metrics)
 
 
 class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
@@ -121,7 +116,7 @@ class SummaryView(AuthorizeFirstMixin, GenericAPIView[Any]):
 
     def parse_query(self, request: Request) -> SummaryQuery:
         filterset, errors = self.check_filters(request)
-        return parse_params(request.query_params, self.metrics, filterset, get_row_scope(request), errors)
+        return parse_params(request.query_params, self.metrics, filterset, errors)
 
     def check_filters(self, request: Request) -> tuple[Any, dict[str, list[Any]]]:
         """Return the filter set and the errors of its parameters and of unknown parameters."""
@@ -198,8 +193,7 @@ class CombinedSummaryView(SummaryView):
         self.check_every_kind(request)
         filterset, errors = self.check_filters(request)
         interval = parse_interval(request.query_params.get("interval"), errors)
-        row_scope = get_row_scope(request)
-        return answer_within_limits(lambda take_slot: summarize_all(filterset, interval, row_scope, take_slot))
+        return answer_within_limits(lambda take_slot: summarize_all(filterset, interval, take_slot))
 
     def get_queryset(self) -> Any:
         return filter_by_scope(Source.objects.all(), self.request, "id")

@@ -99,11 +99,8 @@ def test_an_export_waits_for_the_one_under_way(filled: Filled, monkeypatch: pyte
     client, export_id = client_of("viewer"), uuid4().hex
     with monkeypatch.context() as patch:
         patch.setattr(slots.SlotsTaken, "wait", 0)
-        assert slots.get_slots().acquire(blocking=False)
-        try:
+        with slots.hold_slot():
             assert client.get(address("usage_resourceusage"), {"export": export_id}).status_code == 204
-        finally:
-            slots.get_slots().release()
 
     text, response = follow_export(client, "usage_resourceusage", export_id)
     assert "Another export is under way." in text
@@ -113,11 +110,8 @@ def test_an_export_waits_for_the_one_under_way(filled: Filled, monkeypatch: pyte
 
 def test_an_export_that_waits_can_be_cancelled(filled: Filled) -> None:
     client, export_id = client_of("viewer"), uuid4().hex
-    assert slots.get_slots().acquire(blocking=False)
-    try:
+    with slots.hold_slot():
         client.get(address("usage_resourceusage"), {"export": export_id})
-    finally:
-        slots.get_slots().release()
 
     client.post(address("usage_resourceusage", "export_stop", export_id))
 
@@ -147,11 +141,8 @@ def test_an_export_that_the_database_fails_is_told_as_such_or_raised(monkeypatch
 
 
 def test_without_a_page_that_follows_a_busy_portal_says_so_above_the_list(filled: Filled) -> None:
-    assert slots.get_slots().acquire(blocking=False)
-    try:
+    with slots.hold_slot():
         response = client_of("viewer").get(address("usage_sourceday"), {"source": "ona-main"}, follow=True)
-    finally:
-        slots.get_slots().release()
 
     assert response.redirect_chain[0][0].endswith("?source=ona-main")
     assert "try again later" in str(next(iter(response.context["messages"])))
@@ -242,8 +233,8 @@ def test_the_menu_offers_what_the_list_is_filtered_to(filled: Filled) -> None:
     page = client_of("viewer").get("/admin/usage/sourceday/?state=failed&p=1")
 
     menu = page.context["export_menu"]
-    assert [link.format_name for link in menu.links] == ["csv", "xlsx", "ndjson", "parquet"]
-    assert menu.links[0].url == "/admin/usage/sourceday/export/?state=failed&format=csv"
+    assert [export_format.name for export_format, _ in menu.downloads] == ["csv", "xlsx", "ndjson", "parquet"]
+    assert menu.downloads[0][1] == "/admin/usage/sourceday/export/?state=failed&format=csv"
     assert menu.about_url == "/admin/usage/sourceday/export/about/?state=failed"
 
 
@@ -252,5 +243,5 @@ def test_without_pyarrow_parquet_is_not_on_offer(monkeypatch: pytest.MonkeyPatch
 
     menu = client_of("viewer").get("/admin/usage/sourceday/").context["export_menu"]
 
-    assert [link.format_name for link in menu.links] == ["csv", "xlsx", "ndjson"]
+    assert [export_format.name for export_format, _ in menu.downloads] == ["csv", "xlsx", "ndjson"]
     assert ResourceUsage.objects.count() == 0

@@ -12,7 +12,7 @@ from tests.support.api_clients import API, bearer, get, refused
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.source_days import hold_days
 from usage.datetimes import UTC_ZONE
-from usage.slots import count_under_way, get_slots, take_slot_if_large
+from usage.slots import count_under_way, hold_slot, take_slot_if_large
 from usage.summaries import intervals, result, sql, views
 from usage.timeouts import detect_timeouts
 
@@ -131,14 +131,11 @@ def test_a_large_answer_takes_a_slot_and_a_small_one_none(
     monkeypatch.setattr(sql, "LARGE_ANSWER", 4)
     monkeypatch.setattr(result, "LARGE_ANSWER", 4)
     assert client.get(SUMMARY, query).status_code == 200
-    assert get_slots().acquire(blocking=False)  # the request has released its slot
-    try:
+    with hold_slot():  # the request has released its slot
         response = client.get(SUMMARY, query)
         assert "as the portal makes at once" in refused(response, 503)[""][0]
         assert response["Retry-After"] == "10"
         assert client.get(SUMMARY, {"group_by": "project_id"}).status_code == 200
-    finally:
-        get_slots().release()
     assert (
         client.get(SUMMARY, {**query, "compare": "previous", "from": "2026-01-01", "to": "2026-01-02"}).status_code
         == 200

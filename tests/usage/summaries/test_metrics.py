@@ -21,7 +21,7 @@ def test_a_dimension_more_is_grouped_by_and_ordered_by() -> None:
     filterset = EnvironmentUsageFilterSet({})
 
     assert filterset.is_valid()
-    query = parse_params({"group_by": "record_id", "order_by": "-record_id"}, metrics, filterset, None)
+    query = parse_params({"group_by": "record_id", "order_by": "-record_id"}, metrics, filterset)
 
     assert [row["record_id"] for row in summarize(query)["results"]] == ["run-2", "run-1", "run-0"]
 

@@ -39,7 +39,7 @@ from usage.admin.exporting.menu import (
 from usage.admin.exporting.messages import describe_progress, join_messages
 from usage.admin.filter_form import build_filterset, clean_params
 from usage.admin.lists.pagination import count_rows
-from usage.api.access import get_staff_name_access, get_staff_scope
+from usage.api.access import get_staff_name_access
 from usage.api.errors import flatten_detail
 from usage.api.filters import UsageFilterSet
 from usage.api.serializers import RECORD_SERIALIZERS
@@ -166,7 +166,6 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
             format_name,
             columns,
             filterset=filterset,
-            row_scope=get_staff_scope(request),
             tracker=tracker,
             request=export_request,
         )
@@ -259,7 +258,7 @@ class ExportingAdmin(admin.ModelAdmin[Any]):
         with consistent_snapshot(seconds=ABOUT_SECONDS):
             if self.model not in KIND_NAMES:
                 return manifest | {"rows": rows.order_by().count(), "as_of": format_iso(get_data_time())}
-            manifest |= compute_manifest(rows, self.build_filterset(request), get_staff_scope(request))
+            manifest |= compute_manifest(rows, self.build_filterset(request))
             return manifest | {"as_of": manifest["meta"]["as_of"]}
 
     def build_about_context(self, request: HttpRequest, manifest: dict[str, Any] | None) -> dict[str, Any]:

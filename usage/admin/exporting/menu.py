@@ -19,21 +19,14 @@ NOT_FILTERS: Final = (*POSITION, "p", "all", "o", "format", "export", "bom", NAM
 
 
 @dataclass(frozen=True, slots=True)
-class FormatLink:
-    """A format of the menu and the address of its download."""
-
-    format_name: str
-    title: str
-    hint: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
 class ExportMenu:
-    """The Export menu of a list: `about_url` leads to the page about it, `base_url` is that of its exports."""
+    """The Export menu of a list: each format with the address of its download.
+
+    `about_url` leads to the page about it, `base_url` is that of its exports.
+    """
 
     list_name: str
-    links: Sequence[FormatLink]
+    downloads: Sequence[tuple[ExportFormat, str]]
     about_url: str
     base_url: str
 
@@ -44,16 +37,11 @@ def build_menu(list_name: str, view: str, list_params: QueryDict, **params: str)
     `params`: parameters of every download.
     """
     filters, url = extract_filters(list_params), reverse(f"admin:{view}")
-    links = [
-        FormatLink(
-            export_format.name,
-            export_format.title,
-            export_format.get_hint(),
-            f"{url}{build_query(filters, **params, format=export_format.name)}",
-        )
-        for export_format in find_available_formats().values()
+    downloads = [
+        (export_format, f"{url}{build_query(filters, **params, format=name)}")
+        for name, export_format in find_available_formats().items()
     ]
-    return ExportMenu(list_name, links, reverse(f"admin:{view}_about") + build_query(filters), url)
+    return ExportMenu(list_name, downloads, reverse(f"admin:{view}_about") + build_query(filters), url)
 
 
 def build_query(filters: QueryDict, **params: str) -> str:

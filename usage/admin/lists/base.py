@@ -29,7 +29,7 @@ from usage.data_quality import get_reporting_sources
 from usage.datetimes import THROUGH, UTC_ZONE
 from usage.directory.lookup import find_record_names
 from usage.labels import get_label
-from usage.models import KIND_NAMES, UsageRecord
+from usage.models import KIND_NAMES
 from usage.param_values import write_value
 from usage.ranges import get_range
 from usage.timeouts import QueryTimeout, limit_query_time
@@ -50,7 +50,7 @@ class UsageList(KeysetList):
 
     def get_link_labels(self) -> tuple[str, str, str, str]:
         """Return labels by time where the list is in its order."""
-        if self.list_query.ordering.columns[0] not in {self.model_admin.kind.instant, "changed_at"}:
+        if self.list_query.ordering.columns[0] not in {self.model_admin.model.instant, "changed_at"}:
             return LABELS
         return TIME_LABELS if self.list_query.ordering.descending else TIME_LABELS[::-1]
 
@@ -100,10 +100,6 @@ class UsageAdmin(ReadOnlyAdmin):
     id_columns: ClassVar[tuple[str, ...]]
     renderers: ClassVar[Mapping[str, Renderer]] = {}
     actions = None
-
-    @property
-    def kind(self) -> type[UsageRecord]:
-        return self.model
 
     def get_list_query(self, request: HttpRequest, only: Collection[str] | None = None) -> ListQuery:
         """Return the query of a request over the records within its row scope; `only`: of these parameters."""
@@ -182,17 +178,17 @@ class UsageAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         query = self.get_list_query(request)
-        kind = urlencode({"kind": KIND_NAMES[self.kind]})
+        kind = urlencode({"kind": KIND_NAMES[self.model]})
         explore = f"{reverse('admin:explore')}?{'&'.join(filter(None, (kind, query.filters.urlencode())))}"
         context: dict[str, Any] = {
             "opts": self.opts,
             "list_query": query,
             "explore": explore,
-            "totals_note": self.kind.totals_note,
+            "totals_note": self.model.totals_note,
         }
         if not query.errors:
             try:
-                context["totals"] = compute_totals(self.kind, query.filterset, get_staff_scope(request))
+                context["totals"] = compute_totals(self.model, query.filterset)
             except QueryTimeout:
                 context["too_many"] = TOO_MANY_TO_ADD
         if request.headers.get("HX-Request"):
@@ -205,13 +201,13 @@ class UsageAdmin(ReadOnlyAdmin):
         """Return values of a parameter that hold `part`, from the sources and the range that the form names."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        if parameter not in get_suggested_params(self.kind):
+        if parameter not in get_suggested_params(self.model):
             raise Http404
         sources, start, end = self.get_suggestion_scope(request)
         part = request.GET.get("part", "").strip().replace("\x00", "")[:200]
         try:
             names = get_staff_name_access(request)
-            suggestions = find_suggestions(self.kind, parameter, part, sources, start, end, names)
+            suggestions = find_suggestions(self.model, parameter, part, sources, start, end, names)
         except QueryTimeout:
             return JsonResponse({"options": [], "more": False, "words": TOO_MANY})
         options = [{"value": value, "label": name} for value, name in suggestions[:MOST]]
@@ -221,7 +217,7 @@ class UsageAdmin(ReadOnlyAdmin):
         """Return the ids of the sources and the range to suggest from; invalid parameters narrow nothing."""
         query = self.get_list_query(request, SUGGESTION_PARAMS)
         ids = None if {"source", "vendor"} & set(query.errors) else query.filterset.get_source_ids()
-        sources = get_reporting_sources(self.kind, ids, get_staff_scope(request))
+        sources = get_reporting_sources(self.model, ids, get_staff_scope(request))
         return [source.pk for source in sources], *query.filterset.get_range()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -66,11 +66,11 @@ class Totals:
         return explain_units(list_sum.unit for list_sum in self.sums)
 
 
-def compute_totals(kind: type[UsageRecord], filterset: UsageFilterSet, row_scope: frozenset[int] | None) -> Totals:
+def compute_totals(kind: type[UsageRecord], filterset: UsageFilterSet) -> Totals:
     """Return the totals of a valid filter set; raises QueryTimeout where a sum takes longer than SECONDS."""
-    query = build_query(METRICS_BY_KIND[kind], filterset, row_scope)
+    query = build_query(METRICS_BY_KIND[kind], filterset)
     with consistent_snapshot(seconds=SECONDS):
-        meta = assess_filtered(filterset, row_scope, reads_rollups=partial(reads_rollups, query)).meta()
+        meta = assess_filtered(filterset, reads_rollups=partial(reads_rollups, query)).meta()
         groups = fetch_groups(query, lambda: None).totals
     quality, tone = list(describe_quality(meta)), get_tone(meta)
     records = sum(int(measures["records"]) for measures in groups.values())

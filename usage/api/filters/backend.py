@@ -9,7 +9,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import exceptions
 from rest_framework.views import APIView
 
-from usage.api.access import get_name_access, get_visible_sources
+from usage.api.access import get_name_access, get_row_scope
 from usage.api.filters.sets import SourceRelatedFilterSet
 
 # Lists of names, which take several values as filters do.
@@ -24,11 +24,11 @@ class StrictFilterBackend(DjangoFilterBackend):
         return super().get_filterset_class(view, queryset) if getattr(view, "detail", None) is False else None
 
     def get_filterset_kwargs(self, request: Any, queryset: QuerySet[Any], view: APIView) -> dict[str, Any]:
-        """Return the arguments of the filter set, with the sources in the request's row scope."""
+        """Return the arguments of the filter set, with the request's row scope."""
         kwargs: dict[str, Any] = super().get_filterset_kwargs(request, queryset, view)
         if issubclass(self.get_filterset_class(view, queryset), SourceRelatedFilterSet):
-            sources, names = get_visible_sources(request), get_name_access(request)
-            kwargs |= {"sources": sources, "names": names, "only_used": True}
+            row_scope, names = get_row_scope(request), get_name_access(request)
+            kwargs |= {"row_scope": row_scope, "names": names, "only_used": True}
         return kwargs
 
     def filter_queryset(self, request: Any, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:

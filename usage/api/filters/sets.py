@@ -31,8 +31,9 @@ from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 
 
 class SourceRelatedFilterSet(django_filters.FilterSet):
-    """Filters of rows that belong to a source; `sources` is the row scope, `names`: which names may be filtered by.
+    """Filters of rows that belong to a source.
 
+    `row_scope`: the ids of the only sources that may be seen, None for all; `names`: which names may be filtered by.
     `source_path`: the ORM path from a row to its source's id.
     """
 
@@ -45,7 +46,7 @@ class SourceRelatedFilterSet(django_filters.FilterSet):
         self,
         data: QueryDict | dict[str, Any] | None = None,
         *args: Any,
-        sources: QuerySet[Source] | None = None,
+        row_scope: frozenset[int] | None = None,
         names: NameAccess = NO_PEOPLE,
         only_used: bool = False,
         **kwargs: Any,
@@ -62,7 +63,9 @@ class SourceRelatedFilterSet(django_filters.FilterSet):
             )
         super().__init__(data, *args, **kwargs)
         self.names = names
-        self.visible_sources = Source.objects.all() if sources is None else sources
+        self.row_scope = row_scope
+        sources = Source.objects.all()
+        self.visible_sources = sources if row_scope is None else sources.filter(pk__in=sorted(row_scope))
         source_params = {"source", "vendor"} & set(data or ())
         self.sources = list(self.visible_sources.values_list("pk", "slug", "vendor")) if source_params else []
 
