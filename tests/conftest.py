@@ -23,7 +23,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 import portal.cache
 import sync.heartbeats
 from tests.support import factories
-from tests.support.api_clients import served
+from tests.support.api_clients import serve_portal
 from tests.support.database import (
     create_months,
     create_template,
@@ -52,7 +52,15 @@ leave_out_inputs(django.test.client)
 
 PROCESS_FIXTURES = {"web_server", "running", "as_person"}
 COMMITTING_FIXTURES = {"live_server", "transactional_db"}
-PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "command_forks", "served", "Services"}
+PROCESS_NAMES = {
+    "subprocess",
+    "ona_sdk_1x",
+    "portal_process",
+    "PortalProcess",
+    "command_forks",
+    "serve_portal",
+    "Services",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -122,7 +130,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
 def web_server(django_db_setup: None) -> Iterator[Callable[..., int]]:
     """Give the port of a web server with these settings, which is started once: `web_server(PORTAL_EXPORT_SECONDS="3")`."""
     with ExitStack() as stack:
-        yield cache(lambda **settings: stack.enter_context(served(**settings)))
+        yield cache(lambda **settings: stack.enter_context(serve_portal(**settings)))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
-from tests.support.read_day import sandboxed
+from tests.support.read_day import build_sandbox_url
 from tests.support.vendor_truth import kind_of, read_stored, read_truth
 from usage.models import Source, SourceDay
 
@@ -19,7 +19,7 @@ class Oracle:
     def __init__(self, sandbox: SandboxServer, vendor: str) -> None:
         self.sandbox = sandbox
         self.vendor = vendor
-        url = sandboxed(vendor, sandbox.url)
+        url = build_sandbox_url(vendor, sandbox.url)
         self.source = Source(slug=f"oracle-{vendor}", vendor=vendor, base_url=url, credential="sandbox-key")
         self.versions: defaultdict[date, list[Amounts]] = defaultdict(list)
         self.grown = False

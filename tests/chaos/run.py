@@ -21,8 +21,8 @@ from tests.chaos.invariants import check_all, find_stuck
 from tests.chaos.oracle import Oracle
 from tests.chaos.plan import DAYS, FAULTS_EVERY, VENDORS, Event
 from tests.chaos.programs import Programs
-from tests.support.api_clients import answers
-from tests.support.read_day import sandboxed
+from tests.support.api_clients import is_ready
+from tests.support.read_day import build_sandbox_url
 from tests.support.vendor_truth import describe_difference, read_stored, read_truth
 from usage.models import DayState, Source, SourceDay, Verification
 
@@ -96,7 +96,7 @@ class Run:
         source: Source = Source.objects.create(
             slug=f"{vendor}-{number}",
             vendor=vendor,
-            base_url=sandboxed(vendor, self.sandbox.url),
+            base_url=build_sandbox_url(vendor, self.sandbox.url),
             credential=CREDENTIAL,
             backfill_from=self.today - timedelta(days=DAYS - 1),
             interval_minutes=1,
@@ -107,7 +107,7 @@ class Run:
     def wait_for_start(self) -> None:
         """Wait until web, worker and beat work; raises RuntimeError with what they wrote where they do not."""
         deadline = time.monotonic() + START_SECONDS
-        while not (answers(self.programs.port) and self.sandbox.get("stats")["requests"]):
+        while not (is_ready(self.programs.port) and self.sandbox.get("stats")["requests"]):
             if time.monotonic() > deadline:
                 written = {name: process.output()[-2000:] for name, process in self.programs.running.items()}
                 raise RuntimeError(f"The portal did not start: {written}")

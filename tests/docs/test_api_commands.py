@@ -10,7 +10,7 @@ import pytest
 from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
 from tests.support import curl
-from tests.support.filled_portal import fill
+from tests.support.filled_portal import fill_portal
 from usage.models import ResourceUsage, Source
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,7 +47,7 @@ def read_commands() -> dict[str, str]:
 
 
 def test_every_command_of_the_page_answers_what_it_says(tmp_path: Path, web_server: Callable[..., int]) -> None:
-    fill()
+    fill_portal()
     for source in Source.objects.all():
         Source.objects.filter(pk=source.pk).update(slug=f"{source.vendor}-demo")
     _, secret = create_token("curl", Scope.values)

@@ -11,7 +11,7 @@ from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
 from sync.models import SyncRun
 from tests.support.api_clients import API
-from tests.support.filled_portal import FIRST, fill
+from tests.support.filled_portal import FIRST, fill_portal
 from usage.models import EnvironmentUsage, RecipeUsage, RejectedRecord, ResourceUsage, Restatement, Source
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -40,7 +40,7 @@ EXAMPLES = 2
 def test_every_answer_of_the_api_is_one_that_its_schema_promises(
     tmp_path: Path, web_server: Callable[..., int]
 ) -> None:
-    fill()
+    fill_portal()
     _, secret = create_token("fuzz", Scope.values)
     (tmp_path / "schemathesis.toml").write_text(settings(there()))
     command = [str(SCHEMATHESIS), "run", f"http://127.0.0.1:{web_server()}{API}/schema/", "--no-color"]

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.archived_month import month, read_everything  # noqa: F401
 from tests.support.exports import download
 from tests.support.forks import CommandForks, command_forks
@@ -81,7 +81,7 @@ def kill(forks: CommandForks, command: tuple[str, ...], step: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("month")
 def test_archive_and_restore_killed_at_any_step_lose_nothing_and_the_next_run_goes_on(forks: CommandForks) -> None:
-    client, stored = bearer(), read_everything()
+    client, stored = create_api_client(), read_everything()
     answers = read_answers(client)
     assert all(answers.values())
     for step in ARCHIVING:

@@ -19,7 +19,7 @@ from django.db import close_old_connections, connection, connections
 from portal import startup
 from portal.accounts.models import create_token
 from portal.embedded.server import free_port
-from tests.support.api_clients import API, answers, bearer, hold_port
+from tests.support.api_clients import API, create_api_client, hold_port, is_ready
 from tests.support.data_folders import copy_migrated
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.other_database import call_on
@@ -95,7 +95,7 @@ def programs(outage: Outage) -> Iterator[Programs]:
         assert web.poll() is None
         assert worker.poll() is None
         outage.valkey.ensure_running()
-        wait_for(lambda: answers(port), "the web server to serve")
+        wait_for(lambda: is_ready(port), "the web server to serve")
         yield Programs(port, web, worker)
 
 
@@ -103,7 +103,7 @@ def programs(outage: Outage) -> Iterator[Programs]:
 @pytest.mark.django_db
 def test_a_web_server_and_a_worker_that_start_before_their_servers_wait_for_them(programs: Programs) -> None:
     wait_for(lambda: " ready." in programs.worker.output(), "the worker to be ready")
-    assert answers(programs.port)
+    assert is_ready(programs.port)
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_a_database_that_is_stopped_in_its_tracks_hides_from_no_probe_and_keeps_
     outage: Outage, programs: Programs
 ) -> None:
     port = programs.port
-    wait_for(lambda: answers(port), "the web server to be ready")
+    wait_for(lambda: is_ready(port), "the web server to be ready")
     stopped = [outage.postgres.pid() or 0, *list_children(outage.postgres.pid() or 0)]
     time.sleep(1.1)  # no earlier answer holds any more
     try:
@@ -161,7 +161,7 @@ def test_a_database_that_is_stopped_in_its_tracks_hides_from_no_probe_and_keeps_
         assert live.result()[1] < 1.4
     finally:
         send(stopped, signal.SIGCONT)
-    wait_for(lambda: answers(port), "the web server to be ready again")
+    wait_for(lambda: is_ready(port), "the web server to be ready again")
 
 
 def send(pids: list[int], number: signal.Signals) -> None:
@@ -195,7 +195,7 @@ def test_a_process_whose_database_never_answers_ends_and_says_why(
 @pytest.mark.django_db(transaction=True)
 def test_a_kept_connection_that_the_server_ended_fails_no_request() -> None:
     EnvironmentUsageFactory.create_batch(3)
-    client = bearer()
+    client = create_api_client()
     close_old_connections()
     assert client.get(PAGE).status_code == 200
     end_backend(connection.connection.info.backend_pid)

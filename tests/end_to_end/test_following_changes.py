@@ -17,7 +17,7 @@ from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
 from tests.support.api_clients import API
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory
-from tests.support.filled_portal import Filled, fill
+from tests.support.filled_portal import VendorSources, fill_portal
 from tests.support.processes import environment
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
@@ -89,12 +89,12 @@ def assert_same_as_the_portal() -> None:
         assert held(f"{DATASET}.{table}", sums) == held(kind._meta.db_table, sums)
 
 
-def change(filled: Filled) -> None:
+def change(sources: VendorSources) -> None:
     """Have records of every kind inserted, changed, withdrawn and returned."""
     now = timezone.now()
-    EnvironmentUsageFactory(source=filled.environments)
-    ResourceUsageFactory(source=filled.resources)
-    RecipeUsageFactory(source=filled.recipes)
+    EnvironmentUsageFactory(source=sources.environments)
+    ResourceUsageFactory(source=sources.resources)
+    RecipeUsageFactory(source=sources.recipes)
     several: dict[type[UsageRecord], dict[str, Any]] = {
         EnvironmentUsage: {"stopped_at": F("stopped_at") + timedelta(seconds=1)},
         ResourceUsage: {"consumed_quantity": F("consumed_quantity") * 2},
@@ -112,13 +112,13 @@ def change(filled: Filled) -> None:
 def test_dlt_follows_every_change_and_ends_with_the_rows_and_sums_of_the_portal(
     tmp_path: Path, dataset: str, web_server: Callable[..., int]
 ) -> None:
-    filled = fill()
+    sources = fill_portal()
     _, secret = create_token("warehouse", [Scope.USAGE_READ])
     with follower(web_server(), secret, dataset, tmp_path) as follow:
         assert follow() == [120, 90, 72]
         assert_same_as_the_portal()
 
-        change(filled)
+        change(sources)
         _, resources, _ = follow()
         assert_same_as_the_portal()
         assert resources < 60  # what had not changed was not sent again

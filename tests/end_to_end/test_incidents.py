@@ -32,7 +32,7 @@ from sync.heartbeats import KEPT_MILLISECONDS, Heartbeat, build_key
 from sync.models import Trigger
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
-from tests.support.api_clients import served
+from tests.support.api_clients import serve_portal
 from tests.support.processes import wait_for
 from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import DayState, Source, SourceDay
@@ -282,7 +282,7 @@ def test_the_web_server_tells_of_a_dead_worker_and_beat_and_of_their_return(
     def list_subjects() -> list[str]:
         return sorted(mail["Subject"].removeprefix("Usage portal: ") for mail in mail_server.mails)
 
-    with served(**settings):
+    with serve_portal(**settings):
         silent = ["Schedule silent: Schedule (Celery beat)", "Worker silent: Worker"]
         wait_for(lambda: list_subjects() == silent, "the web server to tell of both")
         for heartbeat in Heartbeat:

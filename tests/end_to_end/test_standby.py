@@ -21,14 +21,14 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from portal.accounts.models import Scope, create_token
 from tests.support import archived
-from tests.support.api_clients import API, bearer, served
+from tests.support.api_clients import API, create_api_client, serve_portal
 from tests.support.database import create_months
 from tests.support.exports import download
-from tests.support.filled_portal import fill
+from tests.support.filled_portal import fill_portal
 from tests.support.other_database import call_on
 from tests.support.own_postgres import OwnServer, own_folder, own_server, run_program
 from tests.support.processes import wait_for
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.lake.archive import archive_month
 from usage.models import KINDS
 from usage.watermark import HOLD, KEY, SINCE
@@ -124,12 +124,12 @@ def copy_standby(primary: OwnServer, folder: Path) -> OwnServer:
     return standby
 
 
-def fill_portal(lake: str) -> tuple[str, str, str, dict[str, bytes]]:
+def fill_primary(lake: str) -> tuple[str, str, str, dict[str, bytes]]:
     """Fill the database; returns a session, two tokens, and exports over days that are in the lake alone by now."""
     create_months()
-    fill()
+    fill_portal()
     exports = archive(lake)
-    session = client_of("admin").cookies["sessionid"].value
+    session = sign_in_as("admin").cookies["sessionid"].value
     return session, create_token("test", Scope.values)[1], create_token("other", Scope.values)[1], exports
 
 
@@ -137,7 +137,7 @@ def archive(url: str) -> dict[str, bytes]:
     """Store two months and have the first in a lake alone; returns, by address, what exports were before."""
     for number, kind in enumerate(KINDS.values()):
         archived.fill(archived.make_source(kind, f"archived-{number}"))
-    client, span = bearer(), {"from": "2025-06-29", "to": "2025-07-03", "format": "csv"}
+    client, span = create_api_client(), {"from": "2025-06-29", "to": "2025-07-03", "format": "csv"}
     exports = {f"{API}/{kind}/?{urlencode(span)}": download(client, kind, **span) for kind in KINDS}
     with override_settings(PORTAL_LAKE_URL=url):
         archive_month(archived.MONTH)
@@ -148,12 +148,12 @@ def archive(url: str) -> dict[str, bytes]:
 def portal(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Portal]:
     with django_db_blocker.unblock(), own_folder() as folder, own_server(folder, is_migrated=True) as primary:
         lake = f"file://{folder}/lake"
-        session, token, other, exports = call_on(primary.url, partial(fill_portal, lake))
+        session, token, other, exports = call_on(primary.url, partial(fill_primary, lake))
         standby = copy_standby(primary, folder / "standby")
         try:
             standby.start()
             urls = {"DATABASE_URL": primary.url, "DATABASE_REPLICA_URL": standby.url, "PORTAL_LAKE_URL": lake}
-            with served(PORTAL_REPLICA_LAG_SECONDS=str(LAG_SECONDS), PORTAL_LOG_LEVEL="WARNING", **urls) as port:
+            with serve_portal(PORTAL_REPLICA_LAG_SECONDS=str(LAG_SECONDS), PORTAL_LOG_LEVEL="WARNING", **urls) as port:
                 yield Portal(primary, standby, port, token, other, session, exports)
         finally:
             standby.stop("immediate")

@@ -16,7 +16,7 @@ from sync import tasks
 from sync.models import SyncRun
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.processes import portal_process, wait_for
 from usage.days import get_today
 from usage.models import KINDS, DayState, Source, SourceDay
@@ -105,7 +105,7 @@ def request_days(source: Source) -> str:
     """Request days of a source through the API, as behind a proxy; returns the id of the run."""
     days = {"from": f"{get_today(source.zone) - timedelta(days=2)}", "to": f"{get_today(source.zone)}"}
     headers = {"X-Request-Id": REQUEST_ID}
-    answer = bearer(Scope.SYNC_RUN).post(
+    answer = create_api_client(Scope.SYNC_RUN).post(
         f"{API}/sources/{source.slug}/sync/", days, "application/json", headers=headers
     )
     assert (answer.status_code, answer["X-Request-Id"]) == (202, REQUEST_ID)

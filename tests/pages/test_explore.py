@@ -21,7 +21,7 @@ from tests.support.browser import (  # noqa: F401
     running,
 )
 from tests.support.database import store_or_restore
-from tests.support.filled_portal import Filled, fill, find_filled
+from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
 from usage.rollups import roll_up_days
 
 NOVEMBER = "from=2026-11-01&to=2026-11-19"
@@ -37,13 +37,13 @@ LOOKS: dict[tuple[int, str], tuple[str, ...]] = {
 
 
 @pytest.fixture
-def filled(running: Any, transactional_db: None) -> Filled:  # noqa: F811
+def filled(running: Any, transactional_db: None) -> VendorSources:  # noqa: F811
     def create() -> None:
-        fill()
+        fill_portal()
         roll_up_days()  # suggestions are taken from what days add up to
 
     store_or_restore("explored", create)
-    return find_filled()
+    return get_vendor_sources()
 
 
 def table(page: Page) -> list[str]:
@@ -66,7 +66,7 @@ def answered(page: Page, address: str) -> None:
     page.wait_for_url(re.compile(re.escape(address)))
 
 
-def test_a_person_explores_and_shares_the_address(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_person_explores_and_shares_the_address(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto("/admin/")
     page.click("nav >> text=Explore")
@@ -92,7 +92,7 @@ def test_a_person_explores_and_shares_the_address(filled: Filled, as_person: AsP
     assert table(page) == by_project
 
 
-def test_headers_ranges_and_values_ask_without_losing_the_page(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_headers_ranges_and_values_ask_without_losing_the_page(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(f"/admin/explore/?kind=environment-usage&{NOVEMBER}&group_by=project_id")
     page.evaluate("window.stayed = true")
@@ -108,7 +108,7 @@ def test_headers_ranges_and_values_ask_without_losing_the_page(filled: Filled, a
     assert page.evaluate("window.stayed")
 
 
-def test_a_view_is_saved_and_found_again(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_view_is_saved_and_found_again(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RESOURCES)
     page.fill("#view-name", "What runs in November")
@@ -127,7 +127,7 @@ def test_a_view_is_saved_and_found_again(filled: Filled, as_person: AsPerson) ->
     expect(page.locator("#saved-heading + p")).to_contain_text("None yet")
 
 
-def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_file_adds_up_to_what_the_page_says(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     with page.expect_download() as download:
@@ -148,7 +148,7 @@ def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPer
     assert re.search(r": [\d,.]+ h \([\d,.]+ seconds\)$", page.evaluate(pointed_at))
 
 
-def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_missing_provisional_and_restated_days_are_drawn(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "willReadFrequently")
     page.goto(RESOURCES)
@@ -186,7 +186,7 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_pers
     picture(page, "explore")
 
 
-def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "400")
     for event in ("sendAbort", "afterRequest"):
@@ -208,7 +208,7 @@ def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: Filled, 
     expect(page.locator("#filter-tz_error")).to_have_count(0)
 
 
-def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     page.context.clear_cookies()
@@ -218,7 +218,7 @@ def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: Filled, as_per
     expect(page.locator("input[type=password]")).to_have_count(1)
 
 
-def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_page_works_without_a_script_and_without_a_mouse(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     cookies = page.context.cookies()
@@ -251,7 +251,7 @@ def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_
     expect(page.locator(".step-menu:has(#compare-menu) .dropped")).to_be_hidden()
 
 
-def test_everybody_can_read_it(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_everybody_can_read_it(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     for name, address in {
         "explore": "/admin/explore/",

@@ -12,7 +12,7 @@ from playwright.sync_api import Download, Page, expect
 from tests.support import browser
 from tests.support.browser import AsPerson, accessible, picture
 from tests.support.exports import many_runs
-from tests.support.filled_portal import Filled, fill_once
+from tests.support.filled_portal import VendorSources, fill_portal_once
 from usage import slots
 from usage.exports.progress import ExportTracker
 from usage.formatting import scale_amount
@@ -23,9 +23,9 @@ OF_VOLUMES = "/admin/usage/resourceusage/?source=gcore-main&from=2026-11-01&to=2
 
 
 @pytest.fixture
-def filled(transactional_db: None) -> Filled:
+def filled(transactional_db: None) -> VendorSources:
     """A month of three vendors."""
-    return fill_once()
+    return fill_portal_once()
 
 
 def export_as(page: Page, form: str) -> Download:
@@ -42,7 +42,7 @@ def table(download: Download) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: AsPerson, filled: Filled) -> None:
+def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: AsPerson, filled: VendorSources) -> None:
     page = as_person("viewer")
     page.goto(OF_VOLUMES)
     total = page.locator(".totals:not([aria-busy])")
@@ -80,7 +80,7 @@ def test_the_progress_of_a_long_export_reaches_its_end(
 
 
 def test_an_export_that_waits_begins_by_itself(
-    as_person: AsPerson, filled: Filled, monkeypatch: pytest.MonkeyPatch
+    as_person: AsPerson, filled: VendorSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots.SlotsTaken, "wait", 2)
     page = as_person("viewer")
@@ -104,7 +104,7 @@ def test_an_export_that_waits_begins_by_itself(
 
 
 def test_more_rows_than_a_workbook_may_have_are_exported_as_csv_instead(
-    as_person: AsPerson, filled: Filled, settings: Any
+    as_person: AsPerson, filled: VendorSources, settings: Any
 ) -> None:
     settings.PORTAL_XLSX_MAX_ROWS = 5
     page = as_person("viewer")
@@ -154,7 +154,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
 def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
-    as_person: AsPerson, filled: Filled, width: int, scheme: str
+    as_person: AsPerson, filled: VendorSources, width: int, scheme: str
 ) -> None:
     page = as_person("viewer", width=width, scheme=scheme)
     page.goto(OF_VOLUMES)

@@ -19,10 +19,10 @@ from tests.support.browser import (  # noqa: F401
 )
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.filled_portal import Filled, fill, find_filled
+from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
 from tests.support.processes import wait_for
-from tests.support.source_days import hold_days
-from tests.support.users import person
+from tests.support.source_days import create_source_days
+from tests.support.users import create_person
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay
 
 AsPerson = Callable[..., Page]
@@ -38,18 +38,18 @@ TYPE_AND_PRESS_DOWN = """(input, text) => {
 
 
 @pytest.fixture
-def filled(running, transactional_db: None) -> Filled:  # noqa: F811
+def filled(running, transactional_db: None) -> VendorSources:  # noqa: F811
     """A portal that has been read for a month, its days rolled up."""
 
     def create() -> None:
-        fill()
+        fill_portal()
         states = list(SourceDay.objects.values_list("pk", "state"))
-        hold_days(rolled=True)
+        create_source_days(rolled=True)
         for pk, state in states:
             SourceDay.objects.filter(pk=pk).update(state=state)
 
     store_or_restore("listed", create)
-    return find_filled()
+    return get_vendor_sources()
 
 
 def listing(name: str) -> str:
@@ -60,7 +60,7 @@ def open_filters(page: Page) -> None:
     page.locator(".filter-bar summary", has_text="Filters").first.click()
 
 
-def test_the_lists_and_their_records_are_accessible_and_fit(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_lists_and_their_records_are_accessible_and_fit(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     for name, kind in LISTS.items():
         record = kind.objects.filter(withdrawn_at=None).latest(kind.instant)
@@ -84,7 +84,7 @@ def test_the_lists_and_their_records_are_accessible_and_fit(filled: Filled, as_p
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_rows_stay_in_place_when_the_totals_arrive(filled: Filled, as_person: AsPerson, width: int) -> None:  # noqa: F811
+def test_rows_stay_in_place_when_the_totals_arrive(filled: VendorSources, as_person: AsPerson, width: int) -> None:  # noqa: F811
     page = as_person("viewer", width=width)
     waiting: list[Route] = []
     page.route("**/totals/**", lambda route: waiting.append(route))
@@ -105,7 +105,7 @@ def measure_top(page: Page) -> float:
     return box["y"]
 
 
-def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(listing("resources"))
     page.locator(".filter-bar summary", has_text="Filters").first.focus()
@@ -153,7 +153,7 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled,
     assert "from=20" in page.url  # a list that is asked nothing is of this month
 
 
-def test_a_suggestion_with_a_comma_is_one_value(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_suggestion_with_a_comma_is_one_value(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     latest = EnvironmentUsage.objects.filter(source__slug="ona-main").latest("stopped_at")
     for name in ("comma,one", "comma"):
         EnvironmentUsageFactory(source=latest.source, environment_id=name, stopped_at=latest.stopped_at)
@@ -188,7 +188,7 @@ def test_a_suggestion_with_a_comma_is_one_value(filled: Filled, as_person: AsPer
     expect(page.locator(".applied")).to_contain_text("Environment: comma, comma,one")
 
 
-def test_a_person_walks_to_older_records_and_back(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_person_walks_to_older_records_and_back(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(listing("environments"))
     expect(page.locator(".paginator")).to_contain_text("117 records")
@@ -209,7 +209,7 @@ def test_a_person_walks_to_older_records_and_back(filled: Filled, as_person: AsP
     expect(names).to_have_text(met[:50])
 
 
-def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(listing("environments"))
@@ -226,7 +226,7 @@ def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(filled: Fille
     expect(page.locator("#result_list tbody tr")).to_have_count(asked.count())
 
 
-def test_a_mistake_is_named_beside_its_input(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_mistake_is_named_beside_its_input(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "400")
     page.goto(listing("recipes"))
@@ -246,9 +246,9 @@ def test_a_mistake_is_named_beside_its_input(filled: Filled, as_person: AsPerson
     expect(page.locator("#result_list tbody tr")).to_have_count(50)
 
 
-def test_the_lists_work_without_scripts(filled: Filled, running: Browser, live_server) -> None:  # noqa: F811
+def test_the_lists_work_without_scripts(filled: VendorSources, running: Browser, live_server) -> None:  # noqa: F811
     context = running.new_context(base_url=live_server.url, java_script_enabled=False)
-    sign_in(context, live_server.url, person("viewer"))
+    sign_in(context, live_server.url, create_person("viewer"))
     page = context.new_page()
     page.goto(listing("resources"))
     open_filters(page)

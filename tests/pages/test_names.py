@@ -15,8 +15,8 @@ from tests.support.browser import (  # noqa: F401
     running,
 )
 from tests.support.database import store_or_restore
-from tests.support.filled_portal import Filled, fill, find_filled
-from tests.support.source_days import hold_days
+from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
+from tests.support.source_days import create_source_days
 from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind
 
 AsPerson = Callable[..., Page]
@@ -31,15 +31,15 @@ REFUSED = {"Team": "The credential may not read this at app.gitpod.io (HTTP 403:
 
 
 @pytest.fixture
-def named(running, transactional_db: None) -> Filled:  # noqa: F811
+def named(running, transactional_db: None) -> VendorSources:  # noqa: F811
     """A filled portal with names for the ids of its runs; the first project is gone, and teams may not be read."""
     store_or_restore("named", name_everything)
-    return find_filled()
+    return get_vendor_sources()
 
 
 def name_everything() -> None:
-    made = fill()
-    hold_days(rolled=True)
+    made = fill_portal()
+    create_source_days(rolled=True)
     Directory.objects.create(source=made.environments, version=1, read_at="2026-11-23T05:00:00Z", refused=REFUSED)
     for column, kind in KINDS.items():
         for place, vendor_id in enumerate(sorted(EnvironmentUsage.objects.values_list(column, flat=True).distinct())):
@@ -54,7 +54,7 @@ def name_everything() -> None:
                 )
 
 
-def test_pages_with_names_are_accessible_and_fit(named: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_pages_with_names_are_accessible_and_fit(named: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator")
     record = EnvironmentUsage.objects.filter(withdrawn_at=None).exclude(project_id="").latest("stopped_at")
     asked = "kind=environment-usage&from=2026-11-01&to=2026-11-24&group_by=project_id"
@@ -75,7 +75,7 @@ def test_pages_with_names_are_accessible_and_fit(named: Filled, as_person: AsPer
             picture(page, f"names-{name}-{scheme}-{width}")
 
 
-def test_a_filter_takes_a_name_and_keeps_the_id(named: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_filter_takes_a_name_and_keeps_the_id(named: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator")
     page.goto(LISTED)
     page.click("summary >> text=Filters >> nth=0")

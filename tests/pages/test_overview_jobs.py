@@ -18,10 +18,10 @@ from tests.support.browser import (  # noqa: F401
     picture,
     running,
 )
-from tests.support.dashboard_data import kept, move, today
+from tests.support.dashboard_data import create_rollups, create_synced_source, get_today
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind, Note, PinnedView, SavedView, Source
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,12 +53,12 @@ def source(running: Any, transactional_db: None) -> Source:  # noqa: F811
 
 
 def create_source() -> None:
-    made = kept("ona-main", "ona")
+    made = create_synced_source("ona-main", "ona")
     Directory.objects.create(source=made)
     for number, text in enumerate(("checkout-service", "data-platform"), start=1):
         DirectoryEntry.objects.create(source=made, kind=NameKind.PROJECT, vendor_id=f"p-{number}", name=text)
-        move(made, f"p-{number}", range(1, 3), "812345")
-        move(made, f"p-{number}", range(3, 80), f"{number}12345")
+        create_rollups(made, f"p-{number}", range(1, 3), "812345")
+        create_rollups(made, f"p-{number}", range(3, 80), f"{number}12345")
     stopped = timezone.now() - timedelta(days=1)
     EnvironmentUsageFactory(
         source=made,
@@ -68,14 +68,14 @@ def create_source() -> None:
         created_at=stopped - timedelta(hours=2),
         stopped_at=stopped,
     )
-    Note.objects.create(day=today(made) - timedelta(days=5), text="migration to the new region", source=made)
+    Note.objects.create(day=get_today(made) - timedelta(days=5), text="migration to the new region", source=made)
 
 
 def save(username: str, name: str, **values: Any) -> SavedView:
     """Save a view of runtime by project."""
     from django.contrib.auth.models import User
 
-    owner = User.objects.filter(username=username).first() or person(username)
+    owner = User.objects.filter(username=username).first() or create_person(username)
     values = {"kind": "environment-usage", "question": "group_by=project_id", "moving_range": "last-30-days", **values}
     return SavedView.objects.create(owner=owner, name=name, **values)
 

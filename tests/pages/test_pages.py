@@ -26,8 +26,8 @@ from tests.support.browser import (  # noqa: F401
     take_picture,
 )
 from tests.support.database import store_or_restore
-from tests.support.filled_portal import CREDENTIAL, Filled, fill, find_filled
-from tests.support.users import PASSWORD, person
+from tests.support.filled_portal import CREDENTIAL, VendorSources, fill_portal, get_vendor_sources
+from tests.support.users import PASSWORD, create_person
 from usage.models import Directory, DirectoryEntry, NameKind, Note, SourceDay
 
 # Addresses below /admin/ that answer no page of their own: scripts, parts of pages, downloads, what is posted to.
@@ -77,10 +77,10 @@ Look = tuple[tuple[int, Literal["dark", "light"]], Sequence[Check]]
 
 
 @pytest.fixture
-def filled(live_server: Any) -> Filled:
+def filled(live_server: Any) -> VendorSources:
     """A portal with a month of everything, a row of every table that has a page."""
     store_or_restore("every table", fill_every_table)
-    return find_filled()
+    return get_vendor_sources()
 
 
 def fill_every_table() -> None:
@@ -89,14 +89,14 @@ def fill_every_table() -> None:
     from portal.incidents.watch import watch
     from portal.reports.models import Report
 
-    filled = fill()
+    filled = fill_portal()
     Channel.objects.create(name="operations", recipients="ops@example.com")
     Note.objects.create(day="2026-11-12", text="migration", source=filled.resources)
     Directory.objects.create(source=filled.resources)
     DirectoryEntry.objects.create(source=filled.resources, kind=NameKind.PROJECT, vendor_id="1", name="Data platform")
     watch()
     create_token("warehouse", ["usage:read"])
-    viewer = person("viewer", sources=[filled.resources])
+    viewer = create_person("viewer", sources=[filled.resources])
     Report.objects.create(name="Monthly", owner=viewer, next_at="2030-01-01T07:00:00Z")
 
 
@@ -167,7 +167,7 @@ def addresses() -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_page_is_accessible_fits_every_screen_and_reports_no_fault(
-    as_person: AsPerson, filled: Filled, part: int
+    as_person: AsPerson, filled: VendorSources, part: int
 ) -> None:
     page = as_person("admin")
     faults: dict[str, list[str]] = {}
@@ -239,8 +239,8 @@ LOOKS: dict[tuple[int, Literal["dark", "light"]], tuple[Check, ...]] = {
 }
 
 
-def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None:
-    person("admin")
+def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: VendorSources) -> None:
+    create_person("admin")
     visited = set(addresses())
     request = HttpRequest()
     request.user = User.objects.get(username="admin")
@@ -254,7 +254,7 @@ def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None
     assert page_names() - visited - refused == set()
 
 
-def test_the_navigation_leads_to_every_list(as_person: AsPerson, filled: Filled) -> None:
+def test_the_navigation_leads_to_every_list(as_person: AsPerson, filled: VendorSources) -> None:
     page = as_person("admin")
     page.goto("/admin/")
     links = page.eval_on_selector_all(".places a", "links => links.map(link => new URL(link.href).pathname)")
@@ -270,7 +270,7 @@ def test_only_the_portals_own_tables_have_pages() -> None:
     assert tables == {"usage", "sync", "accounts", "auth", "incidents", "reports"}
 
 
-def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, filled: Filled) -> None:
+def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, filled: VendorSources) -> None:
     page = as_person("admin")
     page.goto("/admin/")
     allow(page, "Content Security Policy")
@@ -281,7 +281,7 @@ def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, fi
     assert "Content Security Policy" in said.value.text
 
 
-def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPerson, filled: Filled) -> None:
+def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPerson, filled: VendorSources) -> None:
     page = as_person("admin")
     page.goto("/admin/usage/recipeusage/")
     menu = page.locator(".places summary", has_text="Usage")
@@ -298,7 +298,7 @@ def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPers
     assert menu.evaluate("summary => summary === document.activeElement")
 
 
-def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson, filled: Filled) -> None:
+def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson, filled: VendorSources) -> None:
     page = as_person("admin", width=360)
     page.goto("/admin/")
     assert not page.locator("#places").is_visible()
@@ -311,7 +311,7 @@ def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson
     page.wait_for_url("**/admin/usage/source/")
 
 
-def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, filled: Filled) -> None:
+def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, filled: VendorSources) -> None:
     page = as_person("admin")
     page.goto("/admin/")
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -327,7 +327,7 @@ def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, fil
     accessible(page)
 
 
-def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, filled: Filled) -> None:
+def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, filled: VendorSources) -> None:
     read = "getComputedStyle(document.documentElement).getPropertyValue('--series-1')"
     colours = []
     for scheme in ("light", "dark"):
@@ -339,8 +339,8 @@ def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, fille
     assert len(set(colours)) == 2
 
 
-def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Filled) -> None:
-    someone = person("viewer")
+def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: VendorSources) -> None:
+    someone = create_person("viewer")
     page = running.new_context(base_url=live_server.url).new_page()
     faults = chromium.watch(page)
     page.goto("/admin/")
@@ -361,7 +361,7 @@ def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Fille
     page.context.close()
 
 
-def test_an_address_where_nothing_is_says_so_in_the_portals_words(as_person: AsPerson, filled: Filled) -> None:
+def test_an_address_where_nothing_is_says_so_in_the_portals_words(as_person: AsPerson, filled: VendorSources) -> None:
     page = as_person("viewer")
     allow(page, "404")
 
@@ -373,7 +373,7 @@ def test_an_address_where_nothing_is_says_so_in_the_portals_words(as_person: AsP
     accessible(page)
 
 
-def test_a_viewer_is_refused_in_words_what_the_role_lacks(as_person: AsPerson, filled: Filled) -> None:
+def test_a_viewer_is_refused_in_words_what_the_role_lacks(as_person: AsPerson, filled: VendorSources) -> None:
     page = as_person("viewer")
     page.goto("/admin/")
     assert page.locator(".places >> text=Access").count() == 0

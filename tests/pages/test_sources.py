@@ -21,7 +21,7 @@ from tests.support.browser import (  # noqa: F401
     picture,
     running,
 )
-from tests.support.filled_portal import Filled, fill_once
+from tests.support.filled_portal import VendorSources, fill_portal_once
 from tests.support.processes import portal_process, wait_for
 from usage.models import ResourceUsage, Source, SourceDay
 
@@ -38,8 +38,8 @@ def upstream(settings: Any) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def filled(running: Any, transactional_db: None) -> Filled:  # noqa: F811
-    return fill_once()
+def filled(running: Any, transactional_db: None) -> VendorSources:  # noqa: F811
+    return fill_portal_once()
 
 
 def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
@@ -91,7 +91,7 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
 
 def test_a_run_is_watched_and_cancelled_from_its_own_page(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    filled: VendorSources,
     redis_client: object,
 ) -> None:
     page = as_person("operator")
@@ -112,7 +112,7 @@ def test_a_run_is_watched_and_cancelled_from_its_own_page(
 
 def test_a_run_that_began_elsewhere_is_seen_after_a_reload_and_to_its_end(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    filled: VendorSources,
 ) -> None:
     run = SyncRun.objects.get()
     page = as_person("viewer")
@@ -130,7 +130,7 @@ def test_a_run_that_began_elsewhere_is_seen_after_a_reload_and_to_its_end(
 
 def test_a_page_left_open_asks_to_sign_in_when_the_session_has_ended(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    filled: VendorSources,
 ) -> None:
     page = as_person("viewer")
     page.goto(f"/admin/sync/syncrun/{SyncRun.objects.get().pk}/change/")
@@ -143,7 +143,7 @@ def test_a_page_left_open_asks_to_sign_in_when_the_session_has_ended(
 
 def test_the_page_of_a_halted_source_is_accessible_and_fits(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    filled: VendorSources,
 ) -> None:
     Source.objects.filter(pk=filled.recipes.pk).update(
         halted_at=timezone.now(), halt_reason="www.workato.com does not accept the credential (HTTP 401: Unauthorized)."
@@ -157,7 +157,7 @@ def test_the_page_of_a_halted_source_is_accessible_and_fits(
 
 def test_a_rejected_record_is_followed_to_its_day_and_read_again(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    filled: VendorSources,
     redis_client: object,
 ) -> None:
     page = as_person("operator")
@@ -183,7 +183,7 @@ def test_a_rejected_record_is_followed_to_its_day_and_read_again(
 
 def test_an_administrator_retires_a_source_and_brings_it_back(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    filled: VendorSources,
 ) -> None:
     page = as_person("administrator")
     address = f"/admin/usage/source/{filled.resources.pk}/change/"

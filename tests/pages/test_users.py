@@ -15,7 +15,7 @@ from tests.portal.accounts.test_sign_in import code_of
 from tests.support import chromium
 from tests.support.browser import SIZES, AsPerson, as_person, judge, running  # noqa: F401
 from tests.support.openid_provider import provider
-from tests.support.users import PASSWORD, person
+from tests.support.users import PASSWORD, create_person
 from usage.models import Source
 
 
@@ -27,7 +27,7 @@ def stranger(running: Browser, address: str, **look: Any) -> tuple[Page, list[st
 
 def test_a_person_signs_in_with_a_second_factor(running: Browser, live_server: Any) -> None:
     cache.clear()
-    person("viewer")
+    create_person("viewer")
     page, faults = stranger(running, live_server.url, viewport={"width": 1440, "height": 900})
     page.goto("/admin/")
     judge(page, "sign-in")

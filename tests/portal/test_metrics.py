@@ -26,11 +26,11 @@ from sync.engine.load import load_next
 from sync.heartbeats import Heartbeat, record_heartbeat
 from sync.models import AttemptTotal, LoadAttempt
 from sync.vendors.base import Rejection
-from tests.support.api_clients import API, bearer, refused, served
+from tests.support.api_clients import API, create_api_client, get_problem_details, serve_portal
 from tests.support.factories import SourceDayFactory, SourceFactory
 from tests.support.processes import wait_for
 from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
-from tests.support.users import client_of, person
+from tests.support.users import create_person, sign_in_as
 from usage.models import DayState, Source, SourceDay
 from usage.slots import hold_slot
 from usage.standby import STANDBY
@@ -50,7 +50,7 @@ def counts(monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis) -> Reques
 
 def scrape(client: Client | None = None) -> dict[tuple[str, Labels], float]:
     """Return every sample by name and labels."""
-    response = (client or bearer(Scope.METRICS_READ)).get("/metrics")
+    response = (client or create_api_client(Scope.METRICS_READ)).get("/metrics")
     assert response.status_code == 200, response.content
     return parse(response.text)
 
@@ -66,12 +66,12 @@ def value(samples: dict[tuple[str, Labels], float], name: str, **labels: str) ->
 
 
 def test_only_a_token_with_the_scope_reads_metrics() -> None:
-    refused(Client().get("/metrics"), 401)
-    refused(client_of("administrator").get("/metrics"), 401)
+    get_problem_details(Client().get("/metrics"), 401)
+    get_problem_details(sign_in_as("administrator").get("/metrics"), 401)
     scopes = [scope for scope in Scope if scope != Scope.METRICS_READ]
-    assert "metrics:read" in refused(bearer(*scopes).get("/metrics"), 403)[""][0]
-    refused(bearer(Scope.METRICS_READ).post("/metrics"), 405)
-    refused(bearer(Scope.METRICS_READ).get(f"{API}/environment-usage/"), 403)
+    assert "metrics:read" in get_problem_details(create_api_client(*scopes).get("/metrics"), 403)[""][0]
+    get_problem_details(create_api_client(Scope.METRICS_READ).post("/metrics"), 405)
+    get_problem_details(create_api_client(Scope.METRICS_READ).get(f"{API}/environment-usage/"), 403)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_only_a_token_with_the_scope_reads_metrics() -> None:
     ],
 )
 def test_the_format_is_the_one_that_the_client_takes(accept: str, content_type: str) -> None:
-    response = bearer(Scope.METRICS_READ).get("/metrics", headers={"Accept": accept})
+    response = create_api_client(Scope.METRICS_READ).get("/metrics", headers={"Accept": accept})
     assert (response.status_code, response["Content-Type"].startswith(content_type)) == (200, True)
 
 
@@ -146,7 +146,7 @@ def test_open_incidents_and_messages_that_nobody_has_sent(source: Source) -> Non
     channel = Channel.objects.create(name="ops", recipients="ops@example.com")
     hour_ago = timezone.now() - timedelta(hours=1)
     Message.objects.create(key="1", channel=channel, incident=incident, event="opened", created_at=hour_ago)
-    report = Report.objects.create(name="monthly", owner=person("viewer"), next_at=timezone.now())
+    report = Report.objects.create(name="monthly", owner=create_person("viewer"), next_at=timezone.now())
     waits = {"scheduled_at": hour_ago, "created_at": hour_ago, "wait_until": timezone.now() + timedelta(days=1)}
     Message.objects.create(key="2", report=report, event="report", **waits)
     samples = scrape()
@@ -176,13 +176,13 @@ def test_what_is_due_and_who_was_seen(source: Source) -> None:
 def test_a_token_that_is_limited_to_sources_sees_no_other(source: Source) -> None:
     hidden_source = SourceFactory(slug="hidden")
     SourceDayFactory(source=hidden_source, state=DayState.DUE, due_at=timezone.now() - timedelta(hours=1))
-    samples = scrape(bearer(Scope.METRICS_READ, sources=[source]))
+    samples = scrape(create_api_client(Scope.METRICS_READ, sources=[source]))
     assert {dict(labels)["source"] for _, labels in samples if "source" in dict(labels)} == {source.slug}
     assert value(samples, "portal_queue_days") == 0
 
 
 def test_requests_are_counted_by_route_method_and_status_and_make_no_series_of_their_own() -> None:
-    client = bearer()
+    client = create_api_client()
     for path in (
         "environment-usage/?page_size=1",
         "environment-usage/",
@@ -212,9 +212,9 @@ def test_requests_are_counted_by_route_method_and_status_and_make_no_series_of_t
 def test_without_redis_the_metrics_of_the_database_are_there_and_no_request_is_lost(
     source: Source, settings: Settings
 ) -> None:
-    client = bearer(Scope.METRICS_READ)
+    client = create_api_client(Scope.METRICS_READ)
     url = settings.REDIS_URL
-    bearer().get(f"{API}/sources/")
+    create_api_client().get(f"{API}/sources/")
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     samples = scrape(client)
     assert value(samples, "portal_redis_up") == 0
@@ -271,7 +271,7 @@ def test_exports_under_way_are_those_of_the_processes_that_live(redis_client: re
 @pytest.mark.django_db(transaction=True)
 def test_two_web_servers_with_several_processes_give_the_same_figures() -> None:
     _, secret = create_token("test", [Scope.METRICS_READ, Scope.SYNC_READ])
-    with served("--workers", "2") as first_port, served() as second_port:
+    with serve_portal("--workers", "2") as first_port, serve_portal() as second_port:
         responses = [ask(port, f"{API}/sources/", secret) for port in (first_port, second_port) for _ in range(20)]
         assert {status for status, _ in responses} == {200}
         labels = {"route": "api:sources-list", "method": "GET", "status": "200"}
@@ -292,7 +292,7 @@ def test_two_web_servers_with_several_processes_give_the_same_figures() -> None:
 
 def test_the_documentation_names_every_metric(source: Source, listing: Listing) -> None:
     read_day(source)
-    bearer().get(f"{API}/sources/")
+    create_api_client().get(f"{API}/sources/")
     record_heartbeat(Heartbeat.BEAT)
     page = (BASE_DIR / "docs/monitoring.md").read_text()
     named = set(re.findall(r"^\| `(portal_\w+)` \|", page, re.MULTILINE))

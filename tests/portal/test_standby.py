@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from portal import standby as portal_standby
 from portal.standby import Sample, Standby, StandbyMiddleware, Unusable, choose_database, read_written, record_written
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.standby import STANDBY, get_data_time, get_replica_lag, get_standby_state, leave_standby, require_settled
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def standby(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Sta
 def build_request(method: str = "GET", path: str = "/admin/", user: Any = None) -> HttpRequest:
     """Return a request of a signed-in person, as the middlewares before this one leave it."""
     request = getattr(RequestFactory(), method.lower())(path)
-    request.user = user or person("viewer")
+    request.user = user or create_person("viewer")
     return request
 
 
@@ -104,21 +104,21 @@ def test_what_writes_a_form_and_what_nobody_signed_in_for_reads_from_the_primary
 
 
 def test_permissions_are_those_of_the_primary(standby: Standby) -> None:
-    user = User.objects.get(pk=person("viewer").pk)
+    user = User.objects.get(pk=create_person("viewer").pk)
     request = build_request(user=user)
     choose_database(request)
     assert get_standby_state() is not None
     assert "_perm_cache" in vars(user)
     leave_standby()
     # A superuser has all of them, which is not asked of a database.
-    admin = User.objects.get(pk=person("admin").pk)
+    admin = User.objects.get(pk=create_person("admin").pk)
     admin.is_superuser = True
     assert choose(build_request(user=admin)) == ""
     assert "_perm_cache" not in vars(admin)
 
 
 def test_who_has_made_a_change_reads_from_the_primary_until_the_standby_has_replayed_it(standby: Standby) -> None:
-    user, other = person("viewer"), person("operator")
+    user, other = create_person("viewer"), create_person("operator")
     answer(build_request("POST", user=user))
     request = build_request(user=user)
     written = read_written(request)

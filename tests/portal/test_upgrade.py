@@ -19,7 +19,7 @@ from sync.errors import ErrorCode
 from sync.heartbeats import Heartbeat, get_ages
 from sync.models import LoadAttempt
 from tests.support.processes import WAIT_SECONDS, wait_for
-from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, get_revisions, read_day, row
 from usage.models import DayState, Source, SourceDay
 from usage.schema_state import KEY, NEWER, hold_schema
 
@@ -65,7 +65,7 @@ def test_a_day_whose_schema_changed_while_it_was_read_is_read_again_later(source
     attempt = read_day(source)
     assert (attempt.outcome, attempt.error_code) == (LoadAttempt.Outcome.DEFERRED, ErrorCode.SCHEMA_DIFFERS)
     day = SourceDay.objects.get(day=DAY)
-    assert (day.state, day.failures, held(source)) == (DayState.DUE, 0, {})
+    assert (day.state, day.failures, get_revisions(source)) == (DayState.DUE, 0, {})
 
     unapply_next()
     listing.during = None

@@ -19,7 +19,7 @@ from portal.accounts.models import create_token
 from portal.environment import BASE_DIR
 from portal.web import STOP_SECONDS
 from tests.benchmarks.cost import children
-from tests.support.api_clients import API, answers, hold_port
+from tests.support.api_clients import API, hold_port, is_ready
 from tests.support.exports import many_runs
 from tests.support.processes import WAIT_SECONDS, PortalProcess, environment, portal_process, wait_for
 from tests.support.trickle import trickling
@@ -147,7 +147,7 @@ def test_sigterm_ends_the_server_at_any_moment_of_its_start() -> None:
 
 def test_sigterm_ends_the_server_while_strangers_trickle() -> None:
     with hold_port() as port, portal_process(web(port)) as process:
-        wait_for(lambda: answers(port), "the server to answer")
+        wait_for(lambda: is_ready(port), "the server to answer")
         with trickling(port, BODY, send=b"a"), trickling(port, HEAD + b"X-Slow: ", send=b"a"):
             time.sleep(1)
             assert measure_end(process) < END_SECONDS
@@ -172,12 +172,12 @@ def test_an_address_of_another_machine_is_refused_by_its_name() -> None:
 
 def test_a_worker_that_is_killed_is_replaced_and_all_end_with_a_server_that_is_killed() -> None:
     with hold_port() as port, portal_process(web(port)) as process:
-        wait_for(lambda: answers(port), "the server to answer")
+        wait_for(lambda: is_ready(port), "the server to answer")
         before = children(process.pid)
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
         wait_for(lambda: len({*children(process.pid)} - {before[0]}) == 2, "another worker")
-        wait_for(lambda: answers(port), "the server to answer")
+        wait_for(lambda: is_ready(port), "the server to answer")
         assert process.poll() is None
         process.kill()
         process.wait()

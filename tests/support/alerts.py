@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.support.dashboard_data import kept, set_day
+from tests.support.dashboard_data import create_synced_source, set_day
 from usage.models import Source, SourceDay
 
 FAILED = "api.gcore.com cannot answer now (HTTP 503)."
@@ -30,7 +30,7 @@ def press(client: Client, alert: Any, label: str) -> str:
 @pytest.fixture
 def source() -> Source:
     """A source that was read for a month and more, without a fault."""
-    return kept("gcore-main", "gcore", days=40)
+    return create_synced_source("gcore-main", "gcore", days=40)
 
 
 def fail(source: Source, *ago: int) -> list[int]:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 from tests.support import chromium
-from tests.support.users import create_session, person
+from tests.support.users import create_person, create_session
 
 chromium.needed()
 
@@ -76,7 +76,7 @@ def running(session_browser: tuple[Browser, AbstractEventLoop]) -> Iterator[Brow
 def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
     """Open a page for someone new of a role: 'admin' is a superuser.
 
-    Further arguments go to `tests.support.users.person`; `width` and `scheme` say how the page is looked at. A console
+    Further arguments go to `tests.support.users.create_person`; `width` and `scheme` say how the page is looked at. A console
     error, a violation of the content security policy and a failed request fail the test at its end.
     """
     contexts: list[BrowserContext] = []
@@ -91,7 +91,7 @@ def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
             accept_downloads=True,
         )
         contexts.append(context)
-        sign_in(context, live_server.url, person(role, last_login=timezone.now(), **limits))
+        sign_in(context, live_server.url, create_person(role, last_login=timezone.now(), **limits))
         page = context.new_page()
         watched[page] = Watched(chromium.watch(page))
         pages.append(page)

@@ -13,7 +13,7 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 
 PAGE = "/admin/explore/"
 JANUARY = "from=2026-01-01&to=2026-02-01"
@@ -21,7 +21,7 @@ JANUARY = "from=2026-01-01&to=2026-02-01"
 
 def open_explore(client: Client, query: str, status: int = 200) -> Any:
     """Return the page of a question, after the days of the records were written down."""
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     response = client.get(f"{PAGE}?{query}")
     assert response.status_code == status, response.headers
     return response
@@ -53,7 +53,7 @@ def some_of_each() -> None:
             tags={"team": "data"} if number else {},
         )
     RecipeUsageFactory.create_batch(5, source=workato)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
 
 QUESTIONS = (

@@ -17,7 +17,7 @@ from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.gcore.mapping import build_keyless_row
 from sync.vendors.gcore.schema import USAGE_REPORT
-from tests.support.read_day import connected
+from tests.support.read_day import connect_reader
 from usage.days import Day
 from usage.models import ResourceRow
 
@@ -67,7 +67,7 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def gcore(sandbox: SandboxServer) -> Iterator[VendorReader]:
-    with connected("gcore", f"{sandbox.url}/gcore", page_size=200) as reader:
+    with connect_reader("gcore", f"{sandbox.url}/gcore", page_size=200) as reader:
         yield reader
 
 
@@ -111,5 +111,5 @@ def volume(number: int, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def scripted(httpserver: HTTPServer) -> Iterator[VendorReader]:
-    with connected("gcore", httpserver.url_for("").rstrip("/")) as reader:
+    with connect_reader("gcore", httpserver.url_for("").rstrip("/")) as reader:
         yield reader

@@ -17,7 +17,7 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors import mirrors
 from tests.support.database import store_or_restore
-from tests.support.read_day import sandboxed
+from tests.support.read_day import build_sandbox_url
 from tests.support.stand_in import Struck
 from usage.models import Source, SourceDay
 
@@ -57,7 +57,7 @@ def read_all(server: SandboxServer, vendor: str, first: date = FIRST, end: date 
     source = Source.objects.create(
         slug=f"{vendor}-main",
         vendor=vendor,
-        base_url=sandboxed(vendor, server.url),
+        base_url=build_sandbox_url(vendor, server.url),
         credential=CREDENTIAL,
         time_zone=ZONES.get(vendor, "UTC"),
         backfill_from=first,

@@ -49,7 +49,7 @@ def sandbox() -> Iterator[SandboxServer]:
         yield server
 
 
-def reader(base_url: str, credential: str = "sandbox-key", zone: str = "UTC", **bounds: Any) -> Reader:
+def build_reader(base_url: str, credential: str = "sandbox-key", zone: str = "UTC", **bounds: Any) -> Reader:
     http = VendorHTTP(
         base_url,
         Reader.build_authorization(credential),
@@ -62,12 +62,12 @@ def reader(base_url: str, credential: str = "sandbox-key", zone: str = "UTC", **
 
 @pytest.fixture
 def ona(sandbox: SandboxServer) -> Iterator[Reader]:
-    reading = reader(f"{sandbox.url}/ona/api")
+    reading = build_reader(f"{sandbox.url}/ona/api")
     with reading.http:
         yield reading
 
 
-def everything(reading: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]:
+def read_pages(reading: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]:
     """Return all pages of a day and what the reader says of the vendor's checksum."""
     pages, found = reading.pages(day), []
     while True:
@@ -77,8 +77,8 @@ def everything(reading: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]
             return found, end.value
 
 
-def rows(reading: Reader, day: Day = DAY) -> list[EnvironmentRow]:
-    return [EnvironmentRow(*row) for page in everything(reading, day)[0] for row in page.rows]
+def list_rows(reading: Reader, day: Day = DAY) -> list[EnvironmentRow]:
+    return [EnvironmentRow(*row) for page in read_pages(reading, day)[0] for row in page.rows]
 
 
 def build_page(*changes: dict[str, Any]) -> bytes:

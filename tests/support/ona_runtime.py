@@ -18,7 +18,7 @@ from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison
 from sync.vendors.ona.connect import LIST, RUNTIME
 from sync.vendors.ona.reader import Reader
-from tests.support.read_day import everything
+from tests.support.read_day import read_pages
 from usage.days import Day
 
 DAY = Day.of(date(2026, 9, 29), "UTC")
@@ -96,7 +96,7 @@ def build_record(minutes: int, **fields: Any) -> dict[str, Any]:
 
 
 def check(reader: Reader) -> Comparison:
-    return everything(reader, DAY)[1]
+    return read_pages(reader, DAY)[1]
 
 
 def count_totals(sandbox: SandboxServer) -> int:

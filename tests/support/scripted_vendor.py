@@ -40,7 +40,7 @@ class NoHTTP:
         self.stats = HTTPStats()
 
 
-def vendor(listing: Listing) -> type[VendorReader]:
+def build_reader_class(listing: Listing) -> type[VendorReader]:
     """Return a reader class of `listing`."""
 
     class Reader(VendorReader):
@@ -77,7 +77,7 @@ def listing(monkeypatch: pytest.MonkeyPatch) -> Listing:
     @contextmanager
     def open_reader(source: Source, before_request: Any = None) -> Iterator[VendorReader]:
         account = Account(source.slug, source.zone, source.options)
-        yield vendor(made)(account, NoHTTP())  # type: ignore[arg-type]
+        yield build_reader_class(made)(account, NoHTTP())  # type: ignore[arg-type]
 
     monkeypatch.setattr("sync.engine.load.open_reader", open_reader)
     return made
@@ -130,7 +130,7 @@ def read_day(source: Source, on: date = DAY) -> LoadAttempt:
     return attempt
 
 
-def held(source: Source, on: date = DAY) -> dict[str, int]:
+def get_revisions(source: Source, on: date = DAY) -> dict[str, int]:
     """Return the revision of every current record of a day by its id."""
     found = EnvironmentUsage.objects.current().filter(source=source, day=on)
     return dict(found.values_list("record_id", "revision"))

@@ -9,8 +9,8 @@ from usage.models import KINDS, Source, SourceDay
 from usage.rollups import roll_up_days
 
 
-def hold_days(*, rolled: bool) -> None:
-    """Write down a source day for every day that has records, and roll it up where `rolled`."""
+def create_source_days(*, rolled: bool) -> None:
+    """Create a source day for every day that has records, and roll it up where `rolled`."""
     first, *others = (kind.objects.order_by().values_list("source_id", "day") for kind in KINDS.values())
     missing = {*first.union(*others)} - {*SourceDay.objects.values_list("source_id", "day")}
     if missing:

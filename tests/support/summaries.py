@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.api_clients import get as got
 from tests.support.factories import (
     EnvironmentUsageFactory,
 )
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 
 
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    caller = bearer()
+    caller = create_api_client()
     caller.get(f"{API}/sources/")  # the token's use is written down with the first request
     return caller
 
@@ -33,7 +33,7 @@ def _relation(request: pytest.FixtureRequest) -> None:
 
 def get(client: Client, address: str, **query: Any) -> Any:
     """Return an answer, after the days of the records were written down, and rolled up where this is about that."""
-    hold_days(rolled=ROLLED["yes"])
+    create_source_days(rolled=ROLLED["yes"])
     return got(client, address, **query)
 
 

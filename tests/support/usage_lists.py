@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
 ENVIRONMENTS, RESOURCES, RECIPES = (
@@ -16,7 +16,7 @@ ENVIRONMENTS, RESOURCES, RECIPES = (
 
 @pytest.fixture
 def staff() -> Client:
-    return client_of("viewer")
+    return sign_in_as("viewer")
 
 
 def listing(kind: type[UsageRecord], **query: Any) -> str:

@@ -12,7 +12,7 @@ import httpx2
 
 from sync.engine.connect import open_reader
 from sync.http import Bounds
-from tests.support.read_day import everything, rows
+from tests.support.read_day import list_rows, read_pages
 from usage.data_quality import VENDOR_KINDS
 from usage.days import Day
 from usage.models import KINDS, Source, UsageRecord
@@ -30,9 +30,9 @@ def read_truth(source: Source, on: date) -> Records:
     """Return the vendor's records of a day, by the key within the day."""
     kind = kind_of(source)
     with open_reader(source, bounds=PATIENT) as reader:
-        pages, _ = everything(reader, Day.of(on, source.zone))
+        pages, _ = read_pages(reader, Day.of(on, source.zone))
     assert not any(page.rejected for page in pages), f"the sandbox still spoils records of {source} {on}"
-    return index_records(kind, rows(pages))
+    return index_records(kind, list_rows(pages))
 
 
 def read_stored(source: Source, on: date) -> Records:

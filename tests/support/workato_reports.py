@@ -16,7 +16,7 @@ from sync.sandbox.world import World
 from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.workato.schema import USAGE, build_row
-from tests.support.read_day import connected
+from tests.support.read_day import connect_reader
 from usage.days import Day
 from usage.models import RecipeRow
 
@@ -66,13 +66,13 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def workato(sandbox: SandboxServer) -> Iterator[VendorReader]:
-    with connected("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader:
+    with connect_reader("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader:
         yield reader
 
 
 @pytest.fixture
 def scripted(httpserver: HTTPServer) -> Iterator[VendorReader]:
-    with connected("workato", httpserver.url_for("").rstrip("/"), zone=BERLIN, workspace_ids="7") as reader:
+    with connect_reader("workato", httpserver.url_for("").rstrip("/"), zone=BERLIN, workspace_ids="7") as reader:
         yield reader
 
 
@@ -112,7 +112,7 @@ def sums(found: list[RecipeRow]) -> dict[tuple[int, datetime], list[int]]:
 
 def fetch_bare_sums(sandbox: SandboxServer, day: Day) -> dict[tuple[int, datetime], list[int]]:
     """Return what the vendor says of every workspace and hour when it is asked for nothing else."""
-    with connected("workato", f"{sandbox.url}/workato", zone=str(day.zone)) as reader:
+    with connect_reader("workato", f"{sandbox.url}/workato", zone=str(day.zone)) as reader:
         answer = reader.http.post(
             USAGE,
             msgspec.json.encode(

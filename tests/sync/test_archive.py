@@ -17,7 +17,7 @@ from sync.engine.plan import plan_checks, plan_now, plan_retries, plan_source, r
 from sync.engine.scrub import scrub
 from sync.errors import SyncError
 from sync.models import Trigger
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.archived_month import FIRST, KEPT, MONTH, find_file, month  # noqa: F401
 from tests.support.lake import lake_folder  # noqa: F401
 from tests.support.scripted_vendor import Listing
@@ -70,10 +70,10 @@ def check_that_nothing_reads_an_archived_day_again(listing: Listing) -> None:
         reread([get_day()], Trigger.ADMIN)
     with pytest.raises(SyncError, match=r"manage\.py restore_archive 2025-06"):
         withdraw_acceptance(get_day())
-    client = bearer(Scope.SYNC_READ, Scope.SYNC_RUN)
+    client = create_api_client(Scope.SYNC_READ, Scope.SYNC_RUN)
     body = {"from": str(FIRST), "to": str(KEPT)}
     response = client.post(f"{API}/sources/environments/sync/", body, content_type="application/json")
-    assert "manage.py restore_archive 2025-06" in refused(response, 409)[""][0]
+    assert "manage.py restore_archive 2025-06" in get_problem_details(response, 409)[""][0]
     assert "restore_archive 2025-06" in run_failing("sync", "environments", "--from", str(FIRST), "--to", str(KEPT))
     days = get(client, "sources/environments/days/", archived="true")["results"]
     assert [bool(day["archived_at"]) for day in days] == [True] * 3

@@ -20,7 +20,7 @@ from sync.engine.plan import accept_shrink, plan_checks, plan_now, plan_retries,
 from sync.engine.scrub import scrub
 from sync.errors import SyncError
 from sync.models import LoadAttempt, SyncRun, Trigger
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.mirrored_portal import key
 from tests.support.scripted_vendor import Listing, make_source
@@ -195,10 +195,10 @@ def test_an_earlier_first_day_creates_the_month_again(source: Source) -> None:
 
 def test_the_api_refuses_a_sync_of_a_pruned_day_and_says_when_it_was_pruned(source: Source) -> None:
     prune("--yes")
-    client: Client = bearer(Scope.SYNC_READ, Scope.SYNC_RUN)
+    client: Client = create_api_client(Scope.SYNC_READ, Scope.SYNC_RUN)
     body = {"from": str(FIRST), "to": str(KEPT)}
     response = client.post(f"{API}/sources/scripted/sync/", body, content_type="application/json")
-    assert "2025-06 were pruned" in refused(response, 409)[""][0]
+    assert "2025-06 were pruned" in get_problem_details(response, 409)[""][0]
     days = get(client, "sources/scripted/days/", pruned="true")["results"]
     assert len(days) == 3
     assert all(day["pruned_at"] for day in days)

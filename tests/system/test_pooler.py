@@ -28,9 +28,9 @@ from portal.management.commands.up import build_programs
 from sync import tasks
 from sync.models import SyncRun
 from sync.sandbox.process import SandboxProcess
-from tests.support.api_clients import answers, hold_port
+from tests.support.api_clients import hold_port, is_ready
 from tests.support.processes import environment, portal_process
-from tests.support.read_day import sandboxed
+from tests.support.read_day import build_sandbox_url
 from tests.support.vendor_truth import (
     ask_count_and_sums,
     count_records,
@@ -76,7 +76,7 @@ def create_sources(prefix: str, number: int, sandboxes: list[SandboxProcess]) ->
         Source.objects.create(
             slug=f"{prefix}-{place}",
             vendor=vendors[place % 3],
-            base_url=sandboxed(vendors[place % 3], sandboxes[place // 3 % 2].url),
+            base_url=build_sandbox_url(vendors[place % 3], sandboxes[place // 3 % 2].url),
             credential=CREDENTIAL,
             time_zone=ZONE if vendors[place % 3] == "workato" else "UTC",
             backfill_from=datetime.now(UTC).date() - timedelta(days=DAYS),
@@ -174,7 +174,7 @@ def serve(pooled: dict[str, str]) -> Iterator[str]:
     settings = {"PORTAL_EXPORTS_AT_ONCE": str(CALLERS), "PORTAL_DB_POOL_SIZE": str(2 * CALLERS + 1)}
     with hold_port() as port, portal_process(build_programs(port, None)["web"], **settings, **pooled):
         deadline = time.monotonic() + LONGEST
-        while not answers(port):
+        while not is_ready(port):
             assert time.monotonic() < deadline, "granian does not answer"
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"

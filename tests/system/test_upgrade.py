@@ -15,7 +15,7 @@ from django.db import connection
 from portal.accounts.models import create_token
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
-from tests.support.api_clients import API, answers
+from tests.support.api_clients import API, is_ready
 from tests.support.exports import many_runs
 from tests.support.processes import PortalProcess, portal_process, wait_for
 from tests.system.nginx import HOST, Connection, make_certificate, run_nginx, trust, write_site
@@ -109,17 +109,17 @@ def test_no_request_is_lost_while_the_portal_is_upgraded(release: Path, tmp_path
 
         servers = [start(server_port, BASE_DIR) for server_port in ports]
         for server_port in ports:
-            wait_for(partial(answers, server_port), "the old release")
+            wait_for(partial(is_ready, server_port), "the old release")
         stack.enter_context(run_nginx(folder, site))
         with send_requests_through(folder, port, secret) as statuses:
             wait_for(lambda: statuses["200"] > PER_SECOND, "the first requests")
             run(release, "migrate")
-            assert all(answers(server_port) for server_port in ports), "the old release no longer calls itself ready"
+            assert all(is_ready(server_port) for server_port in ports), "the old release no longer calls itself ready"
             for server, server_port in zip(servers, ports, strict=True):
                 server.terminate()
                 server.wait(30)
                 start(server_port, release)
-                wait_for(partial(answers, server_port), "the new release")
+                wait_for(partial(is_ready, server_port), "the new release")
             before = statuses["200"]
             wait_for(lambda: statuses["200"] > before + PER_SECOND, "requests to the new release")
             time.sleep(0.5)

@@ -20,7 +20,7 @@ from portal.accounts.roles import (
     create_roles,
 )
 from tests.support.factories import SourceFactory
-from tests.support.users import client_of, person
+from tests.support.users import create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
 
@@ -87,14 +87,14 @@ def test_who_has_no_account_sees_no_source() -> None:
 
 def test_a_person_of_a_role_sees_all_sources_unless_they_are_limited() -> None:
     source, _ = SourceFactory.create_batch(2)
-    assert get_source_scope(person("operator")) is None
-    assert get_source_scope(person("operator", sources=[source])) == frozenset({source.pk})
-    assert get_source_scope(person("viewer", sources=[])) == frozenset()
+    assert get_source_scope(create_person("operator")) is None
+    assert get_source_scope(create_person("operator", sources=[source])) == frozenset({source.pk})
+    assert get_source_scope(create_person("viewer", sources=[])) == frozenset()
 
 
 @pytest.mark.parametrize(("role", "pages"), [("viewer", 18), ("operator", 18), ("administrator", 23), ("admin", 23)])
 def test_a_person_of_a_role_opens_what_the_navigation_offers(role: str, pages: int) -> None:
-    client = client_of(role)
+    client = sign_in_as(role)
     navigation: Any = client.get("/admin/").context["navigation"]
     urls = [link.url for menu in navigation for link in menu.links]
     assert len(urls) == pages, urls

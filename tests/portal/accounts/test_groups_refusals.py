@@ -17,8 +17,8 @@ from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import create_token
 from tests.support.database import keep_rows
-from tests.support.filled_portal import Filled, fill, find_filled
-from tests.support.users import person
+from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
+from tests.support.users import create_person
 from usage.models import Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -157,7 +157,7 @@ class Crawl:
 def module_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Fill a portal for all tests of the module, each of which is rolled back to it."""
     with keep_rows(django_db_blocker):
-        portal = fill()
+        portal = fill_portal()
         # Buttons that ask a vendor are told at once that nobody is there.
         Source.objects.update(base_url="http://127.0.0.1:9/")
         create_token("reports", sources=[portal.resources])
@@ -166,14 +166,14 @@ def module_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> It
 
 
 @pytest.fixture
-def portal(module_rows: None, db: None) -> Filled:
-    return find_filled()
+def portal(module_rows: None, db: None) -> VendorSources:
+    return get_vendor_sources()
 
 
 def crawl_as(role: str, **limits: Any) -> Crawl:
     """Crawl every link and form that a person with this role sees."""
     client = Client(raise_request_exception=True)
-    client.force_login(person(role, **limits))
+    client.force_login(create_person(role, **limits))
     return Crawl().crawl(client)
 
 
@@ -188,7 +188,7 @@ def list_refusals(crawl: Crawl) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "administrator"])
-def test_a_person_sees_no_button_or_link_that_would_be_refused(portal: Filled, role: str) -> None:
+def test_a_person_sees_no_button_or_link_that_would_be_refused(portal: VendorSources, role: str) -> None:
     crawl = crawl_as(role)
     assert not list_refusals(crawl), "\n".join(list_refusals(crawl))
     assert len(crawl.opened) > 25, crawl.opened
@@ -199,7 +199,7 @@ def test_a_person_sees_no_button_or_link_that_would_be_refused(portal: Filled, r
 
 
 @pytest.mark.parametrize("role", ["operator", "administrator"])
-def test_a_person_limited_to_a_source_is_offered_nothing_of_another(portal: Filled, role: str) -> None:
+def test_a_person_limited_to_a_source_is_offered_nothing_of_another(portal: VendorSources, role: str) -> None:
     crawl = crawl_as(role, sources=[portal.resources])
     assert not list_refusals(crawl), "\n".join(list_refusals(crawl))
     assert not [address for address in crawl.opened if "ona-main" in address or "workato-emea" in address]
@@ -212,7 +212,7 @@ def test_a_person_limited_to_a_source_is_offered_nothing_of_another(portal: Fill
         ("auth.view_user", "auth.add_user"),
     ],
 )
-def test_a_group_of_few_rights_opens_what_it_is_offered_too(portal: Filled, rights: tuple[str, ...]) -> None:
+def test_a_group_of_few_rights_opens_what_it_is_offered_too(portal: VendorSources, rights: tuple[str, ...]) -> None:
     user = User.objects.create_user("few", is_staff=True)
     user.user_permissions.set(
         Permission.objects.get(content_type__app_label=app, codename=code)
@@ -233,10 +233,10 @@ def list_admin_pages(patterns: Any = None, before: str = "") -> Iterator[str]:
             yield pattern.name
 
 
-def test_what_is_not_offered_is_refused_too(portal: Filled) -> None:
+def test_what_is_not_offered_is_refused_too(portal: VendorSources) -> None:
     """A viewer who knows the addresses of operators and administrators gets nowhere by them."""
     client = Client()
-    client.force_login(person("viewer"))
+    client.force_login(create_person("viewer"))
     day = SourceDay.objects.get(state="suspect")
     source = portal.resources.pk
     changes = [

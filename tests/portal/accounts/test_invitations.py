@@ -23,7 +23,7 @@ from portal.accounts.invitations import invite
 from portal.accounts.models import Invitation, hash_secret
 from tests.portal.accounts.test_sign_in import log  # noqa: F401
 from tests.support.factories import SourceFactory
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +42,7 @@ def nobody_has_failed_before() -> None:
 
 @pytest.fixture
 def anna() -> User:
-    return person("administrator")
+    return create_person("administrator")
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_what_is_wrong_is_said_beside_its_field(
 
 
 def test_nobody_invites_into_more_than_they_may_do() -> None:
-    manager = person("viewer")
+    manager = create_person("viewer")
     manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
     client = Client()
     client.force_login(manager)
@@ -171,7 +171,7 @@ def test_nobody_invites_into_more_than_they_may_do() -> None:
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_who_manages_users_may_invite(role: str) -> None:
     client = Client()
-    client.force_login(person(role))
+    client.force_login(create_person(role))
     assert client.post(ADD, build_form()).status_code == 403
     assert not Invitation.objects.exists()
 
@@ -314,16 +314,16 @@ def test_who_is_signed_in_accepts_nothing_for_another(client: Client) -> None:
 
 
 def test_who_came_in_is_not_invited_again(client: Client, anna: User) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     address = reverse("admin:auth_user_do", args=[viewer.pk, "invite"])
     assert client.post(address).status_code == 403
     assert "Invite" not in client.get(reverse("admin:auth_user_change", args=[viewer.pk])).content.decode()
 
 
 def test_nobody_invites_a_user_whom_they_may_not_change() -> None:
-    manager = person("viewer")
+    manager = create_person("viewer")
     manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
-    administrator = person("administrator")
+    administrator = create_person("administrator")
     administrator.set_unusable_password()
     administrator.save()
     client = Client()
@@ -363,7 +363,7 @@ def test_two_users_may_be_limited_to_the_same_sources(client: Client) -> None:
     get_link(client.post(ADD, build_form(limited="on", sources=[source.pk])))
     pat = User.objects.get(username="pat")
     assert pat.groups.filter(name=f"Sources of pat ({pat.pk})").exists()
-    assert invite(pat, person("admin"))
+    assert invite(pat, create_person("admin"))
 
 
 def test_the_group_of_one_user_is_offered_on_their_page_alone(client: Client) -> None:
@@ -371,7 +371,7 @@ def test_the_group_of_one_user_is_offered_on_their_page_alone(client: Client) ->
     client.post(ADD, build_form(limited="on", sources=[source.pk], invited=""))
     pages = {
         user.username: client.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
-        for user in (User.objects.get(username="pat"), person("viewer"))
+        for user in (User.objects.get(username="pat"), create_person("viewer"))
     }
     assert "Sources of pat" in pages["pat"]
     assert "Sources of pat" not in pages["viewer"]

@@ -16,7 +16,7 @@ from django.test import Client, override_settings
 from portal import checks
 from portal.accounts.roles import ROLES, create_roles
 from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET, Identity, new_key, provider
-from tests.support.users import person
+from tests.support.users import create_person
 
 pytestmark = pytest.mark.django_db
 BEGIN = "/accounts/oidc/sso/login/"
@@ -249,7 +249,7 @@ def test_without_a_provider_there_is_no_such_address() -> None:
 
 
 def test_a_verified_address_opens_the_local_account_and_its_password_is_put_away(identity: Identity) -> None:
-    local = person("viewer")
+    local = create_person("viewer")
     User.objects.filter(pk=local.pk).update(email="Sam@Example.com")
     client: Any = Client()
     assert sign_in(client).url == "/admin/"
@@ -261,7 +261,7 @@ def test_a_verified_address_opens_the_local_account_and_its_password_is_put_away
 
 @pytest.mark.parametrize("verified", [False, "false", None])
 def test_an_address_that_is_not_verified_opens_no_local_account(identity: Identity, verified: Any) -> None:
-    local = person("viewer")
+    local = create_person("viewer")
     User.objects.filter(pk=local.pk).update(email="sam@example.com")
     identity.person["email_verified"] = verified
     sign_in(Client())

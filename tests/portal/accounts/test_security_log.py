@@ -22,10 +22,10 @@ from portal.accounts.security_log import SecurityEvent
 from portal.logging import log_settings
 from tests.portal.accounts.test_oidc import identity as identity
 from tests.portal.accounts.test_oidc import sign_in as sign_in_through_provider
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.factories import SourceFactory
 from tests.support.openid_provider import Identity
-from tests.support.users import PASSWORD, client_of, person
+from tests.support.users import PASSWORD, create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
 SIGN_IN, LIST = "/accounts/login/", f"{API}/environment-usage/"
@@ -75,14 +75,14 @@ def read_code(secret: str = SECRET) -> str:
 
 
 def test_a_sign_in_and_a_sign_out(client: Any, lines: Lines) -> None:
-    person("viewer")
+    create_person("viewer")
     check_last(lines, sign_in(client), SecurityEvent.SIGNED_IN, user="viewer", methods=["password"])
     check_last(lines, client.post("/accounts/logout/"), SecurityEvent.SIGNED_OUT, user="viewer")
 
 
 @pytest.mark.parametrize("login", ["viewer", "VIEWER@example.com"])
 def test_a_wrong_password_names_the_user_whose_it_is_not(client: Any, lines: Lines, login: str) -> None:
-    person("viewer")
+    create_person("viewer")
     answer = sign_in(client, login, WRONG)
     check_last(lines, answer, SecurityEvent.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
 
@@ -94,13 +94,13 @@ def test_a_name_that_nobody_has_is_not_repeated(client: Any, lines: Lines) -> No
 
 
 def test_someone_who_is_switched_off(client: Any, lines: Lines) -> None:
-    person("viewer")
+    create_person("viewer")
     User.objects.update(is_active=False)
     check_last(lines, sign_in(client), SecurityEvent.SIGN_IN_FAILED, user="viewer", reason="inactive")
 
 
 def test_a_lock_out_after_wrong_passwords(client: Any, lines: Lines) -> None:
-    person("viewer")
+    create_person("viewer")
     for _ in range(5):
         sign_in(client, password=WRONG)
     check_last(lines, sign_in(client), SecurityEvent.LOCKED_OUT, user="viewer")
@@ -108,7 +108,7 @@ def test_a_lock_out_after_wrong_passwords(client: Any, lines: Lines) -> None:
 
 
 def test_a_second_factor_that_is_used_or_wrong_and_a_lock_out_after_wrong_codes(client: Any, lines: Lines) -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     TOTP.activate(user, SECRET)
     challenge = sign_in(client).url
     answer = client.post(challenge, {"code": "000000"})
@@ -130,7 +130,7 @@ def test_a_second_factor_that_is_used_or_wrong_and_a_lock_out_after_wrong_codes(
 @pytest.mark.django_db(transaction=True)
 def test_a_second_factor_that_is_set_up_renewed_and_removed(lines: Lines) -> None:
     client: Any = Client()
-    person("viewer")
+    create_person("viewer")
     sign_in(client)
     answer = client.post("/accounts/reauthenticate/", {"password": WRONG})
     check_last(lines, answer, SecurityEvent.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
@@ -150,7 +150,7 @@ def test_a_second_factor_that_is_set_up_renewed_and_removed(lines: Lines) -> Non
 
 
 def test_a_password_that_is_changed_or_set_anew(lines: Lines, settings: Any) -> None:
-    client: Any = client_of("viewer")
+    client: Any = sign_in_as("viewer")
     new = {"password1": "another-good-phrase", "password2": "another-good-phrase"}
     answer = client.post("/accounts/password/change/", {"oldpassword": WRONG, **new})
     check_last(lines, answer, SecurityEvent.SIGN_IN_FAILED, user="viewer", reason="wrong_password")
@@ -194,13 +194,13 @@ def test_what_is_no_token_is_not_repeated(lines: Lines) -> None:
 
 def test_a_permission_that_somebody_lacks(lines: Lines) -> None:
     for path in ("/admin/accounts/auditentry/", "/admin/auth/user/add/"):
-        answer = client_of("viewer").get(path)
+        answer = sign_in_as("viewer").get(path)
         name = User.objects.latest("pk").username
         check_last(lines, answer, SecurityEvent.PERMISSION_REFUSED, user=name, method="GET", path=path)
 
 
 def test_a_scope_that_a_token_lacks(lines: Lines) -> None:
-    client = bearer(Scope.SYNC_RUN)
+    client = create_api_client(Scope.SYNC_RUN)
     answer = client.get(LIST)
     prefix = lines("portal.request")[-1]["token"]
     assert prefix.startswith("up_")
@@ -222,7 +222,7 @@ def test_a_token_and_a_stranger_that_ask_too_often(lines: Lines, settings: Any) 
 def test_the_line_of_a_request_has_user_or_token_and_address_of_this_request_alone(lines: Lines) -> None:
     token, secret = create_token("reports")
     Client(headers={"Authorization": f"Bearer {secret}"}).get(LIST)
-    client_of("viewer").get("/admin/")
+    sign_in_as("viewer").get("/admin/")
     Client().get(SIGN_IN)
     callers = [(line.get("user"), line.get("token"), line["address"]) for line in lines("portal.request")]
     assert callers == [(None, token.prefix, "127.0.0.1"), ("viewer", None, "127.0.0.1"), (None, None, "127.0.0.1")]
@@ -238,7 +238,7 @@ def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(lines: Lines, 
 
 
 def test_a_request_that_needs_no_user_looks_none_up(django_assert_num_queries: Any) -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     with django_assert_num_queries(0):
         client.get("/health/live")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.support.users import PASSWORD, client_of, person
+from tests.support.users import PASSWORD, create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
 SIGN_IN = "/accounts/login/"
@@ -13,7 +13,7 @@ BUTTON = "/admin/alerts/sync-failed/1/"  # what it posts to is no page
 
 
 def test_who_presses_a_button_signed_out_comes_back_to_the_page_it_is_on(client: Any) -> None:
-    person("viewer")
+    create_person("viewer")
     answer = client.post(BUTTON, headers={"Referer": "http://testserver/admin/explore/?kind=usage"}, follow=True)
     assert answer.redirect_chain[-1][0] == f"{SIGN_IN}?next=/admin/explore/%3Fkind%3Dusage"
     credentials = {"login": "viewer", "password": PASSWORD, "next": "/admin/explore/?kind=usage"}
@@ -43,7 +43,7 @@ def test_signing_out_twice_is_no_mistake(client: Any) -> None:
 @pytest.mark.parametrize("address", [SIGN_IN, "/admin/", "/admin/logout/"])
 def test_a_form_from_before_signing_in_is_refused_with_a_page_that_says_what_to_do(address: str) -> None:
     old = Client(enforce_csrf_checks=True)
-    old.cookies = client_of("viewer").cookies
+    old.cookies = sign_in_as("viewer").cookies
     answer = old.post(
         address, {"csrfmiddlewaretoken": "x" * 64}, headers={"Referer": "http://testserver/admin/?days=90"}
     )
@@ -57,6 +57,6 @@ def test_a_form_from_before_signing_in_is_refused_with_a_page_that_says_what_to_
 
 def test_a_part_of_a_page_from_before_signing_in_has_the_page_load_anew() -> None:
     old = Client(enforce_csrf_checks=True)
-    old.cookies = client_of("administrator").cookies
+    old.cookies = sign_in_as("administrator").cookies
     answer = old.post("/admin/usage/source/test/", headers={"HX-Request": "true"})
     assert answer.headers["HX-Refresh"] == "true"

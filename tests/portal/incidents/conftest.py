@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from portal.incidents.models import Channel, Incident
-from tests.support.dashboard_data import SOUND, kept
+from tests.support.dashboard_data import HEALTHY, create_synced_source
 from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import Source, SourceDay
 
@@ -15,7 +15,7 @@ from usage.models import Source, SourceDay
 @pytest.fixture
 def gcore() -> Source:
     """A source that was read for some days, without a fault."""
-    return kept("gcore-main", "gcore", days=8)
+    return create_synced_source("gcore-main", "gcore", days=8)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def make_channel(name: str = "ops", **values: Any) -> Channel:
 
 def mend(day: SourceDay) -> None:
     """Make a failed day sound: the same day, also where a test has gone past midnight since."""
-    SourceDay.objects.filter(pk=day.pk).update(**SOUND)
+    SourceDay.objects.filter(pk=day.pk).update(**HEALTHY)
 
 
 def make_incident(**values: Any) -> Incident:

@@ -15,7 +15,7 @@ from portal.incidents.models import Channel, Event, Incident, Message, Severity
 from portal.incidents.watch import watch
 from sync.pruning import prune
 from tests.portal.incidents.conftest import make_channel, make_incident, mend
-from tests.support.dashboard_data import FAILED, kept, set_day
+from tests.support.dashboard_data import FAILED, create_synced_source, set_day
 from tests.support.factories import SourceFactory
 from tests.support.smtp_server import MailServer
 from usage.models import Source
@@ -157,7 +157,7 @@ def test_a_channel_whose_only_source_was_deleted_tells_of_nothing() -> None:
 
 
 def test_an_incident_that_becomes_critical_is_told_to_who_wants_to_know_of_those(mail_server: MailServer) -> None:
-    source = kept("gcore-main", "gcore", days=8)
+    source = create_synced_source("gcore-main", "gcore", days=8)
     make_channel("all")
     make_channel("critical", severity=Severity.CRITICAL)
     Source.objects.filter(pk=source.pk).update(paused_until=timezone.now() + timedelta(hours=1), failures=3)

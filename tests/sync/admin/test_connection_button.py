@@ -11,7 +11,7 @@ from sync.sandbox.server import SandboxServer
 from tests.support.connection_tests import PATHS, source
 from tests.support.connection_tests import loopback as loopback
 from tests.support.factories import SourceDayFactory, SourceFactory
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.models import Source
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
@@ -27,7 +27,7 @@ def build_form_data(address: str, **values: str) -> dict[str, str]:
 
 @pytest.fixture
 def administrator() -> Client:
-    return client_of("administrator")
+    return sign_in_as("administrator")
 
 
 def test_the_form_of_a_new_source_is_tested_before_anything_is_saved(
@@ -128,7 +128,7 @@ def test_a_variable_is_named_only_by_who_sees_all_sources(
     monkeypatch.setenv("PORTAL_VENDOR_ANOTHERS", "sandbox-key")
     mine = source("https://app.ona.com/api", credential="")
     Source.objects.filter(pk=mine.pk).update(credential_env="PORTAL_VENDOR_MINE")
-    client, address = client_of("administrator", sources=[mine]), reverse("admin:usage_source_test", args=[mine.pk])
+    client, address = sign_in_as("administrator", sources=[mine]), reverse("admin:usage_source_test", args=[mine.pk])
 
     form_data = build_form_data(sandbox.url + PATHS["ona"], new_credential="", credential_env="PORTAL_VENDOR_ANOTHERS")
     page = client.post(address, form_data, headers=HTMX).content.decode()
@@ -143,7 +143,7 @@ def test_a_variable_is_named_only_by_who_sees_all_sources(
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_who_may_change_a_source_may_test_it(role: str, sandbox: SandboxServer) -> None:
-    stored_source, client = source(sandbox.url + PATHS["ona"]), client_of(role)
+    stored_source, client = source(sandbox.url + PATHS["ona"]), sign_in_as(role)
     address = reverse("admin:usage_source_test", args=[stored_source.pk])
 
     assert client.post(address, build_form_data(stored_source.base_url)).status_code == 403
@@ -154,7 +154,7 @@ def test_only_who_may_change_a_source_may_test_it(role: str, sandbox: SandboxSer
 
 def test_a_source_out_of_scope_does_not_exist_for_the_test(sandbox: SandboxServer) -> None:
     mine, other_source = SourceFactory(slug="mine"), source(sandbox.url + PATHS["ona"])
-    client = client_of("administrator", sources=[mine])
+    client = sign_in_as("administrator", sources=[mine])
 
     response = client.post(
         reverse("admin:usage_source_test", args=[other_source.pk]), build_form_data(other_source.base_url)

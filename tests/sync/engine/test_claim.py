@@ -12,7 +12,7 @@ from sync.engine.load import load, load_next
 from sync.engine.plan import ensure_days, plan_source
 from sync.errors import LeaseLost
 from sync.models import LoadAttempt, SyncRun
-from tests.support.scripted_vendor import DAY, Listing, held, make_source, row
+from tests.support.scripted_vendor import DAY, Listing, get_revisions, make_source, row
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -105,7 +105,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing_when_it_wakes(listing: Lis
 
     load(slow)
 
-    assert len(held(source)) == 5
+    assert len(get_revisions(source)) == 5
     day = SourceDay.objects.get(day=DAY)
     assert (day.state, day.records, day.attempt) == (DayState.LOADED, 5, 2)
     assert [attempt.outcome for attempt in LoadAttempt.objects.order_by("number")] == ["lost", "loaded"]

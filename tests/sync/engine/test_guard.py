@@ -9,7 +9,7 @@ from sync.engine.acceptance import accept_findings, withdraw_acceptance
 from sync.engine.guard import Loss
 from sync.engine.plan import accept_shrink, plan_due
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, held, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, get_revisions, make_source, read_day, row
 from usage.models import (
     DayState,
     EnvironmentUsage,
@@ -174,7 +174,7 @@ def test_what_a_final_day_gains_is_merged_while_its_losses_wait(final_day: Sourc
     attempt = read_day(final_day, CLOSED)
 
     assert (attempt.outcome, attempt.inserted, attempt.changed, attempt.withdrawn) == (Outcome.SUSPECT, 2, 1, 0)
-    assert get_day(CLOSED).records == len(held(final_day, CLOSED)) == 1202
+    assert get_day(CLOSED).records == len(get_revisions(final_day, CLOSED)) == 1202
     assert Restatement.objects.get().inserted == 2
     assert read_day(final_day, CLOSED).outcome == Outcome.SUSPECT
     assert Restatement.objects.count() == 1
@@ -186,7 +186,7 @@ def test_records_that_come_back_under_other_ids_are_not_counted_twice_while_a_pe
     listing.records[CLOSED] = [row(n, on=CLOSED, record_id=f"new-{n}") for n in range(1200)]
 
     assert read_day(final_day, CLOSED).outcome == Outcome.SUSPECT
-    assert get_day(CLOSED).records == len(held(final_day, CLOSED)) == 1200
+    assert get_day(CLOSED).records == len(get_revisions(final_day, CLOSED)) == 1200
 
 
 @pytest.mark.parametrize(("column", "empty"), [("project_id", ""), ("user_id", ""), ("created_at", None)])
@@ -333,7 +333,7 @@ def test_records_without_an_id_are_not_counted_beside_those_that_a_final_day_wou
     listing.records[CLOSED] = listing.records[CLOSED][20:] + nameless
 
     assert read_day(final_day, CLOSED).outcome == Outcome.SUSPECT
-    assert get_day(CLOSED).records == len(held(final_day, CLOSED)) == 1200
+    assert get_day(CLOSED).records == len(get_revisions(final_day, CLOSED)) == 1200
 
 
 @pytest.mark.parametrize("stored_count", [0, 300])

@@ -7,7 +7,7 @@ from django.db import connection
 
 from sync.models import LoadAttempt
 from sync.vendors.base import Comparison, Rejection
-from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, get_revisions, read_day, row
 from usage.days import Day
 from usage.models import (
     DayState,
@@ -36,7 +36,7 @@ def test_a_first_load_stores_every_record(source: Source, listing: Listing) -> N
     assert (attempt.outcome, attempt.fetched, attempt.inserted) == (Outcome.LOADED, 250, 250)
     assert (day.state, day.records, day.complete, day.final, day.withdrawn) == (DayState.LOADED, 250, True, False, 0)
     assert day.sums == {"runtime_seconds": "450000.000000"}
-    assert len(held(source)) == 250
+    assert len(get_revisions(source)) == 250
     assert not Restatement.objects.exists()
 
 
@@ -58,7 +58,7 @@ def test_a_restated_day_changes_only_what_differs(source: Source, listing: Listi
     attempt = read_day(source)
 
     assert (attempt.changed, attempt.unchanged, attempt.inserted, attempt.withdrawn) == (2, 8, 0, 0)
-    assert held(source) == {f"run-{n}": 2 if n in (3, 4) else 1 for n in range(10)}
+    assert get_revisions(source) == {f"run-{n}": 2 if n in (3, 4) else 1 for n in range(10)}
     assert EnvironmentUsage.objects.get(record_id="run-3").runtime_seconds == 45 * 60
     assert EnvironmentUsage.objects.get(record_id="run-4").extra == {"region": "eu"}
     restatement = Restatement.objects.get()
@@ -94,7 +94,7 @@ def test_a_grown_day_gains_the_new_records(source: Source, listing: Listing) -> 
     attempt = read_day(source)
 
     assert (attempt.inserted, attempt.unchanged) == (5, 10)
-    assert set(held(source).values()) == {1}
+    assert set(get_revisions(source).values()) == {1}
     assert Restatement.objects.get().inserted == 5
 
 
@@ -106,7 +106,7 @@ def test_a_shrunk_day_withdraws_what_vanished_and_deletes_nothing(source: Source
     attempt = read_day(source)
 
     assert (attempt.withdrawn, attempt.unchanged) == (4, 6)
-    assert set(held(source)) == {f"run-{n}" for n in range(4, 10)}
+    assert set(get_revisions(source)) == {f"run-{n}" for n in range(4, 10)}
     withdrawn = EnvironmentUsage.objects.exclude(withdrawn_at=None)
     assert {record.record_id for record in withdrawn} == {f"run-{n}" for n in range(4)}
     assert all(record.revision == 2 for record in withdrawn)
@@ -124,7 +124,7 @@ def test_a_returned_record_stands_again(source: Source, listing: Listing) -> Non
     attempt = read_day(source)
 
     assert (attempt.returned, attempt.unchanged, attempt.inserted) == (1, 9, 0)
-    assert held(source)["run-9"] == 3
+    assert get_revisions(source)["run-9"] == 3
     assert EnvironmentUsage.objects.count() == 10
     assert Restatement.objects.count() == 2
 
@@ -140,7 +140,7 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
     assert (first.outcome, day.state, day.records) == (Outcome.SUSPECT, DayState.SUSPECT, 20)
     assert day.suspicion["held"] == day.suspicion["would_withdraw"] == 20
     assert day.suspicion["reported"] == 0
-    assert len(held(source)) == 20
+    assert len(get_revisions(source)) == 20
 
     second = read_day(source)
 
@@ -153,7 +153,7 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
     )
     assert day.complete
     assert not day.records
-    assert held(source) == {}
+    assert get_revisions(source) == {}
 
 
 def test_a_suspect_day_that_comes_back_as_it_was_is_loaded_unchanged(source: Source, listing: Listing) -> None:
@@ -176,7 +176,7 @@ def test_two_reads_that_shrink_differently_do_not_agree(source: Source, listing:
     listing.records[DAY] = [row(n) for n in range(6)]
 
     assert read_day(source).outcome == Outcome.SUSPECT
-    assert len(held(source)) == 40
+    assert len(get_revisions(source)) == 40
 
 
 def test_a_person_can_accept_a_suspect_day(source: Source, listing: Listing) -> None:
@@ -190,7 +190,7 @@ def test_a_person_can_accept_a_suspect_day(source: Source, listing: Listing) -> 
     listing.records[DAY] = [row(1)]
 
     assert read_day(source).outcome == Outcome.LOADED
-    assert set(held(source)) == {"run-1"}
+    assert set(get_revisions(source)) == {"run-1"}
     assert not get_day(source).shrink_accepted
 
 
@@ -234,7 +234,7 @@ def test_a_record_repeated_on_another_page_counts_once_and_the_last_word_stands(
 
     assert (attempt.outcome, get_day(source).records) == (Outcome.LOADED, 150)
     assert EnvironmentUsage.objects.get(record_id="run-8").runtime_seconds == 50 * 60
-    assert set(held(source).values()) == {1}
+    assert set(get_revisions(source).values()) == {1}
     assert read_day(source).outcome == Outcome.UNCHANGED
 
 
@@ -247,8 +247,8 @@ def test_a_record_that_moves_to_another_day_is_counted_there_only(source: Source
     attempt = read_day(source, next_day)
 
     assert (attempt.inserted, attempt.changed) == (1, 1)
-    assert set(held(source, next_day)) == {"run-3", "run-99"}
-    assert "run-3" not in held(source)
+    assert set(get_revisions(source, next_day)) == {"run-3", "run-99"}
+    assert "run-3" not in get_revisions(source)
     assert EnvironmentUsage.objects.count() == 11
     first_day = get_day(source)
     assert (first_day.records, first_day.sums) == (9, {"runtime_seconds": "16200.000000"})
@@ -272,7 +272,7 @@ def test_a_bad_record_leaves_the_day_partial_and_withdraws_nothing(source: Sourc
         0,
     )
     assert (day.state, day.complete, day.rejected) == (DayState.PARTIAL, False, 1)
-    assert set(held(source)) == {f"run-{n}" for n in range(6)}
+    assert set(get_revisions(source)) == {f"run-{n}" for n in range(6)}
     rejected = RejectedRecord.objects.get()
     assert (rejected.payload, rejected.reason, rejected.resolved_at) == (
         '{"id": "run-0"}',
@@ -350,4 +350,4 @@ def test_a_day_that_another_takes_a_record_from_while_it_is_read_is_compared_row
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.unchanged, attempt.withdrawn) == (Outcome.LOADED, 250, 0)
-    assert len(held(source)) == 250
+    assert len(get_revisions(source)) == 250

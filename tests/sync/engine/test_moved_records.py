@@ -13,7 +13,7 @@ from sync.engine.load import load_next
 from sync.engine.merge import DayMerge
 from sync.engine.plan import ensure_days
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, held, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, get_revisions, make_source, read_day, row
 from usage.models import DayState, SourceDay
 
 NEXT_DAY = DAY + timedelta(days=1)
@@ -63,8 +63,8 @@ def test_two_days_that_take_records_from_each_other_at_once_are_both_loaded(
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(load_in_thread, [source.pk] * 2)) == ["loaded", "loaded"]
 
-    assert held(source).keys() == name_runs({*range(20), 103} - {3})
-    assert held(source, NEXT_DAY).keys() == name_runs({*range(100, 120), 3} - {103})
+    assert get_revisions(source).keys() == name_runs({*range(20), 103} - {3})
+    assert get_revisions(source, NEXT_DAY).keys() == name_runs({*range(100, 120), 3} - {103})
     assert not LoadAttempt.objects.exclude(outcome="loaded").exists()
 
 
@@ -87,5 +87,5 @@ def test_a_record_that_two_days_report_at_once_is_stored_once(
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(load_in_thread, [source.pk] * 2)) == ["loaded", "loaded"]
 
-    stored = [*held(source), *held(source, NEXT_DAY)]
+    stored = [*get_revisions(source), *get_revisions(source, NEXT_DAY)]
     assert sorted(stored) == ["run-0", "run-1", "run-2", "run-7", "run-8"]

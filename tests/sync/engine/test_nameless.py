@@ -9,7 +9,7 @@ from django.db import connection
 
 from sync.engine.nameless import Nameless, NamelessStatements, adopt_ids, name_records
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, get_revisions, read_day, row
 from usage.models import DayState, EnvironmentRow, EnvironmentUsage, ResourceUsage, Source, SourceDay
 from usage.revisions import list_revisions
 
@@ -231,7 +231,7 @@ def test_a_read_in_which_a_run_lacks_its_id_changes_nothing(source: Source, list
     store(source, listing, *(row(n) for n in range(4)), build_nameless(4))
     attempt = LoadAttempt.objects.latest("pk")
     assert (attempt.inserted, attempt.changed, attempt.withdrawn, attempt.unchanged) == (0, 0, 0, 5)
-    assert held(source) == {f"run-{n}": 1 for n in range(5)}
+    assert get_revisions(source) == {f"run-{n}": 1 for n in range(5)}
 
 
 def test_a_run_without_an_id_beside_one_that_vanished_is_held_back_until_a_second_read_agrees(
@@ -242,6 +242,6 @@ def test_a_run_without_an_id_beside_one_that_vanished_is_held_back_until_a_secon
     day = SourceDay.objects.get()
     assert day.state == DayState.SUSPECT
     assert "1 of the 5 stored would be withdrawn, beside records without an id." in day.error
-    assert held(source) == {f"run-{n}": 1 for n in range(5)}
+    assert get_revisions(source) == {f"run-{n}": 1 for n in range(5)}
     read_day(source)
-    assert held(source) == {**{f"run-{n}": 1 for n in range(4)}, "~4": 1}
+    assert get_revisions(source) == {**{f"run-{n}": 1 for n in range(4)}, "~4": 1}

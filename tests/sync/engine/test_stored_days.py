@@ -16,7 +16,7 @@ from django.db.models import F
 from sync.engine.scrub import scrub
 from sync.engine.spool import Spool
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, held, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, get_revisions, make_source, read_day, row
 from usage.data_quality import VENDOR_KINDS
 from usage.integrity import Mismatch, check_day
 from usage.models import DayState, EnvironmentDay, EnvironmentUsage, Restatement, Source, SourceDay
@@ -60,7 +60,7 @@ def test_rows_deleted_by_sql_come_back_with_the_next_read_and_are_a_repair(sourc
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.inserted, attempt.unchanged) == (Outcome.REPAIRED, 100, 434)
-    assert len(held(source)) == get_day().records == 534
+    assert len(get_revisions(source)) == get_day().records == 534
     assert not Restatement.objects.exists()
     assert read_day(source).outcome == Outcome.UNCHANGED
 
@@ -149,7 +149,7 @@ def test_verify_names_each_day_that_differs_and_repair_has_it_read_again(source:
     status, text = run_verify("--repair")
     assert status == 0, text
     assert f"scripted {DAY}: repaired" in text
-    assert len(held(source)) == 30
+    assert len(get_revisions(source)) == 30
     assert run_verify()[0] == 0
 
 
@@ -308,7 +308,7 @@ def test_verify_repairs_the_days_of_other_sources_where_one_is_halted(source: So
     assert "halted: halted is halted: The key was refused." in text
     assert f"halted {DAY} still differs" in text
     assert f"scripted {DAY}: repaired" in text
-    assert len(held(source)) == 5
+    assert len(get_revisions(source)) == 5
 
 
 def test_an_unchanged_day_is_neither_copied_nor_written(

@@ -22,7 +22,7 @@ from sync.vendors.record_limits import ALTERATIONS_KEY, JSON_BYTES, TAGS_KEPT, I
 from sync.vendors.workato.schema import UNCUT_FIELDS, USAGE
 from tests.support.gcore_reports import TOTAL, VOLUME
 from tests.support.ona_reader import RECORD
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from tests.support.workato_reports import BARE, RECIPE
 from usage.models import EnvironmentUsage, RecipeUsage, RejectedRecord, ResourceUsage, Source, SourceDay, UsageRecord
 
@@ -234,7 +234,7 @@ def test_a_rejected_payload_is_kept_up_to_a_bound_and_told_apart_by_all_of_it(ht
     assert first.payload_digest != second.payload_digest
     assert first.payload.endswith(f"… [cut by the portal: {len(json.dumps(long[0])):,} bytes in all]")
     assert len(first.payload) < PAYLOAD_BYTES + 100
-    page = client_of("viewer").get(f"/admin/usage/rejectedrecord/{first.pk}/change/")
+    page = sign_in_as("viewer").get(f"/admin/usage/rejectedrecord/{first.pk}/change/")
     assert "cut by the portal" in page.content.decode()
 
 

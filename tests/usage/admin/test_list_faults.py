@@ -14,11 +14,11 @@ from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
     SourceFactory,
-    many_environments,
+    create_many_environments,
 )
 from tests.support.usage_lists import RECIPES, faults, listing
 from tests.support.usage_lists import staff as staff
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.admin.filter_form import clean_params
 from usage.admin.lists import pagination
 from usage.api.filters.widgets import HoursInput
@@ -87,7 +87,7 @@ def test_nobody_learns_of_sources_beyond_their_own() -> None:
     own_source, other_source = SourceFactory(slug="mine"), SourceFactory(slug="payroll", vendor="globex")
     EnvironmentUsageFactory(source=own_source)
     EnvironmentUsageFactory(source=other_source, project_id="secret-project")
-    staff = client_of("viewer", sources=[own_source])
+    staff = sign_in_as("viewer", sources=[own_source])
     page = staff.get(listing(EnvironmentUsage, include_withdrawn="true")).content.decode()
 
     for text in ("payroll", "globex", "secret-project"):
@@ -100,7 +100,7 @@ def test_nobody_learns_of_sources_beyond_their_own() -> None:
 def test_a_filter_that_takes_too_long_is_cut_off_with_a_sentence(staff: Client, monkeypatch) -> None:
     monkeypatch.setattr(pagination, "PAGE_SECONDS", 0.001)
     source: Source = SourceFactory(slug="a")
-    many_environments(source, 20_000)
+    create_many_environments(source, 20_000)
 
     page = staff.get(listing(EnvironmentUsage, runtime_seconds__lt="1", include_withdrawn="true"))
 

@@ -14,12 +14,12 @@ from tests.support.factories import (
     RecipeUsageFactory,
     ResourceUsageFactory,
     SourceFactory,
-    many_environments,
+    create_many_environments,
 )
 from tests.support.plans import analyze
 from tests.support.usage_lists import ENVIRONMENTS, RECIPES, RESOURCES, faults, listing
 from tests.support.usage_lists import staff as staff
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.admin.lists import base, pagination
 from usage.admin.lists.environments import EnvironmentUsageAdmin
 from usage.admin.lists.recipes import RecipeUsageAdmin
@@ -143,11 +143,11 @@ def test_a_damaged_position_begins_the_list_anew(staff: Client, position: str) -
 
 
 def test_a_short_list_is_counted_and_a_long_one_estimated_and_said_to_be(staff: Client, monkeypatch) -> None:
-    many_environments(SourceFactory.create(), 120)
+    create_many_environments(SourceFactory.create(), 120)
     assert "120 records" in staff.get(listing(EnvironmentUsage)).content.decode()
 
     monkeypatch.setattr(pagination, "MAX_COUNTED", 100)
-    many_environments(SourceFactory.create(), 2000)
+    create_many_environments(SourceFactory.create(), 2000)
     analyze("usage_environmentusage")
     page = staff.get(listing(EnvironmentUsage)).content.decode()
 
@@ -290,7 +290,7 @@ def test_a_search_for_an_id_that_takes_too_long_is_given_up(staff: Client, monke
 def test_an_id_of_another_source_is_not_found() -> None:
     own_source, other_source = SourceFactory(slug="mine", vendor="ona"), SourceFactory(slug="other", vendor="ona")
     EnvironmentUsageFactory(source=other_source, environment_id="secret")
-    response = client_of("viewer", sources=[own_source]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
+    response = sign_in_as("viewer", sources=[own_source]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
     assert "secret" not in response["Location"]
 
 

@@ -12,7 +12,7 @@ from django.test import Client
 
 from portal.accounts.models import Scope
 from portal.environment import BASE_DIR
-from tests.support.api_clients import API, bearer, refused
+from tests.support.api_clients import API, create_api_client, get_problem_details
 from tests.support.factories import SourceFactory
 from tests.support.processes import environment
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 @cache
 def build_schema() -> Any:
     """Return the schema, which is the same for everyone and takes seconds to build."""
-    response = bearer(Scope.MIRROR_READ).get(f"{API}/schema/")
+    response = create_api_client(Scope.MIRROR_READ).get(f"{API}/schema/")
     assert response.status_code == 200
     return yaml.load(response.content, yaml.CSafeLoader)
 
@@ -75,10 +75,10 @@ def iterate_lists(schema: Any) -> Iterator[tuple[str, list[Any]]]:
 
 
 def test_every_parameter_that_is_understood_is_described_and_no_other(schema: Any) -> None:
-    client = bearer()
+    client = create_api_client()
     SourceFactory(slug="production")
     for path, parameters in iterate_lists(schema):
-        (message,) = refused(client.get(path, {"nonsense": "1"}))["nonsense"]
+        (message,) = get_problem_details(client.get(path, {"nonsense": "1"}))["nonsense"]
         understood = set(message.removeprefix("Unknown parameter; allowed are: ").removesuffix(".").split(", "))
         described = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
         assert described | {"format"} == understood | {"format"}, path
@@ -115,7 +115,7 @@ def test_exports_are_described_as_text_and_numbers_as_strings(schema: Any) -> No
 
 
 def test_the_page_has_no_script_or_style_that_the_policy_forbids() -> None:
-    client = bearer(Scope.USAGE_READ)
+    client = create_api_client(Scope.USAGE_READ)
     response = client.get(f"{API}/docs/")
     page = response.content.decode()
     assert response.status_code == 200
@@ -126,7 +126,7 @@ def test_the_page_has_no_script_or_style_that_the_policy_forbids() -> None:
 
 
 def test_the_pages_script_is_served_apart_from_it() -> None:
-    script = bearer(Scope.USAGE_READ).get(f"{API}/docs/", {"script": ""})
+    script = create_api_client(Scope.USAGE_READ).get(f"{API}/docs/", {"script": ""})
     assert script.status_code == 200
     assert script["Content-Type"] == "application/javascript"
     assert b"SwaggerUIBundle" in script.content

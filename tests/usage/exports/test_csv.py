@@ -6,7 +6,7 @@ from codecs import BOM_UTF8
 import pytest
 from django.test import Client
 
-from tests.support.api_clients import API, bearer, refused
+from tests.support.api_clients import API, create_api_client, get_problem_details
 from tests.support.exports import download, stream, table
 from tests.support.factories import EnvironmentUsageFactory
 from usage.models import EnvironmentUsage
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 STARTS = ["=", "+", "-", "@", "\t", "\r"]
@@ -79,10 +79,10 @@ def test_a_byte_order_mark_is_there_where_it_is_asked_for_and_in_csv_only(client
     content = download(client, "environment-usage", format="csv")
     assert download(client, "environment-usage", format="csv", bom="1") == BOM_UTF8 + content
     assert download(client, "environment-usage", format="csv", bom="0") == content
-    errors = refused(client.get(f"{API}/environment-usage/", {"format": "csv", "bom": "yes"}))
+    errors = get_problem_details(client.get(f"{API}/environment-usage/", {"format": "csv", "bom": "yes"}))
     assert errors["bom"] == ["“yes” is not one of: 0, 1."]
     for form in ("ndjson", "json"):
-        errors = refused(client.get(f"{API}/environment-usage/", {"format": form, "bom": "1"}))
+        errors = get_problem_details(client.get(f"{API}/environment-usage/", {"format": form, "bom": "1"}))
         assert errors["bom"] == ["Only of format=csv."]
 
 

@@ -16,7 +16,7 @@ from django.db import DatabaseError, DataError, connection
 from django.test import Client
 
 from portal.accounts.models import create_token
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.exports import download, many_runs, open_export, respond, stream, table
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from usage.api.serializers import RECORD_SERIALIZERS
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def test_the_header_is_the_fields_of_the_api_in_their_order(client: Client) -> None:
@@ -149,13 +149,13 @@ def test_the_file_is_named_after_kind_range_and_instant(client: Client) -> None:
 
 def test_a_limited_token_takes_out_only_what_it_sees() -> None:
     hidden_record, visible_record = EnvironmentUsageFactory(), EnvironmentUsageFactory()
-    limited_client = bearer(sources=[visible_record.source])
+    limited_client = create_api_client(sources=[visible_record.source])
     (row,) = table(download(limited_client, "environment-usage", format="csv"))
     assert row["record_id"] == visible_record.record_id
-    assert refused(
+    assert get_problem_details(
         limited_client.get(f"{API}/environment-usage/", {"format": "csv", "source": hidden_record.source.slug})
     )
-    assert table(download(bearer(sources=[]), "environment-usage", format="csv")) == []
+    assert table(download(create_api_client(sources=[]), "environment-usage", format="csv")) == []
 
 
 def test_an_export_is_of_one_instant_whatever_is_loaded_meanwhile() -> None:

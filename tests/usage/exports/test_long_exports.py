@@ -27,7 +27,7 @@ from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import create_token
 from portal.middleware import GZipMiddleware
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.database import commit_rows
 from tests.support.exports import (
     MANY,
@@ -82,7 +82,9 @@ def hurried_port(web_server: Callable[..., int]) -> int:
 
 
 def test_an_export_is_the_whole_filtered_set_and_not_a_page() -> None:
-    rows = table(download(bearer(), "environment-usage", format="csv", project_id="p3", ordering="stopped_at"))
+    rows = table(
+        download(create_api_client(), "environment-usage", format="csv", project_id="p3", ordering="stopped_at")
+    )
     expected = EnvironmentUsage.objects.filter(project_id="p3").order_by("stopped_at", "id")
     assert [row["record_id"] for row in rows] == list(expected.values_list("record_id", flat=True))
     assert len(rows) == MANY // 7

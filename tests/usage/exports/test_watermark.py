@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils.dateparse import parse_datetime
 
-from tests.support.api_clients import API, bearer, get
+from tests.support.api_clients import API, create_api_client, get
 from tests.support.exports import table
 from tests.support.factories import EnvironmentUsageFactory, SourceFactory
 from tests.usage.test_watermark import START, OtherWorker, other_worker  # noqa: F401
@@ -18,7 +18,7 @@ LIST = f"{API}/environment-usage/"
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def fetch_export(client: Client, **query: str) -> tuple[list[dict[str, str]], Any]:

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.archived import fill, make_source
 from tests.support.archived_month import FIRST, KEPT, MONTH, SECOND, find_file, read_everything
 from tests.support.exports import download
@@ -38,7 +38,7 @@ def is_stored() -> bool:
 
 
 def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_before(month: Source) -> None:
-    client = bearer()
+    client = create_api_client()
     summaries = [
         ("environment-usage", {"group_by": "day,project_id"}),
         ("resource-usage", {"group_by": "day,resource_type"}),
@@ -225,7 +225,7 @@ def test_of_two_that_archive_one_is_refused() -> None:
 
 @pytest.mark.usefixtures("archived")
 def test_a_source_that_was_not_archived_with_the_others_stands_among_them_in_an_export() -> None:
-    client = bearer()
+    client = create_api_client()
     rows_before = read_export(client)
     late = make_source(EnvironmentUsage, "late")
     fill(late)

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from sync.engine.plan import request_sync
 from sync.models import LoadAttempt, Trigger
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.archived_month import FIRST, KEPT, MONTH, SECOND, find_file, read_everything
 from tests.support.scripted_vendor import Listing, read_day, row
 from usage.integrity import check_day
@@ -50,7 +50,7 @@ def test_a_month_comes_back_byte_for_byte_and_the_lake_stays_as_it_is(month: Sou
         assert read_everything() == before
         assert not SourceDay.objects.exclude(pruned_at=None, archived_at=None, archive_digest="").exists()
         assert [check_day(pk) for pk in SourceDay.objects.values_list("pk", flat=True)] == [[]] * 9
-    changes = get(bearer(), "environment-usage/", updated_since=watermark.isoformat())
+    changes = get(create_api_client(), "environment-usage/", updated_since=watermark.isoformat())
     assert changes["results"] == []
     published = publish()
     assert published is not None

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.support.servers import database_name
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.models import DirectoryEntry, NameKind, ReportingRole, Source
 from usage.reporting.roles import create_role, remove_role
 
@@ -64,7 +64,7 @@ def fill() -> None:
             task_count=None if number == 3 else number,
         )
     name_ids(runs, secret)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
 
 def name_ids(*sources: Source) -> None:

@@ -10,7 +10,7 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from tests.support.summaries import _relation as _relation
 from tests.support.summaries import at, get, run
 from tests.support.summaries import client as client
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 def test_a_comparison_says_how_complete_the_period_before_is(client: Client) -> None:
     source = SourceFactory(backfill_from=date(2026, 1, 15))
     ResourceUsageFactory(source=source, day=date(2026, 1, 20))
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     SourceDay.objects.update(complete=True, loaded_at=at(22), state=DayState.LOADED)
     params = {"from_": "2026-01-20", "to": "2026-01-21"}
     assert "previous" not in get(client, "resource-usage/summary/", **params)["meta"]

@@ -19,7 +19,7 @@ from sync.vendors.record_limits import InvalidRecord
 from tests.support.gcore_reports import DAY, VOLUME, answering, report, row, text, volume
 from tests.support.gcore_reports import _without_waiting as _without_waiting
 from tests.support.gcore_reports import scripted as scripted
-from tests.support.read_day import everything, rows
+from tests.support.read_day import list_rows, read_pages
 from usage.models import ResourceRow, Verification
 
 
@@ -157,8 +157,8 @@ def test_a_number_that_no_database_holds_is_rejected(number: str):
 
 def test_a_record_that_is_no_object_is_rejected_alone(httpserver: HTTPServer, scripted: VendorReader):
     answering(httpserver, report(volume(1), 7, None, [volume(2)], "text"))
-    pages, comparison = everything(scripted, DAY)
-    assert len(rows(pages)) == 1
+    pages, comparison = read_pages(scripted, DAY)
+    assert len(list_rows(pages)) == 1
     assert [record.payload for record in pages[0].rejected][:2] == ["7", "null"]
     assert comparison.verification == Verification.UNVERIFIED
 

@@ -18,7 +18,7 @@ from sync.vendors.decoding import decode_record
 from sync.vendors.record_limits import InvalidRecord
 from sync.vendors.workato.deleted import HourSums
 from sync.vendors.workato.schema import METRICS, build_row
-from tests.support.read_day import connected, everything, rows
+from tests.support.read_day import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
     BARE,
     BERLIN,
@@ -57,18 +57,18 @@ def test_the_two_hours_of_one_time_are_told_apart_by_their_order(
     buckets = [hour | count for hour, count in zip(hours, counts, strict=True)]
     buckets = buckets[::-1] if falling else buckets
     answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    pages, comparison = everything(scripted, AUTUMN)
-    tasks_by_hour = sorted((row.starts_at.hour, row.task_count) for row in rows(pages) if row.recipe_id)
+    pages, comparison = read_pages(scripted, AUTUMN)
+    tasks_by_hour = sorted((row.starts_at.hour, row.task_count) for row in list_rows(pages) if row.recipe_id)
     assert tasks_by_hour == [(0, 2), (1, 3), (2, 4), (23, 1)]
-    assert {row.ends_at - row.starts_at for row in rows(pages)} == {timedelta(hours=1)}
+    assert {row.ends_at - row.starts_at for row in list_rows(pages)} == {timedelta(hours=1)}
     assert comparison.verification == Verification.VERIFIED
 
 
 def test_two_hours_of_one_time_that_say_the_same_are_both_kept(httpserver: HTTPServer, scripted: VendorReader):
     buckets = build_hours(2, 2)
     answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    pages, comparison = everything(scripted, AUTUMN)
-    assert [row.starts_at.hour for row in rows(pages) if row.recipe_id] == [0, 1]
+    pages, comparison = read_pages(scripted, AUTUMN)
+    assert [row.starts_at.hour for row in list_rows(pages) if row.recipe_id] == [0, 1]
     assert comparison.verification == Verification.VERIFIED
 
 
@@ -95,7 +95,7 @@ def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_part
     answering(
         httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket | {"task_count": 9} for bucket in buckets]
     )
-    pages, comparison = everything(scripted, AUTUMN)
+    pages, comparison = read_pages(scripted, AUTUMN)
     assert not [record for page in pages for record in page.rejected]
     assert comparison.differences[-1] == {
         "what": "an hour that the clocks show twice, without an offset",
@@ -105,7 +105,7 @@ def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_part
         "rows": hours.count(2),
     }
     # No row of such an hour is counted as the usage of deleted recipes.
-    assert not [row for row in rows(pages) if row.recipe_id is None and row.starts_at.hour in (0, 1)]
+    assert not [row for row in list_rows(pages) if row.recipe_id is None and row.starts_at.hour in (0, 1)]
 
 
 TWICE = [("America/Havana", date(2026, 11, 1), 25), ("Australia/Lord_Howe", date(2026, 4, 5), 24.5)]
@@ -128,9 +128,9 @@ def test_days_whose_midnight_comes_twice_or_that_shift_by_half_an_hour_are_read_
     times = [(edge if offset else edge.replace(tzinfo=None, fold=0)).isoformat() for edge in local_edges]
     buckets = [{"from": first, "to": last} for first, last in pairwise(times)]
     answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    with connected("workato", httpserver.url_for("").rstrip("/"), zone=zone, workspace_ids="7") as reader:
-        pages, comparison = everything(reader, day)
-    recipe_rows = [row for row in rows(pages) if row.recipe_id]
+    with connect_reader("workato", httpserver.url_for("").rstrip("/"), zone=zone, workspace_ids="7") as reader:
+        pages, comparison = read_pages(reader, day)
+    recipe_rows = [row for row in list_rows(pages) if row.recipe_id]
     assert [row.starts_at for row in recipe_rows] == edges[:-1]
     assert [row.ends_at for row in recipe_rows] == edges[1:]
     assert not [record for page in pages for record in page.rejected]
@@ -142,10 +142,10 @@ def test_the_vendors_stand_in_in_such_a_zone_is_read_to_the_last_task(zone: str,
     day = Day.of(on, zone)
     with (
         SandboxServer(World(now=lambda: NOW, zone=zone, scale=2)) as sandbox,
-        connected("workato", f"{sandbox.url}/workato", zone=zone) as reader,
+        connect_reader("workato", f"{sandbox.url}/workato", zone=zone) as reader,
     ):
-        pages, comparison = everything(reader, day)
-        assert sums(rows(pages)) == fetch_bare_sums(sandbox, day)
+        pages, comparison = read_pages(reader, day)
+        assert sums(list_rows(pages)) == fetch_bare_sums(sandbox, day)
     assert comparison.verification == Verification.VERIFIED
 
 
