@@ -34,7 +34,7 @@ from tests.support.database import (
 from tests.support.rendered_templates import leave_out_inputs
 from tests.support.sandbox import sandbox  # noqa: F401
 from tests.support.scripted_vendor import listing, source  # noqa: F401
-from tests.support.servers import TEMPLATE_VARIABLE, database_name
+from tests.support.servers import TEMPLATE_VARIABLE, get_database_name
 from tests.support.static_files import share_static_files
 
 # How long one example takes says how busy the machine is, and nothing of the code.
@@ -110,7 +110,7 @@ def pytest_collection_finish() -> None:
 def django_db_modify_db_settings(django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
     """Give this process a test database of its own: several runs share one PostgreSQL."""
     test = connections["default"].settings_dict["TEST"]
-    test["NAME"] = database_name()
+    test["NAME"] = get_database_name()
     if template := os.environ.get(TEMPLATE_VARIABLE):
         with django_db_blocker.unblock():
             create_template(template)
@@ -138,7 +138,7 @@ def session_browser() -> Iterator[Any]:
     """One Chromium for all tests of this process that look at pages; `running` gives it to a module."""
     from tests.support import chromium
 
-    with chromium.browser() as browser:
+    with chromium.run_browser() as browser:
         loop = asyncio.get_running_loop()
         with chromium.set_running_loop(None):
             yield browser, loop

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from tests.support.vendor_truth import kind_of
+from tests.support.vendor_truth import get_kind
 from usage.models import KINDS, SourceDay
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -39,7 +39,7 @@ class Asker:
 
     def count(self, day: SourceDay, form: str) -> int | None:
         """Return the number of records in a response; None where it is an error or visibly incomplete."""
-        kind = NAMES[kind_of(day.source)]
+        kind = NAMES[get_kind(day.source)]
         query = {"source": day.source.slug, "from": day.starts_at.isoformat(), "to": day.ends_at.isoformat()}
         try:
             if form == "list":

@@ -17,7 +17,7 @@ from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
 from tests.support.other_database import call_on
 from tests.support.own_postgres import OwnServer, own_folder, own_server, run_script
-from tests.support.processes import environment, wait_for
+from tests.support.processes import build_environment, wait_for
 from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,7 +65,7 @@ def test_the_commands_of_the_documentation_bring_everything_back(
         on = DAY + timedelta(days=number)
         listing.records[on] = [row(entry, on=on) for entry in range(20)]
         read_day(source, on)
-    stored = environment()["DATABASE_URL"]
+    stored = build_environment()["DATABASE_URL"]
 
     run_script(commands("Dump."), folder, {"SOURCE": stored})
     run_script(commands("Restore**"), folder, {"TARGET": server.url})

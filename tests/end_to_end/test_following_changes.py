@@ -18,7 +18,7 @@ from portal.environment import BASE_DIR
 from tests.support.api_clients import API
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory
 from tests.support.filled_portal import VendorSources, fill_portal
-from tests.support.processes import environment
+from tests.support.processes import build_environment
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -44,7 +44,7 @@ def dataset() -> Iterator[str]:
 @contextmanager
 def follower(port: int, secret: str, dataset: str, directory: Path) -> Iterator[Callable[[], list[int]]]:
     """Start the loader; what this gives lets it follow once, and returns how many rows of each kind it was given."""
-    database = environment()["DATABASE_URL"]
+    database = build_environment()["DATABASE_URL"]
     command = [str(PYTHON), "-m", "tests.support.dlt_follower", f"http://127.0.0.1:{port}{API}/"]
     command += [database, dataset, str(directory)]
     quiet = {"PORTAL_TOKEN": secret, "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(directory)}

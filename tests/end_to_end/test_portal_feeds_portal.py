@@ -11,10 +11,10 @@ import pytest
 from django.db import connection
 
 from sync.vendors import readers
-from tests.support.mirrored_portal import FIRST, key, read_all
-from tests.support.mirrored_portal import still as still
+from tests.support.mirrored_portal import FIRST, create_mirror_key, read_all
+from tests.support.mirrored_portal import frozen_sandbox as frozen_sandbox
 from tests.support.processes import WAIT_SECONDS, portal_process
-from tests.support.servers import TEMPLATE_VARIABLE, database_name
+from tests.support.servers import TEMPLATE_VARIABLE, get_database_name
 
 pytestmark = pytest.mark.django_db(transaction=True)
 END = FIRST + timedelta(days=3)
@@ -37,7 +37,7 @@ call_command("sync", "--from", first, "--to", end)
 @pytest.fixture
 def second() -> Iterator[str]:
     """The address of a database without rows for the second portal."""
-    name = f"{database_name()}_second"
+    name = f"{get_database_name()}_second"
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as admin:
         # A copy of the migrated one, where the run has it: `migrate` finds nothing left to do.
         template = os.environ.get(TEMPLATE_VARIABLE, "template1")
@@ -66,13 +66,13 @@ def held(url: str, vendor: str) -> tuple[list[Any], list[Any]]:
         return line.execute(records).fetchall(), line.execute(days + of_vendor, [vendor]).fetchall()
 
 
-def test_a_portal_can_feed_a_portal(still: Any, live_server: Any, second: str) -> None:
-    sources = [read_all(still, vendor, end=END) for vendor in readers()]
+def test_a_portal_can_feed_a_portal(frozen_sandbox: Any, live_server: Any, second: str) -> None:
+    sources = [read_all(frozen_sandbox, vendor, end=END) for vendor in readers()]
     settings = {
         "DATABASE_URL": second,
         "DJANGO_SETTINGS_MODULE": "portal.settings",
         "PORTAL_ALLOWED_VENDOR_HOSTS": urlsplit(live_server.url).netloc,
-        "PORTAL_VENDOR_MIRROR": key(*sources),
+        "PORTAL_VENDOR_MIRROR": create_mirror_key(*sources),
     }
     told = [
         f"{one.vendor} {live_server.url}/mirror/{one.slug}{BASES.get(one.vendor, '')} {one.time_zone}"

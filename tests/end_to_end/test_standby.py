@@ -136,7 +136,7 @@ def fill_primary(lake: str) -> tuple[str, str, str, dict[str, bytes]]:
 def archive(url: str) -> dict[str, bytes]:
     """Store two months and have the first in a lake alone; returns, by address, what exports were before."""
     for number, kind in enumerate(KINDS.values()):
-        archived.fill(archived.make_source(kind, f"archived-{number}"))
+        archived.store_days(archived.make_source(kind, f"archived-{number}"))
     client, span = create_api_client(), {"from": "2025-06-29", "to": "2025-07-03", "format": "csv"}
     exports = {f"{API}/{kind}/?{urlencode(span)}": download(client, kind, **span) for kind in KINDS}
     with override_settings(PORTAL_LAKE_URL=url):

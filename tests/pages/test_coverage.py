@@ -13,12 +13,12 @@ from playwright.sync_api import Browser, Page, expect
 from sync.models import SyncRun
 from tests.support.browser import (  # noqa: F401
     AsPerson,
-    accessible,
     as_person,
-    look,
+    check_accessible,
     measure_overflow,
     picture,
     running,
+    set_screen,
     sign_in,
 )
 from tests.support.filled_portal import VendorSources, fill_portal_once
@@ -195,7 +195,7 @@ def test_the_calendar_fits_a_telephone_and_a_wall(filled: VendorSources, as_pers
     }.items():
         page.goto(address)
         for width in (360, 3840):
-            look(page, width, "light")
+            set_screen(page, width, "light")
             assert measure_overflow(page) <= 0, name
             picture(page, f"{name}-{width}")
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from portal.accounts.models import create_token
-from tests.support.browser import AsPerson, accessible, as_person, look, measure_overflow, picture, running  # noqa: F401
+from tests.support.browser import AsPerson, as_person, check_accessible, measure_overflow, picture, running, set_screen  # noqa: F401
 from tests.support.dashboard_data import create_rollups, create_synced_source, set_day
 from tests.support.database import store_or_restore
 from usage.models import DayState, Directory, DirectoryEntry, NameKind, Source, SourceDay
@@ -82,9 +82,9 @@ def test_the_overview_fits_reads_and_is_accessible(as_person: AsPerson) -> None:
     for address, looks in (("/admin/", [(1440, "light")]), ("/admin/?days=90", [(360, "dark"), (3840, "dark")])):
         page.goto(address)
         for width, scheme in looks:
-            look(page, width, scheme)
+            set_screen(page, width, scheme)
             assert measure_overflow(page) <= 0
-            accessible(page)
+            check_accessible(page)
             expect(page.get_by_role("heading", name="Alerts")).to_be_visible()
             expect(page.get_by_role("img", name="bytes by day from").first).to_be_visible()
             picture(page, f"overview-{width}-{scheme}")
@@ -154,7 +154,7 @@ def test_every_link_of_the_overview_leads_to_what_it_says(as_person: AsPerson) -
 def test_a_new_portal_leads_to_the_first_source(as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator")
     page.goto("/admin/")
-    accessible(page)
+    check_accessible(page)
     picture(page, "overview-new")
 
     page.get_by_role("link", name="Add the first source").click()
@@ -166,7 +166,7 @@ def test_a_portal_that_is_well_says_so(as_person: AsPerson) -> None:  # noqa: F8
     create_synced_source("ona-main", "ona")
     page = as_person("viewer")
     page.goto("/admin/")
-    accessible(page)
+    check_accessible(page)
     picture(page, "overview-well")
 
     expect(page.locator(".notice-good")).to_contain_text("No alerts. 1 source is synced as planned")

@@ -12,13 +12,13 @@ from playwright.sync_api import Page, expect
 from tests.support.browser import (  # noqa: F401
     COLOUR_RULES,
     AsPerson,
-    accessible,
     allow,
     as_person,
-    look,
+    check_accessible,
     measure_overflow,
     picture,
     running,
+    set_screen,
 )
 from tests.support.database import store_or_restore
 from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
@@ -200,7 +200,7 @@ def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: VendorSo
     page.locator("#filter-tz").press("Enter")
     expect(page.locator("#filter-tz_error")).to_contain_text("is not an IANA time zone")
     assert page.input_value("#filter-project_id") == "project-"
-    accessible(page)
+    check_accessible(page)
     page.fill("#filter-project_id", "project-1")
     page.fill("#filter-tz", "Europe/Berlin")
     page.locator("#filter-tz").press("Enter")
@@ -263,7 +263,7 @@ def test_everybody_can_read_it(filled: VendorSources, as_person: AsPerson) -> No
         page.goto(address)
         has_chart = page.locator("#explore-chart").count() > 0
         for width, scheme in LOOKS:
-            look(page, width, scheme)
+            set_screen(page, width, scheme)
             if has_chart:
                 charts(page)
                 top = page.locator("#explore-chart").bounding_box()
@@ -272,10 +272,10 @@ def test_everybody_can_read_it(filled: VendorSources, as_person: AsPerson) -> No
             picture(page, f"explore-{name}-{scheme}-{width}")
             for menu in ("#range-menu", "#compare-menu") if name == "resources" else ():
                 page.click(menu)
-                accessible(page, COLOUR_RULES)  # an open menu covers what is below it
+                check_accessible(page, COLOUR_RULES)  # an open menu covers what is below it
                 page.keyboard.press("Escape")
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = !one.name))")
         for (width, scheme), rules in reversed(LOOKS.items()):
-            look(page, width, scheme)
-            accessible(page, rules)
+            set_screen(page, width, scheme)
+            check_accessible(page, rules)
             assert measure_overflow(page) <= 0, address

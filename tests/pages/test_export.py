@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Download, Page, expect
 
 from tests.support import browser
-from tests.support.browser import AsPerson, accessible, picture
-from tests.support.exports import many_runs
+from tests.support.browser import AsPerson, check_accessible, picture
+from tests.support.exports import create_many_runs
 from tests.support.filled_portal import VendorSources, fill_portal_once
 from usage import slots
 from usage.exports.progress import ExportTracker
@@ -64,7 +64,7 @@ def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: As
 def test_the_progress_of_a_long_export_reaches_its_end(
     as_person: AsPerson, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many_runs(4_000)
+    create_many_runs(4_000)
     page = as_person("viewer")
     page.goto("/admin/usage/environmentusage/?from=")
 
@@ -90,7 +90,7 @@ def test_an_export_that_waits_begins_by_itself(
         page.click("summary:has-text('Export')")
         page.click("[data-export=csv]")
         expect(page.locator(".export-text")).to_contain_text("Another export is under way.")
-        accessible(page)
+        check_accessible(page)
         picture(page, "export-waits")
     except BaseException:
         slots.get_slots().release()
@@ -123,14 +123,14 @@ def test_a_person_cancels_an_export(
     as_person: AsPerson, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = slowly(monkeypatch)
-    many_runs(8_000)
+    create_many_runs(8_000)
     page = as_person("viewer")
     page.goto("/admin/usage/environmentusage/?from=")
 
     download = export_as(page, "csv")
     expect(page.locator(".export-text")).to_contain_text("rows sent.")
     picture(page, "export-under-way")
-    accessible(page)
+    check_accessible(page)
     page.click("[data-export-stop]")
 
     expect(page.locator(".export-text")).to_contain_text("Cancelled after")
@@ -166,7 +166,7 @@ def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
     picture(page, f"export-menu-{scheme}-{width}")
-    accessible(page)
+    check_accessible(page)
     page.keyboard.press("Escape")
     expect(page.locator("[data-export=csv]")).to_be_hidden()
 
@@ -175,4 +175,4 @@ def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
     page.wait_for_selector("text=705,121.25")
     picture(page, f"export-about-{scheme}-{width}")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    accessible(page)
+    check_accessible(page)

@@ -8,13 +8,13 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser import (  # noqa: F401
     SIZE_RULES,
-    accessible,
     allow,
     as_person,
-    look,
+    check_accessible,
     measure_overflow,
     picture,
     running,
+    set_screen,
     sign_in,
 )
 from tests.support.database import store_or_restore
@@ -71,12 +71,12 @@ def test_the_lists_and_their_records_are_accessible_and_fit(filled: VendorSource
         for called, address in addresses.items():
             page.goto(address)
             for width, scheme, rules in ((1400, "light", SIZE_RULES), (390, "dark", ())):
-                look(page, width, scheme)
+                set_screen(page, width, scheme)
                 if called in LISTS:
                     expect(page.locator(".totals dl")).to_be_visible()
                     assert measure_top(page) < 640, "the first row is on the first screen, of a telephone too"
                     open_filters(page)
-                accessible(page, rules)
+                check_accessible(page, rules)
                 assert measure_overflow(page) <= 0, called
                 picture(page, f"list-{called}-{scheme}-{width}")
                 if called in LISTS:
@@ -114,7 +114,7 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: VendorS
     page.get_by_label("Resource type").focus()
     page.keyboard.type("vol")
     expect(page.get_by_role("option", name="volume")).to_be_visible()
-    accessible(page)
+    check_accessible(page)
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("option", name="volume")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
@@ -201,7 +201,7 @@ def test_a_person_walks_to_older_records_and_back(filled: VendorSources, as_pers
     met += names.all_inner_texts()
     assert len(met) == 117
     assert met == sorted(met, reverse=True)
-    accessible(page)
+    check_accessible(page)
 
     page.get_by_role("link", name="Newer", exact=True).click()
     expect(names).to_have_text(met[50:100])
@@ -240,7 +240,7 @@ def test_a_mistake_is_named_beside_its_input(filled: VendorSources, as_person: A
         "“abc”: Give a whole number of at most 64 bits."
     )
     expect(page.locator("#result_list")).to_have_count(0)
-    accessible(page)
+    check_accessible(page)
     page.get_by_label("Workspace", exact=True).fill("501")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(50)

@@ -7,12 +7,12 @@ from playwright.sync_api import Page, expect
 
 from tests.support.browser import (  # noqa: F401
     SIZE_RULES,
-    accessible,
     as_person,
-    look,
+    check_accessible,
     measure_overflow,
     picture,
     running,
+    set_screen,
 )
 from tests.support.database import store_or_restore
 from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
@@ -68,9 +68,9 @@ def test_pages_with_names_are_accessible_and_fit(named: VendorSources, as_person
         page.goto(address)
         text = "The vendor does not give all names" if name == "source" else "with a name"
         for width, scheme, rules in ((1400, "light", SIZE_RULES), (390, "dark", ())):
-            look(page, width, scheme)
+            set_screen(page, width, scheme)
             expect(page.get_by_text(text).first).to_be_visible()
-            accessible(page, rules)
+            check_accessible(page, rules)
             assert measure_overflow(page) <= 0, name
             picture(page, f"names-{name}-{scheme}-{width}")
 

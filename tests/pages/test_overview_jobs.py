@@ -11,12 +11,12 @@ from playwright.sync_api import Locator, Page, expect
 from tests.support.browser import (  # noqa: F401
     SIZE_RULES,
     AsPerson,
-    accessible,
     as_person,
-    look,
+    check_accessible,
     measure_overflow,
     picture,
     running,
+    set_screen,
 )
 from tests.support.dashboard_data import create_rollups, create_synced_source, get_today
 from tests.support.database import store_or_restore
@@ -97,7 +97,7 @@ def test_a_record_is_found_by_a_pasted_id_in_two_clicks(source: Source, as_perso
     clicks.press(page, "/")
     page.locator("#search-box").fill(RECORD)
     expect(page.locator("#found a.hit").first).to_be_visible()
-    accessible(page)
+    check_accessible(page)
     picture(page, "search-dialog")
     clicks.press(page, "Enter")
 
@@ -126,7 +126,7 @@ def test_keys_open_the_search_and_their_help_and_can_be_switched_off(source: Sou
     page.goto("/admin/")
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keyboard")).to_be_visible()
-    accessible(page)
+    check_accessible(page)
     picture(page, "keys-dialog")
     page.get_by_label("Single keys").uncheck()
     page.keyboard.press("Escape")
@@ -167,7 +167,7 @@ def test_the_overview_and_views_with_pins_are_accessible_and_fit(source: Source,
         if name == "overview":
             page.locator(".pinned-totals").wait_for()
         for width, scheme, rules in ((390, "light", ()), (1400, "dark", SIZE_RULES), (1920, "light", SIZE_RULES)):
-            look(page, width, scheme)
-            accessible(page, rules)
+            set_screen(page, width, scheme)
+            check_accessible(page, rules)
             assert measure_overflow(page) <= 0, name
             picture(page, f"new-{name}-{width}-{scheme}")

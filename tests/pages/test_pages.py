@@ -17,12 +17,12 @@ from tests.support import chromium
 from tests.support.browser import (  # noqa: F401
     COLOUR_RULES,
     AsPerson,
-    accessible,
     allow,
     as_person,
-    look,
+    check_accessible,
     picture,
     running,
+    set_screen,
     take_picture,
 )
 from tests.support.database import store_or_restore
@@ -189,7 +189,7 @@ def find_faults(page: Page, answer: Response, looks: Sequence[Look]) -> list[str
     """Return what is wrong with the page that is open: with its answer, and as it is looked at."""
     faults = []
     for place, ((width, scheme), checks) in enumerate(looks):
-        look(page, width, scheme)
+        set_screen(page, width, scheme)
         for check in checks if place else (answered, no_secret, *checks):
             try:
                 check(page, answer)
@@ -200,12 +200,12 @@ def find_faults(page: Page, answer: Response, looks: Sequence[Look]) -> list[str
 
 def axe(page: Page, answer: Response) -> None:
     """Judge what assistive technology meets."""
-    accessible(page)
+    check_accessible(page)
 
 
 def contrast(page: Page, answer: Response) -> None:
     """Judge the colours, where the rest was judged in other ones."""
-    accessible(page, COLOUR_RULES)
+    check_accessible(page, COLOUR_RULES)
 
 
 def answered(page: Page, answer: Response) -> None:
@@ -291,7 +291,7 @@ def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPers
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Environment usage"
-    accessible(page)
+    check_accessible(page)
     page.keyboard.press("Escape")
 
     assert not page.locator(".places a", has_text="Environment usage").is_visible()
@@ -305,7 +305,7 @@ def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson
 
     page.click("text=Menu")
     page.wait_for_selector("#places:popover-open")
-    accessible(page)
+    check_accessible(page)
     picture(page, "menu-360")
     page.click("#places >> text='Sources'")
     page.wait_for_url("**/admin/usage/source/")
@@ -317,14 +317,14 @@ def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, fil
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     page.click(".you summary")
-    accessible(page)
+    check_accessible(page)
     page.click(".theme-toggle")
-    accessible(page)
+    check_accessible(page)
     page.goto("/admin/usage/source/")
 
     assert page.get_attribute("html", "data-theme") == "dark"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
-    accessible(page)
+    check_accessible(page)
 
 
 def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, filled: VendorSources) -> None:
@@ -344,7 +344,7 @@ def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Vendo
     page = running.new_context(base_url=live_server.url).new_page()
     faults = chromium.watch(page)
     page.goto("/admin/")
-    accessible(page)
+    check_accessible(page)
     picture(page, "sign-in")
     page.fill("input[name=login]", someone.username)
     page.fill("input[name=password]", PASSWORD)
@@ -370,7 +370,7 @@ def test_an_address_where_nothing_is_says_so_in_the_portals_words(as_person: AsP
     assert answer is not None
     assert answer.status == 404
     assert "There is nothing here" in page.inner_text("h1")
-    accessible(page)
+    check_accessible(page)
 
 
 def test_a_viewer_is_refused_in_words_what_the_role_lacks(as_person: AsPerson, filled: VendorSources) -> None:
@@ -384,4 +384,4 @@ def test_a_viewer_is_refused_in_words_what_the_role_lacks(as_person: AsPerson, f
     assert answer is not None
     assert answer.status == 403
     assert "You may not open this page" in page.inner_text("h1")
-    accessible(page)
+    check_accessible(page)

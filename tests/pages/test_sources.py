@@ -14,9 +14,9 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from tests.support.browser import (  # noqa: F401
     AsPerson,
-    accessible,
     as_person,
-    judge,
+    check_accessible,
+    check_page,
     measure_overflow,
     picture,
     running,
@@ -58,7 +58,7 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
     page.click("text=Test connection")
     expect(page.locator("#connection-result")).to_contain_text("does not accept the credential")
     expect(page.locator("#connection-result")).to_contain_text("Make a new key at the vendor")
-    accessible(page)
+    check_accessible(page)
     page.fill("#id_new_credential", upstream.world.credential)
     page.click("text=Test connection")
     expect(page.locator("#connection-result")).to_contain_text("The connection works.")
@@ -78,7 +78,7 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
         picture(page, "source-syncing")
         expect(page.locator(".run-head .badge")).to_have_text("Done")
 
-    accessible(page)
+    check_accessible(page)
     assert page.evaluate("window.notReloaded") is True
     expect(page.locator("#progress-announcement")).to_contain_text("has ended, done")
     expect(page.locator("#latest-runs")).to_contain_text(f"{DAYS} of {DAYS} days")
@@ -151,7 +151,7 @@ def test_the_page_of_a_halted_source_is_accessible_and_fits(
     page = as_person("admin", width=360, scheme="dark")
     page.goto(f"/admin/usage/source/{filled.recipes.pk}/change/")
     picture(page, "source-halted-360-dark")
-    accessible(page)
+    check_accessible(page)
     assert measure_overflow(page) <= 0
 
 
@@ -190,10 +190,10 @@ def test_an_administrator_retires_a_source_and_brings_it_back(
     page.goto(address)
     page.click("#retire summary")
     page.check("#retire_sure")
-    judge(page, "source-retire")
+    check_page(page, "source-retire")
     page.click("#action-retire button")
     page.wait_for_selector("text=is its last day")
-    judge(page, "source-retired")
+    check_page(page, "source-retired")
     page.goto("/admin/usage/source/")
     expect(page.locator("#result_list")).to_contain_text("Retired")
     page.goto(address)

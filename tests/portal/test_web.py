@@ -20,8 +20,8 @@ from portal.environment import BASE_DIR
 from portal.web import STOP_SECONDS
 from tests.benchmarks.cost import children
 from tests.support.api_clients import API, hold_port, is_ready
-from tests.support.exports import many_runs
-from tests.support.processes import WAIT_SECONDS, PortalProcess, environment, portal_process, wait_for
+from tests.support.exports import create_many_runs
+from tests.support.processes import WAIT_SECONDS, PortalProcess, build_environment, portal_process, wait_for
 from tests.support.trickle import trickling
 
 # Another process has to see what a test stores.
@@ -38,7 +38,7 @@ MOMENTS = ("", "Starting granian", "Spawning worker-1")
 @pytest.fixture
 def secret() -> str:
     """A token's secret, and records behind it."""
-    many_runs(2000)
+    create_many_runs(2000)
     return create_token("test")[1]
 
 
@@ -156,7 +156,7 @@ def test_sigterm_ends_the_server_while_strangers_trickle() -> None:
 def test_a_taken_port_is_refused_and_the_first_server_keeps_it(port: int) -> None:
     command = [sys.executable, *web(port)]
     second = subprocess.run(
-        command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        command, cwd=BASE_DIR, env=build_environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert second.returncode == 1
     assert second.stderr == f"Port {port} of 127.0.0.1 is taken; choose another with --port or --host.\n"
@@ -165,7 +165,7 @@ def test_a_taken_port_is_refused_and_the_first_server_keeps_it(port: int) -> Non
 
 def test_an_address_of_another_machine_is_refused_by_its_name() -> None:
     command = [sys.executable, "-m", "portal.web", "--host", "192.0.2.1"]
-    done = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=BASE_DIR, env=build_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Port 8000 of 192.0.2.1 cannot be used" in done.stderr
 

@@ -1,4 +1,4 @@
-"""Exports of the admin's lists as a test asks for them."""
+"""Exports of the admin's lists, for tests."""
 
 import csv
 import io
@@ -40,21 +40,21 @@ def create() -> None:
 
 
 def build_export_url(list_name: str, view: str = "export", *args: str) -> str:
-    """Return an address of a list's export."""
+    """Return the URL of a view of a list's export."""
     return reverse(f"admin:{list_name}_{view}", args=args)
 
 
 def read_body(response: Any) -> bytes:
-    """Return a whole download."""
+    """Return the body of a download."""
     assert response.status_code == 200, response
     return b"".join(response.streaming_content)
 
 
 def export_rows(client: Client, list_name: str, **query: str) -> list[dict[str, str]]:
-    """Return a list as its CSV has it, read as strictly as Python can."""
+    """Return the rows of a list's CSV export, parsed strictly."""
     return parse_rows(read_body(client.get(build_export_url(list_name), query)).decode("utf-8-sig"))
 
 
 def parse_rows(text: str) -> list[dict[str, str]]:
-    """Return the rows of CSV, read as strictly as Python can."""
+    """Return the rows of CSV, parsed strictly."""
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))

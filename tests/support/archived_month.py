@@ -1,4 +1,4 @@
-"""A month with everything that an archive has to bring back: restated, withdrawn and moved records, odd numbers."""
+"""A month with all that an archive has to restore: restated, withdrawn and moved records, unusual numbers."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +21,7 @@ from usage.models import KINDS, EnvironmentUsage, RecipeRow, RecipeUsage, Resour
 from usage.partitions import ensure_partitions
 from usage.pruning import drop_partitions
 
-MONTH, KEPT = date(2025, 6, 1), date(2025, 7, 1)
+MONTH, NEXT_MONTH = date(2025, 6, 1), date(2025, 7, 1)
 FIRST, SECOND, LAST = date(2025, 6, 28), date(2025, 6, 29), date(2025, 6, 30)
 
 
@@ -40,7 +40,7 @@ def runs(lake_folder: Path, listing: Listing) -> Source:
 def store_month(key: str, create: Callable[[], object]) -> Source:
     """Store or restore a month; returns the source of environments."""
     for kind in KINDS.values():
-        ensure_partitions(kind, FIRST, KEPT)
+        ensure_partitions(kind, FIRST, NEXT_MONTH)
     store_or_restore(key, create)
     return Source.objects.get(slug="environments")
 
@@ -80,9 +80,9 @@ def report_runs(listing: Listing) -> None:
 
 def report_environments(listing: Listing, source: Source) -> None:
     """Have runs stored, restated, withdrawn, returned and moved; the last day is empty."""
-    odd: dict[str, Any] = {"user_id": "", "project_id": 'a "quoted",\nname', "extra": '{"n": 1.50, "é": null}'}
+    odd_values: dict[str, Any] = {"user_id": "", "project_id": 'a "quoted",\nname', "extra": '{"n": 1.50, "é": null}'}
     listing.records = {
-        FIRST: [*(row(number, on=FIRST) for number in range(8)), row(8, on=FIRST, **odd)],
+        FIRST: [*(row(number, on=FIRST) for number in range(8)), row(8, on=FIRST, **odd_values)],
         SECOND: [row(number, on=SECOND) for number in range(20, 24)],
     }
     for on in (FIRST, SECOND, LAST):
@@ -114,9 +114,9 @@ def report_resources(listing: Listing, source: Source) -> None:
 
 def build_resource(number: int, quantity: Decimal) -> ResourceRow:
     """Return what a resource consumed."""
-    seen = datetime(2025, 6, 28, 1, 2, 3, 456789, tzinfo=UTC) if number else None
+    seen_at = datetime(2025, 6, 28, 1, 2, 3, 456789, tzinfo=UTC) if number else None
     return ResourceRow(
-        UUID(int=number), "instance", "", quantity, "minutes", number or None, None, "", "näme", seen, seen,
+        UUID(int=number), "instance", "", quantity, "minutes", number or None, None, "", "näme", seen_at, seen_at,
         '{"flavor": "g1", "size": 10.50}', '{"team": ["a", "b"]}' if number else None,
     )  # fmt: skip
 
@@ -138,12 +138,12 @@ def read_everything() -> dict[str, list[str]]:
     statements = {name: f"SELECT encode(record_send(t.*), 'hex') FROM {name} t ORDER BY 1" for name in tables}
     marks = "'pruned_at', 'archived_at', 'archive_digest', 'checked_at'"
     statements["days"] = f"SELECT (to_jsonb(t) - ARRAY[{marks}])::text FROM usage_sourceday t ORDER BY id"
-    found = {}
+    rows_by_table = {}
     with connection.cursor() as cursor:
         for name, statement in statements.items():
             cursor.execute(statement)
-            found[name] = [value for (value,) in cursor.fetchall()]
-    return found
+            rows_by_table[name] = [value for (value,) in cursor.fetchall()]
+    return rows_by_table
 
 
 def find_file(table: str, source: str, on: date) -> Path:

@@ -35,7 +35,7 @@ ARGUMENTS = (
 MISSING = f"PAGES WERE NOT TESTED: there is no Chromium. As root: apt-get install {PACKAGE}"
 
 
-def path() -> str | None:
+def find_chromium() -> str | None:
     """Return where Chromium is, without its windows where that is installed; None where neither is."""
     return shutil.which(PACKAGE) or shutil.which("chromium")
 
@@ -45,9 +45,9 @@ def install() -> bool:
     if shutil.which(PACKAGE) is None and os.geteuid() == 0 and shutil.which("apt-get"):
         run_apt("update", "-q")
         run_apt("install", "-qy", "--no-install-recommends", PACKAGE)
-        if path() is None:  # not every release has that
+        if find_chromium() is None:  # not every release has that
             run_apt("install", "-qy", "--no-install-recommends", "chromium")
-    return path() is not None
+    return find_chromium() is not None
 
 
 def run_apt(*arguments: str) -> None:
@@ -56,9 +56,9 @@ def run_apt(*arguments: str) -> None:
     subprocess.run(["apt-get", *arguments], check=False, env=quiet, stdout=subprocess.DEVNULL)
 
 
-def needed() -> None:
+def require_chromium() -> None:
     """Leave the calling test module out, visibly, where there is no Chromium; fail it where pages are required."""
-    if path() is not None:
+    if find_chromium() is not None:
         return
     if os.environ.get("PORTAL_PAGES") == "required":
         pytest.fail(MISSING, pytrace=False)
@@ -66,11 +66,11 @@ def needed() -> None:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
+def run_browser() -> Iterator[Browser]:
     """Run a headless Chromium for the time of the block."""
     expect.set_options(timeout=WAIT_SECONDS * 1000)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path(), args=list(ARGUMENTS))
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
         yield chromium
         chromium.close()
 
@@ -93,11 +93,11 @@ def watch(page: Page) -> list[str]:
     """
     faults: list[str] = []
 
-    def heard(message: ConsoleMessage) -> None:
+    def record_message(message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             faults.append(f"console: {message.text} {urlsplit(message.location['url']).path}")
 
-    page.on("console", heard)
+    page.on("console", record_message)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
     return faults
 

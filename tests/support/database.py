@@ -75,12 +75,12 @@ def create_template(name: str) -> None:
 
 @contextmanager
 def keep_rows(blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Keep what the block stores for all tests that run before it ends: each is rolled back to that, and it last."""
-    kept = transaction.atomic()
-    # As Django marks the transaction of a test: what has to be durable otherwise may run in it.
-    kept._from_testcase = True  # type: ignore[attr-defined]
+    """Keep the rows that the block stores for all tests that run before it ends, then roll them back."""
+    atomic = transaction.atomic()
+    # As Django marks the transaction of a test: a durable transaction may run in it.
+    atomic._from_testcase = True  # type: ignore[attr-defined]
     # A test closes its connection in the end, and with it the transaction that it runs in.
-    with blocker.unblock(), kept, patch.object(connections[DEFAULT_DB_ALIAS], "close"):
+    with blocker.unblock(), atomic, patch.object(connections[DEFAULT_DB_ALIAS], "close"):
         yield
         transaction.set_rollback(True)
 

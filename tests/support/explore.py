@@ -39,7 +39,7 @@ def list_rows(response: Any) -> list[list[str]]:
     return [[extract_text(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
 
 
-def some_of_each() -> None:
+def store_some_of_each() -> None:
     """Store a little usage of every kind."""
     ona, gcore, workato = (SourceFactory(slug=name, vendor=name) for name in ("ona", "gcore", "workato"))
     EnvironmentUsageFactory.create_batch(7, source=ona)

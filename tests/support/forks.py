@@ -22,7 +22,7 @@ from typing import Any
 import django
 
 from portal.environment import BASE_DIR
-from tests.support.processes import WAIT_SECONDS, environment
+from tests.support.processes import WAIT_SECONDS, build_environment
 
 
 @dataclass
@@ -68,7 +68,7 @@ class CommandForks:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forks", *modules],
             cwd=BASE_DIR,
-            env=environment(DJANGO_SETTINGS_MODULE="portal.settings", **settings),
+            env=build_environment(DJANGO_SETTINGS_MODULE="portal.settings", **settings),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -169,14 +169,14 @@ def main(modules: list[str]) -> None:
         import_module(module)
     # Unbuffered, or a line may wait in a buffer, where `select` does not see it.
     commands = open(0, "rb", buffering=0)  # noqa: SIM115
-    own = commands.fileno()
+    input_descriptor = commands.fileno()
     running: dict[int, int] = {}  # process ids by their descriptors
     while True:
-        ready, _, _ = select.select([own, *running], [], [])
-        for one in ready:
-            if one != own:
-                os.close(one)
-                pid = running.pop(one)
+        ready, _, _ = select.select([input_descriptor, *running], [], [])
+        for descriptor in ready:
+            if descriptor != input_descriptor:
+                os.close(descriptor)
+                pid = running.pop(descriptor)
                 print(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
             elif line := commands.readline():
                 pid = os.fork()

@@ -1,4 +1,4 @@
-"""A lake in a folder, fed by the made-up vendor, and what it and the portal's own export say of the same records."""
+"""A lake in a folder, fed by the made-up vendor, compared with the portal's own export."""
 
 import shutil
 from collections.abc import Callable, Hashable, Iterator
@@ -55,17 +55,17 @@ def open_folder(factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def store_or_restore_lake(folder: Path, key: Hashable, create: Callable[[], object]) -> None:
     """Call `create` in an empty database with an empty lake and store both; restore both for the same key later."""
-    kept = folder.with_name(f"{NAME}-{key}")
+    stored_folder = folder.with_name(f"{NAME}-{key}")
     if is_stored(key):
-        shutil.copytree(kept, folder)
+        shutil.copytree(stored_folder, folder)
         connect_catalog().close()  # makes its tables
     store_or_restore(key, create)
-    if is_stored(key) and not kept.exists():
-        shutil.copytree(folder, kept)
+    if is_stored(key) and not stored_folder.exists():
+        shutil.copytree(folder, stored_folder)
 
 
-def store(source: Source, listing: Listing, on: date, numbers: range, **values: Any) -> None:
-    """Have the vendor report runs on a day, and read it."""
+def report_and_read(source: Source, listing: Listing, on: date, numbers: range, **values: Any) -> None:
+    """Let the vendor report runs on a day, and read it."""
     listing.records[on] = [row(number, on=on, **values) for number in numbers]
     read_day(source, on)
 
@@ -99,14 +99,14 @@ def export_rows(kind: type[UsageRecord]) -> list[dict[str, Any]]:
     return sort_rows(pa.concat_tables([schema.empty_table(), *batches]))
 
 
-def assert_equal() -> None:
-    """The lake has what the portal has, and `days` describes it."""
+def assert_lake_matches() -> None:
+    """Assert that the lake has the portal's records, and that `days` describes them."""
     with open_lake() as lake:
         for kind in KINDS.values():
             assert read_usage(lake, kind) == export_rows(kind)
-        described = read_all_days(lake)
+        rows_by_day = read_all_days(lake)
     days = SourceDay.objects.filter(complete=True).select_related("source")
-    assert {key: (row["records"], row["stored_digest"]) for key, row in described.items()} == {
+    assert {key: (row["records"], row["stored_digest"]) for key, row in rows_by_day.items()} == {
         (day.source.slug, day.day): (day.records, day.stored_digest) for day in days
     }
 

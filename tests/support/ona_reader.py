@@ -1,4 +1,4 @@
-"""Ona's reader and its vendor: the sandbox, or a server that answers as it is told."""
+"""Ona's reader and its vendor: the sandbox, or a scripted server."""
 
 import json
 from collections.abc import Iterator
@@ -62,23 +62,23 @@ def build_reader(base_url: str, credential: str = "sandbox-key", zone: str = "UT
 
 @pytest.fixture
 def ona(sandbox: SandboxServer) -> Iterator[Reader]:
-    reading = build_reader(f"{sandbox.url}/ona/api")
-    with reading.http:
-        yield reading
+    reader = build_reader(f"{sandbox.url}/ona/api")
+    with reader.http:
+        yield reader
 
 
-def read_pages(reading: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]:
-    """Return all pages of a day and what the reader says of the vendor's checksum."""
-    pages, found = reading.pages(day), []
+def read_pages(reader: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]:
+    """Return all pages of a day and the comparison with the vendor's checksum."""
+    iterator, pages = reader.pages(day), []
     while True:
         try:
-            found.append(next(pages))
+            pages.append(next(iterator))
         except StopIteration as end:
-            return found, end.value
+            return pages, end.value
 
 
-def list_rows(reading: Reader, day: Day = DAY) -> list[EnvironmentRow]:
-    return [EnvironmentRow(*row) for page in read_pages(reading, day)[0] for row in page.rows]
+def list_rows(reader: Reader, day: Day = DAY) -> list[EnvironmentRow]:
+    return [EnvironmentRow(*row) for page in read_pages(reader, day)[0] for row in page.rows]
 
 
 def build_page(*changes: dict[str, Any]) -> bytes:

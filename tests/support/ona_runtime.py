@@ -34,7 +34,7 @@ def _without_waiting() -> Iterator[None]:
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    """A vendor that tells the start of every run of the day."""
+    """A vendor that reports the start of every run of the day."""
     with SandboxServer(World(now=lambda: NOW, records_per_day=250, seed=find_seed())) as server:
         yield server
 
@@ -77,7 +77,7 @@ def ona(sandbox: SandboxServer) -> Iterator[Reader]:
 def open_scripted(
     server: HTTPServer, answer: Any, *records: dict[str, Any], handler: Any = None, **bounds: Any
 ) -> Iterator[Reader]:
-    """Yield the reader of a vendor that lists two runs of half an hour and one hour, and answers so for their total."""
+    """Yield the reader of a vendor that lists two runs of half an hour and one hour, and returns `answer` as their total."""
     listing = {"pagination": {}, "records": list(records) or [build_record(30), build_record(60)]}
     server.expect_request(f"/api{LIST}").respond_with_json(listing)
     total = server.expect_request(f"/api{RUNTIME}")
@@ -100,5 +100,5 @@ def check(reader: Reader) -> Comparison:
 
 
 def count_totals(sandbox: SandboxServer) -> int:
-    """Return how often the total was asked for."""
-    return sum(seen.path.endswith(RUNTIME) for seen in sandbox.stats.requests)
+    """Return how often the total was requested."""
+    return sum(request.path.endswith(RUNTIME) for request in sandbox.stats.requests)

@@ -1,4 +1,4 @@
-"""Reading a day by a vendor's reader over real HTTP, without the engine around it."""
+"""Read a day by a vendor's reader over real HTTP, without the engine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from usage.days import Day
 
 
 def build_sandbox_url(vendor: str, url: str) -> str:
-    """Return the base URL of a vendor's stand-in: its folder's name, then what its own has behind the host."""
+    """Return the base URL of a vendor's stand-in: the sandbox's URL, the vendor, then the path of its own base URL."""
     return f"{url}/{vendor}{urlsplit(readers()[vendor].base_url).path}".rstrip("/")
 
 
@@ -41,13 +41,13 @@ def connect_reader(
 
 
 def read_pages(reader: VendorReader, day: Day) -> tuple[list[Page], Comparison]:
-    """Return all pages of a day, and what the reader says of the vendor's checksum."""
-    pages, found = reader.pages(day), []
+    """Return all pages of a day and the comparison with the vendor's checksum."""
+    iterator, pages = reader.pages(day), []
     while True:
         try:
-            found.append(next(pages))
+            pages.append(next(iterator))
         except StopIteration as end:
-            return found, end.value
+            return pages, end.value
 
 
 def list_rows(pages: list[Page]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A TCP server in front of Redis that can cease to answer: by silence, or by refusing connections."""
+"""A TCP server in front of Redis that can hang, or refuse connections."""
 
 import socket
 import threading
@@ -41,8 +41,8 @@ class RedisProxy:
         """End all connections and take no more."""
         with suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
-        for one in (self.listener, *self.sockets):
-            one.close()
+        for sock in (self.listener, *self.sockets):
+            sock.close()
 
 
 @contextmanager

@@ -42,19 +42,19 @@ MIGRATED_BY = (
 CLAIM_SECONDS = 7200
 
 
-def worker() -> str:
+def get_worker_name() -> str:
     """Return the name of this xdist worker, or "main" in the controlling process."""
     return os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
-def database_name() -> str:
+def get_database_name() -> str:
     """Return the name of this process's test database; it begins with the process id of the whole run."""
-    return f"{DATABASE_PREFIX}{os.environ['PORTAL_TEST_RUN']}_{worker()}"
+    return f"{DATABASE_PREFIX}{os.environ['PORTAL_TEST_RUN']}_{get_worker_name()}"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
-    """Have the servers at hand before pytest-django imports the settings, which it does in this very hook."""
+    """Start the servers before pytest-django imports the settings, which it does in this very hook."""
     session = ExitStack()
     session.enter_context(servers())
     early_config.add_cleanup(session.close)
@@ -63,7 +63,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 @contextmanager
 def servers() -> Iterator[None]:
-    """Start what is missing, point the environment at it, and give it up at the end."""
+    """Start the missing servers, set the environment to them, and stop them at the end."""
     # Processes of the tests keep compiled modules too: without them a start takes 5 s of CPU in place of 1.5. This one
     # keeps the tests' as pytest compiles them, which takes 6 s.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -74,7 +74,7 @@ def servers() -> Iterator[None]:
     os.environ["PORTAL_API_RATE"] = os.environ["PORTAL_API_FAILURES_RATE"] = "999999999/min"
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(64))
     os.environ.setdefault("PORTAL_ENCRYPTION_KEYS", Fernet.generate_key().decode())
-    if worker() == "main":
+    if get_worker_name() == "main":
         os.environ["PORTAL_TEST_RUN"] = str(os.getpid())
         os.environ["PORTAL_DATA_DIR"] = str(BASE_DIR / "var" / "tests")
     missing = [kind for kind in SERVERS if not os.environ.get(kind.variable)]
@@ -126,8 +126,8 @@ def drop_leftover_databases(url: str) -> None:
 
 def drop_old_templates(connection: psycopg.Connection) -> None:
     """Drop the templates of another schema; that of this one may be in the making, and an older one be copied."""
-    found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [TEMPLATE_PREFIX])
-    for (name,) in found.fetchall():
+    result = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [TEMPLATE_PREFIX])
+    for (name,) in result.fetchall():
         if not name.startswith(name_template()):
             with suppress(psycopg.errors.ObjectInUse):
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
@@ -143,10 +143,10 @@ def redis_database(url: str) -> Iterator[str]:
     with closing(redis.Redis.from_url(f"{address}/0")) as claims:
         numbers = range(1, int(claims.config_get("databases")["databases"] or 16))
         names = {f"portal-tests:{number}": number for number in numbers}
-        taken = next(name for name in names if claims.set(name, "1", nx=True, ex=CLAIM_SECONDS))
-        mine = f"{address}/{names[taken]}"
-        with closing(redis.Redis.from_url(mine)) as database:
+        claim = next(name for name in names if claims.set(name, "1", nx=True, ex=CLAIM_SECONDS))
+        own_url = f"{address}/{names[claim]}"
+        with closing(redis.Redis.from_url(own_url)) as database:
             database.flushdb()
-            yield mine
+            yield own_url
             database.flushdb()
-        claims.delete(taken)
+        claims.delete(claim)

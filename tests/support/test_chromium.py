@@ -35,10 +35,10 @@ def test_where_pages_are_required_a_run_without_chromium_fails() -> None:
 def test_the_page_tests_are_left_out_visibly_and_fail_where_they_are_required(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(chromium, "path", lambda: None)
+    monkeypatch.setattr(chromium, "find_chromium", lambda: None)
     monkeypatch.delenv("PORTAL_PAGES", raising=False)
     with pytest.raises(pytest.skip.Exception, match="PAGES WERE NOT TESTED"):
-        chromium.needed()
+        chromium.require_chromium()
     monkeypatch.setenv("PORTAL_PAGES", "required")
     with pytest.raises(pytest.fail.Exception, match="PAGES WERE NOT TESTED"):
-        chromium.needed()
+        chromium.require_chromium()

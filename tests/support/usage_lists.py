@@ -1,4 +1,4 @@
-"""The usage lists as a test asks for them."""
+"""The pages of the usage lists, for tests."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -19,13 +19,13 @@ def staff() -> Client:
     return sign_in_as("viewer")
 
 
-def listing(kind: type[UsageRecord], **query: Any) -> str:
+def build_list_url(kind: type[UsageRecord], **query: Any) -> str:
     address = f"/admin/usage/{kind._meta.model_name}/"
-    said = urlencode({name.rstrip("_"): value for name, value in query.items()}, doseq=True)
-    return f"{address}?{said or 'from='}"
+    params = urlencode({name.rstrip("_"): value for name, value in query.items()}, doseq=True)
+    return f"{address}?{params or 'from='}"
 
 
-def faults(answer: Any) -> dict[str, list[str]]:
+def get_errors(answer: Any) -> dict[str, list[str]]:
     assert answer.status_code == 400
     assert "cl" not in answer.context
     return dict(answer.context["list_query"].errors)

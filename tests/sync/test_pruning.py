@@ -22,7 +22,7 @@ from sync.errors import SyncError
 from sync.models import LoadAttempt, SyncRun, Trigger
 from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.mirrored_portal import key
+from tests.support.mirrored_portal import create_mirror_key
 from tests.support.scripted_vendor import Listing, make_source
 from tests.sync.mirrors.test_mirrors import create_source, send_request
 from usage.data_quality import VENDOR_KINDS
@@ -231,7 +231,7 @@ def test_verify_skips_pruned_days_and_says_how_many(source: Source) -> None:
 def test_a_mirror_treats_a_pruned_day_as_an_incomplete_one(refuses: bool) -> None:
     source = create_source("ona", mirror_refuses_gaps=refuses)
     SourceDay.objects.filter(source=source).update(pruned_at=timezone.now())
-    response: Any = send_request("ona", key())
+    response: Any = send_request("ona", create_mirror_key())
     if refuses:
         assert response.status_code == 503
     else:

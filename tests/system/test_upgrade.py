@@ -16,7 +16,7 @@ from portal.accounts.models import create_token
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
 from tests.support.api_clients import API, is_ready
-from tests.support.exports import many_runs
+from tests.support.exports import create_many_runs
 from tests.support.processes import PortalProcess, portal_process, wait_for
 from tests.system.nginx import HOST, Connection, make_certificate, run_nginx, trust, write_site
 
@@ -94,7 +94,7 @@ def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Coun
 
 
 def test_no_request_is_lost_while_the_portal_is_upgraded(release: Path, tmp_path: Path) -> None:
-    many_runs(50)
+    create_many_runs(50)
     secret = create_token("test")[1]
     folder = tmp_path / "nginx"
     folder.mkdir()

@@ -21,7 +21,7 @@ from psycopg.errors import InsufficientPrivilege
 from portal.accounts.audit.owner import OWNED, find_faults
 from tests.support.api_clients import serve_portal
 from tests.support.other_database import call_on, parse_database
-from tests.support.servers import TEMPLATE_VARIABLE, database_name
+from tests.support.servers import TEMPLATE_VARIABLE, get_database_name
 from tests.support.users import PASSWORD, hash_password
 from usage.models import ResourceUsage
 from usage.partitions import ensure_partitions
@@ -111,7 +111,7 @@ MIGRATED = """
 @pytest.fixture(scope="module")
 def portal(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Portal]:
     """A portal whose one role owned everything at first, as most begin, and that was given an owner then."""
-    portal = Portal(os.environ["DATABASE_URL"], f"{database_name()}_roles")
+    portal = Portal(os.environ["DATABASE_URL"], f"{get_database_name()}_roles")
     app, owner = f'"{portal.name}_app"', f'"{portal.name}_owner"'
     with psycopg.connect(portal.server, autocommit=True) as server, django_db_blocker.unblock():
         for role in (app, owner):

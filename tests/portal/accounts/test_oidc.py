@@ -15,7 +15,7 @@ from django.test import Client, override_settings
 
 from portal import checks
 from portal.accounts.roles import ROLES, create_roles
-from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET, Identity, new_key, provider
+from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET, Identity, generate_key, run_provider
 from tests.support.users import create_person
 
 pytestmark = pytest.mark.django_db
@@ -48,7 +48,7 @@ def identity() -> Iterator[Identity]:
     cache.clear()
     create_roles()
     claims = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "name": "Sam Smith"}
-    with provider(**claims) as identity, override_settings(**build_settings(identity)):
+    with run_provider(**claims) as identity, override_settings(**build_settings(identity)):
         yield identity
 
 
@@ -179,7 +179,7 @@ def test_an_answer_that_does_not_hold_is_refused(identity: Identity, attribute: 
 
 @pytest.mark.parametrize(("key", "algorithm"), [("another", "RS256"), (CLIENT_SECRET * 2, "HS256"), ("", "none")])
 def test_a_token_that_the_provider_has_not_signed_is_refused(identity: Identity, key: str, algorithm: str) -> None:
-    identity.signing_key = new_key() if key == "another" else key or None
+    identity.signing_key = generate_key() if key == "another" else key or None
     identity.algorithm = algorithm
     if algorithm == "none":
         identity.signing_key = ""

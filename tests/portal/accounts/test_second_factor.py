@@ -18,7 +18,7 @@ from portal.accounts.models import create_token
 from tests.portal.accounts.test_oidc import build_settings
 from tests.portal.accounts.test_oidc import sign_in as sign_in_through_provider
 from tests.portal.accounts.test_sign_in import code_of
-from tests.support.openid_provider import Identity, provider
+from tests.support.openid_provider import Identity, run_provider
 from tests.support.users import PASSWORD, create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
@@ -106,7 +106,7 @@ def test_a_programs_token_needs_none() -> None:
 @pytest.fixture
 def identity() -> Iterator[Identity]:
     claims = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "groups": ["viewer"]}
-    with provider(**claims) as identity:
+    with run_provider(**claims) as identity:
         variables = build_settings(identity, PORTAL_OIDC_GROUPS_CLAIM="groups", PORTAL_SECOND_FACTOR="all")
         with override_settings(**variables):
             yield identity

@@ -18,7 +18,7 @@ from portal.dashboard.usage_stats import (
     fetch_calendars,
 )
 from tests.support.dashboard_data import UNITS, create_synced_source, get_day_ago, set_day
-from tests.support.overview import NOON, find_card, overview
+from tests.support.overview import NOON, find_card, open_overview
 from tests.support.overview import noon as noon
 from tests.support.scripted_vendor import Listing, make_source, read_day, row
 from tests.support.users import sign_in_as
@@ -123,7 +123,7 @@ def test_nothing_is_compared_where_days_are_lacking(noon: None) -> None:
     source = create_synced_source("gcore-main", "gcore")
     set_day(source, 12, loaded_at=None, complete=False, final=False, sums={}, records=0, state="due")
 
-    context = overview(sign_in_as("viewer"))
+    context = open_overview(sign_in_as("viewer"))
 
     usage = find_card(context, "gcore-main").usage
     assert usage.columns[0].missing == "1 day not synced"
@@ -137,7 +137,7 @@ def test_what_only_waits_for_the_close_of_its_month_is_no_warning(noon: None) ->
         final=False
     )
 
-    context = overview(sign_in_as("viewer"))
+    context = open_overview(sign_in_as("viewer"))
 
     card = find_card(context, "gcore-main")
     assert card.usage.columns[0].open == "3 days may still change"
@@ -148,7 +148,7 @@ def test_what_only_waits_for_the_close_of_its_month_is_no_warning(noon: None) ->
 def test_a_source_kept_for_less_than_two_months_is_not_compared_and_says_so(noon: None) -> None:
     create_synced_source("gcore-main", "gcore", days=30)
 
-    usage = find_card(overview(sign_in_as("viewer")), "gcore-main").usage
+    usage = find_card(open_overview(sign_in_as("viewer")), "gcore-main").usage
 
     assert [column.missing for column in usage.columns] == ["", "", ""]
     assert [column.early for column in usage.columns] == ["", *["not yet stored before 25 Oct"] * 2]
@@ -160,7 +160,7 @@ def test_several_sources_of_a_vendor_are_added_up_unit_by_unit(noon: None) -> No
     parts = [create_synced_source("gcore-a", "gcore"), create_synced_source("gcore-b", "gcore", scale=Decimal("2.5"))]
     create_synced_source("ona-main", "ona")
 
-    context = overview(sign_in_as("viewer"))
+    context = open_overview(sign_in_as("viewer"))
 
     vendors = {vendor.title: vendor for vendor in context["vendors"]}
     assert vendors["Ona"].together is None

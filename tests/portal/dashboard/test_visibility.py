@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from tests.support.dashboard_data import create_synced_source, set_day
-from tests.support.overview import find_card, overview
+from tests.support.overview import find_card, open_overview
 from tests.support.overview import noon as noon
 from tests.support.users import sign_in_as
 from usage.models import Source
@@ -30,7 +30,7 @@ def test_health_and_freshness_are_said_in_words(noon: None) -> None:
     create_synced_source("gcore-main", "gcore")
     create_synced_source("ona-off", "ona", enabled=False)
 
-    context = overview(sign_in_as("viewer"))
+    context = open_overview(sign_in_as("viewer"))
 
     healthy, off = find_card(context, "gcore-main"), find_card(context, "ona-off")
     assert healthy.coverage == "Complete through 22 Nov 2026; 3 days provisional."
@@ -62,9 +62,9 @@ def test_the_charts_show_thirty_or_ninety_days_and_nothing_else(noon: None) -> N
     create_synced_source("ona-main", "ona")
     client = sign_in_as("viewer")
 
-    assert overview(client)["chart_days"] == [(30, True), (90, False)]
-    assert overview(client, days="90")["chart_days"] == [(30, False), (90, True)]
-    assert overview(client, days="100000000")["chart_days"] == [(30, True), (90, False)]
+    assert open_overview(client)["chart_days"] == [(30, True), (90, False)]
+    assert open_overview(client, days="90")["chart_days"] == [(30, False), (90, True)]
+    assert open_overview(client, days="100000000")["chart_days"] == [(30, True), (90, False)]
     assert client.get("/admin/", {"days": "90"}).content.count(b"<title>") > 90
 
 
@@ -102,7 +102,7 @@ def test_a_limited_person_sees_their_sources_alone_in_lists_sums_and_troubles(no
     client = sign_in_as("administrator", sources=[source])
     page = client.get("/admin/").content.decode()
 
-    context = overview(client)
+    context = open_overview(client)
     assert [card.slug for vendor in context["vendors"] for card in vendor.cards] == ["mine"]
     assert context["vendors"][0].together is None
     assert "zebra" not in page
@@ -113,7 +113,7 @@ def test_a_limited_person_sees_their_sources_alone_in_lists_sums_and_troubles(no
 def test_usage_of_a_kind_is_shown_only_to_who_may_see_it(noon: None) -> None:
     create_synced_source("gcore-main", "gcore")
 
-    card = find_card(overview(with_rights("view_source")), "gcore-main")
+    card = find_card(open_overview(with_rights("view_source")), "gcore-main")
 
     assert card.usage is None
     assert card.links == []
@@ -135,7 +135,7 @@ def test_the_number_of_queries_does_not_grow_with_sources_days_or_troubles(noon:
         with CaptureQueriesContext(
             connection,
         ) as context:
-            overview(client)
+            open_overview(client)
         return [query["sql"] for query in context.captured_queries]
 
     trouble(create_synced_source("gcore-0", "gcore", days=5), 1)
@@ -166,7 +166,7 @@ def test_there_is_no_all_clear_while_a_source_is_not_healthy_though_nobody_sees_
     set_day(create_synced_source("gcore-main", "gcore"), 9, state="partial", rejected=1, complete=False, final=False)
 
     # Without the right to see days there are no alerts about them.
-    context = overview(with_rights("view_source", "view_resourceusage"))
+    context = open_overview(with_rights("view_source", "view_resourceusage"))
 
     assert context["alerts"] == []
     assert (context["summary"].tone, context["summary"].text) == (

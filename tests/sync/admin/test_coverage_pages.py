@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from tests.support.coverage import UNVERIFIED, hold
+from tests.support.coverage import UNVERIFIED, create_day
 from tests.support.factories import SourceFactory
 from tests.support.filled_portal import CREDENTIAL, VendorSources
 from tests.support.users import sign_in_as
@@ -31,7 +31,7 @@ def test_the_years_of_every_source_are_shown_with_their_gaps_in_words(sources: V
 
 def test_only_sources_with_gaps_are_shown_where_that_is_asked(sources: VendorSources) -> None:
     complete_source = SourceFactory.create(slug="sound", backfill_from=timezone.now().date())
-    hold(complete_source, timezone.now().date(), state=DayState.DUE)
+    create_day(complete_source, timezone.now().date(), state=DayState.DUE)
 
     assert 'id="source-' + str(complete_source.pk) in sign_in_as("viewer").get(COVERAGE).content.decode()
     assert (

@@ -11,7 +11,7 @@ from django.test import Client
 
 from tests.support.admin_exports import build_export_url, export_rows, read_body
 from tests.support.admin_exports import sources as sources
-from tests.support.exports import many_runs
+from tests.support.exports import create_many_runs
 from tests.support.factories import EnvironmentUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.support.filled_portal import VendorSources
 from tests.support.source_days import create_source_days
@@ -47,7 +47,7 @@ def test_the_page_is_told_how_many_rows_were_sent(sources: VendorSources) -> Non
 
 def test_the_rows_are_counted_while_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SAVE_SECONDS", 0)
-    many_runs(8_000)
+    create_many_runs(8_000)
     client, export_id = sign_in_as("viewer"), uuid4().hex
 
     response = client.get(build_export_url("usage_environmentusage"), {"export": export_id})
@@ -70,7 +70,7 @@ def test_nobody_is_told_of_the_export_of_someone_else(sources: VendorSources) ->
 
 def test_an_export_is_cancelled_by_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SAVE_SECONDS", 0)
-    many_runs(8_000)
+    create_many_runs(8_000)
     client, export_id = sign_in_as("viewer"), uuid4().hex
     response = client.get(build_export_url("usage_environmentusage"), {"export": export_id})
     blocks = iter(response.streaming_content)  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ def test_an_export_is_cancelled_by_who_asked_for_it(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_export_that_nobody_takes_is_told_as_such() -> None:
-    many_runs(8_000)
+    create_many_runs(8_000)
     client, export_id = sign_in_as("viewer"), uuid4().hex
     response = client.get(build_export_url("usage_environmentusage"), {"export": export_id})
     next(response.streaming_content)  # type: ignore[attr-defined]
@@ -231,7 +231,7 @@ def test_the_page_about_an_export_adds_up_what_it_holds() -> None:
 
 def test_a_list_that_takes_too_long_to_add_up_can_still_be_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.admin.exporting.base.ABOUT_SECONDS", 0.001)
-    many_runs(8_000)
+    create_many_runs(8_000)
     create_source_days(rolled=False)
 
     page = sign_in_as("viewer").get(build_export_url("usage_environmentusage", "export_about"))

@@ -14,7 +14,7 @@ from portal.accounts.models import Scope
 from portal.environment import BASE_DIR
 from tests.support.api_clients import API, create_api_client, get_problem_details
 from tests.support.factories import SourceFactory
-from tests.support.processes import environment
+from tests.support.processes import build_environment
 
 pytestmark = pytest.mark.django_db
 
@@ -34,7 +34,7 @@ def schema() -> Any:
 
 def test_the_schema_is_valid_and_drawn_up_without_a_warning() -> None:
     command = [sys.executable, "manage.py", "spectacular", "--validate", "--fail-on-warn"]
-    result = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=BASE_DIR, env=build_environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("openapi: 3.1")
 

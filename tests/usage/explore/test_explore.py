@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 import time_machine
 
-from tests.support.explore import JANUARY, QUESTIONS, list_rows, open_explore, some_of_each
+from tests.support.explore import JANUARY, QUESTIONS, list_rows, open_explore, store_some_of_each
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_the_page_has_the_numbers_of_the_api(subtests: pytest.Subtests) -> None:
-    some_of_each()
+    store_some_of_each()
     client = sign_in_as("viewer")
     for query in QUESTIONS:
         with subtests.test(query):
@@ -134,7 +134,7 @@ def test_a_chart_of_everything_without_a_range_has_the_intervals_of_its_rows_and
 
 
 def test_different_units_are_never_drawn_on_one_axis() -> None:
-    some_of_each()
+    store_some_of_each()
     page = open_explore(
         sign_in_as("viewer"), f"kind=resource-usage&{JANUARY}&group_by=project_id,day&measures=consumed_quantity"
     )
@@ -157,7 +157,7 @@ def test_a_chart_of_many_groups_adds_up_the_small_ones() -> None:
 
 
 def test_a_header_orders_and_orders_the_other_way_round() -> None:
-    some_of_each()
+    store_some_of_each()
     client = sign_in_as("viewer")
     heads = {
         head.name: head
@@ -189,7 +189,7 @@ def test_a_value_leads_one_step_further_and_its_chip_back() -> None:
 
 
 def test_what_is_left_to_break_down_by_is_offered_and_the_next_is_taken() -> None:
-    some_of_each()
+    store_some_of_each()
     client = sign_in_as("viewer")
     page = open_explore(
         client, f"kind=environment-usage&{JANUARY}&group_by=project_id&limit=5&order_by=-records,project_id"
@@ -258,7 +258,7 @@ def test_a_ranking_may_be_in_the_order_of_its_changes() -> None:
 
 
 def test_baselines_are_offered_with_their_dates() -> None:
-    some_of_each()
+    store_some_of_each()
     client = sign_in_as("viewer")
     with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False):
         page = open_explore(
@@ -277,7 +277,7 @@ def test_baselines_are_offered_with_their_dates() -> None:
 
 
 def test_this_month_against_the_last_is_one_link() -> None:
-    some_of_each()
+    store_some_of_each()
     client = sign_in_as("viewer")
     with time_machine.travel(datetime(2026, 2, 10, 12, tzinfo=UTC), tick=False):
         link = open_explore(client, f"kind=environment-usage&{JANUARY}&group_by=day").context["month_link"]

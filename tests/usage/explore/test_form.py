@@ -10,7 +10,7 @@ import time_machine
 from django.db import connection
 from django.http import QueryDict
 
-from tests.support.explore import PAGE, QUESTIONS, open_explore, some_of_each
+from tests.support.explore import PAGE, QUESTIONS, open_explore, store_some_of_each
 from tests.support.factories import (
     RecipeUsageFactory,
     ResourceUsageFactory,
@@ -86,7 +86,7 @@ def test_a_form_becomes_the_address_that_the_api_takes() -> None:
 
 
 def test_the_form_of_an_address_asks_for_that_address_again() -> None:
-    some_of_each()
+    store_some_of_each()
     client = sign_in_as("viewer")
     for query in QUESTIONS:
         page = open_explore(client, query)

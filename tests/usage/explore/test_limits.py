@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.explore import JANUARY, PAGE, list_rows, open_explore, some_of_each
+from tests.support.explore import JANUARY, PAGE, list_rows, open_explore, store_some_of_each
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
@@ -113,7 +113,7 @@ def test_only_as_many_charts_are_sent_as_a_browser_bears(monkeypatch: pytest.Mon
     from usage.explore import charts
 
     monkeypatch.setattr(charts, "MAX_VALUES", 31 * 8)
-    some_of_each()
+    store_some_of_each()
     page = open_explore(sign_in_as("viewer"), f"kind=resource-usage&{JANUARY}&group_by=day")
     assert (len(page.context["charts"]["panels"]), page.context["charts"]["left_out"]) == (1, 3)
     assert "3 more, of fewer records" in page.content.decode()

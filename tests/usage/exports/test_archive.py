@@ -19,7 +19,7 @@ from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import Scope
 from tests.support.api_clients import API, READ, create_api_client, get, get_problem_details
-from tests.support.archived import KEPT, MONTH, fill, make_source
+from tests.support.archived import MONTH, NEXT_MONTH, make_source, store_days
 from tests.support.archived_month import find_file
 from tests.support.database import commit_rows
 from tests.support.exports import download
@@ -121,7 +121,7 @@ def make_sources() -> list[Source]:
         make_source(RecipeUsage, "workato-1", time_zone="America/New_York"),
     ]
     for source in created:
-        fill(source)
+        store_days(source)
     DirectoryEntry.objects.create(source=created[0], kind=NameKind.PROJECT, vendor_id="ab", name="Payments")
     DirectoryEntry.objects.create(
         source=created[0],
@@ -173,7 +173,7 @@ def test_every_export_is_the_same_before_and_after_a_month_is_archived(
     archived: Archived, sources: list[Source]
 ) -> None:
     assert min(map(len, archived.exports)) > 30
-    assert not any(kind.objects.filter(day__lt=KEPT).exists() for kind in KINDS.values())
+    assert not any(kind.objects.filter(day__lt=NEXT_MONTH).exists() for kind in KINDS.values())
     for request, export, expected in zip(list_requests(), fetch_exports(), archived.exports, strict=True):
         assert export == expected, request
     limited = create_api_client(sources=[sources[1], sources[3]])

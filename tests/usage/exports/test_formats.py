@@ -16,7 +16,7 @@ from openpyxl.utils.escape import unescape
 from pyarrow import parquet
 
 from tests.support.api_clients import API, create_api_client, get, get_problem_details
-from tests.support.exports import download, many_runs, stream
+from tests.support.exports import create_many_runs, download, stream
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.support.source_days import create_source_days
 from usage.columns import DAY, INSTANT
@@ -244,7 +244,7 @@ def test_a_workbook_tells_readers_that_go_by_it_how_far_it_goes(client: Client) 
 
 
 def test_a_workbook_is_made_with_flat_memory() -> None:
-    many_runs(4_000)
+    create_many_runs(4_000)
     first = EnvironmentUsage.objects.earliest("id").pk
     peaks = []
     for rows in (500, 500, 4_000):  # the first run imports what it needs

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.api_clients import API, create_api_client, get, get_problem_details
-from tests.support.exports import download, stream, table
+from tests.support.exports import download, parse_csv, stream
 from tests.support.factories import (
     FIRST,
     EnvironmentUsageFactory,
@@ -62,7 +62,7 @@ def test_the_manifest_agrees_with_the_export_it_is_linked_from(client: Client, k
     ResourceUsageFactory.create_batch(5)
     RecipeUsageFactory.create_batch(5)
     response = client.get(f"{API}/{kind}/", {"format": "csv", "from": "2026-01-01"})
-    rows = table(b"".join(response.streaming_content))  # type: ignore[attr-defined]
+    rows = parse_csv(b"".join(response.streaming_content))  # type: ignore[attr-defined]
     address = response["Link"].split(">")[0].removeprefix("<http://testserver/api/v1/")
     assert 'rel="describedby"' in response["Link"]
     manifest = get_manifest(client, address)

@@ -13,8 +13,8 @@ from django.db import connection, connections
 from django.test import Client
 
 from tests.support.api_clients import create_api_client, get
-from tests.support.archived import fill, make_source
-from tests.support.archived_month import FIRST, KEPT, MONTH, SECOND, find_file, read_everything
+from tests.support.archived import make_source, store_days
+from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, SECOND, find_file, read_everything
 from tests.support.exports import download
 from tests.support.lake import read_all_days, read_usage
 from tests.support.scripted_vendor import Listing, read_day, row
@@ -34,7 +34,7 @@ JUNE = {"from_": "2025-06-28", "to": "2025-07-01"}
 
 def is_stored() -> bool:
     """Return whether the month is in PostgreSQL as a whole."""
-    return list_months(KEPT) == [MONTH] and not SourceDay.objects.filter(pruned_at__isnull=False).exists()
+    return list_months(NEXT_MONTH) == [MONTH] and not SourceDay.objects.filter(pruned_at__isnull=False).exists()
 
 
 def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_before(month: Source) -> None:
@@ -228,7 +228,7 @@ def test_a_source_that_was_not_archived_with_the_others_stands_among_them_in_an_
     client = create_api_client()
     rows_before = read_export(client)
     late = make_source(EnvironmentUsage, "late")
-    fill(late)
+    store_days(late)
 
     rows = read_export(client)
 

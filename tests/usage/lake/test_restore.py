@@ -14,7 +14,7 @@ from pyarrow import parquet
 from sync.engine.plan import request_sync
 from sync.models import LoadAttempt, Trigger
 from tests.support.api_clients import create_api_client, get
-from tests.support.archived_month import FIRST, KEPT, MONTH, SECOND, find_file, read_everything
+from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, SECOND, find_file, read_everything
 from tests.support.scripted_vendor import Listing, read_day, row
 from usage.integrity import check_day
 from usage.lake import restore as restoring
@@ -63,7 +63,7 @@ def test_a_restored_day_can_be_read_again(archived: Source, listing: Listing) ->
 
     assert read_day(archived, SECOND).outcome == LoadAttempt.Outcome.LOADED
 
-    assert request_sync(archived, FIRST, KEPT, Trigger.API) is not None
+    assert request_sync(archived, FIRST, NEXT_MONTH, Trigger.API) is not None
     published = publish()
     assert published is not None
     assert published.replaced == 1

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.servers import database_name
+from tests.support.servers import get_database_name
 from tests.support.source_days import create_source_days
 from usage.models import DirectoryEntry, NameKind, ReportingRole, Source
 from usage.reporting.roles import create_role, remove_role
@@ -94,7 +94,7 @@ def filled(transactional_db: None) -> None:
 def connect(filled: None) -> Iterator[Callable[..., Reader]]:
     """Make a role that sees sources by their slugs (None: all), and give a connection of it: `connect("main")`."""
     with ExitStack() as stack:
-        names = (f"{database_name()}_bi{number}" for number in range(9))
+        names = (f"{get_database_name()}_bi{number}" for number in range(9))
 
         def make(*slugs: str | None, names_shown: str = "none") -> Reader:
             name = next(names)

@@ -12,7 +12,7 @@ from tests.support.factories import (
 )
 from tests.support.source_days import create_source_days
 from tests.support.summaries import _relation as _relation
-from tests.support.summaries import at, get, run
+from tests.support.summaries import build_instant, create_run, get
 from tests.support.summaries import client as client
 from usage.models import DayState, SourceDay
 
@@ -23,7 +23,7 @@ def test_a_comparison_says_how_complete_the_period_before_is(client: Client) -> 
     source = SourceFactory(backfill_from=date(2026, 1, 15))
     ResourceUsageFactory(source=source, day=date(2026, 1, 20))
     create_source_days(rolled=False)
-    SourceDay.objects.update(complete=True, loaded_at=at(22), state=DayState.LOADED)
+    SourceDay.objects.update(complete=True, loaded_at=build_instant(22), state=DayState.LOADED)
     params = {"from_": "2026-01-20", "to": "2026-01-21"}
     assert "previous" not in get(client, "resource-usage/summary/", **params)["meta"]
     meta = get(client, "resource-usage/summary/", **params, compare="previous")["meta"]
@@ -94,7 +94,7 @@ def test_gaps_of_a_series_are_filled_on_request(client: Client) -> None:
 def test_a_day_with_a_clock_change_has_its_hours(client: Client) -> None:
     source = SourceFactory()
     start = datetime(2026, 10, 24, 22, tzinfo=UTC)  # midnight in Berlin; 25 hours later it is midnight again
-    run(source, start, start + timedelta(hours=25))
+    create_run(source, start, start + timedelta(hours=25))
     params = {"from_": "2026-10-25", "to": "2026-10-26", "tz": "Europe/Berlin", "basis": "accrued"}
     hours = get(client, "environment-usage/summary/", **params, group_by="hour")["results"]
     assert len(hours) == 25

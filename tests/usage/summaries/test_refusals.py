@@ -18,7 +18,7 @@ from tests.support.factories import (
     SourceFactory,
 )
 from tests.support.source_days import create_source_days
-from tests.support.summaries import ROLLED, at, get, run
+from tests.support.summaries import ROLLED, build_instant, create_run, get
 from tests.support.summaries import _relation as _relation
 from tests.support.summaries import client as client
 
@@ -184,7 +184,7 @@ def test_one_answer_tells_what_was_used_of_everything(client: Client) -> None:
     ona, gcore, workato = (SourceFactory(slug=name, vendor=name) for name in ("ona", "gcore", "workato"))
     EnvironmentUsageFactory(source=ona, environment_class_id="large")
     ResourceUsageFactory(source=gcore)
-    RecipeUsageFactory(source=workato, task_count=12, starts_at=at(1, 5))
+    RecipeUsageFactory(source=workato, task_count=12, starts_at=build_instant(1, 5))
     summary = get(client, "usage/summary/", interval="month", from_="2026-01-01", to="2026-02-01")
     assert [tuple(row.values()) for row in summary["results"]] == [
         ("2026-01-01", "gcore", "gcore", "instance", None, "instance_minutes", "minutes", "1440", 1),
@@ -199,7 +199,7 @@ def test_one_answer_tells_what_was_used_of_everything(client: Client) -> None:
 
 
 def test_withdrawn_records_count_only_on_request(client: Client) -> None:
-    EnvironmentUsageFactory(withdrawn_at=at(5))
+    EnvironmentUsageFactory(withdrawn_at=build_instant(5))
     assert get(client, "environment-usage/summary/")["totals"][0]["records"] == 0
     assert get(client, "environment-usage/summary/", include_withdrawn="true")["totals"][0]["records"] == 1
 
@@ -227,7 +227,7 @@ def test_a_summary_costs_the_same_few_queries_however_much_there_is(client: Clie
 
 
 def test_the_ends_of_the_calendar_stand_for_no_bound(client: Client) -> None:
-    run(SourceFactory(time_zone="America/New_York"), at(1, 22), at(3, 1))
+    create_run(SourceFactory(time_zone="America/New_York"), build_instant(1, 22), build_instant(3, 1))
     RecipeUsageFactory(source=SourceFactory(vendor="workato", time_zone="Asia/Tokyo"))
     create_source_days(rolled=ROLLED["yes"])
     starts = ("0001-01-01", "0001-01-01T00:00:00.000001Z", "9999-12-31")

@@ -14,11 +14,11 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
 from sync.vendors.base import Comparison, VendorReader
 from sync.vendors.gcore.schema import OWN_FIELDS
-from tests.support.gcore_reports import DAY, NOW, TOTAL, VOLUME, answering, report, volume
+from tests.support.gcore_reports import DAY, NOW, TOTAL, VOLUME, build_report, build_volume, serve_reports
 from tests.support.gcore_reports import _without_waiting as _without_waiting
 from tests.support.gcore_reports import gcore as gcore
 from tests.support.gcore_reports import sandbox as sandbox
-from tests.support.gcore_reports import scripted as scripted
+from tests.support.gcore_reports import scripted_reader as scripted_reader
 from tests.support.read_day import connect_reader, list_rows, read_pages
 from usage.days import Day
 from usage.models import DayState, ResourceUsage, Source, SourceDay, Verification
@@ -201,53 +201,58 @@ def read_into(source: Source) -> str:
     ],
 )
 def test_an_answer_that_is_no_report_fails_the_load_and_is_kept(
-    httpserver: HTTPServer, scripted: VendorReader, body: bytes
+    httpserver: HTTPServer, scripted_reader: VendorReader, body: bytes
 ):
-    answering(httpserver, body)
+    serve_reports(httpserver, body)
     with pytest.raises(InvalidResponse, match="Not a usage report") as exc_info:
-        read_pages(scripted, DAY)
+        read_pages(scripted_reader, DAY)
     assert exc_info.value.payload == body.decode()
 
 
-def test_fewer_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, report(volume(1), count=3), report(volume(2), count=3), report(count=3))
+def test_fewer_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_reports(
+        httpserver,
+        build_report(build_volume(1), count=3),
+        build_report(build_volume(2), count=3),
+        build_report(count=3),
+    )
     with pytest.raises(InvalidResponse, match="promised 3 rows and gave only 2"):
-        read_pages(scripted, DAY)
+        read_pages(scripted_reader, DAY)
 
 
-def test_more_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, report(volume(1), volume(2), count=1))
+def test_more_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_reports(httpserver, build_report(build_volume(1), build_volume(2), count=1))
     with pytest.raises(InvalidResponse, match="promised 1 rows and gave 2"):
-        read_pages(scripted, DAY)
+        read_pages(scripted_reader, DAY)
 
 
 def test_a_vendor_that_gives_less_than_the_limit_is_paged_by_what_it_gives(
-    httpserver: HTTPServer, scripted: VendorReader
+    httpserver: HTTPServer, scripted_reader: VendorReader
 ):
-    bodies = answering(httpserver, *(report(volume(number), count=3) for number in range(3)))
-    pages, _ = read_pages(scripted, DAY)
+    bodies = serve_reports(httpserver, *(build_report(build_volume(number), count=3) for number in range(3)))
+    pages, _ = read_pages(scripted_reader, DAY)
     assert len(list_rows(pages)) == 3
     assert [body["offset"] for body in bodies] == [0, 1, 2]
 
 
-def test_a_bad_record_that_comes_again_starts_the_read_over(httpserver: HTTPServer, scripted: VendorReader):
-    bad = volume(1, billing_value="n/a")
-    answering(httpserver, report(volume(0), bad, count=4), report(bad, volume(2), count=4))
+def test_a_bad_record_that_comes_again_starts_the_read_over(httpserver: HTTPServer, scripted_reader: VendorReader):
+    bad = build_volume(1, billing_value="n/a")
+    serve_reports(httpserver, build_report(build_volume(0), bad, count=4), build_report(bad, build_volume(2), count=4))
     with pytest.raises(ListingChanged):
-        read_pages(scripted, DAY)
+        read_pages(scripted_reader, DAY)
 
 
-def test_rows_of_one_resource_that_differ_are_all_kept(httpserver: HTTPServer, scripted: VendorReader):
-    twins = [volume(1, billing_value=value) for value in (1, 2, 3)]
-    answering(httpserver, report(*twins[:2], count=3), report(twins[2], count=3))
-    usage_rows = list_rows(read_pages(scripted, DAY)[0])
+def test_rows_of_one_resource_that_differ_are_all_kept(httpserver: HTTPServer, scripted_reader: VendorReader):
+    twins = [build_volume(1, billing_value=value) for value in (1, 2, 3)]
+    serve_reports(httpserver, build_report(*twins[:2], count=3), build_report(twins[2], count=3))
+    usage_rows = list_rows(read_pages(scripted_reader, DAY)[0])
     assert len({row.resource_key for row in usage_rows}) == 3
     assert sum(row.consumed_quantity for row in usage_rows) == 6
 
 
-def test_equal_rows_of_one_page_are_all_kept(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, report(VOLUME, VOLUME, totals=[TOTAL | {"billing_value": 28800}]))
-    pages, comparison = read_pages(scripted, DAY)
+def test_equal_rows_of_one_page_are_all_kept(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_reports(httpserver, build_report(VOLUME, VOLUME, totals=[TOTAL | {"billing_value": 28800}]))
+    pages, comparison = read_pages(scripted_reader, DAY)
     assert len({row.resource_key for row in list_rows(pages)}) == 2
     assert comparison.verification == Verification.VERIFIED
 

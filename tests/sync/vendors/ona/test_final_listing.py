@@ -18,8 +18,8 @@ from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison
 from sync.vendors.ona.connect import LIST
 from sync.vendors.ona.reader import Reader
-from tests.support.mirrored_portal import key, read_all
-from tests.support.mirrored_portal import still as still
+from tests.support.mirrored_portal import create_mirror_key, read_all
+from tests.support.mirrored_portal import frozen_sandbox as frozen_sandbox
 from tests.support.ona_runtime import ANSWER, DAY, build_record, check, count_totals, list_runs, open_ona, open_scripted
 from tests.support.ona_runtime import _without_waiting as _without_waiting
 from tests.support.ona_runtime import ona as ona
@@ -185,12 +185,12 @@ def test_a_provisional_day_that_grew_while_it_was_paged_through_is_taken_as_it_c
 
 
 @pytest.mark.django_db
-def test_a_portal_that_reads_a_mirror_is_not_affected_by_the_total_that_it_lacks(still: Any, live_server: Any):
-    source = read_all(still, "ona")
+def test_a_portal_that_reads_a_mirror_is_not_affected_by_the_total_that_it_lacks(frozen_sandbox: Any, live_server: Any):
+    source = read_all(frozen_sandbox, "ona")
     day = Day.of(source.backfill_from, "UTC")
     http = VendorHTTP(
         f"{live_server.url}/mirror/ona-main/api",
-        Reader.build_authorization(key(source)),
+        Reader.build_authorization(create_mirror_key(source)),
         hosts=(),
         allowed_hosts=["127.0.0.1:*", "localhost:*"],
         bounds=Bounds(timeout=30.0, attempts=3),

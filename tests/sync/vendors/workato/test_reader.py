@@ -19,20 +19,20 @@ from sync.vendors.workato.options import Options
 from sync.vendors.workato.schema import USAGE, WORKSPACES
 from tests.support.read_day import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
-    BARE,
     BERLIN,
     DAY,
     NOW,
-    RECIPE,
-    answering,
-    fetch_bare_sums,
+    RECIPE_HOUR,
+    WORKSPACE_HOUR,
+    fetch_workspace_sums,
     list_requests,
-    sums,
-    workspaces,
+    list_workspaces,
+    serve_usage,
+    sum_by_workspace_hour,
 )
 from tests.support.workato_reports import _without_waiting as _without_waiting
 from tests.support.workato_reports import sandbox as sandbox
-from tests.support.workato_reports import scripted as scripted
+from tests.support.workato_reports import scripted_reader as scripted_reader
 from tests.support.workato_reports import workato as workato
 from usage.days import Day
 from usage.models import DayState, RecipeUsage, Source, SourceDay, Verification
@@ -46,7 +46,7 @@ def test_a_day_holds_every_recipes_hours_and_what_deleted_ones_used(sandbox: San
     deleted_rows = [row for row in usage_rows if row.recipe_id is None]
     assert comparison == Comparison(Verification.VERIFIED)
     assert len(usage_rows) > len(deleted_rows) > 0
-    assert sums(usage_rows) == fetch_bare_sums(sandbox, DAY)
+    assert sum_by_workspace_hour(usage_rows) == fetch_workspace_sums(sandbox, DAY)
     assert all(row.recipe_count and row.recipe_name == row.folder_name == "" for row in deleted_rows)
     assert {row.recipe_count for row in usage_rows if row.recipe_id is not None} == {1}
 
@@ -60,7 +60,7 @@ def test_a_recipe_that_is_deleted_later_moves_to_the_deleted_ones_and_the_sums_s
         rows_after = list_rows(read_pages(reader, day)[0])
     deleted_ids = {row.recipe_id for row in rows_before} - {row.recipe_id for row in rows_after}
     assert deleted_ids
-    assert sums(rows_before) == sums(rows_after)
+    assert sum_by_workspace_hour(rows_before) == sum_by_workspace_hour(rows_after)
 
 
 def test_a_day_is_asked_for_twice_by_its_own_instants_and_bare_with_nothing_else(
@@ -71,7 +71,7 @@ def test_a_day_is_asked_for_twice_by_its_own_instants_and_bare_with_nothing_else
     assert bare == {
         "from": "2026-10-13T22:00:00.000Z",
         "to": "2026-10-14T22:00:00.000Z",
-        "workspace_ids": [workspace.id for workspace in workspaces(sandbox)],
+        "workspace_ids": [workspace.id for workspace in list_workspaces(sandbox)],
         "interval": "hour",
     }
     assert by_recipe == bare | {"group_by": "recipe"}
@@ -96,7 +96,7 @@ def test_a_day_with_a_clock_change_holds_what_the_vendor_says_of_it(zone: str, o
         pages, comparison = read_pages(reader, day)
         usage_rows = list_rows(pages)
         assert comparison.verification == Verification.VERIFIED
-        assert sums(usage_rows) == fetch_bare_sums(sandbox, day)
+        assert sum_by_workspace_hour(usage_rows) == fetch_workspace_sums(sandbox, day)
     starts = {row.starts_at for row in usage_rows}
     assert starts <= {day.start + timedelta(hours=hour) for hour in range(hours)}
     assert {row.ends_at - row.starts_at for row in usage_rows} == {timedelta(hours=1)}
@@ -105,13 +105,15 @@ def test_a_day_with_a_clock_change_holds_what_the_vendor_says_of_it(zone: str, o
 
 @pytest.mark.parametrize(("zone", "on", "hours"), CHANGES)
 def test_every_hour_of_a_day_with_a_clock_change_is_kept(
-    httpserver: HTTPServer, scripted: VendorReader, zone: str, on: date, hours: int
+    httpserver: HTTPServer, scripted_reader: VendorReader, zone: str, on: date, hours: int
 ):
     day = Day.of(on, zone)
     edges = [(day.start + timedelta(hours=hour)).astimezone(day.zone).isoformat() for hour in range(hours + 1)]
     buckets = [{"from": first, "to": last} for first, last in pairwise(edges)]
-    answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    pages, comparison = read_pages(scripted, day)
+    serve_usage(
+        httpserver, [WORKSPACE_HOUR | bucket for bucket in buckets], [RECIPE_HOUR | bucket for bucket in buckets]
+    )
+    pages, comparison = read_pages(scripted_reader, day)
     recipe_rows = [row for row in list_rows(pages) if row.recipe_id]
     assert [row.starts_at for row in recipe_rows] == [day.start + timedelta(hours=hour) for hour in range(hours)]
     assert recipe_rows[-1].ends_at == day.end
@@ -128,12 +130,12 @@ def test_neighbouring_days_share_no_hour(workato: VendorReader):
 def test_a_day_that_the_vendor_has_changed_is_read_as_it_is_now(
     sandbox: SandboxServer, workato: VendorReader, edit: Edit
 ):
-    before = sums(list_rows(read_pages(workato, DAY)[0]))
+    before = sum_by_workspace_hour(list_rows(read_pages(workato, DAY)[0]))
     sandbox.world.edits["workato", DAY.date] = edit
     pages, comparison = read_pages(workato, DAY)
-    after = sums(list_rows(pages))
+    after = sum_by_workspace_hour(list_rows(pages))
     assert comparison.verification == Verification.VERIFIED
-    assert after == fetch_bare_sums(sandbox, DAY) != before
+    assert after == fetch_workspace_sums(sandbox, DAY) != before
     assert bool(after) is not edit.emptied
 
 
@@ -182,7 +184,7 @@ def test_a_refused_token_stops_the_read(sandbox: SandboxServer):
 
 
 def test_chosen_workspaces_are_asked_for_without_looking_for_others(sandbox: SandboxServer):
-    first, second, *_ = workspaces(sandbox)
+    first, second, *_ = list_workspaces(sandbox)
     with connect_reader(
         "workato", f"{sandbox.url}/workato", zone=BERLIN, workspace_ids=f"{first.id}, {second.id}"
     ) as reader:
@@ -212,7 +214,7 @@ def test_workspaces_are_discovered_page_by_page():
         connect_reader("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader,
     ):
         read_pages(reader, Day.of(NOW.date() + timedelta(days=1), BERLIN))
-        workspace_ids = [workspace.id for workspace in workspaces(sandbox)]
+        workspace_ids = [workspace.id for workspace in list_workspaces(sandbox)]
         assert len(workspace_ids) > 200
         assert list_requests(sandbox)[0]["workspace_ids"] == workspace_ids
         sandbox.faults.next("workato.duplicate")
@@ -270,10 +272,10 @@ def test_the_probe_asks_for_yesterday_of_one_workspace(sandbox: SandboxServer, w
     assert [len(body["workspace_ids"]) for body in list_requests(sandbox)] == [1]
 
 
-def test_the_probe_says_that_a_row_cannot_be_read(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, [BARE], [])
+def test_the_probe_says_that_a_row_cannot_be_read(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_usage(httpserver, [WORKSPACE_HOUR], [])
     with pytest.raises(InvalidResponse, match="is the source's time zone the account's"):
-        scripted.probe()
+        scripted_reader.probe()
 
 
 # Into the database.
@@ -285,7 +287,7 @@ def test_deleted_recipes_reach_the_database_and_a_second_read_changes_nothing(sa
     assert read_into(source) == "loaded"
     stored = RecipeUsage.objects.filter(source=source)
     assert stored.filter(recipe_id=None).exists()
-    expected = fetch_bare_sums(sandbox, DAY)
+    expected = fetch_workspace_sums(sandbox, DAY)
     assert sum(row.task_count or 0 for row in stored) == sum(tasks for tasks, _, _ in expected.values())
     day = SourceDay.objects.get(source=source)
     assert (day.records, day.verification) == (stored.count(), Verification.VERIFIED)
