@@ -50,7 +50,7 @@ WhiteNoiseMiddleware.add_files_from_finders = share_static_files(WhiteNoiseMiddl
 # A page has hundreds of inputs, whose templates and contexts no test asks a response for.
 leave_out_inputs(django.test.client)
 
-PROCESS_FIXTURES = {"web_server", "running", "as_person"}
+PROCESS_FIXTURES = {"web_server", "browser", "as_person"}
 COMMITTING_FIXTURES = {"live_server", "transactional_db"}
 PROCESS_NAMES = {
     "subprocess",
@@ -135,7 +135,7 @@ def web_server(django_db_setup: None) -> Iterator[Callable[..., int]]:
 
 @pytest.fixture(scope="session")
 def session_browser() -> Iterator[Any]:
-    """One Chromium for all tests of this process that look at pages; `running` gives it to a module."""
+    """One Chromium for all tests of this process that look at pages; the fixture `browser` gives it to a module."""
     from tests.support import chromium
 
     with chromium.run_browser() as browser:

@@ -5,7 +5,7 @@ import pytest
 
 from sync.engine.spool import Digest
 from tests.support.processes import portal_process
-from tests.support.scripted_vendor import row
+from tests.support.scripted_vendor import build_run
 from usage.models import EnvironmentUsage, SourceDay
 
 SPARE_KIB = 20 * 1024
@@ -30,7 +30,7 @@ def test_a_large_day_takes_no_more_memory_than_a_small_one() -> None:
 
 
 def test_a_digest_does_not_depend_on_the_order_but_on_every_record() -> None:
-    rows = [row(n) for n in range(100)]
+    rows = [build_run(n) for n in range(100)]
 
     def digest(*pages) -> str:
         made = Digest()
@@ -45,7 +45,7 @@ def test_a_digest_does_not_depend_on_the_order_but_on_every_record() -> None:
                 digest(rows),
                 digest(rows[:99]),
                 digest([*rows, rows[0]]),
-                digest([*rows[:99], row(99, minutes=31)]),
+                digest([*rows[:99], build_run(99, minutes=31)]),
                 digest([]),
             }
         )

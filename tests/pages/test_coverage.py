@@ -14,10 +14,10 @@ from sync.models import SyncRun
 from tests.support.browser import (  # noqa: F401
     AsPerson,
     as_person,
+    browser,
     check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
     set_screen,
     sign_in,
 )
@@ -32,7 +32,7 @@ GCORE = f"{COVERAGE}?source=gcore-main"
 
 
 @pytest.fixture
-def filled(running: Browser, transactional_db: None) -> VendorSources:
+def filled(browser: Browser, transactional_db: None) -> VendorSources:
     return fill_portal_once()
 
 
@@ -197,14 +197,14 @@ def test_the_calendar_fits_a_telephone_and_a_wall(filled: VendorSources, as_pers
         for width in (360, 3840):
             set_screen(page, width, "light")
             assert measure_overflow(page) <= 0, name
-            picture(page, f"{name}-{width}")
+            save_screenshot(page, f"{name}-{width}")
 
 
 def test_without_scripts_a_gap_is_followed_and_a_range_read(
-    filled: VendorSources, running: Browser, live_server: Any
+    filled: VendorSources, browser: Browser, live_server: Any
 ) -> None:
 
-    context = running.new_context(base_url=live_server.url, java_script_enabled=False)
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     try:
         sign_in(context, live_server.url, create_person("operator"))
         page = context.new_page()

@@ -7,7 +7,15 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from portal.accounts.models import create_token
-from tests.support.browser import AsPerson, as_person, check_accessible, measure_overflow, picture, running, set_screen  # noqa: F401
+from tests.support.browser import (  # noqa: F401
+    AsPerson,
+    as_person,
+    browser,
+    check_accessible,
+    measure_overflow,
+    save_screenshot,
+    set_screen,
+)
 from tests.support.dashboard_data import create_rollups, create_synced_source, set_day
 from tests.support.database import store_or_restore
 from usage.models import DayState, Directory, DirectoryEntry, NameKind, Source, SourceDay
@@ -87,7 +95,7 @@ def test_the_overview_fits_reads_and_is_accessible(as_person: AsPerson) -> None:
             check_accessible(page)
             expect(page.get_by_role("heading", name="Alerts")).to_be_visible()
             expect(page.get_by_role("img", name="bytes by day from").first).to_be_visible()
-            picture(page, f"overview-{width}-{scheme}")
+            save_screenshot(page, f"overview-{width}-{scheme}")
 
 
 def test_a_person_retries_what_failed_and_accepts_what_is_suspect(as_person: AsPerson) -> None:  # noqa: F811
@@ -155,7 +163,7 @@ def test_a_new_portal_leads_to_the_first_source(as_person: AsPerson) -> None:  #
     page = as_person("administrator")
     page.goto("/admin/")
     check_accessible(page)
-    picture(page, "overview-new")
+    save_screenshot(page, "overview-new")
 
     page.get_by_role("link", name="Add the first source").click()
 
@@ -167,6 +175,6 @@ def test_a_portal_that_is_well_says_so(as_person: AsPerson) -> None:  # noqa: F8
     page = as_person("viewer")
     page.goto("/admin/")
     check_accessible(page)
-    picture(page, "overview-well")
+    save_screenshot(page, "overview-well")
 
     expect(page.locator(".notice-good")).to_contain_text("No alerts. 1 source is synced as planned")

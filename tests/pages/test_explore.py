@@ -14,10 +14,10 @@ from tests.support.browser import (  # noqa: F401
     AsPerson,
     allow,
     as_person,
+    browser,
     check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
     set_screen,
 )
 from tests.support.database import store_or_restore
@@ -37,7 +37,7 @@ LOOKS: dict[tuple[int, str], tuple[str, ...]] = {
 
 
 @pytest.fixture
-def filled(running: Any, transactional_db: None) -> VendorSources:  # noqa: F811
+def filled(browser: Any, transactional_db: None) -> VendorSources:  # noqa: F811
     def create() -> None:
         fill_portal()
         roll_up_days()  # suggestions are taken from what days add up to
@@ -183,7 +183,7 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: VendorSources, 
     assert (
         page.evaluate("Chart.getChart(document.querySelector('#explore-chart canvas')).data.datasets[0].type") == "line"
     )
-    picture(page, "explore")
+    save_screenshot(page, "explore")
 
 
 def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
@@ -269,7 +269,7 @@ def test_everybody_can_read_it(filled: VendorSources, as_person: AsPerson) -> No
                 top = page.locator("#explore-chart").bounding_box()
                 assert top is not None
                 assert top["y"] < 700, "the chart is on the first screen, of a telephone too"
-            picture(page, f"explore-{name}-{scheme}-{width}")
+            save_screenshot(page, f"explore-{name}-{scheme}-{width}")
             for menu in ("#range-menu", "#compare-menu") if name == "resources" else ():
                 page.click(menu)
                 check_accessible(page, COLOUR_RULES)  # an open menu covers what is below it

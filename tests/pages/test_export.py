@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Download, Page, expect
 
-from tests.support import browser
-from tests.support.browser import AsPerson, check_accessible, picture
+from tests.support import browser as browser_fixtures
+from tests.support.browser import AsPerson, check_accessible, save_screenshot
 from tests.support.exports import create_many_runs
 from tests.support.filled_portal import VendorSources, fill_portal_once
 from usage import slots
@@ -18,7 +18,7 @@ from usage.exports.progress import ExportTracker
 from usage.formatting import scale_amount
 
 pytestmark = pytest.mark.django_db(transaction=True)
-as_person, running = browser.as_person, browser.running
+as_person, browser = browser_fixtures.as_person, browser_fixtures.browser
 OF_VOLUMES = "/admin/usage/resourceusage/?source=gcore-main&from=2026-11-01&to=2026-11-11&resource_type=volume"
 
 
@@ -58,7 +58,7 @@ def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: As
     consumed = sum(Decimal(row["consumed_quantity"]) for row in rows)
     assert str(scale_amount(consumed, "gbminutes")) in total.inner_text()
     assert page.url.endswith(OF_VOLUMES)
-    picture(page, "export-done")
+    save_screenshot(page, "export-done")
 
 
 def test_the_progress_of_a_long_export_reaches_its_end(
@@ -91,7 +91,7 @@ def test_an_export_that_waits_begins_by_itself(
         page.click("[data-export=csv]")
         expect(page.locator(".export-text")).to_contain_text("Another export is under way.")
         check_accessible(page)
-        picture(page, "export-waits")
+        save_screenshot(page, "export-waits")
     except BaseException:
         slots.get_slots().release()
         raise
@@ -129,7 +129,7 @@ def test_a_person_cancels_an_export(
 
     download = export_as(page, "csv")
     expect(page.locator(".export-text")).to_contain_text("rows sent.")
-    picture(page, "export-under-way")
+    save_screenshot(page, "export-under-way")
     check_accessible(page)
     page.click("[data-export-stop]")
 
@@ -165,7 +165,7 @@ def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
     assert box is not None
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
-    picture(page, f"export-menu-{scheme}-{width}")
+    save_screenshot(page, f"export-menu-{scheme}-{width}")
     check_accessible(page)
     page.keyboard.press("Escape")
     expect(page.locator("[data-export=csv]")).to_be_hidden()
@@ -173,6 +173,6 @@ def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
     page.click(".export-menu summary")
     page.click("text=About this export")
     page.wait_for_selector("text=705,121.25")
-    picture(page, f"export-about-{scheme}-{width}")
+    save_screenshot(page, f"export-about-{scheme}-{width}")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     check_accessible(page)

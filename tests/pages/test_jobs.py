@@ -10,7 +10,7 @@ import pytest
 import time_machine
 from playwright.sync_api import Locator, Page, expect
 
-from tests.support.browser import AsPerson, as_person, picture, running  # noqa: F401
+from tests.support.browser import AsPerson, as_person, browser, save_screenshot  # noqa: F401
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
@@ -23,7 +23,7 @@ Clicks = Callable[..., None]
 
 
 @pytest.fixture
-def filled(running: Any, transactional_db: None) -> Iterator[VendorSources]:  # noqa: F811
+def filled(browser: Any, transactional_db: None) -> Iterator[VendorSources]:  # noqa: F811
     """A filled portal with the names of its projects and users."""
     with time_machine.travel(NOW, tick=True):
         store_or_restore("jobs", name_everything)
@@ -214,7 +214,7 @@ def test_a_page_prints_as_a_report(filled: VendorSources, as_person: AsPerson) -
     ):
         expect(page.locator(away).first).to_be_hidden()
     expect(page.locator(".explore-table tfoot")).to_have_css("display", "table-row-group")  # once, not on each sheet
-    picture(page, "explore-print")
+    save_screenshot(page, "explore-print")
     page.emulate_media(media="screen")
     expect(page.locator(".filter-bar")).to_be_visible()
 

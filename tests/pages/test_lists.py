@@ -10,10 +10,10 @@ from tests.support.browser import (  # noqa: F401
     SIZE_RULES,
     allow,
     as_person,
+    browser,
     check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
     set_screen,
     sign_in,
 )
@@ -38,7 +38,7 @@ TYPE_AND_PRESS_DOWN = """(input, text) => {
 
 
 @pytest.fixture
-def filled(running, transactional_db: None) -> VendorSources:  # noqa: F811
+def filled(browser, transactional_db: None) -> VendorSources:  # noqa: F811
     """A portal that has been read for a month, its days rolled up."""
 
     def create() -> None:
@@ -78,7 +78,7 @@ def test_the_lists_and_their_records_are_accessible_and_fit(filled: VendorSource
                     open_filters(page)
                 check_accessible(page, rules)
                 assert measure_overflow(page) <= 0, called
-                picture(page, f"list-{called}-{scheme}-{width}")
+                save_screenshot(page, f"list-{called}-{scheme}-{width}")
                 if called in LISTS:
                     open_filters(page)  # and closes them again
 
@@ -137,7 +137,7 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: VendorS
     consumed = asked.aggregate(sum=Sum("consumed_quantity"))["sum"]
     expect(page.locator(".totals dl")).to_contain_text(f"{consumed:,.2f}")
     expect(page.locator(".totals .data-quality")).to_contain_text("Not complete")
-    picture(page, "list-filtered")
+    save_screenshot(page, "list-filtered")
     page.emulate_media(media="print")  # on paper, too, it is told what the numbers are of
     expect(page.locator(".applied")).to_contain_text("Resource type: volume")
     expect(page.locator(".applied li").first).to_be_visible()
@@ -246,8 +246,8 @@ def test_a_mistake_is_named_beside_its_input(filled: VendorSources, as_person: A
     expect(page.locator("#result_list tbody tr")).to_have_count(50)
 
 
-def test_the_lists_work_without_scripts(filled: VendorSources, running: Browser, live_server) -> None:  # noqa: F811
-    context = running.new_context(base_url=live_server.url, java_script_enabled=False)
+def test_the_lists_work_without_scripts(filled: VendorSources, browser: Browser, live_server) -> None:  # noqa: F811
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     sign_in(context, live_server.url, create_person("viewer"))
     page = context.new_page()
     page.goto(listing("resources"))

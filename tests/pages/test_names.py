@@ -8,10 +8,10 @@ from playwright.sync_api import Page, expect
 from tests.support.browser import (  # noqa: F401
     SIZE_RULES,
     as_person,
+    browser,
     check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
     set_screen,
 )
 from tests.support.database import store_or_restore
@@ -31,7 +31,7 @@ REFUSED = {"Team": "The credential may not read this at app.gitpod.io (HTTP 403:
 
 
 @pytest.fixture
-def named(running, transactional_db: None) -> VendorSources:  # noqa: F811
+def named(browser, transactional_db: None) -> VendorSources:  # noqa: F811
     """A filled portal with names for the ids of its runs; the first project is gone, and teams may not be read."""
     store_or_restore("named", name_everything)
     return get_vendor_sources()
@@ -72,7 +72,7 @@ def test_pages_with_names_are_accessible_and_fit(named: VendorSources, as_person
             expect(page.get_by_text(text).first).to_be_visible()
             check_accessible(page, rules)
             assert measure_overflow(page) <= 0, name
-            picture(page, f"names-{name}-{scheme}-{width}")
+            save_screenshot(page, f"names-{name}-{scheme}-{width}")
 
 
 def test_a_filter_takes_a_name_and_keeps_the_id(named: VendorSources, as_person: AsPerson) -> None:  # noqa: F811

@@ -12,10 +12,10 @@ from tests.support.browser import (  # noqa: F401
     SIZE_RULES,
     AsPerson,
     as_person,
+    browser,
     check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
     set_screen,
 )
 from tests.support.dashboard_data import create_rollups, create_synced_source, get_today
@@ -46,7 +46,7 @@ class Clicks:
 
 
 @pytest.fixture
-def source(running: Any, transactional_db: None) -> Source:  # noqa: F811
+def source(browser: Any, transactional_db: None) -> Source:  # noqa: F811
     """A source of runs with names, a record, a note and a view."""
     store_or_restore(f"overview at {timezone.now():%Y-%m-%d %H}", create_source)
     return Source.objects.get()
@@ -98,7 +98,7 @@ def test_a_record_is_found_by_a_pasted_id_in_two_clicks(source: Source, as_perso
     page.locator("#search-box").fill(RECORD)
     expect(page.locator("#found a.hit").first).to_be_visible()
     check_accessible(page)
-    picture(page, "search-dialog")
+    save_screenshot(page, "search-dialog")
     clicks.press(page, "Enter")
 
     record = EnvironmentUsage.objects.get(record_id=RECORD)
@@ -127,7 +127,7 @@ def test_keys_open_the_search_and_their_help_and_can_be_switched_off(source: Sou
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keyboard")).to_be_visible()
     check_accessible(page)
-    picture(page, "keys-dialog")
+    save_screenshot(page, "keys-dialog")
     page.get_by_label("Single keys").uncheck()
     page.keyboard.press("Escape")
     page.keyboard.press("/")
@@ -170,4 +170,4 @@ def test_the_overview_and_views_with_pins_are_accessible_and_fit(source: Source,
             set_screen(page, width, scheme)
             check_accessible(page, rules)
             assert measure_overflow(page) <= 0, name
-            picture(page, f"new-{name}-{width}-{scheme}")
+            save_screenshot(page, f"new-{name}-{width}-{scheme}")

@@ -19,11 +19,11 @@ from tests.support.browser import (  # noqa: F401
     AsPerson,
     allow,
     as_person,
+    browser,
     check_accessible,
-    picture,
-    running,
+    save_screenshot,
     set_screen,
-    take_picture,
+    write_screenshot,
 )
 from tests.support.database import store_or_restore
 from tests.support.filled_portal import CREDENTIAL, VendorSources, fill_portal, get_vendor_sources
@@ -179,7 +179,7 @@ def test_every_page_is_accessible_fits_every_screen_and_reports_no_fault(
         found = find_faults(page, answer, [(looks[0][0], ())] if is_alike else looks)
         if found:
             faults[name] = found
-            take_picture(page, name)
+            write_screenshot(page, name)
         if not is_alike:
             looks.reverse()  # the next page is looked at first as this one was last
     assert faults == {}
@@ -306,7 +306,7 @@ def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson
     page.click("text=Menu")
     page.wait_for_selector("#places:popover-open")
     check_accessible(page)
-    picture(page, "menu-360")
+    save_screenshot(page, "menu-360")
     page.click("#places >> text='Sources'")
     page.wait_for_url("**/admin/usage/source/")
 
@@ -339,13 +339,13 @@ def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, fille
     assert len(set(colours)) == 2
 
 
-def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: VendorSources) -> None:
+def test_a_person_signs_in_and_out(browser: Any, live_server: Any, filled: VendorSources) -> None:
     someone = create_person("viewer")
-    page = running.new_context(base_url=live_server.url).new_page()
+    page = browser.new_context(base_url=live_server.url).new_page()
     faults = chromium.watch(page)
     page.goto("/admin/")
     check_accessible(page)
-    picture(page, "sign-in")
+    save_screenshot(page, "sign-in")
     page.fill("input[name=login]", someone.username)
     page.fill("input[name=password]", PASSWORD)
     page.click("input[type=submit]")

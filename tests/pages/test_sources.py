@@ -15,11 +15,11 @@ from sync.sandbox.world import World
 from tests.support.browser import (  # noqa: F401
     AsPerson,
     as_person,
+    browser,
     check_accessible,
     check_page,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
 )
 from tests.support.filled_portal import VendorSources, fill_portal_once
 from tests.support.processes import portal_process, wait_for
@@ -38,7 +38,7 @@ def upstream(settings: Any) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def filled(running: Any, transactional_db: None) -> VendorSources:  # noqa: F811
+def filled(browser: Any, transactional_db: None) -> VendorSources:  # noqa: F811
     return fill_portal_once()
 
 
@@ -75,7 +75,7 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
         page.wait_for_selector(".run-progress")
         page.evaluate("window.notReloaded = true")
         expect(page.locator(".run-numbers")).to_contain_text(re.compile(rf"[1-9] of {DAYS} days.* left"))
-        picture(page, "source-syncing")
+        save_screenshot(page, "source-syncing")
         expect(page.locator(".run-head .badge")).to_have_text("Done")
 
     check_accessible(page)
@@ -150,7 +150,7 @@ def test_the_page_of_a_halted_source_is_accessible_and_fits(
     )
     page = as_person("admin", width=360, scheme="dark")
     page.goto(f"/admin/usage/source/{filled.recipes.pk}/change/")
-    picture(page, "source-halted-360-dark")
+    save_screenshot(page, "source-halted-360-dark")
     check_accessible(page)
     assert measure_overflow(page) <= 0
 

@@ -13,22 +13,22 @@ from portal.accounts.models import create_token
 from tests.portal.accounts.test_oidc import build_settings
 from tests.portal.accounts.test_sign_in import code_of
 from tests.support import chromium
-from tests.support.browser import SIZES, AsPerson, as_person, check_page, running  # noqa: F401
+from tests.support.browser import SIZES, AsPerson, as_person, browser, check_page  # noqa: F401
 from tests.support.openid_provider import run_provider
 from tests.support.users import PASSWORD, create_person
 from usage.models import Source
 
 
-def stranger(running: Browser, address: str, **look: Any) -> tuple[Page, list[str]]:
+def stranger(browser: Browser, address: str, **look: Any) -> tuple[Page, list[str]]:
     """Return the page of somebody who has not signed in, and what goes wrong on it."""
-    page = running.new_context(base_url=address, **look).new_page()
+    page = browser.new_context(base_url=address, **look).new_page()
     return page, chromium.watch(page)
 
 
-def test_a_person_signs_in_with_a_second_factor(running: Browser, live_server: Any) -> None:
+def test_a_person_signs_in_with_a_second_factor(browser: Browser, live_server: Any) -> None:
     cache.clear()
     create_person("viewer")
-    page, faults = stranger(running, live_server.url, viewport={"width": 1440, "height": 900})
+    page, faults = stranger(browser, live_server.url, viewport={"width": 1440, "height": 900})
     page.goto("/admin/")
     check_page(page, "sign-in")
     page.fill("#id_username", "viewer@example.com")
@@ -63,11 +63,11 @@ def test_a_person_signs_in_with_a_second_factor(running: Browser, live_server: A
     page.context.close()
 
 
-def test_a_person_comes_in_through_the_provider_and_is_told_whom_to_ask(running: Browser, live_server: Any) -> None:
+def test_a_person_comes_in_through_the_provider_and_is_told_whom_to_ask(browser: Browser, live_server: Any) -> None:
     cache.clear()
     with run_provider(email="sam@example.com", email_verified=True, preferred_username="sam") as identity:
         with override_settings(**build_settings(identity)):
-            page, faults = stranger(running, live_server.url)
+            page, faults = stranger(browser, live_server.url)
             page.goto("/admin/")
             check_page(page, "sign-in-provider", SIZES[:1])
             page.click("text=Sign in with Example ID")
@@ -78,7 +78,7 @@ def test_a_person_comes_in_through_the_provider_and_is_told_whom_to_ask(running:
 
 
 def test_an_administrator_invites_somebody_who_sets_their_password(
-    as_person: AsPerson, running: Browser, live_server: Any
+    as_person: AsPerson, browser: Browser, live_server: Any
 ) -> None:
     Source.objects.create(
         slug="gcore-main", vendor="gcore", base_url="https://api.gcore.com", backfill_from="2026-01-01"
@@ -102,7 +102,7 @@ def test_an_administrator_invites_somebody_who_sets_their_password(
     check_page(page, "person")
     assert link not in page.content()
 
-    guest, faults = stranger(running, live_server.url, viewport={"width": 1440, "height": 900})
+    guest, faults = stranger(browser, live_server.url, viewport={"width": 1440, "height": 900})
     guest.goto(link)
     guest.wait_for_selector("#id_new_password1")
     assert guest.url.endswith("/accounts/invitation/")

@@ -29,7 +29,7 @@ from sync.vendors.base import Rejection
 from tests.support.api_clients import API, create_api_client, get_problem_details, serve_portal
 from tests.support.factories import SourceDayFactory, SourceFactory
 from tests.support.processes import wait_for
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from tests.support.users import create_person, sign_in_as
 from usage.models import DayState, Source, SourceDay
 from usage.slots import hold_slot
@@ -93,7 +93,7 @@ def test_the_format_is_the_one_that_the_client_takes(accept: str, content_type: 
 def test_a_source_has_its_lag_its_days_by_status_its_records_and_what_reading_cost(
     source: Source, listing: Listing
 ) -> None:
-    listing.records[DAY] = [row(1), row(2)]
+    listing.records[DAY] = [build_run(1), build_run(2)]
     listing.rejected[DAY] = [Rejection("{}", "bad")]
     read_day(source)
     samples = scrape()
@@ -115,7 +115,7 @@ def test_a_source_has_its_lag_its_days_by_status_its_records_and_what_reading_co
 
 
 def test_counters_of_attempts_only_ever_grow(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     for _ in range(3):
         read_day(source)
     LoadAttempt.objects.all().delete()  # as prune does
@@ -126,7 +126,7 @@ def test_counters_of_attempts_only_ever_grow(source: Source, listing: Listing) -
 
 
 def test_an_attempt_that_another_worker_took_over_is_counted_once(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
 
     def take_over(*_: Any) -> None:
         listing.during = None

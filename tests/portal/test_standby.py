@@ -118,7 +118,7 @@ def test_permissions_are_those_of_the_primary(standby: Standby) -> None:
 
 
 def test_who_has_made_a_change_reads_from_the_primary_until_the_standby_has_replayed_it(standby: Standby) -> None:
-    user, other = create_person("viewer"), create_person("operator")
+    user, second_user = create_person("viewer"), create_person("operator")
     answer(build_request("POST", user=user))
     request = build_request(user=user)
     written = read_written(request)
@@ -127,7 +127,7 @@ def test_who_has_made_a_change_reads_from_the_primary_until_the_standby_has_repl
     standby.read_position = lambda: written - 1  # type: ignore[method-assign]
     standby.needed = 1
     assert answer(request) == (False, "primary; standby=unreplayed")
-    assert read_written(build_request(user=other)) == 0
+    assert read_written(build_request(user=second_user)) == 0
 
 
 def test_a_request_that_leaves_the_standby_midway_says_so(standby: Standby) -> None:

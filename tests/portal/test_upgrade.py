@@ -19,7 +19,7 @@ from sync.errors import ErrorCode
 from sync.heartbeats import Heartbeat, get_ages
 from sync.models import LoadAttempt
 from tests.support.processes import WAIT_SECONDS, wait_for
-from tests.support.scripted_vendor import DAY, Listing, get_revisions, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, read_day
 from usage.models import DayState, Source, SourceDay
 from usage.schema_state import KEY, NEWER, hold_schema
 
@@ -60,7 +60,7 @@ def test_workers_wait_while_the_schema_is_newer_and_go_on_by_themselves(
 
 
 def test_a_day_whose_schema_changed_while_it_was_read_is_read_again_later(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     listing.during = lambda day, at: apply_next()
     attempt = read_day(source)
     assert (attempt.outcome, attempt.error_code) == (LoadAttempt.Outcome.DEFERRED, ErrorCode.SCHEMA_DIFFERS)

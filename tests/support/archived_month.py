@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from tests.support.database import store_or_restore
 from tests.support.lake import store_or_restore_lake
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
 from usage.lake.archive import archive_month
 from usage.lake.catalog import open_catalog
 from usage.lake.files import list_files
@@ -82,17 +82,17 @@ def report_environments(listing: Listing, source: Source) -> None:
     """Have runs stored, restated, withdrawn, returned and moved; the last day is empty."""
     odd_values: dict[str, Any] = {"user_id": "", "project_id": 'a "quoted",\nname', "extra": '{"n": 1.50, "é": null}'}
     listing.records = {
-        FIRST: [*(row(number, on=FIRST) for number in range(8)), row(8, on=FIRST, **odd_values)],
-        SECOND: [row(number, on=SECOND) for number in range(20, 24)],
+        FIRST: [*(build_run(number, on=FIRST) for number in range(8)), build_run(8, on=FIRST, **odd_values)],
+        SECOND: [build_run(number, on=SECOND) for number in range(20, 24)],
     }
     for on in (FIRST, SECOND, LAST):
         read_day(source, on)
-    listing.records[FIRST][0] = row(0, on=FIRST, minutes=45)
+    listing.records[FIRST][0] = build_run(0, on=FIRST, minutes=45)
     del listing.records[FIRST][1:3]
     read_day(source, FIRST)
-    listing.records[FIRST].append(row(1, on=FIRST, minutes=50))  # returns
+    listing.records[FIRST].append(build_run(1, on=FIRST, minutes=50))  # returns
     read_day(source, FIRST)
-    listing.records[SECOND].append(row(7, on=SECOND))
+    listing.records[SECOND].append(build_run(7, on=SECOND))
     read_day(source, SECOND)  # run 7 moves here
 
 

@@ -1,6 +1,6 @@
 """Pages in a real Chromium: signed in as a person, watched for faults, checked by axe, photographed.
 
-A module of page tests imports the fixtures that it uses: `from tests.support.browser import as_person, running`.
+A module of page tests imports the fixtures that it uses: `from tests.support.browser import as_person, browser`.
 """
 
 import os
@@ -63,7 +63,7 @@ passed_kinds: set[int] = set()
 
 
 @pytest.fixture(scope="module")
-def running(session_browser: tuple[Browser, AbstractEventLoop]) -> Iterator[Browser]:
+def browser(session_browser: tuple[Browser, AbstractEventLoop]) -> Iterator[Browser]:
     """Give a module the Chromium of the session."""
     browser, loop = session_browser
     with pytest.MonkeyPatch.context() as patched, chromium.set_running_loop(loop):
@@ -73,7 +73,7 @@ def running(session_browser: tuple[Browser, AbstractEventLoop]) -> Iterator[Brow
 
 
 @pytest.fixture
-def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
+def as_person(browser: Browser, live_server: Any) -> Iterator[AsPerson]:
     """Open a page as a new person of a role: 'admin' is a superuser.
 
     Further arguments go to `tests.support.users.create_person`; `width` and `scheme` are those of the screen. A console
@@ -83,7 +83,7 @@ def as_person(running: Browser, live_server: Any) -> Iterator[AsPerson]:
     pages: list[Page] = []
 
     def open_page(role: str, *, width: int = 1440, scheme: Any = "light", **limits: Any) -> Page:
-        context = running.new_context(
+        context = browser.new_context(
             base_url=live_server.url,
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
@@ -162,7 +162,7 @@ def check_page(page: Page, name: str, sizes: Sequence[tuple[int, str]] = SIZES) 
         set_screen(page, width, scheme)
         check_accessible(page)
         assert measure_overflow(page) <= 0, (name, width)
-        picture(page, f"{name}-{width}")
+        save_screenshot(page, f"{name}-{width}")
 
 
 def format_violation(violation: dict[str, Any]) -> str:
@@ -176,13 +176,13 @@ def format_checks(node: dict[str, Any]) -> str:
     return "; ".join(check["message"] for check in (*node["any"], *node["all"], *node["none"]))
 
 
-def picture(page: Page, name: str) -> None:
+def save_screenshot(page: Page, name: str) -> None:
     """Keep a picture of the whole page under tests/artifacts/, where PICTURES is set: it takes up to a second."""
     if os.environ.get("PICTURES"):
-        take_picture(page, name)
+        write_screenshot(page, name)
 
 
-def take_picture(page: Page, name: str) -> None:
+def write_screenshot(page: Page, name: str) -> None:
     """Keep a picture of the whole page under tests/artifacts/."""
     ARTIFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import override_settings
 
 from tests.support.database import is_stored, store_or_restore
-from tests.support.scripted_vendor import Listing, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, read_day
 from usage.columns import Column
 from usage.data_quality import VENDOR_KINDS
 from usage.exports.copy import ExportQuery
@@ -66,7 +66,7 @@ def store_or_restore_lake(folder: Path, key: Hashable, create: Callable[[], obje
 
 def report_and_read(source: Source, listing: Listing, on: date, numbers: range, **values: Any) -> None:
     """Let the vendor report runs on a day, and read it."""
-    listing.records[on] = [row(number, on=on, **values) for number in numbers]
+    listing.records[on] = [build_run(number, on=on, **values) for number in numbers]
     read_day(source, on)
 
 

@@ -24,7 +24,7 @@ def load_a_day_of(records: int) -> None:
     from sync.engine.plan import request_sync
     from sync.models import Trigger
     from sync.vendors.base import Account, Comparison, Page, Pages, VendorReader
-    from tests.support.scripted_vendor import NoHTTP, make_source, row
+    from tests.support.scripted_vendor import NoHTTP, build_run, make_source
     from usage.days import Day
     from usage.models import EnvironmentUsage, Source
 
@@ -39,7 +39,9 @@ def load_a_day_of(records: int) -> None:
         def pages(self, day: Day) -> Pages:
             for first in range(0, records, PAGE):
                 numbers = range(first, min(first + PAGE, records))
-                yield Page([row(n, created_at=NOON, stopped_at=NOON + timedelta(microseconds=n)) for n in numbers])
+                yield Page(
+                    [build_run(n, created_at=NOON, stopped_at=NOON + timedelta(microseconds=n)) for n in numbers]
+                )
             return Comparison()
 
         def probe(self) -> str:

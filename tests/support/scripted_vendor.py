@@ -103,7 +103,7 @@ def make_source(slug: str = "scripted", **values: Any) -> Source:
     return Source.objects.create(slug=slug, **(defaults | values))
 
 
-def row(number: int, *, on: date = DAY, minutes: int = 30, **values: Any) -> EnvironmentRow:
+def build_run(number: int, *, on: date = DAY, minutes: int = 30, **values: Any) -> EnvironmentRow:
     """Return the environment run `number`, which stopped at noon plus `number` seconds of `on`."""
     stopped = datetime(on.year, on.month, on.day, 12, tzinfo=UTC) + timedelta(seconds=number)
     run = EnvironmentRow(

@@ -25,13 +25,13 @@ def create_source_days(*, rolled: bool) -> None:
         roll_up_days()
 
 
-def copy_days(source: Source, others: Iterable[Source]) -> None:
-    """Give `others` the days of `source`, in the database: tens of thousands of days in a second."""
+def copy_days(source: Source, targets: Iterable[Source]) -> None:
+    """Copy the days of `source` to `targets`, in the database: tens of thousands of days in a second."""
     columns = [field.column for field in SourceDay._meta.concrete_fields if field.column not in {"id", "source_id"}]
     names = ", ".join(f'"{column}"' for column in columns)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO usage_sourceday (source_id, {names}) SELECT other, {names}"
-            " FROM usage_sourceday CROSS JOIN unnest(%s) AS other WHERE source_id = %s",
-            [[other.pk for other in others], source.pk],
+            f"INSERT INTO usage_sourceday (source_id, {names}) SELECT target, {names}"
+            " FROM usage_sourceday CROSS JOIN unnest(%s) AS target WHERE source_id = %s",
+            [[target.pk for target in targets], source.pk],
         )

@@ -51,7 +51,8 @@ def judge(*operations: Operation) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("operation", "danger"), [(one, danger) for danger, several in DANGEROUS.items() for one in several]
+    ("operation", "danger"),
+    [(operation, danger) for danger, operations in DANGEROUS.items() for operation in operations],
 )
 def test_a_dangerous_operation_is_named_with_what_to_do(operation: Operation, danger: str) -> None:
     [fault] = judge(operation)

@@ -13,7 +13,7 @@ from sync.engine.cancel import cancel
 from sync.models import SyncRun, Trigger
 from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import SourceFactory
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -123,7 +123,7 @@ def test_parameters_in_the_address_are_not_taken_for_the_body(client: Client, so
 def test_a_program_can_keep_a_final_day_of_which_the_vendor_forgot_records(client: Client, listing: Listing) -> None:
     day = date(2025, 11, 3)
     source = make_source("a", backfill_from=day, look_back_days=1)
-    listing.records[day] = [row(n, on=day) for n in range(30)]
+    listing.records[day] = [build_run(n, on=day) for n in range(30)]
     read_day(source, day)
     del listing.records[day][:20]
     read_day(source, day)

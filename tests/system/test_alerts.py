@@ -26,7 +26,7 @@ from sync.errors import CredentialError, VendorUnavailable
 from sync.heartbeats import Heartbeat, build_key, record_heartbeat
 from sync.vendors.base import Comparison, Rejection
 from tests.support.api_clients import API, create_api_client
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
 from tests.system.programs import find_program
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay, Verification
 from usage.slots import hold_slot
@@ -51,7 +51,7 @@ class Portal:
         self.source: Source = make_source(
             backfill_from=self.day, vendor="ona"
         )  # only days of known vendors are checked
-        listing.records[self.day] = [row(number, on=self.day) for number in range(30)]
+        listing.records[self.day] = [build_run(number, on=self.day) for number in range(30)]
         read_day(self.source, self.day)
         for heartbeat in Heartbeat:
             record_heartbeat(heartbeat)

@@ -97,9 +97,9 @@ def test_no_secret_is_ever_told(log: Any) -> None:
     token, secret = create_token("reports", sources=[source])
     token.revoke()
     User.objects.create_user("pat", password=PASSWORD).delete()
-    told = json.dumps([entry.changes for entry in log()])
+    entries_text = json.dumps([entry.changes for entry in log()])
     for text in (SECRET, secret, secret[12:], token.digest.hex(), "argon2", PASSWORD, "gAAAA"):
-        assert text not in told
+        assert text not in entries_text
     changes = [entry.changes["credential"] for entry in reversed(log()) if "credential" in entry.changes]
     assert changes == [[None, "stored"], ["stored", "stored anew"], ["stored", None]]
     assert {"sources": [None, source.slug]} in [entry.changes for entry in log()]

@@ -20,7 +20,7 @@ from portal.dashboard.usage_stats import (
 from tests.support.dashboard_data import UNITS, create_synced_source, get_day_ago, set_day
 from tests.support.overview import NOON, find_card, open_overview
 from tests.support.overview import noon as noon
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
 from tests.support.users import sign_in_as
 from usage.formatting import scale_amount
 from usage.models import EnvironmentUsage, ResourceRow, ResourceUsage, Source, SourceDay
@@ -74,7 +74,7 @@ def test_every_units_sums_equal_those_of_the_records(listing: Listing, noon: Non
 def test_runtime_is_of_the_days_that_runs_stopped_on(listing: Listing, noon: None) -> None:
     source = make_source("runs", vendor="ona", time_zone="Europe/Berlin", backfill_from=date(2026, 10, 1))
     for day in (date(2026, 10, 7), date(2026, 11, 2), date(2026, 11, 22)):
-        listing.records[day] = [row(n + day.day * 100, on=day, minutes=n * 7 + day.day) for n in range(5)]
+        listing.records[day] = [build_run(n + day.day * 100, on=day, minutes=n * 7 + day.day) for n in range(5)]
         read_day(source, day)
 
     line = build_stats(fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk], EnvironmentUsage).rows[0]

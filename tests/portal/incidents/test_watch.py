@@ -285,7 +285,7 @@ def test_the_web_processes_tell_of_a_silent_worker_and_a_silent_beat(redis_clien
 
 
 def test_while_another_process_looks_at_the_processes_nothing_is_opened() -> None:
-    with closing(connection.copy()) as other, other.cursor() as cursor:
+    with closing(connection.copy()) as second_connection, second_connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [PROCESS_LOCK])
         watch_processes(None)
         assert not Incident.objects.exists()

@@ -12,7 +12,7 @@ from sync.engine.load import load_next
 from sync.engine.plan import request_sync
 from sync.models import LoadAttempt, Subject, SyncRun, Trigger
 from sync.progress import measure_progress
-from tests.support.scripted_vendor import DAY, Listing, make_source, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source
 from tests.support.source_pages import sign_in
 from tests.support.users import sign_in_as
 from usage.days import Day
@@ -28,7 +28,7 @@ def run(source: Source, listing: Listing) -> SyncRun:
     """A run of four days, of which the vendor reports 30 records each."""
     for number in range(DAYS):
         on = DAY + timedelta(days=number)
-        listing.records[on] = [row(100 * number + at, on=on) for at in range(30)]
+        listing.records[on] = [build_run(100 * number + at, on=on) for at in range(30)]
     listing.page_size = 10
     return request_sync(source, DAY, DAY + timedelta(days=DAYS), Trigger.ADMIN, "alex")
 

@@ -14,7 +14,7 @@ from sync.vendors.base import Rejection
 from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import SourceDayFactory, SourceFactory
 from tests.support.plans import analyze
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from tests.support.users import sign_in_as
 from usage.models import DayState, RejectedRecord, Source, SourceDay
 
@@ -197,7 +197,7 @@ def test_a_record_that_is_kept_by_another_read_is_shown_as_resolved(listing: Lis
     assert client.post(f"{LIST}{record.pk}/do/read-again/").status_code == 302
 
     listing.rejected.clear()
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     read_day(source)
 
     page = client.get(f"{LIST}{record.pk}/change/").content.decode()
@@ -207,7 +207,7 @@ def test_a_record_that_is_kept_by_another_read_is_shown_as_resolved(listing: Lis
 
 
 def test_a_rejected_record_of_any_characters_is_stored_and_shown(listing: Listing) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     listing.rejected[DAY] = [Rejection('{"id": "\ud800\0"}', "id: \ud800\0 is no id")]
 
     read_day(make_source())

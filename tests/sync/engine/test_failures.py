@@ -18,7 +18,7 @@ from sync.errors import (
     VendorUnavailable,
 )
 from sync.models import LoadAttempt, SyncRun
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from usage.days import Day, get_today
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay
 
@@ -46,7 +46,7 @@ def planned_source(db: None, listing: Listing) -> Source:
     for offset in range(5):
         on = get_first_day() + timedelta(days=offset)
         listing.records[on] = [
-            row(offset * 10 + n, on=on, stopped_at=Day.of(on, "UTC").start, created_at=None) for n in range(3)
+            build_run(offset * 10 + n, on=on, stopped_at=Day.of(on, "UTC").start, created_at=None) for n in range(3)
         ]
     plan_source(source.pk)
     return source
@@ -174,7 +174,7 @@ def test_a_listing_that_shifts_while_it_is_paged_is_read_from_its_start_again(
             raise ListingChanged("count changed")
 
     listing.records[get_today(ZoneInfo("UTC"))] = [
-        row(n, on=get_today(ZoneInfo("UTC")), created_at=None) for n in range(150)
+        build_run(n, on=get_today(ZoneInfo("UTC")), created_at=None) for n in range(150)
     ]
     listing.during = during
 
@@ -210,8 +210,8 @@ def test_a_day_that_cannot_be_stored_fails_alone_and_leaves_nothing_behind(
     planned_source: Source, listing: Listing
 ) -> None:
     listing.records[get_today(ZoneInfo("UTC"))] = [
-        row(1, on=get_today(ZoneInfo("UTC"))),
-        row(2, on=get_today(ZoneInfo("UTC")))._replace(project_id="nul \x00"),
+        build_run(1, on=get_today(ZoneInfo("UTC"))),
+        build_run(2, on=get_today(ZoneInfo("UTC")))._replace(project_id="nul \x00"),
     ]
 
     attempt = load_next(planned_source.pk)
@@ -234,7 +234,7 @@ def test_a_day_that_the_database_does_not_store_as_it_was_read_fails(
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE FUNCTION pg_temp.spoil() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} END$$")
         cursor.execute(f"CREATE TRIGGER spoil BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION pg_temp.spoil()")
-    listing.records[DAY] = [row(1), row(2)]
+    listing.records[DAY] = [build_run(1), build_run(2)]
 
     attempt = read_day(source)
 

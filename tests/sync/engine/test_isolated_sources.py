@@ -20,7 +20,7 @@ from sync.engine.plan import plan_due, plan_now, plan_source, resume
 from sync.errors import CredentialError, ErrorCode, SourceMisconfigured, SyncError
 from sync.models import SyncRun, Trigger
 from tests.support.api_clients import create_api_client
-from tests.support.scripted_vendor import Listing, make_source, row
+from tests.support.scripted_vendor import Listing, build_run, make_source
 from tests.support.users import PASSWORD, create_person, sign_in_as
 from usage.days import get_today
 from usage.fields import LockedText
@@ -49,7 +49,7 @@ def spoil(source: Source, fault: str) -> None:
 
 @pytest.fixture
 def good(listing: Listing) -> Source:
-    listing.records[get_today(ZoneInfo("UTC"))] = [row(1, on=get_today(ZoneInfo("UTC")))]
+    listing.records[get_today(ZoneInfo("UTC"))] = [build_run(1, on=get_today(ZoneInfo("UTC")))]
     return make_source("good", vendor="ona", backfill_from=get_today(ZoneInfo("UTC")))
 
 

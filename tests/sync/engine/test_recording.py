@@ -16,7 +16,7 @@ from sync.engine.plan import plan_due, plan_source
 from sync.engine.recording import UNRECORDED
 from sync.errors import LONGEST_REASON, CredentialError, ReadDeferred, SyncError, VendorUnavailable
 from sync.models import LoadAttempt, SyncRun
-from tests.support.scripted_vendor import Listing, make_source, row
+from tests.support.scripted_vendor import Listing, build_run, make_source
 from usage.days import get_today
 from usage.models import DayState, Source, SourceDay
 
@@ -40,7 +40,7 @@ def planned_source(listing: Listing) -> Source:
     """A source with one due day, today."""
     source = make_source(backfill_from=get_today(ZoneInfo("UTC")))
     plan_source(source.pk)
-    listing.records[get_today(ZoneInfo("UTC"))] = [row(1, on=get_today(ZoneInfo("UTC")))]
+    listing.records[get_today(ZoneInfo("UTC"))] = [build_run(1, on=get_today(ZoneInfo("UTC")))]
     return source
 
 
@@ -99,7 +99,7 @@ def test_a_day_that_is_put_off_leaves_the_workers_hands_whatever_cannot_be_recor
     planned_source: Source, listing: Listing, step: str
 ) -> None:
     raise_during(listing, ReadDeferred("The rate is used up.", retry_after=40))
-    listing.records[get_today(ZoneInfo("UTC"))] = [row(1, on=get_today(ZoneInfo("UTC")))]
+    listing.records[get_today(ZoneInfo("UTC"))] = [build_run(1, on=get_today(ZoneInfo("UTC")))]
 
     with refuse_updates(STEPS[step]):
         load_next(planned_source.pk)

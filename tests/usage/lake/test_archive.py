@@ -17,7 +17,7 @@ from tests.support.archived import make_source, store_days
 from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, SECOND, find_file, read_everything
 from tests.support.exports import download
 from tests.support.lake import read_all_days, read_usage
-from tests.support.scripted_vendor import Listing, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, read_day
 from usage import pruning
 from usage.lake import LakeUnavailable, archive_tables
 from usage.lake import archive as archiving
@@ -174,7 +174,7 @@ def run_beside(
 def test_a_day_that_is_read_between_proof_and_drop_keeps_the_month(
     runs: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listing.records = {SECOND: [row(number, on=SECOND, minutes=90) for number in (7, *range(20, 24))]}
+    listing.records = {SECOND: [build_run(number, on=SECOND, minutes=90) for number in (7, *range(20, 24))]}
     with run_beside(monkeypatch, "prove_month", lambda: read_day(runs, SECOND)), pytest.raises(DaysChanged):
         archive_month(MONTH)
     assert is_stored()

@@ -23,7 +23,7 @@ from tests.support.lake import (
     sort_rows,
     store_or_restore_lake,
 )
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from usage.lake import files
 from usage.lake import publish as publishing
 from usage.lake.catalog import open_lake
@@ -54,7 +54,7 @@ def publish_campaign(listing: Listing) -> None:
     report_and_read(source, listing, DAY, range(3, 33), minutes=45)  # three vanish, three are new, all others differ
     publish()
     report_and_read(source, listing, DAY, range(33), minutes=45)  # those return
-    listing.records[NEXT] = [row(number, on=NEXT) for number in (*range(100, 130), 7)]
+    listing.records[NEXT] = [build_run(number, on=NEXT) for number in (*range(100, 130), 7)]
     read_day(source, NEXT)  # run 7 moves here
     report_and_read(second_source, listing, NEXT + timedelta(days=1), range(200, 205))
     report_and_read(second_source, listing, DAY, range(0))  # what the guard holds back changes nothing

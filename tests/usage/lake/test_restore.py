@@ -15,7 +15,7 @@ from sync.engine.plan import request_sync
 from sync.models import LoadAttempt, Trigger
 from tests.support.api_clients import create_api_client, get
 from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, SECOND, find_file, read_everything
-from tests.support.scripted_vendor import Listing, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, read_day
 from usage.integrity import check_day
 from usage.lake import restore as restoring
 from usage.lake.archive import archive_month
@@ -59,7 +59,7 @@ def test_a_month_comes_back_byte_for_byte_and_the_lake_stays_as_it_is(month: Sou
 
 def test_a_restored_day_can_be_read_again(archived: Source, listing: Listing) -> None:
     restore_month(MONTH)
-    listing.records = {SECOND: [row(number, on=SECOND, minutes=75) for number in (7, *range(20, 24))]}
+    listing.records = {SECOND: [build_run(number, on=SECOND, minutes=75) for number in (7, *range(20, 24))]}
 
     assert read_day(archived, SECOND).outcome == LoadAttempt.Outcome.LOADED
 
@@ -135,7 +135,7 @@ def test_days_that_were_planned_after_archiving_are_archived_beside_the_others(
 ) -> None:
     earlier = FIRST - timedelta(days=1)
     Source.objects.filter(pk=archived.pk).update(backfill_from=earlier)
-    listing.records = {earlier: [row(number, on=earlier) for number in range(40, 43)]}
+    listing.records = {earlier: [build_run(number, on=earlier) for number in range(40, 43)]}
     read_day(archived, earlier)
     assert archive_month(MONTH) == 1
     assert SourceDay.objects.filter(archived_at__isnull=False).count() == 10
