@@ -127,8 +127,8 @@ def test_requests_while_the_database_is_away_are_told_to_come_again_and_are_serv
 ) -> None:
     assert outage.statuses(programs.port) == {200}
     outage.postgres.stop()
-    with ThreadPoolExecutor(1) as other:
-        page = other.submit(outage.status, programs.port, "/admin/login/")
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(outage.status, programs.port, "/admin/login/")
         assert outage.statuses(programs.port) == {503}
         assert page.result() in {302, 503}
     # Longer than one attempt of the pool to connect, whose pauses grow.
@@ -151,9 +151,9 @@ def test_a_database_that_is_stopped_in_its_tracks_hides_from_no_probe_and_keeps_
     try:
         send(stopped, signal.SIGSTOP)
         with ThreadPoolExecutor(101) as probes:
-            ready = [probes.submit(time_answer, outage, port, "/health/ready") for _ in range(100)]
+            ready = [probes.submit(time_response, outage, port, "/health/ready") for _ in range(100)]
             time.sleep(0.3)
-            live = probes.submit(time_answer, outage, port, "/health/live")
+            live = probes.submit(time_response, outage, port, "/health/live")
         assert {answer.result()[0] for answer in ready} == {503}
         # The bound is two seconds; the rest is the hundred threads of this test.
         assert max(answer.result()[1] for answer in ready) < 4
@@ -171,10 +171,10 @@ def send(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def time_answer(outage: Outage, port: int, path: str) -> tuple[int, float]:
-    """Return the status of an answer, and the seconds until it."""
-    begun = time.monotonic()
-    return outage.status(port, path), time.monotonic() - begun
+def time_response(outage: Outage, port: int, path: str) -> tuple[int, float]:
+    """Return the status of a response, and the seconds until it."""
+    started = time.monotonic()
+    return outage.status(port, path), time.monotonic() - started
 
 
 def list_children(parent: int) -> list[int]:
@@ -205,14 +205,14 @@ def test_a_kept_connection_that_the_server_ended_fails_no_request() -> None:
 
 
 def end_backend(pid: int) -> None:
-    """Have the server end one connection."""
-    other = connections["default"].copy()
+    """Let the server end one connection."""
+    second_connection = connections["default"].copy()
     try:
-        with other.cursor() as cursor:
+        with second_connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
             assert cursor.fetchone() == (True,)
     finally:
-        other.close()
+        second_connection.close()
 
 
 @pytest.mark.django_db

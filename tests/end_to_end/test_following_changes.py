@@ -74,8 +74,8 @@ def follower(port: int, secret: str, dataset: str, directory: Path) -> Iterator[
         assert loader.wait() == 0
 
 
-def held(table: str, sums: tuple[str, ...]) -> list[Any]:
-    """Return the rows a table holds: one per id with its revision and whether it is withdrawn; then the sums."""
+def read_rows(table: str, sums: tuple[str, ...]) -> list[Any]:
+    """Return the rows of a table, each with its id, revision and withdrawal; then the count and the sums."""
     added = ", ".join(f"sum({column}::numeric) FILTER (WHERE withdrawn_at IS NULL)" for column in sums)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT id, revision, changed_at, withdrawn_at FROM {table} ORDER BY id")
@@ -86,7 +86,7 @@ def held(table: str, sums: tuple[str, ...]) -> list[Any]:
 
 def assert_same_as_the_portal() -> None:
     for kind, (table, sums) in TABLES.items():
-        assert held(f"{DATASET}.{table}", sums) == held(kind._meta.db_table, sums)
+        assert read_rows(f"{DATASET}.{table}", sums) == read_rows(kind._meta.db_table, sums)
 
 
 def change(sources: VendorSources) -> None:

@@ -55,7 +55,7 @@ def source(request: pytest.FixtureRequest, upstream: SandboxServer, settings: Se
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
     settings.PORTAL_HTTP_ATTEMPTS = 1
     first = datetime.now(UTC).date() - timedelta(days=DAYS - 1)
-    made = Source.objects.create(
+    source = Source.objects.create(
         slug=f"{vendor}-main",
         vendor=vendor,
         base_url=f"{upstream.url}/{vendor}",
@@ -63,8 +63,8 @@ def source(request: pytest.FixtureRequest, upstream: SandboxServer, settings: Se
         backfill_from=first,
         time_zone=upstream.world.zone if vendor == "workato" else "UTC",
     )
-    read_days(made)
-    yield made
+    read_days(source)
+    yield source
     upstream.faults.clear()
     upstream.world.edits.clear()
 
@@ -210,9 +210,9 @@ def test_a_fault_of_the_vendor_reaches_the_mailbox_and_the_webhook_and_so_does_i
         Incident.objects.values_list("condition", "message"),
     )
     assert condition in Incident.objects.filter(OPEN).values_list("condition", flat=True)
-    told = [json.loads(request.get_data())["incident"]["condition"] for request, _ in sink.log]
-    assert condition in told
-    assert len(mail_server.mails) == len(told) == Incident.objects.count()
+    conditions = [json.loads(request.get_data())["incident"]["condition"] for request, _ in sink.log]
+    assert condition in conditions
+    assert len(mail_server.mails) == len(conditions) == Incident.objects.count()
 
     upstream.faults.clear()
     upstream.world.edits.clear()

@@ -32,7 +32,7 @@ GCORE = f"{COVERAGE}?source=gcore-main"
 
 
 @pytest.fixture
-def filled(browser: Browser, transactional_db: None) -> VendorSources:
+def sources(browser: Browser, transactional_db: None) -> VendorSources:
     return fill_portal_once()
 
 
@@ -41,7 +41,7 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"))
 
 
-def test_a_person_follows_a_gap_to_its_reason_and_has_it_read(filled: VendorSources, as_person: AsPerson) -> None:
+def test_a_person_follows_a_gap_to_its_reason_and_has_it_read(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("operator")
     page.goto(COVERAGE)
 
@@ -51,10 +51,10 @@ def test_a_person_follows_a_gap_to_its_reason_and_has_it_read(filled: VendorSour
     page.get_by_role("button", name="Sync again").click()
 
     expect(page.locator(".messagelist")).to_contain_text("1 day of gcore-main will be synced")
-    assert SourceDay.objects.get(source=filled.resources, day="2026-11-14").state == "due"
+    assert SourceDay.objects.get(source=sources.resources, day="2026-11-14").state == "due"
 
 
-def test_a_day_of_the_picture_is_named_and_opened(filled: VendorSources, as_person: AsPerson) -> None:
+def test_a_day_of_the_picture_is_named_and_opened(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("viewer")
     page.goto(COVERAGE)
     year = page.get_by_role("link", name=re.compile("^gcore-main, 2026"))
@@ -73,7 +73,7 @@ def test_a_day_of_the_picture_is_named_and_opened(filled: VendorSources, as_pers
     expect(page.locator("#panel h2").first).to_have_text("Saturday, 14 November 2026")
 
 
-def test_the_mouse_names_the_day_that_it_presses(filled: VendorSources, as_person: AsPerson) -> None:
+def test_the_mouse_names_the_day_that_it_presses(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("viewer")
     page.goto(COVERAGE)
     box = page.locator(".year").filter(has_text="2026").nth(0).locator("path.k-failed").bounding_box()
@@ -87,7 +87,7 @@ def test_the_mouse_names_the_day_that_it_presses(filled: VendorSources, as_perso
     page.wait_for_url("**source=gcore-main&day=2026-11-14")
 
 
-def test_arrow_keys_move_over_the_days_and_each_is_named_in_words(filled: VendorSources, as_person: AsPerson) -> None:
+def test_arrow_keys_move_over_the_days_and_each_is_named_in_words(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("viewer")
     page.goto(f"{GCORE}&day=2026-11-10")
     assert page.locator("#months [tabindex='0']").count() == 1
@@ -115,7 +115,7 @@ def test_arrow_keys_move_over_the_days_and_each_is_named_in_words(filled: Vendor
     wait_for(lambda: focused(page).startswith("14 November 2026"), "the focus to return to the day")
 
 
-def test_a_range_is_chosen_by_keys_confirmed_and_its_run_followed(filled: VendorSources, as_person: AsPerson) -> None:
+def test_a_range_is_chosen_by_keys_confirmed_and_its_run_followed(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("operator")
     page.goto(f"{GCORE}&day=2026-11-02")
     page.locator("#months [tabindex='0']").focus()
@@ -135,7 +135,7 @@ def test_a_range_is_chosen_by_keys_confirmed_and_its_run_followed(filled: Vendor
     assert (run.from_day, run.to_day) == (date(2026, 11, 9), date(2026, 11, 18))
 
 
-def test_a_range_is_chosen_by_mouse(filled: VendorSources, as_person: AsPerson) -> None:
+def test_a_range_is_chosen_by_mouse(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("operator")
     page.goto(f"{GCORE}&year=2026")
 
@@ -160,8 +160,10 @@ def test_a_range_is_chosen_by_mouse(filled: VendorSources, as_person: AsPerson) 
     assert not SyncRun.objects.filter(requested_by="operator").exists()
 
 
-def test_a_range_that_cannot_be_read_is_refused_beside_the_calendar(filled: VendorSources, as_person: AsPerson) -> None:
-    Source.objects.filter(pk=filled.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
+def test_a_range_that_cannot_be_read_is_refused_beside_the_calendar(
+    sources: VendorSources, as_person: AsPerson
+) -> None:
+    Source.objects.filter(pk=sources.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
     page = as_person("operator")
     page.goto(GCORE)
     expect(page.locator("#content")).to_contain_text("Halted: The key was refused.")
@@ -172,7 +174,7 @@ def test_a_range_that_cannot_be_read_is_refused_beside_the_calendar(filled: Vend
     expect(page.locator("#panel")).to_contain_text("gcore-main is halted: The key was refused.")
 
 
-def test_a_viewer_sees_no_button_and_chooses_no_range(filled: VendorSources, as_person: AsPerson) -> None:
+def test_a_viewer_sees_no_button_and_chooses_no_range(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("viewer")
     page.goto(f"{GCORE}&day=2026-11-13")
 
@@ -184,7 +186,7 @@ def test_a_viewer_sees_no_button_and_chooses_no_range(filled: VendorSources, as_
     expect(page.locator("#panel")).to_contain_text("Suspect")
 
 
-def test_the_calendar_fits_a_telephone_and_a_wall(filled: VendorSources, as_person: AsPerson) -> None:
+def test_the_calendar_fits_a_telephone_and_a_wall(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("operator")
     day = SourceDay.objects.get(state="failed")
     for name, address in {
@@ -201,7 +203,7 @@ def test_the_calendar_fits_a_telephone_and_a_wall(filled: VendorSources, as_pers
 
 
 def test_without_scripts_a_gap_is_followed_and_a_range_read(
-    filled: VendorSources, browser: Browser, live_server: Any
+    sources: VendorSources, browser: Browser, live_server: Any
 ) -> None:
 
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)

@@ -151,9 +151,9 @@ def test_every_link_of_the_overview_leads_to_what_it_says(as_person: AsPerson) -
     links = page.locator("#content-main a").evaluate_all("links => [...new Set(links.map(link => link.href))]")
     assert len(links) > 15
 
-    answers = page.evaluate(FETCH, links)
-    assert len(answers) == len(links)
-    for address, status, errors, notices in answers:
+    responses = page.evaluate(FETCH, links)
+    assert len(responses) == len(links)
+    for address, status, errors, notices in responses:
         assert (status, errors) == (200, 0), address
         if "/change/" not in address:  # where a failed day or a halted source says why
             assert notices == 0, address

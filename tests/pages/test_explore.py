@@ -37,7 +37,7 @@ LOOKS: dict[tuple[int, str], tuple[str, ...]] = {
 
 
 @pytest.fixture
-def filled(browser: Any, transactional_db: None) -> VendorSources:  # noqa: F811
+def sources(browser: Any, transactional_db: None) -> VendorSources:  # noqa: F811
     def create() -> None:
         fill_portal()
         roll_up_days()  # suggestions are taken from what days add up to
@@ -61,46 +61,46 @@ def open_form(page: Page) -> None:
     page.click("#explore-fold-summary")
 
 
-def answered(page: Page, address: str) -> None:
-    """Wait until the address of the page is that of a question."""
+def wait_for_query(page: Page, address: str) -> None:
+    """Wait until the URL of the page contains a query."""
     page.wait_for_url(re.compile(re.escape(address)))
 
 
-def test_a_person_explores_and_shares_the_address(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_person_explores_and_shares_the_address(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto("/admin/")
     page.click("nav >> text=Explore")
-    answered(page, "kind=environment-usage")
+    wait_for_query(page, "kind=environment-usage")
     page.goto(RUNS)
     by_day = table(page)
     open_form(page)
     page.select_option("#question-_group-1", "project_id")
-    answered(page, "group_by=project_id,day")
+    wait_for_query(page, "group_by=project_id,day")
     expect(page.locator(".explore-table thead")).to_contain_text("Project")
     by_project = table(page)
     assert len(by_project) > len(by_day)
     page.select_option("#question-_interval", "")
-    answered(page, "group_by=project_id")
+    wait_for_query(page, "group_by=project_id")
     expect(page.locator(".explore-table tbody tr")).to_have_count(3)
     expect(page.locator("#explore-status")).to_contain_text("Complete")
 
-    other = as_person("viewer")
-    other.goto(page.url)
-    assert table(other) == table(page)
+    second_page = as_person("viewer")
+    second_page.goto(page.url)
+    assert table(second_page) == table(page)
     page.go_back()
     expect(page.locator(".explore-table tbody tr")).to_have_count(len(by_project))
     assert table(page) == by_project
 
 
-def test_headers_ranges_and_values_ask_without_losing_the_page(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_headers_ranges_and_values_ask_without_losing_the_page(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(f"/admin/explore/?kind=environment-usage&{NOVEMBER}&group_by=project_id")
     page.evaluate("window.stayed = true")
     page.click(".explore-table thead >> text=Records >> nth=0")
-    answered(page, "order_by=-records")
+    wait_for_query(page, "order_by=-records")
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("Records")
     page.click(".explore-table tbody >> text=project-1")
-    answered(page, "group_by=user_id&order_by=-records&project_id=project-1")
+    wait_for_query(page, "group_by=user_id&order_by=-records&project_id=project-1")
     expect(page.locator(".applied")).to_contain_text("Project: project-1")
     page.click("#range-menu")
     page.click("text=Last 90 days")
@@ -108,7 +108,7 @@ def test_headers_ranges_and_values_ask_without_losing_the_page(filled: VendorSou
     assert page.evaluate("window.stayed")
 
 
-def test_a_view_is_saved_and_found_again(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_view_is_saved_and_found_again(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RESOURCES)
     page.fill("#view-name", "What runs in November")
@@ -116,7 +116,7 @@ def test_a_view_is_saved_and_found_again(filled: VendorSources, as_person: AsPer
     expect(page.locator(".messagelist")).to_contain_text("is saved")
     page.goto("/admin/explore/")
     page.click("text=What runs in November")
-    answered(page, "group_by=resource_type,day")
+    wait_for_query(page, "group_by=resource_type,day")
     expect(page.locator(".explore-views a[aria-current]")).to_have_text("What runs in November")
     page.click(".explore-change summary")
     page.fill(".explore-change input[name=name]", "November")
@@ -127,7 +127,7 @@ def test_a_view_is_saved_and_found_again(filled: VendorSources, as_person: AsPer
     expect(page.locator("#saved-heading + p")).to_contain_text("None yet")
 
 
-def test_the_file_adds_up_to_what_the_page_says(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_file_adds_up_to_what_the_page_says(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     with page.expect_download() as download:
@@ -137,8 +137,8 @@ def test_the_file_adds_up_to_what_the_page_says(filled: VendorSources, as_person
     with download.value.path().open(encoding="utf-8-sig", newline="") as file:
         lines = list(csv.DictReader(file))
     summed = sum(Decimal(line["runtime_seconds"]) for line in lines if line["line"] == "result")
-    shown = page.locator(".explore-table tfoot td[data-label=Runtime]").inner_text()
-    assert shown.startswith(f"{summed / 3600:,.1f} h")
+    total = page.locator(".explore-table tfoot td[data-label=Runtime]").inner_text()
+    assert total.startswith(f"{summed / 3600:,.1f} h")
     assert summed == Decimal(next(line for line in lines if line["line"] == "total")["runtime_seconds"])
     pointed_at = """() => {
         const chart = Chart.getChart(document.querySelector("#explore-chart canvas"));
@@ -148,7 +148,7 @@ def test_the_file_adds_up_to_what_the_page_says(filled: VendorSources, as_person
     assert re.search(r": [\d,.]+ h \([\d,.]+ seconds\)$", page.evaluate(pointed_at))
 
 
-def test_missing_provisional_and_restated_days_are_drawn(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_missing_provisional_and_restated_days_are_drawn(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "willReadFrequently")
     page.goto(RESOURCES)
@@ -186,7 +186,7 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: VendorSources, 
     save_screenshot(page, "explore")
 
 
-def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_mistake_stands_beside_its_input_and_typing_is_helped(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "400")
     for event in ("sendAbort", "afterRequest"):
@@ -204,11 +204,11 @@ def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: VendorSo
     page.fill("#filter-project_id", "project-1")
     page.fill("#filter-tz", "Europe/Berlin")
     page.locator("#filter-tz").press("Enter")
-    answered(page, "tz=Europe%2FBerlin")
+    wait_for_query(page, "tz=Europe%2FBerlin")
     expect(page.locator("#filter-tz_error")).to_have_count(0)
 
 
-def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     page.context.clear_cookies()
@@ -218,7 +218,7 @@ def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: VendorSources,
     expect(page.locator("input[type=password]")).to_have_count(1)
 
 
-def test_the_page_works_without_a_script_and_without_a_mouse(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_page_works_without_a_script_and_without_a_mouse(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     cookies = page.context.cookies()
@@ -230,14 +230,14 @@ def test_the_page_works_without_a_script_and_without_a_mouse(filled: VendorSourc
     open_form(still)
     still.select_option("#question-_group-1", "project_id")
     still.click("text=Show >> nth=0")
-    answered(still, "group_by=project_id,day")
+    wait_for_query(still, "group_by=project_id,day")
     assert len(table(still)) > len(table(page))
     plain.close()
     page.focus("#range-menu")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    answered(page, "from=")
+    wait_for_query(page, "from=")
     expect(page.locator(".range .dropped [aria-current]")).to_have_text("This month")
     page.focus("#by-2")
     page.keyboard.press("Enter")
@@ -251,7 +251,7 @@ def test_the_page_works_without_a_script_and_without_a_mouse(filled: VendorSourc
     expect(page.locator(".step-menu:has(#compare-menu) .dropped")).to_be_hidden()
 
 
-def test_everybody_can_read_it(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_everybody_can_read_it(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     for name, address in {
         "explore": "/admin/explore/",

@@ -23,7 +23,7 @@ OF_VOLUMES = "/admin/usage/resourceusage/?source=gcore-main&from=2026-11-01&to=2
 
 
 @pytest.fixture
-def filled(transactional_db: None) -> VendorSources:
+def sources(transactional_db: None) -> VendorSources:
     """A month of three vendors."""
     return fill_portal_once()
 
@@ -36,13 +36,13 @@ def export_as(page: Page, form: str) -> Download:
     return download.value
 
 
-def table(download: Download) -> list[dict[str, str]]:
+def read_csv(download: Download) -> list[dict[str, str]]:
     """Read a downloaded CSV."""
     with Path(download.path()).open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
-def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: AsPerson, filled: VendorSources) -> None:
+def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("viewer")
     page.goto(OF_VOLUMES)
     total = page.locator(".totals:not([aria-busy])")
@@ -51,7 +51,7 @@ def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: As
     download = export_as(page, "csv")
     expect(page.locator(".export-panel .export-text")).to_have_text("Done: 10 rows.")
 
-    rows = table(download)
+    rows = read_csv(download)
     assert download.suggested_filename.startswith("resource-usage_gcore-main_2026-11-01_2026-11-11_as-of-")
     assert len(rows) == 10
     assert {row["resource_type"] for row in rows} == {"volume"}
@@ -80,7 +80,7 @@ def test_the_progress_of_a_long_export_reaches_its_end(
 
 
 def test_an_export_that_waits_begins_by_itself(
-    as_person: AsPerson, filled: VendorSources, monkeypatch: pytest.MonkeyPatch
+    as_person: AsPerson, sources: VendorSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots.SlotsTaken, "wait", 2)
     page = as_person("viewer")
@@ -99,12 +99,12 @@ def test_an_export_that_waits_begins_by_itself(
     with page.expect_download() as download:
         slots.get_slots().release()
 
-    assert len(table(download.value)) == 30
+    assert len(read_csv(download.value)) == 30
     expect(page.locator(".export-text")).to_have_text("Done: 30 rows.")
 
 
 def test_more_rows_than_a_workbook_may_have_are_exported_as_csv_instead(
-    as_person: AsPerson, filled: VendorSources, settings: Any
+    as_person: AsPerson, sources: VendorSources, settings: Any
 ) -> None:
     settings.PORTAL_XLSX_MAX_ROWS = 5
     page = as_person("viewer")
@@ -116,13 +116,13 @@ def test_more_rows_than_a_workbook_may_have_are_exported_as_csv_instead(
     with page.expect_download() as download:
         page.click("text=Export as CSV instead")
 
-    assert len(table(download.value)) == 30
+    assert len(read_csv(download.value)) == 30
 
 
 def test_a_person_cancels_an_export(
     as_person: AsPerson, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = slowly(monkeypatch)
+    progress = slow_down_exports(monkeypatch)
     create_many_runs(8_000)
     page = as_person("viewer")
     page.goto("/admin/usage/environmentusage/?from=")
@@ -134,27 +134,27 @@ def test_a_person_cancels_an_export(
     page.click("[data-export-stop]")
 
     expect(page.locator(".export-text")).to_contain_text("Cancelled after")
-    assert begun
+    assert progress
     assert download.suggested_filename.endswith(".csv")
 
 
-def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have the rows of exports come slowly; returns a list of how many there were each time."""
-    told: list[int] = []
+def slow_down_exports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Delay the rows of exports; returns a list that collects their number at each step."""
+    row_counts: list[int] = []
     rows = ExportTracker.record_rows
 
     def slow(self: Any, number: int) -> None:
-        told.append(number)
+        row_counts.append(number)
         time.sleep(0.1)
         rows(self, number)
 
     monkeypatch.setattr(ExportTracker, "record_rows", slow)
-    return told
+    return row_counts
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
 def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
-    as_person: AsPerson, filled: VendorSources, width: int, scheme: str
+    as_person: AsPerson, sources: VendorSources, width: int, scheme: str
 ) -> None:
     page = as_person("viewer", width=width, scheme=scheme)
     page.goto(OF_VOLUMES)

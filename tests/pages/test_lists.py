@@ -38,7 +38,7 @@ TYPE_AND_PRESS_DOWN = """(input, text) => {
 
 
 @pytest.fixture
-def filled(browser, transactional_db: None) -> VendorSources:  # noqa: F811
+def sources(browser, transactional_db: None) -> VendorSources:  # noqa: F811
     """A portal that has been read for a month, its days rolled up."""
 
     def create() -> None:
@@ -60,7 +60,7 @@ def open_filters(page: Page) -> None:
     page.locator(".filter-bar summary", has_text="Filters").first.click()
 
 
-def test_the_lists_and_their_records_are_accessible_and_fit(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_lists_and_their_records_are_accessible_and_fit(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     for name, kind in LISTS.items():
         record = kind.objects.filter(withdrawn_at=None).latest(kind.instant)
@@ -84,7 +84,7 @@ def test_the_lists_and_their_records_are_accessible_and_fit(filled: VendorSource
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_rows_stay_in_place_when_the_totals_arrive(filled: VendorSources, as_person: AsPerson, width: int) -> None:  # noqa: F811
+def test_rows_stay_in_place_when_the_totals_arrive(sources: VendorSources, as_person: AsPerson, width: int) -> None:  # noqa: F811
     page = as_person("viewer", width=width)
     waiting: list[Route] = []
     page.route("**/totals/**", lambda route: waiting.append(route))
@@ -105,7 +105,7 @@ def measure_top(page: Page) -> float:
     return box["y"]
 
 
-def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(listing("resources"))
     page.locator(".filter-bar summary", has_text="Filters").first.focus()
@@ -132,9 +132,9 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: VendorS
 
     assert "tag=team%3Adata" in page.url
     assert "project_id" not in page.url  # what was left empty stays out of the address
-    asked = ResourceUsage.objects.filter(resource_type="volume", withdrawn_at=None)
-    expect(page.locator("#result_list tbody tr")).to_have_count(asked.count())
-    consumed = asked.aggregate(sum=Sum("consumed_quantity"))["sum"]
+    queryset = ResourceUsage.objects.filter(resource_type="volume", withdrawn_at=None)
+    expect(page.locator("#result_list tbody tr")).to_have_count(queryset.count())
+    consumed = queryset.aggregate(sum=Sum("consumed_quantity"))["sum"]
     expect(page.locator(".totals dl")).to_contain_text(f"{consumed:,.2f}")
     expect(page.locator(".totals .data-quality")).to_contain_text("Not complete")
     save_screenshot(page, "list-filtered")
@@ -153,7 +153,7 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: VendorS
     assert "from=20" in page.url  # a list that is asked nothing is of this month
 
 
-def test_a_suggestion_with_a_comma_is_one_value(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_suggestion_with_a_comma_is_one_value(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     latest = EnvironmentUsage.objects.filter(source__slug="ona-main").latest("stopped_at")
     for name in ("comma,one", "comma"):
         EnvironmentUsageFactory(source=latest.source, environment_id=name, stopped_at=latest.stopped_at)
@@ -188,7 +188,7 @@ def test_a_suggestion_with_a_comma_is_one_value(filled: VendorSources, as_person
     expect(page.locator(".applied")).to_contain_text("Environment: comma, comma,one")
 
 
-def test_a_person_walks_to_older_records_and_back(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_person_walks_to_older_records_and_back(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(listing("environments"))
     expect(page.locator(".paginator")).to_contain_text("117 records")
@@ -209,7 +209,7 @@ def test_a_person_walks_to_older_records_and_back(filled: VendorSources, as_pers
     expect(names).to_have_text(met[:50])
 
 
-def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(listing("environments"))
@@ -222,11 +222,11 @@ def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(filled: Vendo
 
     page.get_by_role("link", name="Runs of this environment").click()
     page.wait_for_url("**environment_id=**")
-    asked = EnvironmentUsage.objects.filter(environment_id=latest.environment_id, withdrawn_at=None)
-    expect(page.locator("#result_list tbody tr")).to_have_count(asked.count())
+    queryset = EnvironmentUsage.objects.filter(environment_id=latest.environment_id, withdrawn_at=None)
+    expect(page.locator("#result_list tbody tr")).to_have_count(queryset.count())
 
 
-def test_a_mistake_is_named_beside_its_input(filled: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_mistake_is_named_beside_its_input(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "400")
     page.goto(listing("recipes"))
@@ -246,7 +246,7 @@ def test_a_mistake_is_named_beside_its_input(filled: VendorSources, as_person: A
     expect(page.locator("#result_list tbody tr")).to_have_count(50)
 
 
-def test_the_lists_work_without_scripts(filled: VendorSources, browser: Browser, live_server) -> None:  # noqa: F811
+def test_the_lists_work_without_scripts(sources: VendorSources, browser: Browser, live_server) -> None:  # noqa: F811
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     sign_in(context, live_server.url, create_person("viewer"))
     page = context.new_page()

@@ -38,14 +38,14 @@ def named(browser, transactional_db: None) -> VendorSources:  # noqa: F811
 
 
 def name_everything() -> None:
-    made = fill_portal()
+    sources = fill_portal()
     create_source_days(rolled=True)
-    Directory.objects.create(source=made.environments, version=1, read_at="2026-11-23T05:00:00Z", refused=REFUSED)
+    Directory.objects.create(source=sources.environments, version=1, read_at="2026-11-23T05:00:00Z", refused=REFUSED)
     for column, kind in KINDS.items():
         for place, vendor_id in enumerate(sorted(EnvironmentUsage.objects.values_list(column, flat=True).distinct())):
             if vendor_id:
                 DirectoryEntry.objects.create(
-                    source=made.environments,
+                    source=sources.environments,
                     kind=kind,
                     vendor_id=vendor_id,
                     name=f"{kind.label} with a name {place}",
@@ -57,12 +57,12 @@ def name_everything() -> None:
 def test_pages_with_names_are_accessible_and_fit(named: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator")
     record = EnvironmentUsage.objects.filter(withdrawn_at=None).exclude(project_id="").latest("stopped_at")
-    asked = "kind=environment-usage&from=2026-11-01&to=2026-11-24&group_by=project_id"
+    query = "kind=environment-usage&from=2026-11-01&to=2026-11-24&group_by=project_id"
     for name, address in {
         "list": LISTED,
         "record": f"{LIST}{record.pk}/change/",
-        "explore": f"/admin/explore/?{asked}",
-        "explore-days": f"/admin/explore/?{asked},day&limit=5",
+        "explore": f"/admin/explore/?{query}",
+        "explore-days": f"/admin/explore/?{query},day&limit=5",
         "source": f"/admin/usage/source/{named.environments.pk}/change/",
     }.items():
         page.goto(address)
@@ -79,9 +79,9 @@ def test_a_filter_takes_a_name_and_keeps_the_id(named: VendorSources, as_person:
     page = as_person("administrator")
     page.goto(LISTED)
     page.click("summary >> text=Filters >> nth=0")
-    wanted = DirectoryEntry.objects.filter(kind=NameKind.PROJECT, gone_at=None).latest("pk")
-    page.get_by_label("Project", exact=True).fill(wanted.name)
-    page.get_by_role("option", name=wanted.name).click()
-    expect(page.get_by_label("Project", exact=True)).to_have_value(wanted.vendor_id)
+    entry = DirectoryEntry.objects.filter(kind=NameKind.PROJECT, gone_at=None).latest("pk")
+    page.get_by_label("Project", exact=True).fill(entry.name)
+    page.get_by_role("option", name=entry.name).click()
+    expect(page.get_by_label("Project", exact=True)).to_have_value(entry.vendor_id)
     page.get_by_label("Project", exact=True).press("Enter")
-    expect(page.get_by_text(f"Project: {wanted.name}")).to_be_visible()
+    expect(page.get_by_text(f"Project: {entry.name}")).to_be_visible()

@@ -53,22 +53,22 @@ def source(browser: Any, transactional_db: None) -> Source:  # noqa: F811
 
 
 def create_source() -> None:
-    made = create_synced_source("ona-main", "ona")
-    Directory.objects.create(source=made)
+    source = create_synced_source("ona-main", "ona")
+    Directory.objects.create(source=source)
     for number, text in enumerate(("checkout-service", "data-platform"), start=1):
-        DirectoryEntry.objects.create(source=made, kind=NameKind.PROJECT, vendor_id=f"p-{number}", name=text)
-        create_rollups(made, f"p-{number}", range(1, 3), "812345")
-        create_rollups(made, f"p-{number}", range(3, 80), f"{number}12345")
+        DirectoryEntry.objects.create(source=source, kind=NameKind.PROJECT, vendor_id=f"p-{number}", name=text)
+        create_rollups(source, f"p-{number}", range(1, 3), "812345")
+        create_rollups(source, f"p-{number}", range(3, 80), f"{number}12345")
     stopped = timezone.now() - timedelta(days=1)
     EnvironmentUsageFactory(
-        source=made,
+        source=source,
         record_id=RECORD,
         project_id="p-1",
         day=stopped.date(),
         created_at=stopped - timedelta(hours=2),
         stopped_at=stopped,
     )
-    Note.objects.create(day=get_today(made) - timedelta(days=5), text="migration to the new region", source=made)
+    Note.objects.create(day=get_today(source) - timedelta(days=5), text="migration to the new region", source=source)
 
 
 def save(username: str, name: str, **values: Any) -> SavedView:

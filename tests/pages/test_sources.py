@@ -38,7 +38,7 @@ def upstream(settings: Any) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def filled(browser: Any, transactional_db: None) -> VendorSources:  # noqa: F811
+def sources(browser: Any, transactional_db: None) -> VendorSources:  # noqa: F811
     return fill_portal_once()
 
 
@@ -91,11 +91,11 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
 
 def test_a_run_is_watched_and_cancelled_from_its_own_page(
     as_person: AsPerson,  # noqa: F811
-    filled: VendorSources,
+    sources: VendorSources,
     redis_client: object,
 ) -> None:
     page = as_person("operator")
-    page.goto(f"/admin/usage/source/{filled.environments.pk}/change/")
+    page.goto(f"/admin/usage/source/{sources.environments.pk}/change/")
     page.click("text=Sync now")
     page.wait_for_selector(".run-progress")
     run = SyncRun.objects.latest("id")
@@ -112,11 +112,11 @@ def test_a_run_is_watched_and_cancelled_from_its_own_page(
 
 def test_a_run_that_began_elsewhere_is_seen_after_a_reload_and_to_its_end(
     as_person: AsPerson,  # noqa: F811
-    filled: VendorSources,
+    sources: VendorSources,
 ) -> None:
     run = SyncRun.objects.get()
     page = as_person("viewer")
-    for address in (f"/admin/usage/source/{filled.resources.pk}/change/", f"/admin/sync/syncrun/{run.pk}/change/"):
+    for address in (f"/admin/usage/source/{sources.resources.pk}/change/", f"/admin/sync/syncrun/{run.pk}/change/"):
         SyncRun.objects.update(finished_at=None)
         page.goto(address)
         page.reload()
@@ -130,7 +130,7 @@ def test_a_run_that_began_elsewhere_is_seen_after_a_reload_and_to_its_end(
 
 def test_a_page_left_open_asks_to_sign_in_when_the_session_has_ended(
     as_person: AsPerson,  # noqa: F811
-    filled: VendorSources,
+    sources: VendorSources,
 ) -> None:
     page = as_person("viewer")
     page.goto(f"/admin/sync/syncrun/{SyncRun.objects.get().pk}/change/")
@@ -143,13 +143,13 @@ def test_a_page_left_open_asks_to_sign_in_when_the_session_has_ended(
 
 def test_the_page_of_a_halted_source_is_accessible_and_fits(
     as_person: AsPerson,  # noqa: F811
-    filled: VendorSources,
+    sources: VendorSources,
 ) -> None:
-    Source.objects.filter(pk=filled.recipes.pk).update(
+    Source.objects.filter(pk=sources.recipes.pk).update(
         halted_at=timezone.now(), halt_reason="www.workato.com does not accept the credential (HTTP 401: Unauthorized)."
     )
     page = as_person("admin", width=360, scheme="dark")
-    page.goto(f"/admin/usage/source/{filled.recipes.pk}/change/")
+    page.goto(f"/admin/usage/source/{sources.recipes.pk}/change/")
     save_screenshot(page, "source-halted-360-dark")
     check_accessible(page)
     assert measure_overflow(page) <= 0
@@ -157,7 +157,7 @@ def test_the_page_of_a_halted_source_is_accessible_and_fits(
 
 def test_a_rejected_record_is_followed_to_its_day_and_read_again(
     as_person: AsPerson,  # noqa: F811
-    filled: VendorSources,
+    sources: VendorSources,
     redis_client: object,
 ) -> None:
     page = as_person("operator")
@@ -183,10 +183,10 @@ def test_a_rejected_record_is_followed_to_its_day_and_read_again(
 
 def test_an_administrator_retires_a_source_and_brings_it_back(
     as_person: AsPerson,  # noqa: F811
-    filled: VendorSources,
+    sources: VendorSources,
 ) -> None:
     page = as_person("administrator")
-    address = f"/admin/usage/source/{filled.resources.pk}/change/"
+    address = f"/admin/usage/source/{sources.resources.pk}/change/"
     page.goto(address)
     page.click("#retire summary")
     page.check("#retire_sure")

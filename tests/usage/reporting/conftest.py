@@ -85,13 +85,13 @@ def name_ids(*sources: Source) -> None:
 
 
 @pytest.fixture
-def filled(transactional_db: None) -> None:
+def usage_records(transactional_db: None) -> None:
     """Have the records committed, as another connection reads them."""
     store_or_restore("reporting", fill)
 
 
 @pytest.fixture
-def connect(filled: None) -> Iterator[Callable[..., Reader]]:
+def connect(usage_records: None) -> Iterator[Callable[..., Reader]]:
     """Make a role that sees sources by their slugs (None: all), and give a connection of it: `connect("main")`."""
     with ExitStack() as stack:
         names = (f"{get_database_name()}_bi{number}" for number in range(9))

@@ -14,7 +14,7 @@ from tests.support.servers import get_database_name
 from tests.usage.reporting.conftest import Reader, remove_if_there, sign_in
 from usage.models import ReportingRole
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("filled")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("usage_records")]
 
 
 @pytest.fixture

@@ -61,13 +61,13 @@ def test_a_day_that_only_the_longer_month_before_has_is_no_row(client: Client) -
         ResourceUsageFactory(source=source, day=day, consumed_quantity=quantity)
     query = {"from_": "2026-02-01", "to": "2026-03-01", "group_by": "day", "compare": "previous"}
 
-    found = get(client, "resource-usage/summary/", **query, measures="consumed_quantity")
+    february = get(client, "resource-usage/summary/", **query, measures="consumed_quantity")
 
     quantities = [
-        (row["day"], row["consumed_quantity"], row["previous"]["consumed_quantity"]) for row in found["results"]
+        (row["day"], row["consumed_quantity"], row["previous"]["consumed_quantity"]) for row in february["results"]
     ]
     assert quantities == [("2026-02-01", "0", "1"), ("2026-02-02", "3", None)]
-    assert found["totals"][0]["previous"] == {"consumed_quantity": "11"}
+    assert february["totals"][0]["previous"] == {"consumed_quantity": "11"}
 
 
 def test_a_change_has_all_its_digits(client: Client) -> None:
