@@ -75,7 +75,7 @@ def has_locks() -> bool:
 
 def kill(forks: CommandForks, command: tuple[str, ...], step: str) -> None:
     """Kill a command after a step, which leaves no lock."""
-    with forks.run(*command, killed_after=step) as process:
+    with forks.run(*command, kill_after=step) as process:
         assert process.wait() == -signal.SIGKILL, step
     wait_for(lambda: not has_locks(), "PostgreSQL to notice that the process is gone")
 

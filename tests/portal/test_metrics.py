@@ -129,11 +129,11 @@ def test_an_attempt_that_another_worker_took_over_is_counted_once(source: Source
     listing.records[DAY] = [build_run(1)]
 
     def take_over(*_: Any) -> None:
-        listing.during = None
+        listing.before_page = None
         SourceDay.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         assert claim_day(source.pk, "another") is not None
 
-    listing.during = take_over
+    listing.before_page = take_over
     SourceDayFactory(source=source, day=DAY, state=DayState.DUE, due_at=timezone.now())
     load_next(source.pk)
     assert dict(AttemptTotal.objects.values_list("outcome", "attempts")) == {"lost": 1}

@@ -61,14 +61,14 @@ def test_workers_wait_while_the_schema_is_newer_and_go_on_by_themselves(
 
 def test_a_day_whose_schema_changed_while_it_was_read_is_read_again_later(source: Source, listing: Listing) -> None:
     listing.records[DAY] = [build_run(1)]
-    listing.during = lambda day, at: apply_next()
+    listing.before_page = lambda day, at: apply_next()
     attempt = read_day(source)
     assert (attempt.outcome, attempt.error_code) == (LoadAttempt.Outcome.DEFERRED, ErrorCode.SCHEMA_DIFFERS)
     day = SourceDay.objects.get(day=DAY)
     assert (day.state, day.failures, get_revisions(source)) == (DayState.DUE, 0, {})
 
     unapply_next()
-    listing.during = None
+    listing.before_page = None
     assert read_day(source).outcome == LoadAttempt.Outcome.LOADED
 
 

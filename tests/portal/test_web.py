@@ -22,7 +22,7 @@ from tests.benchmarks.cost import children
 from tests.support.api_clients import API, hold_port, is_ready
 from tests.support.exports import create_many_runs
 from tests.support.processes import WAIT_SECONDS, PortalProcess, build_environment, portal_process, wait_for
-from tests.support.trickle import trickling
+from tests.support.trickle import trickle_connections
 
 # Another process has to see what a test stores.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,7 +77,7 @@ def test_strangers_who_read_a_page_a_byte_a_second_do_not_hold_the_portal_up(por
     # Somebody else: one person has a few requests answered at once.
     stranger = create_token("stranger")[1]
     head = f"GET {PAGE} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {stranger}\r\n\r\n"
-    with trickling(port, head.encode(), read=True):
+    with trickle_connections(port, head.encode(), read=True):
         assert_serves(port, secret)
 
 
@@ -87,9 +87,9 @@ def test_strangers_of_every_sort_at_once_do_not_hold_the_portal_up_nor_a_databas
     # Each sort alone fills fewer threads than the server has.
     head = f"GET {SCRIPT} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     with (
-        trickling(port, BODY, send=b"a"),
-        trickling(port, HEAD + b"X-Slow: ", send=b"a"),
-        trickling(port, head, read=True),
+        trickle_connections(port, BODY, send=b"a"),
+        trickle_connections(port, HEAD + b"X-Slow: ", send=b"a"),
+        trickle_connections(port, head, read=True),
     ):
         # Had each stranger a connection to the database, the pool would have none left.
         assert_serves(port, secret)
@@ -148,7 +148,7 @@ def test_sigterm_ends_the_server_at_any_moment_of_its_start() -> None:
 def test_sigterm_ends_the_server_while_strangers_trickle() -> None:
     with hold_port() as port, portal_process(web(port)) as process:
         wait_for(lambda: is_ready(port), "the server to answer")
-        with trickling(port, BODY, send=b"a"), trickling(port, HEAD + b"X-Slow: ", send=b"a"):
+        with trickle_connections(port, BODY, send=b"a"), trickle_connections(port, HEAD + b"X-Slow: ", send=b"a"):
             time.sleep(1)
             assert measure_end(process) < END_SECONDS
 

@@ -46,7 +46,7 @@ def store_month(key: str, create: Callable[[], object]) -> Source:
 
 
 @pytest.fixture
-def archived(lake_folder: Path, listing: Listing) -> Source:
+def archived_month(lake_folder: Path, listing: Listing) -> Source:
     """The month, archived."""
     drop_partitions(MONTH)
     store_or_restore_lake(lake_folder, "archived", lambda: report_and_archive_month(listing))

@@ -16,7 +16,7 @@ KINDS = ("environment-usage", "resource-usage", "recipe-usage")
 BEGINNING = "2000-01-01T00:00:00Z"
 
 
-def resource(kind: str) -> dict[str, Any]:
+def build_resource(kind: str) -> dict[str, Any]:
     """Return the description of one list: its changes since the last one held, page by page, oldest first."""
     return {
         "name": kind.replace("-", "_"),
@@ -49,7 +49,7 @@ def main() -> None:
 def follow(address: str, database: str, dataset: str, directory: str) -> None:
     """Follow once, by a pipeline that knows only what is stored."""
     client = {"base_url": address, "auth": {"type": "bearer", "token": os.environ["PORTAL_TOKEN"]}}
-    source = rest_api_source({"client": client, "resources": [resource(kind) for kind in KINDS]})
+    source = rest_api_source({"client": client, "resources": [build_resource(kind) for kind in KINDS]})
     pipeline = dlt.pipeline(
         "follower",
         pipelines_dir=directory,

@@ -77,13 +77,13 @@ class CommandForks:
         )
 
     @contextmanager
-    def run(self, *arguments: str, killed_after: str = "") -> Iterator[Fork]:
+    def run(self, *arguments: str, kill_after: str = "") -> Iterator[Fork]:
         """Run a management command for the time of the block; killed at the end.
 
-        `killed_after`: a function, as `module:name`, after whose first call the process kills itself with SIGKILL.
+        `kill_after`: a function, as `module:name`, after whose first call the process kills itself with SIGKILL.
         """
         assert self.process.stdin
-        self.process.stdin.write(json.dumps([arguments, killed_after]).encode() + b"\n")
+        self.process.stdin.write(json.dumps([arguments, kill_after]).encode() + b"\n")
         while not (pid := self.read_line(WAIT_SECONDS)):
             assert pid is not None, self.output()
         fork = Fork(pid, self)
@@ -130,7 +130,7 @@ def command_forks(*modules: str, **settings: str) -> Iterator[CommandForks]:
         forks.close()
 
 
-def run_command(arguments: list[str], killed_after: str) -> None:
+def run_command(arguments: list[str], kill_after: str) -> None:
     """Run a command in this fork, which ends with it."""
     from django.core.management import call_command
 
@@ -138,8 +138,8 @@ def run_command(arguments: list[str], killed_after: str) -> None:
     os.dup2(2, 1)
     status = 1
     try:
-        if killed_after:
-            set_trap(killed_after)
+        if kill_after:
+            set_trap(kill_after)
         call_command(*arguments)
         status = 0
     except BaseException:  # noqa: BLE001

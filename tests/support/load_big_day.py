@@ -18,7 +18,7 @@ PAGE = 1000
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
 
-def load_a_day_of(records: int) -> None:
+def load_day(records: int) -> None:
     """Load a day of `records` made-up environment runs through the engine."""
     from sync.engine import load
     from sync.engine.plan import request_sync
@@ -63,6 +63,6 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
     for number in sys.argv[1:]:
-        load_a_day_of(int(number))
+        load_day(int(number))
         # Not `ru_maxrss`, which begins with the peak of the process that started this one.
         print(read_peak())

@@ -45,7 +45,7 @@ class Identity:
     algorithm: str = "RS256"
     request: dict[str, str] = field(default_factory=dict)
     code: str = ""
-    omitted: str = ""
+    omitted_name: str = ""
 
     def build_discovery(self) -> dict[str, Any]:
         """Return the discovery document."""
@@ -58,7 +58,7 @@ class Identity:
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
             **self.config,
         }
-        return {name: value for name, value in document.items() if name != self.omitted}
+        return {name: value for name, value in document.items() if name != self.omitted_name}
 
     def authorize(self, query: str) -> str:
         """Store the request and return the URL of the callback."""
@@ -81,7 +81,7 @@ class Identity:
             return 400, {"error": "invalid_grant"}
         self.code = ""
         tokens = {"access_token": "opens-the-user-info", "token_type": "Bearer", "id_token": self.sign_id_token()}
-        return 200, {name: value for name, value in tokens.items() if name != self.omitted}
+        return 200, {name: value for name, value in tokens.items() if name != self.omitted_name}
 
     def sign_id_token(self) -> str:
         """Return the id token."""
@@ -95,7 +95,7 @@ class Identity:
             "nonce": self.request.get("nonce"),
             **self.token,
         }
-        claims.pop(self.omitted, None)
+        claims.pop(self.omitted_name, None)
         return jwt.encode(claims, self.signing_key or self.key, self.algorithm, headers={"kid": "one"})
 
     def build_jwks(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Listing:
     rejected: dict[date, list[Rejection]] = field(default_factory=dict)
     kind: type = EnvironmentUsage
     checks: list[Comparison] = field(default_factory=list)
-    during: Callable[[Day, int], None] | None = None
+    before_page: Callable[[Day, int], None] | None = None
     page_size: int = 100
     reads: int = 0
 
@@ -58,8 +58,8 @@ def build_reader_class(listing: Listing) -> type[VendorReader]:
             self.http.stats.requests += 1
             rows = list(listing.records.get(day.date, []))
             for start in range(0, max(len(rows), 1), listing.page_size):
-                if listing.during is not None:
-                    listing.during(day, start)
+                if listing.before_page is not None:
+                    listing.before_page(day, start)
                 yield Page(
                     rows[start : start + listing.page_size], listing.rejected.get(day.date, []) if start == 0 else []
                 )

@@ -56,13 +56,13 @@ def get_database_name() -> str:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
     """Start the servers before pytest-django imports the settings, which it does in this very hook."""
     session = ExitStack()
-    session.enter_context(servers())
+    session.enter_context(start_servers())
     early_config.add_cleanup(session.close)
     return (yield)
 
 
 @contextmanager
-def servers() -> Iterator[None]:
+def start_servers() -> Iterator[None]:
     """Start the missing servers, set the environment to them, and stop them at the end."""
     # Processes of the tests keep compiled modules too: without them a start takes 5 s of CPU in place of 1.5. This one
     # keeps the tests' as pytest compiles them, which takes 6 s.
@@ -90,7 +90,7 @@ def servers() -> Iterator[None]:
     if missing:
         drop_leftover_databases(os.environ["DATABASE_URL"])
     try:
-        with redis_database(os.environ["REDIS_URL"]) as url:
+        with claim_redis_database(os.environ["REDIS_URL"]) as url:
             os.environ["REDIS_URL"] = url
             yield
     finally:
@@ -134,7 +134,7 @@ def drop_old_templates(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def redis_database(url: str) -> Iterator[str]:
+def claim_redis_database(url: str) -> Iterator[str]:
     """Claim a Redis database that no other test process uses, and empty it before and after.
 
     Database 0 holds the claims and is left alone otherwise; a killed process's claim ends by itself.

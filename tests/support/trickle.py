@@ -10,7 +10,9 @@ SMALL_BUFFER = 2048
 
 
 @contextmanager
-def trickling(port: int, begin: bytes, *, send: bytes = b"", read: bool = False) -> Iterator[list[socket.socket]]:
+def trickle_connections(
+    port: int, begin: bytes, *, send: bytes = b"", read: bool = False
+) -> Iterator[list[socket.socket]]:
     """Keep STRANGERS connections that send `begin`, then `send` or read the answer, one byte a second each."""
     stop = threading.Event()
     with ExitStack() as stack:

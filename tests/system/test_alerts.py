@@ -143,7 +143,7 @@ class Portal:
         def refuse(*_: Any) -> None:
             raise error
 
-        self.listing.during = refuse
+        self.listing.before_page = refuse
         read_day(self.source, self.day)
 
 

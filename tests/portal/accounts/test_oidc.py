@@ -203,20 +203,20 @@ def test_the_providers_clock_may_differ_by_a_minute(identity: Identity, claim: s
 
 @pytest.mark.parametrize("missing", ["iat", "exp", "aud", "iss", "nonce"])
 def test_a_token_that_lacks_a_claim_is_refused(identity: Identity, missing: str) -> None:
-    identity.omitted = missing
+    identity.omitted_name = missing
     assert sign_in(Client()).status_code == 401
     assert not User.objects.exists()
 
 
 def test_a_provider_without_user_info_says_who_it_is_in_the_id_token(identity: Identity) -> None:
-    identity.omitted = "userinfo_endpoint"
+    identity.omitted_name = "userinfo_endpoint"
     identity.token = {"email": "pat@example.com", "email_verified": True, "preferred_username": "pat"}
     assert sign_in(Client()).status_code == 302
     assert (User.objects.get().username, User.objects.get().email) == ("pat", "pat@example.com")
 
 
 def test_an_answer_without_an_id_token_is_refused(identity: Identity) -> None:
-    identity.omitted = "id_token"
+    identity.omitted_name = "id_token"
     assert sign_in(Client()).status_code == 401
     assert not User.objects.exists()
 

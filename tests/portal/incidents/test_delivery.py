@@ -66,7 +66,7 @@ def test_a_mail_server_that_is_away_for_an_hour_loses_and_doubles_nothing(gcore:
 
 
 def test_a_message_that_nobody_takes_is_given_up_after_days(gcore: Source, mail_server: MailServer) -> None:
-    mail_server.refuses = "550 no such mailbox"
+    mail_server.refusal = "550 no such mailbox"
     make_channel()
     outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
     deliver_due(5)
@@ -80,7 +80,7 @@ def test_a_message_that_nobody_takes_is_given_up_after_days(gcore: Source, mail_
 
 
 def test_a_recipient_that_is_refused_among_others_is_named(mail_server: MailServer) -> None:
-    mail_server.refuses, mail_server.refused = "550 no such mailbox", "gone@example.com"
+    mail_server.refusal, mail_server.refused_recipient = "550 no such mailbox", "gone@example.com"
     channel = make_channel(recipients="ops@example.com\ngone@example.com")
     outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
     deliver_due(5)
@@ -95,7 +95,7 @@ def test_a_recipient_that_is_refused_among_others_is_named(mail_server: MailServ
 
 
 def test_a_message_that_waited_for_days_is_not_given_up_by_its_first_failure(mail_server: MailServer) -> None:
-    mail_server.refuses = "550 no such mailbox"
+    mail_server.refusal = "550 no such mailbox"
     make_channel(delay_minutes=5 * 24 * 60)
     outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
     with time_machine.travel(timezone.now() + timedelta(days=5, minutes=1)):

@@ -85,7 +85,7 @@ def test_records_of_a_day_that_is_being_read_are_counted_as_they_come(
         progress = measure_progress(SyncRun.objects.select_related("source").get(pk=run.pk))
         counts.append((progress.records, progress.reading))
 
-    listing.during = record_progress
+    listing.before_page = record_progress
     load_next(run.source_id)
 
     assert counts == [(0, 1), (10, 1), (20, 1)]

@@ -90,13 +90,13 @@ def test_a_worker_in_the_middle_of_a_day_finishes_it(source: Source, listing: Li
         DAY + timedelta(days=number): [build_run(number, on=DAY + timedelta(days=number))] for number in range(3)
     }
 
-    def cancelled(*_: object) -> None:
-        listing.during = None
+    def cancel_run(*_: object) -> None:
+        listing.before_page = None
         assert cancel(run, "sam") == 2
         run.refresh_from_db()
         assert run.finished_at is None
 
-    listing.during = cancelled
+    listing.before_page = cancel_run
     attempt = load_next(source.pk)
 
     assert attempt is not None

@@ -79,10 +79,10 @@ def test_a_request_for_a_day_that_is_being_merged_and_the_merge_both_succeed(
 def test_a_request_for_a_day_that_fails_and_the_failure_both_succeed(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def during(*_: object) -> None:
+    def run_before_page(*_: object) -> None:
         raise VendorUnavailable("The vendor is away.")
 
-    listing.during = during
+    listing.before_page = run_before_page
     from sync.engine import recording
 
     release = recording.release

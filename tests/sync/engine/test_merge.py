@@ -345,7 +345,7 @@ def test_a_day_that_another_takes_a_record_from_while_it_is_read_is_compared_row
         """Do what a merge of another day does to this one, between its claim and its own merge."""
         SourceDay.objects.filter(day=DAY).update(digest="")
 
-    listing.during = clear_digest
+    listing.before_page = clear_digest
 
     attempt = read_day(source)
 

@@ -343,7 +343,7 @@ def test_a_full_disk_fails_the_day_in_words(
     monkeypatch.setattr("sync.engine.spool.BYTES_IN_MEMORY", 1000)
     listing.records[DAY] = [build_run(n) for n in range(2000)]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    listing.during = lambda day, at: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    listing.before_page = lambda day, at: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         attempt = read_day(source)
     finally:
@@ -353,5 +353,5 @@ def test_a_full_disk_fails_the_day_in_words(
     assert "The worker cannot use its temporary file (File too large)" in attempt.error
     assert get_day().state == DayState.FAILED
     assert not EnvironmentUsage.objects.exists()
-    listing.during = None
+    listing.before_page = None
     assert read_day(source).outcome == Outcome.LOADED

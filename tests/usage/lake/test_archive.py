@@ -223,7 +223,7 @@ def test_of_two_that_archive_one_is_refused() -> None:
     assert SourceDay.objects.filter(archived_at__isnull=False).count() == 3
 
 
-@pytest.mark.usefixtures("archived")
+@pytest.mark.usefixtures("archived_month")
 def test_a_source_that_was_not_archived_with_the_others_stands_among_them_in_an_export() -> None:
     client = create_api_client()
     rows_before = read_export(client)
