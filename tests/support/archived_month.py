@@ -27,7 +27,7 @@ FIRST, SECOND, LAST = date(2025, 6, 28), date(2025, 6, 29), date(2025, 6, 30)
 
 @pytest.fixture
 def month(lake_folder: Path, listing: Listing) -> Source:
-    """Three sources, one of each kind, whose last three days of June 2025 were read and are final; gives the first."""
+    """Three sources, one of each kind, whose last three days of June 2025 are final; returns the first."""
     return store_month("month", lambda: report_month(listing))
 
 
@@ -54,13 +54,13 @@ def archived_month(lake_folder: Path, listing: Listing) -> Source:
 
 
 def report_and_archive_month(listing: Listing) -> None:
-    """Have the month stored and archived."""
+    """Store and archive the month."""
     report_month(listing)
     archive_month(MONTH)
 
 
 def report_month(listing: Listing) -> None:
-    """Have the month stored."""
+    """Store the month."""
     listing.kind = ResourceUsage
     report_resources(listing, make_source("resources", vendor="resources", backfill_from=FIRST))
     listing.kind = RecipeUsage
@@ -71,7 +71,7 @@ def report_month(listing: Listing) -> None:
 
 
 def report_runs(listing: Listing) -> None:
-    """Have runs stored; then all days are final."""
+    """Store runs, and finalize all days."""
     report_environments(listing, make_source("environments", backfill_from=FIRST))
     # They were provisional, so that records could be withdrawn. Now they are as if read once more, unchanged.
     Source.objects.update(look_back_days=1)
@@ -79,7 +79,7 @@ def report_runs(listing: Listing) -> None:
 
 
 def report_environments(listing: Listing, source: Source) -> None:
-    """Have runs stored, restated, withdrawn, returned and moved; the last day is empty."""
+    """Store runs that are then restated, withdrawn, returned and moved; the last day is empty."""
     odd_values: dict[str, Any] = {"user_id": "", "project_id": 'a "quoted",\nname', "extra": '{"n": 1.50, "é": null}'}
     listing.records = {
         FIRST: [*(build_run(number, on=FIRST) for number in range(8)), build_run(8, on=FIRST, **odd_values)],
@@ -97,7 +97,7 @@ def report_environments(listing: Listing, source: Source) -> None:
 
 
 def report_resources(listing: Listing, source: Source) -> None:
-    """Have resources stored with numbers that no decimal of the lake holds as they are."""
+    """Store resources with numbers that no decimal of the lake represents exactly."""
     listing.records = {
         on: [build_resource(number, Decimal(text)) for number, text in enumerate(numbers)]
         for on, numbers in (
@@ -113,7 +113,7 @@ def report_resources(listing: Listing, source: Source) -> None:
 
 
 def build_resource(number: int, quantity: Decimal) -> ResourceRow:
-    """Return what a resource consumed."""
+    """Return the row of a resource."""
     seen_at = datetime(2025, 6, 28, 1, 2, 3, 456789, tzinfo=UTC) if number else None
     return ResourceRow(
         UUID(int=number), "instance", "", quantity, "minutes", number or None, None, "", "näme", seen_at, seen_at,
@@ -122,7 +122,7 @@ def build_resource(number: int, quantity: Decimal) -> ResourceRow:
 
 
 def report_recipes(listing: Listing, source: Source) -> None:
-    """Have hours of recipes stored, with and without counts."""
+    """Store hours of recipes, with and without counts."""
     for on in (FIRST, SECOND, LAST):
         noon = datetime(on.year, on.month, on.day, 12, tzinfo=UTC)
         listing.records[on] = [
@@ -133,7 +133,7 @@ def report_recipes(listing: Listing, source: Source) -> None:
 
 
 def read_everything() -> dict[str, list[str]]:
-    """Return all rows of the tables of usage and of their revisions, byte for byte, and the days without their marks."""
+    """Return all rows of the usage tables and of their revisions, byte for byte, and the days without their archive columns."""
     tables = [*(kind._meta.db_table for kind in KINDS.values()), "usage_recordrevision"]
     statements = {name: f"SELECT encode(record_send(t.*), 'hex') FROM {name} t ORDER BY 1" for name in tables}
     marks = "'pruned_at', 'archived_at', 'archive_digest', 'checked_at'"
@@ -147,7 +147,7 @@ def read_everything() -> dict[str, list[str]]:
 
 
 def find_file(table: str, source: str, on: date) -> Path:
-    """Return the file of a table of the lake that has a day."""
+    """Return the file of a lake table that contains a day."""
     with open_catalog() as catalog:
         (file,) = list_files(catalog.load_table(("usage", table)), {(source, on)})
     return Path(file.file_path.removeprefix("file://"))

@@ -34,7 +34,7 @@ COLOUR_RULES = (CONTRAST, "link-in-text-block")
 SIZE_RULES = (*COLOUR_RULES, "target-size", "scrollable-region-focusable")
 
 SIZES = ((1440, "light"), (360, "dark"))
-# Ends once the page is drawn in its new size and colours, which change over a moment.
+# Resolves once the page is drawn in its new size and colours, which change in an animation.
 DRAWN = """
 new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))
     .then(() => Promise.allSettled(document.getAnimations().map(animation => animation.finished)))
@@ -64,7 +64,7 @@ passed_kinds: set[int] = set()
 
 @pytest.fixture(scope="module")
 def browser(session_browser: tuple[Browser, AbstractEventLoop]) -> Iterator[Browser]:
-    """Give a module the Chromium of the session."""
+    """Yield the Chromium of the session for a module."""
     browser, loop = session_browser
     with pytest.MonkeyPatch.context() as patched, chromium.set_running_loop(loop):
         # Playwright's own event loop runs in this thread, so Django takes every query for one in async code.
@@ -177,12 +177,12 @@ def format_checks(node: dict[str, Any]) -> str:
 
 
 def save_screenshot(page: Page, name: str) -> None:
-    """Keep a picture of the whole page under tests/artifacts/, where PICTURES is set: it takes up to a second."""
+    """Save a screenshot of the whole page under tests/artifacts/ where PICTURES is set: it takes up to a second."""
     if os.environ.get("PICTURES"):
         write_screenshot(page, name)
 
 
 def write_screenshot(page: Page, name: str) -> None:
-    """Keep a picture of the whole page under tests/artifacts/."""
+    """Save a screenshot of the whole page under tests/artifacts/."""
     ARTIFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)

@@ -1,7 +1,7 @@
-"""Chromium for the page tests: Debian's package, installed where that may be done, missed loudly where not.
+"""Chromium for the page tests: Debian's package, installed where that is possible, otherwise reported as missing.
 
-`python -m tests.support.chromium` installs it where this machine is Debian's kind and the user is root, and says what
-is missing otherwise. Where PORTAL_PAGES is `required`, as in .ci/run, the page tests fail without it.
+`python -m tests.support.chromium` installs it where this machine is Debian's kind and the user is root, and reports
+what is missing otherwise. Where PORTAL_PAGES is `required`, as in .ci/run, the page tests fail without it.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ MISSING = f"PAGES WERE NOT TESTED: there is no Chromium. As root: apt-get instal
 
 
 def find_chromium() -> str | None:
-    """Return where Chromium is, without its windows where that is installed; None where neither is."""
+    """Return the path of Chromium, of the headless shell where it is installed; None where there is neither."""
     return shutil.which(PACKAGE) or shutil.which("chromium")
 
 
 def install() -> bool:
-    """Install Debian's package where it is missing and it may be done; returns whether a Chromium is there now."""
+    """Install Debian's package where it is missing and that is possible; returns whether there is a Chromium."""
     if shutil.which(PACKAGE) is None and os.geteuid() == 0 and shutil.which("apt-get"):
         run_apt("update", "-q")
         run_apt("install", "-qy", "--no-install-recommends", PACKAGE)
@@ -51,13 +51,13 @@ def install() -> bool:
 
 
 def run_apt(*arguments: str) -> None:
-    """Run apt-get; what it could not do is seen by what is there afterwards."""
+    """Run apt-get; the caller checks the result by what is installed."""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", *arguments], check=False, env=quiet, stdout=subprocess.DEVNULL)
 
 
 def require_chromium() -> None:
-    """Leave the calling test module out, visibly, where there is no Chromium; fail it where pages are required."""
+    """Skip the calling test module where there is no Chromium; fail it where PORTAL_PAGES requires one."""
     if find_chromium() is not None:
         return
     if os.environ.get("PORTAL_PAGES") == "required":
@@ -77,7 +77,7 @@ def run_browser() -> Iterator[Browser]:
 
 @contextmanager
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
-    """Have `loop` as the running one: Playwright needs its own, and all else takes this thread for async code then."""
+    """Set the running event loop: Playwright needs its own, but with it all else takes this thread for async code."""
     before = asyncio._get_running_loop()
     asyncio._set_running_loop(loop)
     try:
@@ -87,9 +87,9 @@ def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
 
 
 def watch(page: Page) -> list[str]:
-    """Return a list that fills with what goes wrong on a page: console errors, CSP violations, failed requests.
+    """Return a list that collects the faults of a page: console errors, CSP violations, failed requests.
 
-    The console tells of every answer of 400 and above. To hear of each request costs more than the request.
+    The console reports every response of 400 and above. A handler of each request costs more than the request.
     """
     faults: list[str] = []
 

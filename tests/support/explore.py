@@ -1,4 +1,4 @@
-"""The Explore page as a test asks for it, and what a person reads of it."""
+"""The Explore page, for tests, and the text that a person reads on it."""
 
 import re
 from datetime import date
@@ -20,7 +20,7 @@ JANUARY = "from=2026-01-01&to=2026-02-01"
 
 
 def open_explore(client: Client, query: str, status: int = 200) -> Any:
-    """Return the page of a question, after the days of the records were written down."""
+    """Return the page of a query, after creating the days of the records."""
     create_source_days(rolled=False)
     response = client.get(f"{PAGE}?{query}")
     assert response.status_code == status, response.headers
@@ -28,12 +28,12 @@ def open_explore(client: Client, query: str, status: int = 200) -> Any:
 
 
 def extract_text(html: str) -> str:
-    """Return what a person reads of HTML."""
+    """Return the text of HTML."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
 
 
 def list_rows(response: Any) -> list[list[str]]:
-    """Return the table's cells as a person reads them, the totals and others last."""
+    """Return the text of the table's cells, the totals and others last."""
     (table,) = re.findall(r'<table class="plain explore-table".*?</table>', response.content.decode(), re.DOTALL)
     _, *rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL)
     return [[extract_text(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]

@@ -34,7 +34,7 @@ class Fork:
 
     @property
     def returncode(self) -> int | None:
-        """The exit status, as far as it was asked for."""
+        """The exit status, as of the last `poll` or `wait`."""
         return self.forks.statuses.get(self.pid)
 
     def poll(self) -> int | None:
@@ -51,7 +51,7 @@ class Fork:
         return self.returncode
 
     def kill_all(self) -> None:
-        """Kill the process and its children with SIGKILL, and wait for it; again is harmless."""
+        """Kill the process and its children with SIGKILL, and wait for it; may be called again."""
         if self.poll() is None:
             for kill in (os.killpg, os.kill):
                 with suppress(ProcessLookupError):
@@ -60,7 +60,7 @@ class Fork:
 
 
 class CommandForks:
-    """Runs commands on the test's database; what they write goes to one file."""
+    """Runs commands on the test's database; their output goes to one file."""
 
     def __init__(self, *modules: str, **settings: str) -> None:
         self.statuses: dict[int, int] = {}
@@ -96,7 +96,7 @@ class CommandForks:
             fork.kill_all()
 
     def read_line(self, seconds: float) -> int | None:
-        """Read what is printed next: returns a process that has begun, 0 for one that has ended, None after `seconds`."""
+        """Read the next line: returns the process id of a started fork, 0 for an ended one, None after `seconds`."""
         assert self.process.stdout
         if not select.select([self.process.stdout], [], [], max(seconds, 0))[0]:
             return None
@@ -106,7 +106,7 @@ class CommandForks:
         return 0 if status else pid
 
     def output(self) -> str:
-        """Return what all of them have written so far."""
+        """Return the output of all of them so far."""
         self.log.seek(0)
         return self.log.read().decode()
 
@@ -122,7 +122,7 @@ class CommandForks:
 
 @contextmanager
 def command_forks(*modules: str, **settings: str) -> Iterator[CommandForks]:
-    """Give forks with these settings for the time of the block."""
+    """Yield forks with these settings for the time of the block."""
     forks = CommandForks(*modules, **settings)
     try:
         yield forks
@@ -150,7 +150,7 @@ def run_command(arguments: list[str], kill_after: str) -> None:
 
 
 def set_trap(name: str) -> None:
-    """Have this process killed after the first call of a function."""
+    """Let this process kill itself after the first call of a function."""
     module_name, _, function = name.partition(":")
     module = import_module(module_name)
     original: Callable[..., object] = getattr(module, function)
@@ -163,7 +163,7 @@ def set_trap(name: str) -> None:
 
 
 def main(modules: list[str]) -> None:
-    """Fork for each line, and tell of each fork that ends."""
+    """Fork for each line, and print the exit status of each fork that ends."""
     django.setup()
     for module in modules:
         import_module(module)

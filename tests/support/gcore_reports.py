@@ -77,7 +77,7 @@ def encode_json(value: Any) -> bytes:
 
 
 def build_row(**changes: Any) -> ResourceRow:
-    """Return the row of the usual volume with some fields changed; `...` takes a field out."""
+    """Return the row of the usual volume with some fields changed; `...` removes a field."""
     fields = {name: value for name, value in (VOLUME | changes).items() if value is not ...}
     return build_keyless_row(decode_record(msgspec.Raw(encode_json(fields))))
 

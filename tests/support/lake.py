@@ -41,7 +41,7 @@ def lake_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @contextmanager
 def open_folder(factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give the folder of an empty lake, which the settings name; it and the catalog go when the block ends."""
+    """Yield the folder of an empty lake and set PORTAL_LAKE_URL to it; the end of the block deletes it and the catalog."""
     folder = factory.getbasetemp() / NAME
     # `sync` waits for all that any process of the machine has written; no test takes its power away.
     with override_settings(PORTAL_LAKE_URL=f"file://{folder}"), patch("os.sync"):
@@ -89,7 +89,7 @@ def sort_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def export_rows(kind: type[UsageRecord]) -> list[dict[str, Any]]:
-    """Return what the Parquet export has of all current records of complete days, by id."""
+    """Return the rows of the Parquet export of all current records, by id."""
     columns = get_lake_columns(kind)
     schema = build_schema(columns)
     with open_snapshot("default") as snapshot:

@@ -1,4 +1,4 @@
-"""Load days of so many records, made as they are read; print the peak memory of this process in KiB after each.
+"""Load days of N records, created while they are read; print the peak memory of this process in KiB after each.
 
 `python -m tests.support.load_big_day N…`, on the database of DATABASE_URL.
 """

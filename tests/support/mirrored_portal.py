@@ -53,7 +53,7 @@ def encode_body(body: Any) -> bytes:
 
 
 def read_all(server: SandboxServer, vendor: str, first: date = FIRST, end: date = END) -> Source:
-    """Return a source that has read the days `[first, end)` of a stand-in."""
+    """Return a source that has synced the days `[first, end)` of a stand-in."""
     source = Source.objects.create(
         slug=f"{vendor}-main",
         vendor=vendor,
@@ -71,7 +71,7 @@ def read_all(server: SandboxServer, vendor: str, first: date = FIRST, end: date 
 
 
 def read_once(server: SandboxServer, vendor: str, first: date = FIRST, end: date = END) -> Source:
-    """Return what `read_all` does in an empty database; a stand-in is read once and its rows are restored later."""
+    """Call `read_all` in an empty database; later calls for the same stand-in restore its rows."""
     store_or_restore((server.url, vendor, first, end), lambda: read_all(server, vendor, first, end))
     return Source.objects.get(slug=f"{vendor}-main")
 
@@ -89,6 +89,6 @@ def create_mirror_key(*sources: Source) -> str:
 
 
 def format_instant(on: date, hours: float = 0) -> str:
-    """Return an instant as all three vendors take it."""
+    """Return an instant in a format that all three vendors accept."""
     at = datetime(on.year, on.month, on.day, tzinfo=UTC) + timedelta(hours=hours)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

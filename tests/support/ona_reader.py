@@ -82,6 +82,6 @@ def list_rows(reader: Reader, day: Day = DAY) -> list[EnvironmentRow]:
 
 
 def build_page(*changes: dict[str, Any]) -> bytes:
-    """Return a page that holds one record per change of the usual one; a value of None takes a field out."""
+    """Return a page with one record per change of the usual one; a value of None removes a field."""
     records = [{name: value for name, value in (RECORD | change).items() if value is not None} for change in changes]
     return json.dumps({"pagination": {}, "records": records}).encode()

@@ -151,7 +151,7 @@ def get_runtime(
 
 
 def run_program(program: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Return what a program of that environment prints, as JSON both ways."""
+    """Run a program of that environment with JSON as its input; returns its output, parsed."""
     process = start_loop()
     assert process.stdin
     assert process.stdout

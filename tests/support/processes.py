@@ -1,4 +1,4 @@
-"""Portal processes of their own, on the test's database and Redis: for what only another process can show."""
+"""Portal processes on the test's database and Redis, for behaviour that needs another process."""
 
 import os
 import signal
@@ -49,12 +49,12 @@ class PortalProcess(subprocess.Popen[bytes]):
         )
 
     def output(self) -> str:
-        """Return what the process has written so far."""
+        """Return the output of the process so far."""
         self.log.seek(0)
         return self.log.read().decode()
 
     def kill_all(self) -> None:
-        """Kill the process and its children with SIGKILL, and wait for it; again is harmless."""
+        """Kill the process and its children with SIGKILL, and wait for it; may be called again."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.wait()

@@ -1,4 +1,4 @@
-"""The check of migrations finds each dangerous kind, and lets pass what keeps an old process running."""
+"""The check of migrations finds each dangerous operation, and passes those that keep an old process running."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""People of every role, for tests of what each may see and do."""
+"""People of every role, for tests of permissions."""
 
 from collections.abc import Collection
 from datetime import datetime

@@ -91,7 +91,7 @@ def serve_usage(server: HTTPServer, workspace_rows: Any, recipe_rows: Any) -> li
 
 
 def build_recipe_row(**changes: Any) -> RecipeRow:
-    """Return the usual recipe's row with some fields changed; `...` takes a field out."""
+    """Return the usual recipe's row with some fields changed; `...` removes a field."""
     fields = {
         name: value
         for name, value in (RECIPE_HOUR | {name.rstrip("_"): value for name, value in changes.items()}).items()
