@@ -251,7 +251,7 @@ def main(number: int, hour_minutes: int, addresses: list[str]) -> None:
     from django.test import Client
 
     from portal.accounts.models import Scope, create_token
-    from tests.support.read_day import build_sandbox_url
+    from tests.support.vendor_readers import build_sandbox_url
     from usage.models import Source
 
     slugs = []

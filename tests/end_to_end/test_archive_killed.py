@@ -39,7 +39,7 @@ GROUPS = {"environment-usage": "day,project_id", "resource-usage": "day,resource
 @pytest.fixture
 def forks(lake_folder: Path) -> Iterator[CommandForks]:  # noqa: F811
     """Processes that publish to the lake."""
-    modules = ("tests.support.archived_vendors", "usage.lake.archive", "usage.lake.restore")
+    modules = ("tests.support.lake_vendors", "usage.lake.archive", "usage.lake.restore")
     with command_forks(*modules, PORTAL_LAKE_URL=f"file://{lake_folder}") as forks:
         yield forks
 

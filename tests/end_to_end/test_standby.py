@@ -20,7 +20,7 @@ from django.test import override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from portal.accounts.models import Scope, create_token
-from tests.support import archived
+from tests.support import archivable_days
 from tests.support.api_clients import API, create_api_client, serve_portal
 from tests.support.database import create_months
 from tests.support.exports import download
@@ -136,11 +136,11 @@ def fill_primary(lake: str) -> tuple[str, str, str, dict[str, bytes]]:
 def archive(url: str) -> dict[str, bytes]:
     """Store two months and have the first in a lake alone; returns, by address, what exports were before."""
     for number, kind in enumerate(KINDS.values()):
-        archived.store_days(archived.make_source(kind, f"archived-{number}"))
+        archivable_days.store_days(archivable_days.make_source(kind, f"archived-{number}"))
     client, span = create_api_client(), {"from": "2025-06-29", "to": "2025-07-03", "format": "csv"}
     exports = {f"{API}/{kind}/?{urlencode(span)}": download(client, kind, **span) for kind in KINDS}
     with override_settings(PORTAL_LAKE_URL=url):
-        archive_month(archived.MONTH)
+        archive_month(archivable_days.MONTH)
     return exports
 
 

@@ -25,7 +25,7 @@ chromium.require_chromium()
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa")
-JUDGE = Path(__file__).with_name("judge.js").read_text()
+CHECK_SCRIPT = Path(__file__).with_name("check_page.js").read_text()
 CONTRAST = "color-contrast"
 # A rule that is off unless it is enabled by name.
 ALSO = {"target-size": {"enabled": True}}
@@ -138,10 +138,10 @@ def check_accessible(page: Page, rules: Collection[str] = ()) -> None:
     # What passes comes back too otherwise, and takes longer to bring here than all else.
     common = {"resultTypes": ["violations", "incomplete"], "elementRef": has_contrast, "preload": False}
     args = {"options": common | selection, "contrast": has_contrast, "passed": list(passed_kinds)}
-    result = page.evaluate(JUDGE, args)
+    result = page.evaluate(CHECK_SCRIPT, args)
     if result is None:
         page.evaluate(AXE_SCRIPT)
-        result = page.evaluate(JUDGE, args)
+        result = page.evaluate(CHECK_SCRIPT, args)
     passed_kinds.update(result["passed"])
     violations = [format_violation(violation) for violation in result["violations"]]
     assert violations == [], f"{page.url}\n" + "\n".join(violations)

@@ -17,7 +17,7 @@ from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.gcore.mapping import build_keyless_row
 from sync.vendors.gcore.schema import USAGE_REPORT
-from tests.support.read_day import connect_reader
+from tests.support.vendor_readers import connect_reader
 from usage.days import Day
 from usage.models import ResourceRow
 

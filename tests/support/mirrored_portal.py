@@ -17,8 +17,8 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors import mirrors
 from tests.support.database import store_or_restore
-from tests.support.read_day import build_sandbox_url
 from tests.support.stand_in import OneTimeFaults
+from tests.support.vendor_readers import build_sandbox_url
 from usage.models import Source, SourceDay
 
 NOW = datetime(2026, 11, 18, 15, tzinfo=UTC)

@@ -18,7 +18,7 @@ from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison
 from sync.vendors.ona.connect import LIST, RUNTIME
 from sync.vendors.ona.reader import Reader
-from tests.support.read_day import read_pages
+from tests.support.vendor_readers import read_pages
 from usage.days import Day
 
 DAY = Day.of(date(2026, 9, 29), "UTC")

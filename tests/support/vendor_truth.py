@@ -12,7 +12,7 @@ import httpx2
 
 from sync.engine.connect import open_reader
 from sync.http import Bounds
-from tests.support.read_day import list_rows, read_pages
+from tests.support.vendor_readers import list_rows, read_pages
 from usage.data_quality import VENDOR_KINDS
 from usage.days import Day
 from usage.models import KINDS, Source, UsageRecord

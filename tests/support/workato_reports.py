@@ -16,7 +16,7 @@ from sync.sandbox.world import World
 from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.workato.schema import USAGE, build_row
-from tests.support.read_day import connect_reader
+from tests.support.vendor_readers import connect_reader
 from usage.days import Day
 from usage.models import RecipeRow
 

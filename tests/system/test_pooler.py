@@ -30,7 +30,7 @@ from sync.models import SyncRun
 from sync.sandbox.process import SandboxProcess
 from tests.support.api_clients import hold_port, is_ready
 from tests.support.processes import build_environment, portal_process
-from tests.support.read_day import build_sandbox_url
+from tests.support.vendor_readers import build_sandbox_url
 from tests.support.vendor_truth import (
     count_records,
     describe_difference,

@@ -24,9 +24,9 @@ from sync.vendors.names import Name, NameListing
 from sync.vendors.ona.directory import MEMBERS, TEAM_MEMBERS
 from tests.support.api_clients import API, create_api_client
 from tests.support.factories import RecipeUsageFactory
-from tests.support.read_day import build_sandbox_url
 from tests.support.scripted_vendor import DAY, Listing, NoHTTP, build_reader_class, make_source
 from tests.support.users import sign_in_as
+from tests.support.vendor_readers import build_sandbox_url
 from usage.directory.pseudonyms import build_pseudonym
 from usage.models import Directory, DirectoryEntry, NameKind, Source, SourceDay
 

@@ -19,7 +19,7 @@ from sync.sandbox.upstream import ELSEWHERE, WRONG_BODIES
 from sync.sandbox.world import PLAIN, Edit, World
 from sync.vendors import readers
 from sync.vendors.ona.sandbox import LIST
-from tests.support.read_day import build_sandbox_url, connect_reader, read_pages
+from tests.support.vendor_readers import build_sandbox_url, connect_reader, read_pages
 from tests.sync.sandbox.requests import BODY, request_page
 from usage.days import Day
 

@@ -13,7 +13,7 @@ from sync.vendors.base import VendorReader
 from sync.vendors.gcore.schema import USAGE_REPORT
 from sync.vendors.ona.connect import LIST
 from sync.vendors.workato.schema import USAGE, WORKSPACES
-from tests.support.read_day import connect_reader, list_rows, read_pages
+from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from usage.days import Day
 
 DAY = Day.of(date(2026, 10, 14), "UTC")

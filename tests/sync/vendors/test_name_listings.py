@@ -9,7 +9,7 @@ from werkzeug import Request, Response
 from sync.errors import InvalidResponse
 from sync.vendors.gcore.directory import PROJECTS
 from sync.vendors.ona.directory import PROJECTS as ONA_PROJECTS
-from tests.support.read_day import connect_reader
+from tests.support.vendor_readers import connect_reader
 from usage.models import NameKind
 
 

@@ -12,7 +12,7 @@ from sync.engine.plan import ensure_days
 from sync.sandbox.server import SandboxServer
 from sync.vendors import mirrors, readers
 from tests.support.made_up_vendor import CODE, NAME, PAGE, install_vendor
-from tests.support.read_day import build_sandbox_url
+from tests.support.vendor_readers import build_sandbox_url
 from usage.models import EnvironmentUsage, Source, SourceDay
 
 DAY = date(2026, 11, 3)

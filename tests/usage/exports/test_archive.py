@@ -19,7 +19,7 @@ from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import Scope
 from tests.support.api_clients import API, READ, create_api_client, get, get_problem_details
-from tests.support.archived import MONTH, NEXT_MONTH, make_source, store_days
+from tests.support.archivable_days import MONTH, NEXT_MONTH, make_source, store_days
 from tests.support.archived_month import find_file
 from tests.support.database import commit_rows
 from tests.support.exports import download

@@ -13,7 +13,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from tests.support.api_clients import create_api_client, get
-from tests.support.archived import make_source, store_days
+from tests.support.archivable_days import make_source, store_days
 from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, SECOND, find_file, read_everything
 from tests.support.exports import download
 from tests.support.lake import read_all_days, read_usage

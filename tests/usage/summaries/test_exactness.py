@@ -11,7 +11,15 @@ from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.exact_sums import BOUNDED, QUANTITIES, Key, build_query, cut_range, format_interval_start, index_rows
+from tests.support.expected_sums import (
+    BOUNDED,
+    QUANTITIES,
+    Key,
+    build_query,
+    cut_range,
+    format_interval_start,
+    index_rows,
+)
 from tests.support.factories import (
     EnvironmentUsageFactory,
     ResourceUsageFactory,

@@ -19,7 +19,7 @@ from tests.support.gcore_reports import _without_waiting as _without_waiting
 from tests.support.gcore_reports import gcore as gcore
 from tests.support.gcore_reports import sandbox as sandbox
 from tests.support.gcore_reports import scripted_reader as scripted_reader
-from tests.support.read_day import connect_reader, list_rows, read_pages
+from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from usage.days import Day
 from usage.models import DayState, ResourceUsage, Source, SourceDay, Verification
 

@@ -19,7 +19,7 @@ from sync.vendors.record_limits import InvalidRecord
 from tests.support.gcore_reports import DAY, VOLUME, build_report, build_row, build_volume, encode_json, serve_reports
 from tests.support.gcore_reports import _without_waiting as _without_waiting
 from tests.support.gcore_reports import scripted_reader as scripted_reader
-from tests.support.read_day import list_rows, read_pages
+from tests.support.vendor_readers import list_rows, read_pages
 from usage.models import ResourceRow, Verification
 
 

@@ -24,7 +24,7 @@ from tests.support.ona_runtime import ANSWER, DAY, build_record, check, count_to
 from tests.support.ona_runtime import _without_waiting as _without_waiting
 from tests.support.ona_runtime import ona as ona
 from tests.support.ona_runtime import sandbox as sandbox
-from tests.support.read_day import list_rows, read_pages
+from tests.support.vendor_readers import list_rows, read_pages
 from usage.days import Day
 from usage.models import Source, SourceDay, Verification
 

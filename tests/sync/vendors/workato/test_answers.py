@@ -8,7 +8,7 @@ from pytest_httpserver import HTTPServer
 
 from sync.errors import InvalidResponse, ListingChanged
 from sync.vendors.base import Comparison, VendorReader
-from tests.support.read_day import list_rows, read_pages
+from tests.support.vendor_readers import list_rows, read_pages
 from tests.support.workato_reports import (
     BERLIN,
     DAY,

@@ -17,7 +17,7 @@ from sync.sandbox.world import Edit, World
 from sync.vendors.base import Comparison, VendorReader
 from sync.vendors.workato.options import Options
 from sync.vendors.workato.schema import USAGE, WORKSPACES
-from tests.support.read_day import connect_reader, list_rows, read_pages
+from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
     BERLIN,
     DAY,

@@ -18,7 +18,7 @@ from sync.vendors.decoding import decode_record
 from sync.vendors.record_limits import InvalidRecord
 from sync.vendors.workato.deleted import HourSums
 from sync.vendors.workato.schema import METRICS, build_row
-from tests.support.read_day import connect_reader, list_rows, read_pages
+from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
     BERLIN,
     DAY,
