@@ -49,6 +49,6 @@ def test_only_a_database_that_is_away_is_a_reason_to_come_again(
 @pytest.mark.parametrize("debug", [False, True])
 def test_every_page_has_a_content_security_policy_but_those_of_the_debugger(debug: bool, settings: Settings) -> None:
     settings.DEBUG = debug
-    answer = Client().get("/nowhere/")
-    assert (answer.status_code, "Content-Security-Policy" in answer.headers) == (404, not debug)
+    response = Client().get("/nowhere/")
+    assert (response.status_code, "Content-Security-Policy" in response.headers) == (404, not debug)
     assert "Content-Security-Policy" in Client().get("/accounts/login/").headers

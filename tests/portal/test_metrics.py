@@ -140,9 +140,9 @@ def test_an_attempt_that_another_worker_took_over_is_counted_once(source: Source
 
 
 def test_open_incidents_and_messages_that_nobody_has_sent(source: Source) -> None:
-    words = {"subject": "x", "severity": "critical", "state": "Low", "message": "is wrong."}
-    incident = Incident.objects.create(condition="disk_low", key="host:a", **words)
-    Incident.objects.create(condition="disk_low", key="host:b", **words, resolved_at=timezone.now())
+    values = {"subject": "x", "severity": "critical", "state": "Low", "message": "is wrong."}
+    incident = Incident.objects.create(condition="disk_low", key="host:a", **values)
+    Incident.objects.create(condition="disk_low", key="host:b", **values, resolved_at=timezone.now())
     channel = Channel.objects.create(name="ops", recipients="ops@example.com")
     hour_ago = timezone.now() - timedelta(hours=1)
     Message.objects.create(key="1", channel=channel, incident=incident, event="opened", created_at=hour_ago)
@@ -305,5 +305,5 @@ def ask(port: int, path: str, secret: str) -> tuple[int, str]:
     """Return status and body of an answer, over a connection of its own."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", path, headers={"Authorization": f"Bearer {secret}"})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = connection.getresponse()
+        return response.status, response.read().decode()

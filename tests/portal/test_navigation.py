@@ -60,9 +60,9 @@ def test_a_page_looks_up_each_address_of_the_navigation_once() -> None:
 
 
 def test_the_tables_of_one_app_are_not_a_page_of_their_own() -> None:
-    answer = sign_in_as("admin").get(reverse("admin:app_list", args=["usage"]))
+    response = sign_in_as("admin").get(reverse("admin:app_list", args=["usage"]))
 
-    assert (answer.status_code, answer["Location"]) == (302, reverse("admin:index"))
+    assert (response.status_code, response["Location"]) == (302, reverse("admin:index"))
 
 
 def test_a_label_is_the_same_in_the_menu_and_in_the_heading() -> None:

@@ -34,9 +34,9 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def find(client: Client, text: str) -> dict[str, list[tuple[str, str]]]:
     """Return what is found: by sort, the titles with their addresses."""
-    answer: Any = client.get("/admin/search/", {"q": text})
-    assert answer.status_code == 200
-    return {group.title: [(hit.title, hit.url) for hit in group.hits] for group in answer.context["groups"]}
+    response: Any = client.get("/admin/search/", {"q": text})
+    assert response.status_code == 200
+    return {group.title: [(hit.title, hit.url) for hit in group.hits] for group in response.context["groups"]}
 
 
 def list_titles(client: Client, text: str) -> list[str]:
@@ -92,8 +92,8 @@ def test_the_number_of_a_run_or_an_incident_leads_to_its_page_for_who_may_see_it
     run = SyncRun.objects.create(
         pk=10**6, source=source, trigger=Trigger.ADMIN, from_day=day, to_day=day + timedelta(days=1)
     )
-    words = {"subject": "Disk of a", "severity": "critical", "state": "Low", "message": "is full."}
-    incident = Incident.objects.create(pk=10**6 + 1, condition="disk_low", key="host:a", **words)
+    values = {"subject": "Disk of a", "severity": "critical", "state": "Low", "message": "is full."}
+    incident = Incident.objects.create(pk=10**6 + 1, condition="disk_low", key="host:a", **values)
     client = sign_in_as("viewer")
 
     for row, label, page in (
@@ -142,8 +142,8 @@ def test_people_are_found_by_name_only_by_those_who_may_see_it() -> None:
     viewer = sign_in_as("viewer")
     for text in ("lovelace", "ada@example", "kolibatumi"):
         assert list_titles(viewer, text) == []
-    answer = viewer.get("/admin/search/", {"q": "u-1"}).content.decode()
-    assert "Lovelace" not in answer
+    response = viewer.get("/admin/search/", {"q": "u-1"}).content.decode()
+    assert "Lovelace" not in response
 
 
 def test_someone_limited_to_a_source_finds_nothing_of_another() -> None:
@@ -161,9 +161,9 @@ def test_someone_limited_to_a_source_finds_nothing_of_another() -> None:
     assert "mine-b" not in "".join(list_titles(client, "mine"))
     assert find(client, "run-mine-b") == {}
     assert list_titles(client, "run-mine-a") == ["Run run-mine-a"]
-    answer = client.get("/admin/search/", {"q": "p-shared"}).content.decode()
-    assert "mine-a" in answer
-    assert "mine-b" not in answer
+    response = client.get("/admin/search/", {"q": "p-shared"}).content.decode()
+    assert "mine-a" in response
+    assert "mine-b" not in response
 
 
 def test_someone_without_a_permission_finds_nothing_that_needs_it() -> None:
@@ -199,9 +199,9 @@ def test_sources_views_pages_and_settings_are_found() -> None:
 @pytest.mark.parametrize("text", ["", " ", "a", "\0\0", "%", "x" * 5000, "<script>", "~none", "id:1'--"])
 def test_odd_texts_find_nothing_and_break_nothing(text: str) -> None:
     SourceFactory()
-    answer = sign_in_as("viewer").get("/admin/search/", {"q": text})
-    assert answer.status_code == 200
-    assert b"<script>alert" not in answer.content
+    response = sign_in_as("viewer").get("/admin/search/", {"q": text})
+    assert response.status_code == 200
+    assert b"<script>alert" not in response.content
 
 
 def test_a_search_costs_the_same_queries_and_reads_indexes_only() -> None:

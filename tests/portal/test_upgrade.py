@@ -83,11 +83,11 @@ def open_transaction(statement: str) -> Iterator[Any]:
         second_connection.rollback()  # closed alone, the connection would keep its locks until the server has noticed
 
 
-def migrate_in_thread(done: threading.Event) -> threading.Thread:
+def migrate_in_thread(result: threading.Event) -> threading.Thread:
     def run() -> None:
         try:
             call_command("migrate", verbosity=0)
-            done.set()
+            result.set()
         finally:
             connection.close()
 
@@ -105,14 +105,14 @@ def count_waiting() -> int:
 
 
 def test_migrate_waits_for_a_day_that_is_being_stored() -> None:
-    done = threading.Event()
+    result = threading.Event()
     with transaction.atomic():
         hold_schema()
-        thread = migrate_in_thread(done)
+        thread = migrate_in_thread(result)
         wait_for(count_waiting, "migrate to wait")
-        assert not done.is_set()
+        assert not result.is_set()
     thread.join(WAIT_SECONDS)
-    assert done.is_set()
+    assert result.is_set()
 
 
 def test_a_table_that_is_in_use_holds_up_migrate_and_nobody_else(

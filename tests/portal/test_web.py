@@ -165,9 +165,9 @@ def test_a_taken_port_is_refused_and_the_first_server_keeps_it(port: int) -> Non
 
 def test_an_address_of_another_machine_is_refused_by_its_name() -> None:
     command = [sys.executable, "-m", "portal.web", "--host", "192.0.2.1"]
-    done = subprocess.run(command, cwd=BASE_DIR, env=build_environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Port 8000 of 192.0.2.1 cannot be used" in done.stderr
+    result = subprocess.run(command, cwd=BASE_DIR, env=build_environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "Port 8000 of 192.0.2.1 cannot be used" in result.stderr
 
 
 def test_a_worker_that_is_killed_is_replaced_and_all_end_with_a_server_that_is_killed() -> None:

@@ -102,12 +102,12 @@ def build_total_key(row: Row, own: Any) -> tuple[Any, ...]:
     return row["type"], row["billing_metric_name"], row["billing_value_unit"], row["region_id"], own
 
 
-def index_totals(answer: Any) -> dict[tuple[Any, ...], Decimal]:
+def index_totals(response: Any) -> dict[tuple[Any, ...], Decimal]:
     """Return the totals by group; fails where a group occurs twice."""
     totals = {}
-    for row in answer["totals"]:
+    for row in response["totals"]:
         own = row.keys() - COMMON
         totals[build_total_key(row, row[own.pop()] if own else None)] = Decimal(row["billing_value"])
         assert not own
-    assert len(totals) == len(answer["totals"])
+    assert len(totals) == len(response["totals"])
     return totals

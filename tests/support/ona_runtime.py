@@ -75,16 +75,16 @@ def ona(sandbox: SandboxServer) -> Iterator[Reader]:
 
 @contextmanager
 def open_scripted(
-    server: HTTPServer, answer: Any, *records: dict[str, Any], handler: Any = None, **bounds: Any
+    server: HTTPServer, response: Any, *records: dict[str, Any], handler: Any = None, **bounds: Any
 ) -> Iterator[Reader]:
-    """Yield the reader of a vendor that lists two runs of half an hour and one hour, and returns `answer` as their total."""
+    """Yield the reader of a vendor that lists two runs of half an hour and one hour, and `response` as their total."""
     listing = {"pagination": {}, "records": list(records) or [build_record(30), build_record(60)]}
     server.expect_request(f"/api{LIST}").respond_with_json(listing)
     total = server.expect_request(f"/api{RUNTIME}")
     if handler is not None:
         total.respond_with_handler(handler)
     else:
-        total.respond_with_data(answer if isinstance(answer, str) else json.dumps(answer))
+        total.respond_with_data(response if isinstance(response, str) else json.dumps(response))
     with open_ona(server.url_for("/api"), **bounds) as reader:
         yield reader
 

@@ -85,9 +85,9 @@ def run_program(name: str, *arguments: str | Path) -> None:
     """Run one of the wheel's programs to its end."""
     command = [str(find_programs() / name), *map(str, arguments)]
     with tempfile.TemporaryFile() as output:
-        done = subprocess.run(command, stdout=output, stderr=output, check=False, **build_options())  # type: ignore[call-overload]
+        result = subprocess.run(command, stdout=output, stderr=output, check=False, **build_options())  # type: ignore[call-overload]
         output.seek(0)
-        assert done.returncode == 0, output.read().decode()
+        assert result.returncode == 0, output.read().decode()
 
 
 def run_script(text: str, folder: Path, variables: Mapping[str, str]) -> None:
@@ -95,7 +95,7 @@ def run_script(text: str, folder: Path, variables: Mapping[str, str]) -> None:
     options = build_options(**variables) | {"cwd": folder}
     # A file: what goes on in the background keeps a pipe open.
     with tempfile.TemporaryFile() as output:
-        done = subprocess.run(
+        result = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             stdout=output,
             stderr=output,
@@ -103,7 +103,7 @@ def run_script(text: str, folder: Path, variables: Mapping[str, str]) -> None:
             **options,  # type: ignore[call-overload]
         )
         output.seek(0)
-        assert done.returncode == 0, f"{text}\n{output.read().decode()}"
+        assert result.returncode == 0, f"{text}\n{output.read().decode()}"
 
 
 @contextmanager

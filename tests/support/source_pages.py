@@ -49,9 +49,9 @@ def build_form(source: Source, **changed: Any) -> dict[str, Any]:
     }
 
 
-def list_messages(answer: Any) -> list[str]:
+def list_messages(response: Any) -> list[str]:
     """Return the messages of a page."""
-    return [str(message) for message in answer.context["messages"]]
+    return [str(message) for message in response.context["messages"]]
 
 
 def build_new_form(**values: Any) -> dict[str, Any]:

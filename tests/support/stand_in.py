@@ -40,6 +40,6 @@ def send_request(
     )
 
 
-def parse_content(answer: APIResponse) -> Any:
+def parse_content(response: APIResponse) -> Any:
     """Return a response's JSON with every number exact."""
-    return json.loads(answer.body, parse_float=Decimal)
+    return json.loads(response.body, parse_float=Decimal)

@@ -25,7 +25,7 @@ def build_list_url(kind: type[UsageRecord], **query: Any) -> str:
     return f"{address}?{params or 'from='}"
 
 
-def get_errors(answer: Any) -> dict[str, list[str]]:
-    assert answer.status_code == 400
-    assert "cl" not in answer.context
-    return dict(answer.context["list_query"].errors)
+def get_errors(response: Any) -> dict[str, list[str]]:
+    assert response.status_code == 400
+    assert "cl" not in response.context
+    return dict(response.context["list_query"].errors)

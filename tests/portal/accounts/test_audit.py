@@ -38,10 +38,10 @@ def test_a_change_on_a_page_says_who_what_when_from_where_and_how_it_was(log: An
     client, address = sign_in_as("administrator"), reverse("admin:auth_user_change", args=[user.pk])
     before = timezone.now()
     groups = [Group.objects.get(name="operator").pk]
-    answer = client.post(
+    response = client.post(
         address, {"username": "viewer", "email": "new@example.com", "is_active": "on", "groups": groups}
     )
-    assert answer.status_code == 302
+    assert response.status_code == 302
     entries = [entry for entry in log() if entry.who == "administrator"]
     assert {entry.kind for entry in entries} == {ObjectKind.PERSON}
     assert [entry.changes for entry in reversed(entries)] == [

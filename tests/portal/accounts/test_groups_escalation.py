@@ -81,8 +81,8 @@ def test_nobody_sets_their_own_password_without_the_old_one(role: str) -> None:
     new = {"usable_password": "true", "password1": "another-phrase-1", "password2": "another-phrase-1"}
     for key in (str(user.pk), f"0{user.pk}"):
         address = reverse("admin:auth_user_password_change", args=[key])
-        for answer in (client.get(address), client.post(address, new)):
-            assert (answer.status_code, answer.url) == (302, "/accounts/password/change/")
+        for response in (client.get(address), client.post(address, new)):
+            assert (response.status_code, response.url) == (302, "/accounts/password/change/")
     assert User.objects.get(pk=user.pk).check_password(PASSWORD)
 
 
@@ -123,9 +123,9 @@ def test_nobody_changes_who_may_do_more_not_even_while_they_are_switched_off(act
 def test_nobody_puts_others_into_a_group_that_may_do_more() -> None:
     manager, viewer = create_person("viewer"), create_person("viewer")
     manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
-    answer = sign_in(manager).post(get_page_url(viewer), build_user_form(viewer, groups=[role("administrator")]))
-    assert answer.status_code == 200
-    assert "not one of the available choices" in answer.content.decode()
+    response = sign_in(manager).post(get_page_url(viewer), build_user_form(viewer, groups=[role("administrator")]))
+    assert response.status_code == 200
+    assert "not one of the available choices" in response.content.decode()
     assert not viewer.groups.filter(name="administrator").exists()
 
 
@@ -263,7 +263,7 @@ def is_locked(client: Any, group: Group) -> bool:
     )
     return (
         'name="_save"' not in page.content.decode()
-        and all(answer.status_code == 403 for answer in responses)
+        and all(response.status_code == 403 for response in responses)
         and not Group.objects.get(pk=group.pk).permissions.exists()
     )
 
@@ -292,9 +292,12 @@ def test_someone_limited_changes_a_group_whose_members_see_what_they_see(limited
     group = create_limited_group("sees one", "seen")
     create_person("viewer").groups.add(group)
     assert 'name="_save"' in limited_client.get(get_page_url(group)).content.decode()
-    right = Permission.objects.get(codename="change_sourceday")
-    assert limited_client.post(get_page_url(group), build_group_form(group, permissions=[right.pk])).status_code == 302
-    assert list(group.permissions.all()) == [right]
+    day_permission = Permission.objects.get(codename="change_sourceday")
+    assert (
+        limited_client.post(get_page_url(group), build_group_form(group, permissions=[day_permission.pk])).status_code
+        == 302
+    )
+    assert list(group.permissions.all()) == [day_permission]
     assert GroupScope.objects.get(group=group).sources.get().slug == "seen"
 
 

@@ -31,8 +31,8 @@ def guess(login: str, times: int, address: str = ATTACKER) -> None:
         assert sign_in(login, f"wrong-{number}", address=address).status_code == 200
 
 
-def is_refused(answer: Any) -> bool:
-    return answer.status_code == 200 and REFUSED in answer.content.decode()
+def is_refused(response: Any) -> bool:
+    return response.status_code == 200 and REFUSED in response.content.decode()
 
 
 def test_who_guesses_locks_out_their_own_address_and_nobody_else() -> None:

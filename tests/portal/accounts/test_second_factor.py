@@ -32,9 +32,9 @@ def nobody_has_failed_before() -> None:
 
 
 def is_sent_to_set_up(client: Any) -> bool:
-    answer = client.get("/admin/")
-    assert answer.status_code in {200, 302}
-    return bool(answer.status_code == 302 and answer.url == ACTIVATE)
+    response = client.get("/admin/")
+    assert response.status_code in {200, 302}
+    return bool(response.status_code == 302 and response.url == ACTIVATE)
 
 
 @pytest.mark.parametrize(

@@ -36,16 +36,16 @@ def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_page_they_asked_for
     response = client.get("/admin/usage/sourceday/", follow=True)
     assert response.redirect_chain[-1][0] == f"{SIGN_IN}?next=/admin/usage/sourceday/"
     assert 'name="next" value="/admin/usage/sourceday/"' in response.content.decode()
-    answer = sign_in(client, "viewer", next="/admin/usage/sourceday/")
-    assert (answer.status_code, answer.url) == (302, "/admin/usage/sourceday/")
-    assert client.get(answer.url).status_code == 200
+    redirect = sign_in(client, "viewer", next="/admin/usage/sourceday/")
+    assert (redirect.status_code, redirect.url) == (302, "/admin/usage/sourceday/")
+    assert client.get(redirect.url).status_code == 200
 
 
 @pytest.mark.parametrize("login", ["viewer", "VIEWER@example.com"])
 def test_a_person_signs_in_by_name_or_by_e_mail(client: Any, login: str) -> None:
     create_person("viewer")
-    answer = sign_in(client, login)
-    assert (answer.status_code, answer.url) == (302, "/admin/")
+    response = sign_in(client, login)
+    assert (response.status_code, response.url) == (302, "/admin/")
 
 
 def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(client: Any) -> None:
@@ -55,19 +55,19 @@ def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(client: Any) -
     assert "password you specified are not correct" in pages[0]
 
 
-def page_text(answer: Any) -> str:
+def page_text(response: Any) -> str:
     """Return a page without what differs each time, and without what the person typed."""
-    assert answer.status_code == 200
-    return re.sub(r'(value=|"X-CSRFToken": )"[^"]*"', "", answer.content.decode())
+    assert response.status_code == 200
+    return re.sub(r'(value=|"X-CSRFToken": )"[^"]*"', "", response.content.decode())
 
 
 def test_guessing_is_slowed_down_even_for_someone_who_then_guesses_right(client: Any) -> None:
     create_person("viewer")
     for _ in range(5):
         sign_in(client, "viewer", "wrong-password")
-    answer = sign_in(client, "viewer")
-    assert answer.status_code == 200
-    assert "Too many failed login attempts" in answer.content.decode()
+    response = sign_in(client, "viewer")
+    assert response.status_code == 200
+    assert "Too many failed login attempts" in response.content.decode()
 
 
 def test_nobody_signs_up_and_no_other_page_of_allauth_is_open(client: Any) -> None:
@@ -136,8 +136,8 @@ def test_asking_for_a_new_password_tells_nobody_who_has_an_account(client: Any) 
     through_provider.set_unusable_password()
     through_provider.save()
     for email in ("viewer@example.com", "nobody@example.com"):
-        answer = client.post("/accounts/password/reset/", {"email": email})
-        assert (answer.status_code, answer.url) == (302, "/accounts/password/reset/done/")
+        response = client.post("/accounts/password/reset/", {"email": email})
+        assert (response.status_code, response.url) == (302, "/accounts/password/reset/done/")
     assert mail.outbox == []
 
 
@@ -164,8 +164,8 @@ def test_signing_out_asks_for_a_button_and_leads_to_the_sign_in_page() -> None:
     client: Any = sign_in_as("viewer")
     assert client.get("/accounts/logout/").status_code == 200
     assert client.get("/admin/").status_code == 200
-    answer = client.post("/admin/logout/")
-    assert (answer.status_code, answer.url) == (302, SIGN_IN)
+    response = client.post("/admin/logout/")
+    assert (response.status_code, response.url) == (302, SIGN_IN)
     assert client.get("/admin/").status_code == 302
 
 
@@ -232,15 +232,15 @@ def test_the_sign_in_page_never_leads_to_another_site(client: Any, elsewhere: st
 def test_who_asks_too_often_gets_a_page_that_says_so(client: Any) -> None:
     with override_settings(ACCOUNT_RATE_LIMITS={"login": "1/m/ip"}):
         responses = [sign_in(client, "nobody") for _ in range(2)]
-    assert [answer.status_code for answer in responses] == [200, 429]
+    assert [response.status_code for response in responses] == [200, 429]
     assert "Try again in a few minutes." in responses[1].content.decode()
 
 
 @pytest.mark.parametrize("page", [SIGN_IN, "/accounts/2fa/", "/admin/", "/"])
 def test_a_page_asked_of_another_host_is_refused_as_malformed(client: Any, page: str) -> None:
-    answer = client.get(page, headers={"Host": "evil.example.com"})
-    assert answer.status_code == 400
-    assert "could not understand that" in answer.content.decode()
+    response = client.get(page, headers={"Host": "evil.example.com"})
+    assert response.status_code == 400
+    assert "could not understand that" in response.content.decode()
 
 
 @pytest.mark.parametrize("page", ["", "recovery-codes/", "recovery-codes/generate/", "recovery-codes/download/"])
@@ -251,6 +251,6 @@ def test_a_second_factor_that_no_key_decrypts_is_explained_on_every_page(client:
         TOTP.activate(user, "JBSWY3DPEHPK3PXP")
     client.force_login(user)
     client.post("/accounts/reauthenticate/", {"password": PASSWORD})
-    answer = client.get(f"/accounts/2fa/{page}")
-    assert answer.status_code == 409
-    assert "Ask an administrator to remove it" in answer.content.decode()
+    response = client.get(f"/accounts/2fa/{page}")
+    assert response.status_code == 409
+    assert "Ask an administrator to remove it" in response.content.decode()

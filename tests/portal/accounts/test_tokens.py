@@ -182,10 +182,10 @@ def post_token_form(client: Client, **values: Any) -> Any:
 
 def test_the_page_shows_a_secret_once_and_nothing_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
     client = sign_in_as("administrator")
-    answer = post_token_form(client)
-    secret = answer.context["secret"]
-    assert secret in answer.content.decode()
-    assert "no-store" in answer["Cache-Control"]
+    response = post_token_form(client)
+    secret = response.context["secret"]
+    assert secret in response.content.decode()
+    assert "no-store" in response["Cache-Control"]
     token = ApiToken.objects.get_usable(secret, timezone.now())
     assert token is not None
     later = [

@@ -101,14 +101,14 @@ def test_days_that_disagree_with_the_vendors_totals_are_read_again(source: Sourc
 
 
 def test_a_day_that_waits_because_its_last_read_lacked_values_is_told_with_the_reason(source: Source) -> None:
-    lacking = "The vendor's answer lacks task_count, which the day has."
+    suspicion = "The vendor's answer lacks task_count, which the day has."
     tomorrow = timezone.now() + timedelta(days=1)
-    waiting = {"state": "due", "due_at": tomorrow, "error": lacking, "complete": False, "verification": "unverified"}
+    waiting = {"state": "due", "due_at": tomorrow, "error": suspicion, "complete": False, "verification": "unverified"}
     set_day(source, 5, **waiting)
     client = sign_in_as("operator")
 
     (alert,) = list_alerts(client)
-    assert (alert.state, alert.detail) == ("Unverified", lacking)
+    assert (alert.state, alert.detail) == ("Unverified", suspicion)
     press(client, alert, "Sync again")
 
     assert get_day_ago(source, 5).due_at < tomorrow

@@ -181,9 +181,9 @@ def test_a_day_that_one_source_lacks_is_a_gap_of_the_vendor() -> None:
     full = UsageCalendar(
         TODAY, date(2026, 1, 1), {TODAY: DayUsage({"minutes": Decimal(5)}, stored=True, complete=True)}
     )
-    lacking = UsageCalendar(TODAY, date(2026, 1, 1), {})
+    incomplete = UsageCalendar(TODAY, date(2026, 1, 1), {})
 
-    combined = combine_calendars([full, lacking])
+    combined = combine_calendars([full, incomplete])
 
     assert not combined.get(TODAY).stored
     assert combined.get(TODAY).sums == {"minutes": Decimal(5)}

@@ -30,12 +30,12 @@ def make_channel(name: str = "ops", **values: Any) -> Channel:
     return Channel.objects.create(**{"name": name, "recipients": "ops@example.com", "delay_minutes": 0, **values})
 
 
-def mend(day: SourceDay) -> None:
-    """Make a failed day sound: the same day, also where a test has gone past midnight since."""
+def resolve_day(day: SourceDay) -> None:
+    """Make a failed day healthy: the same day, also where the test has passed midnight."""
     SourceDay.objects.filter(pk=day.pk).update(**HEALTHY)
 
 
-def make_incident(**values: Any) -> Incident:
+def make_incident(**overrides: Any) -> Incident:
     """Create an open incident of a source, and return it."""
-    words = {"condition": "source_failing", "key": "source:1", "subject": "gcore-main", "severity": "critical"}
-    return Incident.objects.create(**{**words, "state": "Failed", "message": "failed.", **values})
+    defaults = {"condition": "source_failing", "key": "source:1", "subject": "gcore-main", "severity": "critical"}
+    return Incident.objects.create(**{**defaults, "state": "Failed", "message": "failed.", **overrides})

@@ -15,7 +15,7 @@ from portal.incidents.admin.incidents import describe_outcome
 from portal.incidents.delivery import deliver_due, send_test
 from portal.incidents.models import Message
 from portal.incidents.watch import watch
-from tests.portal.incidents.conftest import make_channel, make_incident, mend
+from tests.portal.incidents.conftest import make_channel, make_incident, resolve_day
 from tests.support.dashboard_data import FAILED, set_day
 from tests.support.processes import WAIT_SECONDS, portal_process
 from tests.support.smtp_server import MailServer, serve_mail
@@ -51,7 +51,7 @@ def test_a_mail_server_that_is_away_for_an_hour_loses_and_doubles_nothing(gcore:
     for minute in range(0, 60, 3):
         with time_machine.travel(start + timedelta(minutes=minute)):
             if minute == 30:
-                mend(day)
+                resolve_day(day)
             watch()
             assert deliver_due(5) == 0
     first = Message.objects.order_by("id")[0]

@@ -52,9 +52,9 @@ def gcore() -> Source:
 
 def open_page(client: Client, path: str) -> str:
     """Return a page."""
-    answer = client.get(path)
-    assert answer.status_code == 200, answer.status_code
-    return answer.content.decode()
+    response = client.get(path)
+    assert response.status_code == 200, response.status_code
+    return response.content.decode()
 
 
 def post(client: Client, path: str, **fields: Any) -> str:
@@ -94,8 +94,8 @@ def test_viewers_see_incidents_and_change_nothing(gcore: Source) -> None:
 
 
 def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
-    words = {"condition": "disk_low", "key": "host:a", "severity": "critical", "state": "Low", "message": "is full."}
-    Incident.objects.create(**words, subject="Disk of a", resolved_at=timezone.now())
+    values = {"condition": "disk_low", "key": "host:a", "severity": "critical", "state": "Low", "message": "is full."}
+    Incident.objects.create(**values, subject="Disk of a", resolved_at=timezone.now())
     client = sign_in_as("viewer")
     for query, subjects in {
         "": {"gcore-main", "Disk of a"},
@@ -105,8 +105,8 @@ def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
         "?condition=disk_low": {"Disk of a"},
         "?source=gcore-main": {"gcore-main"},
     }.items():
-        answer: Any = client.get(f"{LIST}{query}")
-        assert {row.subject for row in answer.context["cl"].result_list} == subjects, query
+        response: Any = client.get(f"{LIST}{query}")
+        assert {row.subject for row in response.context["cl"].result_list} == subjects, query
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
     ],
 )
 def test_a_filter_that_does_not_exist_is_named_above_the_list(gcore: Source, query: str, reason: str) -> None:
-    answer: Any = sign_in_as("viewer").get(f"{LIST}?{query}", follow=True)
-    assert reason in answer.content.decode()
-    assert answer.context["cl"].result_count == 1
+    response: Any = sign_in_as("viewer").get(f"{LIST}?{query}", follow=True)
+    assert reason in response.content.decode()
+    assert response.context["cl"].result_count == 1
 
 
 def test_a_past_incident_has_its_end_and_no_buttons_though_it_is_wrong_again(gcore: Source) -> None:
@@ -140,8 +140,8 @@ def test_an_incident_of_a_token_has_the_links_and_buttons_of_the_overview() -> N
 
 
 def test_an_incident_of_no_source_says_since_when_it_is_open_and_no_more() -> None:
-    words = {"severity": "critical", "state": "Low", "message": "is full."}
-    incident = Incident.objects.create(condition="disk_low", key="host:a", subject="Disk of a", **words)
+    values = {"severity": "critical", "state": "Low", "message": "is full."}
+    incident = Incident.objects.create(condition="disk_low", key="host:a", subject="Disk of a", **values)
     page = open_page(sign_in_as("operator"), f"{LIST}{incident.pk}/change/")
     assert "Open since " in page
     assert "no longer applies" not in page
@@ -181,9 +181,9 @@ def test_whoever_acknowledges_second_is_told_so_and_does_not_take_it_over(
 
 def test_somebody_limited_to_sources_sees_their_incidents_and_those_of_the_portal(gcore: Source) -> None:
     visible_source = create_synced_source("ona-main", "ona", days=8)
-    words = {"severity": "critical", "state": "Low", "message": "is wrong."}
+    values = {"severity": "critical", "state": "Low", "message": "is wrong."}
     for condition in ("disk_low", "token_expires", "sync_stopped"):
-        Incident.objects.create(condition=condition, key="x", subject=condition, **words)
+        Incident.objects.create(condition=condition, key="x", subject=condition, **values)
     client = sign_in_as("administrator", sources=[visible_source])
     page = open_page(client, LIST)
     assert "disk_low" in page
@@ -195,8 +195,8 @@ def test_somebody_limited_to_sources_sees_their_incidents_and_those_of_the_porta
 
 
 def test_the_overview_shows_what_the_web_processes_have_found() -> None:
-    words = {"severity": "critical", "state": "Silent", "message": "does not answer: no day is synced."}
-    Incident.objects.create(condition="worker_silent", key="worker", subject="Worker", **words)
+    values = {"severity": "critical", "state": "Silent", "message": "does not answer: no day is synced."}
+    Incident.objects.create(condition="worker_silent", key="worker", subject="Worker", **values)
     assert "does not answer: no day is synced." in open_page(sign_in_as("viewer"), "/admin/")
 
 
@@ -212,8 +212,8 @@ def test_the_api_lists_incidents_and_acknowledges_them(gcore: Source) -> None:
 
     path = f"/api/v1/incidents/{incidents[0]['id']}/acknowledge/"
     assert create_api_client(Scope.SYNC_READ).post(path).status_code == 403
-    answer = client.post(path)
-    assert answer.json()["acknowledged_by"].startswith("token ")
+    response = client.post(path)
+    assert response.json()["acknowledged_by"].startswith("token ")
     assert client.post(path).status_code == 409
     assert client.get("/api/v1/incidents/?acknowledged=maybe").status_code == 400
 

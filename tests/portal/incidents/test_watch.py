@@ -222,11 +222,11 @@ def test_a_part_of_the_watch_that_fails_leaves_its_incidents_as_they_are(
 
 
 def test_the_database_refuses_a_second_open_incident_of_a_condition_and_a_subject() -> None:
-    words = {"condition": "disk_low", "key": "host:a", "subject": "a", "severity": "critical", "state": "Low"}
-    Incident.objects.create(**words, message="is full", resolved_at=timezone.now())
-    Incident.objects.create(**words, message="is full")
+    values = {"condition": "disk_low", "key": "host:a", "subject": "a", "severity": "critical", "state": "Low"}
+    Incident.objects.create(**values, message="is full", resolved_at=timezone.now())
+    Incident.objects.create(**values, message="is full")
     with pytest.raises(IntegrityError, match="incident_one_open"), transaction.atomic():
-        Incident.objects.create(**words, message="is full")
+        Incident.objects.create(**values, message="is full")
 
 
 def test_an_incident_that_another_process_has_just_opened_is_not_told_of_twice() -> None:

@@ -59,8 +59,8 @@ def test_the_mail_shows_the_chart_of_the_page_as_a_picture(question: str, settin
 def test_without_the_extra_a_report_has_no_chart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chart, "find_spec", lambda _: None)
     chart.load_figure_class.cache_clear()
-    answer: Any = None
-    assert draw_chart(answer) is None
+    response: Any = None
+    assert draw_chart(response) is None
     chart.load_figure_class.cache_clear()
 
 

@@ -102,14 +102,14 @@ def test_a_days_sums_are_said_in_words_rounded_in_the_list_and_in_full_on_its_pa
 
 
 def test_chosen_days_are_read_again(staff: Client) -> None:
-    chosen = SourceDay.objects.filter(day="2026-11-01")
+    days = SourceDay.objects.filter(day="2026-11-01")
 
-    response = staff.post(DAYS, {"action": "read_again", "_selected_action": [day.pk for day in chosen]}, follow=True)
+    response = staff.post(DAYS, {"action": "read_again", "_selected_action": [day.pk for day in days]}, follow=True)
 
     assert sorted(list_messages(response)) == [
         f"1 day of {slug} will be synced, starting now." for slug in ("gcore-main", "ona-main", "workato-emea")
     ]
-    assert set(chosen.values_list("state", flat=True)) == {"due"}
+    assert set(days.values_list("state", flat=True)) == {"due"}
     assert SyncRun.objects.filter(requested_by="alex", days_total=1).count() == 3
 
 
@@ -132,9 +132,9 @@ def test_the_vendors_word_is_taken_for_suspect_days_only(staff: Client) -> None:
 
 def test_the_suspect_days_among_those_chosen_are_accepted(staff: Client) -> None:
     suspect = SourceDay.objects.get(state="suspect")
-    chosen = [suspect.pk, SourceDay.objects.filter(state="loaded").values_list("pk", flat=True)[0]]
+    days = [suspect.pk, SourceDay.objects.filter(state="loaded").values_list("pk", flat=True)[0]]
 
-    response = staff.post(DAYS, {"action": "accept", "_selected_action": chosen}, follow=True)
+    response = staff.post(DAYS, {"action": "accept", "_selected_action": days}, follow=True)
 
     assert list_messages(response) == ["1 day of gcore-main will be synced, starting now."]
     suspect.refresh_from_db()
@@ -157,8 +157,8 @@ def test_the_list_says_whose_difference_from_the_vendors_totals_was_accepted(
 @pytest.mark.parametrize(("state", "count"), [("running", 1), ("failures", 1), ("cancelled", 1), ("done", 1)])
 def test_runs_are_filtered_by_how_they_ended(staff: Client, sources: VendorSources, state: str, count: int) -> None:
     SyncRun.objects.all().delete()
-    ended = {"finished_at": timezone.now()}
-    for values in ({}, ended, ended | {"days_failed": 1}, ended | {"cancelled_at": timezone.now()}):
+    end_values = {"finished_at": timezone.now()}
+    for values in ({}, end_values, end_values | {"days_failed": 1}, end_values | {"cancelled_at": timezone.now()}):
         SyncRun.objects.create(
             source=sources.resources, trigger="command", from_day="2026-11-01", to_day="2026-11-02", **values
         )

@@ -174,10 +174,10 @@ def test_a_payload_that_is_no_json_is_shown_as_it_came(days: list[SourceDay]) ->
 
 
 def test_many_are_tried_again_by_their_days_and_the_answer_says_how_many_those_are(days: list[SourceDay]) -> None:
-    chosen = [create_rejected(days[0], 1), create_rejected(days[0], 2), create_rejected(days[1], 3)]
+    chosen_records = [create_rejected(days[0], 1), create_rejected(days[0], 2), create_rejected(days[1], 3)]
 
     response = sign_in_as("operator").post(
-        LIST, {"action": "read_again", "_selected_action": [record.pk for record in chosen]}, follow=True
+        LIST, {"action": "read_again", "_selected_action": [record.pk for record in chosen_records]}, follow=True
     )
 
     assert [str(message) for message in response.context["messages"]] == [

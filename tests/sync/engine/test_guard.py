@@ -215,9 +215,9 @@ def test_a_few_records_may_lose_values_and_names_and_extra_never_count(source: S
     assert read_day(source).outcome == Outcome.LOADED
 
 
-def build_recipe(number: int, *, tasks: int | None = 47, done: int | None = 2) -> RecipeRow:
+def build_recipe(number: int, *, tasks: int | None = 47, succeeded: int | None = 2) -> RecipeRow:
     start = datetime(DAY.year, DAY.month, DAY.day, number, tzinfo=UTC)
-    return RecipeRow(1, "", "", number, "", None, "", start, start + timedelta(hours=1), tasks, done, 0, 1)
+    return RecipeRow(1, "", "", number, "", None, "", start, start + timedelta(hours=1), tasks, succeeded, 0, 1)
 
 
 @pytest.fixture
@@ -268,14 +268,14 @@ def test_a_read_that_is_held_back_is_an_answer_and_ends_the_row_of_failures(reci
 
 
 def test_one_stored_count_that_would_be_lost_is_enough(recipes: Source, listing: Listing) -> None:
-    listing.records[DAY] = [build_recipe(n, done=None if n == 3 else 2) for n in range(10)]
+    listing.records[DAY] = [build_recipe(n, succeeded=None if n == 3 else 2) for n in range(10)]
 
     assert read_day(recipes).outcome == Outcome.UNVERIFIED
     assert RecipeUsage.objects.get(recipe_id=3).job_succeeded_count == 2
 
 
 def test_a_vendor_may_leave_out_counts_of_records_that_never_had_them(recipes: Source, listing: Listing) -> None:
-    listing.records[DAY].append(build_recipe(11, done=None))
+    listing.records[DAY].append(build_recipe(11, succeeded=None))
 
     assert read_day(recipes).outcome == Outcome.LOADED
     assert RecipeUsage.objects.count() == 11
@@ -284,7 +284,7 @@ def test_a_vendor_may_leave_out_counts_of_records_that_never_had_them(recipes: S
 def test_an_accepted_day_that_lacks_a_metric_gets_all_else_and_keeps_its_values(
     recipes: Source, listing: Listing
 ) -> None:
-    listing.records[DAY] = [build_recipe(n, tasks=None, done=3) for n in range(12)]
+    listing.records[DAY] = [build_recipe(n, tasks=None, succeeded=3) for n in range(12)]
     assert read_day(recipes).outcome == Outcome.UNVERIFIED
     before = get_day()
     accept_findings(before, "sam", "The vendor dropped the metric.")
@@ -303,7 +303,7 @@ def test_an_accepted_day_that_lacks_a_metric_gets_all_else_and_keeps_its_values(
     assert day.sums["task_count"] == "470"
     assert day.sums["job_succeeded_count"] == "36"
 
-    listing.records[DAY] = [build_recipe(n, tasks=None, done=None) for n in range(12)]
+    listing.records[DAY] = [build_recipe(n, tasks=None, succeeded=None) for n in range(12)]
     assert read_day(recipes).outcome == Outcome.UNVERIFIED
     assert get_day().accepted_at is None
 

@@ -149,9 +149,9 @@ def test_hours_of_deleted_recipes_are_in_the_bare_answer_only(pair: Pair) -> Non
         "to": format_instant(END, BERLIN_MIDNIGHT),
         "workspace_ids": list_values("workspace_id"),
     }
-    bare, grouped = (parse_data(pair.mirror(USAGE, body | more)) for more in ({}, {"group_by": "workspace"}))
-    assert sum(row["task_count"] for row in bare) > sum(row["task_count"] for row in grouped)
-    assert bare == parse_data(pair.vendor(USAGE, body)) or [row["task_count"] for row in bare] == [
+    ungrouped, grouped = (parse_data(pair.mirror(USAGE, body | more)) for more in ({}, {"group_by": "workspace"}))
+    assert sum(row["task_count"] for row in ungrouped) > sum(row["task_count"] for row in grouped)
+    assert ungrouped == parse_data(pair.vendor(USAGE, body)) or [row["task_count"] for row in ungrouped] == [
         row["task_count"] for row in parse_data(pair.vendor(USAGE, body))
     ]
 

@@ -67,14 +67,14 @@ def test_a_day_is_asked_for_twice_by_its_own_instants_and_bare_with_nothing_else
     sandbox: SandboxServer, workato: VendorReader
 ):
     read_pages(workato, DAY)
-    bare, by_recipe = list_requests(sandbox)
-    assert bare == {
+    workspace_query, recipe_query = list_requests(sandbox)
+    assert workspace_query == {
         "from": "2026-10-13T22:00:00.000Z",
         "to": "2026-10-14T22:00:00.000Z",
         "workspace_ids": [workspace.id for workspace in list_workspaces(sandbox)],
         "interval": "hour",
     }
-    assert by_recipe == bare | {"group_by": "recipe"}
+    assert recipe_query == workspace_query | {"group_by": "recipe"}
 
 
 CHANGES = [

@@ -185,9 +185,14 @@ def test_ids_and_counts_may_be_text_of_digits():
 
 
 def test_what_is_missing_is_unknown_or_empty():
-    bare = build_recipe_row(external_id=None, folder_id=..., folder_name=None, task_count=..., to=...)
-    assert (bare.external_id, bare.folder_id, bare.folder_name, bare.task_count) == ("", None, "", None)
-    assert bare.ends_at - bare.starts_at == timedelta(hours=1)
+    row = build_recipe_row(external_id=None, folder_id=..., folder_name=None, task_count=..., to=...)
+    assert (
+        row.external_id,
+        row.folder_id,
+        row.folder_name,
+        row.task_count,
+    ) == ("", None, "", None)
+    assert row.ends_at - row.starts_at == timedelta(hours=1)
 
 
 def test_unknown_fields_are_kept_to_the_last_digit_and_so_is_a_second_name_that_disagrees():
@@ -279,8 +284,8 @@ def test_bare_minus_recipes_is_exactly_what_the_deleted_ones_used(usages: list[d
                     cell[metric] += usage.get(metric, 1)
         return cells
 
-    bare = [build_hour(*cell, None, dict(counts)) for cell, counts in sum_by_hand(only_deleted=False).items()]
-    hours = HourSums(bare)
+    workspace_row = [build_hour(*cell, None, dict(counts)) for cell, counts in sum_by_hand(only_deleted=False).items()]
+    hours = HourSums(workspace_row)
     hours.add(
         build_hour(usage["workspace_id"], usage["hour"], usage["recipe_id"], {m: usage.get(m, 1) for m in METRICS})
         for usage in usages
@@ -300,13 +305,15 @@ def test_bare_minus_recipes_is_exactly_what_the_deleted_ones_used(usages: list[d
     st.fixed_dictionaries(dict.fromkeys(METRICS, COUNT)),
     st.lists(st.fixed_dictionaries(dict.fromkeys(METRICS, COUNT)), max_size=3),
 )
-def test_one_hour_of_any_numbers_and_gaps(bare: dict[str, int | None], recipes: list[dict[str, int | None]]):
-    hours = HourSums([build_hour(1, 0, None, bare)])
+def test_one_hour_of_any_numbers_and_gaps(
+    workspace_counts: dict[str, int | None], recipes: list[dict[str, int | None]]
+):
+    hours = HourSums([build_hour(1, 0, None, workspace_counts)])
     hours.add(build_hour(1, 0, number, counts) for number, counts in enumerate(recipes))
     expected_counts: dict[str, int | None] = {}
     expected_differences = set()
     for metric in METRICS:
-        bare_count, parts = bare[metric], [counts[metric] for counts in recipes]
+        bare_count, parts = workspace_counts[metric], [counts[metric] for counts in recipes]
         used = sum(part or 0 for part in parts)
         certain = bare_count is not None and None not in parts and bare_count >= used
         agreed = bare_count is not None and bare_count == used

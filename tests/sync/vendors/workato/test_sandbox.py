@@ -182,26 +182,26 @@ def test_recipe_count_is_the_distinct_recipes_of_a_bucket(vendor: Sandbox) -> No
 
 def test_deleted_recipes_count_in_the_bare_question_only(vendor: Sandbox) -> None:
     body: Row = {**build_range(DAY - timedelta(days=30), DAY), "interval": "day"}
-    bare = sum_metrics(query_usage(vendor, **body), "workspace_id", "from")
+    workspace_sums = sum_metrics(query_usage(vendor, **body), "workspace_id", "from")
     recipes = sum_metrics(query_usage(vendor, **body, group_by="recipe"), "workspace_id", "from")
-    differing = [key for key in bare if bare[key] != recipes.get(key)]
+    differing = [key for key in workspace_sums if workspace_sums[key] != recipes.get(key)]
     assert differing
-    assert all(bare[key][0] >= counts[0] for key, counts in recipes.items())
+    assert all(workspace_sums[key][0] >= counts[0] for key, counts in recipes.items())
     assert sum_metrics(query_usage(vendor, **body, group_by="workspace"), "workspace_id", "from") == recipes
     folders = [row["folder_id"] for row in query_usage(vendor, **body, group_by="recipe")]
     assert sum_metrics(query_usage(vendor, **body, folder_ids=sorted(set(folders))), "workspace_id", "from") == recipes
 
 
 def test_a_recipe_is_listed_until_it_is_deleted_and_then_only_in_the_bare_sums(world: World, vendor: Sandbox) -> None:
-    bare = sum_metrics(query_usage(vendor), "workspace_id")
+    workspace_sums = sum_metrics(query_usage(vendor), "workspace_id")
     now = sum_metrics(query_usage(vendor, group_by="recipe"), "workspace_id", "recipe_id")
     world.set_clock(datetime(2026, 11, 12, tzinfo=UTC))
     then = sum_metrics(query_usage(vendor, group_by="recipe"), "workspace_id", "recipe_id")
-    assert sum_metrics(query_usage(vendor), "workspace_id") == bare
+    assert sum_metrics(query_usage(vendor), "workspace_id") == workspace_sums
     assert now.items() < then.items()
     for workspace in {workspace for workspace, _ in then.keys() - now.keys()}:
         listed_then = sum(tasks for (owner, _), (tasks, *_) in then.items() if owner == workspace)
-        assert listed_then <= bare[workspace,][0]
+        assert listed_then <= workspace_sums[workspace,][0]
 
 
 def test_recipes_and_folders_are_filtered_by_id_and_by_name(vendor: Sandbox) -> None:
