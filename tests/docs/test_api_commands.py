@@ -56,9 +56,9 @@ def test_every_command_of_the_page_answers_what_it_says(tmp_path: Path, web_serv
     variables = {"TOKEN": secret, "PORTAL": f"http://127.0.0.1:{web_server()}"}
     for comment, command in commands.items():
         status, piece = next(expected for start, expected in EXPECTED.items() if comment.startswith(start))
-        answer = curl.run(command, variables, tmp_path)
-        assert (answer.status, piece in answer.body) == (status, True), f"{command}\n{answer}"
-        if answer.headers.get("content-type") == "application/json":
-            json.loads(answer.body)
+        response = curl.run(command, variables, tmp_path)
+        assert (response.status, piece in response.body) == (status, True), f"{command}\n{response}"
+        if response.headers.get("content-type") == "application/json":
+            json.loads(response.body)
     november = ResourceUsage.objects.current().filter(day__gte=date(2026, 11, 1))
     assert (tmp_path / "usage.csv").read_text().count("\n") == november.count() + 1

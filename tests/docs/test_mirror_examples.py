@@ -42,7 +42,7 @@ def test_the_example_of_every_vendor_gets_what_the_portal_holds(
         "gcore": ResourceUsage.objects.values("resource_key").distinct().count(),
         "workato": RecipeUsage.objects.exclude(recipe_id=None).values("recipe_id", "day").distinct().count(),
     }[vendor]
-    answer = variables[name]
-    assert (answer.count if vendor == "gcore" else len(answer)) == count > 0
+    response = variables[name]
+    assert (response.count if vendor == "gcore" else len(response)) == count > 0
     if "client" in variables:
         variables["client"].close()

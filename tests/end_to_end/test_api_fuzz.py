@@ -49,8 +49,8 @@ def test_every_answer_of_the_api_is_one_that_its_schema_promises(
     command += ["--header", f"Authorization: Bearer {secret}"]
     # What Hypothesis knows of Unicode takes it seconds to find out: it is kept for later runs.
     environment = {"PYTHONWARNINGS": "ignore", "HYPOTHESIS_STORAGE_DIRECTORY": str(BASE_DIR / ".hypothesis")}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
 
 
 def list_path_values() -> dict[str, Sequence[object]]:

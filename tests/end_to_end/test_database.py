@@ -154,9 +154,9 @@ def test_a_database_that_is_stopped_in_its_tracks_hides_from_no_probe_and_keeps_
             ready = [probes.submit(time_response, outage, port, "/health/ready") for _ in range(100)]
             time.sleep(0.3)
             live = probes.submit(time_response, outage, port, "/health/live")
-        assert {answer.result()[0] for answer in ready} == {503}
+        assert {response.result()[0] for response in ready} == {503}
         # The bound is two seconds; the rest is the hundred threads of this test.
-        assert max(answer.result()[1] for answer in ready) < 4
+        assert max(response.result()[1] for response in ready) < 4
         assert live.result()[0] == 200
         assert live.result()[1] < 1.4
     finally:

@@ -206,10 +206,10 @@ def test_workers_killed_at_random_instants_lose_and_repeat_nothing(
     moments = random.Random(7)
     upstream.settings.latency_ms = 60
     for _ in range(4):
-        done = SourceDay.objects.filter(state=DayState.LOADED).count()
+        result = SourceDay.objects.filter(state=DayState.LOADED).count()
         with worker() as process:
             wait_for(
-                partial(progressed, done),
+                partial(progressed, result),
                 "work to begin",
             )
             time.sleep(moments.uniform(0, 0.6))
@@ -221,9 +221,9 @@ def test_workers_killed_at_random_instants_lose_and_repeat_nothing(
     assert_exact(upstream, source, days)
 
 
-def progressed(done: int) -> bool:
+def progressed(result: int) -> bool:
     loading = SourceDay.objects.filter(state=DayState.LOADING)
-    return loading.exists() or SourceDay.objects.filter(state=DayState.LOADED).count() > done
+    return loading.exists() or SourceDay.objects.filter(state=DayState.LOADED).count() > result
 
 
 def lock_against_inserts():

@@ -105,11 +105,11 @@ def request_days(source: Source) -> str:
     """Request days of a source through the API, as behind a proxy; returns the id of the run."""
     days = {"from": f"{get_today(source.zone) - timedelta(days=2)}", "to": f"{get_today(source.zone)}"}
     headers = {"X-Request-Id": REQUEST_ID}
-    answer = create_api_client(Scope.SYNC_RUN).post(
+    response = create_api_client(Scope.SYNC_RUN).post(
         f"{API}/sources/{source.slug}/sync/", days, "application/json", headers=headers
     )
-    assert (answer.status_code, answer["X-Request-Id"]) == (202, REQUEST_ID)
-    return str(answer.json()["id"])
+    assert (response.status_code, response["X-Request-Id"]) == (202, REQUEST_ID)
+    return str(response.json()["id"])
 
 
 def check_lines(lines: list[dict[str, Any]], run_id: str) -> None:

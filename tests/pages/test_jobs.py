@@ -46,11 +46,11 @@ def name_everything() -> None:
 
 def count_clicks(most: int) -> Clicks:
     """Return how to click; more than `most` clicks fail the test."""
-    done: list[Any] = []
+    result: list[Any] = []
 
     def click(target: Locator, **options: Any) -> None:
-        done.append(target)
-        assert len(done) <= most, f"More than {most} clicks: {done}"
+        result.append(target)
+        assert len(result) <= most, f"More than {most} clicks: {result}"
         target.click(**options)
 
     return click

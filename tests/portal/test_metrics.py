@@ -295,10 +295,10 @@ def test_the_documentation_names_every_metric(source: Source, listing: Listing) 
     create_api_client().get(f"{API}/sources/")
     record_heartbeat(Heartbeat.BEAT)
     page = (BASE_DIR / "docs/monitoring.md").read_text()
-    named = set(re.findall(r"^\| `(portal_\w+)` \|", page, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(portal_\w+)` \|", page, re.MULTILINE))
     scraped = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _ in scrape() if not name.endswith("_created")}
     # tests/end_to_end/test_standby.py scrapes those of a standby.
-    assert named == scraped | {"portal_standby_up", "portal_standby_lag_seconds"}
+    assert documented == scraped | {"portal_standby_up", "portal_standby_lag_seconds"}
 
 
 def ask(port: int, path: str, secret: str) -> tuple[int, str]:

@@ -116,8 +116,8 @@ def name_template() -> str:
 def drop_leftover_databases(url: str) -> None:
     """Drop the test databases of runs on this machine that were killed, and templates of another schema."""
     with psycopg.connect(url, autocommit=True) as connection:
-        named = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
-        for (name,) in connection.execute(named, [DATABASE_PREFIX]).fetchall():
+        statement = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        for (name,) in connection.execute(statement, [DATABASE_PREFIX]).fetchall():
             run = name.removeprefix(DATABASE_PREFIX).split("_")[0]
             if not Path("/proc", run).exists():
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

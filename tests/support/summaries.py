@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from tests.support.api_clients import API, create_api_client
-from tests.support.api_clients import get as got
+from tests.support.api_clients import get as get_response
 from tests.support.factories import (
     EnvironmentUsageFactory,
 )
@@ -34,7 +34,7 @@ def _relation(request: pytest.FixtureRequest) -> None:
 def get(client: Client, address: str, **query: Any) -> Any:
     """Return a response, after creating the days of the records, rolled up where the test runs with that."""
     create_source_days(rolled=ROLLED["yes"])
-    return got(client, address, **query)
+    return get_response(client, address, **query)
 
 
 def create_run(source: Any, begins: datetime, ends: datetime, **values: Any) -> None:

@@ -19,13 +19,13 @@ def trickle_connections(
         clients = [stack.enter_context(connect(port)) for _ in range(CLIENTS)]
         for client in clients:
             client.sendall(begin)
-        dripping = threading.Thread(target=drip, args=(clients, stop, send, read))
-        dripping.start()
+        thread = threading.Thread(target=drip, args=(clients, stop, send, read))
+        thread.start()
         try:
             yield clients
         finally:
             stop.set()
-            dripping.join()
+            thread.join()
 
 
 def connect(port: int) -> socket.socket:

@@ -62,7 +62,7 @@ def run(folder: Path, *command: str) -> None:
 def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Counter[str]]:
     """Request a page ten times a second through nginx, over new connections; yields the responses counted by status."""
     statuses: Counter[str] = Counter()
-    done = threading.Event()
+    result = threading.Event()
 
     def send_request() -> None:
         try:
@@ -77,7 +77,7 @@ def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Coun
             statuses[repr(error)] += 1
 
     def send_requests() -> None:
-        while not done.wait(1 / PER_SECOND):
+        while not result.wait(1 / PER_SECOND):
             threads.append(threading.Thread(target=send_request))
             threads[-1].start()
 
@@ -87,7 +87,7 @@ def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Coun
     try:
         yield statuses
     finally:
-        done.set()
+        result.set()
         sender.join()
         for thread in threads:
             thread.join()

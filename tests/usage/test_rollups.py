@@ -201,8 +201,8 @@ def test_recipe_rollups_follow_every_restatement_and_take_missing_for_missing(
     for read in reads:
         listing.records[DAY] = [
             RecipeRow(workspace, name, name, recipe, "", folder, "", noon + timedelta(hours=hour),
-                      noon + timedelta(hours=hour + 1), tasks, done, failed, 1)
-            for hour, (workspace, recipe, folder, name, tasks, done, failed) in enumerate(read)
+                      noon + timedelta(hours=hour + 1), tasks, result, failed, 1)
+            for hour, (workspace, recipe, folder, name, tasks, result, failed) in enumerate(read)
         ]  # fmt: skip
         # A read that lacks a count that is stored changes nothing until a person accepts it.
         SourceDay.objects.update(shrink_accepted=accepted)

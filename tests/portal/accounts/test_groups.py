@@ -42,8 +42,8 @@ def test_every_model_of_usage_is_seen_by_viewers_or_named_as_without_a_page() ->
     """Fails for a new model: name it in portal/accounts/roles.py, and write a migration that calls `create_roles`."""
     models = {model._meta.label_lower for app in ("usage", "sync") for model in apps.get_app_config(app).get_models()}
     automatic = {model._meta.label_lower for model in apps.get_models(include_auto_created=True)} - models
-    named = {right.replace("view_", "") for right in ROLES[VIEWER] if ".view_" in right} | set(INTERNAL_MODELS)
-    assert models - automatic - named == set()
+    named_models = {right.replace("view_", "") for right in ROLES[VIEWER] if ".view_" in right} | set(INTERNAL_MODELS)
+    assert models - automatic - named_models == set()
     assert set(MODELS_WITH_PAGES) & set(INTERNAL_MODELS) == set()
 
 

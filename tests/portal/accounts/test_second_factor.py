@@ -132,9 +132,9 @@ def test_the_code_that_set_up_the_app_opens_nothing_afterwards() -> None:
     assert client.post(ACTIVATE, {"code": code}).status_code == 302
 
     for entry in (code, f"{code[:3]} {code[3:]}"):
-        again: Any = Client()
-        url = again.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
-        assert "Incorrect code" in again.post(url, {"code": entry}).content.decode()
+        second_client: Any = Client()
+        url = second_client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
+        assert "Incorrect code" in second_client.post(url, {"code": entry}).content.decode()
 
 
 def test_a_code_is_taken_once_as_long_as_it_is_valid() -> None:

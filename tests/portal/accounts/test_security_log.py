@@ -118,10 +118,10 @@ def test_a_second_factor_that_is_used_or_wrong_and_a_lock_out_after_wrong_codes(
     assert lines()[-2]["event"] == SecurityEvent.SECOND_FACTOR_USED
     assert lines()[-2]["factor"] == "totp"
 
-    again: Any = Client()
-    sign_in(again)
+    second_client: Any = Client()
+    sign_in(second_client)
     for _ in range(6):
-        refusal = again.post(challenge, {"code": "000000"})
+        refusal = second_client.post(challenge, {"code": "000000"})
     check_last(lines, refusal, SecurityEvent.LOCKED_OUT, user="viewer")
     assert read_code() not in lines.text()  # type: ignore[attr-defined]
     assert "000000" not in lines.text()  # type: ignore[attr-defined]

@@ -209,14 +209,14 @@ def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
     authenticator = Authenticator.objects.get(type="totp")
     assert secret not in str(authenticator.data)
 
-    again: Any = Client()
-    response = sign_in(again, "viewer")
+    second_client: Any = Client()
+    response = sign_in(second_client, "viewer")
     assert response.url.startswith("/accounts/2fa/authenticate/")
-    assert again.get("/admin/").status_code == 302
-    assert again.post(response.url, {"code": "000000"}).status_code == 200
+    assert second_client.get("/admin/").status_code == 302
+    assert second_client.post(response.url, {"code": "000000"}).status_code == 200
     codes = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()
-    assert again.post(response.url, {"code": codes[0]}).url == "/admin/"
-    assert again.get("/admin/").status_code == 200
+    assert second_client.post(response.url, {"code": codes[0]}).url == "/admin/"
+    assert second_client.get("/admin/").status_code == 200
 
 
 @pytest.mark.parametrize(

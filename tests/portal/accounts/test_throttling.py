@@ -84,9 +84,9 @@ def test_exports_and_refusals_carry_the_standing_too(query: str) -> None:
 def test_an_answer_that_has_not_changed_carries_the_standing_too() -> None:
     client = create_limited_client("5/min")
     etag = client.get(LIST)["ETag"]
-    again = client.get(LIST, headers={"If-None-Match": etag})
-    assert again.status_code == 304
-    assert get_remaining(again) == 3
+    second_response = client.get(LIST, headers={"If-None-Match": etag})
+    assert second_response.status_code == 304
+    assert get_remaining(second_response) == 3
 
 
 def test_a_post_is_counted_like_any_other_request() -> None:

@@ -139,9 +139,9 @@ def test_an_export_that_the_database_fails_is_told_as_such_or_raised(monkeypatch
 
     assert client.get(build_export_url("usage_resourceusage"), {"export": ident}).status_code == 204
 
-    words, answer = follow_export(client, "usage_resourceusage", ident)
+    words, response = follow_export(client, "usage_resourceusage", ident)
     assert FAILED in words
-    assert answer.status_code == 286
+    assert response.status_code == 286
     with pytest.raises(OperationalError):
         client.get(build_export_url("usage_resourceusage"))
 

@@ -34,10 +34,10 @@ def test_names_are_filtered_and_found_by_a_part(source: Source) -> None:
 def test_a_filter_that_no_name_can_have_is_refused_with_those_there_are(
     source: Source, parameter: str, known: str
 ) -> None:
-    answer: Any = sign_in_as("viewer").get(PAGE, {parameter: "planet"}, follow=True)
+    response: Any = sign_in_as("viewer").get(PAGE, {parameter: "planet"}, follow=True)
 
-    assert answer.redirect_chain
-    (message,) = map(str, answer.context["messages"])
+    assert response.redirect_chain
+    (message,) = map(str, response.context["messages"])
     assert message.startswith("“planet” is not one of: ")
     assert known in message
 

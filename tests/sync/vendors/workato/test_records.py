@@ -284,8 +284,8 @@ def test_bare_minus_recipes_is_exactly_what_the_deleted_ones_used(usages: list[d
                     cell[metric] += usage.get(metric, 1)
         return cells
 
-    workspace_row = [build_hour(*cell, None, dict(counts)) for cell, counts in sum_by_hand(only_deleted=False).items()]
-    hours = HourSums(workspace_row)
+    workspace_rows = [build_hour(*cell, None, dict(counts)) for cell, counts in sum_by_hand(only_deleted=False).items()]
+    hours = HourSums(workspace_rows)
     hours.add(
         build_hour(usage["workspace_id"], usage["hour"], usage["recipe_id"], {m: usage.get(m, 1) for m in METRICS})
         for usage in usages
